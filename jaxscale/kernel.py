@@ -1,0 +1,347 @@
+"""The descent: many damped Newton lanes in lock step, batch innermost.
+
+Every lane carries two local models of the objective at its point: the majorising Gauss-Newton
+model (safe far away) and the exact Hessian (fast near the end, and where a Huber loss with a
+small delta makes reweighting crawl). The model that predicted the last step better takes the
+next one. Robust losses with a small delta start from a large delta that shrinks as the lane
+settles. Near the optimum pure Newton steps go on until the gradient is rounding noise.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jaxscale.coordinates import Centre, curved, to_params
+from jaxscale.law import Law
+from jaxscale.noise import Noise
+
+RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
+BLOCK = 512
+UNROLLED = 16
+STEP_CAP = 2.0
+VERTEX = 0.03
+
+
+class Problem(eqx.Module):
+    """One law on one data set under one noise: everything a lane needs but its weights and responses."""
+
+    law: Law = eqx.field(static=True)
+    free: tuple[str, ...] = eqx.field(static=True)
+    noise: Noise
+    inputs: dict[str, Any]
+    fixed: dict[str, Any]
+    centre: Centre
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates: the free parameters, and the log scale of the noise where it is fitted."""
+        return len(self.free) + self.noise.infers_scale
+
+    def params(self, z: Any) -> dict[str, Any]:
+        """Parameters by name at coordinates ``z[k]``."""
+        return to_params(self.law, self.centre, self.free, z, self.fixed)
+
+    def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
+        """The law at coordinates z for one row of inputs."""
+        return self.law(*(inputs[name] for name in self.law.inputs), **self.params(z))
+
+    def log_scale(self, z: Any) -> Any:
+        """The log scale of the noise: the last coordinate where it is fitted."""
+        if self.noise.infers_scale:
+            return z[len(self.free)]
+        return 0.0 if self.noise.scale is None else jnp.log(self.noise.scale)
+
+
+def loss(noise: Noise, r: Any, delta: Any, log_scale: Any) -> Any:
+    """``rho(r)``: the cost of one residual, with ``delta`` in place of the noise's own."""
+    if noise.loss == "student_t":
+        t = r * jnp.exp(-log_scale)
+        return log_scale + 0.5 * (noise.df + 1) * jnp.log1p(t * t / noise.df)
+    inside = jnp.clip(r, -delta, delta)
+    return inside * (r - 0.5 * inside)
+
+
+def slopes(noise: Noise, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
+    if noise.loss == "student_t":
+        inverse = jnp.exp(-2 * log_scale)
+        below = noise.df + r * r * inverse
+        weight = (noise.df + 1) * inverse / below
+        return weight * r, weight * (1 - 2 * r * r * inverse / below), weight
+    inside = jnp.abs(r) <= delta
+    tiny = jnp.finfo(r.dtype).tiny
+    weight = jnp.where(inside, 1.0, delta / jnp.maximum(jnp.abs(r), tiny))
+    return jnp.clip(r, -delta, delta), inside.astype(r.dtype), weight
+
+
+class Local(eqx.Module):
+    """The objective of each lane at its point: value, gradient, and two Hessians."""
+
+    f: Any
+    g: Any
+    safe: Any
+    exact: Any
+    spread: Any
+
+
+def _point(problem: Problem, z: Any, delta: Any, inputs: Any, y: Any, w: Any) -> tuple[Any, ...]:
+    """What one row adds to one lane's :class:`Local`."""
+    target = problem.noise.transform(y)
+
+    def residual(z: Any) -> Any:
+        return problem.noise.transform(problem.predict(z, inputs)) - target
+
+    r, jacobian = jax.value_and_grad(residual)(z)
+    curvature = jax.hessian(residual)(z)
+    s = problem.log_scale(z)
+    first, second, weight = slopes(problem.noise, r, delta, s)
+    outer = jacobian[:, None] * jacobian[None, :]
+    f, g = loss(problem.noise, r, delta, s), first * jacobian
+    safe, exact = weight * outer, second * outer + first * curvature
+    if problem.noise.infers_scale:
+        # The row's cost depends on the scale too: its own derivatives, exact and positive.
+        cost = jax.grad(lambda s: loss(problem.noise, r, delta, s))
+        cross = jax.grad(lambda s: slopes(problem.noise, r, delta, s)[0])(s) * jacobian
+        last = jnp.zeros_like(z).at[-1].set(1.0)
+        g = g + cost(s) * last
+        corner = jax.grad(cost)(s) * last[:, None] * last[None, :]
+        safe, exact = safe + corner, exact + corner + cross[:, None] * last + cross[None, :] * last[:, None]
+    keep = w != 0
+    scaled = (jnp.where(keep, w * part, 0.0) for part in (f, g, safe, exact))
+    return (*scaled, jnp.where(keep, w * jnp.abs(r), 0.0))
+
+
+def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
+    """Value, gradient and both Hessians of the objective for every lane.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        z: coordinates, shape (p, lanes).
+        delta: Huber threshold of each lane, shape (lanes,).
+        response: shape (n, lanes).
+        weight: shape (n, lanes).
+    """
+    lanes = jax.vmap(_point, in_axes=(None, -1, -1, None, -1, -1), out_axes=-1)
+    rows = jax.vmap(lanes, in_axes=(None, None, None, 0, 0, 0))
+
+    def total(part: Any) -> Any:
+        inputs, y, w = part
+        return jax.tree.map(lambda a: a.sum(0), rows(problem, z, delta, inputs, y, w))
+
+    n = response.shape[0]
+    block = min(BLOCK, 2 ** max(4, int(2**21 / (z.shape[0] ** 2 * z.shape[1])).bit_length() - 1))
+    data = (problem.inputs, response, weight)
+    if n <= block or n % block:
+        return Local(*total(data))
+    blocks = jax.tree.map(lambda a: a.reshape(n // block, block, *a.shape[1:]), data)
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks)))
+    summed, _ = jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)
+    return Local(*summed)
+
+
+def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
+    """Solve ``matrix @ x = g`` for every lane by Cholesky; also whether the matrix was positive definite.
+
+    Args:
+        matrix: shape (p, p, lanes), symmetric.
+        g: shape (p, lanes).
+    """
+    p = g.shape[0]
+    if p > UNROLLED:
+        lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
+        good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
+        lower = jnp.where(good[:, None, None], lower, jnp.eye(p, dtype=g.dtype))
+        return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
+    rows: list[list[Any]] = []
+    good = jnp.ones(g.shape[1:], bool)
+    for i in range(p):
+        row: list[Any] = []
+        for j in range(i + 1):
+            s = matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(g[0])) if j < i else (
+                matrix[i, i] - sum((row[k] * row[k] for k in range(i)), start=jnp.zeros_like(g[0]))
+            )
+            if j < i:
+                row.append(s / rows[j][j])
+            else:
+                fine = s > 1e-14 * matrix[i, i]
+                good = good & fine
+                row.append(jnp.sqrt(jnp.where(fine, s, 1.0)))
+        rows.append(row)
+    x: list[Any] = []
+    for i in range(p):
+        x.append((g[i] - sum((rows[i][k] * x[k] for k in range(i)), start=jnp.zeros_like(g[0]))) / rows[i][i])
+    for i in reversed(range(p)):
+        x[i] = (x[i] - sum((rows[k][i] * x[k] for k in range(i + 1, p)), start=jnp.zeros_like(g[0]))) / rows[i][i]
+    return jnp.stack(x), good
+
+
+class Lanes(eqx.Module):
+    """The state of a batch of descents; every array ends in the lane axis."""
+
+    z: Any
+    local: Local
+    delta: Any
+    goal: Any
+    damping: Any
+    growth: Any
+    diagonal: Any
+    newton: Any
+    refresh: Any
+    decrement: Any
+    still: Any
+    status: Any
+    steps: Any
+
+
+def _newton_decrement(local: Local, diagonal: Any) -> Any:
+    """``g' H^-1 g / 2``, the decrease that one Newton step promises; infinite where H is not positive."""
+    p = local.g.shape[0]
+    ridge = 1e-13 * diagonal[None, :, :] * jnp.eye(p, dtype=diagonal.dtype)[:, :, None]
+    x, good = solve_damped(local.exact + ridge, local.g)
+    dot = jnp.sum(x * local.g, axis=0)
+    return jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
+
+
+def begin(problem: Problem, z: Any, *, warm: bool = False) -> Lanes:
+    """Lanes at their starts; nothing is evaluated yet.
+
+    Args:
+        problem: law, inputs, noise.
+        z: coordinates, shape (p, lanes).
+        warm: the starts are near the optimum: begin with the noise's own delta and Newton steps.
+    """
+    p, lanes = z.shape
+    ones = jnp.ones((lanes,), z.dtype)
+    goal = ones * jnp.asarray(problem.noise.delta, z.dtype)
+    nothing = jnp.zeros((p, p, lanes), z.dtype)
+    return Lanes(
+        z=z,
+        local=Local(jnp.inf * ones, jnp.zeros_like(z), nothing, nothing, ones),
+        delta=goal if warm and problem.noise.loss != "absolute" else jnp.inf * ones,
+        goal=goal,
+        damping=ones * (1e-8 if warm else 1e-3),
+        growth=2.0 * ones,
+        diagonal=jnp.zeros_like(z),
+        newton=jnp.full((lanes,), warm),
+        refresh=jnp.ones((lanes,), bool),
+        decrement=jnp.inf * ones,
+        still=jnp.zeros((lanes,), jnp.int32),
+        status=jnp.full((lanes,), RUNNING, jnp.int32),
+        steps=jnp.zeros((lanes,), jnp.int32),
+    )
+
+
+def _diagonal(local: Local, before: Any) -> Any:
+    p = local.g.shape[0]
+    current = jnp.stack([local.safe[k, k] for k in range(p)])
+    return jnp.maximum(jnp.maximum(before, current), 1e-12 * jnp.max(current, axis=0) + jnp.finfo(current.dtype).tiny)
+
+
+def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
+    """One iteration of every running lane."""
+    goal = lanes.goal
+    first = lanes.steps == 0
+    p = lanes.z.shape[0]
+    eye = jnp.eye(p, dtype=lanes.z.dtype)[:, :, None]
+    eps = jnp.finfo(lanes.z.dtype).eps
+    here = lanes.local
+    # What rounding alone does to the objective: below it, differences mean nothing.
+    noise_floor = 8 * eps * jnp.abs(here.f) + jnp.sum(weight, axis=0) * (8 * eps) ** 2
+    close = (lanes.decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (lanes.delta <= goal)
+
+    damp = jnp.where(close, 0.0, lanes.damping)
+    damped = damp * lanes.diagonal[None, :, :] * eye
+    x_exact, good = solve_damped(here.exact + damped + 1e-14 * lanes.diagonal[None] * eye, here.g)
+    x_safe, _ = solve_damped(here.safe + damped + 1e-14 * lanes.diagonal[None] * eye, here.g)
+    use_exact = good & (lanes.newton | close)
+    d = -jnp.where(use_exact, x_exact, x_safe)
+    capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
+    longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
+    d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
+    d = jnp.where(lanes.refresh | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)
+
+    mean = here.spread / jnp.maximum(jnp.sum(weight, axis=0), eps)
+    if problem.noise.loss == "absolute":
+        goal = jnp.where(lanes.refresh & ~first & (lanes.delta > goal), VERTEX * mean, goal)
+    smaller = jnp.where(jnp.isinf(lanes.delta), 3 * mean, jnp.minimum(lanes.delta / 8, mean))
+    delta = jnp.where(lanes.refresh & ~first, jnp.maximum(goal, smaller), lanes.delta)
+    z = lanes.z + d
+    there = evaluate(problem, z, delta, response, weight)
+    finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
+    diagonal = jnp.where(finite, _diagonal(there, lanes.diagonal), lanes.diagonal)
+    decrement = jnp.where(finite, _newton_decrement(there, diagonal), jnp.inf)
+
+    slope = jnp.sum(here.g * d, axis=0)
+    bend_safe = jnp.sum(d[:, None] * here.safe * d[None, :], axis=(0, 1))
+    bend_exact = jnp.sum(d[:, None] * here.exact * d[None, :], axis=(0, 1))
+    actual = jnp.where(finite, here.f - there.f, -jnp.inf)
+    promised_safe, promised_exact = -(slope + 0.5 * bend_safe), -(slope + 0.5 * bend_exact)
+    promised = jnp.where(use_exact, promised_exact, promised_safe)
+    ratio = actual / jnp.maximum(promised, jnp.finfo(z.dtype).tiny)
+    settle = close & finite & (decrement < 0.5 * lanes.decrement) & (actual >= -noise_floor)
+    accept = finite & jnp.where(close, settle, (ratio > 1e-4) & (actual > 0)) | lanes.refresh
+    newton = jnp.where(
+        lanes.refresh | ~finite, lanes.newton, jnp.abs(actual - promised_exact) <= jnp.abs(actual - promised_safe)
+    )
+
+    easier = jnp.maximum(1 / 5, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
+    damping = jnp.where(accept, lanes.damping * easier, lanes.damping * lanes.growth)
+    damping = jnp.where(lanes.refresh | close, lanes.damping, jnp.clip(damping, 1e-15, 1e15))
+    growth = jnp.where(accept, 2.0, jnp.where(close, lanes.growth, jnp.minimum(lanes.growth * 2, 64.0)))
+
+    small = jnp.abs(actual) <= 1e-12 * jnp.abs(here.f) + noise_floor
+    still = jnp.where(lanes.refresh, 0, jnp.where(accept & ~small, 0, lanes.still + 1))
+    now = jnp.where(accept, decrement, lanes.decrement)
+    f = jnp.where(accept, there.f, here.f)
+    # The first stage walks the whole valley while the loss is smooth; later ones only adjust.
+    settled = now <= jnp.where(delta > 2 * mean, 1e-6, 1e-2) * jnp.abs(f) + noise_floor
+    refresh = (delta > goal) & (first | ~lanes.refresh & (settled | (still >= 4)))
+    at_goal = delta <= goal
+    done = close & ~settle & ~lanes.refresh
+    stuck = at_goal & ~close & ((still >= 12) | (lanes.damping >= 1e15))
+    nearly = now <= 1e-7 * jnp.abs(f) + noise_floor
+    status = jnp.where(done, CONVERGED, jnp.where(stuck, jnp.where(nearly, FLAT, STALLED), RUNNING))
+    status = jnp.where(first & ~finite, NONFINITE, status)
+
+    moved = Lanes(
+        z=jnp.where(accept, z, lanes.z),
+        local=jax.tree.map(lambda a, b: jnp.where(accept, a, b), there, here),
+        delta=delta,
+        goal=goal,
+        damping=damping,
+        growth=growth,
+        diagonal=diagonal,
+        newton=newton,
+        refresh=refresh,
+        decrement=now,
+        still=still,
+        status=status.astype(jnp.int32),
+        steps=lanes.steps + 1,
+    )
+    running = lanes.status == RUNNING
+    return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
+
+
+def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any) -> Lanes:
+    """Run all lanes until each has stopped, or for ``steps`` iterations.
+
+    Args:
+        problem: law, inputs, noise.
+        lanes: from :func:`begin` or an earlier call.
+        response: shape (n, lanes).
+        weight: shape (n, lanes).
+        steps: most iterations of this call.
+    """
+
+    def going(state: Any) -> Any:
+        k, current = state
+        return (k < steps) & jnp.any(current.status == RUNNING)
+
+    def body(state: Any) -> Any:
+        k, current = state
+        return k + 1, _step(problem, current, response, weight)
+
+    return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]

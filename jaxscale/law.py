@@ -1,0 +1,302 @@
+"""Law: one pure JAX function and what a fit has to know about it.
+
+A law file declares a law with :func:`law` and parameter kinds and needs nothing else:
+
+>>> @law(
+...     inputs=dict(N=Input("parameters")),
+...     response=Response("nat/token", positive),
+...     E=floor(), A=amplitude(N="alpha"), alpha=exponent(),
+...     source="a textbook", affine=("E", "A"),
+... )
+... def my_law(N, *, E, A, alpha):
+...     '''What no model removes, plus what a finite model costs.'''
+...     return E + A / N**alpha
+>>> float(my_law(100.0, E=1.0, A=10.0, alpha=0.5))
+2.0
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+Range = tuple[float, float]
+
+
+class LawError(ValueError):
+    """A law was declared wrongly; the message names the law and the field."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where a number may lie: an open interval with a name."""
+
+    name: str
+    low: float
+    high: float
+
+    def contains(self, value: float) -> bool:
+        """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
+        return self.low < value < self.high
+
+
+real = Support("real", -math.inf, math.inf)
+positive = Support("positive", 0.0, math.inf)
+unit = Support("unit", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of a law: its unit and the open interval in which the law is defined.
+
+    Args:
+        unit: what is counted, in words ("parameters", "tokens").
+        low: the law needs values above this (0 where it takes a log or a power).
+        high: the law needs values below this.
+        lower: the size below which a column is probably in another unit (``params`` in billions).
+    """
+
+    unit: str
+    low: float = 0.0
+    high: float = math.inf
+    lower: float = 0.0
+
+
+@dataclass(frozen=True)
+class Response:
+    """The response of a law: its unit and the interval it lies in."""
+
+    unit: str
+    domain: Support = positive
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: what it does in the formula, where it may lie, and what is plausible.
+
+    ``powers`` lists (input, exponent) pairs: an amplitude multiplies ``input**-exponent`` for
+    each; a scale stands in ``(scale / input)**exponent``. An exponent written ``"-b"`` enters
+    with its sign turned.
+    """
+
+    kind: str
+    support: Support
+    range: Range
+    powers: tuple[tuple[str, str], ...] = ()
+    input: str | None = None
+    unit: str = ""
+    meaning: str = ""
+
+
+def floor(support: Support = positive, *, range: Range = (0.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
+    """A level that no input removes; starts lie between 0 and the smallest response."""
+    return Parameter("floor", support, range, unit=unit, meaning=meaning or "irreducible level")
+
+
+def exponent(
+    support: Support = positive, *, range: Range = (0.01, 2.0), unit: str = "", meaning: str = ""
+) -> Parameter:
+    """The power of an input."""
+    return Parameter("exponent", support, range, unit=unit, meaning=meaning or "exponent")
+
+
+def amplitude(
+    support: Support = positive, *, range: Range = (1e-3, 1e9), unit: str = "", meaning: str = "", **powers: str
+) -> Parameter:
+    """A factor of ``N**-alpha * D**-beta`` when declared ``amplitude(N="alpha", D="beta")``."""
+    return Parameter(
+        "amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term"
+    )
+
+
+def scale(*, range: Range = (1.0, 1e20), unit: str = "", meaning: str = "", **powers: str) -> Parameter:
+    """The ``N_c`` of ``(N_c / N)**alpha_N`` when declared ``scale(N="alpha_N")``."""
+    return Parameter("scale", positive, range, tuple(powers.items()), unit=unit, meaning=meaning or "scale")
+
+
+def location(
+    input: str, support: Support = positive, *, range: Range = (1e-9, 1e30), unit: str = "", meaning: str = ""
+) -> Parameter:
+    """A place on the axis of ``input`` that lies inside the data: a break, a midpoint."""
+    return Parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
+
+
+def coefficient(*, range: Range = (-10.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
+    """A real number; a range on one side of zero fixes the sign of its starts."""
+    return Parameter("coefficient", real, range, unit=unit, meaning=meaning or "coefficient")
+
+
+def positive_number(*, range: Range = (1e-2, 1e2), unit: str = "", meaning: str = "") -> Parameter:
+    """A positive number of plausible size ``range``: a width, a rate, a number of epochs."""
+    return Parameter("positive_number", positive, range, unit=unit, meaning=meaning or "positive number")
+
+
+def fraction(*, range: Range = (0.0, 1.0), unit: str = "", meaning: str = "") -> Parameter:
+    """A number between 0 and 1."""
+    return Parameter("fraction", _UNIT, range, unit=unit, meaning=meaning or "fraction")
+
+
+_UNIT = unit
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A pure function of inputs and parameters with its declaration; made by :func:`law`.
+
+    Call it with inputs by position and parameters by name, under ``jit``, ``vmap`` or ``grad``.
+    Laws compare and hash by identity: each is made once, at import.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    inputs: Mapping[str, Input]
+    response: Response
+    parameters: Mapping[str, Parameter]
+    source: str
+    formula: str = ""
+    affine: tuple[str, ...] = ()
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        """The law's value: inputs by position in the declared order, parameters by name."""
+        return self.function(*map(_without_wrapping, inputs), **params)
+
+    def __repr__(self) -> str:
+        """The law as one would call it."""
+        return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"
+
+    def __reduce__(self) -> Any:
+        """Pickle by name, so that a law keeps its identity and its compiled programs."""
+        return (_find, (self.function.__module__, self.name))
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+
+def _without_wrapping(value: Any) -> Any:
+    # JAX's default integers have 32 bits and wrap a count of 70 billion without a word.
+    if isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
+        return value if np.all(np.abs(value) < 2**31) else np.asarray(value, float)
+    return value
+
+
+def _find(module: str, name: str) -> Law:
+    import importlib
+
+    namespace = vars(importlib.import_module(module))
+    for value in namespace.values():
+        if isinstance(value, Law) and value.name == name:
+            return value
+    from jaxscale.laws import get
+
+    return get(name)
+
+
+def law(
+    *,
+    inputs: Mapping[str, Input],
+    response: Response,
+    source: str = "",
+    formula: str = "",
+    affine: tuple[str, ...] = (),
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    name: str | None = None,
+    **parameters: Parameter,
+) -> Callable[[Callable[..., Any]], Law]:
+    """Declare a law: the decorated function computes one observation in the paper's letters.
+
+    Args:
+        inputs: name to :class:`Input`, in the order of the function's positional arguments.
+        response: unit and domain of what the function returns.
+        source: where the form comes from (paper, equation); required.
+        formula: the equation as LaTeX.
+        affine: parameters in which, together, the function is affine (their starts are projected).
+        published: named parameter sets from the literature.
+        coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
+            ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
+        name: identifier; the function's name unless given.
+        **parameters: one kind per parameter: ``alpha=exponent()``.
+
+    Returns:
+        A decorator that turns the function into a :class:`Law`.
+
+    Raises:
+        LawError: the declaration and the function's signature disagree; names law and field.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Law:
+        made = Law(
+            name=name or function.__name__,
+            function=function,
+            inputs=MappingProxyType(dict(inputs)),
+            response=response,
+            parameters=MappingProxyType(dict(parameters)),
+            source=source,
+            formula=formula,
+            affine=tuple(affine),
+            published=MappingProxyType({k: MappingProxyType(dict(v)) for k, v in (published or {}).items()}),
+            coordinates=coordinates,
+        )
+        _check(made)
+        for attribute in ("__module__", "__doc__", "__wrapped__"):
+            object.__setattr__(made, attribute, function if attribute == "__wrapped__" else getattr(function, attribute))
+        return made
+
+    return decorate
+
+
+def _check(law: Law) -> None:
+    """Raise :class:`LawError` where declaration and signature disagree."""
+
+    def wrong(field: str, what: str) -> LawError:
+        return LawError(f"law {law.name!r}, field {field!r}: {what}")
+
+    signature = inspect.signature(law.function).parameters.values()
+    positional = [p.name for p in signature if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    keyword = [p.name for p in signature if p.kind is p.KEYWORD_ONLY]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
+    if not law.source:
+        raise wrong("source", "must name where the form comes from, but is empty")
+    for key, value in law.inputs.items():
+        if not isinstance(value, Input):
+            raise wrong(key, f"must be an Input(...), but is {value!r}")
+    for key, value in law.parameters.items():
+        if not isinstance(value, Parameter):
+            raise wrong(key, f"must be a parameter kind such as exponent(), but is {value!r}")
+    if positional != list(law.inputs):
+        unknown = sorted(set(law.inputs) ^ set(positional)) or positional
+        raise wrong("inputs", f"must match the positional arguments {positional}, but differs in {unknown}")
+    for key in keyword:
+        if key not in law.parameters:
+            raise wrong(key, "is a parameter of the function without a kind; add e.g. " + f"{key}=exponent()")
+    for key, value in law.parameters.items():
+        if key not in keyword and not open_ended:
+            raise wrong(key, "has a kind, but the function has no such keyword-only parameter")
+        low, high = value.range
+        if not low < high:
+            raise wrong(key, f"needs a range with low < high, but has {value.range}")
+        for named, power in value.powers:
+            if named not in law.inputs:
+                raise wrong(key, f"names the unknown input {named!r}; inputs are {list(law.inputs)}")
+            if power.lstrip("-") not in law.parameters:
+                raise wrong(key, f"names the unknown exponent {power!r}; parameters are {list(law.parameters)}")
+        if value.input is not None and value.input not in law.inputs:
+            raise wrong(key, f"names the unknown input {value.input!r}; inputs are {list(law.inputs)}")
+    for key in law.affine:
+        if key not in law.parameters:
+            raise wrong("affine", f"names the unknown parameter {key!r}; parameters are {list(law.parameters)}")
+    for label, values in law.published.items():
+        if set(values) != set(law.parameters):
+            raise wrong("published", f"set {label!r} must hold exactly the parameters {list(law.parameters)}")
+        for key, value in values.items():
+            if not law.parameters[key].support.contains(value):
+                support = law.parameters[key].support.name
+                raise wrong("published", f"set {label!r} has {key} = {value}, outside its support ({support})")

@@ -1,0 +1,69 @@
+"""Power laws in one input, for anything."""
+
+from jaxscale.law import Input, Response, amplitude, exponent, floor, law, location, positive, real
+
+
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", positive),
+    a=amplitude(x="-b", range=(1e-6, 1e9), meaning="value at x = 1"),
+    b=exponent(real, range=(-5.0, 5.0), meaning="slope of log y in log x"),
+    formula=r"y = a x^{b}",
+    source="the power law, a standard form without a single source",
+    affine=("a",),
+)
+def power_law(x, *, a, b):
+    """A straight line in log-log axes.
+
+    ``y = a * x**b``
+
+    ``b`` may have either sign; a fit of raw residuals and a fit of log residuals differ.
+
+    Source: a standard form without a single source.
+    """
+    return a * x**b
+
+
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", positive),
+    c=floor(meaning="level reached as x grows"),
+    a=amplitude(x="b", range=(1e-6, 1e9), meaning="distance from the floor at x = 1"),
+    b=exponent(),
+    formula=r"y = c + a x^{-b}",
+    source="the power law with a floor, a standard form without a single source",
+    affine=("c", "a"),
+)
+def power_law_floor(x, *, c, a, b):
+    """A power law that falls towards a floor.
+
+    ``y = c + a * x**-b``
+
+    As ``b`` goes to 0 the term ``a`` and the floor ``c`` become one: few points leave the floor open.
+
+    Source: a standard form without a single source.
+    """
+    return c + a * x**-b
+
+
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", real),
+    c=floor(real, meaning="level reached as x grows"),
+    a=amplitude(real, x="b", range=(-1e6, 1e6), meaning="distance from the floor at x + x0 = 1"),
+    x0=location("x", real, range=(1e-3, 1e9), meaning="shift of x"),
+    b=exponent(),
+    formula=r"y = c + a (x + x_0)^{-b}",
+    source="the shifted power law, a standard form without a single source",
+    affine=("c", "a"),
+)
+def shifted_power(x, *, c, a, x0, b):
+    """A power law that flattens below ``x0`` and falls towards a floor.
+
+    ``y = c + a * (x + x0)**-b`` for ``x > -x0``
+
+    With ``c = 0`` this is the law of Zipf and Mandelbrot; ``a``, ``x0`` and ``b`` are strongly correlated.
+
+    Source: a standard form without a single source.
+    """
+    return c + a * (x + x0) ** -b

@@ -1,0 +1,357 @@
+"""Observations: a table's columns as validated float64 arrays, ready for a fit.
+
+Everything here is NumPy; a bad cell is refused with its column, its row as the person sees it, its
+value and what to do about it. :func:`checked` adds what only a law can know.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxscale import filters
+from jaxscale.law import Input, Law
+from jaxscale.notices import Notice
+from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
+
+_SMALLEST_BUCKET = 16
+
+
+class Observations(eqx.Module):
+    """What was measured: inputs, response and weight, one entry a row.
+
+    Args:
+        inputs: the law's inputs by name, shape (n,).
+        response: what the law predicts, shape (n,).
+        weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
+        run: codes 0..R-1 of the run a row belongs to, or None.
+        group: codes 0..G-1 of the group a row belongs to, or None.
+        columns: (input name or "response", column name) pairs, for messages.
+        rows: row numbers as the person sees them.
+        rows_read: rows of the table before filtering.
+        name: what messages call the table.
+        sha256: fingerprint of the table.
+    """
+
+    inputs: dict[str, Float[np.ndarray, " n"]]
+    response: Float[np.ndarray, " n"]
+    weight: Float[np.ndarray, " n"]
+    run: Int[np.ndarray, " n"] | None = None
+    group: Int[np.ndarray, " n"] | None = None
+    columns: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
+    rows: tuple[int, ...] = eqx.field(static=True, default=())
+    rows_read: int = eqx.field(static=True, default=0)
+    name: str = eqx.field(static=True, default="dict")
+    sha256: str = eqx.field(static=True, default="")
+
+    def __len__(self) -> int:
+        """The number of rows, padding included."""
+        return len(self.response)
+
+    @classmethod
+    def from_table(
+        cls,
+        source: Any,
+        *,
+        inputs: Mapping[str, str] | Sequence[str],
+        response: str,
+        where: str | None = None,
+        weight: str | None = None,
+        run: str | None = None,
+        group: str | None = None,
+    ) -> "Observations":
+        """Read the columns that are used, in the rows that are kept.
+
+        Args:
+            source: anything :func:`jaxscale.tables.read_table` reads.
+            inputs: law input to column, or a list of columns named like the inputs.
+            response: column of the response.
+            where: which rows to keep, such as ``"params > 1e8 and split == 'train'"``.
+            weight: column of weights; all 1 unless given.
+            run: column that names the run of a row.
+            group: column that names the group of a row.
+
+        Returns:
+            The observations, in float64.
+
+        Raises:
+            DataError: a column is missing, a cell that is used is no finite number, a weight is
+                negative, all weights are zero, or no row is left.
+        """
+        table = read_table(source)
+        named = _named(inputs)
+        kept = np.flatnonzero(filters.where(where, table)) if where is not None else np.arange(len(table))
+        wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
+        numbers: dict[str, np.ndarray] = {}
+        complaints: list[str] = []
+        for key, column in wanted.items():
+            numbers[key], found = _numbers(table, column, kept)
+            complaints += found
+        if weight is not None:
+            complaints += _negative(table, weight, kept, numbers["weight"])
+        codes = {}
+        for key, column in (("run", run), ("group", group)):
+            codes[key], found = _codes(table, column, kept) if column is not None else (None, [])
+            complaints += found
+        _refuse(table.name, complaints)
+        if weight is not None and not numbers["weight"].any():
+            raise DataError(f"{table.name}, column {weight!r}: all weights are zero; give some row a positive weight.")
+        return cls(
+            inputs={key: numbers[key] for key in named},
+            response=numbers["response"],
+            weight=numbers.get("weight", np.ones(len(kept))),
+            run=codes["run"],
+            group=codes["group"],
+            columns=(*named.items(), ("response", response)),
+            rows=tuple(table.rows[kept].tolist()),
+            rows_read=len(table),
+            name=table.name,
+            sha256=table.sha256,
+        )
+
+
+def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    if isinstance(inputs, Mapping):
+        named = dict(inputs)
+    elif isinstance(inputs, str):
+        raise DataError(
+            f"Argument inputs must be a mapping or a list of columns, but is {inputs!r}; write [{inputs!r}]."
+        )
+    else:
+        named = {key: key for key in inputs}
+    if not named:
+        raise DataError("Argument inputs is empty; map at least one input of the law to a column.")
+    for key in ("response", "weight"):
+        if key in named:
+            raise DataError(f"Argument inputs names an input {key!r}, which is reserved; give the input another name.")
+    return named
+
+
+def _numbers(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The kept cells as float64, with one complaint for each cell that is no finite number."""
+    cells = table.column(column)[kept]
+    if cells.dtype.kind in "biuf":
+        values = cells.astype(np.float64)
+    else:
+        parsed = [number(cell) for cell in cells]
+        values = np.array([np.nan if value is None else value for value in parsed], dtype=np.float64)
+    rows = table.rows[kept]
+    bad = np.flatnonzero(~np.isfinite(values))
+    return values, [f"column {column!r}, row {rows[i]}: {_reason(cells[i])}" for i in bad]
+
+
+def _reason(cell: Any) -> str:
+    if is_empty(cell):
+        return "the cell is empty"
+    value = number(cell)
+    if value is not None:
+        return f"{cell!s} is not a number" if math.isnan(value) else f"{cell!s} is infinite"
+    text = str(cell)
+    for separator, what in (
+        (",", "thousands separators, and write a decimal point"),
+        ("_", "underscores"),
+        (" ", "spaces"),
+    ):
+        if number(text.replace(separator, "")) is not None:
+            return f"{shown(text)} is not a number (remove its {what})"
+    return f"{shown(text)} is not a number"
+
+
+def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:
+    rows = table.rows[kept]
+    negative = np.flatnonzero((values < 0) & np.isfinite(values))
+    return [f"column {column!r}, row {rows[i]}: the weight {values[i]:g} is negative" for i in negative]
+
+
+def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Codes 0, 1, ... of the distinct cells in order of appearance."""
+    labels = [_label(cell) for cell in table.column(column)[kept]]
+    order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    rows = table.rows[kept]
+    empty = [i for i, label in enumerate(labels) if label is None]
+    complaints = [f"column {column!r}, row {rows[i]}: the cell is empty" for i in empty]
+    return np.array([order[label] for label in labels], dtype=np.int64), complaints
+
+
+def _label(cell: Any) -> str | None:
+    missing = is_empty(cell) or (isinstance(cell, (float, np.floating)) and np.isnan(cell))
+    return None if missing else str(cell).strip()
+
+
+def _refuse(name: str, complaints: Sequence[str], why: str = "") -> None:
+    if not complaints:
+        return
+    count = len(complaints)
+    more = f"; and {count - 3} more, {count} bad cells in all" if count > 3 else ""
+    cure = "correct it or leave its row out" if count == 1 else "correct them or leave their rows out"
+    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; {cure} with where.")
+
+
+def checked(law: Law, observations: Observations, free: Sequence[str]) -> list[Notice]:
+    """Check what only a law can know about its observations.
+
+    Args:
+        law: the law to be fitted.
+        observations: the data.
+        free: names of the parameters that are fitted; the others are fixed.
+
+    Returns:
+        Notices about data that can be fitted but look odd.
+
+    Raises:
+        DataError: an input is missing or outside the law's domain, so is a response, there are
+            fewer rows than free parameters, or an input or the response never varies.
+    """
+    _check_domain(law, observations)
+    used = observations.weight > 0
+    count = int(used.sum())
+    if count < len(free):
+        raise DataError(
+            f"{observations.name} has {count} rows with positive weight, but {law.name} has {len(free)} free "
+            f"parameters ({', '.join(free)}); add rows or fix parameters."
+        )
+    for key in law.inputs:
+        if free and _constant(observations.inputs[key][used]):
+            _refuse_constant(law, observations, key, free)
+    if free and _constant(observations.response[used]):
+        raise DataError(
+            f"{observations.name}, column {_column(observations, 'response')!r}: the response is "
+            f"{observations.response[used][0]:g} in every row, so no parameter can be identified; add rows that differ."
+        )
+    return [*_duplicates(law, observations, used), *_units(law, observations, used)]
+
+
+def _column(observations: Observations, key: str) -> str:
+    return dict(observations.columns).get(key, key)
+
+
+def _check_domain(law: Law, observations: Observations) -> None:
+    missing = [key for key in law.inputs if key not in observations.inputs]
+    if missing:
+        given = ", ".join(observations.inputs)
+        raise DataError(
+            f"{observations.name}: {law.name} needs the input {missing[0]!r}, but only {given} is given; "
+            f"map it to a column with inputs={{{missing[0]!r}: column}}."
+        )
+    domain = law.response.domain
+    limits = {key: (observations.inputs[key], entry.low, entry.high) for key, entry in law.inputs.items()}
+    limits["response"] = (observations.response, domain.low, domain.high)
+    complaints = []
+    for key, (values, low, high) in limits.items():
+        what = f"column {_column(observations, key)!r} ({'the response' if key == 'response' else f'input {key}'})"
+        for i in np.flatnonzero(~((values > low) & (values < high))):
+            side = f"above {low:g}" if not values[i] > low else f"below {high:g}"
+            row = observations.rows[i] if observations.rows else i + 1
+            complaints.append(f"{what}, row {row}: {values[i]:g} must be {side}")
+    _refuse(observations.name, complaints, f" for {law.name}")
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max()) if len(values) else True
+
+
+def _refuse_constant(law: Law, observations: Observations, key: str, free: Sequence[str]) -> None:
+    declared: dict[str, None] = {}
+    for name, parameter in law.parameters.items():
+        if parameter.input == key:
+            declared[name] = None
+        for named, power in parameter.powers:
+            if named == key:
+                declared |= {name: None, power.removeprefix("-"): None}
+    unidentified = [name for name in declared if name in free]
+    if declared and not unidentified:
+        return
+    what = f"the parameters {', '.join(unidentified)}" if unidentified else "its effect"
+    raise DataError(
+        f"{observations.name}, column {_column(observations, key)!r}: the input {key} is "
+        f"{observations.inputs[key][observations.weight > 0][0]:g} in every row, so {what} cannot be identified; "
+        f"add rows with another {key} or fix what depends on it."
+    )
+
+
+def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+    values = np.stack([*(observations.inputs[key] for key in law.inputs), observations.response], axis=1)
+    seen: set[bytes] = set()
+    copies = []
+    for i in np.flatnonzero(used):
+        entry = values[i].tobytes()
+        if entry in seen:
+            copies.append(observations.rows[i] if observations.rows else int(i) + 1)
+        seen.add(entry)
+    if not copies:
+        return []
+    first = ", ".join(map(str, copies[:3])) + (", ..." if len(copies) > 3 else "")
+    verb = "row repeats" if len(copies) == 1 else "rows repeat"
+    where = "row" if len(copies) == 1 else "rows"
+    message = f"{len(copies)} {verb} the inputs and the response of an earlier one ({where} {first})"
+    return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they were measured anew.")]
+
+
+def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+    return [
+        Notice("units", _unit_message(observations, key, entry, float(observations.inputs[key][used].max())))
+        for key, entry in law.inputs.items()
+        if used.any() and entry.lower > 0 and observations.inputs[key][used].max() < entry.lower
+    ]
+
+
+def _unit_message(observations: Observations, key: str, entry: Input, largest: float) -> str:
+    word, factor = ("billions", "1e9") if largest < 1e3 else ("millions", "1e6")
+    return (
+        f"{observations.name}, column {_column(observations, key)!r}: all values of {key} are below "
+        f"{entry.lower:g} {entry.unit} (the largest is {largest:g}), which looks like {word}; "
+        f"multiply the column by {factor} if so."
+    )
+
+
+def bucket(count: int) -> int:
+    """The padded size for ``count`` rows: 16, 24, 32, 48, 64, 96, ...
+
+    Args:
+        count: number of rows.
+
+    Returns:
+        The smallest power of two, or one and a half times a power of two, that holds the rows.
+    """
+    size = _SMALLEST_BUCKET
+    while size < count:
+        size = size * 3 // 2 if size.bit_count() == 1 else size * 4 // 3
+    return size
+
+
+def padded(observations: Observations, size: int) -> Observations:
+    """Pad to ``size`` rows by repeating the first row with weight 0.
+
+    Args:
+        observations: n rows.
+        size: at least n.
+
+    Returns:
+        The same observations in arrays of length ``size``; every weighted sum stays what it was.
+
+    Raises:
+        ValueError: ``size`` is below the number of rows.
+    """
+    extra = size - len(observations)
+    if extra < 0:
+        raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
+
+    def extended(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.repeat(values[:1], extra)])
+
+    def maybe(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else extended(values)
+
+    return dataclasses.replace(
+        observations,
+        inputs={key: extended(values) for key, values in observations.inputs.items()},
+        response=extended(observations.response),
+        weight=np.concatenate([observations.weight, np.zeros(extra)]),
+        run=maybe(observations.run),
+        group=maybe(observations.group),
+        rows=observations.rows + observations.rows[:1] * extra,
+    )

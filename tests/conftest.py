@@ -1,0 +1,69 @@
+"""What all tests share: the real data, float64, one compilation cache and reproducible hypothesis examples."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# With a bound on its size the cache locks its files, which processes sharing it need. The lock makes an entry cost
+# more than the smallest programs take to compile, so those are left out.
+CACHE_SETTINGS = {
+    "jax_compilation_cache_max_size": 4 * 2**30,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+def in_ci() -> bool:
+    """Whether this is a run of the project's checks rather than of a person."""
+    return os.environ.get("CI") == "true"
+
+
+hypothesis.settings.register_profile("jaxscale", deadline=None, derandomize=in_ci())
+hypothesis.settings.load_profile("jaxscale")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share compiled programs between the processes of one test run, and with none before it."""
+    if not hasattr(config, "workerinput"):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxscale-tests-")
+        os.environ.update({name.upper(): str(value) for name, value in CACHE_SETTINGS.items()})
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    for name, value in CACHE_SETTINGS.items():
+        jax.config.update(name, value)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the compiled programs of this test run."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def real_data() -> Path:
+    """The folder with the real data; without it the test is skipped by name, and fails where every test must run."""
+    folder = Path(os.environ.get("JAXSCALE_DATA") or CHECKOUT.parent / "shared" / "data")
+    if not folder.is_dir():
+        reason = f"needs the real data, which are not in {folder}: set JAXSCALE_DATA to their folder"
+        if in_ci() and not os.environ.get("JAXSCALE_SIMULATED_ONLY"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder with the real data, whatever a test does to the environment."""
+    return real_data()
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Compute in float64 inside the test, whatever the default of the process."""
+    with jax.enable_x64(True):
+        yield

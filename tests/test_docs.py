@@ -1,0 +1,22 @@
+"""The examples in the docstrings do what they print."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import jaxscale
+
+MODULES = sorted(found.name for found in pkgutil.walk_packages(jaxscale.__path__, "jaxscale."))
+
+
+@pytest.mark.parametrize("name", ["jaxscale", *(name for name in MODULES if not name.endswith("__main__"))])
+def test_examples_of_a_module_hold(name: str) -> None:
+    """Examples run under JAX's own defaults, as a reader would type them."""
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_there_are_examples() -> None:
+    assert doctest.testmod(importlib.import_module("jaxscale.law")).attempted > 0
