@@ -78,13 +78,17 @@ def slopes(noise: Noise, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, 
 
 
 class Local(eqx.Module):
-    """The objective of each lane at its point: value, gradient, and two Hessians."""
+    """The objective of each lane at its point: value, gradient, two Hessians.
+
+    ``spread`` is the sum of absolute residuals, ``rounding`` what rounding alone can do to the value.
+    """
 
     f: Any
     g: Any
     safe: Any
     exact: Any
     spread: Any
+    rounding: Any
 
 
 def _point(problem: Problem, z: Any, delta: Any, inputs: Any, y: Any, w: Any) -> tuple[Any, ...]:
@@ -110,8 +114,10 @@ def _point(problem: Problem, z: Any, delta: Any, inputs: Any, y: Any, w: Any) ->
         corner = jax.grad(cost)(s) * last[:, None] * last[None, :]
         safe, exact = safe + corner, exact + corner + cross[:, None] * last + cross[None, :] * last[:, None]
     keep = w != 0
-    scaled = (jnp.where(keep, w * part, 0.0) for part in (f, g, safe, exact))
-    return (*scaled, jnp.where(keep, w * jnp.abs(r), 0.0))
+    # A residual is a difference of two numbers of the target's size, each rounded.
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + (problem.noise.space != "linear"))
+    parts = (f, g, safe, exact, jnp.abs(r), slip * (jnp.abs(first) + slip))
+    return tuple(jnp.where(keep, w * part, 0.0) for part in parts)
 
 
 def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
@@ -205,13 +211,15 @@ def _newton_decrement(local: Local, diagonal: Any) -> Any:
     return jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
 
 
-def begin(problem: Problem, z: Any, *, warm: bool = False) -> Lanes:
+def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False) -> Lanes:
     """Lanes at their starts; nothing is evaluated yet.
 
     Args:
         problem: law, inputs, noise.
         z: coordinates, shape (p, lanes).
-        warm: the starts are near the optimum: begin with the noise's own delta and Newton steps.
+        direct: lanes, shape (lanes,) or all, that begin with the noise's own delta instead of a large one that
+            shrinks: they keep to the basin they start in.
+        warm: the starts are near the optimum: begin with Newton steps.
     """
     p, lanes = z.shape
     ones = jnp.ones((lanes,), z.dtype)
@@ -219,8 +227,8 @@ def begin(problem: Problem, z: Any, *, warm: bool = False) -> Lanes:
     nothing = jnp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
-        local=Local(jnp.inf * ones, jnp.zeros_like(z), nothing, nothing, ones),
-        delta=goal if warm and problem.noise.loss != "absolute" else jnp.inf * ones,
+        local=Local(jnp.inf * ones, jnp.zeros_like(z), nothing, nothing, ones, ones),
+        delta=jnp.where(direct & (goal > 0), goal, jnp.inf),
         goal=goal,
         damping=ones * (1e-8 if warm else 1e-3),
         growth=2.0 * ones,
@@ -235,9 +243,11 @@ def begin(problem: Problem, z: Any, *, warm: bool = False) -> Lanes:
 
 
 def _diagonal(local: Local, before: Any) -> Any:
+    """Marquardt's scaling, which forgets: a start far away must not freeze a parameter for good."""
     p = local.g.shape[0]
     current = jnp.stack([local.safe[k, k] for k in range(p)])
-    return jnp.maximum(jnp.maximum(before, current), 1e-12 * jnp.max(current, axis=0) + jnp.finfo(current.dtype).tiny)
+    tiny = jnp.finfo(current.dtype).tiny
+    return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
 
 
 def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
@@ -248,8 +258,7 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
     eye = jnp.eye(p, dtype=lanes.z.dtype)[:, :, None]
     eps = jnp.finfo(lanes.z.dtype).eps
     here = lanes.local
-    # What rounding alone does to the objective: below it, differences mean nothing.
-    noise_floor = 8 * eps * jnp.abs(here.f) + jnp.sum(weight, axis=0) * (8 * eps) ** 2
+    noise_floor = 8 * eps * jnp.abs(here.f) + here.rounding
     close = (lanes.decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (lanes.delta <= goal)
 
     damp = jnp.where(close, 0.0, lanes.damping)
@@ -271,8 +280,8 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
     z = lanes.z + d
     there = evaluate(problem, z, delta, response, weight)
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
-    diagonal = jnp.where(finite, _diagonal(there, lanes.diagonal), lanes.diagonal)
-    decrement = jnp.where(finite, _newton_decrement(there, diagonal), jnp.inf)
+    diagonal = _diagonal(there, lanes.diagonal)
+    decrement = jnp.where(finite, _newton_decrement(there, _diagonal(there, 0.0)), jnp.inf)
 
     slope = jnp.sum(here.g * d, axis=0)
     bend_safe = jnp.sum(d[:, None] * here.safe * d[None, :], axis=(0, 1))
@@ -313,7 +322,7 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
         goal=goal,
         damping=damping,
         growth=growth,
-        diagonal=diagonal,
+        diagonal=jnp.where(accept, diagonal, lanes.diagonal),
         newton=newton,
         refresh=refresh,
         decrement=now,

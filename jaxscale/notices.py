@@ -30,4 +30,36 @@ CODES: dict[str, tuple[str, str]] = {
         "All values of an input are so small that the column is probably counted in another unit.",
         "Multiply the column so that it counts single units, for example parameters rather than billions.",
     ),
+    "unidentified": (
+        "The inputs cannot tell the named parameters apart, and the fit was made all the same.",
+        "Add the runs that the design check names, or fix a parameter.",
+    ),
+    "at_bound": (
+        "A parameter ran to the edge of where it may lie; its standard error means nothing.",
+        "Fit a law without that term, fix the parameter, or add runs where the term matters.",
+    ),
+    "outside_range": (
+        "A parameter lies outside the range that is plausible for this law.",
+        "Check the units of the inputs and the suitability of the law before using the fit.",
+    ),
+    "flat": (
+        "Some parameters trade off against each other, so that the objective hardly depends on them.",
+        "Fix one of the named parameters, or add runs that vary what separates them.",
+    ),
+    "starts_disagree": (
+        "Too few polished starts ended at the best objective to trust that it is the global optimum.",
+        "Raise the number of starts, fix a parameter, or use a simpler law.",
+    ),
+    "other_basins": (
+        "There are other local minima; the best one is reported.",
+        "Compare their parameters (basins in the JSON file) before leaning on the numbers.",
+    ),
+    "not_converged": (
+        "The best descent did not end at a certified optimum.",
+        "Raise the number of starts; if it stays, the law is not determined by these data: fix a parameter.",
+    ),
+    "resamples_failed": (
+        "Some bootstrap refits did not settle and were left out of the standard errors.",
+        "If there are many, the standard errors are too small: fix a parameter or use a simpler law.",
+    ),
 }

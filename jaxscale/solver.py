@@ -18,7 +18,7 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.coordinates import centre_of
+from jaxscale.coordinates import centre_of, curved
 from jaxscale.kernel import Lanes, Problem
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
@@ -27,7 +27,7 @@ from jaxscale.starts import crossed, hypercube, placed, score
 SCORED = 512
 WIDTH = 32
 ROUND = 16
-LONGEST = 400
+LONGEST = 1000
 # Lanes that take this many times the median number of iterations are given up once half have settled.
 PATIENCE = 8
 STATUS = {
@@ -111,6 +111,7 @@ def descend(
     response: np.ndarray,
     weight: np.ndarray,
     *,
+    direct: Any = False,
     warm: bool = False,
     longest: int = LONGEST,
     lanes: Lanes | None = None,
@@ -122,11 +123,14 @@ def descend(
         z: starts, shape (size, lanes).
         response: shape (n,) or (n, lanes).
         weight: shape (n,) or (n, lanes).
+        direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
         warm: the starts are near the optimum.
         longest: most iterations of a lane.
         lanes: states to go on from, in place of z.
     """
-    state = lanes if lanes is not None else jax.tree.map(np.array, kernel.begin(problem, jnp.asarray(z), warm=warm))
+    if lanes is None:
+        lanes = kernel.begin(problem, jnp.asarray(z), direct=jnp.asarray(direct), warm=warm)
+    state = jax.tree.map(np.array, lanes)
 
     def column(data: np.ndarray, index: np.ndarray) -> np.ndarray:
         return data[:, index] if data.ndim == 2 else np.repeat(data[:, None], len(index), axis=1)
@@ -136,7 +140,7 @@ def descend(
         if not len(running):
             break
         done = np.asarray(state.steps)[np.asarray(state.status) == kernel.CONVERGED]
-        if 2 * len(done) >= z.shape[1] and taken >= PATIENCE * np.median(done):
+        if len(done) >= max(WIDTH // 2, z.shape[1] // 2) and taken >= PATIENCE * np.median(done):
             break
 
         def run(index: np.ndarray) -> Any:
@@ -199,6 +203,9 @@ def _landscape(problem: Problem, lanes: Lanes, scored: int, independent: np.ndar
     if f[near] < f[best] - _tolerance(problem, float(f[best]), rows):
         best = near
     tolerance = _tolerance(problem, float(f[best]), rows)
+    # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
+    tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
+    best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best
     agrees = f <= f[best] + tolerance
     basins: list[Basin] = []
     for lane in np.argsort(f, kind="stable"):
@@ -252,8 +259,8 @@ def search(
         rest = np.setdiff1d(np.arange(len(f)), chosen)
         sample = generator.permutation(rest)[:independent]
         z = z[:, np.concatenate([chosen, sample]).astype(int)]
-        lanes = _polish(problem, z, response, weight)
-        given = np.ones(z.shape[1], bool)
+        lanes = _polish(problem, _surrounded(problem, z, generator, response, weight), response, weight)
+        given = np.ones(lanes.z.shape[1], bool)
         best, landscape = _landscape(problem, lanes, len(f), given, rows)
         return Found(lanes, best, landscape)
 
@@ -270,8 +277,8 @@ def search(
     ranked = np.argsort(f, kind="stable")
     chosen += [lane for lane in ranked if lane not in chosen and lane >= independent][: polished - len(chosen)]
     index = np.concatenate([np.arange(independent), np.asarray(chosen, int)])
-    lanes = _polish(problem, z[:, index], response, weight)
     flags = np.arange(len(index)) < independent
+    lanes = _polish(problem, z[:, index], response, weight, direct=~flags & (np.arange(len(index)) % 2 == 0))
     scored = z.shape[1]
     for _ in range(rounds):
         best, landscape = _landscape(problem, lanes, scored, flags, rows)
@@ -287,6 +294,20 @@ def search(
         flags = np.concatenate([flags, np.zeros(better.shape[1], bool)])
     best, landscape = _landscape(problem, lanes, scored, flags, rows)
     return Found(lanes, best, landscape)
+
+
+def _surrounded(
+    problem: Problem, z: np.ndarray, generator: np.random.Generator, response: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
+    free = z[: len(problem.free)]
+    pick = np.arange(max(WIDTH - 2 * z.shape[1], 0)) % z.shape[1]
+    step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
+    near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
+    moved = np.concatenate([free, near], axis=1)
+    none = np.zeros(moved.shape[1], bool)
+    projected, worth = score_starts(problem, np.full_like(moved, 0.5), moved, none, response, weight)
+    return np.concatenate([z, projected[:, np.isfinite(worth)]], axis=1)
 
 
 def _more(
@@ -306,8 +327,8 @@ def _more(
     return np.concatenate([z, moved], axis=1), np.concatenate([f, worth])
 
 
-def _polish(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray) -> Lanes:
-    return _common_goal(problem, descend(problem, z, response, weight), response, weight)
+def _polish(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, direct: Any = False) -> Lanes:
+    return _common_goal(problem, descend(problem, z, response, weight, direct=direct), response, weight)
 
 
 def _concatenated(one: Lanes, other: Lanes) -> Lanes:

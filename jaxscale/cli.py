@@ -1,0 +1,352 @@
+"""The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``messages``.
+
+Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing was written;
+3 fitted, but the result is marked (not converged, or starts disagree); 130 interrupted.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+# What commands need is imported inside them, so that help and mistyped options answer at once.
+if TYPE_CHECKING:
+    from jaxscale.observations import Observations
+    from jaxscale.result import Fit
+
+REFUSED, MARKED, INTERRUPTED = 2, 3, 130
+
+
+class _Commands(TyperGroup):
+    """Commands whose mistakes end in one sentence on standard error, never in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt:
+            _complain("interrupted, nothing written")
+            raise typer.Exit(INTERRUPTED) from None
+        except (ValueError, TypeError, OSError) as error:
+            _complain(_sentence(error))
+            raise typer.Exit(REFUSED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Fit scaling laws: from a table of training runs to constants with their uncertainty.",
+    epilog="Exit status: 0 done, 2 refused and nothing written, 3 fitted but marked, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LawName = Annotated[
+    str, typer.Option("--law", metavar="LAW", help="A law of the catalogue, or my_laws.py:my_law from a file.")
+]
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="A .csv, .jsonl or .parquet file, or the name of a public data set.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=COLUMN", help="Column of an input; by default the one of its name."),
+]
+Where = Annotated[
+    str | None, typer.Option(metavar="FILTER", help="Rows to keep, such as \"N > 1e8 and split == 'a'\".")
+]
+Fix = Annotated[
+    list[str] | None, typer.Option("--fix", metavar="NAME=NUMBER", help="Fix a parameter; may be repeated.")
+]
+NoiseLevel = Annotated[float, typer.Option(help="Noise that the design check assumes, relative to the response.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    app(prog_name="jaxscale")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"jaxscale {version('jaxscale')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where demo.csv, demo.json and demo.png go.")] = Path(),
+    seed: Seed = 0,
+) -> None:
+    """Simulate 99 runs with known constants, fit them, and compare."""
+    from jaxscale import console, laws, report, simulate
+    from jaxscale.observations import Observations
+
+    paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
+    console.check_outputs(*paths.values())
+    law = laws.get("chinchilla")
+    sweep = console.csv_text(simulate.example()).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "demo.csv")
+        table.write_bytes(sweep)
+        observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
+    fitted = _fitted(law, observations, key=seed)
+    files = {paths["csv"]: sweep, **_files(fitted, observations, paths["json"], paths["png"])}
+    console.write_together(files)
+    typer.echo(report.text(fitted))
+    typer.echo("\nThe runs were drawn from known constants:\n")
+    typer.echo(report.constants(fitted, next(iter(law.published.values()))))
+    typer.echo(f"\nWritten: {', '.join(map(str, files))}")
+    _mark(fitted)
+
+
+@app.command("laws")
+def list_laws(
+    name: Annotated[str | None, typer.Argument(metavar="[LAW]", help="Show this law's page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the laws, or show one: formula, parameters, published constants, source."""
+    from jaxscale import console, laws, report
+
+    chosen = laws.catalogue().values() if name is None else [console.find_law(name)]
+    if as_json:
+        facts = [report.law_facts(law) for law in chosen]
+        typer.echo(json.dumps(facts if name is None else facts[0], indent=2))
+    elif name is None:
+        typer.echo(report.laws_table(chosen) + "\n\njaxscale laws LAW shows a law's page.")
+    else:
+        typer.echo(report.law_text(*chosen))
+
+
+@app.command()
+def messages() -> None:
+    """List the notices that a fit can carry, with their meaning and cure."""
+    from jaxscale import report
+
+    typer.echo(report.messages_text())
+
+
+@app.command()
+def simulate(
+    law: Annotated[str, typer.Argument(metavar="LAW", help="A law of the catalogue, or my_laws.py:my_law.")],
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A constant, in place of the published one.")
+    ] = None,
+    published: Annotated[
+        str | None, typer.Option(metavar="SET", help="Published constants; the law's first set by default.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=LOWEST:HIGHEST:COUNT", help="An axis of a grid, even in its logarithm."),
+    ] = None,
+    isoflop: Annotated[
+        str | None, typer.Option(metavar="LOWEST:HIGHEST:COUNT", help="Compute budgets 6 N D in FLOPs, not a grid.")
+    ] = None,
+    sizes: Annotated[int, typer.Option(help="Model sizes at each budget of --isoflop.")] = 9,
+    noise: Annotated[float, typer.Option(help="Standard deviation of the noise, relative to the response.")] = 0.005,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Where to write; standard output if absent.")
+    ] = None,
+) -> None:
+    """Draw runs from a law with known constants, as CSV."""
+    import numpy as np
+
+    from jaxscale import console
+    from jaxscale import simulate as simulation
+
+    if (isoflop is None) == (not inputs):
+        raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
+    console.check_outputs(out)
+    found = console.find_law(law)
+    params = {**_published(found, published), **console.numbers(param, "--param")}
+    if isoflop is not None:
+        low, high, count = console.axis(isoflop, "--isoflop")
+        if not 0 < low <= high < np.inf:
+            raise ValueError(f"Option --isoflop must run from a positive number up, but is {isoflop!r}.")
+        design = simulation.isoflop(np.geomspace(low, high, count).tolist(), sizes)
+    else:
+        axes = console.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
+        design = simulation.grid(**{name: console.axis(text, "--input") for name, text in axes.items()})
+    text = console.csv_text(simulation.simulate(found, params, design, noise=noise, seed=seed))
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    console.write_together({out: text.encode()})
+    typer.echo(f"Written: {out}", err=True)
+
+
+@app.command()
+def check(
+    table: TableName,
+    law: LawName,
+    inputs: Inputs = None,
+    where: Where = None,
+    fix: Fix = None,
+    noise_level: NoiseLevel = 0.005,
+    as_json: AsJson = False,
+) -> None:
+    """Check whether planned or finished runs can identify a law; no response is needed."""
+    from jaxscale import console, identifiability, report
+    from jaxscale.observations import Observations
+    from jaxscale.result import nulls
+
+    found, fixed = console.find_law(law), console.numbers(fix, "--fix")
+    read = console.find_table(table)
+    columns = console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN"))
+    # Planned runs have no response yet, and the check reads none.
+    planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
+    console.keep_compiled_programs()
+    design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
+    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else report.folded(str(design)))
+    if design.verdict != "identified":
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def fit(
+    table: TableName,
+    law: LawName,
+    inputs: Inputs = None,
+    response: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the response; loss by default.")
+    ] = None,
+    where: Where = None,
+    weight: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that multiplies each row's loss.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that names a row's run, where runs repeat.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names a row's group.")] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="squared, huber, absolute or student_t; by default what suits the law's response."),
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="Where residuals are taken: log, linear or logit.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Threshold of huber.")] = None,
+    df: Annotated[float | None, typer.Option(help="Degrees of freedom of student_t.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Scale of student_t; fitted if absent.")] = None,
+    starts: Annotated[int, typer.Option(help="Starts to score.")] = 4096,
+    fix: Fix = None,
+    replicates: Annotated[int, typer.Option(min=2, help="Bootstrap resamples, where errors come from them.")] = 400,
+    noise_level: NoiseLevel = 0.005,
+    allow_unidentified: Annotated[
+        bool, typer.Option("--allow-unidentified", help="Fit in spite of the design.")
+    ] = False,
+    seed: Seed = 0,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE.json", help="Write the fit as JSON.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no report.")] = False,
+) -> None:
+    """Fit a law to a table of runs; print a report, write JSON and a plot."""
+    from jaxscale import console, plotting, report
+    from jaxscale.noise import default, named
+    from jaxscale.observations import Observations
+
+    console.check_outputs(json_path, plot, read=table)
+    if plot is not None:
+        plotting.ending_of(plot)
+    found, fixed = console.find_law(law), console.numbers(fix, "--fix")
+    loss = default(found.response).loss if noise is None else noise
+    settings = named(loss, space, response=found.response, delta=delta, df=df, scale=scale)
+    read = console.find_table(table)
+    observations = Observations.from_table(
+        read,
+        inputs=console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN")),
+        response=console.response_of(read, response),
+        where=where,
+        weight=weight,
+        run=run,
+        group=group,
+    )
+    fitted = _fitted(
+        found,
+        observations,
+        noise=settings,
+        starts=starts,
+        key=seed,
+        fixed=fixed,
+        replicates=replicates,
+        noise_level=noise_level,
+        allow_unidentified=allow_unidentified,
+    )
+    files = _files(fitted, observations, json_path, plot)
+    console.write_together(files)
+    if not quiet:
+        typer.echo(report.text(fitted))
+        if files:
+            typer.echo(f"\nWritten: {', '.join(map(str, files))}")
+    _mark(fitted)
+
+
+def _published(law: Any, label: str | None) -> dict[str, float]:
+    """The constants of a published set; of the first, if there is one, where none is named."""
+    from jaxscale.tables import did_you_mean
+
+    if label is None:
+        return dict(next(iter(law.published.values()), {}))
+    if label not in law.published:
+        known = f"its sets are {', '.join(law.published)}" if law.published else "it has none; give --param"
+        raise ValueError(f"{law.name} has no published set {label!r}{did_you_mean(label, law.published)}; {known}.")
+    return dict(law.published[label])
+
+
+def _fitted(law: Any, observations: "Observations", **settings: Any) -> "Fit":
+    from jaxscale import console, fitting
+
+    console.keep_compiled_programs()
+    with console.progress(f"fitting {law.name} to {observations.name}"):
+        return fitting.fit(law, observations, **settings)
+
+
+def _files(fitted: "Fit", observations: "Observations", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:
+    """The contents of the files that were asked for, all ready before the first is written."""
+    from jaxscale import plotting
+
+    files = {}
+    if json_path is not None:
+        files[json_path] = fitted.to_json().encode()
+    if plot is not None:
+        files[plot] = plotting.render(plotting.plot(fitted, observations), plotting.ending_of(plot))
+    return files
+
+
+def _mark(fitted: "Fit") -> None:
+    if fitted.status != "converged":
+        _complain(f"fitted, but {fitted.status.replace('_', ' ')}; see the notices of the report.")
+        raise typer.Exit(MARKED)
+
+
+def _complain(message: str) -> None:
+    print(f"jaxscale: {message}", file=sys.stderr)
+
+
+def _sentence(error: BaseException) -> str:
+    from jaxscale.result import UnidentifiedError
+
+    if isinstance(error, UnidentifiedError):
+        return f"{error.design.message} To fit all the same, add --allow-unidentified."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)

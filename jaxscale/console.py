@@ -1,0 +1,301 @@
+"""Console: what the commands share, from arguments to files that are written all or none."""
+
+import csv
+import importlib.util
+import io
+import os
+import stat
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jaxscale import datasets, laws
+from jaxscale.law import Law
+from jaxscale.result import write_atomically
+from jaxscale.tables import Table, did_you_mean, read_table
+
+_PATIENCE = 2.0
+
+
+def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:
+    """``["N=params"]`` as ``{"N": "params"}``.
+
+    Args:
+        given: what an option that may be repeated was given.
+        option: its name, for messages.
+        shape: what it should look like, for messages.
+
+    Raises:
+        ValueError: an entry has another shape, or names something twice.
+    """
+    found: dict[str, str] = {}
+    for entry in given or ():
+        name, equals, value = (part.strip() for part in entry.partition("="))
+        if not (name and equals and value):
+            raise ValueError(f"Option {option} must look like {shape}, but is {entry!r}.")
+        if name in found:
+            raise ValueError(f"Option {option} gives {name} twice; give it once.")
+        found[name] = value
+    return found
+
+
+def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:
+    """``["A=400"]`` as ``{"A": 400.0}``.
+
+    Args:
+        given: what an option that may be repeated was given.
+        option: its name, for messages.
+
+    Raises:
+        ValueError: an entry has another shape, or its value is no number.
+    """
+    return {
+        name: _number(value, option, f"{name}={value}", "NAME=NUMBER")
+        for name, value in assignments(given, option, "NAME=NUMBER").items()
+    }
+
+
+def axis(given: str, option: str) -> tuple[float, float, int]:
+    """``"1e7:1e9:5"`` as ``(1e7, 1e9, 5)``.
+
+    Args:
+        given: lowest value, highest value and count.
+        option: the option's name, for messages.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    shape = "LOWEST:HIGHEST:COUNT"
+    parts = given.split(":")
+    if len(parts) != 3:
+        raise ValueError(f"Option {option} must look like {shape}, but is {given!r}.")
+    low, high, count = (_number(part, option, given, shape) for part in parts)
+    if count != round(count) or not 1 <= count <= 1e6:
+        raise ValueError(f"Option {option} must end in a count from 1 to 1000000, but is {given!r}.")
+    return low, high, int(count)
+
+
+def _number(value: str, option: str, given: str, shape: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"Option {option} must look like {shape}, but is {given!r}.") from None
+
+
+def find_law(name: str) -> Law:
+    """A law of the catalogue, or one from a file: ``my_laws.py:my_law``.
+
+    Args:
+        name: what the person typed.
+
+    Raises:
+        ValueError: there is no such law, or its file fails; the message holds file and line.
+    """
+    file, colon, wanted = name.rpartition(":")
+    if not colon and name.endswith(".py"):
+        file, wanted = name, ""
+    if not file.endswith(".py"):
+        return laws.get(name)
+    declared = {value.name: value for value in vars(_module(Path(file))).values() if isinstance(value, Law)}
+    if not declared:
+        raise ValueError(f"{file} declares no law; decorate a function with jaxscale.law.")
+    if not wanted and len(declared) == 1:
+        return next(iter(declared.values()))
+    if wanted not in declared:
+        what = f"no law {wanted!r}{did_you_mean(wanted, declared)}" if wanted else "several laws"
+        raise ValueError(f"{file} declares {what}; name one as {file}:{next(iter(declared))} ({', '.join(declared)}).")
+    return declared[wanted]
+
+
+def _module(path: Path) -> Any:
+    """Run a person's file as a module; whatever fails in it is told with its line."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; check the path.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} cannot be read as Python.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}; correct this line.") from None
+    except (Exception, SystemExit) as error:
+        own = path.resolve()
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == own]
+        where = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise ValueError(f"{where}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def find_table(name: str) -> Table:
+    """A table from a file, or a public data set where no such file exists.
+
+    Args:
+        name: what the person typed.
+
+    Raises:
+        DataError: there is neither, or it cannot be read.
+    """
+    path = Path(name)
+    return datasets.load(name) if not path.suffix and not path.exists() else read_table(path)
+
+
+def columns_of(law: Law, table: Table, given: Mapping[str, str]) -> dict[str, str]:
+    """The column of every input; one that is not given has the input's name.
+
+    Args:
+        law: the law.
+        table: the table.
+        given: input to column, as far as the person said.
+
+    Raises:
+        ValueError: an input is unknown, or has no column.
+    """
+    for name in given:
+        if name not in law.inputs:
+            known = ", ".join(law.inputs)
+            raise ValueError(
+                f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}; its inputs are {known}."
+            )
+    for name in law.inputs:
+        if name not in given and name not in table.columns:
+            shown = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
+            raise ValueError(
+                f"{law.name} needs the input {name}, and {table.name} has no column of that name; "
+                f"name its column with --input {name}=COLUMN (columns are {shown})."
+            )
+    return {name: given.get(name, name) for name in law.inputs}
+
+
+def response_of(table: Table, given: str | None) -> str:
+    """The column of the response: as given, else ``loss``.
+
+    Args:
+        table: the table.
+        given: what the person said, if anything.
+
+    Raises:
+        ValueError: nothing was given and there is no column ``loss``.
+    """
+    if given is None and "loss" not in table.columns:
+        shown = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
+        raise ValueError(f"{table.name} has no column 'loss'; name the response with --response (columns are {shown}).")
+    return given or "loss"
+
+
+def check_outputs(*paths: Path | None, read: str | None = None) -> None:
+    """Refuse, before any work, a path that could not be written after it.
+
+    Args:
+        *paths: where results shall go; None where they shall not.
+        read: a path that is read and must not be overwritten.
+
+    Raises:
+        ValueError: a folder is missing or locked, a path is a folder, or two paths are one file.
+    """
+    seen = set()
+    for path in (path for path in paths if path is not None):
+        folder = path.parent
+        if not folder.is_dir():
+            raise ValueError(f"{path} cannot be written: there is no folder {folder}; create it first.")
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"{path} cannot be written: {folder} is not writable; choose another folder.")
+        if path.is_dir():
+            raise ValueError(f"{path} cannot be written: it is a folder; give the path of a file.")
+        if read is not None and path.resolve() == Path(read).resolve():
+            raise ValueError(f"{path} cannot be written: it is the table that is read; give another path.")
+        if path.resolve() in seen:
+            raise ValueError(f"{path} is named twice; give every file a path of its own.")
+        seen.add(path.resolve())
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files so that all appear, each of them whole, or none does.
+
+    Args:
+        files: path to content.
+    """
+    staged = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
+    try:
+        for path, content in files.items():
+            write_atomically(staged[path], content)
+        for path, part in staged.items():
+            os.replace(part, path)
+    finally:
+        for part in staged.values():
+            part.unlink(missing_ok=True)
+
+
+def csv_text(columns: Mapping[str, Any]) -> str:
+    """Columns as CSV; numbers are written so that they are read back bit for bit.
+
+    Args:
+        columns: name to values, equally long.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    return buffer.getvalue()
+
+
+def keep_compiled_programs() -> None:
+    """Keep what JAX compiles in the user's cache, so that the next command starts at once.
+
+    A folder that somebody else could write to is left alone: it holds programs that would be run.
+    """
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"] is not None:
+        return
+    folder = datasets.cache_folder() / "xla"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        safe = all(_is_ours(path.lstat()) for path in (folder.parent, folder))
+        reason = "it belongs to or can be written by somebody else"
+    except OSError as error:
+        safe, reason = False, error.strerror or str(error)
+    if not safe:
+        print(f"jaxscale: compiled programs are not kept in {folder}: {reason}.", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not writable_by_others
+
+
+@contextmanager
+def progress(label: str) -> Iterator[None]:
+    """Show that work goes on, where a person watches and it takes more than two seconds.
+
+    Args:
+        label: what is being done.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task(label, total=None)
+    timer = threading.Timer(_PATIENCE, bar.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        bar.stop()

@@ -1,0 +1,397 @@
+"""The front door: a law, observations, and an answer that says how it was got."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import identifiability, kernel
+from jaxscale.coordinates import centre_of, from_params
+from jaxscale.kernel import Problem
+from jaxscale.law import Law, positive, unit
+from jaxscale.noise import Noise, default
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.result import Fit, UnidentifiedError
+from jaxscale.solver import STATUS, Found, Linear, linearise, search, vertex
+from jaxscale.tables import did_you_mean
+from jaxscale.uncertainty.bootstrap import bootstrap
+from jaxscale.uncertainty.laplace import classical, sandwich
+
+# An optimum is certified when one more Newton step promises less than this share of the objective.
+CERTIFIED = 1e-8
+# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta.
+INSIDE = 0.5
+
+
+def fit(
+    law: Law | str,
+    observations: Observations,
+    *,
+    noise: Noise | None = None,
+    starts: int | Mapping[str, Any] = 4096,
+    key: Any = 0,
+    fixed: Mapping[str, float] | None = None,
+    replicates: int = 400,
+    noise_level: float = 0.005,
+    allow_unidentified: bool = False,
+) -> Fit:
+    """Fit a law to observations: global search, certified optimum, standard errors, provenance.
+
+    Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters.
+
+    Args:
+        law: a law, or the name of one in the catalogue.
+        observations: from :meth:`Observations.from_table`.
+        noise: residual space and loss; that of the response's domain unless given.
+        starts: how many starts to score, or starts by name (numbers or equally long sequences; see
+            :func:`grid` for a crossed grid), of which the promising and a random sample are polished.
+        key: seed (an integer or a JAX random key) of starts and resamples.
+        fixed: values of parameters that are not fitted.
+        replicates: bootstrap resamples, where the standard errors come from resampling.
+        noise_level: noise assumed by the design check, relative to the response.
+        allow_unidentified: fit although the design check says that parameters are not identified.
+
+    Returns:
+        The fit, with numbers in float64.
+
+    Raises:
+        DataError: the observations do not suit the law.
+        UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
+        ValueError: an argument is wrong.
+    """
+    law = _law(law)
+    if not isinstance(observations, Observations):
+        raise TypeError(
+            "Argument observations must be Observations (see Observations.from_table(table, inputs=..., response=...)), "
+            f"but is {type(observations).__name__}."
+        )
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
+        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+    values = _fixed(law, fixed)
+    free = tuple(name for name in law.parameters if name not in values)
+    if not free:
+        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
+    noise = default(law.response) if noise is None else noise
+    with jax.enable_x64(True):
+        notices = checked(law, observations, free)
+        design = identifiability.check(
+            law, observations.inputs, fixed=values, noise_level=noise_level, weight=observations.weight
+        )
+        if design.verdict != "identified":
+            if not allow_unidentified:
+                raise UnidentifiedError(design)
+            notices.append(Notice("unidentified", design.message))
+        return _fit(law, observations, noise, starts, key, values, free, replicates, design, notices)
+
+
+def _fit(
+    law: Law,
+    observations: Observations,
+    noise: Noise,
+    starts: int | Mapping[str, Any],
+    key: Any,
+    values: dict[str, float],
+    free: tuple[str, ...],
+    replicates: int,
+    design: Any,
+    notices: list[Notice],
+) -> Fit:
+    seed, generator = _generator(key)
+    n = len(observations)
+    wide = padded(observations, bucket(n))
+    centre = centre_of(law, observations.inputs, observations.response, np)
+    fixed = {name: np.asarray(value, float) for name, value in values.items()}
+    problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
+    explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
+    found = search(
+        problem,
+        wide.response,
+        wide.weight,
+        count=0 if explicit is not None else _count(starts),
+        explicit=explicit,
+        generator=generator,
+    )
+    z = np.asarray(found.lanes.z[:, found.best])
+    objective = float(found.lanes.local.f[found.best])
+    certificate = float(found.lanes.decrement[found.best]) / max(abs(objective), np.finfo(float).tiny)
+    if noise.loss == "absolute":
+        z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
+    certificate = min(certificate, _rounding(objective, wide.weight, certificate))
+    linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
+    problems, status = _judge(law, problem, found, linear, z, certificate, centre, wide.weight)
+    covariance, method, freedom, failed = _covariance(
+        problem, found, linear, z, wide, observations.run, replicates, generator
+    )
+    if failed:
+        problems.append(Notice("resamples_failed", f"{failed} of {replicates} bootstrap refits did not settle."))
+    return Fit(
+        law=law.name,
+        params={name: float(linear.params[name]) for name in law.parameters},
+        stderr={name: _finite(np.sqrt(covariance[k, k])) for k, name in enumerate(free)},
+        correlation=_correlation(covariance),
+        free=free,
+        fixed=dict(values),
+        uncertainty={"method": method, "freedom": freedom, "replicates": replicates if "bootstrap" in method else 0},
+        noise=_described(noise, problem, z),
+        objective=objective,
+        certificate=certificate,
+        residuals=_residuals(observations, linear, n),
+        rows_read=observations.rows_read or n,
+        rows_used=int(np.sum(observations.weight > 0)),
+        starts=_starts(found),
+        basins=_basins(problem, found),
+        status=status,
+        notices=tuple(notices + problems),
+        design={
+            "verdict": design.verdict,
+            "condition": _finite(design.condition),
+            "noise_level": design.noise_level,
+            "stderr": {name: _finite(value) for name, value in design.stderr.items()},
+            "allowed": design.verdict != "identified",
+        },
+        seed=seed,
+        versions=_versions(),
+        data_sha256=observations.sha256,
+        data=observations.name,
+        columns=dict(observations.columns),
+        law_object=law,
+    )
+
+
+def grid(**axes: Sequence[float]) -> dict[str, np.ndarray]:
+    """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``."""
+    mesh = np.meshgrid(*(np.asarray(values, float) for values in axes.values()), indexing="ij")
+    return {name: points.ravel() for name, points in zip(axes, mesh, strict=True)}
+
+
+def _law(law: Law | str) -> Law:
+    if isinstance(law, Law):
+        return law
+    from jaxscale.laws import get
+
+    return get(law)
+
+
+def _fixed(law: Law, fixed: Mapping[str, float] | None) -> dict[str, float]:
+    values = {name: float(value) for name, value in (fixed or {}).items()}
+    for name, value in values.items():
+        if name not in law.parameters:
+            raise ValueError(f"Argument fixed names {name!r}, which is no parameter of {law.name}{did_you_mean(name, law.parameters)}")
+        if not law.parameters[name].support.contains(value):
+            support = law.parameters[name].support.name
+            raise ValueError(f"Argument fixed must keep {name} in its support ({support}), but sets it to {value}.")
+    return {name: values[name] for name in law.parameters if name in values}
+
+
+def _count(starts: Any) -> int:
+    if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
+        raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
+    return int(starts)
+
+
+def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Starts by name as equally long arrays, the fixed parameters among them."""
+    given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in starts.items()}
+    for name in given:
+        if name not in law.parameters:
+            raise ValueError(f"Argument starts names {name!r}, which is no parameter of {law.name}{did_you_mean(name, law.parameters)}")
+    missing = [name for name in law.parameters if name not in given and name not in values]
+    if missing:
+        raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
+    lengths = {len(value) for value in given.values()} - {1}
+    if len(lengths) > 1 or any(value.ndim != 1 for value in given.values()):
+        raise ValueError(f"Argument starts must hold equally long sequences, but their lengths are {sorted(lengths)}.")
+    count = max(lengths, default=1)
+    whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
+    for name, value in whole.items():
+        if not all(law.parameters[name].support.contains(v) for v in value):
+            support = law.parameters[name].support.name
+            raise ValueError(f"Argument starts must keep {name} in its support ({support}), but does not.")
+    return {name: np.broadcast_to(whole[name], (count,)) for name in law.parameters}
+
+
+def _generator(key: Any) -> tuple[int, np.random.Generator]:
+    """A seed to report and a generator, from an integer or a JAX key."""
+    if isinstance(key, int | np.integer):
+        return int(key), np.random.default_rng(int(key))
+    data = key if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.key_data(key)
+    words = [int(word) for word in np.ravel(np.asarray(data))]
+    seed = int("".join(f"{word:08x}" for word in words), 16)
+    return seed, np.random.default_rng(seed)
+
+
+def _rounding(objective: float, weight: np.ndarray, certificate: float) -> float:
+    """0 where the objective itself is rounding noise (noise-free data), else the certificate."""
+    floor = float(np.sum(weight)) * (64 * np.finfo(float).eps) ** 2
+    return 0.0 if abs(objective) <= floor else certificate
+
+
+def _judge(
+    law: Law,
+    problem: Problem,
+    found: Found,
+    linear: Linear,
+    z: np.ndarray,
+    certificate: float,
+    centre: Any,
+    weight: np.ndarray,
+) -> tuple[list[Notice], str]:
+    """What a person should know about the optimum, and the status of the fit."""
+    notices = [*_bounds(law, problem, linear, z, centre), *_flat(problem, linear, weight)]
+    landscape = found.landscape
+    lane = int(found.lanes.status[found.best])
+    status = "converged"
+    # Fewer agreeing starts than this leave open whether the best optimum is the global one.
+    wanted = min(3, landscape.polished)
+    if landscape.agree_all < max(wanted, landscape.polished // 20):
+        status = "starts_disagree"
+        said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
+        notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
+    elif len(landscape.basins) > 1:
+        others = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in landscape.basins[1:4])
+        notices.append(Notice("other_basins", f"Polished starts also ended at objective {others}."))
+    if not certificate <= CERTIFIED and lane != kernel.FLAT:
+        status = "not_converged"
+        notices.append(
+            Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step promises {certificate:.1e}.")
+        )
+    return notices, status
+
+
+def _bounds(law: Law, problem: Problem, linear: Linear, z: np.ndarray, centre: Any) -> list[Notice]:
+    notices = []
+    size = float(centre.response_size) or 1.0
+    for k, name in enumerate(problem.free):
+        kind, value = law.parameters[name], float(linear.params[name])
+        low, high = kind.range
+        gone = {
+            "floor": kind.support is positive and value < 1e-6 * size,
+            "amplitude": kind.support is positive and float(np.exp(z[k])) < 1e-6 * size,
+            "exponent": kind.support is positive and value < 1e-4,
+        }.get(kind.kind, kind.support is positive and value < 1e-3 * low)
+        if gone or (kind.support is unit and min(value, 1 - value) < 1e-6):
+            notices.append(Notice("at_bound", f"{name} = {value:.6g} has run to the edge of its support."))
+        elif not low <= value <= high:
+            notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:g} to {high:g}."))
+    return notices
+
+
+def _flat(problem: Problem, linear: Linear, weight: np.ndarray) -> list[Notice]:
+    """Directions in which the prediction does not move, by the smallest singular vector."""
+    slope = linear.slope[weight > 0][:, : len(problem.free)]
+    size = np.linalg.norm(slope, axis=0)
+    still = [name for name, s in zip(problem.free, size, strict=True) if not s > 1e-9 * size.max()]
+    if still:
+        return [Notice("flat", f"The predictions do not depend on {', '.join(still)} at the optimum.")]
+    _, values, vectors = np.linalg.svd(slope / size, full_matrices=False)
+    if values[-1] > 1e-6 * values[0]:
+        return []
+    share = np.abs(vectors[-1])
+    names = [name for name, s in zip(problem.free, share, strict=True) if s > 0.3 * share.max()]
+    return [Notice("flat", f"{' and '.join(names)} trade off: the runs do not separate them.")]
+
+
+def _covariance(
+    problem: Problem,
+    found: Found,
+    linear: Linear,
+    z: np.ndarray,
+    wide: Observations,
+    run: np.ndarray | None,
+    replicates: int,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, str, int, int]:
+    """Covariance of the free parameters, how it was got, degrees of freedom, failed resamples."""
+    noise, weight = problem.noise, wide.weight
+    used = np.flatnonzero(weight > 0)
+    codes = None if run is None else np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))])
+    clusters = codes if codes is not None and len(np.unique(codes[used])) < len(used) else None
+    if noise.loss == "squared" and clusters is None:
+        covariance, freedom = classical(linear.jacobian, linear.residual, weight)
+        return covariance, "classical", freedom, 0
+    inside = np.mean(np.abs(linear.residual[used]) <= noise.delta)
+    if noise.loss == "absolute" or (noise.loss == "huber" and inside < INSIDE):
+        draws, failed = bootstrap(
+            problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
+        )
+        table = np.stack([draws[name] for name in problem.free])
+        groups = len(used) if clusters is None else len(np.unique(clusters[used]))
+        freedom = groups - (1 if clusters is not None else len(problem.free))
+        covariance = np.atleast_2d(np.cov(table)) if table.shape[1] > 1 else np.full((len(table),) * 2, np.inf)
+        return covariance, "cluster bootstrap" if clusters is not None else "bootstrap", freedom, failed
+    local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
+    r = linear.residual[used]
+    s = float(problem.log_scale(z))
+    psi = np.asarray(kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s)[0])
+    scores = (weight[used] * psi)[:, None] * linear.slope[used]
+    if noise.infers_scale:
+        cost = jax.vmap(jax.grad(lambda s, r: kernel.loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+        scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
+    covariance, freedom = sandwich(local.exact, scores, linear.change, None if clusters is None else clusters[used])
+    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0
+
+
+def _finite(value: Any) -> float:
+    return float(value) if np.isfinite(value) else float("nan")
+
+
+def _correlation(covariance: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    deviation = np.sqrt(np.diag(covariance))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table = covariance / np.outer(deviation, deviation)
+    return tuple(tuple(_finite(value) for value in row) for row in table)
+
+
+def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
+    told: dict[str, Any] = {"loss": noise.loss, "space": noise.space}
+    if noise.loss == "huber":
+        told["delta"] = float(noise.delta)
+    if noise.loss == "student_t":
+        told |= {"df": float(noise.df), "scale": float(np.exp(problem.log_scale(z)))}
+    return told
+
+
+def _residuals(observations: Observations, linear: Linear, n: int) -> dict[str, Any]:
+    """How far predictions and responses are apart, in the noise's space; R^2 in the response's own."""
+    used = np.flatnonzero(observations.weight > 0)
+    r, y = linear.residual[:n][used], observations.response[used]
+    worst = int(used[np.argmax(np.abs(r))])
+    spread = np.sum((y - y.mean()) ** 2)
+    return {
+        "rms": float(np.sqrt(np.mean(r**2))),
+        "median": float(np.median(np.abs(r))),
+        "largest": float(linear.residual[worst]),
+        "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
+        "r2": _finite(1 - np.sum((y - linear.prediction[:n][used]) ** 2) / spread),
+    }
+
+
+def _starts(found: Found) -> dict[str, int]:
+    landscape = found.landscape
+    names = ("scored", "polished", "converged", "independent", "agree", "agree_all")
+    return {name: getattr(landscape, name) for name in names}
+
+
+def _basins(problem: Problem, found: Found) -> tuple[dict[str, Any], ...]:
+    basins = []
+    for basin in found.landscape.basins[:16]:
+        params = problem.params(np.asarray(found.lanes.z[:, basin.lane]))
+        named = {name: float(params[name]) for name in problem.law.parameters}
+        basins.append({"objective": basin.objective, "count": basin.count, "params": named})
+    return tuple(basins)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("jaxscale", "jax", "jaxlib", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source"
+    return found

@@ -1,0 +1,378 @@
+"""Identifiability: what the inputs alone say about the parameters, before anything is fitted.
+
+The slopes of the law at plausible parameters, in the space of its residuals, give the standard
+errors to expect at a stated noise level (the inverse square root of the Fisher information).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxscale.coordinates import Centre, centre_of, draw, from_params, to_params
+from jaxscale.information import (
+    EXPONENT_LIMIT,
+    FLOOR_LIMIT,
+    RANK,
+    Information,
+    Pair,
+    constant,
+    cure,
+    distinct,
+    excess,
+    measure,
+    pairs,
+    spectrum,
+)
+from jaxscale.law import Law, positive, unit
+from jaxscale.starts import hypercube
+from jaxscale.tables import did_you_mean
+
+_DRAWN_SETS = 16
+# Which part of a start's range counts as plausible: terms that matter at the data's centre, exponents that are neither
+# zero nor steep, and the middle of all else.
+_PLAUSIBLE = {"amplitude": (0.75, 0.95), "scale": (0.75, 0.95), "exponent": (0.5, 0.8)}
+# Components of the weakest direction that are named: those above this share of its largest.
+_NAMED = 0.3
+# How far from 1 or -1 the power may be by which one input follows another in proportion.
+_SAME_POWER = 0.05
+
+
+@dataclass(frozen=True)
+class DesignCheck:
+    """What the inputs of a data set say about a law's parameters; print it for a report.
+
+    Args:
+        law: identifier of the law.
+        rows: number of rows with positive weight.
+        noise_level: assumed noise as a share of the response.
+        condition: condition number of the column-scaled Jacobian.
+        stderr: expected standard error of every free parameter, infinite where the rows do not determine it.
+        verdict: "identified" or "not identified".
+        parameters: names of the parameters that are not identified.
+        trades: groups of parameters that trade off against each other.
+        cure: runs to add (input name to value), none where the design identifies every parameter.
+        message: the verdict, its reasons and the cure in words.
+    """
+
+    law: str
+    rows: int
+    noise_level: float
+    condition: float
+    stderr: dict[str, float]
+    verdict: Literal["identified", "not identified"]
+    parameters: tuple[str, ...]
+    trades: tuple[tuple[str, ...], ...]
+    cure: list[dict[str, float]]
+    message: str
+
+    def __str__(self) -> str:
+        """The report, as plain text."""
+        lines = [f"Design check of {self.law}: {self.verdict}"]
+        lines.append(f"{self.rows} rows, noise {100 * self.noise_level:g} %, condition number {self.condition:.3g}")
+        wide = max(len("parameter"), *map(len, self.stderr))
+        lines += ["", f"{'parameter':{wide}}  {'expected stderr':>15}  verdict"]
+        for name, value in self.stderr.items():
+            verdict = "not identified" if name in self.parameters else "identified"
+            lines.append(f"{name:{wide}}  {value:>15.4g}  {verdict}")
+        if self.cure:
+            inputs = list(self.cure[0])
+            lines += ["", "Runs to add:", "  ".join(f"{name:>12}" for name in inputs)]
+            lines += ["  ".join(f"{run[name]:>12.3g}" for name in inputs) for run in self.cure]
+        return "\n".join([*lines, "", self.message])
+
+
+def check(
+    law: Law,
+    inputs: Mapping[str, Any],
+    *,
+    fixed: Mapping[str, float] | None = None,
+    noise_level: float = 0.005,
+    weight: Any = None,
+    params: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
+) -> DesignCheck:
+    """Check from the inputs alone whether a fit can tell the law's parameters apart.
+
+    ``stderr = sqrt(diag((J^T J)^-1))`` with ``J`` the slopes of ``t(law)`` over the expected noise.
+
+    Not identified is an exponent with an expected standard error above 0.25, a floor with one above an eighth of
+    the smallest expected response (out of sight), whatever the rows leave undetermined, and terms of two inputs
+    that move together (log-correlation above 0.999), which only curvature could tell apart.
+
+    Args:
+        law: the law to be fitted.
+        inputs: name to array of shape (n,), in the law's raw units.
+        fixed: values of parameters that will not be fitted.
+        noise_level: expected standard deviation of the noise, as a share of the response.
+        weight: shape (n,); a row of weight 0 is left out. All 1 unless given.
+        params: one or several parameter sets at which to look. Unless given, the law's published ones or, where
+            the law has none or an input looks like another unit, plausible ones. Of several sets the median counts.
+
+    Returns:
+        The check, in float64.
+
+    Raises:
+        ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
+    """
+    columns, weights = _columns(law, inputs, weight)
+    if not 0 < noise_level < np.inf:
+        raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
+    values = _named(law, "fixed", fixed or {})
+    free = tuple(name for name in law.parameters if name not in values)
+    if not free:
+        raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
+    sets = _given(law, params, values) if params is not None else _plausible(law, columns, values)
+    return _judged(measure(law, free, columns, weights, sets, noise_level))
+
+
+def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Inputs and weights of the rows that count, checked."""
+    for name in law.inputs:
+        if name not in inputs:
+            raise ValueError(f"Law {law.name} needs the input {name}; its inputs are {', '.join(law.inputs)}.")
+    columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
+    shapes = {name: column.shape for name, column in columns.items()}
+    if len(set(shapes.values())) > 1 or any(column.ndim != 1 for column in columns.values()):
+        raise ValueError(f"Inputs of {law.name} must be columns of one length, but have shapes {shapes}.")
+    n = len(next(iter(columns.values())))
+    weights = np.ones(n) if weight is None else np.asarray(weight, float)
+    if weights.shape != (n,) or not np.all((weights >= 0) & np.isfinite(weights)):
+        raise ValueError(f"Argument weight must hold a finite number of at least 0 for each of the {n} rows.")
+    used = weights > 0
+    if not used.any():
+        raise ValueError("Argument inputs must hold at least one row with positive weight, but holds none.")
+    columns = {name: column[used] for name, column in columns.items()}
+    for name, column in columns.items():
+        low, high = law.inputs[name].low, law.inputs[name].high
+        if not np.all((column > low) & (column < high)):
+            raise ValueError(f"Input {name} of {law.name} must lie between {low:g} and {high:g} in every row.")
+    return columns, weights[used]
+
+
+def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, float]:
+    for name, value in values.items():
+        if name not in law.parameters:
+            hint = did_you_mean(name, law.parameters)
+            raise ValueError(f"Argument {argument} names {name!r}, which is no parameter of {law.name}{hint}.")
+        support = law.parameters[name].support
+        if not support.contains(float(value)):
+            raise ValueError(
+                f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
+            )
+    return {name: float(values[name]) for name in law.parameters if name in values}
+
+
+def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+    given = [params] if isinstance(params, Mapping) else list(params)
+    if not given:
+        raise ValueError("Argument params must hold at least one parameter set, but is empty.")
+    whole = [{**_named(law, "params", entry), **fixed} for entry in given]
+    for entry in whole:
+        missing = [name for name in law.parameters if name not in entry]
+        if missing:
+            raise ValueError(f"Argument params must give every free parameter, but lacks {', '.join(missing)}.")
+    return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
+
+
+def _plausible(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Published parameter sets where they speak of these inputs, else drawn ones, each of shape (sets,)."""
+    with jax.enable_x64(True):
+        centre = _centre(law, columns)
+        # Published constants mean nothing where a column is counted in another unit.
+        units = all(columns[name].max() >= kind.lower for name, kind in law.inputs.items())
+        if law.published and units:
+            entries = [_with_fixed(law, centre, entry, fixed) for entry in law.published.values()]
+            return {name: np.array([float(entry[name]) for entry in entries]) for name in law.parameters}
+        known = {**fixed, **_places(law, columns, fixed)}
+        free = tuple(name for name in law.parameters if name not in known)
+        drawn = draw(law, centre, free, _uniform(law, free), known)
+        return {name: np.broadcast_to(np.asarray(drawn[name], float), (_DRAWN_SETS,)) for name in law.parameters}
+
+
+def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
+    """Uniform numbers for :func:`draw`, in the plausible part of each range; shape (free, sets)."""
+    u = hypercube(np.random.default_rng(0), _DRAWN_SETS, len(free))
+    for k, name in enumerate(free):
+        kind = law.parameters[name]
+        low, high = _PLAUSIBLE.get(kind.kind, (0.25, 0.75))
+        u[k] = low + (high - low) * u[k]
+        if kind.kind == "coefficient" and kind.range[0] < 0 < kind.range[1]:
+            # Around 0 a coefficient switches off what it multiplies, and that looks as if it were not identified.
+            u[k] = np.where(u[k] < 0.5, u[k] - 0.2, u[k] + 0.2)
+    return u
+
+
+def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Places on the axis of a positive input, evenly spaced in its logarithm: several breaks do not coincide."""
+    by_input: dict[str, list[str]] = {}
+    for name, kind in law.parameters.items():
+        if kind.kind == "location" and kind.input is not None and law.inputs[kind.input].low >= 0 and name not in fixed:
+            by_input.setdefault(kind.input, []).append(name)
+    found = {}
+    for key, names in by_input.items():
+        share = (np.arange(len(names))[:, None] + hypercube(np.random.default_rng(1), _DRAWN_SETS, len(names))) / len(
+            names
+        )
+        low, high = columns[key].min(), columns[key].max()
+        found |= dict(zip(names, low * (high / low) ** (0.1 + 0.8 * share), strict=True))
+    return found
+
+
+def _centre(law: Law, columns: Mapping[str, np.ndarray]) -> Centre:
+    """The centre of the inputs, with responses of size 1 (a half between 0 and 1): only shares matter."""
+    low, high = {positive: (0.5, 2.0), unit: (0.25, 0.75)}.get(law.response.domain, (-1.0, 1.0))
+    return centre_of(law, columns, np.array([low, (low + high) / 2 if low > 0 else high, high]), np)
+
+
+def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]) -> Mapping[str, Any]:
+    """A parameter set with some values replaced, where every term keeps its size at the centre of the inputs."""
+    if not fixed:
+        return params
+    every = tuple(law.parameters)
+    z = from_params(law, centre, every, params)
+    if law.coordinates is not None:
+        return to_params(law, centre, every, z, fixed)
+    free = tuple(name for name in every if name not in fixed)
+    return to_params(law, centre, free, [z[every.index(name)] for name in free], fixed)
+
+
+def _judged(information: Information) -> DesignCheck:
+    law, free = information.law, information.free
+    values, vectors, stderr = spectrum(information.triangle)
+    over = excess(law, free, stderr, information.lowest)
+    moving = {name for pair in pairs(law, free, information.inputs) for name in pair.parameters}
+    parameters = tuple(name for k, name in enumerate(free) if over[k] > 1 or name in moving)
+    whole = values[:, -1] > RANK * values[:, 0]
+    condition = np.where(whole, values[:, 0] / np.where(whole, values[:, -1], 1.0), np.inf)
+    middle = int(np.argsort(condition, kind="stable")[len(condition) // 2])
+    expected = dict(zip(free, np.median(stderr, axis=0).tolist(), strict=True))
+    trades = _trades(free, values[middle], vectors[middle], parameters)
+    runs, enough = cure(information) if parameters else ([], True)
+    return DesignCheck(
+        law=law.name,
+        rows=information.rows,
+        noise_level=float(information.noise_level),
+        condition=float(np.median(condition)),
+        stderr=expected,
+        verdict="not identified" if parameters else "identified",
+        parameters=parameters,
+        trades=trades,
+        cure=runs,
+        message=_message(information, expected, parameters, trades, runs, enough),
+    )
+
+
+def _trades(
+    free: Sequence[str], values: np.ndarray, vectors: np.ndarray, parameters: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    """For each parameter that is not identified the direction that spoils it most: who has a share in it."""
+    spoiling = np.abs(vectors) / np.maximum(values, RANK * max(values[0], 1e-300))[:, None]
+    weak = [int(np.argmax(spoiling[:, free.index(name)])) for name in parameters]
+    shares = np.abs(vectors[list(dict.fromkeys(weak))])
+    named = [tuple(name for name, s in zip(free, share, strict=True) if s > _NAMED * share.max()) for share in shares]
+    whole = [names for names in named if len(names) > 1 and not any(set(names) < set(other) for other in named)]
+    return tuple(dict.fromkeys(whole))
+
+
+def _message(
+    information: Information,
+    expected: Mapping[str, float],
+    parameters: Sequence[str],
+    trades: Sequence[Sequence[str]],
+    runs: Sequence[Mapping[str, float]],
+    enough: bool,
+) -> str:
+    rows = f"{information.rows} {'row' if information.rows == 1 else 'rows'}"
+    if not parameters:
+        verdict = f"The inputs of the {rows} identify every free parameter of {information.law.name}."
+        return f"{verdict} {_expectations(information, expected)}"
+    verdict = f"The inputs of the {rows} do not identify {_and(parameters)} of {information.law.name}"
+    reasons = "; ".join(_reasons(information, parameters, trades))
+    return f"{verdict}: {reasons}. {_expectations(information, expected)} {_advice(runs, enough, parameters)}"
+
+
+def _reasons(information: Information, parameters: Sequence[str], trades: Sequence[Sequence[str]]) -> list[str]:
+    """Why, by what is seen in the inputs first and by what trades off last."""
+    law, free, inputs = information.law, information.free, information.inputs
+    said = []
+    if information.rows < len(free):
+        said.append(f"the rows are fewer than the {len(free)} free parameters")
+    rest = {name for name in parameters if not any(name in _parameters_of(law, key) for key in inputs)}
+    for name, values in inputs.items():
+        concerned = set(_parameters_of(law, name) or rest) & set(parameters)
+        levels = distinct(values)
+        if concerned and levels <= 2:
+            said.append(_few(name, values, levels))
+    for pair in pairs(law, free, inputs):
+        if all(set(_parameters_of(law, name)) & set(parameters) for name in (pair.first, pair.second)):
+            said.append(_line(pair, inputs))
+        if pair.parameters:
+            said.append(f"only curvature tells their terms apart (log-correlation {pair.correlation:.5f})")
+    silent = [name for k, name in enumerate(free) if not np.any(information.triangle[:, :, k])]
+    if silent:
+        said.append(f"the response does not depend on {_and(silent)}")
+    floors = [name for name in parameters if law.parameters[name].kind == "floor"]
+    if floors and not said:
+        spans = [f"{name} runs from {values.min():.3g} to {values.max():.3g}" for name, values in inputs.items()]
+        said.append(f"the floor {_and(floors)} is out of sight ({_and(spans)})")
+    if information.rows >= len(free):
+        said += [f"{_and(names)} trade off against each other" for names in trades]
+    return said or [f"the inputs vary too little to pin down {_and(parameters)}"]
+
+
+def _parameters_of(law: Law, name: str) -> list[str]:
+    """The parameters whose declaration leans on an input."""
+    found = [key for key, kind in law.parameters.items() if kind.input == name]
+    for key, kind in law.parameters.items():
+        found += [entry for named, power in kind.powers if named == name for entry in (key, power.lstrip("-"))]
+    return found
+
+
+def _few(name: str, values: np.ndarray, levels: int) -> str:
+    middle = f"{np.median(values):.3g}"
+    if constant(values):
+        return f"{name} takes one value ({middle})"
+    return f"{name} hardly varies around {middle}" if levels == 1 else f"{name} takes only two values"
+
+
+def _line(pair: Pair, inputs: Mapping[str, np.ndarray]) -> str:
+    first, second = inputs[pair.first], inputs[pair.second]
+    if abs(pair.slope - 1) < _SAME_POWER:
+        return f"{pair.second} is proportional to {pair.first} ({pair.second} / {pair.first} = {_span(second / first)})"
+    if abs(pair.slope + 1) < _SAME_POWER:
+        return f"all rows lie on one budget ({pair.first} * {pair.second} = {_span(first * second)})"
+    return f"{pair.second} follows {pair.first} as {pair.first}**{pair.slope:.3g}"
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _expectations(information: Information, expected: Mapping[str, float]) -> str:
+    law, level = information.law, f"{100 * information.noise_level:g} %"
+    kinds = {"exponent": f"at most {EXPONENT_LIMIT:g}", "floor": f"at most {FLOOR_LIMIT:g} of the smallest response"}
+    listed = []
+    for kind, limit in kinds.items():
+        names = [name for name in expected if law.parameters[name].kind == kind]
+        if names:
+            listed.append(f"{_and([f'{name} {expected[name]:.3g}' for name in names])} ({limit})")
+    if not listed:
+        listed = [_and([f"{name} {value:.3g}" for name, value in expected.items()])]
+    return f"Expected standard errors at {level} noise: {'; '.join(listed)}."
+
+
+def _advice(runs: Sequence[Mapping[str, float]], enough: bool, parameters: Sequence[str]) -> str:
+    fix = f"fix {parameters[0] if len(parameters) == 1 else 'some of ' + _and(parameters)}"
+    if not runs:
+        return f"No run within a factor of four of these inputs would help, so {fix}."
+    told = "; ".join(", ".join(f"{name}={value:.3g}" for name, value in run.items()) for run in runs)
+    if enough:
+        return f"Add runs such as {told}, or {fix}."
+    return f"Runs such as {told} would help but not be enough, so {fix} too."
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,333 @@
+"""Information: what the rows of a design say about a law's parameters, and which rows would say more.
+
+At given parameters the rows of ``J = d t(law) / d params``, divided by the expected noise, hold the
+Fisher information ``J^T J``; only its triangular factor (QR) is kept, one for each parameter set.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.law import Law, positive
+from jaxscale.noise import default
+from jaxscale.observations import bucket
+
+# An exponent with a larger expected standard error is not identified.
+EXPONENT_LIMIT = 0.25
+# A floor whose expected standard error exceeds this share of the smallest expected response is out of sight: its
+# exponents then rest on the formula alone.
+FLOOR_LIMIT = 0.125
+# Inputs whose logs are correlated more than this move on one line.
+TOGETHER = 0.999
+# Singular values below this share of the largest are rounding noise.
+RANK = 1e-12
+# Components of a unit vector below this are rounding noise.
+COMPONENT = 1e-6
+LARGEST_CURE = 8
+
+
+@dataclass(frozen=True)
+class Information:
+    """A design at several parameter sets.
+
+    Args:
+        law: the law.
+        free: names of the free parameters.
+        inputs: name to the values in the rows that count, shape (n,).
+        sets: every parameter by name, each of shape (sets,).
+        noise_level: expected noise as a share of the response.
+        triangle: factor R of the information ``R^T R``, shape (sets, free, free).
+        lowest: smallest expected response, shape (sets,).
+        typical: median size of the expected responses, shape (sets,).
+    """
+
+    law: Law
+    free: tuple[str, ...]
+    inputs: dict[str, np.ndarray]
+    sets: dict[str, np.ndarray]
+    noise_level: float
+    triangle: np.ndarray
+    lowest: np.ndarray
+    typical: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that count."""
+        return len(next(iter(self.inputs.values())))
+
+
+@partial(jax.jit, static_argnums=0)
+def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> tuple[Any, Any]:
+    def value(params: Any, row: Any) -> tuple[Any, Any]:
+        response = law(*(row[name] for name in law.inputs), **params)
+        return response, response
+
+    slope = jax.jacfwd(value, has_aux=True)
+    slopes, responses = jax.vmap(jax.vmap(slope, (None, 0)), (0, None))(sets, inputs)
+    return responses, slopes
+
+
+def slopes(
+    law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
+    n = len(next(iter(inputs.values())))
+    extra = bucket(n) - n
+    wide = {name: np.concatenate([inputs[name], np.repeat(inputs[name][:1], extra)]) for name in law.inputs}
+    with jax.enable_x64(True):
+        responses, by_name = _value_and_slope(law, wide, dict(sets))
+    stacked = np.stack([np.asarray(by_name[name]) for name in free], axis=-1)
+    return np.asarray(responses)[:, :n], stacked[:, :n]
+
+
+def measure(
+    law: Law,
+    free: Sequence[str],
+    inputs: Mapping[str, np.ndarray],
+    weight: np.ndarray,
+    sets: Mapping[str, np.ndarray],
+    noise_level: float,
+) -> Information:
+    """The information that rows hold about the free parameters.
+
+    Args:
+        law: the law.
+        free: names of the free parameters.
+        inputs: name to array of shape (n,).
+        weight: shape (n,), all positive; only ratios matter.
+        sets: every parameter by name, each of shape (sets,).
+        noise_level: expected noise as a share of the response.
+
+    Raises:
+        ValueError: the law has no finite value and slope at any of the sets.
+    """
+    responses, slope = slopes(law, free, inputs, sets)
+    domain = law.response.domain
+    good = np.all(np.isfinite(slope), axis=(1, 2)) & np.all(
+        (responses > domain.low) & (responses < domain.high), axis=1
+    )
+    good &= np.any(responses != 0, axis=1)
+    if not good.any():
+        raise ValueError(
+            f"Law {law.name} has no finite value and slope at plausible parameters; give some that suit the inputs "
+            "with params."
+        )
+    responses, slope = responses[good], slope[good]
+    found = Information(
+        law,
+        tuple(free),
+        dict(inputs),
+        {name: np.asarray(values)[good] for name, values in sets.items()},
+        noise_level,
+        np.zeros((len(slope), len(free), len(free))),
+        responses.min(axis=1),
+        np.median(np.abs(responses), axis=1) + np.finfo(float).tiny,
+    )
+    scaled = _in_noise(found, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
+    return replace(found, triangle=_triangle(np.concatenate([found.triangle, scaled], axis=1)))
+
+
+def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Slopes in units of the expected noise: a share of each response, or of the typical one where it may be 0."""
+    # In logs and in logits noise that is a share of the response divides the slope by the same number.
+    relative = default(information.law.response).space != "linear"
+    size = responses if relative else np.broadcast_to(information.typical[:, None], responses.shape)
+    return slope / (information.noise_level * size[..., None])
+
+
+def _triangle(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(np.linalg.qr(rows, mode="r"))
+
+
+def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Singular values and vectors of the column-scaled information, and standard errors.
+
+    Args:
+        triangle: shape (..., m, p) with m >= p.
+
+    Returns:
+        Values of shape (..., p), descending; vectors as rows, shape (..., p, p); standard errors of shape
+        (..., p), infinite where a vector without information has a share in the parameter.
+    """
+    size = np.linalg.norm(triangle, axis=-2)
+    size = np.where(size > 0, size, 1.0)
+    _, values, vectors = np.linalg.svd(triangle / size[..., None, :], full_matrices=False)
+    null = values <= RANK * values[..., :1]
+    inverse = np.where(null, 0.0, 1.0 / np.where(null, 1.0, values))
+    stderr = np.sqrt(np.sum((vectors * inverse[..., None]) ** 2, axis=-2)) / size
+    lost = np.any(null[..., None] & (np.abs(vectors) > COMPONENT), axis=-2)
+    return values, vectors, np.where(lost, np.inf, stderr)
+
+
+def excess(law: Law, free: Sequence[str], stderr: np.ndarray, lowest: np.ndarray) -> np.ndarray:
+    """Standard errors over what is allowed: above 1 the parameter is not identified.
+
+    Args:
+        law: the law.
+        free: names of the free parameters.
+        stderr: shape (..., sets, free).
+        lowest: smallest expected response, shape (..., sets).
+
+    Returns:
+        Medians over the sets, shape (..., free).
+    """
+    bends = any(law.parameters[name].kind == "exponent" for name in free)
+    over = np.where(np.isfinite(stderr), 0.0, np.inf)
+    for k, name in enumerate(free):
+        kind = law.parameters[name]
+        if kind.kind == "exponent":
+            over[..., k] = stderr[..., k] / EXPONENT_LIMIT
+        elif kind.kind == "floor" and kind.support is positive and bends:
+            over[..., k] = stderr[..., k] / (FLOOR_LIMIT * lowest)
+    return np.median(over, axis=-2)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two inputs whose logs lie on one line, ``log second = slope * log first + ...``."""
+
+    first: str
+    second: str
+    slope: float
+    correlation: float
+    parameters: tuple[str, ...]
+
+
+def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[Pair]:
+    """Pairs of inputs that move together, with the free amplitudes and exponents that only curvature then separates.
+
+    A pair has no parameters where nothing is at stake: one exponent for both inputs, a fixed exponent or
+    amplitude, or another input that varies and may keep the terms apart.
+    """
+    powers = {key: kind.powers for key, kind in law.parameters.items() if kind.powers}
+    declared = {name for entries in powers.values() for name, _ in entries}
+    aside = any(name not in declared and not constant(values) for name, values in inputs.items())
+    found = []
+    for first, second in itertools.combinations(law.inputs, 2):
+        x, y = inputs[first], inputs[second]
+        if constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
+            continue
+        x, y = np.log(x), np.log(y)
+        correlation = float(np.corrcoef(x, y)[0, 1])
+        if abs(correlation) > TOGETHER:
+            ones = {power: term for term, power in _free_terms(powers, free, first)}
+            others = {power: term for term, power in _free_terms(powers, free, second)}
+            separate = bool(ones and others and set(ones) != set(others)) and not aside
+            names = {*ones, *ones.values(), *others, *others.values()} if separate else set()
+            slope = float(np.sign(correlation) * y.std() / x.std())
+            found.append(Pair(first, second, slope, correlation, tuple(name for name in free if name in names)))
+    return found
+
+
+def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> list[tuple[str, str]]:
+    entries = [(term, power.lstrip("-")) for term, pairs in powers.items() for key, power in pairs if key == name]
+    return [(term, power) for term, power in entries if term in free and power in free]
+
+
+def constant(values: np.ndarray) -> bool:
+    """Whether an input takes one value, up to rounding."""
+    return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
+
+
+def distinct(values: np.ndarray) -> int:
+    """How many values an input takes, where values within five percent of each other are one."""
+    count, start = 0, -np.inf
+    for value in np.sort(values):
+        if count == 0 or value - start > 0.05 * abs(start):
+            count, start = count + 1, value
+    return count
+
+
+def identified(information: Information) -> bool:
+    """Whether no free parameter exceeds its limit and no two inputs move together at its cost."""
+    stderr = spectrum(information.triangle)[2]
+    over = excess(information.law, information.free, stderr, information.lowest)
+    together = pairs(information.law, information.free, information.inputs)
+    enough = information.rows >= len(information.free)
+    return enough and bool(np.all(over <= 1)) and not any(pair.parameters for pair in together)
+
+
+def cure(information: Information) -> tuple[list[dict[str, float]], bool]:
+    """Runs to add, best first, and whether they are enough; no dearer than the dearest run where that will do."""
+    candidates = _candidates(information)
+    affordable = _cost(information.law, candidates) <= _cost(information.law, information.inputs).max() * (1 + 1e-9)
+    runs, enough = _greedy(information, {name: values[affordable] for name, values in candidates.items()})
+    return (runs, enough) if enough else _greedy(information, candidates)
+
+
+def _cost(law: Law, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The product of the positive inputs: compute, where they are parameters and tokens."""
+    columns = [values for name, values in inputs.items() if law.inputs[name].low >= 0]
+    return np.prod(columns, axis=0) if columns else np.zeros(len(next(iter(inputs.values()))))
+
+
+def _candidates(information: Information) -> dict[str, np.ndarray]:
+    """A crossed grid over what the inputs span and a factor of four beyond, or a sample of it."""
+    law, inputs = information.law, information.inputs
+    inner = {1: 17, 2: 5, 3: 3}.get(len(inputs), 2)
+    levels = [_levels(values, law.inputs[name].low, law.inputs[name].high, inner) for name, values in inputs.items()]
+    if len(levels) <= 3:
+        crossed = np.array(list(itertools.product(*levels)))
+    else:
+        generator = np.random.default_rng(0)
+        crossed = np.stack([generator.choice(level, 128) for level in levels], axis=1)
+    return {name: crossed[:, k] for k, name in enumerate(inputs)}
+
+
+def _levels(values: np.ndarray, low: float, high: float, inner: int) -> np.ndarray:
+    first, last = values.min(), values.max()
+    if low >= 0:
+        spread = 4.0 if not constant(values) else 16.0
+        points = [*np.geomspace(first, last, inner), first / 4, last * 4, first / spread, last * spread]
+    else:
+        span = (last - first) or max(abs(last), 1.0)
+        points = [*np.linspace(first, last, inner), first - span, last + span]
+    rounded = np.unique([float(f"{point:.3g}") for point in points])
+    return rounded[(rounded > low) & (rounded < high)]
+
+
+def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> tuple[list[dict[str, float]], bool]:
+    runs: list[dict[str, float]] = []
+    count = len(next(iter(candidates.values())))
+    if not count:
+        return runs, False
+    law, free = information.law, information.free
+    responses, slope = slopes(law, free, candidates, information.sets)
+    usable = np.all(np.isfinite(slope), axis=(0, 2)) & np.all(np.isfinite(responses), axis=0)
+    rows = np.where(usable[:, None], _in_noise(information, responses, slope), 0.0)
+    size = np.linalg.norm(np.concatenate([information.triangle, rows], axis=1), axis=1, keepdims=True)
+    while not identified(information) and len(runs) < LARGEST_CURE and usable.any():
+        stacked = np.concatenate(
+            [
+                np.broadcast_to(information.triangle, (count, *information.triangle.shape)),
+                rows.swapaxes(0, 1)[:, :, None],
+            ],
+            axis=-2,
+        )
+        lowest = np.minimum(information.lowest, responses.T)
+        worst = excess(law, free, spectrum(stacked)[2], lowest).max(axis=-1)
+        best = int(np.argmin(np.where(usable, worst, np.inf)))
+        if not worst[best] <= 1:
+            # Far from the goal no single run lowers the worst standard error by much: take what adds most information.
+            best = int(np.argmax(np.where(usable, _volume(stacked / np.where(size > 0, size, 1.0)), -np.inf)))
+        chosen = {name: float(values[best]) for name, values in candidates.items()}
+        runs.append(chosen)
+        usable[best] = False
+        information = replace(
+            information,
+            inputs={name: np.append(values, chosen[name]) for name, values in information.inputs.items()},
+            triangle=_triangle(stacked[best]),
+            lowest=lowest[best],
+        )
+    return runs, identified(information)
+
+
+def _volume(stacked: np.ndarray) -> np.ndarray:
+    """Log volume of the information, where vanishing singular values count as tiny."""
+    values = np.linalg.svd(stacked, compute_uv=False)
+    return np.median(np.sum(np.log(values + RANK), axis=-1), axis=-1)

@@ -1,0 +1,350 @@
+"""Reports: a fit, a law and the catalogue as plain text that reads well at 80 columns."""
+
+import inspect
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxscale.law import Law, Parameter
+from jaxscale.notices import CODES
+from jaxscale.result import Fit
+
+WIDTH = 80
+_LABEL = 15
+_STRONG = 0.9
+
+
+def text(fit: Fit) -> str:
+    """A fit as a person reads it: what was fitted, how well, how surely, and how it was got.
+
+    Args:
+        fit: the fit.
+
+    Returns:
+        Lines of at most 80 columns (long names may take more), without a newline at the end.
+    """
+    title = f"{fit.law} fitted to {fit.data} ({fit.rows_used} of {fit.rows_read} rows)"
+    blocks = [
+        [title, "=" * min(len(title), WIDTH)],
+        [
+            *_item("Status", fit.status.replace("_", " ")),
+            *_item("Noise", _noise(fit.noise)),
+            *_item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
+            *_item("Residuals", _residuals(fit)),
+            *_item("R^2", _share(fit.residuals["r2"])),
+        ],
+        _parameters(fit),
+        [
+            *_item("Std. errors", _method(fit.uncertainty)),
+            *_item("Correlations", _correlations(fit)),
+            *_item("Starts", _starts(fit.starts)),
+            *_item("Other basins", _basins(fit)),
+            *_item("Design check", _design(fit.design)),
+        ],
+        [line for notice in fit.notices for line in _notice(notice.code, notice.message)],
+        [
+            *_item("Data", f"{_columns(fit.columns)}; sha256 {fit.data_sha256[:12]}"),
+            *_item("Made with", f"seed {fit.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.versions.items())),
+        ],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def constants(fit: Fit, truth: Mapping[str, float]) -> str:
+    """The true constants beside the fitted ones, and how many standard errors lie between them.
+
+    Args:
+        fit: the fit.
+        truth: the constants that the data were drawn from, by name.
+    """
+    rows = [("Parameter", "true", "fitted", "off by")]
+    for name in fit.free:
+        error = fit.stderr[name]
+        off = (fit.params[name] - truth[name]) / error if error > 0 else math.nan
+        rows.append((name, f"{truth[name]:g}", number(fit.params[name], error), f"{off:+.1f} std. errors"))
+    return "\n".join(_aligned(rows, "<>>>"))
+
+
+def laws_table(laws: Iterable[Law]) -> str:
+    """One entry a law: name, response unit, inputs, number of parameters, summary.
+
+    Args:
+        laws: the laws to list.
+    """
+    rows = [("Law", "response", "inputs", "parameters")]
+    listed = list(laws)
+    for law in listed:
+        rows.append((law.name, law.response.unit or "any", ", ".join(law.inputs), str(len(law.parameters))))
+    head, *lines = _aligned(rows, "<<<>")
+    entries = ["\n".join([line, *_wrapped(_plain(law.summary), "  ")]) for line, law in zip(lines, listed, strict=True)]
+    return "\n".join([head, "-" * len(head), *entries])
+
+
+def law_text(law: Law) -> str:
+    """A law's page: what it says, its inputs, parameters, published constants and source.
+
+    Args:
+        law: the law.
+    """
+    paragraphs = _plain(inspect.getdoc(law.function) or "").split("\n\n")
+    # The source stands in a field of its own, which every law has.
+    told = [entry for entry in paragraphs if entry and not entry.startswith("Source:")]
+    inputs = [
+        f"{name}: {entry.unit or 'any unit'}, {_between(entry.low, entry.high)}" for name, entry in law.inputs.items()
+    ]
+    domain = law.response.domain
+    rows = [("Parameter", "kind", "support", "plausible", "meaning")]
+    rows += [(name, p.kind, p.support.name, _range(p), _meaning(p)) for name, p in law.parameters.items()]
+    published = [
+        _wrapped(f"{label}: " + ", ".join(f"{name}={value:g}" for name, value in values.items()), "  ", "    ")
+        for label, values in law.published.items()
+    ]
+    blocks = [
+        [law.name, "=" * len(law.name)],
+        *(_wrapped(entry) for entry in told),
+        [
+            *_item("LaTeX", law.formula or "none"),
+            *_item("Response", f"{law.response.unit or 'any unit'}, {_between(domain.low, domain.high)}"),
+            *(line for i, entry in enumerate(inputs) for line in _item("" if i else "Inputs", entry)),
+            *_item("Source", law.source),
+        ],
+        _aligned(rows, "<<<<<"),
+        ["Published constants", *(line for entry in published for line in entry)] if published else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def law_facts(law: Law) -> dict[str, Any]:
+    """A law's declaration as a mapping that JSON can hold; open ends are None.
+
+    Args:
+        law: the law.
+    """
+    return {
+        "law": law.name,
+        "summary": law.summary,
+        "formula": law.formula,
+        "source": law.source,
+        "response": {"unit": law.response.unit, "domain": law.response.domain.name},
+        "inputs": {
+            name: {"unit": entry.unit, "low": _finite(entry.low), "high": _finite(entry.high)}
+            for name, entry in law.inputs.items()
+        },
+        "parameters": {
+            name: {
+                "kind": p.kind,
+                "support": p.support.name,
+                "range": list(p.range),
+                "unit": p.unit,
+                "meaning": p.meaning,
+            }
+            for name, p in law.parameters.items()
+        },
+        "published": {label: dict(values) for label, values in law.published.items()},
+    }
+
+
+def messages_text() -> str:
+    """Every notice that a result can carry: its code, what it means and what to do."""
+    return "\n\n".join("\n".join(_notice(code, meaning)) for code, (meaning, _) in CODES.items())
+
+
+def folded(said: str) -> str:
+    """Text whose long lines are broken between words.
+
+    Args:
+        said: lines of any length.
+    """
+    lines = said.split("\n")
+    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else _wrapped(line)))
+
+
+def number(value: float, error: float = math.nan) -> str:
+    """A number with the digits that its standard error justifies, plus two.
+
+    >>> number(575.5281, 53.6238), number(1.834245, 0.007442), number(6.4e13, 1.2e12), number(0.25)
+    ('575.5', '1.83424', '6.400e+13', '0.25')
+
+    Args:
+        value: the number.
+        error: its standard error; six digits where there is none.
+    """
+    if not math.isfinite(value) or not (math.isfinite(error) and error > 0):
+        return f"{value:.6g}"
+    place = math.floor(math.log10(abs(value))) if value else math.floor(math.log10(error))
+    digits = min(max(place - math.floor(math.log10(error)) + 3, 3), 12)
+    if -5 < place < 7:
+        return f"{value:.{max(digits - place - 1, 0)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def _item(label: str, said: str) -> list[str]:
+    """A labelled entry, wrapped under itself."""
+    return _wrapped(said, f"{label:<{_LABEL}}", " " * _LABEL)
+
+
+def _wrapped(said: str, indent: str = "", rest: str | None = None) -> list[str]:
+    rest = indent if rest is None else rest
+    return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def _plain(said: str) -> str:
+    return said.replace("``", "")
+
+
+def _aligned(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+    """Columns two spaces apart, each as wide as its widest cell; the last one wraps under itself."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
+    lines = []
+    for row in rows:
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
+        line = "  ".join(cells).rstrip()
+        indent = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        if len(line) <= WIDTH or sides[-1] != "<" or indent > WIDTH - 20:
+            lines.append(line)
+            continue
+        first, *rest = textwrap.wrap(row[-1], WIDTH - indent)
+        lines += ["  ".join([*cells[:-1], first]), *(" " * indent + part for part in rest)]
+    return lines
+
+
+def _noise(noise: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{name} = {value:.4g}" for name, value in noise.items() if name not in ("loss", "space"))
+    where = {"linear": "raw", "log": "log", "logit": "logit"}[noise["space"]]
+    return f"{noise['loss']}{f' ({settings})' if settings else ''} on {where} residuals"
+
+
+def _promise(certificate: float) -> str:
+    if math.isnan(certificate):
+        return "an unknown amount"
+    bounds = (1e-12, 1e-10, 1e-8)
+    below = next((bound for bound in bounds if certificate < bound), None)
+    return f"{certificate:.2g} of it" if below is None else f"less than {below:g} of it"
+
+
+def _residuals(fit: Fit) -> str:
+    told, log = fit.residuals, fit.noise["space"] == "log"
+
+    def size(value: float) -> str:
+        return f"{100 * value:.3g} %" if log else f"{value:.4g}"
+
+    side = "above" if told["largest"] > 0 else "below"
+    where = " (in logits)" if fit.noise["space"] == "logit" else ""
+    return (
+        f"{size(told['rms'])} root mean square, {size(told['median'])} median absolute{where}; "
+        f"largest in row {told['largest_row']}: prediction {size(abs(told['largest']))} {side} the response"
+    )
+
+
+def _share(value: float) -> str:
+    """An R^2 with digits where it differs from 1."""
+    if math.isnan(value):
+        return "undefined"
+    places = 4 if value < 0.99 else min(2 - math.floor(math.log10(max(1 - value, 1e-12))), 12)
+    return f"{value:.{places}f}"
+
+
+def _parameters(fit: Fit) -> list[str]:
+    rows = [("Parameter", "value", "std. error", "relative", "95 % interval")]
+    interval = fit.interval()
+    for name, value in fit.params.items():
+        if name not in fit.free:
+            rows.append((name, f"{value:g}", "fixed", "", ""))
+            continue
+        error = fit.stderr[name]
+        low, high = interval[name]
+        known = math.isfinite(error)
+        rows.append(
+            (
+                name,
+                number(value, error),
+                number(error, error) if known else "none",
+                _relative(error / abs(value)) if known and value else "",
+                f"{number(low, error)} to {number(high, error)}" if math.isfinite(low) else "none",
+            )
+        )
+    head, *lines = _aligned(rows, "<>>>>")
+    return [head, "-" * len(head), *lines]
+
+
+def _relative(share: float) -> str:
+    if share > 100:
+        return "over 10000 %"
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def _method(uncertainty: Mapping[str, Any]) -> str:
+    method, clustered = uncertainty["method"].removeprefix("cluster "), "cluster" in uncertainty["method"]
+    how = {
+        "classical": "classical (least squares with one noise level)",
+        "sandwich": "sandwich (from curvature and scores)",
+        "bootstrap": f"bootstrap of {uncertainty['replicates']} resamples",
+    }[method]
+    runs = ", clustered by run" if clustered else ""
+    freedom = uncertainty["freedom"]
+    plural = "degree" if freedom == 1 else "degrees"
+    return f"{how}{runs}; intervals by t quantiles with {freedom} {plural} of freedom"
+
+
+def _correlations(fit: Fit) -> str:
+    table = np.asarray(fit.correlation)
+    pairs = [(i, j) for i in range(len(fit.free)) for j in range(i)]
+    strong = [(abs(table[i, j]), f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}") for i, j in pairs]
+    told = [said for size, said in sorted(strong, reverse=True) if size > _STRONG]
+    return "; ".join(told) if told else f"none above {_STRONG} in absolute value"
+
+
+def _starts(starts: Mapping[str, int]) -> str:
+    return (
+        f"{starts['scored']} scored, {starts['polished']} polished, {starts['converged']} converged; "
+        f"{starts['agree']} of the {starts['independent']} independent ones ended at this optimum"
+    )
+
+
+def _basins(fit: Fit) -> str:
+    others = fit.basins[1:4]
+    told = "; ".join(f"objective {basin['objective']:.7g} ({basin['count']} starts)" for basin in others)
+    more = len(fit.basins) - 1 - len(others)
+    return (told + (f"; and {more} more" if more else "")) or "none"
+
+
+def _design(design: Mapping[str, Any]) -> str:
+    override = ", fitted all the same" if design["allowed"] else ""
+    return (
+        f"{design['verdict']}{override} (at {100 * design['noise_level']:g} % noise; "
+        f"condition number {design['condition']:.3g})"
+    )
+
+
+def _notice(code: str, message: str) -> list[str]:
+    return [
+        *_wrapped(f"{code}: {message}", "", "  "),
+        *_wrapped(f"Cure: {CODES[code][1]}", "  "),
+    ]
+
+
+def _columns(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{key} = {column}" for key, column in columns.items())
+
+
+def _between(low: float, high: float) -> str:
+    if math.isfinite(low) and math.isfinite(high):
+        return f"between {low:g} and {high:g}"
+    if math.isfinite(low):
+        return f"above {low:g}"
+    return f"below {high:g}" if math.isfinite(high) else "any real number"
+
+
+def _range(parameter: Parameter) -> str:
+    return f"{parameter.range[0]:g} to {parameter.range[1]:g}"
+
+
+def _meaning(parameter: Parameter) -> str:
+    return f"{parameter.meaning} ({parameter.unit})" if parameter.unit else parameter.meaning
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,199 @@
+"""Fit: the answer, with its uncertainty and its provenance; files are JSON, bit for bit."""
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.law import Law
+from jaxscale.notices import Notice
+from jaxscale.tables import did_you_mean
+
+
+class UnidentifiedError(ValueError):
+    """The inputs cannot identify the law's parameters; ``design`` says which and what would cure it."""
+
+    def __init__(self, design: Any) -> None:
+        """Keep the design check that says so."""
+        self.design = design
+        super().__init__(f"{design.message} To fit all the same, allow it (allow_unidentified).")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted law; call it with inputs by name to predict.
+
+    Args:
+        law: identifier of the law.
+        params: every parameter by name, in the paper's own constants.
+        stderr: standard error of every free parameter (NaN where there is none).
+        correlation: of the free parameters' estimates, rows in the order of ``free``.
+        free: names of the fitted parameters.
+        fixed: values of the others.
+        uncertainty: ``method`` of the standard errors, ``freedom`` of their t quantiles, ``replicates``.
+        noise: loss, residual space and settings.
+        objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
+        certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
+        residuals: ``rms``, ``median`` (absolute), ``largest`` with its row, in the noise's space; ``r2``.
+        rows_read: rows of the table.
+        rows_used: rows that count.
+        starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.
+        basins: minima met, best first: ``objective``, ``count``, ``params``.
+        status: "converged", "starts_disagree" or "not_converged".
+        notices: what a person should know.
+        design: the design check before the fit; ``allowed`` where it was overridden.
+        seed: of starts and resamples.
+        versions: of what computed it.
+        data_sha256: fingerprint of the table.
+        data: name of the table.
+        columns: input or "response" to column.
+        law_object: the law itself; looked up in the catalogue when read from a file.
+    """
+
+    law: str
+    params: dict[str, float]
+    stderr: dict[str, float]
+    correlation: tuple[tuple[float, ...], ...]
+    free: tuple[str, ...]
+    fixed: dict[str, float]
+    uncertainty: dict[str, Any]
+    noise: dict[str, Any]
+    objective: float
+    certificate: float
+    residuals: dict[str, Any]
+    rows_read: int
+    rows_used: int
+    starts: dict[str, int]
+    basins: tuple[dict[str, Any], ...]
+    status: str
+    notices: tuple[Notice, ...]
+    design: dict[str, Any]
+    seed: int
+    versions: dict[str, str]
+    data_sha256: str
+    data: str
+    columns: dict[str, str]
+    law_object: Law | None = field(default=None, compare=False, repr=False)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
+
+        Raises:
+            ValueError: an input is missing or unknown.
+        """
+        law = self._law()
+        for name in inputs:
+            if name not in law.inputs:
+                raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
+        missing = [name for name in law.inputs if name not in inputs]
+        if missing:
+            raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
+        with jax.enable_x64(True):
+            columns = [np.asarray(inputs[name], float) for name in law.inputs]
+            value = np.asarray(law(*columns, **self.params))
+        return float(value) if value.ndim == 0 else value
+
+    def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Lower and upper end of every free parameter's interval, by t quantiles of its standard error.
+
+        Args:
+            level: coverage, between 0 and 1.
+
+        Raises:
+            ValueError: the level is not between 0 and 1.
+        """
+        from scipy.special import stdtrit
+
+        if not 0 < level < 1:
+            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        freedom = self.uncertainty["freedom"]
+        t = float(stdtrit(freedom, 0.5 + level / 2)) if freedom > 0 else math.nan
+        spread = {name: t * self.stderr[name] for name in self.free}
+        return {name: (self.params[name] - spread[name], self.params[name] + spread[name]) for name in self.free}
+
+    def __str__(self) -> str:
+        """The report."""
+        from jaxscale.report import text
+
+        return text(self)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The fit as JSON text, written to ``path`` atomically where one is given; NaN becomes null."""
+        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("law_object", "notices")}
+        told["warnings"] = [{"code": notice.code, "message": notice.message} for notice in self.notices]
+        text = json.dumps(nulls(told), indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            write_atomically(path, text.encode())
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | Path, law: Law | None = None) -> "Fit":
+        """Read what :meth:`to_json` wrote, from a path or its text.
+
+        Args:
+            source: a path, or the JSON text itself.
+            law: the law, where it is not in the catalogue.
+
+        Raises:
+            ValueError: this is not a fit.
+        """
+        text = str(source)
+        if isinstance(source, Path) or not text.lstrip().startswith("{"):
+            text = Path(source).read_text()
+        try:
+            told = json.loads(text)
+            told["notices"] = tuple(Notice(**notice) for notice in told.pop("warnings"))
+            for name in ("stderr", "residuals"):
+                told[name] = {key: math.nan if value is None else value for key, value in told[name].items()}
+            told["design"] |= _nans(told["design"])
+            told["correlation"] = tuple(tuple(math.nan if v is None else v for v in row) for row in told["correlation"])
+            told["free"], told["basins"] = tuple(told["free"]), tuple(told["basins"])
+            told["certificate"] = math.nan if told["certificate"] is None else told["certificate"]
+            return cls(**told, law_object=law)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"This is not a fit written by jaxscale ({error}); write one with Fit.to_json.") from error
+
+    def _law(self) -> Law:
+        if self.law_object is not None:
+            return self.law_object
+        from jaxscale.laws import get
+
+        return get(self.law)
+
+
+def nulls(value: Any) -> Any:
+    """Numbers that JSON cannot hold become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: nulls(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nulls(item) for item in value]
+    return value
+
+
+def _nans(design: dict[str, Any]) -> dict[str, Any]:
+    stderr = {key: math.nan if value is None else value for key, value in design["stderr"].items()}
+    return {"condition": math.nan if design["condition"] is None else design["condition"], "stderr": stderr}
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,1 @@
+"""How sure a fit is: standard errors from curvature, from scores, or from resampling."""

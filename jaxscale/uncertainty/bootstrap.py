@@ -1,0 +1,59 @@
+"""Case bootstrap: refit resampled rows (or runs) from the optimum, all in one batch."""
+
+import jax
+import numpy as np
+
+from jaxscale import kernel
+from jaxscale.kernel import Problem
+from jaxscale.solver import descend
+
+
+def resampled(
+    weight: np.ndarray, run: np.ndarray | None, replicates: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Weights of case resamples, shape (n, replicates); whole runs where these repeat.
+
+    Args:
+        weight: shape (n,); rows of weight 0 are never drawn.
+        run: codes of the rows' runs, shape (n,), or None for independent rows.
+        replicates: number of resamples.
+        generator: the source of randomness.
+    """
+    used = np.flatnonzero(weight > 0)
+    codes = np.arange(len(used)) if run is None else np.unique(run[used], return_inverse=True)[1]
+    groups = int(codes.max()) + 1
+    counts = generator.multinomial(groups, np.full(groups, 1 / groups), size=replicates)
+    weights = np.zeros((len(weight), replicates))
+    weights[used] = weight[used, None] * counts.T[codes]
+    return weights
+
+
+def bootstrap(
+    problem: Problem,
+    z: np.ndarray,
+    response: np.ndarray,
+    weight: np.ndarray,
+    *,
+    run: np.ndarray | None = None,
+    replicates: int = 400,
+    generator: np.random.Generator,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Parameters refitted to case resamples, each started at the optimum.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        z: coordinates of the optimum, shape (size,).
+        response: shape (n,).
+        weight: shape (n,).
+        run: codes of the rows' runs, or None.
+        replicates: number of resamples.
+        generator: the source of randomness.
+
+    Returns:
+        Every parameter's values over the replicates that settled, and how many did not.
+    """
+    weights = resampled(weight, run, replicates, generator)
+    lanes = descend(problem, np.repeat(z[:, None], replicates, axis=1), response, weights, direct=True, warm=True)
+    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    params = jax.tree.map(np.asarray, problem.params(lanes.z[:, settled]))
+    return {name: np.broadcast_to(value, settled.sum()) for name, value in params.items()}, int((~settled).sum())

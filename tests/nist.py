@@ -1,0 +1,244 @@
+"""The NIST reference problems as laws: formula, kinds, and ranges around the first published start."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.law import (
+    Input,
+    Law,
+    Parameter,
+    Response,
+    amplitude,
+    coefficient,
+    exponent,
+    law,
+    location,
+    positive_number,
+    real,
+)
+
+
+def saturation(x, *, b1, b2):
+    """Exponential saturation."""
+    return -b1 * jnp.expm1(-b2 * x)
+
+
+def chwirut(x, *, b1, b2, b3):
+    """An exponential over a line."""
+    return jnp.exp(-b1 * x) / (b2 + b3 * x)
+
+
+def power(x, *, b1, b2):
+    """A power law."""
+    return b1 * x**b2
+
+
+def enso(x, *, b1, b2, b3, b4, b5, b6, b7, b8, b9):
+    """A yearly cycle and two of unknown period."""
+    turn = 2 * jnp.pi * x
+    return (
+        b1
+        + b2 * jnp.cos(turn / 12)
+        + b3 * jnp.sin(turn / 12)
+        + b5 * jnp.cos(turn / b4)
+        + b6 * jnp.sin(turn / b4)
+        + b8 * jnp.cos(turn / b7)
+        + b9 * jnp.sin(turn / b7)
+    )
+
+
+def peak(x, *, b1, b2, b3):
+    """A Gaussian peak."""
+    return b1 / b2 * jnp.exp(-0.5 * ((x - b3) / b2) ** 2)
+
+
+def peaks(x, *, b1, b2, b3, b4, b5, b6, b7, b8):
+    """Two Gaussian peaks on an exponential."""
+    first = b3 * jnp.exp(-(((x - b4) / b5) ** 2))
+    return b1 * jnp.exp(-b2 * x) + first + b6 * jnp.exp(-(((x - b7) / b8) ** 2))
+
+
+def hahn(x, *, b1, b2, b3, b4, b5, b6, b7):
+    """A cubic over a cubic."""
+    return (b1 + x * (b2 + x * (b3 + x * b4))) / (1 + x * (b5 + x * (b6 + x * b7)))
+
+
+def kirby(x, *, b1, b2, b3, b4, b5):
+    """A quadratic over a quadratic."""
+    return (b1 + x * (b2 + x * b3)) / (1 + x * (b4 + x * b5))
+
+
+def lanczos(x, *, b1, b2, b3, b4, b5, b6):
+    """Three exponentials."""
+    return b1 * jnp.exp(-b2 * x) + b3 * jnp.exp(-b4 * x) + b5 * jnp.exp(-b6 * x)
+
+
+def mgh09(x, *, b1, b2, b3, b4):
+    """Kowalik and Osborne's enzyme reaction."""
+    return b1 * (x**2 + x * b2) / (x**2 + x * b3 + b4)
+
+
+def mgh17(x, *, b1, b2, b3, b4, b5):
+    """Two exponentials and a constant."""
+    return b1 + b2 * jnp.exp(-x * b4) + b3 * jnp.exp(-x * b5)
+
+
+def misra1b(x, *, b1, b2):
+    """Saturation of second order."""
+    return b1 * (1 - (1 + b2 * x / 2) ** -2)
+
+
+def misra1c(x, *, b1, b2):
+    """Saturation of order one half."""
+    return b1 * (1 - (1 + 2 * b2 * x) ** -0.5)
+
+
+def misra1d(x, *, b1, b2):
+    """Hyperbolic saturation."""
+    return b1 * b2 * x / (1 + b2 * x)
+
+
+def nelson(x, x2, *, b1, b2, b3):
+    """Degradation under stress, in the log of the response."""
+    return b1 - b2 * x * jnp.exp(-b3 * x2)
+
+
+def ratkowsky(x, *, b1, b2, b3):
+    """A logistic curve."""
+    return b1 / (1 + jnp.exp(b2 - b3 * x))
+
+
+def roszman(x, *, b1, b2, b3, b4):
+    """A line and an arctangent step."""
+    return b1 - b2 * x - jnp.arctan(b3 / (x - b4)) / jnp.pi
+
+
+rate, number = positive_number, coefficient
+
+
+@dataclass(frozen=True)
+class Form:
+    """A formula with the kind of each parameter, those it is affine in, and terms that can be swapped."""
+
+    function: Callable[..., Any]
+    affine: tuple[str, ...]
+    kinds: dict[str, Callable[..., Parameter]] = field(default_factory=dict)
+    swaps: tuple[tuple[str, ...], ...] = ()
+
+
+def _amplitude(range: tuple[float, float]) -> Parameter:
+    return amplitude(real, range=range, x="-b2")
+
+
+def _exponent(range: tuple[float, float]) -> Parameter:
+    return exponent(real, range=range)
+
+
+def _location(range: tuple[float, float]) -> Parameter:
+    return location("x", real, range=range)
+
+
+LANCZOS = Form(
+    lanczos, ("b1", "b3", "b5"), dict(b2=rate, b4=rate, b6=rate), (("b1", "b2"), ("b3", "b4"), ("b5", "b6"))
+)
+PEAKS = Form(
+    peaks,
+    ("b1", "b3", "b6"),
+    dict(b2=rate, b4=_location, b5=rate, b7=_location, b8=rate),
+    (("b3", "b4", "b5"), ("b6", "b7", "b8")),
+)
+SATURATION = Form(saturation, ("b1",), dict(b2=rate))
+FORMS: dict[str, Form] = {
+    "BoxBOD": SATURATION,
+    "Chwirut2": Form(chwirut, (), dict(b1=rate, b2=rate, b3=rate)),
+    "DanWood": Form(power, ("b1",), dict(b1=_amplitude, b2=_exponent)),
+    "ENSO": Form(
+        enso,
+        ("b1", "b2", "b3", "b5", "b6", "b8", "b9"),
+        dict(b4=rate, b7=rate),
+        (("b4", "b5", "b6"), ("b7", "b8", "b9")),
+    ),
+    "Eckerle4": Form(peak, ("b1",), dict(b2=rate, b3=_location)),
+    "Gauss1": PEAKS,
+    "Gauss2": PEAKS,
+    "Hahn1": Form(hahn, ("b1", "b2", "b3", "b4")),
+    "Kirby2": Form(kirby, ("b1", "b2", "b3")),
+    "Lanczos1": LANCZOS,
+    "Lanczos3": LANCZOS,
+    "MGH09": Form(mgh09, ("b1",), dict(b2=rate, b3=rate, b4=rate)),
+    "MGH17": Form(mgh17, ("b1", "b2", "b3"), dict(b4=rate, b5=rate), (("b2", "b4"), ("b3", "b5"))),
+    "Misra1a": SATURATION,
+    "Misra1b": Form(misra1b, ("b1",), dict(b2=rate)),
+    "Misra1c": Form(misra1c, ("b1",), dict(b2=rate)),
+    "Misra1d": Form(misra1d, ("b1",), dict(b2=rate)),
+    "Nelson": Form(nelson, ("b1", "b2")),
+    "Rat42": Form(ratkowsky, ("b1",), dict(b3=rate)),
+    "Roszman1": Form(roszman, ("b1", "b2"), dict(b3=rate)),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reference problem: law, columns, starts, certified answer."""
+
+    law: Law
+    inputs: dict[str, np.ndarray]
+    response: np.ndarray
+    starts: tuple[dict[str, float], dict[str, float]]
+    certified: dict[str, float]
+    stderr: dict[str, float]
+    rss: float
+    swaps: tuple[tuple[str, ...], ...]
+
+    def digits(self, params: dict[str, float]) -> float:
+        """Matching digits of the worst parameter, at most 11; swappable terms compared in sorted order."""
+        mine, theirs = self._sorted(params), self._sorted(self.certified)
+        worst = min(-np.log10(abs(mine[k] - theirs[k]) / abs(theirs[k]) + 1e-300) for k in theirs)
+        return float(min(worst, 11.0))
+
+    def _sorted(self, params: dict[str, float]) -> dict[str, float]:
+        terms = sorted(tuple(params[name] for name in term) for term in self.swaps)
+        return {**params, **{n: v for t, term in zip(self.swaps, terms, strict=True) for n, v in zip(t, term, strict=True)}}
+
+
+def around(start: float) -> tuple[float, float]:
+    """Two decades to either side of a start, with its sign."""
+    low, high = sorted((start / 100, start * 100))
+    return low, high
+
+
+def problem(folder: Path, name: str) -> Problem:
+    """Read one problem and make its law."""
+    with open(folder / "nist_strd_certified.csv") as file:
+        entries = [row for row in csv.DictReader(file) if row["problem"] == name]
+    with open(folder / "nist_strd_data.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["problem"] == name]
+    form = FORMS[name]
+    columns = ["x", "x2"] if rows[0]["x2"] else ["x"]
+    y = np.array([float(row["y"]) for row in rows])
+    starts = tuple({row["parameter"]: float(row[key]) for row in entries} for key in ("start1", "start2"))
+    kinds = {key: form.kinds.get(key, number)(range=around(value)) for key, value in starts[0].items()}
+    made = law(
+        inputs={column: Input("", low=-np.inf) for column in columns},
+        response=Response("", real),
+        source="NIST StRD nonlinear regression",
+        affine=form.affine,
+        name=name,
+        **kinds,
+    )(form.function)
+    return Problem(
+        law=made,
+        inputs={column: np.array([float(row[column]) for row in rows]) for column in columns},
+        response=np.log(y) if entries[0]["response"] == "log(y)" else y,
+        starts=(starts[0], starts[1]),
+        certified={row["parameter"]: float(row["certified"]) for row in entries},
+        stderr={row["parameter"]: float(row["certified_se"]) for row in entries},
+        rss=float(entries[0]["residual_ss"]),
+        swaps=form.swaps,
+    )

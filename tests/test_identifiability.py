@@ -1,0 +1,603 @@
+"""The design check: what it flags, what it lets pass, what it says and what it asks for."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxscale import laws
+from jaxscale.datasets import load
+from jaxscale.identifiability import DesignCheck, check
+from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real, unit
+from jaxscale.simulate import isoflop
+
+CHINCHILLA = laws.get("chinchilla")
+TRUTH = CHINCHILLA.published["besiroglu2024"]
+Design = dict[str, np.ndarray]
+
+
+@law(
+    inputs=dict(x=Input("", low=-math.inf)),
+    response=Response("", real),
+    source="a textbook",
+    a=coefficient(),
+    b=coefficient(),
+)
+def line(x, *, a, b):
+    """A straight line."""
+    return a + b * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("", unit), source="a textbook", a=amplitude(x="b"), b=exponent())
+def share(x, *, a, b):
+    """A share that falls with x."""
+    return a * x**-b / (1 + a * x**-b)
+
+
+@law(
+    inputs=dict(N=Input(""), D=Input("")),
+    response=Response("", positive),
+    source="a textbook",
+    E=floor(),
+    A=amplitude(N="alpha", D="beta"),
+    alpha=exponent(),
+    beta=exponent(),
+    published=dict(one=dict(E=1.0, A=1e3, alpha=0.3, beta=0.2)),
+)
+def product(N, D, *, E, A, alpha, beta):
+    """A floor and one term of two inputs."""
+    return E + A / N**alpha / D**beta
+
+
+def crossed(N: Any, D: Any) -> Design:
+    first, second = np.meshgrid(N, D, indexing="ij")
+    return dict(N=first.ravel(), D=second.ravel())
+
+
+def by_ratio(N: Any, ratios: Any) -> Design:
+    design = crossed(N, ratios)
+    return dict(N=design["N"], D=design["N"] * design["D"])
+
+
+class Draws:
+    """Numbers for designs: sizes and spreads uniform in their logs."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = np.random.default_rng(seed)
+
+    def between(self, low: float, high: float) -> float:
+        return float(np.exp(self.generator.uniform(np.log(low), np.log(high))))
+
+    def count(self, low: int, high: int) -> int:
+        return int(self.generator.integers(low, high + 1))
+
+    def span(self, first: tuple[float, float], factor: tuple[float, float], count: int) -> np.ndarray:
+        start = self.between(*first)
+        return np.geomspace(start, start * self.between(*factor), count)
+
+
+def proportional(draw: Draws) -> Design:
+    N = draw.span((3e6, 1e9), (3, 1000), draw.count(5, 30))
+    return dict(N=N, D=draw.between(5, 100) * N)
+
+
+def nearly_proportional(draw: Draws) -> Design:
+    design = proportional(draw)
+    jitter = draw.between(0.01, 0.02) * draw.generator.standard_normal(len(design["N"]))
+    return dict(N=design["N"], D=design["D"] * np.exp(jitter))
+
+
+def one_budget(draw: Draws) -> Design:
+    return isoflop([draw.between(1e17, 1e23)], draw.count(5, 30), draw.between(4, 16), draw.between(5, 100))
+
+
+def one_size(draw: Draws) -> Design:
+    D = draw.span((1e8, 1e10), (4, 1000), draw.count(5, 30))
+    return dict(N=np.full(len(D), draw.between(1e7, 1e10)), D=D)
+
+
+def one_data_size(draw: Draws) -> Design:
+    N = draw.span((1e7, 1e9), (4, 1000), draw.count(5, 30))
+    return dict(N=N, D=np.full(len(N), draw.between(1e8, 1e11)))
+
+
+def two_sizes(draw: Draws) -> Design:
+    return crossed(draw.span((1e7, 1e9), (2, 100), 2), draw.span((1e8, 1e10), (4, 1000), draw.count(3, 10)))
+
+
+def two_data_sizes(draw: Draws) -> Design:
+    return crossed(draw.span((1e7, 1e9), (4, 1000), draw.count(3, 10)), draw.span((1e8, 1e10), (2, 100), 2))
+
+
+def small_and_narrow(draw: Draws) -> Design:
+    n = draw.count(6, 30)
+    N, D = (
+        draw.between(*low) * draw.between(2, 3) ** draw.generator.uniform(size=n) for low in ((3e6, 5e7), (5e7, 1e9))
+    )
+    return dict(N=N, D=D)
+
+
+def small_and_narrow_grid(draw: Draws) -> Design:
+    return crossed(*(draw.span(low, (2, 3), draw.count(3, 6)) for low in ((3e6, 5e7), (5e7, 1e9))))
+
+
+def few_rows(draw: Draws) -> Design:
+    return by_ratio(draw.span((1e7, 1e9), (10, 300), 2), np.array([5.0, 80.0]))
+
+
+BAD = [
+    proportional,
+    nearly_proportional,
+    one_budget,
+    one_size,
+    one_data_size,
+    two_sizes,
+    two_data_sizes,
+    small_and_narrow,
+    small_and_narrow_grid,
+    few_rows,
+]
+
+
+def crossed_ratios(draw: Draws) -> Design:
+    N = draw.span((5e6, 1e9), (8, 300), draw.count(4, 8))
+    return by_ratio(N, np.geomspace(5, 5 * draw.between(4, 16), draw.count(2, 4)))
+
+
+def budgets(draw: Draws) -> Design:
+    C = draw.span((1e17, 1e21), (10, 1e4), draw.count(3, 10))
+    return isoflop(C.tolist(), draw.count(5, 12), draw.between(4, 16), draw.between(5, 100))
+
+
+def full_grid(draw: Draws) -> Design:
+    N = draw.span((5e6, 1e9), (10, 300), draw.count(3, 8))
+    return crossed(N, draw.span((1e8, 1e10), (10, 300), draw.count(3, 8)))
+
+
+def scattered(draw: Draws) -> Design:
+    n = draw.count(15, 60)
+    N = draw.between(5e6, 1e8) * draw.between(30, 300) ** draw.generator.uniform(size=n)
+    return dict(N=N, D=N * 5 * draw.between(8, 30) ** draw.generator.uniform(size=n))
+
+
+GOOD = [crossed_ratios, budgets, full_grid, scattered]
+
+
+def truth_near(draw: Draws) -> dict[str, float]:
+    """Constants around those of the refitted law."""
+    spread = dict(E=0.1, A=0.3, alpha=0.08, B=0.3, beta=0.08)
+    return {name: value * math.exp(spread[name] * draw.generator.uniform(-1, 1)) for name, value in TRUTH.items()}
+
+
+def flags(kinds: list[Callable[[Draws], Design]], count: int, seed: int, near: bool) -> list[str]:
+    """The kinds of the designs that are flagged, of ``count`` designs that take turns."""
+    draw, flagged = Draws(seed), []
+    for i in range(count):
+        kind = kinds[i % len(kinds)]
+        found = check_only(kind(draw), params=truth_near(draw) if near else None)
+        flagged += [kind.__name__] if found.verdict == "not identified" else []
+    return flagged
+
+
+def check_only(design: Design, **settings: Any) -> DesignCheck:
+    found = check(CHINCHILLA, design, **settings)
+    assert (found.verdict == "identified") == (found.parameters == ()) == (found.cure == [] and found.trades == ())
+    return found
+
+
+@pytest.mark.parametrize("near", [False, True], ids=["published", "constants nearby"])
+def test_all_bad_designs_are_flagged(near: bool) -> None:
+    flagged = flags(BAD, 200, seed=11, near=near)
+    assert {kind.__name__: flagged.count(kind.__name__) for kind in BAD} == {kind.__name__: 20 for kind in BAD}
+
+
+@pytest.mark.parametrize("near", [False, True], ids=["published", "constants nearby"])
+def test_hardly_any_good_design_is_flagged(near: bool) -> None:
+    assert len(flags(GOOD, 200, seed=12, near=near)) <= 2
+
+
+@pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.__name__)
+def test_the_cure_cures(kind: Callable[[Draws], Design]) -> None:
+    draw = Draws(13)
+    for _ in range(6):
+        design = kind(draw)
+        runs = check(CHINCHILLA, design).cure
+        assert 1 <= len(runs) <= 8
+        more = {name: np.append(values, [run[name] for run in runs]) for name, values in design.items()}
+        assert check(CHINCHILLA, more).verdict == "identified"
+
+
+def test_the_cure_spends_no_more_than_the_dearest_run_where_that_will_do() -> None:
+    N = np.geomspace(1e7, 1e9, 8)
+    for run in check(CHINCHILLA, dict(N=N, D=20 * N)).cure:
+        assert run["N"] * run["D"] <= 20 * N[-1] ** 2 * (1 + 1e-9)
+
+
+def test_the_cure_takes_a_dearer_run_where_nothing_else_will_do() -> None:
+    design = crossed(np.geomspace(5e10, 6e10, 6), np.geomspace(5e12, 6e12, 6))
+    found = check(CHINCHILLA, design)
+    assert max(run["N"] * run["D"] for run in found.cure) > 3.6e23
+
+
+def test_the_points_of_the_refit_are_identified(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAXSCALE_DATA", str(data))
+    table = load("chinchilla_epoch")
+    found = check(CHINCHILLA, dict(N=table.column("params"), D=table.column("tokens")))
+    assert found.verdict == "identified"
+    assert found.rows == 245
+    assert max(found.stderr["alpha"], found.stderr["beta"]) < 0.01
+
+
+def test_four_sizes_at_two_ratios_have_the_known_standard_errors() -> None:
+    found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 4), [5, 80]), params=TRUTH)
+    assert found.stderr["alpha"] == pytest.approx(0.0401, abs=5e-4)
+    assert found.stderr["beta"] == pytest.approx(0.0111, abs=5e-4)
+
+
+def test_standard_errors_are_those_of_the_inverse_information() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    N, D = design["N"], design["D"]
+    n_term, d_term = TRUTH["A"] / N ** TRUTH["alpha"], TRUTH["B"] / D ** TRUTH["beta"]
+    columns = [1 + 0 * N, n_term / TRUTH["A"], -n_term * np.log(N), d_term / TRUTH["B"], -d_term * np.log(D)]
+    slope = np.stack(columns, axis=1) / (TRUTH["E"] + n_term + d_term)[:, None] / 0.02
+    size = np.linalg.norm(slope, axis=0)
+    expected = np.sqrt(np.diag(np.linalg.inv((slope / size).T @ (slope / size)))) / size
+    found = check(CHINCHILLA, design, params=TRUTH, noise_level=0.02)
+    np.testing.assert_allclose([found.stderr[name] for name in CHINCHILLA.parameters], expected, rtol=1e-8)
+    assert found.condition == pytest.approx(np.linalg.cond(slope / size), rel=1e-9)
+
+
+@settings(max_examples=10)
+@given(st.floats(0.01, 100.0))
+def test_the_noise_level_scales_the_standard_errors(factor: float) -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    plain, scaled = (check(CHINCHILLA, design, noise_level=0.005 * by) for by in (1.0, factor))
+    assert scaled.condition == pytest.approx(plain.condition)
+    assert scaled.stderr == pytest.approx({name: factor * value for name, value in plain.stderr.items()})
+
+
+def test_much_noise_makes_a_good_design_bad() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    assert check(CHINCHILLA, design).verdict == "identified"
+    assert check(CHINCHILLA, design, noise_level=0.2).verdict == "not identified"
+
+
+def test_a_row_of_weight_zero_is_not_there() -> None:
+    N = np.geomspace(1e7, 1e9, 8)
+    lean = dict(N=N, D=20 * N)
+    whole = {name: np.append(values, more) for (name, values), more in zip(lean.items(), (1e7, 1e11), strict=True)}
+    weight = np.append(np.ones(8), 0.0)
+    assert check(CHINCHILLA, whole, weight=weight) == check(CHINCHILLA, lean)
+
+
+@settings(max_examples=10)
+@given(st.floats(1e-3, 1e3))
+def test_only_ratios_of_weights_matter(factor: float) -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    weight = np.linspace(1.0, 2.0, 15)
+    plain, scaled = (check(CHINCHILLA, design, weight=by * weight) for by in (1.0, factor))
+    assert scaled.stderr == pytest.approx(plain.stderr)
+    assert plain.stderr != pytest.approx(check(CHINCHILLA, design).stderr, rel=1e-3)
+
+
+def test_a_weight_of_two_counts_a_row_twice() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    twice = {name: np.append(values, values[:5]) for name, values in design.items()}
+    weighted = check(CHINCHILLA, design, weight=np.repeat([2.0, 1.0, 1.0], 5))
+    share = math.sqrt(20 / 15)
+    expected = {name: value * share for name, value in check(CHINCHILLA, twice).stderr.items()}
+    assert weighted.stderr == pytest.approx(expected)
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    order = np.random.default_rng(1).permutation(15)
+    shuffled = {name: values[order] for name, values in design.items()}
+    assert check(CHINCHILLA, shuffled).stderr == pytest.approx(check(CHINCHILLA, design).stderr)
+
+
+def test_what_the_rows_leave_open_is_infinite_and_the_rest_is_not() -> None:
+    found = check(CHINCHILLA, dict(N=np.geomspace(1e7, 1e9, 6), D=np.full(6, 1e10)))
+    assert {name for name, value in found.stderr.items() if math.isinf(value)} == {"E", "B", "beta"}
+    assert found.condition == math.inf
+    assert found.parameters == ("E", "B", "beta")
+    assert found.trades == (("E", "B", "beta"),)
+
+
+# What a fixed parameter or another law changes.
+
+
+@pytest.mark.parametrize("ratio", [5.0, 20.0, 100.0])
+def test_known_constants_of_one_term_make_a_proportional_design_good(ratio: float) -> None:
+    N = np.geomspace(1e7, 1e10, 20)
+    design = dict(N=N, D=ratio * N)
+    assert check(CHINCHILLA, design).verdict == "not identified"
+    found = check(CHINCHILLA, design, fixed=dict(B=TRUTH["B"], beta=TRUTH["beta"]))
+    assert found.verdict == "identified"
+    assert list(found.stderr) == ["E", "A", "alpha"]
+
+
+def test_a_known_floor_makes_two_sizes_good() -> None:
+    design = crossed([1e8, 1e9], np.geomspace(1e9, 1e11, 5))
+    assert check(CHINCHILLA, design).verdict == "not identified"
+    assert check(CHINCHILLA, design, fixed=dict(E=TRUTH["E"])).verdict == "identified"
+
+
+def test_a_known_exponent_makes_two_sizes_good() -> None:
+    design = crossed([1e8, 1e9], np.geomspace(1e9, 1e11, 5))
+    assert check(CHINCHILLA, design, fixed=dict(alpha=0.34)).verdict == "identified"
+
+
+def test_a_fixed_exponent_leaves_the_size_of_its_term() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    plain, moved = (check(CHINCHILLA, design, fixed=dict(alpha=alpha)) for alpha in (0.35, 0.7))
+    assert moved.stderr["beta"] == pytest.approx(plain.stderr["beta"], rel=0.5)
+
+
+def test_one_exponent_for_both_inputs_is_told_from_one_budget_but_not_its_amplitudes_from_one_ratio() -> None:
+    tied = laws.get("chinchilla_tied")
+    N = np.geomspace(1e7, 1e10, 12)
+    assert check(tied, dict(N=N, D=20 * N)).parameters == ("A", "B")
+    assert "D is proportional to N (D / N = 20)" in check(tied, dict(N=N, D=20 * N)).message
+    assert check(tied, dict(N=N, D=1e20 / N)).verdict == "identified"
+
+
+def test_inputs_that_move_together_are_flagged_though_curvature_would_do() -> None:
+    found = check(CHINCHILLA, isoflop([1e21], 30, spread=100.0))
+    assert max(found.stderr["alpha"], found.stderr["beta"]) < EXPONENT_LIMIT / 4
+    assert found.parameters == ("A", "alpha", "B", "beta")
+    assert "only curvature tells their terms apart (log-correlation -1.00000)" in found.message
+    assert check(CHINCHILLA, isoflop([1e21], 30, spread=100.0), fixed=dict(alpha=0.35)).verdict == "identified"
+
+
+def test_the_exponents_of_one_term_need_inputs_that_move_apart() -> None:
+    N = np.geomspace(1e3, 1e6, 10)
+    assert check(product, dict(N=N, D=20 * N)).parameters == ("A", "alpha", "beta")
+    assert check(product, crossed([1e3, 1e5], np.geomspace(1e3, 1e7, 5))).verdict == "identified"
+
+
+def test_a_law_of_two_scales() -> None:
+    kaplan = laws.get("kaplan_nd")
+    N = np.geomspace(1e7, 1e9, 8)
+    assert check(kaplan, dict(N=N, D=20 * N)).parameters == ("N_c", "D_c", "alpha_N", "alpha_D")
+    assert check(kaplan, isoflop([1e19, 1e20, 1e21], 5)).verdict == "identified"
+    assert check(kaplan, crossed([1e7, 1e9], [1e9, 1e11])).stderr["alpha_N"] < 0.01
+
+
+def test_unique_tokens_that_never_bind() -> None:
+    data_constrained = laws.get("data_constrained")
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    fresh = check(data_constrained, {**design, "U_D": 2 * design["D"]})
+    assert "R_D" in fresh.parameters and fresh.stderr["R_D"] == math.inf
+    assert fresh.stderr["alpha"] < EXPONENT_LIMIT
+    assert "the response does not depend on R_D" in fresh.message
+    repeated = {name: np.tile(values, 2) for name, values in design.items()}
+    repeated["U_D"] = np.concatenate([design["D"], design["D"] / 30])
+    assert check(data_constrained, repeated).verdict == "identified"
+
+
+@pytest.mark.parametrize("name", ["power_law", "power_law_floor", "shifted_power", "bnsl1", "kaplan_single"])
+def test_many_points_over_decades_identify_a_law_of_one_input(name: str) -> None:
+    curve = laws.get(name)
+    found = check(curve, {next(iter(curve.inputs)): np.geomspace(1e3, 1e7, 40)})
+    assert found.verdict == "identified"
+    assert set(found.stderr) == set(curve.parameters)
+
+
+def test_three_points_of_a_power_law_with_a_floor() -> None:
+    curve = laws.get("power_law_floor")
+    narrow = check(curve, dict(x=np.array([1.0, 1.5, 2.0])))
+    assert narrow.verdict == "not identified"
+    assert "c" in narrow.parameters
+    assert check(curve, dict(x=np.array([1.0, 30.0, 1000.0]))).verdict == "identified"
+    assert check(curve, dict(x=np.array([1.0, 1000.0]))).stderr["b"] == math.inf
+    assert check(curve, dict(x=np.array([1.0, 1.5, 2.0])), fixed=dict(c=0.5)).verdict == "identified"
+
+
+@pytest.mark.parametrize("name", ["power_law_floor", "shifted_power", "bnsl1"])
+def test_the_cure_of_a_law_of_one_input(name: str) -> None:
+    curve = laws.get(name)
+    x = np.geomspace(1.0, 3.0, 7)
+    found = check(curve, dict(x=x))
+    assert found.verdict == "not identified"
+    more = dict(x=np.append(x, [run["x"] for run in found.cure]))
+    worst = [
+        max(made.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
+        for made in (found, check(curve, more))
+    ]
+    assert worst[1] < worst[0] / 4
+
+
+def test_columns_counted_in_billions_are_judged_by_plausible_constants() -> None:
+    design = isoflop([1e19, 1e20, 1e21, 1e22], 7)
+    billions = {name: values / 1e9 for name, values in design.items()}
+    assert check(CHINCHILLA, billions).verdict == "identified"
+    N = billions["N"]
+    assert check(CHINCHILLA, dict(N=N, D=20 * N)).verdict == "not identified"
+
+
+def test_real_responses_and_shares() -> None:
+    assert check(line, dict(x=np.linspace(-1.0, 1.0, 5))).verdict == "identified"
+    still = check(line, dict(x=np.zeros(5)))
+    assert still.parameters == ("b",)
+    assert "the response does not depend on b" in still.message
+    off = check(line, dict(x=np.full(5, 3.0)))
+    assert off.parameters == ("a", "b") and off.trades == (("a", "b"),)
+    assert check(line, dict(x=np.append(np.full(5, 3.0), off.cure[0]["x"]))).verdict == "identified"
+    assert check(share, dict(x=np.geomspace(1.0, 10.0, 5))).verdict == "identified"
+    # A noise of 0.5 % of the share y moves its logit, here a - b log x, by 0.005 / (1 - y).
+    x, params = np.geomspace(1.0, 10.0, 5), dict(a=0.5, b=0.4)
+    y = 0.5 * x**-0.4 / (1 + 0.5 * x**-0.4)
+    slope = np.stack([np.full(5, 1 / 0.5), -np.log(x)], axis=1) * (1 - y)[:, None] / 0.005
+    expected = np.sqrt(np.diag(np.linalg.inv(slope.T @ slope)))
+    assert list(check(share, dict(x=x), params=params).stderr.values()) == pytest.approx(expected.tolist())
+
+
+def test_one_odd_parameter_set_decides_nothing() -> None:
+    design = isoflop([1e19, 1e20, 1e21], 5)
+    odd = {**TRUTH, "A": 1e-3}
+    assert check(CHINCHILLA, design, params=odd).verdict == "not identified"
+    assert check(CHINCHILLA, design, params=[odd, TRUTH, TRUTH]).verdict == "identified"
+
+
+# What it says.
+
+
+@pytest.mark.parametrize(
+    ("design", "words"),
+    [
+        (dict(N=np.geomspace(1e7, 1e9, 6), D=np.full(6, 1e10)), "D takes one value (1e+10)"),
+        (dict(N=np.geomspace(1e8, 1.04e8, 6), D=np.geomspace(1e9, 1e11, 6)), "N hardly varies around 1.02e+08"),
+        (crossed([1e8, 1e9], np.geomspace(1e9, 1e11, 5)), "N takes only two values"),
+        (by_ratio(np.geomspace(1e7, 1e9, 8), 20.0), "D is proportional to N (D / N = 20)"),
+        (isoflop([6e20], 9), "all rows lie on one budget (N * D = 1e+20)"),
+        (dict(N=np.geomspace(1e7, 1e9, 8), D=np.geomspace(1e7, 1e9, 8) ** 1.2), "D follows N as N**1.2"),
+        (by_ratio([1e8, 1e9], [5, 80]), "the rows are fewer than the 5 free parameters"),
+        (crossed(np.geomspace(1e7, 3e7, 4), np.geomspace(1e8, 3e8, 4)), "the floor E is out of sight"),
+    ],
+)
+def test_the_message_gives_the_reason(design: Design, words: str) -> None:
+    found = check(CHINCHILLA, design)
+    assert words in found.message
+    assert found.message.endswith(".")
+
+
+def test_the_message_names_parameters_and_runs() -> None:
+    found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0))
+    assert found.message.startswith(
+        "The inputs of the 8 rows do not identify E, A, alpha, B and beta of chinchilla: D is"
+    )
+    assert "A and B trade off against each other" in found.message
+    assert "Expected standard errors at 0.5 % noise: alpha " in found.message
+    for run in found.cure:
+        assert f"N={run['N']:.3g}, D={run['D']:.3g}" in found.message
+
+
+def test_a_good_design_is_called_so() -> None:
+    found = check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5))
+    assert found.message.startswith("The inputs of the 15 rows identify every free parameter of chinchilla. Expected ")
+    assert (found.law, found.rows, found.noise_level) == ("chinchilla", 15, 0.005)
+
+
+def test_a_parameter_without_any_effect_can_only_be_fixed() -> None:
+    @law(inputs=dict(x=Input("")), response=Response("", real), source="a textbook", a=coefficient(), b=coefficient())
+    def idle(x, *, a, b):
+        """A parameter that does nothing."""
+        return a * x
+
+    found = check(idle, dict(x=np.geomspace(1, 10, 5)))
+    assert found.parameters == ("b",)
+    assert "would help but not be enough, so fix b too." in found.message
+
+
+def test_the_report_is_a_table() -> None:
+    text = str(check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0)))
+    lines = text.splitlines()
+    assert lines[0] == "Design check of chinchilla: not identified"
+    assert lines[1].startswith("8 rows, noise 0.5 %, condition number ")
+    assert [line.split()[0] for line in lines[4:9]] == ["E", "A", "alpha", "B", "beta"]
+    assert all(line.endswith("not identified") for line in lines[4:9])
+    assert "Runs to add:" in lines
+    assert "Runs to add:" not in str(check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5)))
+
+
+def test_numbers_are_plain_floats_and_the_check_cannot_be_changed() -> None:
+    found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0))
+    numbers = [
+        found.condition,
+        found.noise_level,
+        *found.stderr.values(),
+        *(v for run in found.cure for v in run.values()),
+    ]
+    assert all(type(number) is float for number in numbers)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.rows = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_limits_are_those_the_text_names() -> None:
+    assert check.__doc__ is not None
+    assert (EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER) == (0.25, 1 / 8, 0.999)
+    for words in ("above 0.25", "above an eighth", "above 0.999"):
+        assert words in " ".join(check.__doc__.split())
+
+
+def test_a_second_design_of_the_same_size_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    @law(
+        inputs=dict(x=Input("")), response=Response("", positive), source="a textbook", a=amplitude(x="b"), b=exponent()
+    )
+    def fresh(x, *, a, b):
+        """A law that nothing was compiled for."""
+        return a * x**-b
+
+    def compiled(design: Design) -> int:
+        caplog.clear()
+        with jax.log_compiles(True), caplog.at_level(logging.WARNING):
+            check(fresh, design)
+        return sum(record.message.startswith("Compiling") for record in caplog.records)
+
+    assert compiled(dict(x=np.geomspace(1.0, 10.0, 5))) > 0
+    assert compiled(dict(x=np.geomspace(2.0, 70.0, 13))) == 0
+
+
+def test_the_default_precision_stays_what_it_was() -> None:
+    check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5))
+    assert jax.numpy.ones(1).dtype == np.float32
+
+
+# What it refuses.
+
+INPUTS = isoflop([1e19, 1e20, 1e21], 5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (dict(inputs=dict(N=INPUTS["N"])), "Law chinchilla needs the input D; its inputs are N, D."),
+        (dict(inputs=dict(N=INPUTS["N"], D=INPUTS["D"][1:])), "must be columns of one length, but have shapes"),
+        (dict(inputs=dict(N=1e8, D=1e9)), "must be columns of one length, but have shapes"),
+        (dict(inputs=dict(N=-INPUTS["N"], D=INPUTS["D"])), "Input N of chinchilla must lie between 0 and inf"),
+        (dict(inputs=dict(N=INPUTS["N"] * np.nan, D=INPUTS["D"])), "Input N of chinchilla must lie between 0 and inf"),
+        (dict(inputs=dict(N=[], D=[])), "Argument inputs must hold at least one row with positive weight"),
+        (dict(weight=np.zeros(15)), "Argument inputs must hold at least one row with positive weight"),
+        (dict(weight=np.ones(14)), "Argument weight must hold a finite number of at least 0 for each of the 15 rows."),
+        (dict(weight=-np.ones(15)), "Argument weight must hold a finite number of at least 0"),
+        (dict(noise_level=0.0), "Argument noise_level must be positive and finite, but is 0.0."),
+        (dict(noise_level=math.nan), "Argument noise_level must be positive and finite, but is nan."),
+        (dict(fixed=dict(gamma=1.0)), "Argument fixed names 'gamma', which is no parameter of chinchilla"),
+        (dict(fixed=dict(Alpha=1.0)), "did you mean 'alpha'?"),
+        (
+            dict(fixed=dict(alpha=-1.0)),
+            r"Argument fixed must keep alpha in its support \(positive\), but sets it to -1.0.",
+        ),
+        (dict(fixed=dict(TRUTH)), "Argument fixed must leave a parameter free, but fixes all of E, A, alpha, B, beta."),
+        (dict(params=dict(E=1.0)), "Argument params must give every free parameter, but lacks A, alpha, B, beta."),
+        (dict(params={**TRUTH, "C": 1.0}), "Argument params names 'C', which is no parameter of chinchilla"),
+        (dict(params={**TRUTH, "A": 0.0}), r"Argument params must keep A in its support \(positive\)"),
+        (dict(params=[]), "Argument params must hold at least one parameter set, but is empty."),
+        (dict(params={**TRUTH, "alpha": 1e-300, "A": 1e308, "B": 1e308}), "has no finite value and slope"),
+    ],
+)
+def test_wrong_arguments_are_refused(changed: dict[str, Any], words: str) -> None:
+    arguments = {"inputs": INPUTS, **changed}
+    with pytest.raises(ValueError, match=words):
+        check(CHINCHILLA, arguments.pop("inputs"), **arguments)
+
+
+def test_given_parameters_need_not_hold_the_fixed_ones() -> None:
+    params = {name: value for name, value in TRUTH.items() if name != "E"}
+    assert check(CHINCHILLA, INPUTS, params=params, fixed=dict(E=1.8)).verdict == "identified"
+
+
+def test_one_run_more_than_needed_is_never_asked_for() -> None:
+    found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0))
+    design = by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0)
+    fewer = {name: np.append(values, [run[name] for run in found.cure[:-1]]) for name, values in design.items()}
+    assert check(CHINCHILLA, fewer).verdict == "not identified"
