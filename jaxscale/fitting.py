@@ -8,23 +8,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import identifiability, kernel
-from jaxscale.coordinates import centre_of, from_params
+from jaxscale import identifiability
+from jaxscale.coordinates import centre_of
+from jaxscale.judgement import judged
 from jaxscale.kernel import Problem
-from jaxscale.law import Law, positive, unit
+from jaxscale.law import Law
+from jaxscale.linear import Linear, linearise, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.result import Fit, UnidentifiedError
-from jaxscale.solver import STATUS, Found, Linear, linearise, search, vertex
+from jaxscale.search import Found, search
 from jaxscale.tables import did_you_mean
-from jaxscale.uncertainty.bootstrap import bootstrap
-from jaxscale.uncertainty.laplace import classical, sandwich
+from jaxscale.uncertainty.standard_errors import covariance_of
 
-# An optimum is certified when one more Newton step promises less than this share of the objective.
-CERTIFIED = 1e-8
-# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta.
-INSIDE = 0.5
+# The most basins that a fit lists.
+LISTED = 12
 
 
 def fit(
@@ -66,7 +65,7 @@ def fit(
     law = _law(law)
     if not isinstance(observations, Observations):
         raise TypeError(
-            "Argument observations must be Observations (see Observations.from_table(table, inputs=..., response=...)), "
+            "Argument observations must be Observations (make them with Observations.from_table), "
             f"but is {type(observations).__name__}."
         )
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
@@ -118,12 +117,14 @@ def _fit(
     z = np.asarray(found.lanes.z[:, found.best])
     objective = float(found.lanes.local.f[found.best])
     certificate = float(found.lanes.decrement[found.best]) / max(abs(objective), np.finfo(float).tiny)
+    basins = _basins(problem, found)
     if noise.loss == "absolute":
         z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
+        basins = _at_vertices(problem, found, wide)
     certificate = min(certificate, _rounding(objective, wide.weight, certificate))
     linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
-    problems, status = _judge(law, problem, found, linear, z, certificate, centre, wide.weight)
-    covariance, method, freedom, failed = _covariance(
+    problems, status = judged(problem, found, linear, z, certificate, wide.weight)
+    covariance, method, freedom, failed = covariance_of(
         problem, found, linear, z, wide, observations.run, replicates, generator
     )
     if failed:
@@ -143,7 +144,7 @@ def _fit(
         rows_read=observations.rows_read or n,
         rows_used=int(np.sum(observations.weight > 0)),
         starts=_starts(found),
-        basins=_basins(problem, found),
+        basins=basins,
         status=status,
         notices=tuple(notices + problems),
         design={
@@ -180,7 +181,10 @@ def _fixed(law: Law, fixed: Mapping[str, float] | None) -> dict[str, float]:
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name, value in values.items():
         if name not in law.parameters:
-            raise ValueError(f"Argument fixed names {name!r}, which is no parameter of {law.name}{did_you_mean(name, law.parameters)}")
+            raise ValueError(
+                f"Argument fixed names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            )
         if not law.parameters[name].support.contains(value):
             support = law.parameters[name].support.name
             raise ValueError(f"Argument fixed must keep {name} in its support ({support}), but sets it to {value}.")
@@ -198,7 +202,10 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in starts.items()}
     for name in given:
         if name not in law.parameters:
-            raise ValueError(f"Argument starts names {name!r}, which is no parameter of {law.name}{did_you_mean(name, law.parameters)}")
+            raise ValueError(
+                f"Argument starts names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            )
     missing = [name for name in law.parameters if name not in given and name not in values]
     if missing:
         raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
@@ -228,111 +235,6 @@ def _rounding(objective: float, weight: np.ndarray, certificate: float) -> float
     """0 where the objective itself is rounding noise (noise-free data), else the certificate."""
     floor = float(np.sum(weight)) * (64 * np.finfo(float).eps) ** 2
     return 0.0 if abs(objective) <= floor else certificate
-
-
-def _judge(
-    law: Law,
-    problem: Problem,
-    found: Found,
-    linear: Linear,
-    z: np.ndarray,
-    certificate: float,
-    centre: Any,
-    weight: np.ndarray,
-) -> tuple[list[Notice], str]:
-    """What a person should know about the optimum, and the status of the fit."""
-    notices = [*_bounds(law, problem, linear, z, centre), *_flat(problem, linear, weight)]
-    landscape = found.landscape
-    lane = int(found.lanes.status[found.best])
-    status = "converged"
-    # Fewer agreeing starts than this leave open whether the best optimum is the global one.
-    wanted = min(3, landscape.polished)
-    if landscape.agree_all < max(wanted, landscape.polished // 20):
-        status = "starts_disagree"
-        said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
-        notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
-    elif len(landscape.basins) > 1:
-        others = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in landscape.basins[1:4])
-        notices.append(Notice("other_basins", f"Polished starts also ended at objective {others}."))
-    if not certificate <= CERTIFIED and lane != kernel.FLAT:
-        status = "not_converged"
-        notices.append(
-            Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step promises {certificate:.1e}.")
-        )
-    return notices, status
-
-
-def _bounds(law: Law, problem: Problem, linear: Linear, z: np.ndarray, centre: Any) -> list[Notice]:
-    notices = []
-    size = float(centre.response_size) or 1.0
-    for k, name in enumerate(problem.free):
-        kind, value = law.parameters[name], float(linear.params[name])
-        low, high = kind.range
-        gone = {
-            "floor": kind.support is positive and value < 1e-6 * size,
-            "amplitude": kind.support is positive and float(np.exp(z[k])) < 1e-6 * size,
-            "exponent": kind.support is positive and value < 1e-4,
-        }.get(kind.kind, kind.support is positive and value < 1e-3 * low)
-        if gone or (kind.support is unit and min(value, 1 - value) < 1e-6):
-            notices.append(Notice("at_bound", f"{name} = {value:.6g} has run to the edge of its support."))
-        elif not low <= value <= high:
-            notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:g} to {high:g}."))
-    return notices
-
-
-def _flat(problem: Problem, linear: Linear, weight: np.ndarray) -> list[Notice]:
-    """Directions in which the prediction does not move, by the smallest singular vector."""
-    slope = linear.slope[weight > 0][:, : len(problem.free)]
-    size = np.linalg.norm(slope, axis=0)
-    still = [name for name, s in zip(problem.free, size, strict=True) if not s > 1e-9 * size.max()]
-    if still:
-        return [Notice("flat", f"The predictions do not depend on {', '.join(still)} at the optimum.")]
-    _, values, vectors = np.linalg.svd(slope / size, full_matrices=False)
-    if values[-1] > 1e-6 * values[0]:
-        return []
-    share = np.abs(vectors[-1])
-    names = [name for name, s in zip(problem.free, share, strict=True) if s > 0.3 * share.max()]
-    return [Notice("flat", f"{' and '.join(names)} trade off: the runs do not separate them.")]
-
-
-def _covariance(
-    problem: Problem,
-    found: Found,
-    linear: Linear,
-    z: np.ndarray,
-    wide: Observations,
-    run: np.ndarray | None,
-    replicates: int,
-    generator: np.random.Generator,
-) -> tuple[np.ndarray, str, int, int]:
-    """Covariance of the free parameters, how it was got, degrees of freedom, failed resamples."""
-    noise, weight = problem.noise, wide.weight
-    used = np.flatnonzero(weight > 0)
-    codes = None if run is None else np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))])
-    clusters = codes if codes is not None and len(np.unique(codes[used])) < len(used) else None
-    if noise.loss == "squared" and clusters is None:
-        covariance, freedom = classical(linear.jacobian, linear.residual, weight)
-        return covariance, "classical", freedom, 0
-    inside = np.mean(np.abs(linear.residual[used]) <= noise.delta)
-    if noise.loss == "absolute" or (noise.loss == "huber" and inside < INSIDE):
-        draws, failed = bootstrap(
-            problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
-        )
-        table = np.stack([draws[name] for name in problem.free])
-        groups = len(used) if clusters is None else len(np.unique(clusters[used]))
-        freedom = groups - (1 if clusters is not None else len(problem.free))
-        covariance = np.atleast_2d(np.cov(table)) if table.shape[1] > 1 else np.full((len(table),) * 2, np.inf)
-        return covariance, "cluster bootstrap" if clusters is not None else "bootstrap", freedom, failed
-    local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
-    r = linear.residual[used]
-    s = float(problem.log_scale(z))
-    psi = np.asarray(kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s)[0])
-    scores = (weight[used] * psi)[:, None] * linear.slope[used]
-    if noise.infers_scale:
-        cost = jax.vmap(jax.grad(lambda s, r: kernel.loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
-        scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
-    covariance, freedom = sandwich(local.exact, scores, linear.change, None if clusters is None else clusters[used])
-    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0
 
 
 def _finite(value: Any) -> float:
@@ -377,12 +279,26 @@ def _starts(found: Found) -> dict[str, int]:
 
 
 def _basins(problem: Problem, found: Found) -> tuple[dict[str, Any], ...]:
-    basins = []
-    for basin in found.landscape.basins[:16]:
-        params = problem.params(np.asarray(found.lanes.z[:, basin.lane]))
-        named = {name: float(params[name]) for name in problem.law.parameters}
-        basins.append({"objective": basin.objective, "count": basin.count, "params": named})
-    return tuple(basins)
+    lanes = found.lanes
+    return tuple(
+        _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
+        for basin in found.landscape.basins[:LISTED]
+    )
+
+
+def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> dict[str, Any]:
+    params = problem.params(z)
+    named = {name: float(params[name]) for name in problem.law.parameters}
+    return {"objective": objective, "count": count, "params": named}
+
+
+def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[dict[str, Any], ...]:
+    """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
+    ends = []
+    for basin in found.landscape.basins[:LISTED]:
+        z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)
+        ends.append(_basin(problem, z, objective, basin.count))
+    return tuple(sorted(ends, key=lambda end: end["objective"]))
 
 
 def _versions() -> dict[str, str]:

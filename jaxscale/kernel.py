@@ -19,6 +19,13 @@ from jaxscale.law import Law
 from jaxscale.noise import Noise
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
+STATUS = {
+    RUNNING: "max_steps",
+    CONVERGED: "converged",
+    FLAT: "flat",
+    STALLED: "stalled",
+    NONFINITE: "nonfinite",
+}
 BLOCK = 512
 UNROLLED = 16
 STEP_CAP = 2.0
@@ -143,7 +150,9 @@ def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -
     if n <= block or n % block:
         return Local(*total(data))
     blocks = jax.tree.map(lambda a: a.reshape(n // block, block, *a.shape[1:]), data)
-    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks)))
+    empty = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
+    )
     summed, _ = jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)
     return Local(*summed)
 
@@ -166,8 +175,10 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
     for i in range(p):
         row: list[Any] = []
         for j in range(i + 1):
-            s = matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(g[0])) if j < i else (
-                matrix[i, i] - sum((row[k] * row[k] for k in range(i)), start=jnp.zeros_like(g[0]))
+            s = (
+                matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(g[0]))
+                if j < i
+                else (matrix[i, i] - sum((row[k] * row[k] for k in range(i)), start=jnp.zeros_like(g[0])))
             )
             if j < i:
                 row.append(s / rows[j][j])

@@ -108,9 +108,7 @@ def amplitude(
     support: Support = positive, *, range: Range = (1e-3, 1e9), unit: str = "", meaning: str = "", **powers: str
 ) -> Parameter:
     """A factor of ``N**-alpha * D**-beta`` when declared ``amplitude(N="alpha", D="beta")``."""
-    return Parameter(
-        "amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term"
-    )
+    return Parameter("amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term")
 
 
 def scale(*, range: Range = (1.0, 1e20), unit: str = "", meaning: str = "", **powers: str) -> Parameter:
@@ -247,7 +245,9 @@ def law(
         )
         _check(made)
         for attribute in ("__module__", "__doc__", "__wrapped__"):
-            object.__setattr__(made, attribute, function if attribute == "__wrapped__" else getattr(function, attribute))
+            object.__setattr__(
+                made, attribute, function if attribute == "__wrapped__" else getattr(function, attribute)
+            )
         return made
 
     return decorate

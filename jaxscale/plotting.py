@@ -62,6 +62,9 @@ def plot(fit: Fit, observations: Observations) -> Any:
         bar.set_label(_input_label(law, observations, ranked[1]))
         bar.outline.set_visible(False)
     figure.suptitle(_title(fit), fontsize=11, color=_INK)
+    # Every drawing would otherwise arrange the panels anew, from where the last one left them.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     return figure
 
 
@@ -136,8 +139,7 @@ def _labelled(name: str, unit: str) -> str:
 
 def _input_label(law: Law, observations: Observations, name: str) -> str:
     column = dict(observations.columns).get(name, name)
-    shown = name if column in (name, law.inputs[name].unit) else f"{name}: {column}"
-    return _labelled(shown, law.inputs[name].unit)
+    return _labelled(name, law.inputs[name].unit or (column if column != name else ""))
 
 
 def _response_name(observations: Observations) -> str:

@@ -243,7 +243,7 @@ def _share(value: float) -> str:
     """An R^2 with digits where it differs from 1."""
     if math.isnan(value):
         return "undefined"
-    places = 4 if value < 0.99 else min(2 - math.floor(math.log10(max(1 - value, 1e-12))), 12)
+    places = 4 if value < 0.99 else min(1 - math.floor(math.log10(max(1 - value, 1e-12))), 12)
     return f"{value:.{places}f}"
 
 

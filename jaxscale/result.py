@@ -125,7 +125,9 @@ class Fit:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The fit as JSON text, written to ``path`` atomically where one is given; NaN becomes null."""
-        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("law_object", "notices")}
+        told = {
+            item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("law_object", "notices")
+        }
         told["warnings"] = [{"code": notice.code, "message": notice.message} for notice in self.notices]
         text = json.dumps(nulls(told), indent=2, allow_nan=False) + "\n"
         if path is not None:

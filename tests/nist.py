@@ -144,9 +144,7 @@ def _location(range: tuple[float, float]) -> Parameter:
     return location("x", real, range=range)
 
 
-LANCZOS = Form(
-    lanczos, ("b1", "b3", "b5"), dict(b2=rate, b4=rate, b6=rate), (("b1", "b2"), ("b3", "b4"), ("b5", "b6"))
-)
+LANCZOS = Form(lanczos, ("b1", "b3", "b5"), dict(b2=rate, b4=rate, b6=rate), (("b1", "b2"), ("b3", "b4"), ("b5", "b6")))
 PEAKS = Form(
     peaks,
     ("b1", "b3", "b6"),
@@ -204,7 +202,10 @@ class Problem:
 
     def _sorted(self, params: dict[str, float]) -> dict[str, float]:
         terms = sorted(tuple(params[name] for name in term) for term in self.swaps)
-        return {**params, **{n: v for t, term in zip(self.swaps, terms, strict=True) for n, v in zip(t, term, strict=True)}}
+        return {
+            **params,
+            **{n: v for t, term in zip(self.swaps, terms, strict=True) for n, v in zip(t, term, strict=True)},
+        }
 
 
 def around(start: float) -> tuple[float, float]:

@@ -1,45 +1,23 @@
 """The design check: what it flags, what it lets pass, what it says and what it asks for."""
 
 import dataclasses
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from designs import BAD, GOOD, Design, Draws, by_ratio, crossed
 
 from jaxscale import laws
 from jaxscale.datasets import load
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
-from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real, unit
+from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from jaxscale.simulate import isoflop
 
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = CHINCHILLA.published["besiroglu2024"]
-Design = dict[str, np.ndarray]
-
-
-@law(
-    inputs=dict(x=Input("", low=-math.inf)),
-    response=Response("", real),
-    source="a textbook",
-    a=coefficient(),
-    b=coefficient(),
-)
-def line(x, *, a, b):
-    """A straight line."""
-    return a + b * x
-
-
-@law(inputs=dict(x=Input("")), response=Response("", unit), source="a textbook", a=amplitude(x="b"), b=exponent())
-def share(x, *, a, b):
-    """A share that falls with x."""
-    return a * x**-b / (1 + a * x**-b)
 
 
 @law(
@@ -55,120 +33,6 @@ def share(x, *, a, b):
 def product(N, D, *, E, A, alpha, beta):
     """A floor and one term of two inputs."""
     return E + A / N**alpha / D**beta
-
-
-def crossed(N: Any, D: Any) -> Design:
-    first, second = np.meshgrid(N, D, indexing="ij")
-    return dict(N=first.ravel(), D=second.ravel())
-
-
-def by_ratio(N: Any, ratios: Any) -> Design:
-    design = crossed(N, ratios)
-    return dict(N=design["N"], D=design["N"] * design["D"])
-
-
-class Draws:
-    """Numbers for designs: sizes and spreads uniform in their logs."""
-
-    def __init__(self, seed: int) -> None:
-        self.generator = np.random.default_rng(seed)
-
-    def between(self, low: float, high: float) -> float:
-        return float(np.exp(self.generator.uniform(np.log(low), np.log(high))))
-
-    def count(self, low: int, high: int) -> int:
-        return int(self.generator.integers(low, high + 1))
-
-    def span(self, first: tuple[float, float], factor: tuple[float, float], count: int) -> np.ndarray:
-        start = self.between(*first)
-        return np.geomspace(start, start * self.between(*factor), count)
-
-
-def proportional(draw: Draws) -> Design:
-    N = draw.span((3e6, 1e9), (3, 1000), draw.count(5, 30))
-    return dict(N=N, D=draw.between(5, 100) * N)
-
-
-def nearly_proportional(draw: Draws) -> Design:
-    design = proportional(draw)
-    jitter = draw.between(0.01, 0.02) * draw.generator.standard_normal(len(design["N"]))
-    return dict(N=design["N"], D=design["D"] * np.exp(jitter))
-
-
-def one_budget(draw: Draws) -> Design:
-    return isoflop([draw.between(1e17, 1e23)], draw.count(5, 30), draw.between(4, 16), draw.between(5, 100))
-
-
-def one_size(draw: Draws) -> Design:
-    D = draw.span((1e8, 1e10), (4, 1000), draw.count(5, 30))
-    return dict(N=np.full(len(D), draw.between(1e7, 1e10)), D=D)
-
-
-def one_data_size(draw: Draws) -> Design:
-    N = draw.span((1e7, 1e9), (4, 1000), draw.count(5, 30))
-    return dict(N=N, D=np.full(len(N), draw.between(1e8, 1e11)))
-
-
-def two_sizes(draw: Draws) -> Design:
-    return crossed(draw.span((1e7, 1e9), (2, 100), 2), draw.span((1e8, 1e10), (4, 1000), draw.count(3, 10)))
-
-
-def two_data_sizes(draw: Draws) -> Design:
-    return crossed(draw.span((1e7, 1e9), (4, 1000), draw.count(3, 10)), draw.span((1e8, 1e10), (2, 100), 2))
-
-
-def small_and_narrow(draw: Draws) -> Design:
-    n = draw.count(6, 30)
-    N, D = (
-        draw.between(*low) * draw.between(2, 3) ** draw.generator.uniform(size=n) for low in ((3e6, 5e7), (5e7, 1e9))
-    )
-    return dict(N=N, D=D)
-
-
-def small_and_narrow_grid(draw: Draws) -> Design:
-    return crossed(*(draw.span(low, (2, 3), draw.count(3, 6)) for low in ((3e6, 5e7), (5e7, 1e9))))
-
-
-def few_rows(draw: Draws) -> Design:
-    return by_ratio(draw.span((1e7, 1e9), (10, 300), 2), np.array([5.0, 80.0]))
-
-
-BAD = [
-    proportional,
-    nearly_proportional,
-    one_budget,
-    one_size,
-    one_data_size,
-    two_sizes,
-    two_data_sizes,
-    small_and_narrow,
-    small_and_narrow_grid,
-    few_rows,
-]
-
-
-def crossed_ratios(draw: Draws) -> Design:
-    N = draw.span((5e6, 1e9), (8, 300), draw.count(4, 8))
-    return by_ratio(N, np.geomspace(5, 5 * draw.between(4, 16), draw.count(2, 4)))
-
-
-def budgets(draw: Draws) -> Design:
-    C = draw.span((1e17, 1e21), (10, 1e4), draw.count(3, 10))
-    return isoflop(C.tolist(), draw.count(5, 12), draw.between(4, 16), draw.between(5, 100))
-
-
-def full_grid(draw: Draws) -> Design:
-    N = draw.span((5e6, 1e9), (10, 300), draw.count(3, 8))
-    return crossed(N, draw.span((1e8, 1e10), (10, 300), draw.count(3, 8)))
-
-
-def scattered(draw: Draws) -> Design:
-    n = draw.count(15, 60)
-    N = draw.between(5e6, 1e8) * draw.between(30, 300) ** draw.generator.uniform(size=n)
-    return dict(N=N, D=N * 5 * draw.between(8, 30) ** draw.generator.uniform(size=n))
-
-
-GOOD = [crossed_ratios, budgets, full_grid, scattered]
 
 
 def truth_near(draw: Draws) -> dict[str, float]:
@@ -234,82 +98,6 @@ def test_the_points_of_the_refit_are_identified(data: Any, monkeypatch: pytest.M
     assert found.verdict == "identified"
     assert found.rows == 245
     assert max(found.stderr["alpha"], found.stderr["beta"]) < 0.01
-
-
-def test_four_sizes_at_two_ratios_have_the_known_standard_errors() -> None:
-    found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 4), [5, 80]), params=TRUTH)
-    assert found.stderr["alpha"] == pytest.approx(0.0401, abs=5e-4)
-    assert found.stderr["beta"] == pytest.approx(0.0111, abs=5e-4)
-
-
-def test_standard_errors_are_those_of_the_inverse_information() -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    N, D = design["N"], design["D"]
-    n_term, d_term = TRUTH["A"] / N ** TRUTH["alpha"], TRUTH["B"] / D ** TRUTH["beta"]
-    columns = [1 + 0 * N, n_term / TRUTH["A"], -n_term * np.log(N), d_term / TRUTH["B"], -d_term * np.log(D)]
-    slope = np.stack(columns, axis=1) / (TRUTH["E"] + n_term + d_term)[:, None] / 0.02
-    size = np.linalg.norm(slope, axis=0)
-    expected = np.sqrt(np.diag(np.linalg.inv((slope / size).T @ (slope / size)))) / size
-    found = check(CHINCHILLA, design, params=TRUTH, noise_level=0.02)
-    np.testing.assert_allclose([found.stderr[name] for name in CHINCHILLA.parameters], expected, rtol=1e-8)
-    assert found.condition == pytest.approx(np.linalg.cond(slope / size), rel=1e-9)
-
-
-@settings(max_examples=10)
-@given(st.floats(0.01, 100.0))
-def test_the_noise_level_scales_the_standard_errors(factor: float) -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    plain, scaled = (check(CHINCHILLA, design, noise_level=0.005 * by) for by in (1.0, factor))
-    assert scaled.condition == pytest.approx(plain.condition)
-    assert scaled.stderr == pytest.approx({name: factor * value for name, value in plain.stderr.items()})
-
-
-def test_much_noise_makes_a_good_design_bad() -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    assert check(CHINCHILLA, design).verdict == "identified"
-    assert check(CHINCHILLA, design, noise_level=0.2).verdict == "not identified"
-
-
-def test_a_row_of_weight_zero_is_not_there() -> None:
-    N = np.geomspace(1e7, 1e9, 8)
-    lean = dict(N=N, D=20 * N)
-    whole = {name: np.append(values, more) for (name, values), more in zip(lean.items(), (1e7, 1e11), strict=True)}
-    weight = np.append(np.ones(8), 0.0)
-    assert check(CHINCHILLA, whole, weight=weight) == check(CHINCHILLA, lean)
-
-
-@settings(max_examples=10)
-@given(st.floats(1e-3, 1e3))
-def test_only_ratios_of_weights_matter(factor: float) -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    weight = np.linspace(1.0, 2.0, 15)
-    plain, scaled = (check(CHINCHILLA, design, weight=by * weight) for by in (1.0, factor))
-    assert scaled.stderr == pytest.approx(plain.stderr)
-    assert plain.stderr != pytest.approx(check(CHINCHILLA, design).stderr, rel=1e-3)
-
-
-def test_a_weight_of_two_counts_a_row_twice() -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    twice = {name: np.append(values, values[:5]) for name, values in design.items()}
-    weighted = check(CHINCHILLA, design, weight=np.repeat([2.0, 1.0, 1.0], 5))
-    share = math.sqrt(20 / 15)
-    expected = {name: value * share for name, value in check(CHINCHILLA, twice).stderr.items()}
-    assert weighted.stderr == pytest.approx(expected)
-
-
-def test_the_order_of_rows_does_not_matter() -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    order = np.random.default_rng(1).permutation(15)
-    shuffled = {name: values[order] for name, values in design.items()}
-    assert check(CHINCHILLA, shuffled).stderr == pytest.approx(check(CHINCHILLA, design).stderr)
-
-
-def test_what_the_rows_leave_open_is_infinite_and_the_rest_is_not() -> None:
-    found = check(CHINCHILLA, dict(N=np.geomspace(1e7, 1e9, 6), D=np.full(6, 1e10)))
-    assert {name for name, value in found.stderr.items() if math.isinf(value)} == {"E", "B", "beta"}
-    assert found.condition == math.inf
-    assert found.parameters == ("E", "B", "beta")
-    assert found.trades == (("E", "B", "beta"),)
 
 
 # What a fixed parameter or another law changes.
@@ -424,30 +212,6 @@ def test_columns_counted_in_billions_are_judged_by_plausible_constants() -> None
     assert check(CHINCHILLA, dict(N=N, D=20 * N)).verdict == "not identified"
 
 
-def test_real_responses_and_shares() -> None:
-    assert check(line, dict(x=np.linspace(-1.0, 1.0, 5))).verdict == "identified"
-    still = check(line, dict(x=np.zeros(5)))
-    assert still.parameters == ("b",)
-    assert "the response does not depend on b" in still.message
-    off = check(line, dict(x=np.full(5, 3.0)))
-    assert off.parameters == ("a", "b") and off.trades == (("a", "b"),)
-    assert check(line, dict(x=np.append(np.full(5, 3.0), off.cure[0]["x"]))).verdict == "identified"
-    assert check(share, dict(x=np.geomspace(1.0, 10.0, 5))).verdict == "identified"
-    # A noise of 0.5 % of the share y moves its logit, here a - b log x, by 0.005 / (1 - y).
-    x, params = np.geomspace(1.0, 10.0, 5), dict(a=0.5, b=0.4)
-    y = 0.5 * x**-0.4 / (1 + 0.5 * x**-0.4)
-    slope = np.stack([np.full(5, 1 / 0.5), -np.log(x)], axis=1) * (1 - y)[:, None] / 0.005
-    expected = np.sqrt(np.diag(np.linalg.inv(slope.T @ slope)))
-    assert list(check(share, dict(x=x), params=params).stderr.values()) == pytest.approx(expected.tolist())
-
-
-def test_one_odd_parameter_set_decides_nothing() -> None:
-    design = isoflop([1e19, 1e20, 1e21], 5)
-    odd = {**TRUTH, "A": 1e-3}
-    assert check(CHINCHILLA, design, params=odd).verdict == "not identified"
-    assert check(CHINCHILLA, design, params=[odd, TRUTH, TRUTH]).verdict == "identified"
-
-
 # What it says.
 
 
@@ -527,29 +291,6 @@ def test_the_limits_are_those_the_text_names() -> None:
     assert (EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER) == (0.25, 1 / 8, 0.999)
     for words in ("above 0.25", "above an eighth", "above 0.999"):
         assert words in " ".join(check.__doc__.split())
-
-
-def test_a_second_design_of_the_same_size_compiles_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    @law(
-        inputs=dict(x=Input("")), response=Response("", positive), source="a textbook", a=amplitude(x="b"), b=exponent()
-    )
-    def fresh(x, *, a, b):
-        """A law that nothing was compiled for."""
-        return a * x**-b
-
-    def compiled(design: Design) -> int:
-        caplog.clear()
-        with jax.log_compiles(True), caplog.at_level(logging.WARNING):
-            check(fresh, design)
-        return sum(record.message.startswith("Compiling") for record in caplog.records)
-
-    assert compiled(dict(x=np.geomspace(1.0, 10.0, 5))) > 0
-    assert compiled(dict(x=np.geomspace(2.0, 70.0, 13))) == 0
-
-
-def test_the_default_precision_stays_what_it_was() -> None:
-    check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5))
-    assert jax.numpy.ones(1).dtype == np.float32
 
 
 # What it refuses.

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.batch import descend
 from jaxscale.kernel import Problem
-from jaxscale.solver import descend
 
 
 def resampled(

@@ -1,0 +1,218 @@
+"""The search for the optimum: score many starts, polish few, and say what was met."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from jaxscale import kernel
+from jaxscale.batch import WIDTH, descend, place_starts, score_starts
+from jaxscale.coordinates import curved
+from jaxscale.kernel import Lanes, Problem
+from jaxscale.starts import crossed, hypercube
+
+
+@dataclass(frozen=True)
+class Basin:
+    """A minimum that polished starts ended in."""
+
+    objective: float
+    count: int
+    lane: int
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """What a search met: how many starts, how many ended well, where.
+
+    ``agree`` counts, among the ``independent`` polished starts (drawn at random, whatever their
+    score), those that ended at the best objective to 1e-6; ``agree_all`` counts all polished ones.
+    """
+
+    scored: int
+    polished: int
+    converged: int
+    independent: int
+    agree: int
+    agree_all: int
+    basins: tuple[Basin, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search: polished lanes, the best of them, the landscape."""
+
+    lanes: Lanes
+    best: int
+    landscape: Landscape
+
+
+def _tolerance(problem: Problem, f: float, rows: float) -> float:
+    """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
+    floor = rows * (1e2 * np.finfo(float).eps) ** 2
+    return 1e-6 * (rows if problem.noise.loss == "student_t" else abs(f)) + floor
+
+
+def _landscape(
+    problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, rows: float
+) -> tuple[int, Landscape]:
+    f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
+    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    best = int(np.argmin(np.where(settled, f, np.inf) if settled.any() else f))
+    near = int(np.argmin(f))
+    if f[near] < f[best] - _tolerance(problem, float(f[best]), rows):
+        best = near
+    tolerance = _tolerance(problem, float(f[best]), rows)
+    # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
+    tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
+    best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best
+    agrees = f <= f[best] + tolerance
+    basins: list[Basin] = []
+    for lane in np.argsort(f, kind="stable"):
+        if not settled[lane] and lane != best:
+            continue
+        if basins and f[lane] <= basins[-1].objective + tolerance:
+            last = basins[-1]
+            basins[-1] = Basin(last.objective, last.count + 1, last.lane)
+        else:
+            basins.append(Basin(float(f[lane]), 1, int(lane)))
+    return best, Landscape(
+        scored=scored,
+        polished=len(f),
+        converged=int(settled.sum()),
+        independent=int(independent.sum()),
+        agree=int(agrees[independent].sum()),
+        agree_all=int(agrees.sum()),
+        basins=tuple(basins),
+    )
+
+
+def search(
+    problem: Problem,
+    response: np.ndarray,
+    weight: np.ndarray,
+    *,
+    count: int = 4096,
+    polished: int = 32,
+    independent: int = 32,
+    explicit: Mapping[str, np.ndarray] | None = None,
+    generator: np.random.Generator,
+    rounds: int = 3,
+) -> Found:
+    """Find the optimum: score, polish, and look again where few polished starts agree.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        response: shape (n,).
+        weight: shape (n,).
+        count: starts scored in the first round.
+        polished: promising starts polished in each round.
+        independent: random starts polished besides, whatever their score.
+        explicit: starts given by name, each of shape (starts,), instead of drawn ones.
+        generator: the source of randomness.
+        rounds: how often at most to look again.
+    """
+    rows = float(np.sum(weight))
+    if explicit is not None:
+        z, f = place_starts(problem, explicit, response, weight)
+        chosen = np.argsort(f, kind="stable")[:polished]
+        rest = np.setdiff1d(np.arange(len(f)), chosen)
+        sample = generator.permutation(rest)[:independent]
+        z = z[:, np.concatenate([chosen, sample]).astype(int)]
+        lanes = _polish(problem, _surrounded(problem, z, generator, response, weight), response, weight)
+        given = np.ones(lanes.z.shape[1], bool)
+        best, landscape = _landscape(problem, lanes, len(f), given, rows)
+        return Found(lanes, best, landscape)
+
+    dimensions = len(problem.free)
+    random = generator.uniform(size=(dimensions, independent))
+    u = np.concatenate([random, hypercube(generator, max(count // 2, 1), dimensions)], axis=1)
+    z, f = score_starts(problem, u, np.zeros_like(u), np.ones(u.shape[1], bool), response, weight)
+    ranked = independent + np.argsort(f[independent:], kind="stable")
+    chosen = [*ranked[: polished // 2]]
+    for _ in range(2):
+        if count >= 64:
+            z, f = _more(problem, generator, z, f, count // 4, response, weight)
+    ranked = np.argsort(f, kind="stable")
+    chosen += [lane for lane in ranked if lane not in chosen and lane >= independent][: polished - len(chosen)]
+    index = np.concatenate([np.arange(independent), np.asarray(chosen, int)])
+    flags = np.arange(len(index)) < independent
+    lanes = _polish(problem, z[:, index], response, weight, direct=~flags & (np.arange(len(index)) % 2 == 0))
+    scored = z.shape[1]
+    for _ in range(rounds):
+        best, landscape = _landscape(problem, lanes, scored, flags, rows)
+        if landscape.agree_all >= landscape.polished // 4:
+            break
+        pool = np.concatenate([lanes.z, z], axis=1)
+        worth = np.concatenate([np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf), f])
+        parents = pool[:, np.argsort(worth, kind="stable")[:64]]
+        pool, worth = _more(problem, generator, parents, np.full(parents.shape[1], np.inf), count, response, weight)
+        scored += count
+        better = pool[:, np.argsort(worth, kind="stable")[:polished]]
+        lanes = _concatenated(lanes, descend(problem, better, response, weight))
+        lanes = _common_goal(problem, lanes, response, weight)
+        flags = np.concatenate([flags, np.zeros(better.shape[1], bool)])
+    best, landscape = _landscape(problem, lanes, scored, flags, rows)
+    return Found(lanes, best, landscape)
+
+
+def _surrounded(
+    problem: Problem, z: np.ndarray, generator: np.random.Generator, response: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
+    free = z[: len(problem.free)]
+    pick = np.arange(max(WIDTH - 2 * z.shape[1], 0)) % z.shape[1]
+    step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
+    near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
+    moved = np.concatenate([free, near], axis=1)
+    none = np.zeros(moved.shape[1], bool)
+    projected, worth = score_starts(problem, np.full_like(moved, 0.5), moved, none, response, weight)
+    return np.concatenate([z, projected[:, np.isfinite(worth)]], axis=1)
+
+
+def _more(
+    problem: Problem,
+    generator: np.random.Generator,
+    z: np.ndarray,
+    f: np.ndarray,
+    count: int,
+    response: np.ndarray,
+    weight: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score children of the best starts and add them to the pool."""
+    parents = z[: len(problem.free), np.argsort(f, kind="stable")[:64]]
+    children = crossed(generator, parents, count)
+    blank = np.full_like(children, 0.5)
+    moved, worth = score_starts(problem, blank, children, np.zeros(count, bool), response, weight)
+    return np.concatenate([z, moved], axis=1), np.concatenate([f, worth])
+
+
+def _polish(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, direct: Any = False) -> Lanes:
+    return _common_goal(problem, descend(problem, z, response, weight, direct=direct), response, weight)
+
+
+def _concatenated(one: Lanes, other: Lanes) -> Lanes:
+    return jax.tree.map(lambda a, b: np.concatenate([a, b], axis=-1), one, other)
+
+
+def _common_goal(problem: Problem, lanes: Lanes, response: np.ndarray, weight: np.ndarray) -> Lanes:
+    """For absolute loss: bring all lanes to the smallest delta, so that their objectives compare."""
+    if problem.noise.loss != "absolute":
+        return lanes
+    goal = np.min(lanes.goal[np.isfinite(lanes.goal)], initial=np.inf)
+    again = eqx.tree_at(
+        lambda s: (s.goal, s.delta, s.refresh, s.status, s.decrement, s.still),
+        lanes,
+        (
+            np.full_like(lanes.goal, goal),
+            np.full_like(lanes.delta, goal),
+            np.ones_like(lanes.refresh),
+            np.where(lanes.status == kernel.NONFINITE, kernel.NONFINITE, kernel.RUNNING).astype(np.int32),
+            np.full_like(lanes.decrement, np.inf),
+            np.zeros_like(lanes.still),
+        ),
+    )
+    return descend(problem, lanes.z, response, weight, lanes=again, longest=64)

@@ -1,0 +1,56 @@
+"""Which standard errors a fit gets: classical, sandwich, or resampled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import kernel
+from jaxscale.kernel import Problem
+from jaxscale.linear import Linear
+from jaxscale.observations import Observations
+from jaxscale.search import Found
+from jaxscale.uncertainty.bootstrap import bootstrap
+from jaxscale.uncertainty.laplace import classical, sandwich
+
+# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta.
+INSIDE = 0.5
+
+
+def covariance_of(
+    problem: Problem,
+    found: Found,
+    linear: Linear,
+    z: np.ndarray,
+    wide: Observations,
+    run: np.ndarray | None,
+    replicates: int,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, str, int, int]:
+    """Covariance of the free parameters, how it was got, degrees of freedom, failed resamples."""
+    noise, weight = problem.noise, wide.weight
+    used = np.flatnonzero(weight > 0)
+    codes = None if run is None else np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))])
+    clusters = codes if codes is not None and len(np.unique(codes[used])) < len(used) else None
+    if noise.loss == "squared" and clusters is None:
+        covariance, freedom = classical(linear.jacobian, linear.residual, weight)
+        return covariance, "classical", freedom, 0
+    inside = np.mean(np.abs(linear.residual[used]) <= noise.delta)
+    if noise.loss == "absolute" or (noise.loss == "huber" and inside < INSIDE):
+        draws, failed = bootstrap(
+            problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
+        )
+        table = np.stack([draws[name] for name in problem.free])
+        groups = len(used) if clusters is None else len(np.unique(clusters[used]))
+        freedom = groups - (1 if clusters is not None else len(problem.free))
+        covariance = np.atleast_2d(np.cov(table)) if table.shape[1] > 1 else np.full((len(table),) * 2, np.inf)
+        return covariance, "cluster bootstrap" if clusters is not None else "bootstrap", freedom, failed
+    local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
+    r = linear.residual[used]
+    s = float(problem.log_scale(z))
+    psi = np.asarray(kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s)[0])
+    scores = (weight[used] * psi)[:, None] * linear.slope[used]
+    if noise.infers_scale:
+        cost = jax.vmap(jax.grad(lambda s, r: kernel.loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+        scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
+    covariance, freedom = sandwich(local.exact, scores, linear.change, None if clusters is None else clusters[used])
+    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0

@@ -1,0 +1,165 @@
+"""Plots: what the panels show, what their axes say, and the files they become."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxscale import laws, plotting, simulate
+from jaxscale.fitting import fit
+from jaxscale.noise import squared
+from jaxscale.observations import Observations
+from jaxscale.result import Fit
+
+MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+def sweep() -> Observations:
+    table = simulate.example()
+    return Observations.from_table(
+        {"params": table["N"], "D": table["D"], "nats": table["loss"], "w": np.arange(99) > 9},
+        inputs={"N": "params", "D": "D"},
+        response="nats",
+        weight="w",
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fit:
+    """The example sweep without its first ten rows."""
+    return fit("chinchilla", sweep(), starts=256, replicates=40)
+
+
+@pytest.fixture(scope="module")
+def figure(fitted: Fit) -> Any:
+    return plotting.plot(fitted, sweep())
+
+
+@pytest.fixture(scope="module")
+def curve() -> tuple[Fit, Observations]:
+    """A law of one input."""
+    truth = dict(c=1.7, a=300.0, b=0.33)
+    table = simulate.simulate(laws.get("power_law_floor"), truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
+    observations = Observations.from_table(table, inputs=["x"], response="loss")
+    return fit("power_law_floor", observations, noise=squared("log"), starts=256), observations
+
+
+def labels(axes: Any) -> tuple[str, str]:
+    return axes.get_xlabel(), axes.get_ylabel()
+
+
+def points(axes: Any) -> np.ndarray:
+    return np.asarray(axes.collections[-1].get_offsets())
+
+
+def test_two_inputs_show_agreement_and_residuals_coloured_by_the_other_input(figure: Any) -> None:
+    left, right, bar = figure.axes
+    assert labels(left) == ("predicted nats (nat/token)", "observed nats (nat/token)")
+    assert labels(right) == ("D (tokens)", "prediction above observation (%)")
+    assert bar.get_ylabel() == "N (parameters)"
+    assert right.get_xscale() == "log" and bar.get_yscale() == "log"
+    assert figure.get_suptitle().startswith("chinchilla fitted to dict: 89 rows, root mean square residual 0.")
+
+
+def test_the_points_are_the_rows_that_count(figure: Any, fitted: Fit) -> None:
+    table = {name: column[10:] for name, column in simulate.example().items()}
+    predicted = fitted(N=table["N"], D=table["D"])
+    left, right, _ = figure.axes
+    assert points(left) == pytest.approx(np.stack([predicted, table["loss"]], axis=1), rel=1e-12)
+    residual = 100 * np.log(predicted / table["loss"])
+    assert points(right) == pytest.approx(np.stack([table["D"], residual], axis=1), rel=1e-9, abs=1e-12)
+
+
+def test_one_input_shows_data_and_curve(curve: tuple[Fit, Observations]) -> None:
+    fitted, observations = curve
+    left, right = plotting.plot(fitted, observations).axes
+    assert labels(left) == ("x", "loss")
+    assert labels(right)[0] == "x"
+    assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
+    line = left.lines[0]
+    assert np.asarray(line.get_ydata()) == pytest.approx(fitted(x=np.asarray(line.get_xdata())), rel=1e-12)
+
+
+def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Observations]) -> None:
+    fitted, observations = curve
+    left, right = plotting.plot(fitted, observations).axes
+    low, high = np.log(left.collections[0].get_paths()[0].vertices[:, 1][[1, -2]])
+    assert abs(high - low) == pytest.approx(4 * fitted.residuals["rms"], rel=1e-9)
+    spread = right.patches[0].get_bbox()
+    assert (spread.y0, spread.y1) == pytest.approx((-200 * fitted.residuals["rms"], 200 * fitted.residuals["rms"]))
+
+
+@pytest.mark.parametrize(
+    "space, said",
+    [("linear", "prediction minus observation (nat/token)"), ("logit", "prediction minus observation (logit)")],
+)
+def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, said: str) -> None:
+    from dataclasses import replace
+
+    # A logit needs responses between 0 and 1.
+    params = {**fitted.params, "E": 0.1, "A": 0.1 * fitted.params["A"], "B": 0.1 * fitted.params["B"]}
+    table = simulate.simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
+    observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
+    changed = replace(fitted, params=params, noise={"loss": "squared", "space": space}, status="not_converged")
+    figure = plotting.plot(changed, observations)
+    assert labels(figure.axes[1])[1] == said
+    assert figure.get_suptitle().endswith("[not converged]")
+    assert plotting.render(figure, "png").startswith(MAGIC["png"])
+
+
+def test_three_inputs_are_drawn_too() -> None:
+    law = laws.get("data_constrained")
+    design = simulate.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
+    table = simulate.simulate(law, law.published["muennighoff2023"], design)
+    observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
+    fitted = fit(
+        law, observations, noise=squared("log"), starts=64, fixed=dict(alpha=0.353, beta=0.353, R_N=5.3, E=1.87)
+    )
+    _, right, bar = plotting.plot(fitted, observations).axes
+    assert (right.get_xlabel(), bar.get_ylabel()) == ("D (tokens)", "N (parameters)")
+
+
+def test_an_input_without_a_unit_shows_its_column(curve: tuple[Fit, Observations]) -> None:
+    fitted, observations = curve
+    table = {"tokens": observations.inputs["x"], "loss": observations.response}
+    renamed = Observations.from_table(table, inputs={"x": "tokens"}, response="loss")
+    assert labels(plotting.plot(fitted, renamed).axes[0])[0] == "x (tokens)"
+
+
+@pytest.mark.parametrize("ending", plotting.ENDINGS)
+def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_path: Path, ending: str) -> None:
+    first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending.upper()}"
+    plotting.save(figure, first)
+    plotting.save(figure, second)
+    assert first.read_bytes().startswith(MAGIC[ending])
+    assert first.read_bytes() == second.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+def test_another_ending_is_refused_and_nothing_written(figure: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"fit\.jpg does not end in .* end it in \.png, \.svg or \.pdf\.$"):
+        plotting.save(figure, tmp_path / "fit.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
+    table = simulate.example()
+    lacking = Observations.from_table(table, inputs=["N"], response="loss")
+    with pytest.raises(ValueError, match="chinchilla needs the input D to predict"):
+        plotting.plot(fitted, lacking)
+
+
+def test_drawing_chooses_no_backend(fitted: Fit, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from jaxscale import Fit, Observations, plotting, simulate
+fitted = Fit.from_json({fitted.to_json()!r})
+observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
+plotting.save(plotting.plot(fitted, observations), {str(tmp_path / "fit.png")!r})
+print("matplotlib.pyplot" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

@@ -1,0 +1,235 @@
+"""Reports say what a result holds, in numbers that its standard errors justify."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxscale import laws, report, simulate
+from jaxscale.fitting import fit
+from jaxscale.law import Input, Response, exponent, floor, law, real
+from jaxscale.notices import CODES, Notice
+from jaxscale.observations import Observations
+from jaxscale.result import Fit
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fit:
+    """The example sweep, fitted with a fixed parameter."""
+    observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
+    return fit("chinchilla", observations, fixed={"beta": 0.3658}, starts=256, replicates=40)
+
+
+def changed(fitted: Fit, **entries: Any) -> str:
+    return report.text(dataclasses.replace(fitted, **entries))
+
+
+def flowing(text: str) -> str:
+    """A report without its line breaks, in which a sentence can be looked for."""
+    return " ".join(text.split())
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in text.split("\n") if line.startswith(start))
+
+
+def test_a_report_fits_the_terminal_and_ends_without_a_newline(fitted: Fit) -> None:
+    text = report.text(fitted)
+    assert max(map(len, text.split("\n"))) <= report.WIDTH
+    assert text == text.rstrip()
+    assert str(fitted) == text
+
+
+def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
+    said = flowing(report.text(fitted))
+    assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
+    assert "Status converged" in said
+    assert "Noise huber (delta = 0.001) on log residuals" in said
+    assert "(a further step gains less than 1e-12 of it)" in said
+    assert f"Residuals {100 * fitted.residuals['rms']:.3g} % root mean square" in said
+    assert f"largest in row {fitted.residuals['largest_row']}: prediction" in said
+    assert "bootstrap of 40 resamples; intervals by t quantiles with 95 degrees of freedom" in said
+    assert f"{fitted.starts['scored']} scored, {fitted.starts['polished']} polished" in said
+    assert f"{fitted.starts['agree']} of the {fitted.starts['independent']} independent ones" in said
+    assert "Other basins none" in said
+    assert "Design check identified (at 0.5 % noise; condition number" in said
+    assert f"N = N, D = D, response = loss; sha256 {fitted.data_sha256[:12]}" in said
+    assert "seed 0; python" in said and f"jax {fitted.versions['jax']}" in said
+
+
+def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> None:
+    text = report.text(fitted)
+    low, high = fitted.interval()["E"]
+    cells = line_of(text, "E ").split()
+    assert cells[1] == report.number(fitted.params["E"], fitted.stderr["E"])
+    assert float(cells[2]) == pytest.approx(fitted.stderr["E"], rel=5e-3)
+    assert [float(cells[-3]), float(cells[-1])] == pytest.approx([low, high], abs=0.01 * fitted.stderr["E"])
+    assert line_of(text, "beta").split() == ["beta", "0.3658", "fixed"]
+
+
+def test_a_parameter_without_a_standard_error_says_none(fitted: Fit) -> None:
+    text = changed(fitted, stderr={**fitted.stderr, "A": math.nan})
+    assert line_of(text, "A ").split()[2:] == ["none", "none"]
+
+
+def test_strong_correlations_are_listed_from_the_strongest(fitted: Fit) -> None:
+    table = np.eye(4)
+    for i, j, value in [(1, 2, 0.95), (0, 3, -0.99), (0, 1, 0.9)]:
+        table[i, j] = table[j, i] = value
+    some = changed(fitted, correlation=tuple(map(tuple, table.tolist())))
+    assert line_of(some, "Correlations").split(maxsplit=1)[1] == "E and B -0.990; A and alpha +0.950"
+    none = changed(fitted, correlation=tuple(map(tuple, np.eye(4).tolist())))
+    assert line_of(none, "Correlations").endswith("none above 0.9 in absolute value")
+
+
+@pytest.mark.parametrize(
+    "method, said",
+    [
+        ("classical", "classical (least squares with one noise level);"),
+        ("sandwich", "sandwich (from curvature and scores);"),
+        ("cluster sandwich", "sandwich (from curvature and scores), clustered by run;"),
+        ("cluster bootstrap", "bootstrap of 7 resamples, clustered by run;"),
+    ],
+)
+def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
+    uncertainty = {"method": method, "freedom": 1, "replicates": 7}
+    text = flowing(changed(fitted, uncertainty=uncertainty))
+    assert f"{said} intervals by t quantiles with 1 degree of freedom" in text
+
+
+def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
+    basins = tuple({"objective": 1.5 + i, "count": 2, "params": fitted.params} for i in range(6))
+    text = flowing(
+        changed(fitted, basins=basins, design={**fitted.design, "verdict": "not identified", "allowed": True})
+    )
+    assert "objective 2.5 (2 starts); objective 3.5 (2 starts); objective 4.5 (2 starts); and 2 more" in text
+    assert "not identified, fitted all the same" in text
+    assert "Status starts disagree" in flowing(changed(fitted, status="starts_disagree"))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_notice_is_told_with_its_cure(fitted: Fit, code: str) -> None:
+    text = flowing(changed(fitted, notices=(Notice(code, "Something was found."),)))
+    assert f"{code}: Something was found. Cure: {' '.join(CODES[code][1].split())}" in text
+    assert f"{code}: {CODES[code][0]} Cure: {CODES[code][1]}" in flowing(report.messages_text())
+
+
+@pytest.mark.parametrize(
+    "noise, said, unit",
+    [
+        (
+            {"loss": "squared", "space": "linear"},
+            "squared on raw residuals",
+            "0.25 root mean square, 0.125 median absolute;",
+        ),
+        (
+            {"loss": "student_t", "space": "logit", "df": 4.0, "scale": 0.01},
+            "student_t (df = 4, scale = 0.01) on logit residuals",
+            "0.25 root mean square, 0.125 median absolute (in logits);",
+        ),
+    ],
+)
+def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, noise: dict[str, Any], said: str, unit: str) -> None:
+    residuals = {"rms": 0.25, "median": 0.125, "largest": -1.0, "largest_row": 3, "r2": math.nan}
+    text = flowing(changed(fitted, noise=noise, residuals=residuals))
+    assert said in text and unit in text
+    assert "largest in row 3: prediction 1 below the response" in text
+    assert "R^2 undefined" in text
+
+
+@pytest.mark.parametrize(
+    "certificate, said", [(1e-9, "less than 1e-08 of it"), (3e-3, "0.003 of it"), (math.nan, "an unknown amount")]
+)
+def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certificate: float, said: str) -> None:
+    assert f"a further step gains {said})" in flowing(changed(fitted, certificate=certificate))
+
+
+@pytest.mark.parametrize("r2, said", [(0.9994, "0.99940"), (0.5, "0.5000"), (1.0, "1.000000000000"), (-3.0, "-3.0000")])
+def test_r2_has_digits_where_it_differs_from_one(fitted: Fit, r2: float, said: str) -> None:
+    assert line_of(changed(fitted, residuals={**fitted.residuals, "r2": r2}), "R^2").split()[1] == said
+
+
+@given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e6))
+def test_a_number_keeps_two_digits_beyond_its_standard_error(value: float, error: float) -> None:
+    shown = float(report.number(value, error))
+    finest = 10.0 ** (math.floor(math.log10(error)) - 2)
+    digits = 12 if value == 0 else math.log10(abs(value) / finest)
+    assert abs(shown - value) <= (0.51 * finest if digits < 11 else 1e-10 * abs(value))
+
+
+def test_a_number_without_a_standard_error_has_six_digits() -> None:
+    assert report.number(1234.56789) == "1234.57"
+    assert report.number(1234.56789, math.inf) == "1234.57"
+    assert report.number(math.nan, 1.0) == "nan"
+    assert report.number(0.0, 0.5) == "0.000"
+
+
+@pytest.mark.parametrize("share, said", [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %")])
+def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None:
+    stderr = {**fitted.stderr, "E": share * fitted.params["E"]}
+    assert f"  {said}  " in line_of(changed(fitted, stderr=stderr), "E ")
+
+
+def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
+    truth = {**fitted.params, "E": fitted.params["E"] - 2 * fitted.stderr["E"]}
+    text = report.constants(fitted, truth)
+    assert line_of(text, "E ").endswith("+2.0 std. errors")
+    assert line_of(text, "A ").endswith("+0.0 std. errors")
+    assert "beta" not in text
+
+
+def test_the_catalogue_lists_every_law_with_its_summary() -> None:
+    text = report.laws_table(laws.catalogue().values())
+    for entry in laws.catalogue().values():
+        cells = line_of(text, f"{entry.name} ").split()
+        assert cells[-1] == str(len(entry.parameters))
+        assert entry.summary.replace("``", "") in flowing(text)
+    assert max(map(len, text.split("\n"))) <= report.WIDTH
+
+
+@pytest.mark.parametrize("name", laws.names())
+def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
+    entry = laws.get(name)
+    text = report.law_text(entry)
+    said = flowing(text)
+    assert max(map(len, text.split("\n"))) <= report.WIDTH
+    assert entry.summary.replace("``", "") in said and entry.source in said
+    for parameter, declared in entry.parameters.items():
+        table = text[text.index("\nParameter ") :]
+        assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
+    for label, values in entry.published.items():
+        assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
+
+
+def test_a_page_tells_open_and_closed_ends() -> None:
+    @law(
+        inputs=dict(
+            x=Input("steps", low=-math.inf), z=Input("", low=0.0, high=1.0), u=Input("m", low=-math.inf, high=2.0)
+        ),
+        response=Response("", real),
+        c=floor(real),
+        b=exponent(),
+        source="a test",
+    )
+    def bare(x, z, u, *, c, b):
+        """Bare."""
+        return c + x + z * b + u
+
+    text = report.law_text(bare)
+    assert "x: steps, any real number" in text
+    assert "z: any unit, between 0 and 1" in text
+    assert "u: m, below 2" in text
+    assert line_of(text, "LaTeX").split() == ["LaTeX", "none"]
+    assert report.law_facts(bare)["inputs"]["x"] == {"unit": "steps", "low": None, "high": None}
+
+
+def test_long_lines_are_folded_between_words() -> None:
+    said = "a table  kept\n" + "word " * 30
+    folded = report.folded(said.rstrip())
+    assert folded.split("\n")[0] == "a table  kept"
+    assert max(map(len, folded.split("\n"))) <= report.WIDTH
+    assert folded.split() == said.split()
