@@ -1,21 +1,45 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
-from jaxscale import datasets as datasets
-from jaxscale import laws as laws
-from jaxscale import noise as noise
-from jaxscale import simulate as simulate
-from jaxscale.fitting import fit as fit
-from jaxscale.fitting import grid as grid
-from jaxscale.identifiability import DesignCheck as DesignCheck
-from jaxscale.identifiability import check as check
-from jaxscale.law import Input as Input
-from jaxscale.law import Law as Law
-from jaxscale.law import LawError as LawError
-from jaxscale.law import Response as Response
-from jaxscale.notices import Notice as Notice
-from jaxscale.observations import Observations as Observations
-from jaxscale.result import Fit as Fit
-from jaxscale.result import UnidentifiedError as UnidentifiedError
-from jaxscale.solver import Solution as Solution
-from jaxscale.solver import solve as solve
-from jaxscale.tables import DataError as DataError
+from typing import Any
+
+from jaxscale import datasets, laws, noise, simulate
+from jaxscale.fitting import fit, grid
+from jaxscale.identifiability import DesignCheck, check
+from jaxscale.law import Input, Law, LawError, Response
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.result import Fit, UnidentifiedError
+from jaxscale.solver import Solution, solve
+from jaxscale.tables import DataError
+
+__all__ = [
+    "DataError",
+    "DesignCheck",
+    "Fit",
+    "Input",
+    "Law",
+    "LawError",
+    "Notice",
+    "Observations",
+    "Response",
+    "Solution",
+    "UnidentifiedError",
+    "__version__",
+    "check",
+    "datasets",
+    "fit",
+    "grid",
+    "laws",
+    "noise",
+    "simulate",
+    "solve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Looking the version up costs more than the rest of this file; it is rarely asked for.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jaxscale")
+    raise AttributeError(f"module 'jaxscale' has no attribute {name!r}")

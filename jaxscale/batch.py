@@ -44,7 +44,7 @@ def _chunks(count: int, width: int) -> list[np.ndarray]:
 
 def _parallel(run: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
     """``run`` over parts on all cores; every worker computes in the caller's precision."""
-    x64 = jax.config.jax_enable_x64
+    x64 = jnp.result_type(float) == jnp.float64
 
     def inside(part: Any) -> Any:
         with jax.enable_x64(x64):
@@ -111,7 +111,7 @@ def descend(
         lanes: states to go on from, in place of z.
     """
     if lanes is None:
-        lanes = kernel.begin(problem, jnp.asarray(z), direct=jnp.asarray(direct), warm=warm)
+        lanes = kernel.begin(problem, z, direct=direct, warm=warm, xp=np)
     state = jax.tree.map(np.array, lanes)
 
     def column(data: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.core as jax_core
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import identifiability
 from jaxscale.coordinates import centre_of
-from jaxscale.judgement import judged
+from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.kernel import Problem
 from jaxscale.law import Law
-from jaxscale.linear import Linear, linearise, vertex
+from jaxscale.linear import Linear, linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket, checked, padded
@@ -68,10 +69,12 @@ def fit(
             "Argument observations must be Observations (make them with Observations.from_table), "
             f"but is {type(observations).__name__}."
         )
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
+    if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
         raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
     values = _fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
+    if replicates < 2:
+        raise ValueError(f"Argument replicates must be at least 2, but is {replicates!r}.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise
@@ -116,12 +119,11 @@ def _fit(
     )
     z = np.asarray(found.lanes.z[:, found.best])
     objective = float(found.lanes.local.f[found.best])
-    certificate = float(found.lanes.decrement[found.best]) / max(abs(objective), np.finfo(float).tiny)
+    certificate = _certificate(found)
     basins = _basins(problem, found)
     if noise.loss == "absolute":
         z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
         basins = _at_vertices(problem, found, wide)
-    certificate = min(certificate, _rounding(objective, wide.weight, certificate))
     linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
     problems, status = judged(problem, found, linear, z, certificate, wide.weight)
     covariance, method, freedom, failed = covariance_of(
@@ -224,6 +226,8 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
 def _generator(key: Any) -> tuple[int, np.random.Generator]:
     """A seed to report and a generator, from an integer or a JAX key."""
     if isinstance(key, int | np.integer):
+        if key < 0:
+            raise ValueError(f"Argument key must not be negative, but is {key!r}.")
         return int(key), np.random.default_rng(int(key))
     data = key if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.key_data(key)
     words = [int(word) for word in np.ravel(np.asarray(data))]
@@ -231,10 +235,11 @@ def _generator(key: Any) -> tuple[int, np.random.Generator]:
     return seed, np.random.default_rng(seed)
 
 
-def _rounding(objective: float, weight: np.ndarray, certificate: float) -> float:
-    """0 where the objective itself is rounding noise (noise-free data), else the certificate."""
-    floor = float(np.sum(weight)) * (64 * np.finfo(float).eps) ** 2
-    return 0.0 if abs(objective) <= floor else certificate
+def _certificate(found: Found) -> float:
+    """The further decrease that a Newton step promises, relative; 0 where that is lost in rounding."""
+    local, promise = found.lanes.local, float(found.lanes.decrement[found.best])
+    relative = promise / max(abs(float(local.f[found.best])), np.finfo(float).tiny)
+    return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[found.best]) else relative
 
 
 def _finite(value: Any) -> float:
@@ -287,7 +292,7 @@ def _basins(problem: Problem, found: Found) -> tuple[dict[str, Any], ...]:
 
 
 def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> dict[str, Any]:
-    params = problem.params(z)
+    params = params_at(problem, z)
     named = {name: float(params[name]) for name in problem.law.parameters}
     return {"objective": objective, "count": count, "params": named}
 

@@ -27,7 +27,6 @@ STATUS = {
     NONFINITE: "nonfinite",
 }
 BLOCK = 512
-UNROLLED = 16
 STEP_CAP = 2.0
 VERTEX = 0.03
 
@@ -164,35 +163,10 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
         matrix: shape (p, p, lanes), symmetric.
         g: shape (p, lanes).
     """
-    p = g.shape[0]
-    if p > UNROLLED:
-        lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
-        good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
-        lower = jnp.where(good[:, None, None], lower, jnp.eye(p, dtype=g.dtype))
-        return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
-    rows: list[list[Any]] = []
-    good = jnp.ones(g.shape[1:], bool)
-    for i in range(p):
-        row: list[Any] = []
-        for j in range(i + 1):
-            s = (
-                matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), start=jnp.zeros_like(g[0]))
-                if j < i
-                else (matrix[i, i] - sum((row[k] * row[k] for k in range(i)), start=jnp.zeros_like(g[0])))
-            )
-            if j < i:
-                row.append(s / rows[j][j])
-            else:
-                fine = s > 1e-14 * matrix[i, i]
-                good = good & fine
-                row.append(jnp.sqrt(jnp.where(fine, s, 1.0)))
-        rows.append(row)
-    x: list[Any] = []
-    for i in range(p):
-        x.append((g[i] - sum((rows[i][k] * x[k] for k in range(i)), start=jnp.zeros_like(g[0]))) / rows[i][i])
-    for i in reversed(range(p)):
-        x[i] = (x[i] - sum((rows[k][i] * x[k] for k in range(i + 1, p)), start=jnp.zeros_like(g[0]))) / rows[i][i]
-    return jnp.stack(x), good
+    lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
+    good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
+    lower = jnp.where(good[:, None, None], lower, jnp.eye(g.shape[0], dtype=g.dtype))
+    return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
 class Lanes(eqx.Module):
@@ -206,23 +180,13 @@ class Lanes(eqx.Module):
     growth: Any
     diagonal: Any
     newton: Any
-    refresh: Any
     decrement: Any
     still: Any
     status: Any
     steps: Any
 
 
-def _newton_decrement(local: Local, diagonal: Any) -> Any:
-    """``g' H^-1 g / 2``, the decrease that one Newton step promises; infinite where H is not positive."""
-    p = local.g.shape[0]
-    ridge = 1e-13 * diagonal[None, :, :] * jnp.eye(p, dtype=diagonal.dtype)[:, :, None]
-    x, good = solve_damped(local.exact + ridge, local.g)
-    dot = jnp.sum(x * local.g, axis=0)
-    return jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
-
-
-def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False) -> Lanes:
+def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, xp: Any = jnp) -> Lanes:
     """Lanes at their starts; nothing is evaluated yet.
 
     Args:
@@ -231,25 +195,25 @@ def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False) 
         direct: lanes, shape (lanes,) or all, that begin with the noise's own delta instead of a large one that
             shrinks: they keep to the basin they start in.
         warm: the starts are near the optimum: begin with Newton steps.
+        xp: the array library; NumPy at the front doors, where nothing need be compiled for it.
     """
     p, lanes = z.shape
-    ones = jnp.ones((lanes,), z.dtype)
-    goal = ones * jnp.asarray(problem.noise.delta, z.dtype)
-    nothing = jnp.zeros((p, p, lanes), z.dtype)
+    ones = xp.ones((lanes,), z.dtype)
+    goal = ones * xp.asarray(problem.noise.delta, z.dtype)
+    none = xp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
-        local=Local(jnp.inf * ones, jnp.zeros_like(z), nothing, nothing, ones, ones),
-        delta=jnp.where(direct & (goal > 0), goal, jnp.inf),
+        local=Local(xp.inf * ones, xp.zeros_like(z), none, none, ones, ones),
+        delta=xp.where(xp.asarray(direct) & (goal > 0), goal, xp.inf),
         goal=goal,
         damping=ones * (1e-8 if warm else 1e-3),
         growth=2.0 * ones,
-        diagonal=jnp.zeros_like(z),
-        newton=jnp.full((lanes,), warm),
-        refresh=jnp.ones((lanes,), bool),
-        decrement=jnp.inf * ones,
-        still=jnp.zeros((lanes,), jnp.int32),
-        status=jnp.full((lanes,), RUNNING, jnp.int32),
-        steps=jnp.zeros((lanes,), jnp.int32),
+        diagonal=xp.zeros_like(z),
+        newton=xp.full((lanes,), warm),
+        decrement=xp.inf * ones,
+        still=xp.zeros((lanes,), xp.int32),
+        status=xp.full((lanes,), RUNNING, xp.int32),
+        steps=xp.zeros((lanes,), xp.int32),
     )
 
 
@@ -261,82 +225,92 @@ def _diagonal(local: Local, before: Any) -> Any:
     return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
 
 
+def _ridge(local: Local) -> Any:
+    """What keeps a factorisation from failing on rounding alone."""
+    return 1e-14 * _diagonal(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
+
+
+def _candidates(lanes: Lanes) -> tuple[Any, Any, Any, Any]:
+    """Steps by the damped exact, damped safe and undamped exact model, and whether the first exists."""
+    here = lanes.local
+    eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
+    ridge = _ridge(here)
+    damped = lanes.damping * lanes.diagonal[None] * eye + ridge
+    systems = jnp.concatenate([here.exact + damped, here.safe + damped, here.exact + ridge], axis=-1)
+    x, good = solve_damped(systems, jnp.concatenate([here.g] * 3, axis=-1))
+    exact, safe, newton = jnp.split(-x, 3, axis=-1)
+    return exact, safe, newton, jnp.split(good, 3)[0]
+
+
+def _decrement(local: Local) -> Any:
+    """``g' H^-1 g / 2``, what an undamped Newton step promises; infinite where H is not positive definite."""
+    x, good = solve_damped(local.exact + _ridge(local), local.g)
+    dot = jnp.sum(x * local.g, axis=0)
+    return jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
+
+
 def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
     """One iteration of every running lane."""
-    goal = lanes.goal
+    p, here = lanes.z.shape[0], lanes.local
+    eps, tiny = jnp.finfo(lanes.z.dtype).eps, jnp.finfo(lanes.z.dtype).tiny
     first = lanes.steps == 0
-    p = lanes.z.shape[0]
-    eye = jnp.eye(p, dtype=lanes.z.dtype)[:, :, None]
-    eps = jnp.finfo(lanes.z.dtype).eps
-    here = lanes.local
     noise_floor = 8 * eps * jnp.abs(here.f) + here.rounding
-    close = (lanes.decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (lanes.delta <= goal)
+    exact, safe, newton, good = _candidates(lanes)
+    decrement = lanes.decrement
 
-    damp = jnp.where(close, 0.0, lanes.damping)
-    damped = damp * lanes.diagonal[None, :, :] * eye
-    x_exact, good = solve_damped(here.exact + damped + 1e-14 * lanes.diagonal[None] * eye, here.g)
-    x_safe, _ = solve_damped(here.safe + damped + 1e-14 * lanes.diagonal[None] * eye, here.g)
-    use_exact = good & (lanes.newton | close)
-    d = -jnp.where(use_exact, x_exact, x_safe)
+    # A robust loss starts from a large delta; once settled there, or stuck, the lane goes on with a smaller one.
+    mean = here.spread / jnp.maximum(jnp.sum(weight, axis=0), eps)
+    goal = lanes.goal
+    if problem.noise.loss == "absolute":
+        goal = jnp.where(~first & (lanes.delta > goal), VERTEX * mean, goal)
+    # The first stages walk the whole valley while the loss is smooth; later ones only adjust.
+    settled = decrement <= jnp.where(lanes.delta > 2 * mean, 1e-6, 1e-2) * jnp.abs(here.f) + noise_floor
+    fresh = ~first & (lanes.delta > goal) & (jnp.isinf(lanes.delta) | settled | (lanes.still >= 4))
+    smaller = jnp.where(jnp.isinf(lanes.delta), 3 * mean, jnp.minimum(lanes.delta / 8, mean))
+    delta = jnp.where(fresh, jnp.maximum(goal, smaller), lanes.delta)
+    stay = first | fresh
+    close = ~stay & (decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (delta <= goal)
+
+    use_exact = good & lanes.newton | close
+    d = jnp.where(close, newton, jnp.where(use_exact, exact, safe))
     capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
     longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
     d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
-    d = jnp.where(lanes.refresh | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)
-
-    mean = here.spread / jnp.maximum(jnp.sum(weight, axis=0), eps)
-    if problem.noise.loss == "absolute":
-        goal = jnp.where(lanes.refresh & ~first & (lanes.delta > goal), VERTEX * mean, goal)
-    smaller = jnp.where(jnp.isinf(lanes.delta), 3 * mean, jnp.minimum(lanes.delta / 8, mean))
-    delta = jnp.where(lanes.refresh & ~first, jnp.maximum(goal, smaller), lanes.delta)
+    d = jnp.where(stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)
     z = lanes.z + d
     there = evaluate(problem, z, delta, response, weight)
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
-    diagonal = _diagonal(there, lanes.diagonal)
-    decrement = jnp.where(finite, _newton_decrement(there, _diagonal(there, 0.0)), jnp.inf)
 
     slope = jnp.sum(here.g * d, axis=0)
-    bend_safe = jnp.sum(d[:, None] * here.safe * d[None, :], axis=(0, 1))
-    bend_exact = jnp.sum(d[:, None] * here.exact * d[None, :], axis=(0, 1))
+    promised_safe = -(slope + 0.5 * jnp.sum(d[:, None] * here.safe * d[None, :], axis=(0, 1)))
+    promised_exact = -(slope + 0.5 * jnp.sum(d[:, None] * here.exact * d[None, :], axis=(0, 1)))
     actual = jnp.where(finite, here.f - there.f, -jnp.inf)
-    promised_safe, promised_exact = -(slope + 0.5 * bend_safe), -(slope + 0.5 * bend_exact)
-    promised = jnp.where(use_exact, promised_exact, promised_safe)
-    ratio = actual / jnp.maximum(promised, jnp.finfo(z.dtype).tiny)
-    settle = close & finite & (decrement < 0.5 * lanes.decrement) & (actual >= -noise_floor)
-    accept = finite & jnp.where(close, settle, (ratio > 1e-4) & (actual > 0)) | lanes.refresh
-    newton = jnp.where(
-        lanes.refresh | ~finite, lanes.newton, jnp.abs(actual - promised_exact) <= jnp.abs(actual - promised_safe)
-    )
+    ratio = actual / jnp.maximum(jnp.where(use_exact, promised_exact, promised_safe), tiny)
+    # Near the end the value is rounding noise; the gradient, in the metric of the Hessian, is not yet.
+    after = jnp.where(finite, _decrement(there), jnp.inf)
+    settle = close & finite & (after < 0.5 * decrement) & (actual >= -noise_floor)
+    accept = finite & jnp.where(close, settle, (ratio > 1e-4) & (actual > 0)) | stay
+    better = jnp.abs(actual - promised_exact) <= jnp.abs(actual - promised_safe)
 
     easier = jnp.maximum(1 / 5, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
-    damping = jnp.where(accept, lanes.damping * easier, lanes.damping * lanes.growth)
-    damping = jnp.where(lanes.refresh | close, lanes.damping, jnp.clip(damping, 1e-15, 1e15))
-    growth = jnp.where(accept, 2.0, jnp.where(close, lanes.growth, jnp.minimum(lanes.growth * 2, 64.0)))
-
+    damping = jnp.clip(lanes.damping * jnp.where(accept, easier, lanes.growth), 1e-15, 1e15)
+    growth = jnp.where(accept, 2.0, jnp.minimum(lanes.growth * 2, 64.0))
     small = jnp.abs(actual) <= 1e-12 * jnp.abs(here.f) + noise_floor
-    still = jnp.where(lanes.refresh, 0, jnp.where(accept & ~small, 0, lanes.still + 1))
-    now = jnp.where(accept, decrement, lanes.decrement)
-    f = jnp.where(accept, there.f, here.f)
-    # The first stage walks the whole valley while the loss is smooth; later ones only adjust.
-    settled = now <= jnp.where(delta > 2 * mean, 1e-6, 1e-2) * jnp.abs(f) + noise_floor
-    refresh = (delta > goal) & (first | ~lanes.refresh & (settled | (still >= 4)))
-    at_goal = delta <= goal
-    done = close & ~settle & ~lanes.refresh
-    stuck = at_goal & ~close & ((still >= 12) | (lanes.damping >= 1e15))
-    nearly = now <= 1e-7 * jnp.abs(f) + noise_floor
-    status = jnp.where(done, CONVERGED, jnp.where(stuck, jnp.where(nearly, FLAT, STALLED), RUNNING))
-    status = jnp.where(first & ~finite, NONFINITE, status)
-
+    still = jnp.where(stay | accept & ~small, 0, lanes.still + 1)
+    stuck = ~close & (delta <= goal) & ((still >= 12) | (damping >= 1e15))
+    nearly = decrement <= 1e-7 * jnp.abs(here.f) + noise_floor
+    ended = jnp.where(stuck, jnp.where(nearly, FLAT, STALLED), RUNNING)
+    status = jnp.where(close & ~settle, CONVERGED, jnp.where(first & ~finite, NONFINITE, ended))
     moved = Lanes(
         z=jnp.where(accept, z, lanes.z),
         local=jax.tree.map(lambda a, b: jnp.where(accept, a, b), there, here),
         delta=delta,
         goal=goal,
-        damping=damping,
-        growth=growth,
-        diagonal=jnp.where(accept, diagonal, lanes.diagonal),
-        newton=newton,
-        refresh=refresh,
-        decrement=now,
+        damping=jnp.where(stay | close, lanes.damping, damping),
+        growth=jnp.where(stay | close, lanes.growth, growth),
+        diagonal=jnp.where(accept, _diagonal(there, lanes.diagonal), lanes.diagonal),
+        newton=jnp.where(stay | ~finite, lanes.newton, better),
+        decrement=jnp.where(accept, after, decrement),
         still=still,
         status=status.astype(jnp.int32),
         steps=lanes.steps + 1,

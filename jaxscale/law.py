@@ -41,7 +41,7 @@ class Support:
 
     def contains(self, value: float) -> bool:
         """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
-        return self.low < value < self.high
+        return bool(self.low < value < self.high)
 
 
 real = Support("real", -math.inf, math.inf)

@@ -26,6 +26,12 @@ class Linear(eqx.Module):
 
 
 @jax.jit
+def params_at(problem: Problem, z: Any) -> dict[str, Any]:
+    """Parameters by name at coordinates z of shape (size,) or (size, lanes)."""
+    return problem.params(z)
+
+
+@jax.jit
 def linearise(problem: Problem, z: Any, response: Any) -> Linear:
     """Parameters, predictions, residuals and their derivatives at coordinates z of shape (size,)."""
 

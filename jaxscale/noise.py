@@ -121,7 +121,7 @@ def named(loss: str, space: str | None = None, *, response: Response | None = No
             raise ValueError(f"Argument {key} must not be given with noise {loss}, but is {value!r}.")
     if space is None:
         space = default(response).space if response is not None else "linear"
-    return LOSSES[loss](space=space, **{k: v for k, v in settings.items() if v is not None})
+    return LOSSES[loss](space=_space(space), **{k: v for k, v in settings.items() if v is not None})
 
 
 def _space(space: str) -> Any:

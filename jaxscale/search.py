@@ -204,12 +204,12 @@ def _common_goal(problem: Problem, lanes: Lanes, response: np.ndarray, weight: n
         return lanes
     goal = np.min(lanes.goal[np.isfinite(lanes.goal)], initial=np.inf)
     again = eqx.tree_at(
-        lambda s: (s.goal, s.delta, s.refresh, s.status, s.decrement, s.still),
+        lambda s: (s.goal, s.delta, s.steps, s.status, s.decrement, s.still),
         lanes,
         (
             np.full_like(lanes.goal, goal),
             np.full_like(lanes.delta, goal),
-            np.ones_like(lanes.refresh),
+            np.zeros_like(lanes.steps),
             np.where(lanes.status == kernel.NONFINITE, kernel.NONFINITE, kernel.RUNNING).astype(np.int32),
             np.full_like(lanes.decrement, np.inf),
             np.zeros_like(lanes.still),

@@ -132,6 +132,11 @@ class Form:
     swaps: tuple[tuple[str, ...], ...] = ()
 
 
+def _period(range: tuple[float, float]) -> Parameter:
+    """Monthly data cannot tell a period below two months from a longer one."""
+    return positive_number(range=(max(range[0], 2.0), range[1]))
+
+
 def _amplitude(range: tuple[float, float]) -> Parameter:
     return amplitude(real, range=range, x="-b2")
 
@@ -159,7 +164,7 @@ FORMS: dict[str, Form] = {
     "ENSO": Form(
         enso,
         ("b1", "b2", "b3", "b5", "b6", "b8", "b9"),
-        dict(b4=rate, b7=rate),
+        dict(b4=_period, b7=_period),
         (("b4", "b5", "b6"), ("b7", "b8", "b9")),
     ),
     "Eckerle4": Form(peak, ("b1",), dict(b2=rate, b3=_location)),
@@ -196,16 +201,17 @@ class Problem:
 
     def digits(self, params: dict[str, float]) -> float:
         """Matching digits of the worst parameter, at most 11; swappable terms compared in sorted order."""
-        mine, theirs = self._sorted(params), self._sorted(self.certified)
+        mine, theirs = self.aligned(params, params), self.aligned(self.certified, self.certified)
         worst = min(-np.log10(abs(mine[k] - theirs[k]) / abs(theirs[k]) + 1e-300) for k in theirs)
         return float(min(worst, 11.0))
 
-    def _sorted(self, params: dict[str, float]) -> dict[str, float]:
-        terms = sorted(tuple(params[name] for name in term) for term in self.swaps)
-        return {
-            **params,
-            **{n: v for t, term in zip(self.swaps, terms, strict=True) for n, v in zip(t, term, strict=True)},
-        }
+    def aligned(self, params: dict[str, float], values: dict[str, float]) -> dict[str, float]:
+        """Values with their swappable terms in the order in which those of ``params`` sort."""
+        order = sorted(self.swaps, key=lambda term: tuple(params[name] for name in term))
+        moved = dict(values)
+        for term, source in zip(self.swaps, order, strict=True):
+            moved |= {name: values[other] for name, other in zip(term, source, strict=True)}
+        return moved
 
 
 def around(start: float) -> tuple[float, float]:
@@ -224,7 +230,7 @@ def problem(folder: Path, name: str) -> Problem:
     columns = ["x", "x2"] if rows[0]["x2"] else ["x"]
     y = np.array([float(row["y"]) for row in rows])
     starts = tuple({row["parameter"]: float(row[key]) for row in entries} for key in ("start1", "start2"))
-    kinds = {key: form.kinds.get(key, number)(range=around(value)) for key, value in starts[0].items()}
+    kinds: dict[str, Any] = {key: form.kinds.get(key, number)(range=around(value)) for key, value in starts[0].items()}
     made = law(
         inputs={column: Input("", low=-np.inf) for column in columns},
         response=Response("", real),

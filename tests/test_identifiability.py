@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from designs import BAD, GOOD, Design, Draws, by_ratio, crossed
 
 from jaxscale import laws
 from jaxscale.datasets import load
@@ -15,6 +14,7 @@ from jaxscale.identifiability import DesignCheck, check
 from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from jaxscale.simulate import isoflop
+from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
 
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = CHINCHILLA.published["besiroglu2024"]

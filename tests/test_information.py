@@ -6,7 +6,6 @@ import math
 import jax
 import numpy as np
 import pytest
-from designs import Design, by_ratio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from jaxscale import laws
 from jaxscale.identifiability import check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from jaxscale.simulate import isoflop
+from tests.designs import Design, by_ratio
 
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = CHINCHILLA.published["besiroglu2024"]

@@ -8,9 +8,9 @@ import types
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, real_data
 
 import jaxscale
+from tests.conftest import CHECKOUT, real_data
 
 README = CHECKOUT / "README.md"
 LATE_IMPORTS = ("matplotlib", "narwhals", "numpyro", "optax", "optimistix", "pandas", "polars", "pyarrow", "rich")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 
 from jaxscale import laws, plotting, simulate
 from jaxscale.fitting import fit
-from jaxscale.noise import squared
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
 
@@ -39,12 +39,12 @@ def figure(fitted: Fit) -> Any:
 
 
 @pytest.fixture(scope="module")
-def curve() -> tuple[Fit, Observations]:
-    """A law of one input."""
-    truth = dict(c=1.7, a=300.0, b=0.33)
-    table = simulate.simulate(laws.get("power_law_floor"), truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
-    observations = Observations.from_table(table, inputs=["x"], response="loss")
-    return fit("power_law_floor", observations, noise=squared("log"), starts=256), observations
+def curve(fitted: Fit) -> tuple[Fit, Observations]:
+    """A law of one input at the constants that its data were drawn from."""
+    law, truth = laws.get("power_law_floor"), dict(c=1.7, a=300.0, b=0.33)
+    table = simulate.simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
+    known = replace(fitted, law=law.name, law_object=law, params=truth)
+    return known, Observations.from_table(table, inputs=["x"], response="loss")
 
 
 def labels(axes: Any) -> tuple[str, str]:
@@ -97,8 +97,6 @@ def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Obse
     [("linear", "prediction minus observation (nat/token)"), ("logit", "prediction minus observation (logit)")],
 )
 def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, said: str) -> None:
-    from dataclasses import replace
-
     # A logit needs responses between 0 and 1.
     params = {**fitted.params, "E": 0.1, "A": 0.1 * fitted.params["A"], "B": 0.1 * fitted.params["B"]}
     table = simulate.simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
@@ -110,15 +108,15 @@ def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, 
     assert plotting.render(figure, "png").startswith(MAGIC["png"])
 
 
-def test_three_inputs_are_drawn_too() -> None:
+def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
     law = laws.get("data_constrained")
+    truth = law.published["muennighoff2023"]
     design = simulate.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
-    table = simulate.simulate(law, law.published["muennighoff2023"], design)
-    observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
-    fitted = fit(
-        law, observations, noise=squared("log"), starts=64, fixed=dict(alpha=0.353, beta=0.353, R_N=5.3, E=1.87)
+    observations = Observations.from_table(
+        simulate.simulate(law, truth, design), inputs=list(law.inputs), response="loss"
     )
-    _, right, bar = plotting.plot(fitted, observations).axes
+    known = replace(fitted, law=law.name, law_object=None, params=dict(truth))
+    _, right, bar = plotting.plot(known, observations).axes
     assert (right.get_xlabel(), bar.get_ylabel()) == ("D (tokens)", "N (parameters)")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxscale import kernel
 from jaxscale.batch import descend
 from jaxscale.kernel import Problem
+from jaxscale.linear import params_at
 
 
 def resampled(
@@ -55,5 +56,6 @@ def bootstrap(
     weights = resampled(weight, run, replicates, generator)
     lanes = descend(problem, np.repeat(z[:, None], replicates, axis=1), response, weights, direct=True, warm=True)
     settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
-    params = jax.tree.map(np.asarray, problem.params(lanes.z[:, settled]))
-    return {name: np.broadcast_to(value, settled.sum()) for name, value in params.items()}, int((~settled).sum())
+    params = jax.tree.map(np.asarray, params_at(problem, lanes.z))
+    draws = {name: np.broadcast_to(value, replicates)[settled] for name, value in params.items()}
+    return draws, int((~settled).sum())

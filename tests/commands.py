@@ -1,0 +1,52 @@
+"""Commands as a person would type them, in a folder that holds the example as runs.csv."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typer.testing import CliRunner, Result
+
+from jaxscale import cli, console, laws, simulate
+
+LAW_FILE = '''
+from jaxscale.law import Input, Response, amplitude, exponent, floor, law
+
+
+@law(
+    inputs=dict(N=Input("parameters")),
+    response=Response("nat/token"),
+    E=floor(), A=amplitude(N="alpha"), alpha=exponent(),
+    source="a test",
+)
+def my_law(N, *, E, A, alpha):
+    """A law of one's own."""
+    return E + A / N**alpha
+'''
+
+
+def run(*words: Any) -> Result:
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+def refused(*words: Any) -> str:
+    """The one sentence that a refused command prints."""
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert result.stderr.startswith("jaxscale: ") and result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("jaxscale: ").strip()
+
+
+def rows(count: int = 99) -> list[list[str]]:
+    return [line.split(",") for line in Path("runs.csv").read_text().splitlines()[: count + 1]]
+
+
+def write(path: str, lines: list[list[str]]) -> None:
+    Path(path).write_text("\n".join(",".join(line) for line in lines) + "\n")
+
+
+def proportional(path: str = "bad.csv") -> None:
+    """Runs whose tokens are proportional to their parameters."""
+    N = np.geomspace(1e7, 1e10, 99)
+    law = laws.get("chinchilla")
+    table = simulate.simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
+    Path(path).write_text(console.csv_text(table))

@@ -1,0 +1,306 @@
+"""The command line: what it prints and writes, and that every mistake ends in one sentence and exit status 2."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxscale import console, fitting, laws, simulate
+from jaxscale.notices import CODES
+from jaxscale.result import Fit
+from jaxscale.tables import read_table
+from tests.commands import LAW_FILE, proportional, refused, rows, run, write
+
+FAST = ("--starts", "256", "--replicates", "40")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own that holds the example as runs.csv."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs.csv").write_text(console.csv_text(simulate.example()))
+    return tmp_path
+
+
+def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
+    (folder / "here").mkdir()
+    result = run("demo", "--out", "here", "--seed", 1)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (folder / "here").iterdir()) == ["demo.csv", "demo.json", "demo.png"]
+    assert result.stdout.startswith("chinchilla fitted to demo.csv (99 of 99 rows)")
+    assert "drawn from known constants" in result.stdout
+    assert f"Written: {Path('here/demo.csv')}, {Path('here/demo.json')}, {Path('here/demo.png')}" in result.stdout
+    fit = Fit.from_json(folder / "here" / "demo.json")
+    assert (fit.status, fit.seed, fit.data) == ("converged", 1, "demo.csv")
+    assert fit.data_sha256 == read_table(folder / "here" / "demo.csv").sha256
+    table = {name: column.astype(float) for name, column in read_table(folder / "here" / "demo.csv").columns.items()}
+    for name, column in simulate.example().items():
+        assert np.array_equal(table[name], column)
+
+
+def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
+    result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json", "--plot", "out.png", *FAST)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("Written: out.json, out.png\n")
+    assert Path("out.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads(Path("out.json").read_text())
+    assert {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins"} <= set(told)
+    assert {"warnings", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(told)
+    assert {"scored", "polished", "converged", "agree"} <= set(told["starts"])
+    fit = Fit.from_json(Path("out.json"))
+    assert fit.to_json() == Path("out.json").read_text()
+    assert f"{fit}\n\nWritten" in result.stdout
+    observations = fitting.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
+    assert fitting.fit("chinchilla", observations, starts=256, replicates=40) == fit
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the command hands to the library, which then refuses."""
+    seen: list[Any] = []
+
+    def remembered(*given: Any, **settings: Any) -> None:
+        seen.append((*given, settings))
+        raise ValueError("Enough.")
+
+    monkeypatch.setattr(fitting, "fit", remembered)
+    return seen
+
+
+def test_fit_takes_columns_filter_weight_run_and_group(handed: list[Any]) -> None:
+    _, *body = rows()
+    header = ["params", "tokens", "nats", "w", "id", "kind"]
+    write("named.csv", [header, *([*row, str(i % 2 + 1), f"r{i // 3}", f"k{i % 2}"] for i, row in enumerate(body))])
+    words = ["--input", "N=params", "--input", "D=tokens", "--response", "nats", "--where", "params < 5e9"]
+    words += ["--weight", "w", "--run", "id", "--group", "kind"]
+    assert refused("fit", "named.csv", "--law", "chinchilla", *words) == "Enough."
+    kept = [i for i, row in enumerate(body) if float(row[0]) < 5e9]
+    law, observations, _ = handed[0]
+    assert law is laws.get("chinchilla")
+    assert dict(observations.columns) == {"N": "params", "D": "tokens", "response": "nats"}
+    assert observations.inputs["N"].tolist() == [float(body[i][0]) for i in kept]
+    assert observations.inputs["D"].tolist() == [float(body[i][1]) for i in kept]
+    assert observations.response.tolist() == [float(body[i][2]) for i in kept]
+    assert observations.weight.tolist() == [i % 2 + 1 for i in kept]
+    assert len(set(observations.run.tolist())) == len({i // 3 for i in kept})
+    assert len(set(observations.group.tolist())) == 2
+    assert (observations.rows_read, len(observations)) == (99, len(kept))
+
+
+def test_fit_takes_its_settings(handed: list[Any]) -> None:
+    words = [
+        "--starts",
+        77,
+        "--seed",
+        5,
+        "--replicates",
+        9,
+        "--noise-level",
+        0.01,
+        "--fix",
+        "E=1.8",
+        "--fix",
+        "beta=0.4",
+    ]
+    refused("fit", "runs.csv", "--law", "chinchilla", *words, "--allow-unidentified")
+    _, _, settings = handed[0]
+    assert settings.pop("noise").describe() == "huber(delta=0.001) on log residuals"
+    assert settings == {
+        "starts": 77,
+        "key": 5,
+        "fixed": {"E": 1.8, "beta": 0.4},
+        "replicates": 9,
+        "noise_level": 0.01,
+        "allow_unidentified": True,
+    }
+
+
+def test_fit_takes_a_noise_with_its_settings(handed: list[Any]) -> None:
+    refused("fit", "runs.csv", "--law", "chinchilla", "--delta", 0.01)
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "student_t", "--df", 3, "--scale", 0.1)
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared", "--space", "linear")
+    noises = [settings["noise"] for _, _, settings in handed]
+    assert [noise.describe() for noise in noises] == [
+        "huber(delta=0.01) on log residuals",
+        "student_t(df=3) on log residuals",
+        "squared on raw residuals",
+    ]
+    assert float(noises[1].scale) == 0.1
+
+
+def test_fit_reads_a_public_data_set_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "sets").mkdir()
+    (folder / "runs.csv").rename(folder / "sets" / "mine.csv")
+    monkeypatch.setenv("JAXSCALE_DATA", str(folder / "sets"))
+    result = run("fit", "mine", "--law", "chinchilla", *FAST)
+    assert result.exit_code == 0 and result.stdout.startswith("chinchilla fitted to mine.csv")
+    assert "no data set 'mime' (did you mean 'mine'?)" in refused("fit", "mime", "--law", "chinchilla")
+
+
+def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
+    Path("my_laws.py").write_text(LAW_FILE)
+    words = ["--noise", "squared", "--starts", 64, "--fix", "E=1.8", "--quiet", "--json", "out.json"]
+    result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
+    assert (result.exit_code, result.output) == (0, "")
+    fit = Fit.from_json(Path("out.json"), law=console.find_law("my_laws.py"))
+    assert (fit.law, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
+    assert fit(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
+    assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
+
+
+def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() -> None:
+    proportional()
+    said = refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json")
+    assert "D is proportional to N" in said
+    assert said.endswith("To fit all the same, add --allow-unidentified.")
+    assert not Path("out.json").exists()
+    result = run("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--allow-unidentified", *FAST)
+    assert result.exit_code in (0, 3)
+    told = json.loads(Path("out.json").read_text())
+    assert told["design"]["allowed"] is True and told["design"]["verdict"] == "not identified"
+    assert "unidentified" in [warning["code"] for warning in told["warnings"]]
+
+
+def test_a_marked_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    whole = fitting.fit
+    monkeypatch.setattr(fitting, "fit", lambda *a, **k: replace(whole(*a, **k), status="starts_disagree"))
+    result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json", *FAST)
+    assert result.exit_code == 3
+    assert result.stderr == "jaxscale: fitted, but starts disagree; see the notices of the report.\n"
+    assert "starts disagree" in result.stdout
+    assert Fit.from_json(Path("out.json")).status == "starts_disagree"
+
+
+def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "fit", interrupted)
+    result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert [path.name for path in folder.iterdir()] == ["runs.csv"]
+
+
+def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "out.csv")
+
+    monkeypatch.setattr(console, "write_together", full)
+    said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--out", "out.csv")
+    assert said == "out.csv: No space left on device."
+
+
+def test_check_needs_no_response_and_tells_the_verdict() -> None:
+    write("plan.csv", [row[:2] for row in rows()])
+    good = run("check", "plan.csv", "--law", "chinchilla")
+    assert good.exit_code == 0 and good.stdout.startswith("Design check of chinchilla: identified")
+    proportional()
+    bad = run("check", "bad.csv", "--law", "chinchilla", "--json")
+    told = json.loads(bad.stdout)
+    assert bad.exit_code == 2 and told["verdict"] == "not identified"
+    assert told["cure"] and set(told["cure"][0]) == {"N", "D"}
+    fixed = run(
+        "check", "bad.csv", "--law", "chinchilla", "--json", "--fix", "beta=0.37", "--fix", "B=2000", "--fix", "E=1.8"
+    )
+    assert fixed.exit_code == 0 and set(json.loads(fixed.stdout)["stderr"]) == {"A", "alpha"}
+
+
+def test_check_takes_columns_filter_and_noise_level() -> None:
+    write("plan.csv", [["params", "tokens"], *(row[:2] for row in rows()[1:])])
+    words = ["--input", "N=params", "--input", "D=tokens", "--where", "params < 5e9", "--json"]
+    low, high = (
+        json.loads(run("check", "plan.csv", "--law", "chinchilla", *words, "--noise-level", level).stdout)
+        for level in (0.001, 0.01)
+    )
+    assert low["rows"] == sum(float(row[0]) < 5e9 for row in rows()[1:])
+    assert high["stderr"]["alpha"] == pytest.approx(10 * low["stderr"]["alpha"], rel=1e-9)
+
+
+def test_simulate_draws_what_the_library_draws() -> None:
+    words = [
+        "simulate",
+        "chinchilla",
+        "--input",
+        "N=1e7:1e9:3",
+        "--input",
+        "D=1e9:1e11:4",
+        "--noise",
+        0.01,
+        "--seed",
+        7,
+    ]
+    printed = run(*words)
+    assert printed.exit_code == 0
+    written = run(*words, "--out", "out.csv")
+    assert (written.exit_code, written.stdout, written.stderr) == (0, "", "Written: out.csv\n")
+    assert Path("out.csv").read_text() == printed.stdout
+    law = laws.get("chinchilla")
+    design = simulate.grid(N=(1e7, 1e9, 3), D=(1e9, 1e11, 4))
+    table = simulate.simulate(law, law.published["besiroglu2024"], design, noise=0.01, seed=7)
+    assert printed.stdout == console.csv_text(table)
+
+
+def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
+    words = ["--published", "hoffmann2022", "--param", "E=2", "--isoflop", "1e18:1e20:3", "--sizes", 4, "--noise", 0]
+    result = run("simulate", "chinchilla", *words)
+    law = laws.get("chinchilla")
+    params = {**law.published["hoffmann2022"], "E": 2.0}
+    table = simulate.simulate(law, params, simulate.isoflop([1e18, 1e19, 1e20], 4), noise=0.0)
+    assert result.stdout == console.csv_text(table)
+
+
+def test_laws_lists_and_shows_them() -> None:
+    listed = run("laws").stdout
+    assert all(f"\n{name} " in listed for name in laws.names())
+    assert "jaxscale laws LAW shows a law's page." in listed
+    facts = json.loads(run("laws", "--json").stdout)
+    assert [entry["law"] for entry in facts] == laws.names()
+    assert json.loads(run("laws", "chinchilla", "--json").stdout) == facts[laws.names().index("chinchilla")]
+    assert run("laws", "bnsl[2]").stdout.startswith("bnsl2\n")
+    assert "Law 'nope' is not in the catalogue" in refused("laws", "nope")
+
+
+def test_messages_lists_every_code() -> None:
+    result = run("messages")
+    assert result.exit_code == 0
+    assert all(f"{code}: " in result.stdout for code in CODES)
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"jaxscale {importlib.metadata.version('jaxscale')}\n"
+    shown = run("--help").stdout
+    assert all(f" {name} " in shown for name in ("demo", "laws", "simulate", "check", "fit", "messages"))
+
+
+def test_a_process_refuses_without_a_traceback(folder: Path) -> None:
+    words = [sys.executable, "-W", "error", "-m", "jaxscale", "fit", "runs.csv", "--law", "nope", "--json", "out.json"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("jaxscale: Law 'nope' is not in the catalogue") and done.stderr.count("\n") == 1
+    assert not Path("out.json").exists()
+
+
+def test_a_process_fits_and_prints_plain_text(folder: Path) -> None:
+    words = [sys.executable, "-W", "error", "-m", "jaxscale", "fit", "runs.csv", "--law", "chinchilla", *FAST]
+    done = subprocess.run([*words, "--json", "out.json"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("chinchilla fitted to runs.csv (99 of 99 rows)")
+    assert Fit.from_json(Path("out.json")).status == "converged"
+    assert "\x1b" not in done.stdout
+
+
+def test_a_reader_that_stops_reading_causes_no_traceback(folder: Path) -> None:
+    words = [sys.executable, "-m", "jaxscale", "simulate", "chinchilla", "--isoflop", "1e18:1e20:100", "--sizes", "100"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert "Traceback" not in done.stderr

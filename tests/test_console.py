@@ -1,0 +1,137 @@
+"""What the commands share: laws from files, checked paths, files written together, kept programs, progress."""
+
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxscale import console, laws
+from tests.commands import LAW_FILE
+
+
+def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(LAW_FILE)
+    assert console.find_law("chinchilla") is laws.get("chinchilla")
+    assert console.find_law(f"{file}:my_law").source == "a test"
+    assert console.find_law(str(file)).name == "my_law"
+
+
+@pytest.mark.parametrize(
+    "content, name, said",
+    [
+        ("def f(:\n", "my_law", "laws.py, line 1: invalid syntax; correct this line."),
+        ("x = 1\ny = nope\n", "my_law", "laws.py, line 2: NameError: name 'nope' is not defined"),
+        ("raise SystemExit('no')\n", "my_law", "laws.py, line 1: SystemExit: no"),
+        (LAW_FILE.replace('source="a test"', 'source=""'), "my_law", "line 5: LawError: law 'my_law', field 'source'"),
+        ("x = 1\n", "my_law", "laws.py declares no law; decorate a function with jaxscale.law."),
+        (LAW_FILE, "my_low", "laws.py declares no law 'my_low' (did you mean 'my_law'?); name one as laws.py:my_law"),
+        (LAW_FILE + LAW_FILE.replace("my_law", "two"), "", "laws.py declares several laws; name one as laws.py:my_law"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_laws_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("laws.py").write_text(content)
+    with pytest.raises(ValueError) as refusal:
+        console.find_law(f"laws.py:{name}" if name else "laws.py")
+    assert said in str(refusal.value)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_numbers_in_csv_are_read_back_bit_for_bit(values: list[float]) -> None:
+    lines = console.csv_text({"a": np.array(values), "b": np.arange(len(values))}).splitlines()
+    assert lines[0] == "a,b"
+    assert [float(line.split(",")[0]) for line in lines[1:]] == values
+
+
+def test_a_folder_that_is_locked_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whoever runs the tests may be allowed to write everywhere.
+    monkeypatch.setattr(console.os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="is not writable; choose another folder"):
+        console.check_outputs(tmp_path / "out.json")
+
+
+def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    console.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"12"
+    whole = console.write_atomically
+
+    def failing(path: Path, content: bytes) -> None:
+        if content == b"4":
+            raise OSError("full")
+        whole(path, content)
+
+    monkeypatch.setattr(console, "write_atomically", failing)
+    with pytest.raises(OSError, match="full"):
+        console.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert (tmp_path / "a").read_bytes() == b"1"
+
+
+def test_compiled_programs_are_kept_in_a_folder_that_is_ours_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"]
+    names += ["jax_persistent_cache_min_entry_size_bytes"]
+    before = {name: jax.config.values[name] for name in names}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    try:
+        console.keep_compiled_programs()
+        assert {name: jax.config.values[name] for name in names} == before, "a folder that is set is kept"
+        jax.config.update(names[0], None)
+        console.keep_compiled_programs()
+        folder = tmp_path / "cache" / "jaxscale" / "xla"
+        assert jax.config.values[names[0]] == str(folder)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert [jax.config.values[name] for name in names[1:]] == [0.0, -1]
+        jax.config.update(names[0], None)
+        folder.chmod(0o770)
+        console.keep_compiled_programs()
+        assert jax.config.values[names[0]] is None
+        assert "can be written by somebody else" in capsys.readouterr().err
+        file = tmp_path / "file"
+        file.write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+        console.keep_compiled_programs()
+        assert jax.config.values[names[0]] is None
+        assert "compiled programs are not kept" in capsys.readouterr().err
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+@pytest.mark.parametrize("terminal, patient, shown", [(True, False, True), (True, True, False), (False, False, False)])
+def test_progress_is_shown_only_to_a_person_who_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, patient: bool, shown: bool
+) -> None:
+    class Timer:
+        """A clock that strikes at once, or never."""
+
+        daemon = False
+
+        def __init__(self, seconds: float, strike: Callable[[], None]) -> None:
+            self.strike = strike
+
+        def start(self) -> None:
+            if not patient:
+                self.strike()
+
+        def cancel(self) -> None:
+            pass
+
+        join = cancel
+
+    monkeypatch.setattr(console.threading, "Timer", Timer)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.progress("fitting chinchilla"):
+        pass
+    assert ("fitting chinchilla" in capsys.readouterr().err) is shown

@@ -1,0 +1,331 @@
+"""The batched descent: its derivatives, its linear algebra, and that lanes do not know of each other."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import batch, kernel, laws
+from jaxscale.coordinates import centre_of, from_params
+from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, Problem
+from jaxscale.law import Input, Law, Response, coefficient, law, real
+from jaxscale.noise import Noise, absolute, huber, squared, student_t
+
+pytestmark = pytest.mark.usefixtures("x64")
+POWER = laws.get("power_law_floor")
+CHINCHILLA = laws.get("chinchilla")
+TRUTH = dict(CHINCHILLA.published["besiroglu2024"])
+ROWS = 20
+
+
+@law(
+    inputs=dict(k=Input("", low=-np.inf)),
+    response=Response("", real),
+    a=coefficient(),
+    b=coefficient(),
+    source="Rosenbrock 1960",
+)
+def valley(k, *, a, b):
+    """The two residuals of a curved valley, whose bottom is at a = b = 1."""
+    return jnp.where(k < 0.5, 10 * (b - a**2), 1 - a)
+
+
+def problem_of(law: Law, inputs: dict[str, np.ndarray], response: np.ndarray, noise: Noise) -> Problem:
+    return Problem(law, tuple(law.parameters), noise, inputs, {}, centre_of(law, inputs, response, np))
+
+
+# Below delta, above delta, in the middle: every branch of a loss has rows.
+CASES = {
+    "squared": (squared(), np.inf),
+    "huber": (huber(0.05), 0.05),
+    "absolute": (absolute(), 0.02),
+    "student_t": (student_t(3.0), np.inf),
+    "student_t, scale given": (student_t(3.0, scale=0.1), np.inf),
+}
+EVERY_LOSS = pytest.mark.parametrize("case", CASES)
+
+
+def few_rows(noise: Noise) -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]:
+    """A problem with scattered rows, three points (coordinates by lane), responses, and weights."""
+    draws = np.random.default_rng(0)
+    x = np.geomspace(1.0, 1e3, ROWS)
+    y = (1.0 + 3.0 * x**-0.4) * np.exp(0.1 * draws.standard_normal(ROWS))
+    problem = problem_of(POWER, {"x": x}, y, noise)
+    points = [dict(c=1.0, a=3.0, b=0.4), dict(c=0.7, a=2.0, b=0.3), dict(c=0.2, a=4.0, b=0.6)]
+    z = np.array([from_params(POWER, problem.centre, problem.free, point) for point in points]).T
+    if noise.infers_scale:
+        z = np.concatenate([z, np.log([[0.1, 0.05, 0.3]])])
+    return problem, z, y, draws.uniform(0.5, 2.0, ROWS)
+
+
+def plain_objective(problem: Problem, delta: float, y: Any, w: Any) -> Any:
+    """The objective as a textbook writes it."""
+    x, noise = jnp.asarray(problem.inputs["x"]), problem.noise
+    t = jnp.log if noise.space == "log" else lambda v: v
+
+    def objective(z: Any) -> Any:
+        params = problem.params(z)
+        r = t(params["c"] + params["a"] * x ** -params["b"]) - t(jnp.asarray(y))
+        if noise.loss == "student_t":
+            s = jnp.exp(z[3]) if noise.infers_scale else noise.scale
+            rho = jnp.log(s) + (noise.df + 1) / 2 * jnp.log(1 + r**2 / (noise.df * s**2))
+        elif noise.loss == "squared":
+            rho = r**2 / 2
+        else:
+            rho = jnp.where(jnp.abs(r) <= delta, r**2 / 2, delta * (jnp.abs(r) - delta / 2))
+        return jnp.sum(w * rho)
+
+    return objective
+
+
+@jax.jit
+def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> kernel.Local:
+    lanes = z.shape[1]
+    spread = (jnp.broadcast_to(a[:, None], (len(a), lanes)) for a in (response, weight))
+    return kernel.evaluate(problem, z, jnp.broadcast_to(delta, (lanes,)), *spread)
+
+
+@EVERY_LOSS
+def test_value_gradient_and_hessian_are_those_of_the_plain_objective(case: str) -> None:
+    noise, delta = CASES[case]
+    problem, z, y, w = few_rows(noise)
+    assert_same_derivatives(evaluate(problem, z, delta, y, w), plain_objective(problem, delta, y, w), z)
+
+
+def assert_same_derivatives(local: kernel.Local, objective: Any, z: np.ndarray) -> None:
+    parts = jax.jit(jax.vmap(lambda z: (objective(z), jax.grad(objective)(z), jax.hessian(objective)(z)), -1, -1))
+    for found, plain in zip((local.f, local.g, local.exact), parts(z), strict=True):
+        np.testing.assert_allclose(found, plain, rtol=1e-10, atol=1e-10 * np.abs(plain).max())
+
+
+@EVERY_LOSS
+def test_gradient_and_hessian_are_finite_differences(case: str) -> None:
+    noise, delta = CASES[case]
+    problem, z, y, w = few_rows(noise)
+    step = 1e-6
+    sides = np.concatenate([z[:, :1] + step * np.eye(len(z)), z[:, :1] - step * np.eye(len(z)), z[:, :1]], axis=1)
+    local = evaluate(problem, sides, delta, y, w)
+    p = len(z)
+    gradient = (local.f[:p] - local.f[p : 2 * p]) / (2 * step)
+    hessian = (local.g[:, :p] - local.g[:, p : 2 * p]) / (2 * step)
+    np.testing.assert_allclose(local.g[:, -1], gradient, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(local.exact[..., -1], hessian, rtol=1e-5, atol=1e-6)
+
+
+@EVERY_LOSS
+def test_the_safe_hessian_is_a_weighted_gauss_newton_matrix(case: str) -> None:
+    noise, delta = CASES[case]
+    problem, z, y, w = few_rows(noise)
+    local = evaluate(problem, z, delta, y, w)
+
+    def residuals(z: Any) -> Any:
+        predicted = jax.vmap(lambda row: problem.predict(z, row))(problem.inputs)
+        return noise.transform(predicted) - noise.transform(y)
+
+    for lane in range(z.shape[1]):
+        point = jnp.asarray(z[:, lane])
+        r, jacobian = residuals(point), jax.jacfwd(residuals)(point)
+        weight = kernel.slopes(noise, r, delta, problem.log_scale(point))[2]
+        expected = np.array((jacobian.T * (w * weight)) @ jacobian)
+        if noise.infers_scale:
+            expected[3, 3] += jax.hessian(plain_objective(problem, delta, y, w))(point)[3, 3]
+        np.testing.assert_allclose(local.safe[..., lane], expected, rtol=1e-10, atol=1e-12)
+        assert np.linalg.eigvalsh(local.safe[..., lane]).min() > 0
+        assert local.spread[lane] == pytest.approx(np.sum(w * np.abs(r)))
+
+
+@EVERY_LOSS
+def test_a_row_of_weight_zero_does_not_count(case: str) -> None:
+    noise, delta = CASES[case]
+    problem, z, y, w = few_rows(noise)
+    out = np.array([3, 11])
+    kept = np.delete(np.arange(ROWS), out)
+    w[out] = 0.0
+    missing = y.copy()
+    missing[out] = np.nan
+    local = evaluate(problem, z, delta, missing, w)
+    assert all(np.all(np.isfinite(part)) for part in jax.tree.leaves(local))
+    rest = eqx.tree_at(lambda p: p.inputs, problem, {"x": problem.inputs["x"][kept]})
+    assert_same_derivatives(local, plain_objective(rest, delta, y[kept], w[kept]), z)
+
+
+def test_blocks_of_rows_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 2 * kernel.BLOCK
+    x = np.geomspace(1.0, 1e4, n)
+    y = (1.0 + 3.0 * x**-0.4) * np.exp(0.1 * np.sin(np.arange(n)))
+    weight = np.arange(n) % 3.0
+    y[weight == 0] = np.nan
+    problem = problem_of(POWER, {"x": x}, y[weight > 0], huber(0.05))
+    z = few_rows(huber(0.05))[1]
+    in_blocks = evaluate(problem, z, 0.05, y, weight)
+    evaluate.clear_cache()
+    monkeypatch.setattr(kernel, "BLOCK", n)
+    at_once = evaluate(problem, z, 0.05, y, weight)
+    for part, whole in zip(jax.tree.leaves(in_blocks), jax.tree.leaves(at_once), strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-12 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("p", range(1, 21))
+def test_damped_systems_are_solved_lane_by_lane(p: int) -> None:
+    draws = np.random.default_rng(p)
+    root = draws.standard_normal((4, p, p))
+    matrices = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(p)
+    matrices[2] = -matrices[2]
+    g = draws.standard_normal((p, 4))
+    x, good = kernel.solve_damped(jnp.asarray(np.moveaxis(matrices, 0, -1)), jnp.asarray(g))
+    assert good.tolist() == [True, True, False, True]
+    for lane in (0, 1, 3):
+        np.testing.assert_allclose(x[:, lane], np.linalg.solve(matrices[lane], g[:, lane]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("p", [1, 3, 16, 17])
+@pytest.mark.parametrize("bad", ["zero", "indefinite", "nan"])
+def test_a_matrix_that_is_not_positive_definite_is_flagged(p: int, bad: str) -> None:
+    matrix = np.moveaxis(np.tile(np.eye(p), (2, 1, 1)), 0, -1)
+    matrix[p - 1, p - 1, 1] = {"zero": 0.0, "indefinite": -1.0, "nan": np.nan}[bad]
+    x, good = kernel.solve_damped(jnp.asarray(matrix), jnp.ones((p, 2)))
+    assert good.tolist() == [True, False]
+    np.testing.assert_array_equal(x[:, 0], np.ones(p))
+
+
+def sweep() -> tuple[Problem, np.ndarray]:
+    """A sweep of 32 runs with noise, and its responses."""
+    N, D = (axis.ravel() for axis in np.meshgrid(np.geomspace(5e7, 1e10, 8), np.geomspace(1e9, 3e11, 4)))
+    noise = 0.01 * np.random.default_rng(5).standard_normal(32)
+    y = np.asarray(CHINCHILLA(N, D, **TRUTH)) * np.exp(noise)
+    return problem_of(CHINCHILLA, dict(N=N, D=D), y, huber(1e-3)), y
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]:
+    """The sweep, its responses, its weights, and the coordinates of 70 starts."""
+    with jax.enable_x64(True):
+        problem, y = sweep()
+        middle = np.array(from_params(CHINCHILLA, problem.centre, problem.free, TRUTH))
+    starts = middle[:, None] + 0.7 * np.random.default_rng(6).standard_normal((len(middle), 70))
+    return problem, y, np.ones(len(y)), starts
+
+
+def run_chunk(problem: Problem, z: np.ndarray, y: np.ndarray, w: np.ndarray) -> kernel.Lanes:
+    """One chunk of the width of the engine, 64 iterations."""
+    assert z.shape[1] == batch.WIDTH
+    wide, heavy = (np.repeat(a[:, None], batch.WIDTH, axis=1) for a in (y, w))
+    lanes = batch._advance(problem, kernel.begin(problem, jnp.asarray(z)), wide, heavy, 64)
+    return jax.tree.map(np.asarray, lanes)
+
+
+def assert_same_bits(one: Any, other: Any) -> None:
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def lane(lanes: kernel.Lanes, index: Any) -> kernel.Lanes:
+    return jax.tree.map(lambda a: np.asarray(a)[..., index], lanes)
+
+
+def test_a_lane_does_not_depend_on_its_place(many: Any) -> None:
+    problem, y, w, starts = many
+    order = np.random.default_rng(7).permutation(batch.WIDTH)
+    straight = run_chunk(problem, starts[:, : batch.WIDTH], y, w)
+    shuffled = run_chunk(problem, starts[:, : batch.WIDTH][:, order], y, w)
+    assert_same_bits(lane(straight, order), shuffled)
+
+
+def test_a_lane_does_not_depend_on_its_neighbours(many: Any) -> None:
+    problem, y, w, starts = many
+    alone = run_chunk(problem, np.repeat(starts[:, :1], batch.WIDTH, axis=1), y, w)
+    beside = starts[:, : batch.WIDTH].copy()
+    beside[:, 5] = np.nan
+    beside[:, 6] = 1e6
+    together = run_chunk(problem, beside, y, w)
+    assert together.status[5] == NONFINITE
+    assert_same_bits(lane(alone, 0), lane(together, 0))
+    assert_same_bits(lane(alone, 0), lane(alone, 31))
+
+
+def test_a_chunk_agrees_with_lanes_run_one_by_one(many: Any) -> None:
+    problem, y, w, starts = many
+    chunk = run_chunk(problem, starts[:, : batch.WIDTH], y, w)
+    assert np.all(np.isin(chunk.status, (CONVERGED, FLAT)))
+    for k in (0, 9, 31):
+        start = kernel.begin(problem, jnp.asarray(starts[:, k : k + 1]))
+        single = batch._advance(problem, start, y[:, None], w[:, None], 64)
+        np.testing.assert_allclose(single.local.f[0], chunk.local.f[k], rtol=1e-12)
+        np.testing.assert_allclose(single.z[:, 0], chunk.z[:, k], rtol=1e-12, atol=1e-12)
+
+
+def test_descents_have_the_same_bits_however_many_there_are(many: Any) -> None:
+    problem, y, w, starts = many
+    runs = {count: batch.descend(problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
+    for count, lanes in runs.items():
+        assert lanes.z.shape == (5, count)
+        assert np.all(lanes.status != RUNNING)
+        assert_same_bits(lanes, lane(runs[70], slice(0, count)))
+
+
+def test_responses_and_weights_may_differ_by_lane(many: Any) -> None:
+    problem, y, w, starts = many
+    z = np.repeat(starts[:, :1], 3, axis=1)
+    responses = np.stack([y, y * np.exp(0.01 * np.cos(np.arange(32))), y], axis=1)
+    weights = np.stack([w, w, np.arange(32) % 2.0], axis=1)
+    lanes = batch.descend(problem, z, responses, weights)
+    for k in range(3):
+        assert_same_bits(lane(lanes, k), lane(batch.descend(problem, z[:, :1], responses[:, k], weights[:, k]), 0))
+    assert len(set(lanes.local.f.tolist())) == 3
+
+
+def test_exact_data_give_the_parameters_back() -> None:
+    problem, _ = sweep()
+    y = np.asarray(CHINCHILLA(*problem.inputs.values(), **TRUTH))
+    problem = problem_of(CHINCHILLA, problem.inputs, y, huber(1e-3))
+    middle = np.array(from_params(CHINCHILLA, problem.centre, problem.free, TRUTH))
+    z = middle[:, None] + 0.7 * np.random.default_rng(8).standard_normal((len(middle), 32))
+    lanes = batch.descend(problem, z, y, np.ones(len(y)))
+    assert np.all(np.isin(lanes.status, (CONVERGED, FLAT)))
+    found = problem.params(lanes.z[:, np.argmin(lanes.local.f)])
+    for name, value in TRUTH.items():
+        assert float(found[name]) == pytest.approx(value, rel=1e-8)
+
+
+def test_the_bottom_of_a_curved_valley_is_found() -> None:
+    k, y = np.array([0.0, 1.0]), np.zeros(2)
+    problem = problem_of(valley, {"k": k}, y, squared())
+    z = np.array([[-1.2, 1.0], [2.0, -3.0], [0.0, 8.0]]).T
+    lanes = batch.descend(problem, z, y, np.ones(2))
+    assert np.all(lanes.status == CONVERGED)
+    np.testing.assert_allclose(lanes.z, np.ones((2, 3)), rtol=1e-7)
+
+
+def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
+    problem, y, w, starts = many
+    lanes = batch.descend(problem, starts[:, :32], y, w)
+    best = int(np.argmin(lanes.local.f))
+    local = evaluate(problem, lanes.z[:, best : best + 1], 1e-3, y, w)
+    assert lanes.delta[best] == lanes.goal[best] == 1e-3
+    assert lanes.local.f[best] == pytest.approx(float(local.f[0]), rel=1e-13)
+    hessian, gradient = np.asarray(local.exact[..., 0]), np.asarray(local.g[:, 0])
+    assert np.linalg.eigvalsh(hessian).min() > 0
+    assert gradient @ np.linalg.solve(hessian, gradient) / 2 <= 1e-14 * float(local.f[0])
+
+
+def test_direct_lanes_begin_with_the_delta_of_the_noise() -> None:
+    problem, _ = sweep()
+    z = jnp.zeros((5, 3))
+    lanes = kernel.begin(problem, z, direct=jnp.asarray([True, False, True]))
+    assert lanes.delta.tolist() == [1e-3, np.inf, 1e-3]
+    assert not np.any(kernel.begin(problem, z).newton) and np.all(kernel.begin(problem, z, warm=True).newton)
+    smooth = eqx.tree_at(lambda p: p.noise, problem, absolute())
+    # Absolute loss has no curvature to begin with: it always starts smoothed.
+    assert np.all(np.isinf(kernel.begin(smooth, z, direct=True).delta))
+
+
+def test_iterations_are_counted_and_bounded(many: Any) -> None:
+    problem, y, w, starts = many
+    lanes = batch.descend(problem, starts[:, :32], y, w, longest=batch.ROUND)
+    assert lanes.steps.max() == batch.ROUND
+    assert np.any(lanes.status == RUNNING)
+    went_on = batch.descend(problem, starts[:, :32], y, w, lanes=lanes)
+    assert_same_bits(went_on, batch.descend(problem, starts[:, :32], y, w))

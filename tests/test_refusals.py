@@ -1,0 +1,136 @@
+"""What the command line refuses: one sentence, exit status 2, and no file."""
+
+from pathlib import Path
+
+import pytest
+
+from jaxscale import console, simulate
+from tests.commands import refused, rows, run, write
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own that holds the example as runs.csv."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs.csv").write_text(console.csv_text(simulate.example()))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "column, cell, said",
+    [
+        (0, "", "bad.csv, column 'N', row 4: the cell is empty"),
+        (0, "nan", "column 'N', row 4: nan is not a number"),
+        (1, "inf", "column 'D', row 4: inf is infinite"),
+        (1, "12 billion", "column 'D', row 4: '12 billion' is not a number"),
+        (0, "0", "column 'N' (input N), row 4: 0 must be above 0 for chinchilla"),
+        (1, "-3", "column 'D' (input D), row 4: -3 must be above 0 for chinchilla"),
+        (2, "0", "column 'loss' (the response), row 4: 0 must be above 0 for chinchilla"),
+        (2, "3,5", "bad.csv, row 4: 4 cells under a header of 3"),
+    ],
+)
+def test_a_bad_cell_is_named_and_nothing_is_written(folder: Path, column: int, cell: str, said: str) -> None:
+    lines = rows()
+    lines[3][column] = cell
+    write("bad.csv", lines)
+    before = sorted(folder.iterdir())
+    assert said in refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--plot", "out.png")
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("", "bad.csv is empty"),
+        ("N,D,loss\n", "bad.csv"),
+        ("N,D,loss\n1e8,1e9,3\n1e9,1e10,2.5\n", "bad.csv has 2 rows with positive weight, but chinchilla has 5 free"),
+        ("N,D,loss\n" + "".join(f"{i}e8,1e9,{3 - i / 10}\n" for i in range(1, 9)), "the input D is 1e+09 in every row"),
+        ("N,D,loss\n" + "".join(f"{i}e8,{i * i}e9,3\n" for i in range(1, 9)), "the response is 3 in every row"),
+        ("N,D,N\n1,2,3\n", "the header names column 'N' 2 times"),
+    ],
+)
+def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> None:
+    Path("bad.csv").write_text(content)
+    assert said in refused("fit", "bad.csv", "--law", "chinchilla", "--response", "loss", "--json", "out.json")
+    assert not Path("out.json").exists()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["nowhere.csv"], "There is no file nowhere.csv"),
+        (["runs.csv", "--law", "chinchila"], "Law 'chinchila' is not in the catalogue; nearest are chinchilla"),
+        (["runs.csv", "--law", "none.py:law"], "There is no file none.py; check the path."),
+        (["runs.csv", "--law", "power_law"], "name its column with --input x=COLUMN (columns are N, D, loss)."),
+        (["runs.csv", "--input", "M=N"], "chinchilla has no input 'M'"),
+        (["runs.csv", "--input", "N=params"], "runs.csv has no column 'params'"),
+        (["runs.csv", "--input", "N"], "Option --input must look like NAME=COLUMN, but is 'N'."),
+        (["runs.csv", "--input", "N=N", "--input", "N=D"], "Option --input gives N twice; give it once."),
+        (["runs.csv", "--response", "nats"], "runs.csv has no column 'nats'"),
+        (["runs.csv", "--where", "N >"], "The filter 'N >' is wrong at its end"),
+        (["runs.csv", "--where", "N > 1e30"], "keeps none of the 99 rows"),
+        (["runs.csv", "--weight", "w"], "runs.csv has no column 'w'"),
+        (["runs.csv", "--noise", "gauss"], "Argument noise must be one of squared, huber"),
+        (["runs.csv", "--space", "cube"], "Argument space must be one of linear, log, logit"),
+        (["runs.csv", "--delta", "-1"], "Argument delta must be positive and finite"),
+        (["runs.csv", "--noise", "squared", "--delta", "1"], "Argument delta must not be given with noise squared"),
+        (["runs.csv", "--starts", "0"], "Argument starts must be a positive number"),
+        (["runs.csv", "--noise-level", "0"], "Argument noise_level must be positive"),
+        (["runs.csv", "--fix", "E=high"], "Option --fix must look like NAME=NUMBER, but is 'E=high'."),
+        (["runs.csv", "--fix", "F=1"], "which is no parameter of chinchilla"),
+        (["runs.csv", "--fix", "E=-1"], "Argument fixed must keep E in its support (positive)"),
+        (
+            ["runs.csv", "--json", "no/out.json"],
+            "no/out.json cannot be written: there is no folder no; create it first.",
+        ),
+        (["runs.csv", "--json", "runs.csv"], "runs.csv cannot be written: it is the table that is read"),
+        (["runs.csv", "--json", "."], "cannot be written: it is a folder; give the path of a file."),
+        (
+            ["runs.csv", "--json", "a.png", "--plot", "./a.png"],
+            "a.png is named twice; give every file a path of its own.",
+        ),
+        (["runs.csv", "--plot", "a.jpg"], "a.jpg does not end in a kind of figure that can be drawn"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_any_work(folder: Path, words: list[str], said: str) -> None:
+    law = [] if "--law" in words else ["--law", "chinchilla"]
+    assert said in refused("fit", *words, *law)
+    assert [path.name for path in folder.iterdir()] == ["runs.csv"]
+
+
+def test_a_response_must_be_named_unless_it_is_called_loss() -> None:
+    write("other.csv", [["N", "D", "nats"], *rows()[1:]])
+    assert refused("fit", "other.csv", "--law", "chinchilla").startswith(
+        "other.csv has no column 'loss'; name the resp"
+    )
+
+
+@pytest.mark.parametrize("words", [["--nope"], ["--seed", "-1"], ["--replicates", "1"], ["--starts", "many"]])
+def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) -> None:
+    result = run("fit", "runs.csv", "--law", "chinchilla", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words[0] in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (
+            ["chinchilla"],
+            "Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.",
+        ),
+        (["chinchilla", "--isoflop", "1e18:1e20"], "Option --isoflop must look like LOWEST:HIGHEST:COUNT"),
+        (["chinchilla", "--isoflop", "0:1e20:3"], "Option --isoflop must run from a positive number up"),
+        (["chinchilla", "--isoflop", "1:2:2.5"], "must end in a count from 1 to 1000000"),
+        (["chinchilla", "--isoflop", "1:2:x"], "Option --isoflop must look like LOWEST:HIGHEST:COUNT"),
+        (["chinchilla", "--input", "N=1e8:1e9:3"], "Law chinchilla needs the input D"),
+        (["chinchilla", "--input", "N=1e9:1e8:3"], "Axis N must be (lowest, highest, count)"),
+        (["chinchilla", "--isoflop", "1e18:1e20:3", "--published", "hofmann2022"], "did you mean 'hoffmann2022'?"),
+        (["power_law", "--input", "x=1:9:3"], "Law power_law needs the parameter a"),
+        (["power_law", "--input", "x=1:9:3", "--published", "p"], "no published set 'p'; it has none; give --param."),
+        (["chinchilla", "--isoflop", "1e18:1e20:3", "--noise", "-1"], "Argument noise must be zero or positive"),
+    ],
+)
+def test_a_design_that_cannot_be_simulated_is_refused(folder: Path, words: list[str], said: str) -> None:
+    assert said in refused("simulate", *words, "--out", "out.csv")
+    assert not Path("out.csv").exists()

@@ -1,0 +1,249 @@
+"""The search: what a landscape counts, what a seed fixes, and how starts are made."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxscale import kernel, laws, search
+from jaxscale.coordinates import centre_of
+from jaxscale.kernel import Problem
+from jaxscale.law import Input, Law, Response, coefficient, law, real
+from jaxscale.noise import Noise, huber, squared
+from jaxscale.search import Found
+from jaxscale.starts import crossed, hypercube, placed, project
+
+pytestmark = pytest.mark.usefixtures("x64")
+CHINCHILLA = laws.get("chinchilla")
+TRUTH = dict(CHINCHILLA.published["besiroglu2024"])
+
+
+@law(
+    inputs=dict(k=Input("", low=-np.inf)),
+    response=Response("", real),
+    m=coefficient(range=(-5.0, 5.0)),
+    source="a test",
+)
+def double_well(k, *, m):
+    """Fitted to 4 and 0.3, a deep minimum near m = 2 and a shallow one near m = -2."""
+    return jnp.where(k < 0.5, m**2, 0.1 * m)
+
+
+def problem_of(law: Law, inputs: dict[str, np.ndarray], response: np.ndarray, noise: Noise) -> Problem:
+    return Problem(law, tuple(law.parameters), noise, inputs, {}, centre_of(law, inputs, response, np))
+
+
+@pytest.fixture(scope="module")
+def sweep() -> tuple[Problem, np.ndarray, np.ndarray]:
+    """A sweep of 32 runs, its responses and its weights."""
+    N, D = (axis.ravel() for axis in np.meshgrid(np.geomspace(5e7, 1e10, 8), np.geomspace(1e9, 3e11, 4)))
+    with jax.enable_x64(True):
+        y = np.asarray(CHINCHILLA(N, D, **TRUTH)) * np.exp(0.01 * np.random.default_rng(5).standard_normal(32))
+        return problem_of(CHINCHILLA, dict(N=N, D=D), y, huber(1e-3)), y, np.ones(32)
+
+
+def look(data: tuple[Problem, np.ndarray, np.ndarray], seed: int = 0, **settings: Any) -> Found:
+    return search.search(*data, **{"count": 512, **settings}, generator=np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def found(sweep: Any) -> Found:
+    with jax.enable_x64(True):
+        return look(sweep)
+
+
+def test_the_landscape_adds_up(found: Found) -> None:
+    landscape, lanes = found.landscape, found.lanes
+    assert landscape.independent == 32
+    assert landscape.polished == lanes.z.shape[1] == 64
+    assert landscape.scored == 32 + 256 + 2 * 128
+    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    assert landscape.converged == settled.sum()
+    assert sum(basin.count for basin in landscape.basins) == settled.sum()
+    assert landscape.agree <= landscape.independent
+    assert landscape.agree <= landscape.agree_all <= landscape.polished
+    assert landscape.agree_all >= landscape.basins[0].count
+
+
+def test_the_best_lane_is_the_lowest_basin(found: Found) -> None:
+    lanes, basins = found.lanes, found.landscape.basins
+    assert lanes.status[found.best] == kernel.CONVERGED
+    assert lanes.local.f[found.best] == pytest.approx(basins[0].objective, rel=1e-9)
+    assert lanes.local.f[found.best] == pytest.approx(np.min(lanes.local.f), rel=1e-9)
+    objectives = [basin.objective for basin in basins]
+    assert objectives == sorted(objectives)
+    assert all(lanes.local.f[basin.lane] == basin.objective for basin in basins)
+
+
+def test_a_seed_fixes_every_bit(sweep: Any, found: Found) -> None:
+    again = look(sweep)
+    assert again.best == found.best and again.landscape == found.landscape
+    for one, other in zip(jax.tree.leaves(again.lanes), jax.tree.leaves(found.lanes), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_seed_draws_other_starts_and_finds_the_same_optimum(
+    sweep: Any, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def recorded(problem: Problem, u: np.ndarray, *rest: Any) -> Any:
+        drawn.append(u)
+        return search_scores(problem, u, *rest)
+
+    search_scores = search.score_starts
+    monkeypatch.setattr(search, "score_starts", recorded)
+    others = [look(sweep, seed) for seed in (1, 2)]
+    first = [u for u in drawn if u.shape[1] == 32 + 256]
+    assert len(first) == 2 and not np.any(first[0] == first[1])
+    for other in others:
+        np.testing.assert_allclose(other.lanes.local.f[other.best], found.lanes.local.f[found.best], rtol=1e-10)
+        np.testing.assert_allclose(other.lanes.z[:, other.best], found.lanes.z[:, found.best], rtol=1e-5)
+
+
+def test_the_optimum_does_not_depend_on_padding(sweep: Any, found: Found) -> None:
+    problem, y, w = sweep
+    longer = eqx.tree_at(lambda p: p.inputs, problem, {k: np.append(v, v[:32]) for k, v in problem.inputs.items()})
+    padded = look((longer, np.append(y, np.full(32, y[0])), np.append(w, np.zeros(32))))
+    np.testing.assert_allclose(padded.lanes.local.f[padded.best], found.lanes.local.f[found.best], rtol=1e-10)
+
+
+def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: Found) -> None:
+    near = {name: np.array([value, 1.1 * value, 0.8 * value]) for name, value in TRUTH.items()}
+    landscape = look(sweep, explicit=near).landscape
+    assert landscape.scored == 3
+    assert landscape.independent == landscape.polished
+    assert 3 <= landscape.polished <= 32
+    assert landscape.agree == landscape.agree_all
+    assert landscape.basins[0].objective == pytest.approx(found.landscape.basins[0].objective, rel=1e-10)
+
+
+def test_of_many_given_starts_the_best_and_a_sample_of_the_rest_are_polished(sweep: Any) -> None:
+    draws = np.random.default_rng(9)
+    many = {name: value * np.exp(0.2 * draws.standard_normal(100)) for name, value in TRUTH.items()}
+    landscape = look(sweep, explicit=many, polished=20, independent=12).landscape
+    assert landscape.scored == 100
+    assert 32 <= landscape.polished <= 64
+
+
+def wells() -> tuple[Problem, np.ndarray, np.ndarray]:
+    k, y = np.array([0.0, 1.0]), np.array([4.0, 0.3])
+    return problem_of(double_well, {"k": k}, y, squared()), y, np.ones(2)
+
+
+def minima() -> list[tuple[float, float]]:
+    """Objective and place of the two minima, from the roots of the derivative."""
+    roots = np.sort(np.roots([2.0, 0.0, 0.01 - 8.0, -0.03]).real)[[0, 2]]
+    return sorted(((m * m - 4) ** 2 / 2 + (0.1 * m - 0.3) ** 2 / 2, m) for m in roots)
+
+
+def test_a_law_with_two_minima_shows_both() -> None:
+    found = look(wells())
+    basins = found.landscape.basins
+    assert [basin.objective for basin in basins] == pytest.approx([f for f, _ in minima()], rel=1e-9)
+    assert [found.lanes.z[0, basin.lane] for basin in basins] == pytest.approx([m for _, m in minima()], rel=1e-7)
+    assert sum(basin.count for basin in basins) == found.landscape.polished == 64
+    assert found.landscape.agree_all == basins[0].count < 64
+    assert found.landscape.agree < found.landscape.independent
+
+
+def test_few_agreeing_starts_are_a_reason_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only lanes exactly at the optimum would agree: the search looks again as often as it may.
+    landscapes = []
+    plain = search._landscape
+
+    def disagreeing(*arguments: Any) -> Any:
+        best, landscape = plain(*arguments)
+        landscapes.append(landscape)
+        return best, search.Landscape(**{**vars(landscape), "agree_all": 0})
+
+    monkeypatch.setattr(search, "_landscape", disagreeing)
+    found = look(wells(), rounds=2)
+    assert [landscape.polished for landscape in landscapes] == [64, 96, 128]
+    assert [landscape.independent for landscape in landscapes] == [32, 32, 32]
+    assert found.landscape.scored == 544 + 2 * 512
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 6))
+def test_each_row_of_a_hypercube_has_one_point_in_each_stratum(seed: int, count: int, dimensions: int) -> None:
+    u = hypercube(np.random.default_rng(seed), count, dimensions)
+    assert u.shape == (dimensions, count)
+    assert np.all((u >= 0) & (u < 1))
+    for row in u:
+        assert sorted(np.floor(row * count).astype(int)) == list(range(count))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.integers(1, 10), st.integers(1, 60))
+def test_children_lie_near_what_a_parent_holds(seed: int, known: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    parents = generator.standard_normal((4, known))
+    children = crossed(generator, parents, count)
+    assert children.shape == (4, count)
+    distance = np.min(np.abs(children[:, None] - parents[:, :, None]), axis=1)
+    assert np.all(distance <= 7 * (np.std(parents, axis=1, keepdims=True) + 1e-3 * np.abs(parents).max()))
+
+
+def test_children_join_coordinates_of_different_parents() -> None:
+    parents = np.array([[0.0, 1.0], [10.0, 20.0]])
+    children = crossed(np.random.default_rng(0), parents, 400)
+    nearest = np.stack([children[0] > 0.5, children[1] > 15.0])
+    assert {tuple(pair) for pair in nearest.T.tolist()} == {(a, b) for a in (False, True) for b in (False, True)}
+
+
+def drawn_params(lanes: int = 16) -> dict[str, Any]:
+    draws = np.random.default_rng(3)
+    ranges = dict(E=(0.1, 3.0), A=(10.0, 1e3), alpha=(0.05, 1.0), B=(10.0, 1e4), beta=(0.05, 1.0))
+    return {name: jnp.asarray(np.exp(draws.uniform(*np.log(ends), lanes))) for name, ends in ranges.items()}
+
+
+@pytest.mark.parametrize("space", ["linear", "log"])
+@pytest.mark.parametrize("floor", [1.8, 0.0])
+def test_projection_is_weighted_least_squares_inside_the_support(sweep: Any, space: Any, floor: float) -> None:
+    problem = eqx.tree_at(lambda p: p.noise, sweep[0], squared(space), is_leaf=lambda v: isinstance(v, Noise))
+    weight = np.linspace(0.0, 2.0, 32)
+    columns = problem.inputs
+    y = np.asarray(CHINCHILLA(columns["N"], columns["D"], **{**TRUTH, "E": floor})) * np.linspace(0.98, 1.02, 32)
+    drawn = drawn_params()
+    params = project(problem, drawn, jnp.asarray(y), jnp.asarray(weight))
+    stretch = 1 / y if space == "log" else np.ones(32)
+    held, solved = 0, 0
+    for lane in range(16):
+        mine = {name: float(params[name][lane]) for name in params}
+        terms = {"E": np.ones(32), "A": columns["N"] ** -mine["alpha"], "B": columns["D"] ** -mine["beta"]}
+        residual = (sum(mine[name] * term for name, term in terms.items()) - y) * stretch
+        for name, term in terms.items():
+            if mine[name] == pytest.approx(float(drawn[name][lane]), rel=1e-14):
+                held += 1
+                continue
+            solved += 1
+            assert mine[name] > 0
+            parts = weight * residual * term * stretch
+            assert abs(np.sum(parts)) <= 1e-7 * np.sum(weight * y * stretch**2 * term)
+    assert params["alpha"] is drawn["alpha"] and params["beta"] is drawn["beta"]
+    # Without a floor in the data some lanes would have a negative one.
+    assert solved >= 16 and (held >= 1 or floor > 0)
+
+
+def test_projection_finds_the_terms_of_exact_data(sweep: Any) -> None:
+    problem, _, w = sweep
+    y = CHINCHILLA(problem.inputs["N"], problem.inputs["D"], **TRUTH)
+    wrong = {**TRUTH, "E": 0.3, "A": 3.0, "B": 9e5}
+    params = project(problem, {name: jnp.asarray([value]) for name, value in wrong.items()}, y, jnp.asarray(w))
+    for name, value in TRUTH.items():
+        assert float(params[name][0]) == pytest.approx(value, rel=1e-7)
+
+
+def test_a_start_that_is_undefined_costs_infinitely_much(sweep: Any) -> None:
+    problem, y, w = sweep
+    params = {name: jnp.asarray([value, value]) for name, value in TRUTH.items()}
+    params["A"] = params["A"].at[1].set(np.nan)
+    z, f = placed(problem, params, jnp.asarray(y), jnp.asarray(w))
+    assert np.isfinite(f[0]) and np.isinf(f[1])
+    assert np.all(np.isfinite(z))

@@ -1,0 +1,219 @@
+"""The door for jitted programs: pure, batched, in the caller's precision, without a second compilation."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from jaxscale import laws
+from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
+from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
+from jaxscale.noise import huber
+from jaxscale.solver import Solution, solve
+
+pytestmark = pytest.mark.usefixtures("x64")
+CHINCHILLA = laws.get("chinchilla")
+TRUTH = dict(c=1.0, a=3.0, b=0.4)
+x = np.geomspace(1.0, 1e3, 24)
+SCATTER = 0.02 * np.random.default_rng(0).standard_normal((3, 24))
+RESPONSES = (1.0 + 3.0 * x**-0.4) * np.exp(SCATTER)
+TRACED = []
+
+
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", positive),
+    c=floor(),
+    a=amplitude(x="b"),
+    b=exponent(),
+    source="a test",
+    affine=("c", "a"),
+)
+def counted(x, *, c, a, b):
+    """A power law with a floor that notes when it is traced."""
+    TRACED.append(x)
+    return c + a * x**-b
+
+
+@law(inputs=dict(x=Input("")), response=Response("", real), m=coefficient(), source="a test")
+def nowhere(x, *, m):
+    """A law without a value."""
+    return jnp.nan * m * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("", real), m=coefficient(), q=coefficient(), source="a test")
+def idle(x, *, m, q):
+    """A law that does not depend on one of its parameters."""
+    return m * x + 0.0 * q
+
+
+@jax.jit
+def program(inputs: Any, response: Any, weight: Any, noise: Any, key: Any) -> Solution:
+    return solve(counted, inputs, response, weight=weight, noise=noise, key=key)
+
+
+def fitted(response: Any, weight: Any = None, delta: float = 1e-3, seed: int = 0) -> Solution:
+    """The fit of 24 rows; all tests share its one compiled program."""
+    heavy = np.ones(24) if weight is None else weight
+    return program({"x": x}, response, heavy, huber(delta), jr.key(seed))
+
+
+def assert_close(one: Solution, other: Solution, rel: float = 1e-9) -> None:
+    assert float(one.objective) == pytest.approx(float(other.objective), rel=rel)
+    for name, value in one.params.items():
+        np.testing.assert_allclose(value, other.params[name], rtol=rel, err_msg=name)
+
+
+def test_exact_data_give_the_parameters_back() -> None:
+    solution = fitted(1.0 + 3.0 * x**-0.4)
+    assert set(solution.params) == {"c", "a", "b"}
+    for name, value in TRUTH.items():
+        assert float(solution.params[name]) == pytest.approx(value, rel=1e-8)
+    assert float(solution.objective) == pytest.approx(0.0, abs=1e-20)
+
+
+def test_the_objective_is_the_sum_of_the_losses_at_a_minimum() -> None:
+    def objective(p: Any) -> Any:
+        r = jnp.abs(jnp.log(p["c"] + p["a"] * x ** -p["b"]) - jnp.log(RESPONSES[0]))
+        return jnp.sum(jnp.where(r <= 1e-3, r * r / 2, 1e-3 * (r - 5e-4)))
+
+    solution = fitted(RESPONSES[0])
+    assert int(solution.status) == CONVERGED
+    f, gradient = jax.value_and_grad(objective)(solution.params)
+    assert float(solution.objective) == pytest.approx(float(f), rel=1e-12)
+    assert all(abs(float(gradient[name] * solution.params[name])) <= 1e-9 * float(f) for name in gradient)
+
+
+def test_a_batch_of_responses_equals_a_loop() -> None:
+    together = jax.vmap(fitted)(RESPONSES)
+    assert together.status.tolist() == [CONVERGED] * 3
+    for k, response in enumerate(RESPONSES):
+        assert_close(jax.tree.map(lambda a, k=k: a[k], together), fitted(response))
+
+
+def test_weight_zero_leaves_a_row_out() -> None:
+    weight = np.linspace(0.5, 2.0, 24)
+    weight[[4, 9]] = 0.0
+    wild = RESPONSES[0].copy()
+    wild[[4, 9]] = [40.0, 1e-3]
+    kept = weight > 0
+    without = solve(counted, {"x": x[kept]}, wild[kept], weight=weight[kept], noise=huber(1e-3))
+    assert_close(fitted(wild, weight), without)
+
+
+def test_a_weight_counts_as_that_many_rows() -> None:
+    twice = np.where(np.arange(24) < 5, 2.0, 1.0)
+    repeated = np.concatenate([np.arange(24), np.arange(5)])
+    longer = solve(counted, {"x": x[repeated]}, RESPONSES[0][repeated], noise=huber(1e-3))
+    assert_close(fitted(RESPONSES[0], twice), longer)
+
+
+def test_the_default_noise_is_that_of_the_response() -> None:
+    plain = solve(counted, {"x": x}, RESPONSES[0])
+    assert list(plain.params) == ["c", "a", "b"]
+    assert_close(plain, fitted(RESPONSES[0]))
+
+
+def test_fixed_values_may_be_traced() -> None:
+    @jax.jit
+    @jax.vmap
+    def with_exponent(b: Any) -> Solution:
+        return solve(counted, {"x": x}, RESPONSES[0], fixed={"b": b})
+
+    best = fitted(RESPONSES[0])
+    b = np.array([0.3, float(best.params["b"]), 0.5])
+    solution = with_exponent(b)
+    np.testing.assert_array_equal(solution.params["b"], b)
+    assert float(solution.objective[1]) == pytest.approx(float(best.objective), rel=1e-9)
+    assert np.all(np.asarray(solution.objective)[[0, 2]] > 1.001 * float(best.objective))
+    given = solve(counted, {"x": x}, RESPONSES[0], starts=dict(c=[0.8], a=[2.0]), fixed={"b": 0.3})
+    assert_close(given, jax.tree.map(lambda a: a[0], solution))
+
+
+def test_given_starts_are_polished_in_place_of_drawn_ones() -> None:
+    @jax.jit
+    def from_starts(starts: Any) -> Solution:
+        return solve(counted, {"x": x}, RESPONSES[0], starts=starts)
+
+    solution = from_starts(dict(c=jnp.array([0.8, 0.1]), a=jnp.array([2.0, 4.0]), b=0.5))
+    assert_close(solution, fitted(RESPONSES[0]))
+
+
+def test_the_key_draws_the_starts() -> None:
+    one, same, other = (fitted(RESPONSES[0], seed=seed) for seed in (0, 0, 1))
+    assert_close(one, same, rel=0.0)
+    assert_close(one, other)
+    assert any(float(one.params[name]) != float(other.params[name]) for name in TRUTH)
+
+
+@pytest.fixture(scope="module")
+def replication(data: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The 240 runs of the replication of 2024: model size and tokens, and loss."""
+    with (data / "chinchilla_epoch.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["in_published_fit"] == "1"]
+    assert len(rows) == 240
+    N, D, loss = (np.array([float(row[key]) for row in rows]) for key in ("params", "tokens", "loss"))
+    return dict(N=N, D=D), loss
+
+
+def test_the_published_refit_in_both_precisions(replication: Any) -> None:
+    inputs, loss = replication
+    wide = solve(CHINCHILLA, inputs, loss, noise=huber(1e-3, "log"))
+    single = {name: value.astype(np.float32) for name, value in inputs.items()}
+    narrow = solve(CHINCHILLA, single, loss.astype(np.float32), noise=huber(1e-3, "log"))
+    assert int(wide.status) == CONVERGED
+    for name, published in CHINCHILLA.published["besiroglu2024"].items():
+        assert float(wide.params[name]) == pytest.approx(published, rel=0.02), name
+        assert wide.params[name].dtype == np.float64 and narrow.params[name].dtype == np.float32
+        assert float(narrow.params[name]) == pytest.approx(float(wide.params[name]), rel=1e-3), name
+    assert wide.objective.dtype == np.float64 and narrow.objective.dtype == np.float32
+
+
+def test_single_precision_without_float64() -> None:
+    with jax.enable_x64(False):
+        solution = fitted(RESPONSES[0], delta=1.0)
+        assert solution.objective.dtype == np.float32
+        params = {name: float(value) for name, value in solution.params.items()}
+    wide = fitted(RESPONSES[0], delta=1.0)
+    assert params == pytest.approx({name: float(value) for name, value in wide.params.items()}, rel=1e-2)
+
+
+def test_a_second_data_set_traces_nothing() -> None:
+    first = fitted(RESPONSES[0])
+    traced = len(TRACED)
+    assert traced > 0
+    second = program({"x": 2 * x}, RESPONSES[1], np.linspace(0, 1, 24), huber(1e-2), jr.key(7))
+    assert len(TRACED) == traced
+    assert float(first.objective) != float(second.objective)
+
+
+def test_a_law_without_a_value_says_so() -> None:
+    solution = solve(nowhere, {"x": x}, RESPONSES[0])
+    assert int(solution.status) == NONFINITE
+    assert np.isinf(float(solution.objective))
+
+
+def test_a_parameter_without_effect_keeps_the_others() -> None:
+    solution = solve(idle, {"x": x}, 2.0 * x + np.sin(x))
+    assert float(solution.params["m"]) == pytest.approx(float(np.sum(x * (2.0 * x + np.sin(x))) / np.sum(x * x)))
+    assert int(solution.status) in (CONVERGED, FLAT)
+
+
+def test_too_few_iterations_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxscale.solver.LONGEST", 2)
+    assert int(solve(counted, {"x": x}, RESPONSES[2]).status) == RUNNING
+
+
+def test_every_status_has_a_name() -> None:
+    assert STATUS == {
+        RUNNING: "max_steps",
+        CONVERGED: "converged",
+        FLAT: "flat",
+        STALLED: "stalled",
+        NONFINITE: "nonfinite",
+    }
