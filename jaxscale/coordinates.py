@@ -13,6 +13,9 @@ import jax.numpy as jnp
 
 from jaxscale.law import Law, Parameter, positive, unit
 
+# Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
+EXPONENTS = (0.05, 1.5)
+
 
 class Centre(eqx.Module):
     """What the coordinates and the starts need to know of the data: a few numbers per column."""
@@ -146,6 +149,8 @@ def draw(law: Law, centre: Centre, free: Sequence[str], u: Any, fixed: Mapping[s
 def _drawn(law: Law, kind: Parameter, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
     low, high = kind.range
     size = centre.response_size
+    if kind.kind == "exponent" and kind.support is positive:
+        low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
             return jnp.where(centre.response_low > 0, u * jnp.abs(centre.response_low), low + u * (high - low))

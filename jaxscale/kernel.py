@@ -97,33 +97,38 @@ class Local(eqx.Module):
     rounding: Any
 
 
-def _point(problem: Problem, z: Any, delta: Any, inputs: Any, y: Any, w: Any) -> tuple[Any, ...]:
-    """What one row adds to one lane's :class:`Local`."""
-    target = problem.noise.transform(y)
+def _lane(problem: Problem, z: Any, delta: Any, inputs: Any, response: Any, weight: Any) -> Local:
+    """What some rows add to one lane's :class:`Local`."""
+    target = problem.noise.transform(response)
+    keep = weight != 0
+    w = jnp.where(keep, weight, 0.0)
 
-    def residual(z: Any) -> Any:
-        return problem.noise.transform(problem.predict(z, inputs)) - target
+    def residuals(z: Any) -> Any:
+        fitted = jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs)
+        return jnp.where(keep, problem.noise.transform(fitted) - target, 0.0)
 
-    r, jacobian = jax.value_and_grad(residual)(z)
-    curvature = jax.hessian(residual)(z)
+    r, jacobian = residuals(z), jax.jacfwd(residuals)(z)
     s = problem.log_scale(z)
-    first, second, weight = slopes(problem.noise, r, delta, s)
-    outer = jacobian[:, None] * jacobian[None, :]
-    f, g = loss(problem.noise, r, delta, s), first * jacobian
-    safe, exact = weight * outer, second * outer + first * curvature
+    first, second, majorant = slopes(problem.noise, r, delta, s)
+    pull = jax.lax.stop_gradient(w * first)
+    curvature = jax.jacfwd(jax.grad(lambda z: jnp.sum(pull * residuals(z))))(z)
+    f = jnp.sum(w * loss(problem.noise, r, delta, s))
+    g = pull @ jacobian
+    safe = (jacobian * (w * majorant)[:, None]).T @ jacobian
+    exact = (jacobian * (w * second)[:, None]).T @ jacobian + curvature
     if problem.noise.infers_scale:
-        # The row's cost depends on the scale too: its own derivatives, exact and positive.
-        cost = jax.grad(lambda s: loss(problem.noise, r, delta, s))
-        cross = jax.grad(lambda s: slopes(problem.noise, r, delta, s)[0])(s) * jacobian
+        # The cost depends on the scale too: its own derivatives are exact and positive.
+        def cost(s: Any) -> Any:
+            return jnp.sum(w * loss(problem.noise, r, delta, s))
+
         last = jnp.zeros_like(z).at[-1].set(1.0)
-        g = g + cost(s) * last
-        corner = jax.grad(cost)(s) * last[:, None] * last[None, :]
-        safe, exact = safe + corner, exact + corner + cross[:, None] * last + cross[None, :] * last[:, None]
-    keep = w != 0
+        tilt = jax.jacfwd(lambda s: w * slopes(problem.noise, r, delta, s)[0])(s) @ jacobian
+        corner = jax.grad(jax.grad(cost))(s) * last[:, None] * last
+        g = g + jax.grad(cost)(s) * last
+        safe, exact = safe + corner, exact + corner + tilt[:, None] * last + tilt * last[:, None]
     # A residual is a difference of two numbers of the target's size, each rounded.
-    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + (problem.noise.space != "linear"))
-    parts = (f, g, safe, exact, jnp.abs(r), slip * (jnp.abs(first) + slip))
-    return tuple(jnp.where(keep, w * part, 0.0) for part in parts)
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(jnp.where(keep, target, 0.0)) + (problem.noise.space != "linear"))
+    return Local(f, g, safe, exact, jnp.sum(w * jnp.abs(r)), jnp.sum(w * slip * (jnp.abs(first) + slip)))
 
 
 def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
@@ -136,24 +141,20 @@ def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -
         response: shape (n, lanes).
         weight: shape (n, lanes).
     """
-    lanes = jax.vmap(_point, in_axes=(None, -1, -1, None, -1, -1), out_axes=-1)
-    rows = jax.vmap(lanes, in_axes=(None, None, None, 0, 0, 0))
-
-    def total(part: Any) -> Any:
-        inputs, y, w = part
-        return jax.tree.map(lambda a: a.sum(0), rows(problem, z, delta, inputs, y, w))
-
-    n = response.shape[0]
-    block = min(BLOCK, 2 ** max(4, int(2**21 / (z.shape[0] ** 2 * z.shape[1])).bit_length() - 1))
-    data = (problem.inputs, response, weight)
-    if n <= block or n % block:
-        return Local(*total(data))
-    blocks = jax.tree.map(lambda a: a.reshape(n // block, block, *a.shape[1:]), data)
-    empty = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
+    lanes = jax.vmap(_lane, in_axes=(None, -1, -1, None, -1, -1), out_axes=-1)
+    return over_rows(
+        lambda part: lanes(problem, z, delta, *part), (problem.inputs, response, weight), response.shape[0]
     )
-    summed, _ = jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)
-    return Local(*summed)
+
+
+def over_rows(total: Any, data: Any, n: int) -> Any:
+    """Sum ``total(rows)`` over blocks of rows, so that memory does not grow with their number."""
+    if n <= BLOCK or n % BLOCK:
+        return total(data)
+    blocks = jax.tree.map(lambda a: a.reshape(n // BLOCK, BLOCK, *a.shape[1:]), data)
+    shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
 
 
 def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:

@@ -122,7 +122,9 @@ def search(
         rest = np.setdiff1d(np.arange(len(f)), chosen)
         sample = generator.permutation(rest)[:independent]
         z = z[:, np.concatenate([chosen, sample]).astype(int)]
-        lanes = _polish(problem, _surrounded(problem, z, generator, response, weight), response, weight)
+        if 2 * z.shape[1] <= WIDTH:
+            z = _surrounded(problem, z, generator, response, weight)
+        lanes = _polish(problem, z, response, weight)
         given = np.ones(lanes.z.shape[1], bool)
         best, landscape = _landscape(problem, lanes, len(f), given, rows)
         return Found(lanes, best, landscape)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.coordinates import draw, from_params
-from jaxscale.kernel import BLOCK, Problem, loss, solve_damped
+from jaxscale.kernel import Problem, loss, over_rows, solve_damped
 from jaxscale.law import positive, unit
 
 
@@ -42,18 +42,6 @@ def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> 
     spread = np.std(parents, axis=1, keepdims=True) + 1e-3 * np.abs(child)
     width = 10.0 ** generator.uniform(-3.0, 0.0, size=(1, count))
     return child + width * spread * generator.standard_normal(child.shape)
-
-
-def _rows(problem: Problem, response: Any, weight: Any, total: Any) -> Any:
-    """Sum ``total`` over blocks of rows, so that memory does not grow with them."""
-    n = response.shape[0]
-    data = (problem.inputs, response, weight)
-    if n <= BLOCK or n % BLOCK:
-        return total(data)
-    blocks = jax.tree.map(lambda a: a.reshape(n // BLOCK, BLOCK, *a.shape[1:]), data)
-    shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
-    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
 
 
 def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
@@ -103,7 +91,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         right = jnp.stack([jnp.sum(w[:, None] * a * rest, axis=0) for a in scaled])
         return gram, right
 
-    gram, right = _rows(problem, response, weight, columns)
+    gram, right = over_rows(columns, (problem.inputs, response, weight), len(response))
     q = len(names)
     eye = jnp.eye(q, dtype=gram.dtype)[:, :, None]
     size = jnp.sqrt(jnp.stack([gram[k, k] for k in range(q)]))
@@ -166,7 +154,7 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
             inputs, y, w = part
             return jnp.sum(jnp.where(w[:, None] > 0, w[:, None] * jnp.abs(residual(inputs, y)), 0.0), axis=0)
 
-        mean = _rows(problem, response, weight, spread) / jnp.sum(weight)
+        mean = over_rows(spread, (problem.inputs, response, weight), len(response)) / jnp.sum(weight)
         tiny = jnp.finfo(z.dtype).tiny
         z = jnp.concatenate([z, jnp.log(jnp.maximum(mean, tiny))[None]])
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))
@@ -177,6 +165,6 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
         rho = jnp.abs(r) if problem.noise.loss == "absolute" else loss(problem.noise, r, delta, problem.log_scale(z))
         return jnp.sum(jnp.where(w[:, None] > 0, w[:, None] * rho, 0.0), axis=0)
 
-    f = _rows(problem, response, weight, cost)
+    f = over_rows(cost, (problem.inputs, response, weight), len(response))
     fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
     return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)

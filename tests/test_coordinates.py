@@ -164,7 +164,7 @@ def test_a_start_lies_in_the_support_and_suits_the_data(law: Law) -> None:
             assert np.all(value < data.response_low), name
         elif kind.kind == "floor":
             assert np.all(np.abs(value - data.response_low) <= data.response_high - data.response_low), name
-        elif kind.kind == "location":
+        elif kind.input is not None:
             assert np.all((data.low[kind.input] <= value) & (value <= data.high[kind.input])), name
         elif kind.powers:
             shares = term(law, name, params, data) / data.response_size

@@ -200,7 +200,10 @@ def test_children_join_coordinates_of_different_parents() -> None:
 def drawn_params(lanes: int = 16) -> dict[str, Any]:
     draws = np.random.default_rng(3)
     ranges = dict(E=(0.1, 3.0), A=(10.0, 1e3), alpha=(0.05, 1.0), B=(10.0, 1e4), beta=(0.05, 1.0))
-    return {name: jnp.asarray(np.exp(draws.uniform(*np.log(ends), lanes))) for name, ends in ranges.items()}
+    return {
+        name: jnp.asarray(np.exp(draws.uniform(np.log(ends[0]), np.log(ends[1]), lanes)))
+        for name, ends in ranges.items()
+    }
 
 
 @pytest.mark.parametrize("space", ["linear", "log"])
