@@ -34,7 +34,7 @@ def fit(
     noise: Noise | None = None,
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
-    fixed: Mapping[str, float] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     replicates: int = 400,
     noise_level: float = 0.005,
     allow_unidentified: bool = False,
@@ -179,7 +179,7 @@ def _law(law: Law | str) -> Law:
     return get(law)
 
 
-def _fixed(law: Law, fixed: Mapping[str, float] | None) -> dict[str, float]:
+def _fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name, value in values.items():
         if name not in law.parameters:

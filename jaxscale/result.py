@@ -11,9 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.law import Law
+from jaxscale.law import Law, positive
 from jaxscale.notices import Notice
 from jaxscale.tables import did_you_mean
+
+LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
 
 
 class UnidentifiedError(ValueError):
@@ -102,6 +104,9 @@ class Fit:
     def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
         """Lower and upper end of every free parameter's interval, by t quantiles of its standard error.
 
+        For positive parameters that span decades (amplitudes, scales, locations) the interval is taken
+        in their logarithm, so that it stays positive.
+
         Args:
             level: coverage, between 0 and 1.
 
@@ -114,8 +119,15 @@ class Fit:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         freedom = self.uncertainty["freedom"]
         t = float(stdtrit(freedom, 0.5 + level / 2)) if freedom > 0 else math.nan
-        spread = {name: t * self.stderr[name] for name in self.free}
-        return {name: (self.params[name] - spread[name], self.params[name] + spread[name]) for name in self.free}
+        kinds, ends = self._law().parameters, {}
+        for name in self.free:
+            value, spread = self.params[name], t * self.stderr[name]
+            if kinds[name].support is positive and kinds[name].kind in LOGARITHMIC:
+                factor = math.exp(min(spread / value, 700.0)) if math.isfinite(spread) else math.nan
+                ends[name] = (value / factor, value * factor)
+            else:
+                ends[name] = (value - spread, value + spread)
+        return ends
 
     def __str__(self) -> str:
         """The report."""

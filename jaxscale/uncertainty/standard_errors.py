@@ -47,10 +47,15 @@ def covariance_of(
     local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
     r = linear.residual[used]
     s = float(problem.log_scale(z))
-    psi = np.asarray(kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s)[0])
+    psi, bend, _ = (np.asarray(a) for a in kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
     scores = (weight[used] * psi)[:, None] * linear.slope[used]
     if noise.infers_scale:
         cost = jax.vmap(jax.grad(lambda s, r: kernel.loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
-    covariance, freedom = sandwich(local.exact, scores, linear.change, None if clusters is None else clusters[used])
-    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0
+    if clusters is None:
+        covariance, freedom = sandwich(local.exact, scores, linear.change, None)
+        return covariance, "sandwich", freedom, 0
+    slope = linear.slope[used]
+    shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
+    covariance, freedom = sandwich(local.exact, scores, linear.change, clusters[used], shares)
+    return covariance, "cluster sandwich", freedom, 0

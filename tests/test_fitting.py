@@ -1,0 +1,289 @@
+"""The front door: arguments, standard errors by design, notices, files, compilations, intervals."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import jaxscale
+from jaxscale import batch, laws, linear, noise
+from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
+from jaxscale.observations import Observations
+from jaxscale.simulate import isoflop, simulate
+
+TRUE = laws.get("chinchilla").published["besiroglu2024"]
+traces = [0]
+
+
+@law(
+    inputs=dict(N=Input("parameters"), D=Input("tokens")),
+    response=Response("nat/token", positive),
+    E=floor(),
+    A=amplitude(N="alpha"),
+    alpha=exponent(),
+    B=amplitude(D="beta"),
+    beta=exponent(),
+    affine=("E", "A", "B"),
+    source="a test",
+    published=dict(here=dict(TRUE)),
+)
+def counted(N, D, *, E, A, alpha, B, beta):
+    """Chinchilla that counts how often it is traced."""
+    traces[0] += 1
+    return E + A / N**alpha + B / D**beta
+
+
+def observed(seed: int = 0, run: bool = False, rows: int = 45, **more) -> Observations:
+    """Runs at five budgets with 0.5 % noise; with ``run``, three in a row share a run."""
+    design = isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 9)
+    columns = {name: values[:rows] for name, values in design.items()}
+    table = dict(simulate(laws.get("chinchilla"), TRUE, columns, seed=seed))
+    table["run"] = np.arange(rows) // 3
+    return Observations.from_table(table, inputs=["N", "D"], response="loss", run="run" if run else None, **more)
+
+
+@pytest.fixture(scope="module")
+def huber_fit() -> jaxscale.Fit:
+    return jaxscale.fit(counted, observed(), replicates=64)
+
+
+def test_default_noise_and_provenance(huber_fit):
+    assert huber_fit.noise == {"loss": "huber", "space": "log", "delta": 1e-3}
+    assert huber_fit.rows_used == huber_fit.rows_read == 45
+    assert huber_fit.seed == 0
+    assert set(huber_fit.versions) == {"python", "jaxscale", "jax", "jaxlib", "numpy"}
+    assert len(huber_fit.data_sha256) == 64
+    assert huber_fit.columns == {"N": "N", "D": "D", "response": "loss"}
+    assert huber_fit.design["verdict"] == "identified" and huber_fit.design["allowed"] is False
+    assert all(isinstance(value, float) for value in huber_fit.params.values())
+
+
+def test_landscape_counts(huber_fit):
+    starts = huber_fit.starts
+    assert starts["scored"] == 4096 + 32
+    assert starts["independent"] == 32
+    assert starts["polished"] == 64
+    assert starts["agree"] <= starts["independent"]
+    assert sum(basin["count"] for basin in huber_fit.basins) <= starts["polished"]
+    assert huber_fit.basins[0]["objective"] == pytest.approx(huber_fit.objective, rel=1e-9)
+
+
+def test_a_second_data_set_and_a_new_delta_trace_nothing(huber_fit):
+    before = traces[0]
+    jaxscale.fit(counted, observed(seed=1), replicates=64)
+    jaxscale.fit(counted, observed(seed=2, rows=40), noise=noise.huber(2e-3), replicates=32)
+    assert traces[0] == before
+
+
+def test_front_door_leaves_precision_alone():
+    before = dict(jax.config.values)
+    fit = jaxscale.fit(counted, observed(), replicates=2)
+    assert dict(jax.config.values) == before
+    assert fit(N=1e9, D=2e10) == pytest.approx(2.53, rel=0.02)
+    assert fit(N=np.array([1e9, 1e10]), D=2e10).dtype == np.float64
+
+
+def test_json_round_trip_bit_for_bit(huber_fit, tmp_path):
+    path = tmp_path / "fit.json"
+    text = huber_fit.to_json(path)
+    again = jaxscale.Fit.from_json(path, law=counted)
+    assert again == huber_fit
+    assert again.to_json() == text == path.read_text()
+    told = json.loads(text)
+    wanted = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "warnings"}
+    assert wanted | {"status", "seed", "versions", "data_sha256"} <= set(told)
+    assert again(N=1e9, D=2e10) == huber_fit(N=1e9, D=2e10)
+
+
+def test_from_json_refuses_other_files(tmp_path):
+    for text in ("{}", '{"law": 1}', "{not json"):
+        with pytest.raises(ValueError, match="This is not a fit written by jaxscale"):
+            jaxscale.Fit.from_json(text)
+
+
+def test_squared_loss_has_classical_errors_and_repeated_runs_cluster():
+    alone = jaxscale.fit(counted, observed(), noise=noise.squared("log"))
+    assert alone.uncertainty == {"method": "classical", "freedom": 40, "replicates": 0}
+    clustered = jaxscale.fit(counted, observed(run=True), noise=noise.squared("log"))
+    assert clustered.uncertainty == {"method": "cluster sandwich", "freedom": 14, "replicates": 0}
+    assert clustered.params == alone.params
+    resampled = jaxscale.fit(counted, observed(run=True), replicates=64)
+    assert resampled.uncertainty == {"method": "cluster bootstrap", "freedom": 14, "replicates": 64}
+
+
+def test_wide_huber_is_smooth_and_gets_a_sandwich():
+    fit = jaxscale.fit(counted, observed(), noise=noise.huber(0.1))
+    assert fit.uncertainty["method"] == "sandwich"
+    squared = jaxscale.fit(counted, observed(), noise=noise.squared("log"))
+    assert fit.objective == pytest.approx(squared.objective, rel=1e-12)
+    assert fit.stderr["alpha"] == pytest.approx(squared.stderr["alpha"], rel=0.5)
+
+
+def test_intervals_cover_by_t_quantiles_and_stay_positive(huber_fit):
+    ends = huber_fit.interval(0.95)
+    t = 2.0210753903  # 97.5 % quantile of t with 40 degrees of freedom
+    assert ends["alpha"][1] - huber_fit.params["alpha"] == pytest.approx(t * huber_fit.stderr["alpha"], rel=1e-9)
+    assert ends["A"][0] > 0
+    assert math.log(ends["A"][1] / huber_fit.params["A"]) == pytest.approx(
+        t * huber_fit.stderr["A"] / huber_fit.params["A"], rel=1e-9
+    )
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        huber_fit.interval(95.0)
+
+
+def test_intervals_of_checkpoints_cover_the_truth():
+    """48 checkpoints of 12 runs that share their luck: clustered intervals cover, independent ones do not."""
+    hits = {True: 0, False: 0}
+    sweeps, design = 40, isoflop(np.geomspace(1e18, 1e22, 4).tolist(), 3)
+    for seed in range(sweeps):
+        columns = {name: np.repeat(values, 4) * np.tile(np.geomspace(1, 1.6, 4), 12) for name, values in design.items()}
+        columns["N"] = np.repeat(design["N"], 4)
+        exact = simulate(laws.get("chinchilla"), TRUE, columns, noise=1e-9, seed=0)["loss"]
+        generator = np.random.default_rng(seed)
+        luck = np.repeat(generator.standard_normal(12) * 0.005, 4) + 0.001 * generator.standard_normal(48)
+        table = {**columns, "loss": exact * np.exp(luck), "run": np.repeat(np.arange(12), 4)}
+        for clustered in hits:
+            observations = Observations.from_table(
+                table, inputs=["N", "D"], response="loss", run="run" if clustered else None
+            )
+            fit = jaxscale.fit(
+                counted,
+                observations,
+                noise=noise.squared("log"),
+                starts={name: [value] for name, value in TRUE.items()},
+            )
+            low, high = fit.interval(0.95)["alpha"]
+            hits[clustered] += low <= TRUE["alpha"] <= high
+    # 40 draws at 95 %: fewer than 33 would be a 1 in 1,000 accident.
+    assert hits[True] >= 33
+    assert hits[False] <= 30
+
+
+def test_unidentified_designs_are_refused_and_overrides_recorded():
+    N = np.geomspace(1e7, 1e9, 8)
+    table = simulate(laws.get("chinchilla"), TRUE, {"N": N, "D": 20 * N}, seed=0)
+    observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
+    with pytest.raises(jaxscale.UnidentifiedError, match="alpha") as refused:
+        jaxscale.fit(counted, observations)
+    assert refused.value.design.cure
+    fit = jaxscale.fit(counted, observations, allow_unidentified=True, replicates=8)
+    assert fit.design["allowed"] is True
+    assert "unidentified" in [notice.code for notice in fit.notices]
+
+
+def test_fixed_parameters(huber_fit):
+    fit = jaxscale.fit(counted, observed(), fixed={"alpha": 0.34, "E": 1.8}, replicates=2)
+    assert fit.params["alpha"] == 0.34 and fit.params["E"] == 1.8
+    assert fit.free == ("A", "B", "beta") and set(fit.stderr) == {"A", "B", "beta"}
+    assert fit.objective >= huber_fit.objective
+
+
+def test_weight_zero_leaves_a_row_out():
+    whole = observed()
+    table = {**whole.inputs, "loss": whole.response.copy(), "w": np.ones(45)}
+    table["loss"][7], table["w"][7] = 50.0, 0.0
+    with_weights = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
+    kept = {name: np.delete(values, 7) for name, values in table.items()}
+    without = Observations.from_table(kept, inputs=["N", "D"], response="loss")
+    one = jaxscale.fit(counted, with_weights, noise=noise.squared("log"))
+    other = jaxscale.fit(counted, without, noise=noise.squared("log"))
+    assert one.rows_used == 44
+    for name in one.params:
+        assert one.params[name] == pytest.approx(other.params[name], rel=1e-8)
+        assert one.stderr[name] == pytest.approx(other.stderr[name], rel=1e-6)
+
+
+def test_explicit_starts_and_grid(huber_fit):
+    one = jaxscale.fit(counted, observed(), starts=dict(TRUE), replicates=2)
+    assert one.objective == pytest.approx(huber_fit.objective, rel=1e-10)
+    assert one.starts["scored"] == 1
+    axes = dict(E=[1.0, 2.0], A=[100.0, 1000.0], alpha=[0.2, 0.5], B=[100.0, 1000.0], beta=[0.2, 0.5])
+    crossed = jaxscale.fit(counted, observed(), starts=jaxscale.grid(**axes), replicates=2)
+    assert crossed.starts["scored"] == 32
+    assert crossed.objective == pytest.approx(huber_fit.objective, rel=1e-10)
+
+
+def test_seeds_are_reproducible_and_keys_accepted():
+    one = jaxscale.fit(counted, observed(), key=7, replicates=8)
+    again = jaxscale.fit(counted, observed(), key=7, replicates=8)
+    assert one == again
+    keyed = jaxscale.fit(counted, observed(), key=jax.random.key(3), replicates=8)
+    assert keyed.params["alpha"] == pytest.approx(one.params["alpha"], rel=1e-7)
+    assert keyed.stderr != one.stderr
+
+
+def test_noise_free_data_are_fitted_exactly():
+    design = isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 9)
+    table = simulate(laws.get("chinchilla"), TRUE, design, noise=0.0, seed=0)
+    fit = jaxscale.fit(counted, Observations.from_table(table, inputs=["N", "D"], response="loss"), replicates=2)
+    assert fit.status == "converged"
+    for name, value in TRUE.items():
+        assert fit.params[name] == pytest.approx(value, rel=1e-8)
+
+
+def test_a_vanishing_term_is_said():
+    design = isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 9)
+    wiggle = np.random.default_rng(0).standard_normal(45)
+    table = {**design, "loss": 2.0 * np.exp(1e-3 * wiggle) * (design["N"] / 1e9) ** -0.1}
+    observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
+    fit = jaxscale.fit(counted, observations, replicates=2, allow_unidentified=True)
+    assert {"at_bound", "flat", "outside_range"} & {notice.code for notice in fit.notices}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(starts=0), "Argument starts must be a positive number"),
+        (dict(starts=True), "Argument starts must be a positive number"),
+        (dict(starts={"E": 1.0}), "Argument starts must give every free parameter, but lacks A, alpha, B, beta"),
+        (dict(starts={"Z": 1.0}), "Argument starts names 'Z'"),
+        (dict(starts={**TRUE, "E": [1.0, 2.0], "A": [1.0, 2.0, 3.0]}), "equally long sequences"),
+        (dict(starts={**TRUE, "E": -1.0}), "Argument starts must keep E in its support"),
+        (dict(fixed={"gamma": 1.0}), "Argument fixed names 'gamma'"),
+        (dict(fixed={"E": -1.0}), "Argument fixed must keep E in its support"),
+        (dict(fixed=dict(TRUE)), "Argument fixed must leave a parameter to fit"),
+        (dict(key=-1), "Argument key must not be negative"),
+        (dict(replicates=1), "Argument replicates must be at least 2"),
+    ],
+)
+def test_argument_messages(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        jaxscale.fit(counted, observed(), **arguments)
+
+
+def test_wrong_observations_and_unknown_laws_are_said():
+    with pytest.raises(ValueError, match="chinchilla"):
+        jaxscale.fit("chinchila", observed())
+
+
+def test_tracers_are_sent_to_solve():
+    observations = observed()
+
+    def inside(value):
+        return jaxscale.fit(counted, observations, fixed={"E": value}).objective
+
+    with pytest.raises(TypeError, match=r"use jaxscale\.solve"):
+        jax.jit(inside)(1.0)
+
+
+def test_predicting_needs_the_inputs(huber_fit):
+    with pytest.raises(ValueError, match="needs the input D to predict"):
+        huber_fit(N=1e9)
+    with pytest.raises(ValueError, match="has no input 'M'"):
+        huber_fit(N=1e9, D=1e10, M=1)
+
+
+def test_programs_are_few(huber_fit):
+    """A whole fit uses these compiled programs and no more shapes of them than one."""
+    sizes = {
+        name: program._cache_size()
+        for name, program in (("advance", batch._advance), ("score", batch._score), ("linearise", linear.linearise))
+    }
+    jaxscale.fit(counted, observed(seed=5), replicates=64)
+    after = {
+        name: program._cache_size()
+        for name, program in (("advance", batch._advance), ("score", batch._score), ("linearise", linear.linearise))
+    }
+    assert after == sizes
