@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 
@@ -58,6 +59,10 @@ def solve(
     y = y.astype(dtype)
     columns = {name: jnp.asarray(inputs[name], dtype) for name in law.inputs}
     w = jnp.ones_like(y) if weight is None else jnp.broadcast_to(jnp.asarray(weight, dtype), y.shape)
+    # What stands in a row of weight 0 must not matter, not even to the centre of the data.
+    first = jnp.argmax(w > 0)
+    y, columns = jax.tree.map(lambda a: jnp.where(w > 0, a, a[first]), (y, columns))
+    noise = jax.tree.map(lambda a: jnp.asarray(a, dtype), noise)
     values = {name: jnp.asarray(value, dtype) for name, value in (fixed or {}).items()}
     free = tuple(name for name in law.parameters if name not in values)
     problem = Problem(law, free, noise, columns, values, centre_of(law, columns, y))

@@ -13,7 +13,7 @@ import pytest
 from jaxscale import laws
 from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
-from jaxscale.noise import huber
+from jaxscale.noise import huber, student_t
 from jaxscale.solver import Solution, solve
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -220,3 +220,18 @@ def test_every_status_has_a_name() -> None:
         STALLED: "stalled",
         NONFINITE: "nonfinite",
     }
+
+
+@pytest.mark.parametrize("noise", [student_t(4.0), student_t(4.0, scale=0.02)], ids=["fitted", "given"])
+def test_every_noise_keeps_the_precision_of_the_response(noise: Any) -> None:
+    narrow = compiled(counted, {"x": x}, RESPONSES[0].astype(np.float32), noise=noise)
+    wide = compiled(counted, {"x": x}, RESPONSES[0], noise=noise)
+    for name, value in narrow.params.items():
+        assert value.dtype == np.float32
+        assert float(value) == pytest.approx(float(wide.params[name]), rel=1e-2), name
+
+
+def test_nothing_in_a_row_of_weight_zero_matters() -> None:
+    weight = np.where(np.arange(24) == 0, 0.0, 1.0)
+    broken = np.where(np.arange(24) == 0, np.nan, RESPONSES[0])
+    assert_close(fitted(broken, weight), fitted(np.where(weight > 0, RESPONSES[0], 7.0), weight))
