@@ -1,7 +1,5 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
-from typing import Any
-
 from jaxscale import datasets, laws, noise, simulate
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
@@ -36,7 +34,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> str:
     # Looking the version up costs more than the rest of this file; it is rarely asked for.
     if name == "__version__":
         from importlib.metadata import version
