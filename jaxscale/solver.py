@@ -53,19 +53,19 @@ def solve(
     Returns:
         Parameters by name, the objective (a sum over rows), and the status of the best lane.
     """
-    noise = default(law.response) if noise is None else noise
     y = jnp.asarray(response)
     dtype = jnp.result_type(y, jnp.float32)
     y = y.astype(dtype)
     columns = {name: jnp.asarray(inputs[name], dtype) for name in law.inputs}
     w = jnp.ones_like(y) if weight is None else jnp.broadcast_to(jnp.asarray(weight, dtype), y.shape)
+    settings = default(law.response) if noise is None else noise
     # What stands in a row of weight 0 must not matter, not even to the centre of the data.
     first = jnp.argmax(w > 0)
     y, columns = jax.tree.map(lambda a: jnp.where(w > 0, a, a[first]), (y, columns))
-    noise = jax.tree.map(lambda a: jnp.asarray(a, dtype), noise)
     values = {name: jnp.asarray(value, dtype) for name, value in (fixed or {}).items()}
     free = tuple(name for name in law.parameters if name not in values)
-    problem = Problem(law, free, noise, columns, values, centre_of(law, columns, y))
+    cast: Noise = jax.tree.map(lambda a: jnp.asarray(a, dtype), settings)
+    problem = Problem(law, free, cast, columns, values, centre_of(law, columns, y))
     if isinstance(starts, Mapping):
         given = {name: jnp.atleast_1d(jnp.asarray(value, dtype)) for name, value in {**values, **starts}.items()}
         lanes = max(len(value) for value in given.values())
