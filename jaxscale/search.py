@@ -57,8 +57,10 @@ def _tolerance(problem: Problem, f: float, rows: float) -> float:
 
 
 def _landscape(
-    problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, rows: float
+    problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, weight: np.ndarray
 ) -> tuple[int, Landscape]:
+    """The best lane, and what all lanes say together."""
+    rows = float(np.sum(weight))
     f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
     settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
     best = int(np.argmin(np.where(settled, f, np.inf) if settled.any() else f))
@@ -115,50 +117,70 @@ def search(
         generator: the source of randomness.
         rounds: how often at most to look again.
     """
-    rows = float(np.sum(weight))
     if explicit is not None:
-        z, f = place_starts(problem, explicit, response, weight)
-        chosen = np.argsort(f, kind="stable")[:polished]
-        rest = np.setdiff1d(np.arange(len(f)), chosen)
-        sample = generator.permutation(rest)[:independent]
-        z = z[:, np.concatenate([chosen, sample]).astype(int)]
-        if 2 * z.shape[1] <= WIDTH:
-            z = _surrounded(problem, z, generator, response, weight)
-        lanes = _polish(problem, z, response, weight)
-        given = np.ones(lanes.z.shape[1], bool)
-        best, landscape = _landscape(problem, lanes, len(f), given, rows)
-        return Found(lanes, best, landscape)
+        lanes, flags, scored = _from_given(problem, response, weight, explicit, polished, independent, generator)
+    else:
+        lanes, flags, scored = _from_drawn(problem, response, weight, count, polished, independent, generator)
+    best, landscape = _landscape(problem, lanes, scored, flags, weight)
+    for _ in range(0 if explicit is not None else rounds):
+        if landscape.agree_all >= landscape.polished // 4:
+            break
+        f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
+        z, f = _more(problem, generator, lanes.z, f, count, response, weight)
+        promising = lanes.z.shape[1] + np.argsort(f[lanes.z.shape[1] :], kind="stable")[:polished]
+        lanes = _concatenated(lanes, descend(problem, z[:, promising], response, weight))
+        lanes = _common_goal(problem, lanes, response, weight)
+        flags = np.concatenate([flags, np.zeros(len(promising), bool)])
+        scored += count
+        best, landscape = _landscape(problem, lanes, scored, flags, weight)
+    return Found(lanes, best, landscape)
 
+
+def _from_drawn(
+    problem: Problem,
+    response: np.ndarray,
+    weight: np.ndarray,
+    count: int,
+    polished: int,
+    independent: int,
+    generator: np.random.Generator,
+) -> tuple[Lanes, np.ndarray, int]:
+    """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored."""
     dimensions = len(problem.free)
     random = generator.uniform(size=(dimensions, independent))
     u = np.concatenate([random, hypercube(generator, max(count // 2, 1), dimensions)], axis=1)
     z, f = score_starts(problem, u, np.zeros_like(u), np.ones(u.shape[1], bool), response, weight)
-    ranked = independent + np.argsort(f[independent:], kind="stable")
-    chosen = [*ranked[: polished // 2]]
-    for _ in range(2):
-        if count >= 64:
-            z, f = _more(problem, generator, z, f, count // 4, response, weight)
-    ranked = np.argsort(f, kind="stable")
-    chosen += [lane for lane in ranked if lane not in chosen and lane >= independent][: polished - len(chosen)]
-    index = np.concatenate([np.arange(independent), np.asarray(chosen, int)])
+    # Half of the promising ones are drawn ones, which lie apart; children crowd around the best.
+    chosen = [*(independent + np.argsort(f[independent:], kind="stable")[: polished // 2])]
+    for _ in range(2 if count >= 64 else 0):
+        z, f = _more(problem, generator, z, f, count // 4, response, weight)
+    ranked = [lane for lane in np.argsort(f, kind="stable") if lane not in chosen and lane >= independent]
+    index = np.concatenate([np.arange(independent), chosen, ranked[: polished - len(chosen)]]).astype(int)
     flags = np.arange(len(index)) < independent
-    lanes = _polish(problem, z[:, index], response, weight, direct=~flags & (np.arange(len(index)) % 2 == 0))
-    scored = z.shape[1]
-    for _ in range(rounds):
-        best, landscape = _landscape(problem, lanes, scored, flags, rows)
-        if landscape.agree_all >= landscape.polished // 4:
-            break
-        pool = np.concatenate([lanes.z, z], axis=1)
-        worth = np.concatenate([np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf), f])
-        parents = pool[:, np.argsort(worth, kind="stable")[:64]]
-        pool, worth = _more(problem, generator, parents, np.full(parents.shape[1], np.inf), count, response, weight)
-        scored += count
-        better = pool[:, np.argsort(worth, kind="stable")[:polished]]
-        lanes = _concatenated(lanes, descend(problem, better, response, weight))
-        lanes = _common_goal(problem, lanes, response, weight)
-        flags = np.concatenate([flags, np.zeros(better.shape[1], bool)])
-    best, landscape = _landscape(problem, lanes, scored, flags, rows)
-    return Found(lanes, best, landscape)
+    # Every other promising start keeps to its basin, so that the landscape shows more than the widest one.
+    direct = ~flags & (np.arange(len(index)) % 2 == 0)
+    return _polish(problem, z[:, index], response, weight, direct), flags, z.shape[1]
+
+
+def _from_given(
+    problem: Problem,
+    response: np.ndarray,
+    weight: np.ndarray,
+    explicit: Mapping[str, np.ndarray],
+    polished: int,
+    independent: int,
+    generator: np.random.Generator,
+) -> tuple[Lanes, np.ndarray, int]:
+    """The same for starts given by name: the promising and a random sample of the rest."""
+    z, f = place_starts(problem, explicit, response, weight)
+    chosen = np.argsort(f, kind="stable")[:polished]
+    sample = generator.permutation(np.setdiff1d(np.arange(len(f)), chosen))[:independent]
+    scored = len(f)
+    z = z[:, np.concatenate([chosen, sample]).astype(int)]
+    if 2 * z.shape[1] <= WIDTH:
+        z = _surrounded(problem, z, generator, response, weight)
+    flags = np.arange(z.shape[1]) >= (len(chosen) if len(sample) else 0)
+    return _polish(problem, z, response, weight), flags, scored
 
 
 def _surrounded(

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
+from jaxscale.fitting import fit
 from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
-from jaxscale.noise import huber, student_t
+from jaxscale.noise import absolute, huber, student_t
+from jaxscale.observations import Observations
 from jaxscale.solver import Solution, solve
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -235,3 +237,13 @@ def test_nothing_in_a_row_of_weight_zero_matters() -> None:
     weight = np.where(np.arange(24) == 0, 0.0, 1.0)
     broken = np.where(np.arange(24) == 0, np.nan, RESPONSES[0])
     assert_close(fitted(broken, weight), fitted(np.where(weight > 0, RESPONSES[0], 7.0), weight))
+
+
+def test_absolute_loss_ends_at_the_vertex() -> None:
+    solution = compiled(counted, {"x": x}, RESPONSES[1], noise=absolute())
+    residual = np.log(RESPONSES[1]) - np.log(np.asarray(counted(x, **solution.params)))
+    assert np.sum(np.abs(residual) < 1e-12) == 3  # As many rows as there are parameters are fitted exactly.
+    table = {"x": x, "y": RESPONSES[1]}
+    observations = Observations.from_table(table, inputs=["x"], response="y")
+    front = fit(counted, observations, noise=absolute(), replicates=2, allow_unidentified=True)
+    assert float(solution.objective) == pytest.approx(front.objective, rel=1e-12)
