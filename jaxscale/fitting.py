@@ -48,7 +48,8 @@ def fit(
         observations: from :meth:`Observations.from_table`.
         noise: residual space and loss; that of the response's domain unless given.
         starts: how many starts to score, or starts by name (numbers or equally long sequences; see
-            :func:`grid` for a crossed grid), of which the promising and a random sample are polished.
+            :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
+            where few of these agree, what lies between and around them is searched as well.
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
         replicates: bootstrap resamples, where the standard errors come from resampling.
@@ -113,7 +114,7 @@ def _fit(
         problem,
         wide.response,
         wide.weight,
-        count=0 if explicit is not None else _count(starts),
+        count=4096 if explicit is not None else _count(starts),
         explicit=explicit,
         generator=generator,
     )

@@ -122,7 +122,7 @@ def search(
     else:
         lanes, flags, scored = _from_drawn(problem, response, weight, count, polished, independent, generator)
     best, landscape = _landscape(problem, lanes, scored, flags, weight)
-    for _ in range(0 if explicit is not None else rounds):
+    for _ in range(rounds):
         if landscape.agree_all >= landscape.polished // 4:
             break
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
@@ -157,8 +157,8 @@ def _from_drawn(
     ranked = [lane for lane in np.argsort(f, kind="stable") if lane not in chosen and lane >= independent]
     index = np.concatenate([np.arange(independent), chosen, ranked[: polished - len(chosen)]]).astype(int)
     flags = np.arange(len(index)) < independent
-    # Every other promising start keeps to its basin, so that the landscape shows more than the widest one.
-    direct = ~flags & (np.arange(len(index)) % 2 == 0)
+    # Most promising starts and every other random one keep to their basin: the landscape shows more than the widest.
+    direct = np.where(flags, np.arange(len(index)) % 2 == 0, np.arange(len(index)) % 4 > 0)
     return _polish(problem, z[:, index], response, weight, direct), flags, z.shape[1]
 
 
