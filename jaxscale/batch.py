@@ -42,7 +42,10 @@ def _chunks(count: int, width: int) -> list[np.ndarray]:
     return list(np.minimum(index, count - 1))
 
 
-def _parallel(run: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+_compiled: set[Any] = set()
+
+
+def _parallel(run: Callable[[Any], Any], parts: Sequence[Any], program: Any, problem: Problem) -> list[Any]:
     """``run`` over parts on all cores; every worker computes in the caller's precision."""
     x64 = jnp.result_type(float) == jnp.float64
 
@@ -53,9 +56,13 @@ def _parallel(run: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
     workers = min(len(parts), os.cpu_count() or 1)
     if workers <= 1:
         return [inside(part) for part in parts]
-    first = inside(parts[0])  # Compile once, before the workers would each begin to.
+    # The first part of a new program goes alone: compile once, before the workers would each begin to.
+    signature = (program, x64, jax.tree.structure(problem), *(np.shape(leaf) for leaf in jax.tree.leaves(problem)))
+    alone = 0 if signature in _compiled else 1
+    done = [inside(part) for part in parts[:alone]]
+    _compiled.add(signature)
     with ThreadPoolExecutor(workers) as pool:
-        return [first, *pool.map(inside, parts[1:])]
+        return [*done, *pool.map(inside, parts[alone:])]
 
 
 def score_starts(
@@ -66,7 +73,7 @@ def score_starts(
     def run(index: np.ndarray) -> Any:
         return _score(problem, u[:, index], z[:, index], drawn[index], response, weight)
 
-    parts = _parallel(run, _chunks(u.shape[1], SCORED))
+    parts = _parallel(run, _chunks(u.shape[1], SCORED), _score, problem)
     return _joined(parts, u.shape[1])
 
 
@@ -79,7 +86,7 @@ def place_starts(
     def run(index: np.ndarray) -> Any:
         return _place(problem, {name: value[index] for name, value in params.items()}, response, weight)
 
-    return _joined(_parallel(run, _chunks(count, SCORED)), count)
+    return _joined(_parallel(run, _chunks(count, SCORED), _place, problem), count)
 
 
 def _joined(parts: list[Any], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +137,7 @@ def descend(
             return _advance(problem, part, column(response, index), column(weight, index), ROUND)
 
         chunks = [running[index] for index in _chunks(len(running), WIDTH)]
-        for index, part in zip(chunks, _parallel(run, chunks), strict=True):
+        for index, part in zip(chunks, _parallel(run, chunks, _advance, problem), strict=True):
             for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
                 whole[..., index] = piece
     return state
