@@ -179,6 +179,12 @@ def _from_given(
     z = z[:, np.concatenate([chosen, sample]).astype(int)]
     if 2 * z.shape[1] <= WIDTH:
         z = _surrounded(problem, z, generator, response, weight)
+    elif len(sample):
+        # As with drawn starts, the data set what they can; a crossed grid is mostly far from any fit.
+        drawn = z[: len(problem.free), len(chosen) :]
+        none = np.zeros(len(sample), bool)
+        again, worth = score_starts(problem, np.full_like(drawn, 0.5), drawn, none, response, weight)
+        z[:, len(chosen) :] = np.where(np.isfinite(worth), again, z[:, len(chosen) :])
     flags = np.arange(z.shape[1]) >= (len(chosen) if len(sample) else 0)
     return _polish(problem, z, response, weight), flags, scored
 
