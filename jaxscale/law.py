@@ -17,7 +17,7 @@ A law file declares a law with :func:`law` and parameter kinds and needs nothing
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -58,12 +58,14 @@ class Input:
         low: the law needs values above this (0 where it takes a log or a power).
         high: the law needs values below this.
         lower: the size below which a column is probably in another unit (``params`` in billions).
+        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested.
     """
 
     unit: str
     low: float = 0.0
     high: float = math.inf
     lower: float = 0.0
+    typical: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,23 @@ class Parameter:
     input: str | None = None
     unit: str = ""
     meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number that the literature fixes: the law's value at some inputs and constants.
+
+    Args:
+        value: the response, transcribed from the source and not computed by the law.
+        at: inputs by name.
+        params: name of a published set, or parameters by name.
+        rtol: relative tolerance, by the digits that the source prints.
+    """
+
+    value: float
+    at: Mapping[str, float]
+    params: str | Mapping[str, float]
+    rtol: float = 1e-3
 
 
 def floor(support: Support = positive, *, range: Range = (0.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
@@ -157,7 +176,9 @@ class Law:
     source: str
     formula: str = ""
     affine: tuple[str, ...] = ()
+    decreasing: tuple[str, ...] = ()
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
@@ -171,6 +192,11 @@ class Law:
     def __reduce__(self) -> Any:
         """Pickle by name, so that a law keeps its identity and its compiled programs."""
         return (_find, (self.function.__module__, self.name))
+
+    @property
+    def family(self) -> str:
+        """The file of the catalogue that holds the law."""
+        return self.function.__module__.rpartition(".")[2]
 
     @property
     def summary(self) -> str:
@@ -204,7 +230,9 @@ def law(
     source: str = "",
     formula: str = "",
     affine: tuple[str, ...] = (),
+    decreasing: tuple[str, ...] = (),
     published: Mapping[str, Mapping[str, float]] | None = None,
+    checks: Sequence[Check] = (),
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     name: str | None = None,
     **parameters: Parameter,
@@ -214,10 +242,13 @@ def law(
     Args:
         inputs: name to :class:`Input`, in the order of the function's positional arguments.
         response: unit and domain of what the function returns.
-        source: where the form comes from (paper, equation); required.
+        source: where the form comes from; required. Papers are separated by ``"; "`` and each is written
+            ``"Title, First-author Year"`` or ``"Title, First-author Year, arXiv:number"``.
         formula: the equation as LaTeX.
         affine: parameters in which, together, the function is affine (their starts are projected).
+        decreasing: inputs in which the response falls, whatever the parameters in their plausible ranges.
         published: named parameter sets from the literature.
+        checks: values that the literature prints.
         coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
         name: identifier; the function's name unless given.
@@ -240,7 +271,9 @@ def law(
             source=source,
             formula=formula,
             affine=tuple(affine),
+            decreasing=tuple(decreasing),
             published=MappingProxyType({k: MappingProxyType(dict(v)) for k, v in (published or {}).items()}),
+            checks=tuple(checks),
             coordinates=coordinates,
         )
         _check(made)
@@ -293,6 +326,16 @@ def _check(law: Law) -> None:
     for key in law.affine:
         if key not in law.parameters:
             raise wrong("affine", f"names the unknown parameter {key!r}; parameters are {list(law.parameters)}")
+    for key in law.decreasing:
+        if key not in law.inputs:
+            raise wrong("decreasing", f"names the unknown input {key!r}; inputs are {list(law.inputs)}")
+    for check in law.checks:
+        if set(check.at) != set(law.inputs):
+            raise wrong("checks", f"must give exactly the inputs {list(law.inputs)}, but one gives {list(check.at)}")
+        named = isinstance(check.params, str)
+        if check.params not in law.published if named else set(check.params) != set(law.parameters):
+            what = "a published set" if named else f"exactly the parameters {list(law.parameters)}"
+            raise wrong("checks", f"must name {what}, but one names {check.params!r}")
     for label, values in law.published.items():
         if set(values) != set(law.parameters):
             raise wrong("published", f"set {label!r} must hold exactly the parameters {list(law.parameters)}")

@@ -30,10 +30,14 @@ def logarithmic(kind: Parameter) -> bool:
     return kind.range[0] > 0
 
 
+def between(low: float, high: float, u: Any) -> Any:
+    """The point at the share ``u`` of a range: in logs where it spans sizes."""
+    return low * (high / low) ** u if low > 0 else low + u * (high - low)
+
+
 def at(kind: Parameter, u: Any) -> Any:
     """The point of a plausible range that lies at the share ``u`` of it."""
-    low, high = kind.range
-    return low * (high / low) ** u if logarithmic(kind) else low + u * (high - low)
+    return between(*kind.range, u)
 
 
 def middle(law: Law) -> dict[str, float]:
@@ -45,11 +49,14 @@ def middle(law: Law) -> dict[str, float]:
 
 def sizes(law: Law) -> dict[str, tuple[float, float]]:
     """Plausible sizes of the inputs."""
-    return {name: (max(kind.lower, 1e-2), 1e13 if kind.lower else 1e6) for name, kind in law.inputs.items()}
+    return {
+        name: kind.typical or (max(kind.lower, 1e-2), 1e13 if kind.lower else 1e6) for name, kind in law.inputs.items()
+    }
 
 
 def random_inputs(law: Law, draws: np.random.Generator) -> list[np.ndarray]:
-    return [low * (high / low) ** draws.uniform(size=POINTS) for low, high in sizes(law).values()]
+    shares = draws.uniform(size=(len(law.inputs), POINTS))
+    return [between(low, high, u) for (low, high), u in zip(sizes(law).values(), shares, strict=True)]
 
 
 def random_params(law: Law, draws: np.random.Generator) -> dict[str, np.ndarray]:
@@ -157,16 +164,20 @@ def test_derivatives_agree_with_differences(law: Law) -> None:
     logs = {key: logarithmic(kind) for key, kind in law.parameters.items()}
     point = {key: math.log(value) if logs[key] else value for key, value in params.items()}
     # The last input is the smallest, so that an input capped by another is away from its corner.
-    centre = [low ** (0.6 - 0.1 * i) * high ** (0.4 + 0.1 * i) for i, (low, high) in enumerate(sizes(law).values())]
+    shares = [0.4 + 0.1 * i / max(len(law.inputs) - 1, 1) for i in range(len(law.inputs))]
+    centre = [between(low, high, u) for (low, high), u in zip(sizes(law).values(), shares, strict=True)]
+    straight = [low <= 0 for low, _ in sizes(law).values()]
 
     # Compared as a share of the value, which may be a count of tokens.
     size = float(law(*centre, **params))
 
     def value(log_inputs: list[Any], z: dict[str, Any]) -> Any:
         values = {key: jnp.exp(v) if logs[key] else v for key, v in z.items()}
-        return law(*map(jnp.exp, log_inputs), **values) / size
+        columns = [v if plain else jnp.exp(v) for v, plain in zip(log_inputs, straight, strict=True)]
+        return law(*columns, **values) / size
 
-    check_grads(value, ([math.log(x) for x in centre], point), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5)
+    moved = [x if plain else math.log(x) for x, plain in zip(centre, straight, strict=True)]
+    check_grads(value, (moved, point), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("law", [law for law in CATALOGUE.values() if law.affine], ids=lambda law: law.name)
@@ -183,6 +194,31 @@ def test_affine_parameters_enter_affinely(law: Law) -> None:
     scale = np.maximum(np.abs(first), np.abs(last))
     for share in (-0.5, 0.3, 1.7):
         np.testing.assert_allclose(moved(share) / scale, (first + share * (last - first)) / scale, atol=1e-12)
+
+
+STATED = [(law, k) for law in CATALOGUE.values() for k in range(len(law.checks))]
+
+
+@pytest.mark.parametrize(("law", "k"), STATED, ids=[f"{law.name}-{k}" for law, k in STATED])
+def test_a_law_gives_the_values_that_its_source_prints(law: Law, k: int) -> None:
+    check = law.checks[k]
+    params = law.published[check.params] if isinstance(check.params, str) else check.params
+    inputs = [float(check.at[name]) for name in law.inputs]
+    np.testing.assert_allclose(law(*inputs, **params), check.value, rtol=check.rtol)
+
+
+FALLING = [(law, name) for law in CATALOGUE.values() for name in law.decreasing]
+
+
+@pytest.mark.parametrize(("law", "name"), FALLING, ids=[f"{law.name}-{name}" for law, name in FALLING])
+def test_a_law_falls_where_it_says_so(law: Law, name: str) -> None:
+    draws = np.random.default_rng(4)
+    inputs, params = random_inputs(law, draws), random_params(law, draws)
+    place = list(law.inputs).index(name)
+    further = list(inputs)
+    further[place] = np.minimum(inputs[place] * 1.5, 0.5 * (inputs[place] + sizes(law)[name][1]))
+    y, below = law(*inputs, **params), law(*further, **params)
+    assert np.all(below <= y + 1e-12 * np.abs(y))
 
 
 def test_amplitudes_of_data_constrained_are_not_affine() -> None:
