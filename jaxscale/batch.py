@@ -13,27 +13,38 @@ from jaxscale import kernel
 from jaxscale.kernel import Lanes, Problem
 from jaxscale.starts import placed, score
 
-SCORED = 512
-WIDTH = 32
-ROUND = 16
+# Starts scored by one call, and side by side inside it.
+SCORED = 1024
+ABREAST = 64
+# Lanes that one call settles; fewer where a lane's data are long.
+POOL = 256
+LONG = 4096
 LONGEST = 1000
-# Lanes that take this many times the median number of iterations are given up once half have settled.
-PATIENCE = 8
 
 
 @jax.jit
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    return score(problem, u, z, drawn, response, weight)
+    def some(part: Any) -> Any:
+        return score(problem, *part, response, weight)
+
+    return _abreast(some, (u, z, drawn))
 
 
 @jax.jit
 def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
-    return placed(problem, params, response, weight)
+    return _abreast(lambda part: placed(problem, part, response, weight), params)
+
+
+def _abreast(function: Any, starts: Any) -> Any:
+    """``function`` over few starts (the last axis) at a time, so that what it computes stays in cache."""
+    few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, ABREAST), -2, 0), starts)
+    ends = jax.lax.map(function, few)
+    return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
 
 
 @jax.jit
-def _advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any) -> Lanes:
-    return kernel.advance(problem, lanes, response, weight, steps)
+def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
+    return kernel.settle(problem, lanes, response, weight, budget)
 
 
 def _chunks(count: int, width: int) -> list[np.ndarray]:
@@ -110,8 +121,8 @@ def descend(
     Args:
         problem: law, inputs, noise.
         z: starts, shape (size, lanes).
-        response: shape (n,) or (n, lanes).
-        weight: shape (n,) or (n, lanes).
+        response: shape (n,) or (lanes, n).
+        weight: shape (n,) or (lanes, n).
         direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
         warm: the starts are near the optimum.
         longest: most iterations of a lane.
@@ -120,24 +131,28 @@ def descend(
     if lanes is None:
         lanes = kernel.begin(problem, z, direct=direct, warm=warm, xp=np)
     state = jax.tree.map(np.array, lanes)
+    running = np.flatnonzero(state.status == kernel.RUNNING)
+    n = response.shape[-1]
+    pool = POOL if n <= LONG else 2 * kernel.WIDTH
+    budget = -(-longest // kernel.EVERY) * kernel.EVERY
 
-    def column(data: np.ndarray, index: np.ndarray) -> np.ndarray:
-        return data[:, index] if data.ndim == 2 else np.repeat(data[:, None], len(index), axis=1)
+    def run(index: np.ndarray) -> Any:
+        idle = np.arange(pool) >= len(index)
+        place = np.concatenate([index, np.repeat(index[:1], pool - len(index))])
+        part = jax.tree.map(lambda a: a[..., place], state)
+        part.status[idle] = kernel.FLAT
+        own = problem
+        if problem.apart:
+            own = jax.tree.map(lambda a, axis: a if axis is None else a[place], problem, problem.own_axes)
+        rows = (
+            np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (pool, n)))
+            for data in (response, weight)
+        )
+        return _settle(own, part, *rows, budget)
 
-    for taken in range(0, longest, ROUND):
-        running = np.flatnonzero(np.asarray(state.status) == kernel.RUNNING)
-        if not len(running):
-            break
-        done = np.asarray(state.steps)[np.asarray(state.status) == kernel.CONVERGED]
-        if len(done) >= max(WIDTH // 2, z.shape[1] // 2) and taken >= PATIENCE * np.median(done):
-            break
-
-        def run(index: np.ndarray) -> Any:
-            part = jax.tree.map(lambda a: a[..., index], state)  # noqa: B023
-            return _advance(problem, part, column(response, index), column(weight, index), ROUND)
-
-        chunks = [running[index] for index in _chunks(len(running), WIDTH)]
-        for index, part in zip(chunks, _parallel(run, chunks, _advance, problem), strict=True):
-            for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
-                whole[..., index] = piece
+    workers = min(os.cpu_count() or 1, -(-len(running) // kernel.WIDTH))
+    parts = np.array_split(running, max(workers, -(-len(running) // pool))) if len(running) else []
+    for index, part in zip(parts, _parallel(run, parts, _settle, problem), strict=True):
+        for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
+            whole[..., index] = piece[..., : len(index)]
     return state

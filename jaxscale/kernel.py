@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.coordinates import Centre, curved, to_params
+from jaxscale.derivatives import expansion, value
 from jaxscale.law import Law
 from jaxscale.noise import Noise
 
@@ -27,7 +28,14 @@ STATUS = {
     NONFINITE: "nonfinite",
 }
 BLOCK = 512
-STEP_CAP = 2.0
+# Laws with more coordinates than this are differentiated by whole Jacobians.
+FEW = 8
+# Lanes that descend side by side in a pool, and iterations after which the finished ones make room.
+WIDTH = 16
+EVERY = 2
+# Up to this many coordinates a small system is solved by written-out arithmetic.
+UNROLLED = 12
+STEP_CAP = 1.0
 VERTEX = 0.03
 
 
@@ -40,6 +48,31 @@ class Problem(eqx.Module):
     inputs: dict[str, Any]
     fixed: dict[str, Any]
     centre: Centre
+    apart: bool = eqx.field(static=True, default=False)
+
+    @property
+    def own_axes(self) -> Any:
+        """Which leaves have an axis of lanes: inputs, centre and fixed values of data sets fitted together."""
+        return self._axes(("inputs", "centre", "fixed"))
+
+    @property
+    def lane_axes(self) -> Any:
+        """The same for ``vmap`` over lanes at given rows."""
+        return self._axes(("centre", "fixed"))
+
+    def _axes(self, names: tuple[str, ...]) -> Any:
+        shared = jax.tree.map(lambda _: None, self)
+        if not self.apart:
+            return shared
+        mapped = [jax.tree.map(lambda _: 0, getattr(self, name)) for name in names]
+        return eqx.tree_at(
+            lambda s: [getattr(s, name) for name in names], shared, mapped, is_leaf=lambda leaf: leaf is None
+        )
+
+    @property
+    def row_axes(self) -> Any:
+        """The same for one row of inputs."""
+        return {name: 0 if self.apart else None for name in self.law.inputs}
 
     @property
     def size(self) -> int:
@@ -52,12 +85,12 @@ class Problem(eqx.Module):
 
     def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
         """The law at coordinates z for one row of inputs."""
-        return self.law(*(inputs[name] for name in self.law.inputs), **self.params(z))
+        return value(self.law, inputs, self.params(z))
 
-    def log_scale(self, z: Any) -> Any:
-        """The log scale of the noise: the last coordinate where it is fitted."""
+    def log_scale(self, z: Any, column: bool = False) -> Any:
+        """The log scale of the noise: the last coordinate where it is fitted; as a column beside rows of lanes."""
         if self.noise.infers_scale:
-            return z[len(self.free)]
+            return z[len(self.free)][:, None] if column else z[len(self.free)]
         return 0.0 if self.noise.scale is None else jnp.log(self.noise.scale)
 
 
@@ -97,77 +130,215 @@ class Local(eqx.Module):
     rounding: Any
 
 
-def _lane(problem: Problem, z: Any, delta: Any, inputs: Any, response: Any, weight: Any) -> Local:
-    """What some rows add to one lane's :class:`Local`."""
-    target = problem.noise.transform(response)
+class _Rows(eqx.Module):
+    """What some rows say of each lane, shape (lanes, rows): the factors of the derivatives.
+
+    With ``y`` the law's value, the gradient is ``sum pull * dy``, the majorising Hessian ``sum safe * dy dy'`` and
+    the exact one ``sum bend * dy dy' + sum pull * ddy``. ``sums`` holds value, spread and rounding, and with a
+    fitted scale of the noise the value's two derivatives in it, shape (lanes, sums); ``tilt`` is that of ``pull``.
+    """
+
+    pull: Any
+    safe: Any
+    bend: Any
+    sums: Any
+    tilt: Any
+
+
+def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _Rows:
+    """The factors at the law's values y, shape (lanes, rows)."""
+    noise = problem.noise
     keep = weight != 0
     w = jnp.where(keep, weight, 0.0)
-
-    def residuals(z: Any) -> Any:
-        fitted = jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs)
-        return jnp.where(keep, problem.noise.transform(fitted) - target, 0.0)
-
-    r, jacobian = residuals(z), jax.jacfwd(residuals)(z)
-    s = problem.log_scale(z)
-    first, second, majorant = slopes(problem.noise, r, delta, s)
-    pull = jax.lax.stop_gradient(w * first)
-    curvature = jax.jacfwd(jax.grad(lambda z: jnp.sum(pull * residuals(z))))(z)
-    f = jnp.sum(w * loss(problem.noise, r, delta, s))
-    g = pull @ jacobian
-    safe = (jacobian * (w * majorant)[:, None]).T @ jacobian
-    exact = (jacobian * (w * second)[:, None]).T @ jacobian + curvature
-    if problem.noise.infers_scale:
+    # What a row of weight 0 holds, or the law's value there, must not matter.
+    y = jnp.where(keep, y, 0.5 if noise.space == "logit" else 1.0)
+    target = jnp.where(keep, target, 0.0)
+    r = jnp.where(keep, noise.transform(y) - target, 0.0)
+    first, second, majorant = slopes(noise, r, delta, log_scale)
+    if noise.space == "linear":
+        stretch, stretched = 1.0, 0.0
+    elif noise.space == "log":
+        stretch = 1 / y
+        stretched = -stretch * stretch
+    else:
+        stretch = 1 / (y * (1 - y))
+        stretched = (2 * y - 1) * stretch * stretch
+    pull = w * first * stretch
+    squared = w * stretch * stretch
+    # A residual is a difference of two numbers of the target's size, each rounded.
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + (noise.space != "linear"))
+    sums = [w * loss(noise, r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
+    tilt = None
+    if noise.infers_scale:
         # The cost depends on the scale too: its own derivatives are exact and positive.
         def cost(s: Any) -> Any:
-            return jnp.sum(w * loss(problem.noise, r, delta, s))
+            return w * loss(noise, r, delta, s)
 
-        last = jnp.zeros_like(z).at[-1].set(1.0)
-        tilt = jax.jacfwd(lambda s: w * slopes(problem.noise, r, delta, s)[0])(s) @ jacobian
-        corner = jax.grad(jax.grad(cost))(s) * last[:, None] * last
-        g = g + jax.grad(cost)(s) * last
-        safe, exact = safe + corner, exact + corner + tilt[:, None] * last + tilt * last[:, None]
-    # A residual is a difference of two numbers of the target's size, each rounded.
-    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(jnp.where(keep, target, 0.0)) + (problem.noise.space != "linear"))
-    return Local(f, g, safe, exact, jnp.sum(w * jnp.abs(r)), jnp.sum(w * slip * (jnp.abs(first) + slip)))
+        def pulled(s: Any) -> Any:
+            return w * slopes(noise, r, delta, s)[0] * stretch
+
+        def slope(function: Any) -> Any:
+            return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
+
+        sums += [slope(cost)(log_scale), slope(slope(cost))(log_scale)]
+        tilt = slope(pulled)(log_scale)
+    totals = dot("wqr,r->wq", jnp.stack(sums, axis=1), jnp.ones(r.shape[1], r.dtype))
+    return _Rows(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
 
 
-def evaluate(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
+def dot(subscripts: str, *arrays: Any) -> Any:
+    """``einsum`` in full precision on every device."""
+    return jnp.einsum(subscripts, *arrays, precision=jax.lax.Precision.HIGHEST)
+
+
+def _per_lane(problem: Problem, function: Any) -> Any:
+    """``function(problem, z, rest)`` for every lane, the first axis of z."""
+    return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
+
+
+def _few(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+    """What some rows add to :class:`Local`, derivative by derivative: the fastest for few parameters."""
+    size = len(problem.free)
+
+    def expanded(problem: Problem, z: Any, row: Any) -> Any:
+        return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
+
+    over_one = jax.vmap(expanded, in_axes=(None, None, 0))
+    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), inputs)
+    rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
+    slopes = jnp.stack(slope, axis=1)
+    present = [twice for twice in second if twice is not None]
+    linear = dot("wqr,wr->wq", jnp.stack([*slope, *present], axis=1), rows.pull)
+    safe, exact = _products(rows, slopes)
+    place, bent = size, []
+    for (k, m), twice in zip(_pairs(size), second, strict=True):
+        bent.append(exact[:, k, m] if twice is None else exact[:, k, m] + linear[:, place])
+        place += twice is not None
+    exact = _square(jnp.stack(bent), size)
+    return _together(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
+
+
+def _many(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+    """The same by whole Jacobians and Hessians: shorter programs for many parameters."""
+    size = len(problem.free)
+
+    def tangents(problem: Problem, z: Any, row: Any) -> Any:
+        return problem.predict(z, row), jax.jacfwd(problem.predict)(z, row)
+
+    over_one = jax.vmap(tangents, in_axes=(None, None, 0))
+    y, slopes = _per_lane(problem, over_one)(problem, z[:size].T, inputs)
+    slopes = jnp.moveaxis(slopes, 2, 1)
+    rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
+
+    def curved(problem: Problem, z: Any, inputs: Any, pull: Any) -> Any:
+        def total(z: Any) -> Any:
+            return jnp.sum(pull * jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs))
+
+        return jax.jacfwd(jax.grad(total))(z)
+
+    by_lane = jax.vmap(curved, in_axes=(problem.lane_axes, 0, problem.row_axes, 0))
+    safe, exact = _products(rows, slopes)
+    exact = exact + by_lane(problem, z[:size].T, inputs, rows.pull)
+    g = dot("wqr,wr->wq", slopes, rows.pull)
+    return _together(rows, g.T, jnp.moveaxis(safe, 0, -1), jnp.moveaxis(exact, 0, -1), slopes)
+
+
+def _products(rows: _Rows, slopes: Any) -> tuple[Any, Any]:
+    """``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
+    weighted = jnp.concatenate([rows.safe[:, None] * slopes, rows.bend[:, None] * slopes], axis=1)
+    both = dot("wpr,wqr->wpq", weighted, slopes)
+    return both[:, : slopes.shape[1]], both[:, slopes.shape[1] :]
+
+
+def _together(rows: _Rows, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
+    """The parts as one, with the derivatives in a fitted scale of the noise; lanes last."""
+    f, spread, rounding, *scale = rows.sums.T
+    if scale:
+        once, corner = scale
+        edge = dot("wqr,wr->wq", slopes, rows.tilt).T
+        g = jnp.concatenate([g, once[None]])
+        safe, exact = _bordered(safe, jnp.zeros_like(edge), corner), _bordered(exact, edge, corner)
+    return Local(f, g, safe, exact, spread, rounding)
+
+
+def _bordered(matrix: Any, edge: Any, corner: Any) -> Any:
+    below = jnp.concatenate([edge, corner[None]])
+    return jnp.concatenate([jnp.concatenate([matrix, edge[:, None]], axis=1), below[None]])
+
+
+def _pairs(size: int) -> list[tuple[int, int]]:
+    return [(k, m) for k in range(size) for m in range(k + 1)]
+
+
+def _square(packed: Any, size: int) -> Any:
+    """A symmetric matrix of shape (size, size, lanes) from its lower triangle by rows."""
+    place = {pair: i for i, pair in enumerate(_pairs(size))}
+    rows = [jnp.stack([packed[place[max(k, m), min(k, m)]] for m in range(size)]) for k in range(size)]
+    return jnp.stack(rows)
+
+
+def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> Local:
     """Value, gradient and both Hessians of the objective for every lane.
 
     Args:
-        problem: law, inputs of shape (n,), noise.
+        problem: law, inputs of shape (n,) (or (lanes, n) where each lane has its own), noise.
         z: coordinates, shape (p, lanes).
         delta: Huber threshold of each lane, shape (lanes,).
-        response: shape (n, lanes).
-        weight: shape (n, lanes).
+        target: responses in the noise's space, shape (lanes, n).
+        weight: shape (lanes, n).
     """
-    lanes = jax.vmap(_lane, in_axes=(None, -1, -1, None, -1, -1), out_axes=-1)
-    return over_rows(
-        lambda part: lanes(problem, z, delta, *part), (problem.inputs, response, weight), response.shape[0]
-    )
+    total = _few if len(problem.free) <= FEW else _many
+    bare = eqx.tree_at(lambda s: s.inputs, problem, {})
+    return over_rows(lambda part: total(bare, z, delta, *part), (problem.inputs, target, weight), target.shape[-1])
 
 
 def over_rows(total: Any, data: Any, n: int) -> Any:
-    """Sum ``total(rows)`` over blocks of rows, so that memory does not grow with their number."""
+    """Sum ``total(rows)`` over blocks of rows (the last axis), so that memory does not grow with their number."""
     if n <= BLOCK or n % BLOCK:
         return total(data)
-    blocks = jax.tree.map(lambda a: a.reshape(n // BLOCK, BLOCK, *a.shape[1:]), data)
+    blocks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], n // BLOCK, BLOCK), -2, 0), data)
     shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
     empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
 
 
 def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
-    """Solve ``matrix @ x = g`` for every lane by Cholesky; also whether the matrix was positive definite.
+    """Solve ``matrix @ x = g`` for every lane; also whether the matrix was positive definite.
 
     Args:
         matrix: shape (p, p, lanes), symmetric.
         g: shape (p, lanes).
     """
+    if len(g) <= UNROLLED:
+        return _solve_unrolled(matrix, g)
     lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
     good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
     lower = jnp.where(good[:, None, None], lower, jnp.eye(g.shape[0], dtype=g.dtype))
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
+
+
+def _solve_unrolled(matrix: Any, g: Any) -> tuple[Any, Any]:
+    """The same written out, ``L D L'`` with the lanes innermost: several times faster for few parameters."""
+    p = len(g)
+    lower: dict[tuple[int, int], Any] = {}
+    pivots: list[Any] = []
+    good = jnp.ones(g.shape[1:], bool)
+    for j in range(p):
+        shares = [lower[j, k] * pivots[k] for k in range(j)]
+        pivot = matrix[j, j] - sum(lower[j, k] * share for k, share in enumerate(shares))
+        good = good & (pivot > 0)
+        pivots.append(jnp.where(good, pivot, 1.0))
+        for i in range(j + 1, p):
+            rest = matrix[i, j] - sum(lower[i, k] * share for k, share in enumerate(shares))
+            lower[i, j] = rest / pivots[j]
+    x: list[Any] = []
+    for i in range(p):
+        x.append(g[i] - sum(lower[i, k] * x[k] for k in range(i)))
+    x = [value / pivot for value, pivot in zip(x, pivots, strict=True)]
+    for i in reversed(range(p)):
+        x[i] = x[i] - sum(lower[k, i] * x[k] for k in range(i + 1, p))
+    solution = jnp.stack(x)
+    return solution, good & jnp.all(jnp.isfinite(solution), axis=0)
 
 
 class Lanes(eqx.Module):
@@ -181,6 +352,7 @@ class Lanes(eqx.Module):
     growth: Any
     diagonal: Any
     newton: Any
+    toward: Any
     decrement: Any
     still: Any
     status: Any
@@ -207,10 +379,11 @@ def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, 
         local=Local(xp.inf * ones, xp.zeros_like(z), none, none, ones, ones),
         delta=xp.where(xp.asarray(direct) & (goal > 0), goal, xp.inf),
         goal=goal,
-        damping=ones * (1e-8 if warm else 1e-3),
+        damping=ones * (1e-8 if warm else 1e-2),
         growth=2.0 * ones,
         diagonal=xp.zeros_like(z),
         newton=xp.full((lanes,), warm),
+        toward=xp.zeros_like(z),
         decrement=xp.inf * ones,
         still=xp.zeros((lanes,), xp.int32),
         status=xp.full((lanes,), RUNNING, xp.int32),
@@ -231,36 +404,35 @@ def _ridge(local: Local) -> Any:
     return 1e-14 * _diagonal(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
 
 
-def _candidates(lanes: Lanes) -> tuple[Any, Any, Any, Any]:
-    """Steps by the damped exact, damped safe and undamped exact model, and whether the first exists."""
+def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
+    """Steps by the damped exact and the damped safe model, and whether the first exists."""
     here = lanes.local
     eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
-    ridge = _ridge(here)
-    damped = lanes.damping * lanes.diagonal[None] * eye + ridge
-    systems = jnp.concatenate([here.exact + damped, here.safe + damped, here.exact + ridge], axis=-1)
-    x, good = solve_damped(systems, jnp.concatenate([here.g] * 3, axis=-1))
-    exact, safe, newton = jnp.split(-x, 3, axis=-1)
-    return exact, safe, newton, jnp.split(good, 3)[0]
+    damped = lanes.damping * lanes.diagonal[None] * eye + _ridge(here)
+    systems = jnp.concatenate([here.exact + damped, here.safe + damped], axis=-1)
+    x, good = solve_damped(systems, jnp.concatenate([here.g] * 2, axis=-1))
+    exact, safe = jnp.split(-x, 2, axis=-1)
+    return exact, safe, jnp.split(good, 2)[0]
 
 
-def _decrement(local: Local) -> Any:
-    """``g' H^-1 g / 2``, what an undamped Newton step promises; infinite where H is not positive definite."""
+def _newton(local: Local) -> tuple[Any, Any]:
+    """The undamped Newton step and what it promises, ``g' H^-1 g / 2``; infinite where H is not positive definite."""
     x, good = solve_damped(local.exact + _ridge(local), local.g)
     dot = jnp.sum(x * local.g, axis=0)
-    return jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
+    return -x, jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
 
 
-def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
+def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
     """One iteration of every running lane."""
     p, here = lanes.z.shape[0], lanes.local
     eps, tiny = jnp.finfo(lanes.z.dtype).eps, jnp.finfo(lanes.z.dtype).tiny
     first = lanes.steps == 0
     noise_floor = 8 * eps * jnp.abs(here.f) + here.rounding
-    exact, safe, newton, good = _candidates(lanes)
+    exact, safe, good = _candidates(lanes)
     decrement = lanes.decrement
 
     # A robust loss starts from a large delta; once settled there, or stuck, the lane goes on with a smaller one.
-    mean = here.spread / jnp.maximum(jnp.sum(weight, axis=0), eps)
+    mean = here.spread / jnp.maximum(rows, eps)
     goal = lanes.goal
     if problem.noise.loss == "absolute":
         goal = jnp.where(~first & (lanes.delta > goal), VERTEX * mean, goal)
@@ -273,13 +445,13 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
     close = ~stay & (decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (delta <= goal)
 
     use_exact = good & lanes.newton | close
-    d = jnp.where(close, newton, jnp.where(use_exact, exact, safe))
+    d = jnp.where(close, lanes.toward, jnp.where(use_exact, exact, safe))
     capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
     longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
     d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
     d = jnp.where(stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)
     z = lanes.z + d
-    there = evaluate(problem, z, delta, response, weight)
+    there = evaluate(problem, z, delta, target, weight)
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
 
     slope = jnp.sum(here.g * d, axis=0)
@@ -288,14 +460,15 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
     actual = jnp.where(finite, here.f - there.f, -jnp.inf)
     ratio = actual / jnp.maximum(jnp.where(use_exact, promised_exact, promised_safe), tiny)
     # Near the end the value is rounding noise; the gradient, in the metric of the Hessian, is not yet.
-    after = jnp.where(finite, _decrement(there), jnp.inf)
+    toward, promise = _newton(there)
+    after = jnp.where(finite, promise, jnp.inf)
     settle = close & finite & (after < 0.5 * decrement) & (actual >= -noise_floor)
     accept = finite & jnp.where(close, settle, (ratio > 1e-4) & (actual > 0)) | stay
     better = jnp.abs(actual - promised_exact) <= jnp.abs(actual - promised_safe)
 
     easier = jnp.maximum(1 / 5, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
     damping = jnp.clip(lanes.damping * jnp.where(accept, easier, lanes.growth), 1e-15, 1e15)
-    growth = jnp.where(accept, 2.0, jnp.minimum(lanes.growth * 2, 64.0))
+    growth = jnp.where(accept, 4.0, jnp.minimum(lanes.growth * 2, 64.0))
     small = jnp.abs(actual) <= 1e-12 * jnp.abs(here.f) + noise_floor
     still = jnp.where(stay | accept & ~small, 0, lanes.still + 1)
     stuck = ~close & (delta <= goal) & ((still >= 12) | (damping >= 1e15))
@@ -311,6 +484,7 @@ def _step(problem: Problem, lanes: Lanes, response: Any, weight: Any) -> Lanes:
         growth=jnp.where(stay | close, lanes.growth, growth),
         diagonal=jnp.where(accept, _diagonal(there, lanes.diagonal), lanes.diagonal),
         newton=jnp.where(stay | ~finite, lanes.newton, better),
+        toward=jnp.where(accept, toward, lanes.toward),
         decrement=jnp.where(accept, after, decrement),
         still=still,
         status=status.astype(jnp.int32),
@@ -326,10 +500,15 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
     Args:
         problem: law, inputs, noise.
         lanes: from :func:`begin` or an earlier call.
-        response: shape (n, lanes).
-        weight: shape (n, lanes).
+        response: shape (lanes, n).
+        weight: shape (lanes, n).
         steps: most iterations of this call.
     """
+    return _stepped(problem, lanes, problem.noise.transform(response), weight, steps)
+
+
+def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any) -> Lanes:
+    rows = jnp.sum(weight, axis=-1)
 
     def going(state: Any) -> Any:
         k, current = state
@@ -337,6 +516,56 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
 
     def body(state: Any) -> Any:
         k, current = state
-        return k + 1, _step(problem, current, response, weight)
+        return k + 1, _step(problem, current, target, weight, rows)
 
     return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
+
+
+def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
+    """Run every lane of a pool until it has stopped or used its budget, ``WIDTH`` lanes at a time.
+
+    A lane that is done makes room for the next, so that no lane waits for the slowest. What a lane does
+    depends neither on its neighbours nor on its place.
+
+    Args:
+        problem: law, inputs, noise; with ``apart`` every lane's own.
+        pool: any number of lanes, of which the running ones are advanced.
+        response: shape (lanes, n).
+        weight: shape (lanes, n).
+        budget: most iterations of each lane in this call, a multiple of ``EVERY``.
+    """
+    count = pool.status.shape[0]
+    target = problem.noise.transform(response)
+    running = pool.status == RUNNING
+    # The running lanes in order, then places outside the pool: reading these is harmless and writing has no effect.
+    order = jnp.argsort(~running, stable=True)
+    order = jnp.where(jnp.arange(count) < jnp.sum(running), order, count)
+    order = jnp.concatenate([order, jnp.full((WIDTH,), count, order.dtype)])
+
+    def loaded(slot: Any) -> tuple[Problem, Lanes, Any, Any]:
+        place = jnp.minimum(slot, count - 1)
+        lanes = jax.tree.map(lambda a: a[..., place], pool)
+        idle = jnp.where(slot < count, lanes.status, FLAT)
+        own = problem
+        if problem.apart:
+            own = jax.tree.map(lambda a, axis: a if axis is None else a[place], problem, problem.own_axes)
+        return own, eqx.tree_at(lambda s: s.status, lanes, idle), target[place], weight[place]
+
+    def round(state: Any) -> Any:
+        slot, following, done, own, lanes, target, weight, left = state
+        lanes = _stepped(own, lanes, target, weight, EVERY)
+        left = left - EVERY
+        done = jax.tree.map(lambda whole, part: whole.at[..., slot].set(part, mode="drop"), done, lanes)
+        over = (lanes.status != RUNNING) | (left <= 0)
+        rank = jnp.cumsum(over) - 1
+        fresh = jnp.where(over, order[jnp.minimum(following + rank, len(order) - 1)], slot)
+        new = loaded(fresh)
+        lanes = jax.tree.map(lambda a, b: jnp.where(over, a, b), new[1], lanes)
+        left = jnp.where(over, budget, left)
+        return fresh, following + jnp.sum(over), done, new[0], lanes, new[2], new[3], left
+
+    slot = order[:WIDTH]
+    own, lanes, first, heavy = loaded(slot)
+    left = jnp.full((WIDTH,), budget)
+    state = (slot, jnp.asarray(WIDTH), pool, own, lanes, first, heavy, left)
+    return jax.lax.while_loop(lambda state: jnp.any(state[0] < count), round, state)[2]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.derivatives import value
 from jaxscale.kernel import Problem
 
 
@@ -36,8 +37,7 @@ def linearise(problem: Problem, z: Any, response: Any) -> Linear:
     """Parameters, predictions, residuals and their derivatives at coordinates z of shape (size,)."""
 
     def of_params(free: Any, row: Any) -> Any:
-        inputs = [row[name] for name in problem.law.inputs]
-        return problem.noise.transform(problem.law(*inputs, **{**problem.fixed, **free}))
+        return problem.noise.transform(value(problem.law, row, {**problem.fixed, **free}))
 
     def of_z(z: Any, row: Any) -> Any:
         return problem.noise.transform(problem.predict(z, row))

@@ -9,10 +9,15 @@ import jax
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.batch import WIDTH, descend, place_starts, score_starts
+from jaxscale.batch import descend, place_starts, score_starts
 from jaxscale.coordinates import curved
 from jaxscale.kernel import Lanes, Problem
 from jaxscale.starts import crossed, hypercube
+
+# A given start is surrounded by neighbours up to this number of lanes.
+NEIGHBOURS = 32
+# Where this share of the first starts polished ends at one optimum, no more of them are.
+EASY = 0.9
 
 
 @dataclass(frozen=True)
@@ -144,22 +149,34 @@ def _from_drawn(
     polished: int,
     independent: int,
     generator: np.random.Generator,
-) -> tuple[Lanes, np.ndarray, int]:
+) -> tuple[Any, np.ndarray, int]:
     """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored."""
     dimensions = len(problem.free)
     random = generator.uniform(size=(dimensions, independent))
-    u = np.concatenate([random, hypercube(generator, max(count // 2, 1), dimensions)], axis=1)
+    u = np.concatenate([random, hypercube(generator, max(count // 2 - independent, 1), dimensions)], axis=1)
     z, f = score_starts(problem, u, np.zeros_like(u), np.ones(u.shape[1], bool), response, weight)
     # Half of the promising ones are drawn ones, which lie apart; children crowd around the best.
     chosen = [*(independent + np.argsort(f[independent:], kind="stable")[: polished // 2])]
     for _ in range(2 if count >= 64 else 0):
         z, f = _more(problem, generator, z, f, count // 4, response, weight)
     ranked = [lane for lane in np.argsort(f, kind="stable") if lane not in chosen and lane >= independent]
-    index = np.concatenate([np.arange(independent), chosen, ranked[: polished - len(chosen)]]).astype(int)
-    flags = np.arange(len(index)) < independent
-    # Most promising starts and every other random one keep to their basin: the landscape shows more than the widest.
-    direct = np.where(flags, np.arange(len(index)) % 2 == 0, np.arange(len(index)) % 4 > 0)
-    return _polish(problem, z[:, index], response, weight, direct), flags, z.shape[1]
+    promising = [*chosen, *ranked[: polished - len(chosen)]]
+    # In two waves, of which an easy problem needs only the first.
+    lanes, flags = None, np.zeros(0, bool)
+    for wave in range(2):
+        index = np.concatenate([np.arange(independent)[wave::2], promising[wave::2]]).astype(int)
+        if not len(index):
+            continue
+        drawn = np.arange(len(index)) < len(range(wave, independent, 2))
+        # Most promising and every other random start keep to their basin: the landscape shows more than the widest.
+        direct = np.where(drawn, np.arange(len(index)) % 2 == 0, np.arange(len(index)) % 4 > 0)
+        ended = descend(problem, z[:, index], response, weight, direct=direct)
+        lanes = ended if lanes is None else _concatenated(lanes, ended)
+        lanes, flags = _common_goal(problem, lanes, response, weight), np.concatenate([flags, drawn])
+        landscape = _landscape(problem, lanes, z.shape[1], flags, weight)[1]
+        if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished:
+            break
+    return lanes, flags, z.shape[1]
 
 
 def _from_given(
@@ -177,7 +194,7 @@ def _from_given(
     sample = generator.permutation(np.setdiff1d(np.arange(len(f)), chosen))[:independent]
     scored = len(f)
     z = z[:, np.concatenate([chosen, sample]).astype(int)]
-    if 2 * z.shape[1] <= WIDTH:
+    if 2 * z.shape[1] <= NEIGHBOURS:
         z = _surrounded(problem, z, generator, response, weight)
     elif len(sample):
         # As with drawn starts, the data set what they can; a crossed grid is mostly far from any fit.
@@ -194,7 +211,7 @@ def _surrounded(
 ) -> np.ndarray:
     """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
     free = z[: len(problem.free)]
-    pick = np.arange(max(WIDTH - 2 * z.shape[1], 0)) % z.shape[1]
+    pick = np.arange(max(NEIGHBOURS - 2 * z.shape[1], 0)) % z.shape[1]
     step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
     near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
     moved = np.concatenate([free, near], axis=1)

@@ -74,8 +74,8 @@ def solve(
         u = jr.uniform(jr.key(0) if key is None else key, (len(free), starts), dtype, 1e-6, 1 - 1e-6)
         z, f = score(problem, u, jnp.zeros_like(u), jnp.ones((starts,), bool), y, w)
         z = z[:, jnp.argsort(f)[: min(16, starts)]]
-    wide = jnp.broadcast_to(y[:, None], (y.shape[0], z.shape[1]))
-    heavy = jnp.broadcast_to(w[:, None], wide.shape)
+    wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
+    heavy = jnp.broadcast_to(w, wide.shape)
     lanes = kernel.advance(problem, kernel.begin(problem, z), wide, heavy, LONGEST)
     f = jnp.where(jnp.isfinite(lanes.local.f), lanes.local.f, jnp.inf)
     best = jnp.argmin(f)
@@ -93,7 +93,7 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any) -> tup
         goal = share * lane.local.spread / jnp.sum(w)
         again = kernel.begin(problem, lane.z, warm=True)
         start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
-        return kernel.advance(problem, start, y[:, None], w[:, None], LONGEST // 4), None
+        return kernel.advance(problem, start, y[None], w[None], LONGEST // 4), None
 
     lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 

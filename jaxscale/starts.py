@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.coordinates import draw, from_params
-from jaxscale.kernel import Problem, loss, over_rows, solve_damped
+from jaxscale.derivatives import expansion, value
+from jaxscale.kernel import Problem, dot, loss, over_rows, solve_damped
 from jaxscale.law import positive, unit
 
 
@@ -45,13 +46,26 @@ def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> 
 
 
 def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-    """The law for every row and lane, shape (n, lanes)."""
+    """The law for every lane and row, shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
-        return problem.law(*(row[name] for name in problem.law.inputs), **params)
+        return value(problem.law, row, params)
 
-    per_lane = jax.vmap(one, in_axes=(0, None))
-    return jax.vmap(per_lane, in_axes=(None, 0))(dict(params), dict(inputs))
+    per_row = jax.vmap(one, in_axes=(None, 0))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
+
+
+def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+    """The law and its slopes in some parameters for every lane and row, each of shape (lanes, n)."""
+
+    def one(params: Any, row: Any) -> Any:
+        def given(moving: Any, rest: Any) -> Any:
+            return value(problem.law, rest[1], {**rest[0], **dict(zip(names, moving, strict=True))})
+
+        return expansion(given, [params[name] for name in names], (params, row), order=1)
+
+    per_row = jax.vmap(one, in_axes=(None, 0))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
 
 
 def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
@@ -63,8 +77,8 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     Args:
         problem: law and data.
         params: parameters by name, each of shape (lanes,).
-        response: shape (n,).
-        weight: shape (n,).
+        response: shape (n,) or (lanes, n).
+        weight: shape (n,) or (lanes, n).
     """
     names = [name for name in problem.law.affine if name in problem.free]
     if not names or problem.law.coordinates is not None:
@@ -74,24 +88,14 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     def columns(part: Any) -> Any:
         inputs, y, w = part
         stretch = {"linear": jnp.ones_like(y), "log": 1 / y, "logit": 1 / (y * (1 - y))}[space]
-        fixed = {k: v for k, v in params.items() if k not in names}
+        base, slopes, _ = _expanded(problem, names, params, inputs)
+        offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
+        scaled = jnp.stack([*slopes, y - offset], axis=1) * (stretch[..., None, :])
+        heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[..., None, :]
+        return dot("wpr,wqr->pqw", heavy, scaled)
 
-        def value(affine: Any) -> Any:
-            return _law(problem, {**fixed, **affine}, inputs)
-
-        drawn = {name: params[name] for name in names}
-        base, slopes = value(drawn), []
-        for name in names:
-            tangent = {k: jnp.ones_like(v) if k == name else jnp.zeros_like(v) for k, v in drawn.items()}
-            slopes.append(jax.jvp(value, (drawn,), (tangent,))[1])
-        offset = base - sum(drawn[name] * slope for name, slope in zip(names, slopes, strict=True))
-        scaled = [slope * stretch[:, None] for slope in slopes]
-        rest = (y[:, None] - offset) * stretch[:, None]
-        gram = jnp.stack([jnp.stack([jnp.sum(w[:, None] * a * b, axis=0) for b in scaled]) for a in scaled])
-        right = jnp.stack([jnp.sum(w[:, None] * a * rest, axis=0) for a in scaled])
-        return gram, right
-
-    gram, right = over_rows(columns, (problem.inputs, response, weight), len(response))
+    system = over_rows(columns, (problem.inputs, response, weight), response.shape[-1])
+    gram, right = system[:, :-1], system[:, -1]
     q = len(names)
     eye = jnp.eye(q, dtype=gram.dtype)[:, :, None]
     size = jnp.sqrt(jnp.stack([gram[k, k] for k in range(q)]))
@@ -108,10 +112,10 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         target = jnp.where(free, right - jnp.einsum("ijb,jb->ib", gram, held), held)
         solution, good = solve_damped(matrix, target)
         solution = jnp.where(good & jnp.all(jnp.isfinite(solution), axis=0), solution, drawn)
-        value = solution / size
-        low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], value.dtype)[:, None]
-        high = jnp.asarray([s.high for s in supports], value.dtype)[:, None]
-        free = free & (value > low) & (value < high)
+        level = solution / size
+        low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], level.dtype)[:, None]
+        high = jnp.asarray([s.high for s in supports], level.dtype)[:, None]
+        free = free & (level > low) & (level < high)
     solution = jnp.where(free, solution, drawn) / size
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 
@@ -124,8 +128,8 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
         u: uniform numbers, shape (free parameters, lanes), used where ``drawn``.
         z: coordinates, the same shape, used elsewhere.
         drawn: shape (lanes,).
-        response: shape (n,).
-        weight: shape (n,).
+        response: shape (n,) or (lanes, n).
+        weight: shape (n,) or (lanes, n).
 
     Returns:
         Coordinates of shape (size, lanes) and the objective of shape (lanes,), infinite where undefined.
@@ -146,25 +150,22 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
     lanes = z.shape[1]
 
     def residual(inputs: Any, y: Any) -> Any:
-        return problem.noise.transform(_law(problem, params, inputs)) - problem.noise.transform(y)[:, None]
+        return problem.noise.transform(_law(problem, params, inputs)) - problem.noise.transform(y)
+
+    def summed(cost: Any) -> Any:
+        def part(data: Any) -> Any:
+            inputs, y, w = data
+            r = residual(inputs, y)
+            return dot("wr,r->w", jnp.where(w > 0, w * cost(r), 0.0), jnp.ones(r.shape[-1], r.dtype))
+
+        return over_rows(part, (problem.inputs, response, weight), response.shape[-1])
 
     if problem.noise.infers_scale:
-
-        def spread(part: Any) -> Any:
-            inputs, y, w = part
-            return jnp.sum(jnp.where(w[:, None] > 0, w[:, None] * jnp.abs(residual(inputs, y)), 0.0), axis=0)
-
-        mean = over_rows(spread, (problem.inputs, response, weight), len(response)) / jnp.sum(weight)
+        mean = summed(jnp.abs) / jnp.sum(weight, axis=-1)
         tiny = jnp.finfo(z.dtype).tiny
         z = jnp.concatenate([z, jnp.log(jnp.maximum(mean, tiny))[None]])
-    delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))
-
-    def cost(part: Any) -> Any:
-        inputs, y, w = part
-        r = residual(inputs, y)
-        rho = jnp.abs(r) if problem.noise.loss == "absolute" else loss(problem.noise, r, delta, problem.log_scale(z))
-        return jnp.sum(jnp.where(w[:, None] > 0, w[:, None] * rho, 0.0), axis=0)
-
-    f = over_rows(cost, (problem.inputs, response, weight), len(response))
+    delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))[:, None]
+    scale = problem.log_scale(z, True)
+    f = summed(lambda r: jnp.abs(r) if problem.noise.loss == "absolute" else loss(problem.noise, r, delta, scale))
     fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
     return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)

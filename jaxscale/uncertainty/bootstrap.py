@@ -12,7 +12,7 @@ from jaxscale.linear import params_at
 def resampled(
     weight: np.ndarray, run: np.ndarray | None, replicates: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Weights of case resamples, shape (n, replicates); whole runs where these repeat.
+    """Weights of case resamples, shape (replicates, n); whole runs where these repeat.
 
     Args:
         weight: shape (n,); rows of weight 0 are never drawn.
@@ -24,8 +24,8 @@ def resampled(
     codes = np.arange(len(used)) if run is None else np.unique(run[used], return_inverse=True)[1]
     groups = int(codes.max()) + 1
     counts = generator.multinomial(groups, np.full(groups, 1 / groups), size=replicates)
-    weights = np.zeros((len(weight), replicates))
-    weights[used] = weight[used, None] * counts.T[codes]
+    weights = np.zeros((replicates, len(weight)))
+    weights[:, used] = weight[used] * counts[:, codes]
     return weights
 
 

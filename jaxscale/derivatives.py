@@ -1,0 +1,150 @@
+"""Values and derivatives of a law at one row, in the form that runs fastest over many rows and lanes.
+
+A law is traced once, at scalars. Powers with a fitted exponent become exponentials of logarithms (the
+logarithm of an input is then shared by all lanes, and ``exp`` is vectorised where ``pow`` is not), and
+second derivatives that vanish identically are found from the trace and never computed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Literal
+
+from jaxscale.law import Law
+
+_CALLS = ("jit", "pjit", "closed_call")
+_COSTLY = ("exp", "exp2", "expm1", "log", "log1p", "pow", "tanh", "logistic", "sin", "cos", "erf", "lgamma", "digamma")
+
+
+def power(x: Any, y: Any) -> Any:
+    """``x**y`` as ``exp(y * log(x))``, with the smallest number in place of 0; a negative x gives NaN."""
+    tiny = jnp.finfo(jnp.result_type(x, y)).tiny
+    return jnp.exp(y * jnp.log(jnp.where(x == 0, tiny, x)))
+
+
+def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+    """The law at one row, with its powers rewritten: the same number up to rounding.
+
+    Args:
+        law: the law.
+        inputs: one row by name.
+        params: parameters by name, scalars.
+    """
+    numbers = [
+        *(jnp.asarray(inputs[name]) for name in law.inputs),
+        *(jnp.asarray(params[name]) for name in law.parameters),
+    ]
+    return _run(_traced(law, tuple((x.shape, str(x.dtype)) for x in numbers)), numbers)[0]
+
+
+@lru_cache(maxsize=1024)
+def _traced(law: Law, kinds: tuple[Any, ...]) -> ClosedJaxpr:
+    names = tuple(law.parameters)
+    count = len(law.inputs)
+
+    def call(*numbers: Any) -> Any:
+        return law(*numbers[:count], **dict(zip(names, numbers[count:], strict=True)))
+
+    return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
+
+
+def _run(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    """Evaluate a trace with its powers rewritten."""
+    jaxpr = closed.jaxpr
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    known.update(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else known[variable]
+
+    for equation in jaxpr.eqns:
+        values = [read(variable) for variable in equation.invars]
+        name = equation.primitive.name
+        if name == "pow" and not isinstance(equation.invars[1], Literal):
+            results = [power(*values)]
+        elif name in _CALLS:
+            inner = equation.params["jaxpr" if "jaxpr" in equation.params else "call_jaxpr"]
+            results = _run(inner, values)
+        else:
+            result = equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
+            results = result if equation.primitive.multiple_results else [result]
+        known.update(zip(equation.outvars, results, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _slope(function: Callable[..., Any], z: Sequence[Any], k: int) -> Any:
+    """The derivative in the k-th argument alone: what does not depend on it is known to be zero."""
+    one = jnp.ones_like(z[k])
+    return jax.jvp(lambda x: function(*z[:k], x, *z[k + 1 :]), (z[k],), (one,))[1]
+
+
+def expansion(
+    function: Callable[..., Any], z: Sequence[Any], rest: Any, order: int = 2
+) -> tuple[Any, list[Any], list[Any]]:
+    """Value, slopes and second derivatives of ``function(z, rest)`` at one point.
+
+    Args:
+        function: of a sequence of scalars and anything else.
+        z: scalars.
+        rest: a tree of scalars.
+        order: 2, or 1 to leave the second derivatives out.
+
+    Returns:
+        The value, its slope in every z[k], and for every pair k >= l, in the order (0, 0), (1, 0), (1, 1), ...,
+        the second derivative, or None where it vanishes identically (none of them with order 1).
+    """
+    leaves, structure = jax.tree.flatten(rest)
+    count = len(z)
+
+    def everything(*numbers: Any) -> list[Any]:
+        def plain(*z: Any) -> Any:
+            return function(z, jax.tree.unflatten(structure, numbers[count:]))
+
+        z = numbers[:count]
+        slopes = [lambda *z, k=k: _slope(plain, z, k) for k in range(count)]
+        pairs = [_slope(slopes[k], z, m) for k in range(count) for m in range(k + 1) if order == 2]
+        return [plain(*z), *(slope(*z) for slope in slopes), *pairs]
+
+    numbers = [*z, *leaves]
+    traced = jax.make_jaxpr(everything)(*(jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers))
+    results = _shared(traced, numbers)
+    vanishes = [isinstance(variable, Literal) and variable.val == 0 for variable in traced.jaxpr.outvars]
+    second = [None if gone else result for gone, result in zip(vanishes, results, strict=True)]
+    return results[0], results[1 : count + 1], second[count + 1 :]
+
+
+def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    """Evaluate a trace that holds the same work many times over: everything once, and costly numbers kept.
+
+    The compiler would find equal work too, but then computes an exponential anew for each sum that needs it.
+    """
+    jaxpr = closed.jaxpr
+    known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    known.update(zip(jaxpr.invars, arguments, strict=True))
+    names: dict[Any, Any] = {}
+    seen: dict[Any, Any] = {}
+
+    def name(variable: Any) -> Any:
+        if isinstance(variable, Literal):
+            return ("literal", str(variable.aval), float(variable.val)) if jnp.ndim(variable.val) == 0 else id(variable)
+        return names.get(variable, variable)
+
+    for equation in jaxpr.eqns:
+        settings = equation.primitive.get_bind_params(equation.params)
+        key = (equation.primitive, tuple(map(name, equation.invars)), str(equation.params))
+        if key not in seen:
+            values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
+            result = equation.primitive.bind(*values, **settings)
+            results = result if equation.primitive.multiple_results else [result]
+            if equation.primitive.name in _COSTLY:
+                results = [jax.lax.optimization_barrier(result) for result in results]
+            seen[key] = equation.outvars
+            known.update(zip(equation.outvars, results, strict=True))
+        else:
+            for variable, first in zip(equation.outvars, seen[key], strict=True):
+                names[variable] = names.get(first, first)
+                known[variable] = known[first]
+    return [v.val if isinstance(v, Literal) else known[v] for v in jaxpr.outvars]
