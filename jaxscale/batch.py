@@ -1,8 +1,14 @@
-"""Many lanes over all cores: chunks of one fixed width, lanes that have settled leaving the batch."""
+"""Many lanes on all cores or devices: parts of one fixed shape, finished ones written down.
+
+What a lane does depends neither on its neighbours nor on where it runs, so results are the same, bit
+for bit, for any number of lanes, threads, devices and processes of one kind of hardware.
+"""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -10,41 +16,185 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.journal import Journal
 from jaxscale.kernel import Lanes, Problem
+from jaxscale.progress import Ticker
 from jaxscale.starts import placed, score
 
-# Starts scored by one call, and side by side inside it.
-SCORED = 1024
-ABREAST = 64
-# Lanes that one call settles; fewer where a lane's data are long.
-POOL = 256
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much one call of a program takes on: small enough for a core's cache, large enough for a device.
+
+    Args:
+        scored: starts that one call scores.
+        abreast: of these, side by side.
+        pool: lanes that one call settles.
+        width: of these, side by side.
+    """
+
+    scored: int
+    abreast: int
+    pool: int
+    width: int
+
+    def longer(self, n: int) -> "Sizes":
+        """The same for n rows: fewer lanes where each holds much data."""
+        pool = self.pool if n <= LONG else max(2 * self.width, self.pool * LONG // n // self.width * self.width)
+        return Sizes(self.scored, self.abreast, pool, self.width)
+
+
 LONG = 4096
-LONGEST = 1000
+CORE = Sizes(scored=1024, abreast=64, pool=256, width=16)
+DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=4096)
+LONGEST = 400
+
+
+def sizes(n: int) -> Sizes:
+    """The sizes for n rows on the backend that runs."""
+    return (CORE if jax.default_backend() == "cpu" else DEVICE).longer(n)
 
 
 @jax.jit
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    def some(part: Any) -> Any:
-        return score(problem, *part, response, weight)
-
-    return _abreast(some, (u, z, drawn))
+    return _abreast(lambda part: score(problem, *part, response, weight), (u, z, drawn), response.shape[-1])
 
 
 @jax.jit
 def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
-    return _abreast(lambda part: placed(problem, part, response, weight), params)
+    return _abreast(lambda part: placed(problem, part, response, weight), params, response.shape[-1])
 
 
-def _abreast(function: Any, starts: Any) -> Any:
+def _abreast(function: Any, starts: Any, n: int) -> Any:
     """``function`` over few starts (the last axis) at a time, so that what it computes stays in cache."""
-    few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, ABREAST), -2, 0), starts)
+    width = sizes(n).abreast
+    few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, width), -2, 0), starts)
     ends = jax.lax.map(function, few)
     return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
 
 
 @jax.jit
 def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
-    return kernel.settle(problem, lanes, response, weight, budget)
+    return kernel.settle(problem, lanes, response, weight, budget, sizes(response.shape[-1]).width)
+
+
+_compiled: set[Any] = set()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs a program over parts: on the cores of this machine, or sharded over a mesh of devices.
+
+    Args:
+        mesh: devices, of this process or of many; None for the default device.
+        journal: where finished parts are kept, so that an interrupted run goes on.
+        ticker: told of finished parts.
+    """
+
+    mesh: Any = None
+    journal: Journal | None = None
+    ticker: Ticker | None = None
+
+    def __call__(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What ``program(*part)`` returns for every part, as NumPy arrays, in order."""
+        if self.journal is None:
+            return self._run(program, parts)
+        keys = [self.journal.key(program.__name__, part) for part in parts]
+        done = {key: self.journal.read(key) for key in keys}
+        missing = np.flatnonzero(_anywhere(np.array([done[key] is None for key in keys])))
+        for first in range(0, len(missing), self._together):
+            some = missing[first : first + self._together]
+            for k, result in zip(some, self._run(program, [parts[k] for k in some]), strict=True):
+                done[keys[k]] = jax.tree.leaves(result)
+                self.journal.write(keys[k], jax.tree.leaves(result))
+        # What a program returns has one structure, whatever the part.
+        structure = jax.tree.structure(jax.eval_shape(program, *parts[0])) if parts else None
+        return [jax.tree.unflatten(structure, done[key]) for key in keys]  # pyright: ignore[reportArgumentType]
+
+    @property
+    def _together(self) -> int:
+        """How many parts run at the same time."""
+        return self.mesh.size if self.mesh is not None else os.cpu_count() or 1
+
+    def _run(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self.mesh is not None:
+            return self._sharded(program, parts)
+        x64 = jnp.result_type(float) == jnp.float64
+
+        def inside(part: tuple[Any, ...]) -> Any:
+            # Every worker computes in the caller's precision.
+            with jax.enable_x64(x64):
+                result = jax.tree.map(np.asarray, program(*part))
+            self._tell()
+            return result
+
+        workers = min(len(parts), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        if workers <= 1:
+            return [inside(part) for part in parts]
+        # The first part of a new program goes alone: compile once, before the workers would each begin to.
+        leaves, structure = jax.tree.flatten(parts[0])
+        signature = (program, x64, structure, *((np.shape(leaf), np.result_type(leaf)) for leaf in leaves))
+        alone = 0 if signature in _compiled else 1
+        done = [inside(part) for part in parts[:alone]]
+        _compiled.add(signature)
+        with ThreadPoolExecutor(workers) as pool:
+            return [*done, *pool.map(inside, parts[alone:])]
+
+    def _sharded(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """One part on each device at a time; every process is handed all results."""
+        from jax.sharding import NamedSharding, PartitionSpec
+
+        devices = self.mesh.size
+        sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        run = _over(program, self.mesh)
+        done: list[Any] = []
+        for first in range(0, len(parts), devices):
+            some = list(parts[first : first + devices])
+            whole = [*some, *some[-1:] * (devices - len(some))]
+
+            def spread(*leaves: Any) -> Any:
+                stacked = np.stack([np.asarray(leaf) for leaf in leaves])
+                return jax.make_array_from_callback(stacked.shape, sharding, lambda index: stacked[index])  # noqa: B023
+
+            results = jax.tree.map(_gathered, run(*jax.tree.map(spread, *whole)))
+            done += [jax.tree.map(lambda a, k=k: a[k], results) for k in range(len(some))]
+            self._tell(len(some))
+        return done
+
+    def _tell(self, count: int = 1) -> None:
+        if self.ticker is not None:
+            self.ticker.advance(count)
+
+
+@lru_cache(maxsize=64)
+def _over(program: Any, mesh: Any) -> Any:
+    """The program on every device of a mesh, each with its own part along the first axis."""
+    from jax.sharding import PartitionSpec
+
+    axes = PartitionSpec(mesh.axis_names)
+
+    def one(*part: Any) -> Any:
+        ends = program(*jax.tree.map(lambda a: a[0], part))
+        return jax.tree.map(lambda a: a[None], ends)
+
+    return jax.jit(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
+
+
+def _gathered(array: Any) -> np.ndarray:
+    if jax.process_count() == 1:
+        return np.asarray(array)
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(array, tiled=True))
+
+
+def _anywhere(missing: np.ndarray) -> np.ndarray:
+    """Which parts some process lacks: all processes have to compute the same."""
+    if jax.process_count() == 1:
+        return missing
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.any(np.asarray(process_allgather(missing)), axis=0)
 
 
 def _chunks(count: int, width: int) -> list[np.ndarray]:
@@ -53,59 +203,51 @@ def _chunks(count: int, width: int) -> list[np.ndarray]:
     return list(np.minimum(index, count - 1))
 
 
-_compiled: set[Any] = set()
+@dataclass(frozen=True)
+class Task:
+    """A problem with its data and where it runs.
 
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        response: shape (n,).
+        weight: shape (n,).
+        runner: where it runs.
+    """
 
-def _parallel(run: Callable[[Any], Any], parts: Sequence[Any], program: Any, problem: Problem) -> list[Any]:
-    """``run`` over parts on all cores; every worker computes in the caller's precision."""
-    x64 = jnp.result_type(float) == jnp.float64
+    problem: Problem
+    response: np.ndarray
+    weight: np.ndarray
+    runner: Runner = Runner()
 
-    def inside(part: Any) -> Any:
-        with jax.enable_x64(x64):
-            return jax.tree.map(np.asarray, run(part))
+    def score(self, u: np.ndarray, z: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """:func:`jaxscale.starts.score` for any number of starts."""
 
-    workers = min(len(parts), os.cpu_count() or 1)
-    if workers <= 1:
-        return [inside(part) for part in parts]
-    # The first part of a new program goes alone: compile once, before the workers would each begin to.
-    signature = (program, x64, jax.tree.structure(problem), *(np.shape(leaf) for leaf in jax.tree.leaves(problem)))
-    alone = 0 if signature in _compiled else 1
-    done = [inside(part) for part in parts[:alone]]
-    _compiled.add(signature)
-    with ThreadPoolExecutor(workers) as pool:
-        return [*done, *pool.map(inside, parts[alone:])]
+        def arguments(index: np.ndarray) -> tuple[Any, ...]:
+            return self.problem, u[:, index], z[:, index], drawn[index], self.response, self.weight
 
+        return self._in_chunks(_score, arguments, u.shape[1])
 
-def score_starts(
-    problem: Problem, u: np.ndarray, z: np.ndarray, drawn: np.ndarray, response: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`jaxscale.starts.score` for any number of starts, in chunks."""
+    def place(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates and objectives of given parameters, :func:`jaxscale.starts.placed`."""
 
-    def run(index: np.ndarray) -> Any:
-        return _score(problem, u[:, index], z[:, index], drawn[index], response, weight)
+        def arguments(index: np.ndarray) -> tuple[Any, ...]:
+            return self.problem, {name: v[index] for name, v in params.items()}, self.response, self.weight
 
-    parts = _parallel(run, _chunks(u.shape[1], SCORED), _score, problem)
-    return _joined(parts, u.shape[1])
+        return self._in_chunks(_place, arguments, len(next(iter(params.values()))))
 
+    def _in_chunks(self, program: Any, arguments: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+        parts = [arguments(index) for index in _chunks(count, sizes(len(self.response)).scored)]
+        ends = self.runner(program, parts)
+        z = np.concatenate([end[0] for end in ends], axis=-1)[:, :count]
+        return z, np.concatenate([end[1] for end in ends])[:count]
 
-def place_starts(
-    problem: Problem, params: Mapping[str, np.ndarray], response: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and objectives of given starts, in chunks."""
-    count = len(next(iter(params.values())))
-
-    def run(index: np.ndarray) -> Any:
-        return _place(problem, {name: value[index] for name, value in params.items()}, response, weight)
-
-    return _joined(_parallel(run, _chunks(count, SCORED), _place, problem), count)
-
-
-def _joined(parts: list[Any], count: int) -> tuple[np.ndarray, np.ndarray]:
-    z = np.concatenate([part[0] for part in parts], axis=-1)[:, :count]
-    return z, np.concatenate([part[1] for part in parts])[:count]
+    def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
+        """:func:`descend` on the task's own responses and weights."""
+        return descend(self.runner, self.problem, z, self.response, self.weight, **settings)
 
 
 def descend(
+    runner: Runner,
     problem: Problem,
     z: np.ndarray,
     response: np.ndarray,
@@ -116,9 +258,10 @@ def descend(
     longest: int = LONGEST,
     lanes: Lanes | None = None,
 ) -> Lanes:
-    """Polish every lane; lanes that have settled leave the batch.
+    """Polish every lane; lanes that have settled make room for others.
 
     Args:
+        runner: where it runs.
         problem: law, inputs, noise.
         z: starts, shape (size, lanes).
         response: shape (n,) or (lanes, n).
@@ -132,27 +275,29 @@ def descend(
         lanes = kernel.begin(problem, z, direct=direct, warm=warm, xp=np)
     state = jax.tree.map(np.array, lanes)
     running = np.flatnonzero(state.status == kernel.RUNNING)
+    if not len(running):
+        return state
     n = response.shape[-1]
-    pool = POOL if n <= LONG else 2 * kernel.WIDTH
-    budget = -(-longest // kernel.EVERY) * kernel.EVERY
+    size = sizes(n)
+    budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
 
-    def run(index: np.ndarray) -> Any:
-        idle = np.arange(pool) >= len(index)
-        place = np.concatenate([index, np.repeat(index[:1], pool - len(index))])
-        part = jax.tree.map(lambda a: a[..., place], state)
-        part.status[idle] = kernel.FLAT
-        own = problem
-        if problem.apart:
-            own = jax.tree.map(lambda a, axis: a if axis is None else a[place], problem, problem.own_axes)
+    def part(index: np.ndarray) -> tuple[Any, ...]:
+        place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
+        lanes = jax.tree.map(lambda a: a[..., place], state)
+        lanes.status[len(index) :] = kernel.FLAT
         rows = (
-            np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (pool, n)))
+            np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (size.pool, n)))
             for data in (response, weight)
         )
-        return _settle(own, part, *rows, budget)
+        return problem.own(place), lanes, *rows, budget
 
-    workers = min(os.cpu_count() or 1, -(-len(running) // kernel.WIDTH))
-    parts = np.array_split(running, max(workers, -(-len(running) // pool))) if len(running) else []
-    for index, part in zip(parts, _parallel(run, parts, _settle, problem), strict=True):
-        for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(part), strict=True):
-            whole[..., index] = piece[..., : len(index)]
+    workers = min(runner._together, -(-len(running) // size.width))
+    indices = np.array_split(running, max(workers, -(-len(running) // size.pool)))
+    # Parts are made when it is their turn: a lane's data may be long.
+    group = max(runner._together, 1)
+    for first in range(0, len(indices), group):
+        some = indices[first : first + group]
+        for index, ended in zip(some, runner(_settle, [part(index) for index in some]), strict=True):
+            for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
+                whole[..., index] = piece[..., : len(index)]
     return state

@@ -6,6 +6,7 @@ way. The engine moves in the log of the term's size at the centre of the data in
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import equinox as eqx
@@ -65,7 +66,14 @@ def _ordered(law: Law, names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: bool(law.parameters[name].powers))
 
 
-def to_params(law: Law, centre: Centre, free: Sequence[str], z: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def to_params(
+    law: Law,
+    centre: Centre,
+    free: Sequence[str],
+    z: Any,
+    fixed: Mapping[str, Any],
+    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Parameters by name from the coordinates of the free ones and the values of the fixed ones.
 
     Args:
@@ -74,15 +82,24 @@ def to_params(law: Law, centre: Centre, free: Sequence[str], z: Any, fixed: Mapp
         free: names of the free parameters, in the order of z.
         z: coordinates, indexed by ``z[k]`` (each a scalar or an array of lanes).
         fixed: values of the other parameters.
+        held: flags and values of free parameters that keep a value where the flag is set.
     """
-    if law.coordinates is not None:
-        params = dict(law.coordinates[0](z, centre))
-        return {name: fixed.get(name, params[name]) for name in law.parameters}
+    if _own(law, free):
+        return dict(law.coordinates[0](z, centre))  # pyright: ignore[reportOptionalSubscript]
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
     for name in _ordered(law, free):
-        params[name] = _value(law, law.parameters[name], z[place[name]], params, centre)
+        params[name] = _kept(held, name, _value(law, law.parameters[name], z[place[name]], params, centre))
     return {name: params[name] for name in law.parameters}
+
+
+def _own(law: Law, free: Sequence[str]) -> bool:
+    """Whether the law's own coordinates are used: they speak of all parameters at once."""
+    return law.coordinates is not None and len(free) == len(law.parameters)
+
+
+def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
+    return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
 def _value(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
@@ -101,8 +118,8 @@ def _value(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre:
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
     """Coordinates of the free parameters, in their order: the inverse of :func:`to_params`."""
-    if law.coordinates is not None:
-        z = law.coordinates[1](params, centre)
+    if _own(law, free):
+        z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
         return [z[k] for k in range(len(free))]
     return [_coordinate(law, law.parameters[name], params[name], params, centre) for name in free]
 
@@ -123,10 +140,17 @@ def _coordinate(law: Law, kind: Parameter, value: Any, params: Mapping[str, Any]
 
 def curved(law: Law, free: Sequence[str]) -> list[bool]:
     """Which coordinates are logarithms (their steps are capped) rather than plain numbers."""
-    return [law.coordinates is None and law.parameters[name].support in (positive, unit) for name in free]
+    return [not _own(law, free) and law.parameters[name].support in (positive, unit) for name in free]
 
 
-def draw(law: Law, centre: Centre, free: Sequence[str], u: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def draw(
+    law: Law,
+    centre: Centre,
+    free: Sequence[str],
+    u: Any,
+    fixed: Mapping[str, Any],
+    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Parameters of a start from uniform numbers: plausible ranges, scaled by the data.
 
     Floors lie below the smallest response, every amplitude makes its term 1e-3 to 1 of the
@@ -138,11 +162,12 @@ def draw(law: Law, centre: Centre, free: Sequence[str], u: Any, fixed: Mapping[s
         free: names of the free parameters.
         u: uniform numbers in (0, 1), ``u[k]`` for the k-th free parameter.
         fixed: values of the other parameters.
+        held: flags and values of free parameters that keep a value where the flag is set.
     """
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
     for name in _ordered(law, free):
-        params[name] = _drawn(law, law.parameters[name], u[place[name]], params, centre)
+        params[name] = _kept(held, name, _drawn(law, law.parameters[name], u[place[name]], params, centre))
     return params
 
 

@@ -1,5 +1,8 @@
 """The front door: a law, observations, and an answer that says how it was got."""
 
+import hashlib
+import inspect
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import identifiability
+from jaxscale.batch import Runner, Task
 from jaxscale.coordinates import centre_of
+from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.kernel import Problem
 from jaxscale.law import Law
@@ -18,8 +23,10 @@ from jaxscale.linear import Linear, linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.progress import ticking
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.search import Found, search
+from jaxscale.starts import Grid, Listed
 from jaxscale.tables import did_you_mean
 from jaxscale.uncertainty.standard_errors import covariance_of
 
@@ -35,9 +42,13 @@ def fit(
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
+    polish: int = 64,
     replicates: int = 400,
     noise_level: float = 0.005,
     allow_unidentified: bool = False,
+    mesh: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
 ) -> Fit:
     """Fit a law to observations: global search, certified optimum, standard errors, provenance.
 
@@ -52,9 +63,17 @@ def fit(
             where few of these agree, what lies between and around them is searched as well.
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
-        replicates: bootstrap resamples, where the standard errors come from resampling.
+        polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
+            problem ends with the first half of them, and starts given by name are all polished, as they are, where
+            this number allows it.
+        replicates: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
         noise_level: noise assumed by the design check, relative to the response.
         allow_unidentified: fit although the design check says that parameters are not identified.
+        mesh: a ``jax.sharding.Mesh`` over whose devices, of this process or of many, the work is spread; results are
+            the same bits for any number of devices and processes.
+        checkpoint: folder where finished parts are kept; the same call goes on there after an interruption and ends
+            with the same bits.
+        progress: whether to show a progress bar after two seconds; on a terminal unless given.
 
     Returns:
         The fit, with numbers in float64.
@@ -62,7 +81,7 @@ def fit(
     Raises:
         DataError: the observations do not suit the law.
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
-        ValueError: an argument is wrong.
+        ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
     law = _law(law)
     if not isinstance(observations, Observations):
@@ -74,8 +93,10 @@ def fit(
         raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
     values = _fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
-    if replicates < 2:
-        raise ValueError(f"Argument replicates must be at least 2, but is {replicates!r}.")
+    if replicates < 0 or replicates == 1:
+        raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
+    if polish < 1:
+        raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise
@@ -88,36 +109,40 @@ def fit(
             if not allow_unidentified:
                 raise UnidentifiedError(design)
             notices.append(Notice("unidentified", design.message))
-        return _fit(law, observations, noise, starts, key, values, free, replicates, design, notices)
+        seed, generator = _generator(key)
+        explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
+        count = 4096 if explicit is not None else _count(starts)
+        journal = None
+        if checkpoint is not None:
+            settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
+            journal = Journal(checkpoint, _identity(law, observations, noise, values) | settings)
+        with ticking(f"Fitting {law.name}", progress) as ticker:
+            runner = Runner(mesh, journal, ticker)
+            search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
+            return _fit(
+                runner, law, observations, noise, search_settings, seed, values, free, replicates, design, notices
+            )
 
 
 def _fit(
+    runner: Runner,
     law: Law,
     observations: Observations,
     noise: Noise,
-    starts: int | Mapping[str, Any],
-    key: Any,
+    search_settings: dict[str, Any],
+    seed: int,
     values: dict[str, float],
     free: tuple[str, ...],
     replicates: int,
     design: Any,
     notices: list[Notice],
 ) -> Fit:
-    seed, generator = _generator(key)
     n = len(observations)
     wide = padded(observations, bucket(n))
     centre = centre_of(law, observations.inputs, observations.response, np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
     problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
-    explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
-    found = search(
-        problem,
-        wide.response,
-        wide.weight,
-        count=4096 if explicit is not None else _count(starts),
-        explicit=explicit,
-        generator=generator,
-    )
+    found = search(Task(problem, wide.response, wide.weight, runner), **search_settings)
     z = np.asarray(found.lanes.z[:, found.best])
     objective = float(found.lanes.local.f[found.best])
     certificate = _certificate(found)
@@ -128,7 +153,15 @@ def _fit(
     linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
     problems, status = judged(problem, found, linear, z, certificate, wide.weight)
     covariance, method, freedom, failed = covariance_of(
-        problem, found, linear, z, wide, observations.run, replicates, generator
+        runner,
+        problem,
+        found,
+        linear,
+        z,
+        wide,
+        observations.run,
+        replicates,
+        search_settings["generator"],
     )
     if failed:
         problems.append(Notice("resamples_failed", f"{failed} of {replicates} bootstrap refits did not settle."))
@@ -166,10 +199,32 @@ def _fit(
     )
 
 
-def grid(**axes: Sequence[float]) -> dict[str, np.ndarray]:
-    """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``."""
-    mesh = np.meshgrid(*(np.asarray(values, float) for values in axes.values()), indexing="ij")
-    return {name: points.ravel() for name, points in zip(axes, mesh, strict=True)}
+def grid(**axes: Sequence[float]) -> Grid:
+    """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
+
+    It is never laid out whole: millions of points take no memory.
+    """
+    return Grid(axes)
+
+
+def _identity(law: Law, observations: Observations, noise: Noise, values: Mapping[str, float]) -> dict[str, Any]:
+    """What makes a run the one it is, for its checkpoint."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((observations, noise)):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    try:
+        source = inspect.getsource(law.function)
+    except (OSError, TypeError):
+        source = ""
+    return {
+        "law": law.name,
+        "law_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "data": observations.name,
+        "data_sha256": digest.hexdigest(),
+        "noise": noise.describe(),
+        "fixed": dict(values),
+        "versions": {name: number for name, number in _versions().items() if name != "python"},
+    }
 
 
 def _law(law: Law | str) -> Law:
@@ -200,9 +255,10 @@ def _count(starts: Any) -> int:
     return int(starts)
 
 
-def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Starts by name as equally long arrays, the fixed parameters among them."""
-    given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in starts.items()}
+def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> Grid | Listed:
+    """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
+    axes = starts.axes if isinstance(starts, Grid) else starts
+    given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
     for name in given:
         if name not in law.parameters:
             raise ValueError(
@@ -213,15 +269,19 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
     if missing:
         raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
     lengths = {len(value) for value in given.values()} - {1}
+    if isinstance(starts, Grid):
+        lengths = set()
     if len(lengths) > 1 or any(value.ndim != 1 for value in given.values()):
         raise ValueError(f"Argument starts must hold equally long sequences, but their lengths are {sorted(lengths)}.")
     count = max(lengths, default=1)
     whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
     for name, value in whole.items():
-        if not all(law.parameters[name].support.contains(v) for v in value):
-            support = law.parameters[name].support.name
-            raise ValueError(f"Argument starts must keep {name} in its support ({support}), but does not.")
-    return {name: np.broadcast_to(whole[name], (count,)) for name in law.parameters}
+        support = law.parameters[name].support
+        if not np.all((value > support.low) & (value < support.high)):
+            raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
+    if isinstance(starts, Grid):
+        return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
+    return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
 def _generator(key: Any) -> tuple[int, np.random.Generator]:

@@ -30,8 +30,7 @@ STATUS = {
 BLOCK = 512
 # Laws with more coordinates than this are differentiated by whole Jacobians.
 FEW = 8
-# Lanes that descend side by side in a pool, and iterations after which the finished ones make room.
-WIDTH = 16
+# Iterations after which the finished lanes of a pool make room.
 EVERY = 2
 # Up to this many coordinates a small system is solved by written-out arithmetic.
 UNROLLED = 12
@@ -40,7 +39,12 @@ VERTEX = 0.03
 
 
 class Problem(eqx.Module):
-    """One law on one data set under one noise: everything a lane needs but its weights and responses."""
+    """One law on one data set under one noise: everything a lane needs but its weights and responses.
+
+    With ``apart`` every lane has its own inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag
+    and a value: where the flag is set the parameter has the value, whatever its coordinate; laws nested in one another
+    so share a program.
+    """
 
     law: Law = eqx.field(static=True)
     free: tuple[str, ...] = eqx.field(static=True)
@@ -49,25 +53,24 @@ class Problem(eqx.Module):
     fixed: dict[str, Any]
     centre: Centre
     apart: bool = eqx.field(static=True, default=False)
+    held: dict[str, tuple[Any, Any]] = eqx.field(default_factory=dict)
 
-    @property
-    def own_axes(self) -> Any:
-        """Which leaves have an axis of lanes: inputs, centre and fixed values of data sets fitted together."""
-        return self._axes(("inputs", "centre", "fixed"))
+    def own(self, place: Any) -> "Problem":
+        """The problem of the lanes at some places, where data sets are fitted together."""
+        if not self.apart:
+            return self
+        parts = (self.inputs, self.centre, self.fixed, self.held)
+        taken = jax.tree.map(lambda a: a[place], parts)
+        return eqx.tree_at(lambda s: (s.inputs, s.centre, s.fixed, s.held), self, taken)
 
     @property
     def lane_axes(self) -> Any:
-        """The same for ``vmap`` over lanes at given rows."""
-        return self._axes(("centre", "fixed"))
-
-    def _axes(self, names: tuple[str, ...]) -> Any:
+        """Which leaves have an axis of lanes, for ``vmap`` at given rows."""
         shared = jax.tree.map(lambda _: None, self)
         if not self.apart:
             return shared
-        mapped = [jax.tree.map(lambda _: 0, getattr(self, name)) for name in names]
-        return eqx.tree_at(
-            lambda s: [getattr(s, name) for name in names], shared, mapped, is_leaf=lambda leaf: leaf is None
-        )
+        mapped = jax.tree.map(lambda _: 0, (self.centre, self.fixed, self.held))
+        return eqx.tree_at(lambda s: (s.centre, s.fixed, s.held), shared, mapped, is_leaf=lambda leaf: leaf is None)
 
     @property
     def row_axes(self) -> Any:
@@ -81,7 +84,7 @@ class Problem(eqx.Module):
 
     def params(self, z: Any) -> dict[str, Any]:
         """Parameters by name at coordinates ``z[k]``."""
-        return to_params(self.law, self.centre, self.free, z, self.fixed)
+        return to_params(self.law, self.centre, self.free, z, self.fixed, self.held)
 
     def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
         """The law at coordinates z for one row of inputs."""
@@ -521,8 +524,8 @@ def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: An
     return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
 
 
-def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
-    """Run every lane of a pool until it has stopped or used its budget, ``WIDTH`` lanes at a time.
+def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
+    """Run every lane of a pool until it has stopped or used its budget, some side by side.
 
     A lane that is done makes room for the next, so that no lane waits for the slowest. What a lane does
     depends neither on its neighbours nor on its place.
@@ -533,6 +536,7 @@ def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: An
         response: shape (lanes, n).
         weight: shape (lanes, n).
         budget: most iterations of each lane in this call, a multiple of ``EVERY``.
+        width: lanes side by side.
     """
     count = pool.status.shape[0]
     target = problem.noise.transform(response)
@@ -540,16 +544,13 @@ def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: An
     # The running lanes in order, then places outside the pool: reading these is harmless and writing has no effect.
     order = jnp.argsort(~running, stable=True)
     order = jnp.where(jnp.arange(count) < jnp.sum(running), order, count)
-    order = jnp.concatenate([order, jnp.full((WIDTH,), count, order.dtype)])
+    order = jnp.concatenate([order, jnp.full((width,), count, order.dtype)])
 
     def loaded(slot: Any) -> tuple[Problem, Lanes, Any, Any]:
         place = jnp.minimum(slot, count - 1)
         lanes = jax.tree.map(lambda a: a[..., place], pool)
         idle = jnp.where(slot < count, lanes.status, FLAT)
-        own = problem
-        if problem.apart:
-            own = jax.tree.map(lambda a, axis: a if axis is None else a[place], problem, problem.own_axes)
-        return own, eqx.tree_at(lambda s: s.status, lanes, idle), target[place], weight[place]
+        return problem.own(place), eqx.tree_at(lambda s: s.status, lanes, idle), target[place], weight[place]
 
     def round(state: Any) -> Any:
         slot, following, done, own, lanes, target, weight, left = state
@@ -564,8 +565,8 @@ def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: An
         left = jnp.where(over, budget, left)
         return fresh, following + jnp.sum(over), done, new[0], lanes, new[2], new[3], left
 
-    slot = order[:WIDTH]
+    slot = order[:width]
     own, lanes, first, heavy = loaded(slot)
-    left = jnp.full((WIDTH,), budget)
-    state = (slot, jnp.asarray(WIDTH), pool, own, lanes, first, heavy, left)
+    left = jnp.full((width,), budget)
+    state = (slot, jnp.asarray(width), pool, own, lanes, first, heavy, left)
     return jax.lax.while_loop(lambda state: jnp.any(state[0] < count), round, state)[2]

@@ -1,23 +1,24 @@
 """The search for the optimum: score many starts, polish few, and say what was met."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.batch import descend, place_starts, score_starts
+from jaxscale.batch import Task
 from jaxscale.coordinates import curved
 from jaxscale.kernel import Lanes, Problem
-from jaxscale.starts import crossed, hypercube
+from jaxscale.starts import Grid, Listed, crossed, hypercube
 
 # A given start is surrounded by neighbours up to this number of lanes.
 NEIGHBOURS = 32
 # Where this share of the first starts polished ends at one optimum, no more of them are.
 EASY = 0.9
+# Starts that are drawn and scored at a time, and how many of the best are kept: memory does not grow with their number.
+BLOCK = 65536
+KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -97,157 +98,173 @@ def _landscape(
     )
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The best of the starts scored so far, best first: coordinates, objectives, running numbers."""
+
+    z: np.ndarray
+    f: np.ndarray
+    number: np.ndarray
+
+    def joined(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
+        """The best of these and those."""
+        f = np.concatenate([self.f, f])
+        order = np.argsort(f, kind="stable")[:most]
+        return Pool(
+            np.concatenate([self.z, z], axis=1)[:, order], f[order], np.concatenate([self.number, number])[order]
+        )
+
+
+def _empty(size: int) -> Pool:
+    return Pool(np.zeros((size, 0)), np.zeros(0), np.zeros(0, int))
+
+
 def search(
-    problem: Problem,
-    response: np.ndarray,
-    weight: np.ndarray,
+    task: Task,
     *,
     count: int = 4096,
-    polished: int = 32,
-    independent: int = 32,
-    explicit: Mapping[str, np.ndarray] | None = None,
+    polish: int = 64,
+    explicit: Grid | Listed | None = None,
     generator: np.random.Generator,
     rounds: int = 3,
 ) -> Found:
     """Find the optimum: score, polish, and look again where few polished starts agree.
 
     Args:
-        problem: law, inputs of shape (n,), noise.
-        response: shape (n,).
-        weight: shape (n,).
+        task: the problem, its data, and where it runs.
         count: starts scored in the first round.
-        polished: promising starts polished in each round.
-        independent: random starts polished besides, whatever their score.
-        explicit: starts given by name, each of shape (starts,), instead of drawn ones.
+        polish: starts polished in the first round: half of them promising, half drawn at random whatever their score.
+        explicit: starts given by name instead of drawn ones; all are polished as given where ``polish`` allows.
         generator: the source of randomness.
         rounds: how often at most to look again.
     """
     if explicit is not None:
-        lanes, flags, scored = _from_given(problem, response, weight, explicit, polished, independent, generator)
+        lanes, flags, scored = _from_given(task, explicit, polish, generator)
     else:
-        lanes, flags, scored = _from_drawn(problem, response, weight, count, polished, independent, generator)
-    best, landscape = _landscape(problem, lanes, scored, flags, weight)
+        lanes, flags, scored = _from_drawn(task, count, polish, generator)
+    best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
     for _ in range(rounds):
         if landscape.agree_all >= landscape.polished // 4:
             break
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
-        z, f = _more(problem, generator, lanes.z, f, count, response, weight)
-        promising = lanes.z.shape[1] + np.argsort(f[lanes.z.shape[1] :], kind="stable")[:polished]
-        lanes = _concatenated(lanes, descend(problem, z[:, promising], response, weight))
-        lanes = _common_goal(problem, lanes, response, weight)
-        flags = np.concatenate([flags, np.zeros(len(promising), bool)])
+        ended = _empty(task.problem.size).joined(lanes.z, f, np.arange(len(f)), KEPT)
+        children = _more(task, generator, ended, count, len(f), max(polish // 2, 1))
+        fresh = children.z[:, children.number >= len(f)][:, : max(polish // 2, 1)]
+        lanes = _common_goal(task, _concatenated(lanes, task.descend(fresh)))
+        flags = np.concatenate([flags, np.zeros(fresh.shape[1], bool)])
         scored += count
-        best, landscape = _landscape(problem, lanes, scored, flags, weight)
+        best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
     return Found(lanes, best, landscape)
 
 
-def _from_drawn(
-    problem: Problem,
-    response: np.ndarray,
-    weight: np.ndarray,
-    count: int,
-    polished: int,
-    independent: int,
-    generator: np.random.Generator,
-) -> tuple[Any, np.ndarray, int]:
+def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, int]:
     """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored."""
-    dimensions = len(problem.free)
+    independent, polished = polish // 2, polish - polish // 2
+    dimensions = len(task.problem.free)
     random = generator.uniform(size=(dimensions, independent))
-    u = np.concatenate([random, hypercube(generator, max(count // 2 - independent, 1), dimensions)], axis=1)
-    z, f = score_starts(problem, u, np.zeros_like(u), np.ones(u.shape[1], bool), response, weight)
+    pool, number = _empty(task.problem.size), 0
+    sample = np.zeros((task.problem.size, 0))
+    left = max(count // 2 - independent, 1)
+    keep = max(KEPT, polished)
+    while left > 0:
+        u = hypercube(generator, min(left, BLOCK), dimensions)
+        left -= u.shape[1]
+        first = random.shape[1] if number == 0 else 0
+        whole = np.concatenate([random, u], axis=1) if first else u
+        z, f = task.score(whole, np.zeros_like(whole), np.ones(whole.shape[1], bool))
+        if first:
+            sample = z[:, :first]
+        pool = pool.joined(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
+        number += whole.shape[1]
     # Half of the promising ones are drawn ones, which lie apart; children crowd around the best.
-    chosen = [*(independent + np.argsort(f[independent:], kind="stable")[: polished // 2])]
+    chosen = pool.number[: polished // 2]
+    promising = pool.z[:, : polished // 2]
     for _ in range(2 if count >= 64 else 0):
-        z, f = _more(problem, generator, z, f, count // 4, response, weight)
-    ranked = [lane for lane in np.argsort(f, kind="stable") if lane not in chosen and lane >= independent]
-    promising = [*chosen, *ranked[: polished - len(chosen)]]
+        pool = _more(task, generator, pool, count // 4, number, keep)
+        number += count // 4
+    rest = pool.z[:, ~np.isin(pool.number, chosen)][:, : polished - promising.shape[1]]
+    promising = np.concatenate([promising, rest], axis=1)
     # In two waves, of which an easy problem needs only the first.
     lanes, flags = None, np.zeros(0, bool)
     for wave in range(2):
-        index = np.concatenate([np.arange(independent)[wave::2], promising[wave::2]]).astype(int)
-        if not len(index):
+        z = np.concatenate([sample[:, wave::2], promising[:, wave::2]], axis=1)
+        if not z.shape[1]:
             continue
-        drawn = np.arange(len(index)) < len(range(wave, independent, 2))
+        drawn = np.arange(z.shape[1]) < sample[:, wave::2].shape[1]
         # Most promising and every other random start keep to their basin: the landscape shows more than the widest.
-        direct = np.where(drawn, np.arange(len(index)) % 2 == 0, np.arange(len(index)) % 4 > 0)
-        ended = descend(problem, z[:, index], response, weight, direct=direct)
-        lanes = ended if lanes is None else _concatenated(lanes, ended)
-        lanes, flags = _common_goal(problem, lanes, response, weight), np.concatenate([flags, drawn])
-        landscape = _landscape(problem, lanes, z.shape[1], flags, weight)[1]
+        direct = np.where(drawn, np.arange(z.shape[1]) % 2 == 0, np.arange(z.shape[1]) % 4 > 0)
+        ended = task.descend(z, direct=direct)
+        lanes = _common_goal(task, ended if lanes is None else _concatenated(lanes, ended))
+        flags = np.concatenate([flags, drawn])
+        landscape = _landscape(task.problem, lanes, number, flags, task.weight)[1]
         if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished:
             break
-    return lanes, flags, z.shape[1]
+    assert lanes is not None
+    return lanes, flags, number
 
 
 def _from_given(
-    problem: Problem,
-    response: np.ndarray,
-    weight: np.ndarray,
-    explicit: Mapping[str, np.ndarray],
-    polished: int,
-    independent: int,
-    generator: np.random.Generator,
+    task: Task, explicit: Grid | Listed, polish: int, generator: np.random.Generator
 ) -> tuple[Lanes, np.ndarray, int]:
     """The same for starts given by name: the promising and a random sample of the rest."""
-    z, f = place_starts(problem, explicit, response, weight)
-    chosen = np.argsort(f, kind="stable")[:polished]
-    sample = generator.permutation(np.setdiff1d(np.arange(len(f)), chosen))[:independent]
-    scored = len(f)
-    z = z[:, np.concatenate([chosen, sample]).astype(int)]
-    if 2 * z.shape[1] <= NEIGHBOURS:
-        z = _surrounded(problem, z, generator, response, weight)
-    elif len(sample):
+    count = explicit.size
+    polished = polish - polish // 2 if polish < count else count
+    picked = np.sort(generator.choice(count, min(polish, count), replace=False))
+    pool, sampled = _empty(task.problem.size), []
+    for first in range(0, count, BLOCK):
+        index = np.arange(first, min(first + BLOCK, count))
+        z, f = task.place(explicit.take(index))
+        pool = pool.joined(z, f, index, polished)
+        sampled.append(z[:, picked[(picked >= first) & (picked < first + len(index))] - first])
+    # A sample as large as all that is polished still holds enough once the chosen ones are left out.
+    others = np.flatnonzero(~np.isin(picked, pool.number))
+    sample = np.concatenate(sampled, axis=1)[:, generator.permutation(others)[: min(polish, count) - polished]]
+    z = pool.z
+    if polish >= count:
+        sample = sample[:, :0]
+        if 2 * count <= NEIGHBOURS:
+            z = _surrounded(task, z, generator)
+    if sample.shape[1]:
         # As with drawn starts, the data set what they can; a crossed grid is mostly far from any fit.
-        drawn = z[: len(problem.free), len(chosen) :]
-        none = np.zeros(len(sample), bool)
-        again, worth = score_starts(problem, np.full_like(drawn, 0.5), drawn, none, response, weight)
-        z[:, len(chosen) :] = np.where(np.isfinite(worth), again, z[:, len(chosen) :])
-    flags = np.arange(z.shape[1]) >= (len(chosen) if len(sample) else 0)
-    return _polish(problem, z, response, weight), flags, scored
+        drawn = sample[: len(task.problem.free)]
+        again, worth = task.score(np.full_like(drawn, 0.5), drawn, np.zeros(drawn.shape[1], bool))
+        sample = np.where(np.isfinite(worth), again, sample)
+    whole = np.concatenate([z, sample], axis=1)
+    flags = np.arange(whole.shape[1]) >= (z.shape[1] if sample.shape[1] else 0)
+    return _common_goal(task, task.descend(whole)), flags, count
 
 
-def _surrounded(
-    problem: Problem, z: np.ndarray, generator: np.random.Generator, response: np.ndarray, weight: np.ndarray
-) -> np.ndarray:
+def _surrounded(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
+    problem = task.problem
     free = z[: len(problem.free)]
     pick = np.arange(max(NEIGHBOURS - 2 * z.shape[1], 0)) % z.shape[1]
     step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
     near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
     moved = np.concatenate([free, near], axis=1)
-    none = np.zeros(moved.shape[1], bool)
-    projected, worth = score_starts(problem, np.full_like(moved, 0.5), moved, none, response, weight)
+    projected, worth = task.score(np.full_like(moved, 0.5), moved, np.zeros(moved.shape[1], bool))
     return np.concatenate([z, projected[:, np.isfinite(worth)]], axis=1)
 
 
-def _more(
-    problem: Problem,
-    generator: np.random.Generator,
-    z: np.ndarray,
-    f: np.ndarray,
-    count: int,
-    response: np.ndarray,
-    weight: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Score children of the best starts and add them to the pool."""
-    parents = z[: len(problem.free), np.argsort(f, kind="stable")[:64]]
-    children = crossed(generator, parents, count)
-    blank = np.full_like(children, 0.5)
-    moved, worth = score_starts(problem, blank, children, np.zeros(count, bool), response, weight)
-    return np.concatenate([z, moved], axis=1), np.concatenate([f, worth])
-
-
-def _polish(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, direct: Any = False) -> Lanes:
-    return _common_goal(problem, descend(problem, z, response, weight, direct=direct), response, weight)
+def _more(task: Task, generator: np.random.Generator, pool: Pool, count: int, number: int, most: int) -> Pool:
+    """The pool with scored children of its best starts, numbered from ``number`` on."""
+    parents = pool.z[: len(task.problem.free), :KEPT]
+    grown = pool
+    for first in range(0, count, BLOCK):
+        children = crossed(generator, parents, min(BLOCK, count - first))
+        blank = np.full_like(children, 0.5)
+        z, f = task.score(blank, children, np.zeros(children.shape[1], bool))
+        grown = grown.joined(z, f, number + first + np.arange(children.shape[1]), most + len(pool.f))
+    return grown
 
 
 def _concatenated(one: Lanes, other: Lanes) -> Lanes:
     return jax.tree.map(lambda a, b: np.concatenate([a, b], axis=-1), one, other)
 
 
-def _common_goal(problem: Problem, lanes: Lanes, response: np.ndarray, weight: np.ndarray) -> Lanes:
+def _common_goal(task: Task, lanes: Lanes) -> Lanes:
     """For absolute loss: bring all lanes to the smallest delta, so that their objectives compare."""
-    if problem.noise.loss != "absolute":
+    if task.problem.noise.loss != "absolute":
         return lanes
     goal = np.min(lanes.goal[np.isfinite(lanes.goal)], initial=np.inf)
     again = eqx.tree_at(
@@ -262,4 +279,4 @@ def _common_goal(problem: Problem, lanes: Lanes, response: np.ndarray, weight: n
             np.zeros_like(lanes.still),
         ),
     )
-    return descend(problem, lanes.z, response, weight, lanes=again, longest=64)
+    return task.descend(lanes.z, lanes=again, longest=64)

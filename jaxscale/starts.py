@@ -6,7 +6,7 @@ is over the rest only. Scoring a start costs one evaluation; only the promising 
 independent random sample, are polished.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,51 @@ from jaxscale.coordinates import draw, from_params
 from jaxscale.derivatives import expansion, value
 from jaxscale.kernel import Problem, dot, loss, over_rows, solve_damped
 from jaxscale.law import positive, unit
+
+
+class Grid(Mapping[str, np.ndarray]):
+    """A crossed grid of starts that is never laid out whole.
+
+    As a mapping it gives every parameter's value at every point; :meth:`take` gives some points only.
+
+    Args:
+        axes: the values of each parameter.
+    """
+
+    def __init__(self, axes: Mapping[str, Any]) -> None:
+        self.axes = {name: np.atleast_1d(np.asarray(values, float)) for name, values in axes.items()}
+        self.shape = tuple(len(values) for values in self.axes.values())
+        self.size = int(np.prod(self.shape, dtype=np.int64))
+
+    def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """The points of some numbers, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
+        places = np.unravel_index(index, self.shape)
+        return {name: values[place] for (name, values), place in zip(self.axes.items(), places, strict=True)}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One parameter at every point."""
+        place = list(self.axes).index(name)
+        return self.axes[name][np.unravel_index(np.arange(self.size), self.shape)[place]]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the parameters."""
+        return iter(self.axes)
+
+    def __len__(self) -> int:
+        """The number of parameters."""
+        return len(self.axes)
+
+
+class Listed:
+    """Starts given one by one: parameters by name, each of shape (starts,)."""
+
+    def __init__(self, params: Mapping[str, np.ndarray]) -> None:
+        self.params = dict(params)
+        self.size = len(next(iter(self.params.values())))
+
+    def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """The starts of some numbers."""
+        return {name: values[index] for name, values in self.params.items()}
 
 
 def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
@@ -81,7 +126,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         weight: shape (n,) or (lanes, n).
     """
     names = [name for name in problem.law.affine if name in problem.free]
-    if not names or problem.law.coordinates is not None:
+    if not names:
         return params
     space = problem.noise.space
 
@@ -104,6 +149,9 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     drawn = jnp.stack([params[name] for name in names]) * size
     supports = [problem.law.parameters[name].support for name in names]
     free = jnp.ones_like(right, bool)
+    for k, name in enumerate(names):
+        if name in problem.held:
+            free = free.at[k].set(~jnp.broadcast_to(problem.held[name][0], free[k].shape))
     solution = drawn
     for _ in range(3):
         both = free[:, None] & free[None, :]
@@ -135,7 +183,7 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
         Coordinates of shape (size, lanes) and the objective of shape (lanes,), infinite where undefined.
     """
     lanes = u.shape[1:]
-    random = draw(problem.law, problem.centre, problem.free, u, problem.fixed)
+    random = draw(problem.law, problem.centre, problem.free, u, problem.fixed, problem.held)
     moved = problem.params(z)
     params = {
         name: jnp.broadcast_to(jnp.where(drawn, random[name], moved[name]), lanes) for name in problem.law.parameters

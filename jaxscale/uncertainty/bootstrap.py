@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.batch import descend
+from jaxscale.batch import Runner, descend
 from jaxscale.kernel import Problem
 from jaxscale.linear import params_at
 
@@ -30,6 +30,7 @@ def resampled(
 
 
 def bootstrap(
+    runner: Runner,
     problem: Problem,
     z: np.ndarray,
     response: np.ndarray,
@@ -42,6 +43,7 @@ def bootstrap(
     """Parameters refitted to case resamples, each started at the optimum.
 
     Args:
+        runner: where it runs.
         problem: law, inputs of shape (n,), noise.
         z: coordinates of the optimum, shape (size,).
         response: shape (n,).
@@ -54,7 +56,9 @@ def bootstrap(
         Every parameter's values over the replicates that settled, and how many did not.
     """
     weights = resampled(weight, run, replicates, generator)
-    lanes = descend(problem, np.repeat(z[:, None], replicates, axis=1), response, weights, direct=True, warm=True)
+    lanes = descend(
+        runner, problem, np.repeat(z[:, None], replicates, axis=1), response, weights, direct=True, warm=True
+    )
     settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
     params = jax.tree.map(np.asarray, params_at(problem, lanes.z))
     draws = {name: np.broadcast_to(value, replicates)[settled] for name, value in params.items()}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.batch import Runner
 from jaxscale.kernel import Problem
 from jaxscale.linear import Linear
 from jaxscale.observations import Observations
@@ -17,6 +18,7 @@ INSIDE = 0.5
 
 
 def covariance_of(
+    runner: Runner,
     problem: Problem,
     found: Found,
     linear: Linear,
@@ -36,8 +38,10 @@ def covariance_of(
         return covariance, "classical", freedom, 0
     inside = np.mean(np.abs(linear.residual[used]) <= noise.delta)
     if noise.loss == "absolute" or (noise.loss == "huber" and inside < INSIDE):
+        if not replicates:
+            return np.full((len(problem.free),) * 2, np.nan), "none", len(used) - len(problem.free), 0
         draws, failed = bootstrap(
-            problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
+            runner, problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
         )
         table = np.stack([draws[name] for name in problem.free])
         groups = len(used) if clusters is None else len(np.unique(clusters[used]))
