@@ -1,8 +1,8 @@
-"""Training on data that repeat."""
+"""Training on more data, and on data that repeat."""
 
 import jax.numpy as jnp
 
-from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive, positive_number
+from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number, real
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -17,6 +17,12 @@ SOURCE = "Scaling Data-Constrained Language Models, Muennighoff 2023, arXiv:2305
     r"U = \min(U_D, D),\; r = \frac{D}{U} - 1",
     source=SOURCE,
     published=dict(muennighoff2023=dict(R_D=15.3878)),
+    checks=(
+        Check(0.9314 * 4e9, at=dict(U_D=1e9, D=4e9), params="muennighoff2023"),
+        Check(0.6614 * 16e9, at=dict(U_D=1e9, D=16e9), params="muennighoff2023"),
+        Check(0.3792 * 40e9, at=dict(U_D=1e9, D=40e9), params="muennighoff2023"),
+        Check(16.388 * 1e9, at=dict(U_D=1e9, D=1e18), params="muennighoff2023"),
+    ),
 )
 def repetition_tokens(U_D, D, *, R_D):
     """How many fresh tokens the tokens seen are worth when ``U_D`` unique ones repeat.
@@ -48,8 +54,13 @@ def repetition_tokens(U_D, D, *, R_D):
     r"G = \left(\frac{\alpha A}{\beta B}\right)^{1/(\alpha+\beta)}",
     source=SOURCE,
     affine=("E",),
+    decreasing=("N", "D", "U_D"),
     published=dict(
         muennighoff2023=dict(E=1.87, A=521.0, alpha=0.353, B=1488.0, beta=0.353, R_D=15.3878, R_N=5.3097),
+    ),
+    checks=(
+        Check(2.4147, at=dict(N=2.8e9, D=4e10, U_D=1e10), params="muennighoff2023"),
+        Check(2.3810, at=dict(N=2.8e9, D=4e10, U_D=4e10), params="muennighoff2023"),
     ),
 )
 def data_constrained(N, D, U_D, *, E, A, alpha, B, beta, R_D, R_N):
@@ -73,3 +84,51 @@ def data_constrained(N, D, U_D, *, E, A, alpha, B, beta, R_D, R_N):
     log_N_eff = log_U_N + jnp.log1p(-R_N * jnp.expm1(-excess / R_N))
     D_eff = repetition_tokens(U_D, D, R_D=R_D)
     return E + jnp.exp(jnp.log(A) - alpha * log_N_eff) + B / D_eff**beta
+
+
+@law(
+    inputs=dict(L=Input("nat/token", typical=(1.2, 10.0))),
+    response=Response("parameters", positive),
+    N_c=positive_number(range=(1e10, 1e17), unit="parameters", meaning="model size at which the loss is 1"),
+    alpha_N=exponent(meaning="power of the parameters in the law without repetition"),
+    formula=r"N_\mathrm{equiv} = N_c L^{-1/\alpha_N}",
+    source="Scaling Laws and Interpretability of Learning from Repeated Data, Hernandez 2022; unconfirmed form",
+    affine=("N_c",),
+    decreasing=("L",),
+    checks=(Check(1e9, at=dict(L=2.376), params=dict(N_c=8.8e13, alpha_N=0.076), rtol=5e-3),),
+)
+def repeated_equivalent_size(L, *, N_c, alpha_N):
+    """The size of the model that reaches a loss without repeated data.
+
+    ``N_equiv = N_c / L**(1 / alpha_N)``
+
+    It inverts ``kaplan_single``, whose constants it takes; a small error of the loss is a large one of
+    the size. How loss depends on repetition itself has no closed form: it rises and falls again.
+
+    Source: Hernandez 2022; unconfirmed form.
+    """
+    return N_c * L ** (-1 / alpha_N)
+
+
+@law(
+    inputs=dict(m=Input("samples", typical=(1e2, 1e9))),
+    response=Response("error", positive),
+    a=amplitude(m="-beta_g", range=(1e-3, 1e6), meaning="distance from the floor at one sample"),
+    beta_g=exponent(real, range=(-1.0, -0.01), meaning="slope of the log reducible error in log samples"),
+    gamma=floor(meaning="irreducible error"),
+    formula=r"\varepsilon = a m^{\beta_g} + \gamma",
+    source="Deep Learning Scaling is Predictable, Empirically, Hestness 2017",
+    affine=("a", "gamma"),
+    decreasing=("m",),
+)
+def learning_curve_floor(m, *, a, beta_g, gamma):
+    """Error on new data falls with the number of samples as a power law towards a floor.
+
+    ``err = a * m**beta_g + gamma`` with ``beta_g < 0``
+
+    Reported slopes are about -0.07 to -0.35. With few samples the error stays at chance before the power
+    law begins, and such rows do not belong in the fit.
+
+    Source: Hestness 2017.
+    """
+    return a * m**beta_g + gamma
