@@ -39,7 +39,7 @@ SLOPES: dict[str, tuple[str, tuple[float, ...], Mapping[str, float], float]] = {
     "ample other resource": ("variance_limited", (1e3,), dict(L_inf=0.0, c=7.0), -1.0),
     "eight dimensions": ("resolution_limited", (1e3,), dict(X_c=10.0, alpha=4 / 8), -0.5),
     "ensemble": ("lottery_ticket", (1e3,), dict(c=7.0), -1.0),
-    "one dimension": ("lottery_ticket_approximation", (1e3,), dict(c=7.0, d=1.0), -4.0),
+    "one dimension": ("lottery_ticket_theory", (1e3,), dict(c=7.0, d=1.0), -4.0),
     "weak, 2": ("superposition_exponent_weak", (100.0,), dict(c=3.0, a=2.0), -1.0),
     "strong": ("superposition_exponent_strong", (100.0,), dict(c=3.0), -1.0),
     "rival, 2": ("superposition_exponent_rival", (100.0,), dict(c=3.0, a=2.0), -2.0),

@@ -157,7 +157,7 @@ def video_dit_loss_n(C, *, n0, p):
 
 @law(
     inputs=dict(X=Input("parameters or FLOPs", lower=1e5)),
-    response=Response("rate-distortion loss", positive),
+    response=Response("loss", positive),
     X_c=scale(X="alpha", range=(1e-9, 1e20), meaning="size at which the loss is 1"),
     alpha=exponent(meaning="slope of log loss in log size, with its sign turned"),
     formula=r"L = \left(\frac{X_c}{X}\right)^{\alpha}",
@@ -200,7 +200,7 @@ def ar3d_power(N, *, beta, alpha):
 
 @law(
     inputs=dict(X=Input("parameters, FLOPs or images", lower=1e3)),
-    response=Response("alignment score", positive),
+    response=Response("score", positive),
     a=amplitude(X="-b", range=(1e-9, 1e3), meaning="score at X = 1"),
     b=exponent(meaning="slope of log score in log size"),
     formula=r"S = a X^{b}",

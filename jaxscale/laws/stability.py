@@ -23,7 +23,7 @@ RATE = Input("learning rate", typical=(1e-5, 10.0))
 
 @law(
     inputs=dict(P=SAMPLES),
-    response=Response("learning rate per batch size", positive),
+    response=Response("temperature", positive),
     c=amplitude(P="a", range=(1e-9, 1e9), meaning="critical temperature at one sample"),
     a=exponent(real, range=(-1.0, 2.0), meaning="slope of its log in log samples, with its sign turned"),
     formula=r"T_c = c P^{-a}",
@@ -44,7 +44,7 @@ def sgd_noise(P, *, c, a):
 
 @law(
     inputs=dict(T=Input("learning rate per batch size", typical=(1e-6, 10.0)), P=SAMPLES),
-    response=Response("change of the weights", positive),
+    response=Response("distance", positive),
     c=amplitude(T="-delta", P="-gamma", range=(1e-9, 1e9), meaning="change at temperature 1 of one sample"),
     delta=exponent(real, range=(-1.0, 2.0), meaning="power of the temperature"),
     gamma=exponent(real, range=(-1.0, 2.0), meaning="power of the samples"),
@@ -91,7 +91,7 @@ def branch_scale(L_d, *, c, s):
 
 @law(
     inputs=dict(eta=RATE),
-    response=Response("top eigenvalue of the Hessian", positive),
+    response=Response("sharpness", positive),
     c=amplitude(eta="s", range=(1e-2, 1e2), meaning="sharpness at a learning rate of 1, 2 in the theory"),
     s=exponent(meaning="power of the learning rate, 1 in the theory"),
     formula=r"\lambda = c\, \eta^{-s},\; c = 2,\; s = 1",

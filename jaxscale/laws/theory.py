@@ -74,7 +74,7 @@ def lottery_ticket(N, *, c):
 
     ``L = c / N``
 
-    This is what was observed; ``lottery_ticket_approximation`` is the rival that theory suggests. Both
+    This is what was observed; ``lottery_ticket_theory`` is the rival that theory suggests. Both
     have fixed powers: compare how they fit.
 
     Source: Liu 2023.
@@ -92,7 +92,7 @@ def lottery_ticket(N, *, c):
     affine=("c",),
     decreasing=("N",),
 )
-def lottery_ticket_approximation(N, *, c, d):
+def lottery_ticket_theory(N, *, c, d):
     """Error of a network that divides a ``d``-dimensional input ever more finely.
 
     ``L = c * N**(-4 / d)``
