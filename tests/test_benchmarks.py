@@ -3,6 +3,7 @@
 import os
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -64,8 +65,9 @@ def test_the_jax_objectives_are_the_same(x64):
     data = tuple(rng.uniform(1, 3, (3, 50)))
     x = rng.uniform(0.2, 1, 5)
     value, _ = peers.power_objective(list(data[:2]), data[2], 0.1)(x)
-    assert float(peers_jax.objective(x, data, 0.1)) == pytest.approx(value, rel=1e-12)
-    roots = np.asarray(peers_jax.root_residuals(x, data, 0.1))
+    point, rows = jnp.asarray(x), tuple(map(jnp.asarray, data))
+    assert float(peers_jax.objective(point, rows, 0.1)) == pytest.approx(value, rel=1e-12)
+    roots = np.asarray(peers_jax.root_residuals(point, rows, 0.1))
     assert roots @ roots / 2 == pytest.approx(value, rel=1e-12)
 
 
