@@ -21,36 +21,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import epoch_sweep, machine, perturbed, published_grid, python, table, timed
+from benchmarks.peers import scipy_grid
 
 COLD = """
 from benchmarks.common import epoch_sweep
 from benchmarks.speed import by_jaxscale
 print(by_jaxscale(epoch_sweep()).objective)
 """
-
-
-def by_scipy(sweep: dict[str, np.ndarray], starts: dict[str, np.ndarray]) -> float:
-    """The best objective over all starts."""
-    from scipy.optimize import minimize
-
-    log_n, log_d, log_y = (np.log(sweep[name]) for name in ("N", "D", "loss"))
-    delta = 1e-3
-
-    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-        e, a, alpha, b, beta = x
-        terms = np.stack([np.full_like(log_n, e), a - alpha * log_n, b - beta * log_d])
-        top = terms.max(0)
-        shares = np.exp(terms - top)
-        total = shares.sum(0)
-        r = top + np.log(total) - log_y
-        shares /= total
-        inside = np.clip(r, -delta, delta)
-        g = shares @ inside
-        gradient = np.array([g[0], g[1], -(shares[1] * log_n) @ inside, g[2], -(shares[2] * log_d) @ inside])
-        return float(np.sum(inside * (r - inside / 2))), gradient
-
-    points = np.stack([starts[name] for name in ("e", "a", "alpha", "b", "beta")], axis=1)
-    return min(float(minimize(objective, x, jac=True, method="L-BFGS-B").fun) for x in points)
 
 
 def by_jaxscale(sweep: dict[str, np.ndarray], starts: Any = None, replicates: int = 2) -> Any:
@@ -79,7 +56,7 @@ def main() -> None:
     sweep, grid = epoch_sweep(), published_grid()
     print(machine())
 
-    scipy = timed(lambda k: by_scipy(perturbed(sweep, k), grid), repeats)
+    scipy = timed(lambda k: scipy_grid(perturbed(sweep, k), grid).min(), repeats)
     by_jaxscale(sweep)
     warm = timed(lambda k: by_jaxscale(perturbed(sweep, k)), repeats)
     by_jaxscale(sweep, 4096, 400)
