@@ -3,7 +3,9 @@
 from jaxscale import datasets, laws, noise, simulate
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
+from jaxscale.journal import JournalError
 from jaxscale.law import Input, Law, LawError, Response
+from jaxscale.many import Fits, fit_many
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit, UnidentifiedError
@@ -14,7 +16,9 @@ __all__ = [
     "DataError",
     "DesignCheck",
     "Fit",
+    "Fits",
     "Input",
+    "JournalError",
     "Law",
     "LawError",
     "Notice",
@@ -26,6 +30,7 @@ __all__ = [
     "check",
     "datasets",
     "fit",
+    "fit_many",
     "grid",
     "laws",
     "noise",

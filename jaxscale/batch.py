@@ -102,8 +102,8 @@ class Runner:
         keys = [self.journal.key(program.__name__, part) for part in parts]
         done = {key: self.journal.read(key) for key in keys}
         missing = np.flatnonzero(_anywhere(np.array([done[key] is None for key in keys])))
-        for first in range(0, len(missing), self._together):
-            some = missing[first : first + self._together]
+        for first in range(0, len(missing), self.together):
+            some = missing[first : first + self.together]
             for k, result in zip(some, self._run(program, [parts[k] for k in some]), strict=True):
                 done[keys[k]] = jax.tree.leaves(result)
                 self.journal.write(keys[k], jax.tree.leaves(result))
@@ -112,7 +112,7 @@ class Runner:
         return [jax.tree.unflatten(structure, done[key]) for key in keys]  # pyright: ignore[reportArgumentType]
 
     @property
-    def _together(self) -> int:
+    def together(self) -> int:
         """How many parts run at the same time."""
         return self.mesh.size if self.mesh is not None else os.cpu_count() or 1
 
@@ -250,13 +250,15 @@ def descend(
     runner: Runner,
     problem: Problem,
     z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
+    response: Any,
+    weight: Any,
     *,
     direct: Any = False,
     warm: bool = False,
     longest: int = LONGEST,
     lanes: Lanes | None = None,
+    member: np.ndarray | None = None,
+    rows: int | None = None,
 ) -> Lanes:
     """Polish every lane; lanes that have settled make room for others.
 
@@ -264,12 +266,14 @@ def descend(
         runner: where it runs.
         problem: law, inputs, noise.
         z: starts, shape (size, lanes).
-        response: shape (n,) or (lanes, n).
-        weight: shape (n,) or (lanes, n).
+        response: shape (n,) or (lanes, n), or a function of lane numbers that gives their rows.
+        weight: the same.
         direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
         warm: the starts are near the optimum.
         longest: most iterations of a lane.
         lanes: states to go on from, in place of z.
+        member: where data sets are fitted together, each lane's place in the problem.
+        rows: n, where responses are given by a function.
     """
     if lanes is None:
         lanes = kernel.begin(problem, z, direct=direct, warm=warm, xp=np)
@@ -277,24 +281,26 @@ def descend(
     running = np.flatnonzero(state.status == kernel.RUNNING)
     if not len(running):
         return state
-    n = response.shape[-1]
+    n = response.shape[-1] if rows is None else rows
     size = sizes(n)
     budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
+
+    def gathered(data: Any, place: np.ndarray) -> np.ndarray:
+        if callable(data):
+            return data(place)
+        return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
 
     def part(index: np.ndarray) -> tuple[Any, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
         lanes = jax.tree.map(lambda a: a[..., place], state)
         lanes.status[len(index) :] = kernel.FLAT
-        rows = (
-            np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (size.pool, n)))
-            for data in (response, weight)
-        )
-        return problem.own(place), lanes, *rows, budget
+        own = problem.own(place if member is None else member[place])
+        return own, lanes, gathered(response, place), gathered(weight, place), budget
 
-    workers = min(runner._together, -(-len(running) // size.width))
+    workers = min(runner.together, -(-len(running) // size.width))
     indices = np.array_split(running, max(workers, -(-len(running) // size.pool)))
     # Parts are made when it is their turn: a lane's data may be long.
-    group = max(runner._together, 1)
+    group = 4 * runner.together
     for first in range(0, len(indices), group):
         some = indices[first : first + group]
         for index, ended in zip(some, runner(_settle, [part(index) for index in some]), strict=True):

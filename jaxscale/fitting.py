@@ -83,7 +83,7 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law = _law(law)
+    law = law_of(law)
     if not isinstance(observations, Observations):
         raise TypeError(
             "Argument observations must be Observations (make them with Observations.from_table), "
@@ -91,7 +91,7 @@ def fit(
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
         raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
-    values = _fixed(law, fixed)
+    values = checked_fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
     if replicates < 0 or replicates == 1:
         raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
@@ -109,13 +109,13 @@ def fit(
             if not allow_unidentified:
                 raise UnidentifiedError(design)
             notices.append(Notice("unidentified", design.message))
-        seed, generator = _generator(key)
+        seed, generator = generator_of(key)
         explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else _count(starts)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
-            journal = Journal(checkpoint, _identity(law, observations, noise, values) | settings)
+            journal = Journal(checkpoint, identity(law, (observations, noise), noise.describe(), values) | settings)
         with ticking(f"Fitting {law.name}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
@@ -207,10 +207,10 @@ def grid(**axes: Sequence[float]) -> Grid:
     return Grid(axes)
 
 
-def _identity(law: Law, observations: Observations, noise: Noise, values: Mapping[str, float]) -> dict[str, Any]:
+def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:
     """What makes a run the one it is, for its checkpoint."""
     digest = hashlib.sha256()
-    for leaf in jax.tree.leaves((observations, noise)):
+    for leaf in jax.tree.leaves(data):
         digest.update(np.ascontiguousarray(leaf).tobytes())
     try:
         source = inspect.getsource(law.function)
@@ -219,15 +219,15 @@ def _identity(law: Law, observations: Observations, noise: Noise, values: Mappin
     return {
         "law": law.name,
         "law_sha256": hashlib.sha256(source.encode()).hexdigest(),
-        "data": observations.name,
         "data_sha256": digest.hexdigest(),
-        "noise": noise.describe(),
+        "noise": noise,
         "fixed": dict(values),
         "versions": {name: number for name, number in _versions().items() if name != "python"},
     }
 
 
-def _law(law: Law | str) -> Law:
+def law_of(law: Law | str) -> Law:
+    """A law, or the one in the catalogue that has this name."""
     if isinstance(law, Law):
         return law
     from jaxscale.laws import get
@@ -235,7 +235,8 @@ def _law(law: Law | str) -> Law:
     return get(law)
 
 
-def _fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+    """Fixed values as numbers, in the law's order; refuses unknown names and values outside a support."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name, value in values.items():
         if name not in law.parameters:
@@ -284,7 +285,7 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
-def _generator(key: Any) -> tuple[int, np.random.Generator]:
+def generator_of(key: Any) -> tuple[int, np.random.Generator]:
     """A seed to report and a generator, from an integer or a JAX key."""
     if isinstance(key, int | np.integer):
         if key < 0:

@@ -362,7 +362,9 @@ class Lanes(eqx.Module):
     steps: Any
 
 
-def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, xp: Any = jnp) -> Lanes:
+def begin(
+    problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, goal: Any = None, xp: Any = jnp
+) -> Lanes:
     """Lanes at their starts; nothing is evaluated yet.
 
     Args:
@@ -371,11 +373,12 @@ def begin(problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, 
         direct: lanes, shape (lanes,) or all, that begin with the noise's own delta instead of a large one that
             shrinks: they keep to the basin they start in.
         warm: the starts are near the optimum: begin with Newton steps.
+        goal: the delta each lane ends with, shape (lanes,); the noise's own unless given.
         xp: the array library; NumPy at the front doors, where nothing need be compiled for it.
     """
     p, lanes = z.shape
     ones = xp.ones((lanes,), z.dtype)
-    goal = ones * xp.asarray(problem.noise.delta, z.dtype)
+    goal = ones * xp.asarray(problem.noise.delta if goal is None else goal, z.dtype)
     none = xp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
