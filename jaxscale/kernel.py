@@ -36,6 +36,8 @@ EVERY = 2
 UNROLLED = 12
 STEP_CAP = 1.0
 VERTEX = 0.03
+# A lane is done when a further Newton step promises less than this share of its objective.
+DONE = 1e-24
 
 
 class Problem(eqx.Module):
@@ -480,7 +482,9 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     stuck = ~close & (delta <= goal) & ((still >= 12) | (damping >= 1e15))
     nearly = decrement <= 1e-7 * jnp.abs(here.f) + noise_floor
     ended = jnp.where(stuck, jnp.where(nearly, FLAT, STALLED), RUNNING)
-    status = jnp.where(close & ~settle, CONVERGED, jnp.where(first & ~finite, NONFINITE, ended))
+    # At the end the gradient no longer falls, or what is left of it is far below any digit that is printed.
+    over = close & (~settle | (after <= DONE * jnp.abs(here.f)))
+    status = jnp.where(over, CONVERGED, jnp.where(first & ~finite, NONFINITE, ended))
     moved = Lanes(
         z=jnp.where(accept, z, lanes.z),
         local=jax.tree.map(lambda a, b: jnp.where(accept, a, b), there, here),

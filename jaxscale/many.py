@@ -302,13 +302,13 @@ class _Batch:
         """Every weighting of every problem, from the problem's optimum."""
         count = len(tables[0])
         members = np.repeat(np.arange(len(self.which)), count)
-        factors = [np.pad(table, ((0, 0), (0, self.response.shape[1] - table.shape[1]))) for table in tables]
+        extra = self.response.shape[1]
+        factors = np.stack([np.pad(table, ((0, 0), (0, extra - table.shape[1]))) for table in tables])
 
         def weight(lanes: np.ndarray) -> Any:
             def of(index: np.ndarray) -> np.ndarray:
                 sets = self.which[members[lanes[index]]]
-                rows = np.stack([factors[s][w] for s, w in zip(sets, lanes[index] % count, strict=True)])
-                return self.weight[sets] * rows
+                return self.weight[sets] * factors[sets, lanes[index] % count]
 
             return of
 
