@@ -246,13 +246,18 @@ def fit(
     df: Annotated[float | None, typer.Option(help="Degrees of freedom of student_t.")] = None,
     scale: Annotated[float | None, typer.Option(help="Scale of student_t; fitted if absent.")] = None,
     starts: Annotated[int, typer.Option(help="Starts to score.")] = 4096,
+    polish: Annotated[int, typer.Option(help="Starts to polish, half of them promising.")] = 64,
     fix: Fix = None,
-    replicates: Annotated[int, typer.Option(min=2, help="Bootstrap resamples, where errors come from them.")] = 400,
+    replicates: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
     noise_level: NoiseLevel = 0.005,
     allow_unidentified: Annotated[
         bool, typer.Option("--allow-unidentified", help="Fit in spite of the design.")
     ] = False,
     seed: Seed = 0,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep finished parts; the same command goes on there if interrupted."),
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE.json", help="Write the fit as JSON.")
     ] = None,
@@ -285,11 +290,13 @@ def fit(
         observations,
         noise=settings,
         starts=starts,
+        polish=polish,
         key=seed,
         fixed=fixed,
         replicates=replicates,
         noise_level=noise_level,
         allow_unidentified=allow_unidentified,
+        checkpoint=checkpoint,
     )
     files = _files(fitted, observations, json_path, plot)
     console.write_together(files)
@@ -316,8 +323,7 @@ def _fitted(law: Any, observations: "Observations", **settings: Any) -> "Fit":
     from jaxscale import console, fitting
 
     console.keep_compiled_programs()
-    with console.progress(f"fitting {law.name} to {observations.name}"):
-        return fitting.fit(law, observations, **settings)
+    return fitting.fit(law, observations, **settings)
 
 
 def _files(fitted: "Fit", observations: "Observations", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:

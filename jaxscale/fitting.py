@@ -116,7 +116,7 @@ def fit(
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
             journal = Journal(checkpoint, identity(law, (observations, noise), noise.describe(), values) | settings)
-        with ticking(f"Fitting {law.name}", progress) as ticker:
+        with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
             return _fit(

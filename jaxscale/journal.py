@@ -9,13 +9,14 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+
+from jaxscale.result import write_atomically
 
 _SUFFIX = ".part"
 _MANIFEST = "run.json"
@@ -89,17 +90,3 @@ class Journal:
         np.savez(buffer, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})
         body = buffer.getvalue()
         write_atomically(self.folder / (key + _SUFFIX), hashlib.sha256(body).hexdigest().encode() + body)
-
-
-def write_atomically(place: Path, content: bytes) -> None:
-    """Write a file so that it is complete or absent, whatever happens meanwhile."""
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

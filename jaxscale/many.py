@@ -25,8 +25,8 @@ from jaxscale.starts import score
 
 # A problem of which fewer polished starts agree than this share is searched again, with other starts.
 AGREED = 0.25
-# Problems whose starts are scored by one call.
-TOGETHER = 64
+# Problems whose starts are scored by one call: the smallest of these that holds all, or else the largest.
+TOGETHER = (1, 8, 64)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def fit_many(
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
-        with ticking(f"Fitting {law.name}", progress) as ticker:
+        with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
             batch = _Batch(law, free, shared, sets, values, noises, Runner(mesh, journal, ticker))
             lanes, agree, polished = batch.searched(starts, polish, generator)
             if tables is not None:
@@ -269,8 +269,9 @@ class _Batch:
 
     def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
         parts = []
-        for first in range(0, len(members), TOGETHER):
-            some = np.resize(members[first : first + TOGETHER], TOGETHER)
+        together = next((count for count in TOGETHER if count >= len(members)), TOGETHER[-1])
+        for first in range(0, len(members), together):
+            some = np.resize(members[first : first + together], together)
             data = (self.response[self.which[some]], self.weight[self.which[some]])
             parts.append((self.problem.own(some), self.delta[some], u, *data))
         run = _with(best, random)

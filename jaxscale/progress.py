@@ -1,8 +1,7 @@
-"""A progress bar for what takes more than two seconds, on a terminal; elsewhere nothing."""
+"""A progress bar for what takes more than two seconds, where a person watches; elsewhere nothing."""
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,57 +10,46 @@ PATIENCE = 2.0
 
 
 class Ticker:
-    """Counts finished parts and shows them once the work has taken a while."""
+    """Counts the parts of some work that are done, and shows the count on a bar if there is one."""
 
-    def __init__(self, what: str, shown: bool) -> None:
-        self.total = 0
+    def __init__(self, bar: Any = None, task: Any = None) -> None:
         self.done = 0
-        self._what = what
-        self._shown = shown
-        self._begun = time.monotonic()
+        self._bar = bar
+        self._task = task
         self._lock = threading.Lock()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def expect(self, parts: int) -> None:
-        """More parts are to come."""
-        with self._lock:
-            self.total += parts
 
     def advance(self, parts: int = 1) -> None:
         """Some parts are done."""
         with self._lock:
             self.done += parts
-            if self._shown and time.monotonic() - self._begun > PATIENCE:
-                self._show()
-
-    def _show(self) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self._what)
-            self._bar.start()
-        self._bar.update(self._task, completed=self.done, total=max(self.total, self.done))
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
+            if self._bar is not None:
+                self._bar.update(self._task, parts=self.done)
 
 
 @contextmanager
-def ticking(what: str, shown: bool | None = None) -> Iterator[Ticker]:
-    """A ticker for the time of some work.
+def ticking(label: str, shown: bool | None = None) -> Iterator[Ticker]:
+    """Show that work goes on, once it has taken more than two seconds.
 
     Args:
-        what: said beside the bar.
-        shown: whether to show it; on a terminal unless given.
+        label: what is being done.
+        shown: whether to show it; where standard error is a terminal unless given.
     """
-    ticker = Ticker(what, sys.stderr.isatty() if shown is None else shown)
+    if not (sys.stderr.isatty() if shown is None else shown):
+        yield Ticker()
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    parts = TextColumn("{task.fields[parts]} parts done")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), parts, TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    ticker = Ticker(bar, bar.add_task(label, total=None, parts=0))
+    timer = threading.Timer(PATIENCE, bar.start)
+    timer.daemon = True
+    timer.start()
     try:
         yield ticker
     finally:
-        ticker.close()
+        timer.cancel()
+        timer.join()
+        bar.stop()

@@ -282,7 +282,10 @@ def _method(uncertainty: Mapping[str, Any]) -> str:
         "classical": "classical (least squares with one noise level)",
         "sandwich": "sandwich (from curvature and scores)",
         "bootstrap": f"bootstrap of {uncertainty['replicates']} resamples",
+        "none": "none, as no resamples were asked for",
     }[method]
+    if method == "none":
+        return how
     runs = ", clustered by run" if clustered else ""
     freedom = uncertainty["freedom"]
     plural = "degree" if freedom == 1 else "degrees"
