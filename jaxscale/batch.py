@@ -5,8 +5,9 @@ for bit, for any number of lanes, threads, devices and processes of one kind of 
 """
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -79,6 +80,47 @@ def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: 
 
 
 _compiled: set[Any] = set()
+_ahead: dict[Any, Future[Any]] = {}
+_lock = threading.Lock()
+
+
+def _signature(program: Any, arguments: Any) -> Any:
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple((np.shape(leaf), np.result_type(leaf).str) for leaf in leaves)
+    return program, jnp.result_type(float).name, structure, shapes
+
+
+def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
+    """Compile a program on another core, by running it once on arguments that give it nothing to do."""
+    signature = _signature(program, arguments)
+    x64 = jnp.result_type(float) == jnp.float64
+    if (os.cpu_count() or 1) < 2 or jax.default_backend() != "cpu":
+        return
+
+    def run() -> None:
+        with jax.enable_x64(x64):
+            jax.block_until_ready(program(*arguments))
+        _compiled.add(signature)
+
+    with _lock:
+        if signature in _compiled or signature in _ahead:
+            return
+        if "pool" not in _background:
+            _background["pool"] = ThreadPoolExecutor(1)
+        _ahead[signature] = _background["pool"].submit(run)
+
+
+_background: dict[str, ThreadPoolExecutor] = {}
+
+
+def await_compiled(program: Any, arguments: tuple[Any, ...]) -> Any:
+    """The signature of a call, once nobody else is compiling the program for it."""
+    signature = _signature(program, arguments)
+    with _lock:
+        future = _ahead.pop(signature, None)
+    if future is not None:
+        future.result()
+    return signature
 
 
 @dataclass(frozen=True)
@@ -128,12 +170,11 @@ class Runner:
             self._tell()
             return result
 
+        signature = await_compiled(program, parts[0])
         workers = min(len(parts), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
         if workers <= 1:
             return [inside(part) for part in parts]
         # The first part of a new program goes alone: compile once, before the workers would each begin to.
-        leaves, structure = jax.tree.flatten(parts[0])
-        signature = (program, x64, structure, *((np.shape(leaf), np.result_type(leaf)) for leaf in leaves))
         alone = 0 if signature in _compiled else 1
         done = [inside(part) for part in parts[:alone]]
         _compiled.add(signature)
@@ -240,6 +281,18 @@ class Task:
         ends = self.runner(program, parts)
         z = np.concatenate([end[0] for end in ends], axis=-1)[:, :count]
         return z, np.concatenate([end[1] for end in ends])[:count]
+
+    def prepare(self) -> None:
+        """Have the program that polishes compiled while starts are scored."""
+        if self.runner.mesh is not None:
+            return
+        n = len(self.response)
+        pool = sizes(n).pool
+        lanes = kernel.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
+        lanes = jax.tree.map(np.array, lanes)
+        lanes.status[:] = kernel.FLAT
+        rows = (np.ascontiguousarray(np.broadcast_to(data, (pool, n))) for data in (self.response, self.weight))
+        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * kernel.EVERY)))
 
     def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
         """:func:`descend` on the task's own responses and weights."""

@@ -7,10 +7,8 @@ address pinned to one commit and one SHA-256.
 
 import dataclasses
 import hashlib
-import http.client
 import os
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +101,10 @@ def _prepared(name: str, path: Path) -> Table:
 
 
 def _fetched(name: str) -> bytes:
+    # Together these take longer to import than all laws.
+    import http.client
+    import urllib.request
+
     source = SOURCES[name]
     try:
         with urllib.request.urlopen(source.address, timeout=_SECONDS) as answer:

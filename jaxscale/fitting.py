@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import identifiability
-from jaxscale.batch import Runner, Task
+from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.coordinates import centre_of
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
@@ -142,7 +142,10 @@ def _fit(
     centre = centre_of(law, observations.inputs, observations.response, np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
     problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
-    found = search(Task(problem, wide.response, wide.weight, runner), **search_settings)
+    task = Task(problem, wide.response, wide.weight, runner)
+    task.prepare()
+    compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
+    found = search(task, **search_settings)
     z = np.asarray(found.lanes.z[:, found.best])
     objective = float(found.lanes.local.f[found.best])
     certificate = _certificate(found)
@@ -150,6 +153,7 @@ def _fit(
     if noise.loss == "absolute":
         z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
         basins = _at_vertices(problem, found, wide)
+    await_compiled(linearise, (problem, z, wide.response))
     linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
     problems, status = judged(problem, found, linear, z, certificate, wide.weight)
     covariance, method, freedom, failed = covariance_of(

@@ -401,8 +401,7 @@ def begin(
 
 def _diagonal(local: Local, before: Any) -> Any:
     """Marquardt's scaling, which forgets: a start far away must not freeze a parameter for good."""
-    p = local.g.shape[0]
-    current = jnp.stack([local.safe[k, k] for k in range(p)])
+    current = jnp.diagonal(local.safe).T
     tiny = jnp.finfo(current.dtype).tiny
     return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
 
