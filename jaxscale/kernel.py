@@ -32,8 +32,8 @@ BLOCK = 512
 FEW = 8
 # Iterations after which the finished lanes of a pool make room.
 EVERY = 2
-# Up to this many coordinates a small system is solved by written-out arithmetic.
-UNROLLED = 12
+# Systems up to this size are solved by elimination.
+SMALL = 12
 STEP_CAP = 1.0
 VERTEX = 0.03
 # A lane is done when a further Newton step promises less than this share of its objective.
@@ -314,36 +314,29 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
         matrix: shape (p, p, lanes), symmetric.
         g: shape (p, lanes).
     """
-    if len(g) <= UNROLLED:
-        return _solve_unrolled(matrix, g)
+    if len(g) <= SMALL:
+        return _eliminated(matrix, g)
     lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
     good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
     lower = jnp.where(good[:, None, None], lower, jnp.eye(g.shape[0], dtype=g.dtype))
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
-def _solve_unrolled(matrix: Any, g: Any) -> tuple[Any, Any]:
-    """The same written out, ``L D L'`` with the lanes innermost: several times faster for few parameters."""
+def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
+    """The same by elimination with the lanes innermost: faster than a library's solver where systems are small."""
     p = len(g)
-    lower: dict[tuple[int, int], Any] = {}
-    pivots: list[Any] = []
-    good = jnp.ones(g.shape[1:], bool)
-    for j in range(p):
-        shares = [lower[j, k] * pivots[k] for k in range(j)]
-        pivot = matrix[j, j] - sum(lower[j, k] * share for k, share in enumerate(shares))
+
+    def column(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        table, good = state
+        pivot = table[j, j]
         good = good & (pivot > 0)
-        pivots.append(jnp.where(good, pivot, 1.0))
-        for i in range(j + 1, p):
-            rest = matrix[i, j] - sum(lower[i, k] * share for k, share in enumerate(shares))
-            lower[i, j] = rest / pivots[j]
-    x: list[Any] = []
-    for i in range(p):
-        x.append(g[i] - sum(lower[i, k] * x[k] for k in range(i)))
-    x = [value / pivot for value, pivot in zip(x, pivots, strict=True)]
-    for i in reversed(range(p)):
-        x[i] = x[i] - sum(lower[k, i] * x[k] for k in range(i + 1, p))
-    solution = jnp.stack(x)
-    return solution, good & jnp.all(jnp.isfinite(solution), axis=0)
+        row = table[j] / jnp.where(good, pivot, 1.0)
+        here = (jnp.arange(p) == j)[:, None, None]
+        return jnp.where(here, row, table - table[:, j, None] * row), good
+
+    start = (jnp.concatenate([matrix, g[:, None]], axis=1), jnp.ones(g.shape[1:], bool))
+    table, good = jax.lax.fori_loop(0, p, column, start)
+    return table[:, p], good & jnp.all(jnp.isfinite(table[:, p]), axis=0)
 
 
 class Lanes(eqx.Module):
