@@ -28,8 +28,6 @@ STATUS = {
     NONFINITE: "nonfinite",
 }
 BLOCK = 512
-# Laws with more coordinates than this are differentiated by whole Jacobians.
-FEW = 8
 # Iterations after which the finished lanes of a pool make room.
 EVERY = 2
 # Systems up to this size are solved by elimination.
@@ -201,8 +199,8 @@ def _per_lane(problem: Problem, function: Any) -> Any:
     return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
 
 
-def _few(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
-    """What some rows add to :class:`Local`, derivative by derivative: the fastest for few parameters."""
+def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+    """What some rows add to :class:`Local`."""
     size = len(problem.free)
 
     def expanded(problem: Problem, z: Any, row: Any) -> Any:
@@ -221,31 +219,6 @@ def _few(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight:
         place += twice is not None
     exact = _square(jnp.stack(bent), size)
     return _together(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
-
-
-def _many(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
-    """The same by whole Jacobians and Hessians: shorter programs for many parameters."""
-    size = len(problem.free)
-
-    def tangents(problem: Problem, z: Any, row: Any) -> Any:
-        return problem.predict(z, row), jax.jacfwd(problem.predict)(z, row)
-
-    over_one = jax.vmap(tangents, in_axes=(None, None, 0))
-    y, slopes = _per_lane(problem, over_one)(problem, z[:size].T, inputs)
-    slopes = jnp.moveaxis(slopes, 2, 1)
-    rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
-
-    def curved(problem: Problem, z: Any, inputs: Any, pull: Any) -> Any:
-        def total(z: Any) -> Any:
-            return jnp.sum(pull * jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs))
-
-        return jax.jacfwd(jax.grad(total))(z)
-
-    by_lane = jax.vmap(curved, in_axes=(problem.lane_axes, 0, problem.row_axes, 0))
-    safe, exact = _products(rows, slopes)
-    exact = exact + by_lane(problem, z[:size].T, inputs, rows.pull)
-    g = dot("wqr,wr->wq", slopes, rows.pull)
-    return _together(rows, g.T, jnp.moveaxis(safe, 0, -1), jnp.moveaxis(exact, 0, -1), slopes)
 
 
 def _products(rows: _Rows, slopes: Any) -> tuple[Any, Any]:
@@ -292,9 +265,8 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
         target: responses in the noise's space, shape (lanes, n).
         weight: shape (lanes, n).
     """
-    total = _few if len(problem.free) <= FEW else _many
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
-    return over_rows(lambda part: total(bare, z, delta, *part), (problem.inputs, target, weight), target.shape[-1])
+    return over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), target.shape[-1])
 
 
 def over_rows(total: Any, data: Any, n: int) -> Any:
