@@ -25,7 +25,8 @@ LONGEST = 1000
 @jax.jit
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
     def some(part: Any) -> Any:
-        return score(problem, *part, response, weight)
+        u, z, drawn = part
+        return score(problem, u, z, drawn, response, weight)
 
     return _abreast(some, (u, z, drawn))
 
@@ -125,7 +126,7 @@ def descend(
         weight: shape (n,) or (lanes, n).
         direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
         warm: the starts are near the optimum.
-        longest: most iterations of a lane.
+        longest: most iterations of a lane, rounded up to a multiple of ``kernel.EVERY``.
         lanes: states to go on from, in place of z.
     """
     if lanes is None:

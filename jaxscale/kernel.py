@@ -326,7 +326,7 @@ def _solve_unrolled(matrix: Any, g: Any) -> tuple[Any, Any]:
     for j in range(p):
         shares = [lower[j, k] * pivots[k] for k in range(j)]
         pivot = matrix[j, j] - sum(lower[j, k] * share for k, share in enumerate(shares))
-        good = good & (pivot > 0)
+        good = good & (pivot > 0) & (pivot < jnp.inf)
         pivots.append(jnp.where(good, pivot, 1.0))
         for i in range(j + 1, p):
             rest = matrix[i, j] - sum(lower[i, k] * share for k, share in enumerate(shares))
