@@ -58,7 +58,11 @@ def sizes(n: int) -> Sizes:
 
 @jax.jit
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    return _abreast(lambda part: score(problem, *part, response, weight), (u, z, drawn), response.shape[-1])
+    def some(part: Any) -> Any:
+        u, z, drawn = part
+        return score(problem, u, z, drawn, response, weight)
+
+    return _abreast(some, (u, z, drawn), response.shape[-1])
 
 
 @jax.jit
@@ -323,7 +327,7 @@ def descend(
         weight: the same.
         direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
         warm: the starts are near the optimum.
-        longest: most iterations of a lane.
+        longest: most iterations of a lane, rounded up to a multiple of ``kernel.EVERY``.
         lanes: states to go on from, in place of z.
         member: where data sets are fitted together, each lane's place in the problem.
         rows: n, where responses are given by a function.

@@ -37,11 +37,14 @@ def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any
         *(jnp.asarray(inputs[name]) for name in law.inputs),
         *(jnp.asarray(params[name]) for name in law.parameters),
     ]
-    return _run(_traced(law, tuple((x.shape, str(x.dtype)) for x in numbers)), numbers)[0]
+    kinds = tuple((x.shape, str(x.dtype)) for x in numbers)
+    # The law's own constants have the default precision.
+    traced = _traced(law, kinds, str(jnp.result_type(float)))
+    return _run(traced, numbers, [True] * len(numbers))[0]
 
 
 @lru_cache(maxsize=1024)
-def _traced(law: Law, kinds: tuple[Any, ...]) -> ClosedJaxpr:
+def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
     names = tuple(law.parameters)
     count = len(law.inputs)
 
@@ -51,27 +54,31 @@ def _traced(law: Law, kinds: tuple[Any, ...]) -> ClosedJaxpr:
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
 
 
-def _run(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
-    """Evaluate a trace with its powers rewritten."""
+def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) -> list[Any]:
+    """Evaluate a trace; powers whose exponent depends on an argument that may vary are rewritten."""
     jaxpr = closed.jaxpr
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     known.update(zip(jaxpr.invars, arguments, strict=True))
+    varying = {variable for variable, varies in zip(jaxpr.invars, vary, strict=True) if varies}
 
     def read(variable: Any) -> Any:
         return variable.val if isinstance(variable, Literal) else known[variable]
 
     for equation in jaxpr.eqns:
         values = [read(variable) for variable in equation.invars]
+        vary = [not isinstance(variable, Literal) and variable in varying for variable in equation.invars]
         name = equation.primitive.name
-        if name == "pow" and not isinstance(equation.invars[1], Literal):
+        if name == "pow" and vary[1]:
             results = [power(*values)]
         elif name in _CALLS:
             inner = equation.params["jaxpr" if "jaxpr" in equation.params else "call_jaxpr"]
-            results = _run(inner, values)
+            results = _run(inner, values, vary)
         else:
             result = equation.primitive.bind(*values, **equation.primitive.get_bind_params(equation.params))
             results = result if equation.primitive.multiple_results else [result]
         known.update(zip(equation.outvars, results, strict=True))
+        if any(vary):
+            varying.update(equation.outvars)
     return [read(variable) for variable in jaxpr.outvars]
 
 
@@ -134,7 +141,9 @@ def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
     for equation in jaxpr.eqns:
         settings = equation.primitive.get_bind_params(equation.params)
-        key = (equation.primitive, tuple(map(name, equation.invars)), str(equation.params))
+        # Two traces inside may read alike and hold different constants.
+        told = [(k, id(v) if isinstance(v, ClosedJaxpr) else str(v)) for k, v in sorted(equation.params.items())]
+        key = (equation.primitive, tuple(map(name, equation.invars)), tuple(told))
         if key not in seen:
             values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
             result = equation.primitive.bind(*values, **settings)

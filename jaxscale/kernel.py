@@ -301,7 +301,7 @@ def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
     def column(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         table, good = state
         pivot = table[j, j]
-        good = good & (pivot > 0)
+        good = good & (pivot > 0) & (pivot < jnp.inf)
         row = table[j] / jnp.where(good, pivot, 1.0)
         here = (jnp.arange(p) == j)[:, None, None]
         return jnp.where(here, row, table - table[:, j, None] * row), good

@@ -63,9 +63,11 @@ def test_default_noise_and_provenance(huber_fit):
 
 def test_landscape_counts(huber_fit):
     starts = huber_fit.starts
-    assert starts["scored"] == 4096 + 32
-    assert starts["independent"] == 32
-    assert starts["polished"] == 64
+    assert starts["scored"] == 4096
+    # An easy problem: the first wave is enough.
+    assert starts["independent"] == 16
+    assert starts["polished"] == 32
+    assert starts["agree_all"] >= 0.9 * starts["polished"]
     assert starts["agree"] <= starts["independent"]
     assert sum(basin["count"] for basin in huber_fit.basins) <= starts["polished"]
     assert huber_fit.basins[0]["objective"] == pytest.approx(huber_fit.objective, rel=1e-9)
@@ -278,7 +280,7 @@ def test_predicting_needs_the_inputs(huber_fit):
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program of a fit has been compiled for."""
-    programs: dict[str, Any] = dict(advance=batch._advance, score=batch._score, linearise=linear.linearise)
+    programs: dict[str, Any] = dict(settle=batch._settle, score=batch._score, linearise=linear.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

@@ -59,15 +59,33 @@ def found(sweep: Any) -> Found:
 
 def test_the_landscape_adds_up(found: Found) -> None:
     landscape, lanes = found.landscape, found.lanes
-    assert landscape.independent == 32
-    assert landscape.polished == lanes.z.shape[1] == 64
-    assert landscape.scored == 32 + 256 + 2 * 128
+    # The problem is easy: one wave of two is enough.
+    assert landscape.independent == 16
+    assert landscape.polished == lanes.z.shape[1] == 32
+    assert landscape.scored == 512
     settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
     assert landscape.converged == settled.sum()
     assert sum(basin.count for basin in landscape.basins) == settled.sum()
     assert landscape.agree <= landscape.independent
     assert landscape.agree <= landscape.agree_all <= landscape.polished
     assert landscape.agree_all >= landscape.basins[0].count
+
+
+def test_the_second_wave_adds_as_many_starts_and_changes_none_of_the_first(
+    sweep: Any, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert min(found.landscape.agree_all, found.landscape.converged) >= search.EASY * 32
+    monkeypatch.setattr(search, "EASY", 2.0)
+    both = look(sweep)
+    landscape = both.landscape
+    assert (landscape.polished, landscape.independent, landscape.scored) == (64, 32, 512)
+    assert both.lanes.z.shape[1] == 64
+    for whole, first in zip(jax.tree.leaves(both.lanes), jax.tree.leaves(found.lanes), strict=True):
+        np.testing.assert_array_equal(whole[..., :32], first)
+    # No start is polished twice.
+    assert len(np.unique(both.lanes.local.f)) > 32
+    np.testing.assert_allclose(both.lanes.local.f[both.best], found.lanes.local.f[found.best], rtol=1e-10)
+    assert landscape.agree >= found.landscape.agree and landscape.agree_all >= found.landscape.agree_all
 
 
 def test_the_best_lane_is_the_lowest_basin(found: Found) -> None:
@@ -92,15 +110,15 @@ def test_another_seed_draws_other_starts_and_finds_the_same_optimum(
 ) -> None:
     drawn = []
 
-    def recorded(problem: Problem, u: np.ndarray, *rest: Any) -> Any:
-        drawn.append(u)
-        return search_scores(problem, u, *rest)
+    def recorded(problem: Problem, u: np.ndarray, z: np.ndarray, random: np.ndarray, *rest: Any) -> Any:
+        if np.all(random):
+            drawn.append(u)
+        return search_scores(problem, u, z, random, *rest)
 
     search_scores = search.score_starts
     monkeypatch.setattr(search, "score_starts", recorded)
     others = [look(sweep, seed) for seed in (1, 2)]
-    first = [u for u in drawn if u.shape[1] == 32 + 256]
-    assert len(first) == 2 and not np.any(first[0] == first[1])
+    assert [u.shape for u in drawn] == [(5, 256), (5, 256)] and not np.any(drawn[0] == drawn[1])
     for other in others:
         np.testing.assert_allclose(other.lanes.local.f[other.best], found.lanes.local.f[found.best], rtol=1e-10)
         np.testing.assert_allclose(other.lanes.z[:, other.best], found.lanes.z[:, found.best], rtol=1e-5)
@@ -164,9 +182,10 @@ def test_few_agreeing_starts_are_a_reason_to_look_again(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(search, "_landscape", disagreeing)
     found = look(wells(), rounds=2)
-    assert [landscape.polished for landscape in landscapes] == [64, 96, 128]
-    assert [landscape.independent for landscape in landscapes] == [32, 32, 32]
-    assert found.landscape.scored == 544 + 2 * 512
+    # After either wave, once all are polished, and after every further look.
+    assert [landscape.polished for landscape in landscapes] == [32, 64, 64, 96, 128]
+    assert [landscape.independent for landscape in landscapes] == [16, 32, 32, 32, 32]
+    assert found.landscape.scored == 512 + 2 * 512
 
 
 @settings(max_examples=30)

@@ -144,25 +144,25 @@ def test_the_sandwich_is_infinite_where_the_hessian_is_singular_or_one_run_is_al
 @given(st.integers(0, 2**32), st.booleans())
 def test_resamples_draw_as_many_units_as_there_are(seed: int, clustered: bool) -> None:
     weights = resampled(w, RUNS if clustered else None, 20, np.random.default_rng(seed))
-    assert weights.shape == (ROWS, 20)
-    assert np.all(weights[w == 0] == 0)
+    assert weights.shape == (20, ROWS)
+    assert np.all(weights[:, w == 0] == 0)
     used = w > 0
-    counts = weights[used] / w[used, None]
+    counts = weights[:, used] / w[used]
     np.testing.assert_allclose(counts, np.round(counts), atol=1e-12)
     if clustered:
         for run in np.unique(RUNS[used]):
-            together = np.round(counts[RUNS[used] == run])
-            assert np.all(together == together[0])
+            together = np.round(counts[:, RUNS[used] == run])
+            assert np.all(together == together[:, :1])
         firsts = [np.flatnonzero(RUNS[used] == run)[0] for run in np.unique(RUNS[used])]
-        np.testing.assert_allclose(counts[firsts].sum(0), len(firsts))
+        np.testing.assert_allclose(counts[:, firsts].sum(1), len(firsts))
     else:
-        np.testing.assert_allclose(counts.sum(0), used.sum())
+        np.testing.assert_allclose(counts.sum(1), used.sum())
 
 
 def test_resamples_differ_and_repeat_with_their_seed() -> None:
     one, same, other = (resampled(w, None, 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
-    assert np.any(one != other) and len({tuple(column) for column in one.T}) == 5
+    assert np.any(one != other) and len({tuple(weights) for weights in one}) == 5
 
 
 def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
@@ -180,7 +180,7 @@ def test_every_replicate_is_the_refit_of_its_resample() -> None:
     problem = problem_of(constant, squared())
     draws, _ = bootstrap(problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3))
     weights = resampled(w, RUNS, 40, np.random.default_rng(3))
-    np.testing.assert_allclose(draws["m"], weights.T @ y / weights.sum(0), rtol=1e-9)
+    np.testing.assert_allclose(draws["m"], weights @ y / weights.sum(1), rtol=1e-9)
 
 
 def absolute_fit(law: Law, start: list[float]) -> tuple[np.ndarray, float, float]:

@@ -1,0 +1,236 @@
+"""The form in which the engine evaluates laws: the same numbers and derivatives, without the work that is zero."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxscale import laws
+from jaxscale.coordinates import centre_of
+from jaxscale.derivatives import expansion, power, value
+from jaxscale.kernel import Problem
+from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, real
+from jaxscale.noise import squared
+from tests.test_laws import EVERY_LAW, POINTS, random_inputs, random_params
+
+pytestmark = pytest.mark.usefixtures("x64")
+CHINCHILLA, KAPLAN = laws.get("chinchilla"), laws.get("kaplan_nd")
+TRUTH = CHINCHILLA.published["besiroglu2024"]
+CUBE = jnp.asarray(3, jnp.int32)
+
+
+@jax.jit
+def raised(base: Any, exponent: Any) -> Any:
+    return base**exponent
+
+
+@jax.custom_jvp
+def gentle(x: Any) -> Any:
+    """The identity, whose derivative is declared to be twice the true one."""
+    return x
+
+
+gentle.defjvp(lambda primals, tangents: (gentle(*primals), 2.0 * tangents[0]))
+
+
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", real),
+    a=amplitude(x="b"),
+    b=exponent(),
+    c=coefficient(),
+    source="a test",
+)
+def nested(x, *, a, b, c):
+    """A power inside nested jit, and functions whose derivatives are declared rather than derived."""
+    inner = jax.jit(lambda a: jax.jit(raised)(x, -b) * a)
+    return inner(a) + jnp.logaddexp(0.0, c * jnp.log(x)) + jax.nn.softplus(gentle(c)) + jnp.where(x > 2, b * c, c**2)
+
+
+@law(inputs=dict(x=Input("", low=-np.inf)), response=Response("", real), m=coefficient(), source="a test")
+def cubes(x, *, m):
+    """Powers that are constants, written in several ways, of a number that may be negative."""
+    return m * (x**3 + x**-2.0 + raised(x, 3.0) + jnp.power(x, CUBE) + jax.jit(raised)(x, jnp.sqrt(4.0)))
+
+
+def at_rows(law: Law, seed: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    draws = np.random.default_rng(seed)
+    return random_inputs(law, draws), random_params(law, draws)
+
+
+def of_params(law: Law) -> Any:
+    """The law as :func:`expansion` takes it: parameters by position, then the row."""
+
+    def function(z: Any, row: Any) -> Any:
+        return value(law, dict(zip(law.inputs, row, strict=True)), dict(zip(law.parameters, z, strict=True)))
+
+    return function
+
+
+def both(law: Law) -> Any:
+    """The engine's form of a law at one row, and the law itself."""
+    return lambda row, params: (of_params(law)([params[name] for name in law.parameters], row), law(*row, **params))
+
+
+@EVERY_LAW
+def test_the_value_is_that_of_the_law(law: Law) -> None:
+    found, plain = jax.jit(jax.vmap(both(law)))(*at_rows(law, 4))
+    assert found.shape == (POINTS,) and found.dtype == np.float64
+    np.testing.assert_allclose(found, plain, rtol=1e-13)
+
+
+@pytest.mark.parametrize("transformed", [jax.vmap, lambda function: jax.jit(jax.vmap(function))], ids=["vmap", "jit"])
+def test_nested_jit_and_declared_derivatives_are_gone_through(transformed: Any) -> None:
+    params = dict(a=2.0 + np.arange(9), b=np.full(9, 0.3), c=np.linspace(-1, 1, 9))
+    found, plain = transformed(both(nested))([np.geomspace(0.5, 50.0, 9)], params)
+    np.testing.assert_allclose(found, plain, rtol=1e-13)
+
+
+@pytest.mark.parametrize("law", [CHINCHILLA, nested], ids=lambda law: law.name)
+def test_no_power_with_a_fitted_exponent_is_left(law: Law) -> None:
+    z, row = [jnp.ones(())] * len(law.parameters), [jnp.ones(())] * len(law.inputs)
+
+    def plain(z: Any, row: Any) -> Any:
+        return law(*row, **dict(zip(law.parameters, z, strict=True)))
+
+    assert " pow " in str(jax.make_jaxpr(plain)(z, row))
+    assert " pow " not in str(jax.make_jaxpr(of_params(law))(z, row))
+
+
+def test_constant_exponents_take_negative_numbers() -> None:
+    x = np.array([-2.0, -0.5, 0.25, 3.0])
+    found, plain = jax.jit(jax.vmap(both(cubes)))([x], dict(m=np.full(4, 1.5)))
+    np.testing.assert_allclose(plain, 1.5 * (3 * x**3 + x**-2.0 + x**2), rtol=1e-14)
+    np.testing.assert_allclose(found, plain, rtol=1e-14)
+    np.testing.assert_allclose(jax.vmap(both(cubes))([x], dict(m=np.full(4, 1.5)))[0], plain, rtol=1e-14)
+
+
+def test_the_constants_of_a_law_follow_the_default_precision() -> None:
+    @law(inputs=dict(x=Input("")), response=Response("", real), m=coefficient(), source="a test")
+    def constant(x, *, m):
+        """A constant of the default precision."""
+        return m * x + jnp.zeros(())
+
+    one = np.float32(1.0)
+    assert value(constant, {"x": one}, {"m": one}).dtype == np.float64
+    with jax.enable_x64(False):
+        assert value(constant, {"x": one}, {"m": one}).dtype == np.float32
+
+
+@given(st.floats(1e-12, 1e15), st.floats(-3.0, 3.0))
+def test_a_power_is_a_power(x: float, y: float) -> None:
+    assert float(power(x, y)) == pytest.approx(x**y, rel=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_of_zero_and_of_negative_numbers(dtype: Any) -> None:
+    tiny = float(np.finfo(dtype).tiny)
+    exponents = np.array([0.0, 0.3, 1.0, 2.0], dtype)
+    zero = power(np.zeros((), dtype), exponents)
+    assert zero.dtype == dtype
+    # The smallest number in place of 0: a tiny power of it, and none at all for the exponent 0.
+    rtol = 1e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(zero, [1.0, tiny**0.3, tiny, 0.0], rtol=rtol, atol=2 * tiny)
+    # Negative exponents give the largest numbers, not infinities, unless these are too large.
+    assert 0 < power(dtype(0.0), dtype(-0.5)) < np.inf
+    assert np.all(np.isnan(power(np.full(4, -2.0, dtype), exponents)))
+    # Derivatives at 0 in the exponent and in the base are finite or zero, and never NaN.
+    slopes = jax.vmap(jax.grad(power, argnums=(0, 1)), in_axes=(None, 0))(dtype(0.0), exponents)
+    assert all(np.all(np.isfinite(slope)) for slope in slopes)
+
+
+# A point of each law, and the sizes of its inputs, where every parameter matters and no derivative is a rounded zero.
+EXPANDED: dict[str, tuple[Law, dict[str, float], list[tuple[float, float]]]] = {
+    "chinchilla": (CHINCHILLA, dict(TRUTH), [(1e8, 1e10), (1e9, 1e11)]),
+    "kaplan_nd": (KAPLAN, dict(next(iter(KAPLAN.published.values()))), [(1e6, 1e9), (1e9, 1e10)]),
+    "bnsl1": (laws.get("bnsl1"), dict(a=1.0, b=2.0, c0=0.3, c1=0.2, d1=30.0, f1=0.5), [(1.0, 1e3)]),
+    "nested": (nested, dict(a=2.0, b=0.3, c=-0.7), [(0.5, 50.0)]),
+}
+
+
+@pytest.mark.parametrize("name", EXPANDED)
+def test_the_expansion_is_value_gradient_and_hessian(name: str) -> None:
+    law, point, sizes = EXPANDED[name]
+    draws = np.random.default_rng(5)
+    points = [point[key] * draws.uniform(0.9, 1.1, 6) for key in law.parameters]
+    rows = [np.geomspace(low, high, 3) for low, high in sizes]
+    function, size = of_params(law), len(law.parameters)
+
+    def over_rows(transformed: Any) -> Any:
+        # Lanes outside, rows inside, as in the engine.
+        return jax.jit(jax.vmap(jax.vmap(transformed, in_axes=(None, 0)), in_axes=(0, None)))
+
+    def engine(z: Any, row: Any) -> Any:
+        y, slopes, second = expansion(function, z, row)
+        assert len(slopes) == size and len(second) == size * (size + 1) // 2
+        return y, jnp.stack(slopes), jnp.stack([jnp.zeros(()) if twice is None else twice for twice in second])
+
+    def plain(z: Any, row: Any) -> Any:
+        def whole(z: Any) -> Any:
+            return law(*row, **dict(zip(law.parameters, z, strict=True)))
+
+        hessian = jax.hessian(whole)(z)
+        pairs = [hessian[k][m] for k in range(size) for m in range(k + 1)]
+        return whole(z), jnp.stack(jax.grad(whole)(z)), jnp.stack(pairs)
+
+    for found, expected in zip(over_rows(engine)(points, rows), over_rows(plain)(points, rows), strict=True):
+        assert found.shape == expected.shape
+        # Derivatives in different parameters differ by many orders: each is compared with its own size.
+        size_of_each = np.maximum(np.abs(expected).max(axis=(0, 1)), np.finfo(float).tiny)
+        np.testing.assert_allclose(found / size_of_each, expected / size_of_each, rtol=1e-9, atol=1e-13)
+
+
+def test_second_derivatives_that_vanish_identically_are_left_out() -> None:
+    names = list(CHINCHILLA.parameters)
+    pairs = [(names[k], names[m]) for k in range(5) for m in range(k + 1)]
+    z = [jnp.asarray(number) for number in TRUTH.values()]
+    row = [jnp.asarray(1e9), jnp.asarray(2e10)]
+    second = expansion(of_params(CHINCHILLA), z, row)[2]
+    present = {pair for pair, twice in zip(pairs, second, strict=True) if twice is not None}
+    assert present == {("alpha", "A"), ("alpha", "alpha"), ("beta", "B"), ("beta", "beta")}
+
+
+def test_the_engine_leaves_the_floor_against_other_terms_out() -> None:
+    inputs = dict(N=np.array([1e8, 1e9, 1e10]), D=np.array([1e10, 3e9, 2e11]))
+    centre = centre_of(CHINCHILLA, inputs, np.array([3.0, 2.5, 2.0]), np)
+    names = tuple(CHINCHILLA.parameters)
+    problem = Problem(CHINCHILLA, names, squared("log"), inputs, {}, centre)
+    row = {name: jnp.asarray(column[0]) for name, column in inputs.items()}
+    z = [jnp.asarray(0.1 * k) for k in range(5)]
+    second = expansion(lambda z, row: problem.predict(z, row), z, row)[2]
+    pairs = [(names[k], names[m]) for k in range(5) for m in range(k + 1)]
+    absent = {pair for pair, twice in zip(pairs, second, strict=True) if twice is None}
+    across = {("A", "E"), ("alpha", "E"), ("B", "E"), ("beta", "E"), ("B", "A"), ("beta", "A"), ("B", "alpha")}
+    assert absent == across | {("beta", "alpha")}
+
+
+def test_the_first_order_has_the_same_slopes_and_nothing_more() -> None:
+    z = [jnp.asarray(number) for number in TRUTH.values()]
+    row = [jnp.asarray(1e9), jnp.asarray(2e10)]
+    y, slopes, second = expansion(of_params(CHINCHILLA), z, row, order=1)
+    full = expansion(of_params(CHINCHILLA), z, row)
+    assert second == []
+    np.testing.assert_allclose([y, *slopes], [full[0], *full[1]], rtol=1e-14)
+
+
+def test_traces_that_read_alike_but_hold_other_constants_are_not_shared() -> None:
+    first, second = (jax.jit(lambda x, c=c: jnp.sum(c * x)) for c in (np.array([1.0, 2.0]), np.array([10.0, 20.0])))
+    y, (slope,), _ = expansion(lambda z, _: first(z[0]) + 100 * second(z[0]), [jnp.asarray(1.0)], ())
+    assert float(y) == float(slope) == 3.0 + 3000.0
+
+
+def test_equal_work_is_done_once() -> None:
+    z = [jnp.asarray(number) for number in TRUTH.values()]
+    row = [jnp.asarray(1e9), jnp.asarray(2e10)]
+
+    def everything(z: Any, row: Any) -> Any:
+        y, slopes, second = expansion(of_params(CHINCHILLA), z, row)
+        return y, slopes, [twice for twice in second if twice is not None]
+
+    text = str(jax.make_jaxpr(everything)(z, row))
+    # The two powers of the law, of which all derivatives are multiples.
+    assert text.count(" exp ") == text.count(" log ") == 2
