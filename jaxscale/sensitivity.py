@@ -5,13 +5,18 @@ Hessian ``H = dg/dz``; and the objective moves only by what the data change at f
 differentiable functions of the optimum, so that derivatives of derivatives are right too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxscale.coordinates import centre_of, from_params
 from jaxscale.kernel import Problem, loss
+from jaxscale.law import Law
+from jaxscale.noise import Noise
+from jaxscale.observations import Observations, bucket, padded
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -92,3 +97,52 @@ def _solved(hessian: Any, right: Any) -> Any:
     size = jnp.where(idle, 1.0, size)
     scaled = hessian / (size[:, None] * size) + jnp.diag(idle.astype(size.dtype))
     return jnp.linalg.solve(scaled, right / size) / size
+
+
+@jax.jit
+def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
+    """The derivative, in the weight of every row, of what has these slopes in the parameters; shape (n,)."""
+
+    def params(weight: Any) -> Any:
+        return problem.params(attached(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
+
+    return jax.vjp(params, weight)[1](slope)[0]
+
+
+def influence(
+    law: Law,
+    noise: Noise,
+    observations: Observations,
+    params: Mapping[str, float],
+    fixed: Mapping[str, float],
+    scale: float,
+    of: Callable[[dict[str, Any]], Any],
+) -> np.ndarray:
+    """The derivative of a quantity in the weight of every row, shape (n,), at an optimum.
+
+    Args:
+        law: the law.
+        noise: the noise that was fitted with.
+        observations: what was fitted.
+        params: every parameter at the optimum.
+        fixed: those among them that were not fitted.
+        scale: that of the noise, where it was fitted.
+        of: the quantity, a function of the parameters.
+
+    Raises:
+        TypeError: the loss is absolute.
+        ValueError: the quantity is not one number.
+    """
+    with jax.enable_x64(True):
+        values = {name: jnp.asarray(value, float) for name, value in params.items()}
+        quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
+        if quantity.shape != ():
+            raise ValueError(f"Argument of must return one number, but returns an array of shape {quantity.shape}.")
+        (slope,) = pull(jnp.ones_like(quantity))
+        wide = padded(observations, bucket(len(observations)))
+        centre = centre_of(law, observations.inputs, observations.response, np)
+        free = tuple(name for name in law.parameters if name not in fixed)
+        inputs = {name: wide.inputs[name] for name in law.inputs}
+        problem = Problem(law, free, noise, inputs, {name: np.asarray(fixed[name], float) for name in fixed}, centre)
+        z = [*from_params(law, centre, free, values), *([jnp.log(scale)] if noise.infers_scale else [])]
+        return np.asarray(_pulled(problem, wide.response, wide.weight, jnp.stack(z), slope))[: len(observations)]

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxscale
 from jaxscale import laws, noise
 from jaxscale.kernel import CONVERGED
 from jaxscale.law import Input, Law, Response, coefficient, law, unit
+from jaxscale.observations import Observations
 from jaxscale.solver import solve
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -221,3 +223,90 @@ def test_an_absolute_loss_is_solved_but_not_differentiated() -> None:
     for differentiated in (jax.grad(slope), jax.jacfwd(slope), jax.grad(jax.jit(slope))):
         with pytest.raises(TypeError, match=r"vertex, whose derivative is not defined everywhere; take a Huber loss"):
             jax.eval_shape(differentiated, RESPONSES[0])
+
+
+CHINCHILLA = laws.get("chinchilla")
+
+
+def far(p: Any) -> Any:
+    """A prediction far outside the data."""
+    return CHINCHILLA(70e9, 1.4e12, **p)
+
+
+def observed(weight: Any = None) -> Observations:
+    """Twenty runs of Chinchilla with 0.5 % noise."""
+    exact = np.asarray(CHINCHILLA(N, D, **CHINCHILLA.published["besiroglu2024"]))
+    loss = exact * np.exp(0.005 * np.random.default_rng(3).standard_normal(20))
+    table = dict(N=N, D=D, loss=loss, w=np.ones(20) if weight is None else weight)
+    return Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
+
+
+def fitted(observations: Observations, settings: noise.Noise) -> jaxscale.Fit:
+    """Chinchilla, from the published constants."""
+    starts = CHINCHILLA.published["besiroglu2024"]
+    return jaxscale.fit(CHINCHILLA, observations, noise=settings, starts=starts, replicates=2)
+
+
+def reweighted(row: int, weight: float, settings: noise.Noise) -> jaxscale.Fit:
+    """The same with another weight of one row."""
+    return fitted(observed(np.where(np.arange(20) == row, weight, 1.0)), settings)
+
+
+@pytest.fixture(scope="module")
+def plain() -> jaxscale.Fit:
+    return fitted(observed(), noise.squared("log"))
+
+
+def test_influence_is_the_change_when_a_row_is_left_out(plain: jaxscale.Fit) -> None:
+    found = plain.influence(of=far)
+    assert found.shape == (20,) and found.dtype == np.float64
+
+    def logs(p: Any) -> Any:
+        return jnp.log(CHINCHILLA(N, D, **p))
+
+    slopes = np.stack(list(jax.jacfwd(logs)(plain.params).values()), axis=1)
+    basis = np.linalg.qr(slopes / np.linalg.norm(slopes, axis=0))[0]
+    leverage = np.sum(basis**2, axis=1)
+    changes = np.array([far(reweighted(row, 0.0, noise.squared("log")).params) for row in range(20)]) - far(
+        plain.params
+    )
+    # A straight line moves by exactly this much; the law is curved.
+    expected = -found / (1 - leverage)
+    assert np.max(np.abs(changes - expected)) < 0.1 * np.max(np.abs(expected))
+    assert np.all(np.sign(changes) == -np.sign(found))
+
+
+@pytest.mark.parametrize("settings", [noise.squared("log"), noise.student_t(4.0)], ids=["squared", "student_t"])
+def test_influence_is_the_derivative_in_the_weight(settings: noise.Noise) -> None:
+    found = {of: fitted(observed(), settings).influence(of) for of in ("beta", "A")}
+    for row in (0, 7):
+        up, down = (reweighted(row, 1 + step, settings).params for step in (1e-4, -1e-4))
+        for of, each in found.items():
+            assert each[row] == pytest.approx((up[of] - down[of]) / 2e-4, rel=1e-6)
+
+
+def test_influence_of_a_row_of_weight_zero_and_of_a_fixed_parameter() -> None:
+    weight = np.where(np.arange(20) == 6, 0.0, 1.0)
+    fit = jaxscale.fit(CHINCHILLA, observed(weight), noise=noise.squared("log"), fixed={"beta": 0.37}, starts=64)
+    assert not np.any(fit.influence("beta"))
+    assert np.all(fit.influence("E") != 0)
+
+
+def test_influence_of_a_fit_from_a_file(plain: jaxscale.Fit) -> None:
+    again = jaxscale.Fit.from_json(plain.to_json())
+    assert again == plain and again.observations is None and "observations" not in repr(plain)
+    with pytest.raises(ValueError, match=r"A fit read from a file holds no observations; hand them over"):
+        again.influence("E")
+    np.testing.assert_array_equal(again.influence("E", observations=observed()), plain.influence("E"))
+    with pytest.raises(ValueError, match="must be those of the fit"):
+        again.influence("E", observations=observed(2 * np.ones(20)))
+
+
+def test_influence_refuses_what_has_none(plain: jaxscale.Fit) -> None:
+    with pytest.raises(ValueError, match=r"'aplha', which is no parameter of chinchilla \(did you mean 'alpha'\?\)"):
+        plain.influence("aplha")
+    with pytest.raises(ValueError, match=r"must return one number, but returns an array of shape \(2,\)"):
+        plain.influence(lambda p: CHINCHILLA(np.array([1e9, 1e10]), 1e11, **p))
+    vertex = dataclasses.replace(plain, noise={"loss": "absolute", "space": "log"})
+    with pytest.raises(TypeError, match="take a Huber loss"):
+        vertex.influence("E")
