@@ -200,6 +200,7 @@ def _fit(
         data=observations.name,
         columns=dict(observations.columns),
         law_object=law,
+        observations=observations,
     )
 
 
@@ -324,7 +325,11 @@ def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
     if noise.loss == "huber":
         told["delta"] = float(noise.delta)
     if noise.loss == "student_t":
-        told |= {"df": float(noise.df), "scale": float(np.exp(problem.log_scale(z)))}
+        told |= {
+            "df": float(noise.df),
+            "scale": float(np.exp(problem.log_scale(z))),
+            "scale_fitted": noise.scale is None,
+        }
     return told
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ import jax
 import numpy as np
 
 from jaxscale.law import Law, positive
+from jaxscale.noise import named
 from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
 
+# What a file does not hold.
+UNWRITTEN = ("law_object", "observations", "notices")
 LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
 
 
@@ -56,6 +62,7 @@ class Fit:
         data: name of the table.
         columns: input or "response" to column.
         law_object: the law itself; looked up in the catalogue when read from a file.
+        observations: what was fitted; None when read from a file.
     """
 
     law: str
@@ -82,6 +89,7 @@ class Fit:
     data: str
     columns: dict[str, str]
     law_object: Law | None = field(default=None, compare=False, repr=False)
+    observations: Observations | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, **inputs: Any) -> Any:
         """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
@@ -129,6 +137,51 @@ class Fit:
                 ends[name] = (value - spread, value + spread)
         return ends
 
+    def influence(
+        self, of: str | Callable[[dict[str, Any]], Any], observations: Observations | None = None
+    ) -> np.ndarray:
+        """What every row does to a quantity: the quantity's derivative in the row's weight at the optimum.
+
+        ``d of / d w_i``, exact (for a Huber loss: that of its active set, while no residual crosses delta). To first
+        order, leaving out row i of weight 1 changes the quantity by minus this number (by more where the row has
+        leverage h: for squared errors about ``1 / (1 - h)`` times as much); leaving out a run, by minus the sum
+        over its rows. For a row of weight 0 it is what adding the row would do. It is not finite where the
+        data do not identify the parameters.
+
+        >>> fit.influence(of=lambda p: law(70e9, 1.4e12, **p))  # doctest: +SKIP
+
+        Args:
+            of: name of a parameter, or a function of the parameters (name to value) that returns one number
+                and is made of operations that JAX differentiates.
+            observations: what was fitted, where the fit was read from a file.
+
+        Returns:
+            One number per observation, in float64.
+
+        Raises:
+            TypeError: the loss is absolute, whose optimum has no such derivative.
+            ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
+        """
+        law = self._law()
+        if isinstance(of, str) and of not in law.parameters:
+            raise ValueError(
+                f"Argument of names {of!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(of, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            )
+        rows = self.observations if observations is None else observations
+        if rows is None:
+            raise ValueError("A fit read from a file holds no observations; hand them over as observations=...")
+        if rows.sha256 != self.data_sha256 or np.sum(rows.weight > 0) != self.rows_used:
+            raise ValueError("Argument observations must be those of the fit, but has other data or other rows.")
+        told, settings = self.noise, {}
+        if told["loss"] == "huber":
+            settings["delta"] = told["delta"]
+        if told["loss"] == "student_t":
+            settings |= {"df": told["df"], "scale": None if told["scale_fitted"] else told["scale"]}
+        noise = named(told["loss"], told["space"], **settings)
+        quantity = (lambda p: p[of]) if isinstance(of, str) else of
+        return influence(law, noise, rows, self.params, self.fixed, told.get("scale", 1.0), quantity)
+
     def __str__(self) -> str:
         """The report."""
         from jaxscale.report import text
@@ -137,9 +190,7 @@ class Fit:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The fit as JSON text, written to ``path`` atomically where one is given; NaN becomes null."""
-        told = {
-            item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("law_object", "notices")
-        }
+        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in UNWRITTEN}
         told["warnings"] = [{"code": notice.code, "message": notice.message} for notice in self.notices]
         text = json.dumps(nulls(told), indent=2, allow_nan=False) + "\n"
         if path is not None:

