@@ -1,5 +1,6 @@
 """The batched descent: its derivatives, its linear algebra, and that lanes do not know of each other."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -171,16 +172,6 @@ def test_blocks_of_rows_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
         np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-12 * np.abs(whole).max())
 
 
-@EVERY_LOSS
-def test_whole_jacobians_say_the_same_as_derivative_by_derivative(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise, delta = CASES[case]
-    problem, z, y, w = few_rows(noise)
-    y[2], w[2] = np.nan, 0.0
-    few = evaluate(problem, z, delta, y, w)
-    monkeypatch.setattr(kernel, "FEW", 0)
-    assert_close_parts(jax.jit(lambda *data: evaluated(*data))(problem, z, delta, y, w), few)
-
-
 def assert_close_parts(one: Any, other: Any, rtol: float = 1e-12) -> None:
     for part, same in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(part, same, rtol=rtol, atol=rtol * np.abs(same).max())
@@ -192,7 +183,6 @@ def test_many_coordinates_have_the_derivatives_of_the_plain_objective() -> None:
     point = dict(a=1.0, b=2.0, c0=0.3, c1=0.2, c2=-0.1, d1=30.0, d2=900.0, f1=0.5, f2=1.5)
     y = np.asarray(law(x, **point)) * np.exp(0.1 * np.sin(np.arange(ROWS)))
     problem = problem_of(law, {"x": x}, y, squared("log"))
-    assert problem.size > kernel.FEW
     z = np.array(from_params(law, problem.centre, problem.free, point))[:, None] + 0.05 * np.arange(2)
 
     def objective(z: Any) -> Any:
@@ -225,11 +215,7 @@ def data_sets(noise: Noise) -> tuple[list[Problem], np.ndarray, np.ndarray, np.n
     return problems, np.array(z).T, responses, weights
 
 
-@pytest.mark.parametrize("few", [kernel.FEW, 0])
-def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems(
-    few: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernel, "FEW", few)
+def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems() -> None:
     problems, z, y, w = data_sets(huber(0.01))
     program = jax.jit(lambda *data: evaluated(*data))
     together = program(joined(problems), z, 0.01, y, w)
@@ -241,11 +227,11 @@ def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems(
 def test_lanes_with_inputs_of_their_own_descend_as_separate_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     problems, z, y, w = data_sets(huber(0.01))
     # More lanes than descend side by side, so that places are taken over by lanes of other data sets.
-    monkeypatch.setattr(kernel, "WIDTH", 2)
+    monkeypatch.setattr(batch, "CORE", dataclasses.replace(batch.CORE, width=2))
     order = np.array([2, 0, 1, 1, 2, 0])
-    together = batch.descend(joined([problems[k] for k in order]), z[:, order], y[order], w[order])
+    together = batch.descend(batch.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
     for place, k in enumerate(order):
-        alone = batch.descend(problems[k], z[:, k : k + 1], y[k], w[k])
+        alone = batch.descend(batch.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
         assert together.status[place] == alone.status[0] == CONVERGED
         np.testing.assert_allclose(together.z[:, place], alone.z[:, 0], rtol=1e-10)
         np.testing.assert_allclose(together.local.f[place], alone.local.f[0], rtol=1e-12)
@@ -279,7 +265,7 @@ def test_damped_systems_are_solved_lane_by_lane(p: int) -> None:
         np.testing.assert_allclose(x[:, lane], np.linalg.solve(matrices[lane], g[:, lane]), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("p", [1, 5, kernel.UNROLLED])
+@pytest.mark.parametrize("p", [1, 5, kernel.SMALL])
 def test_written_out_and_library_solutions_agree(p: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = np.random.default_rng(p)
     lanes = 64
@@ -292,13 +278,13 @@ def test_written_out_and_library_solutions_agree(p: int, monkeypatch: pytest.Mon
     g = draws.standard_normal((p, lanes)) * sizes.T
     args = jnp.asarray(np.moveaxis(matrices, 0, -1)), jnp.asarray(g)
     x, good = jax.jit(kernel.solve_damped)(*args)
-    monkeypatch.setattr(kernel, "UNROLLED", 0)
+    monkeypatch.setattr(kernel, "SMALL", 0)
     expected, fine = kernel.solve_damped(*args)
     assert good.tolist() == fine.tolist() == [k % 3 > 0 for k in range(lanes)]
     np.testing.assert_allclose((x * sizes.T)[:, good], (expected * sizes.T)[:, good], rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("p", [1, 3, kernel.UNROLLED, kernel.UNROLLED + 1])
+@pytest.mark.parametrize("p", [1, 3, kernel.SMALL, kernel.SMALL + 1])
 @pytest.mark.parametrize("bad", ["zero", "indefinite", "nan", "infinite"])
 def test_a_matrix_that_is_not_positive_definite_is_flagged(p: int, bad: str) -> None:
     matrix = np.moveaxis(np.tile(np.eye(p), (2, 1, 1)), 0, -1)
@@ -308,7 +294,7 @@ def test_a_matrix_that_is_not_positive_definite_is_flagged(p: int, bad: str) -> 
     np.testing.assert_array_equal(x[:, 0], np.ones(p))
 
 
-@pytest.mark.parametrize("p", [2, kernel.UNROLLED, kernel.UNROLLED + 1])
+@pytest.mark.parametrize("p", [2, kernel.SMALL, kernel.SMALL + 1])
 def test_an_indefinite_matrix_with_a_positive_diagonal_is_flagged(p: int) -> None:
     matrix = np.moveaxis(np.tile(np.eye(p), (2, 1, 1)), 0, -1)
     matrix[0, p - 1, 1] = matrix[p - 1, 0, 1] = 2.0
@@ -416,7 +402,7 @@ def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, poo
 
 def test_descents_have_the_same_bits_however_many_there_are(many: Any) -> None:
     problem, y, w, starts = many
-    runs = {count: batch.descend(problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
+    runs = {count: batch.descend(batch.Runner(), problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
     for count, lanes in runs.items():
         assert lanes.z.shape == (5, count)
         assert np.all(lanes.status != RUNNING)
@@ -428,9 +414,11 @@ def test_responses_and_weights_may_differ_by_lane(many: Any) -> None:
     z = np.repeat(starts[:, :1], 3, axis=1)
     responses = np.stack([y, y * np.exp(0.01 * np.cos(np.arange(32))), y])
     weights = np.stack([w, w, np.arange(32) % 2.0])
-    lanes = batch.descend(problem, z, responses, weights)
+    lanes = batch.descend(batch.Runner(), problem, z, responses, weights)
     for k in range(3):
-        assert_same_bits(lane(lanes, k), lane(batch.descend(problem, z[:, :1], responses[k], weights[k]), 0))
+        assert_same_bits(
+            lane(lanes, k), lane(batch.descend(batch.Runner(), problem, z[:, :1], responses[k], weights[k]), 0)
+        )
     assert len(set(lanes.local.f.tolist())) == 3
 
 
@@ -440,7 +428,7 @@ def test_exact_data_give_the_parameters_back() -> None:
     problem = problem_of(CHINCHILLA, problem.inputs, y, huber(1e-3))
     middle = np.array(from_params(CHINCHILLA, problem.centre, problem.free, TRUTH))
     z = middle[:, None] + 0.7 * np.random.default_rng(8).standard_normal((len(middle), 32))
-    lanes = batch.descend(problem, z, y, np.ones(len(y)))
+    lanes = batch.descend(batch.Runner(), problem, z, y, np.ones(len(y)))
     assert np.all(np.isin(lanes.status, (CONVERGED, FLAT)))
     found = problem.params(lanes.z[:, np.argmin(lanes.local.f)])
     for name, value in TRUTH.items():
@@ -451,14 +439,14 @@ def test_the_bottom_of_a_curved_valley_is_found() -> None:
     k, y = np.array([0.0, 1.0]), np.zeros(2)
     problem = problem_of(valley, {"k": k}, y, squared())
     z = np.array([[-1.2, 1.0], [2.0, -3.0], [0.0, 8.0]]).T
-    lanes = batch.descend(problem, z, y, np.ones(2))
+    lanes = batch.descend(batch.Runner(), problem, z, y, np.ones(2))
     assert np.all(lanes.status == CONVERGED)
     np.testing.assert_allclose(lanes.z, np.ones((2, 3)), rtol=1e-7)
 
 
 def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = batch.descend(problem, starts[:, :32], y, w)
+    lanes = batch.descend(batch.Runner(), problem, starts[:, :32], y, w)
     best = int(np.argmin(lanes.local.f))
     local = evaluate(problem, lanes.z[:, best : best + 1], 1e-3, y, w)
     assert lanes.delta[best] == lanes.goal[best] == 1e-3
@@ -481,8 +469,8 @@ def test_direct_lanes_begin_with_the_delta_of_the_noise() -> None:
 
 def test_iterations_are_counted_and_bounded(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = batch.descend(problem, starts[:, :32], y, w, longest=6)
+    lanes = batch.descend(batch.Runner(), problem, starts[:, :32], y, w, longest=6)
     assert lanes.steps.max() == 6
     assert np.any(lanes.status == RUNNING)
-    went_on = batch.descend(problem, starts[:, :32], y, w, lanes=lanes)
-    assert_same_bits(went_on, batch.descend(problem, starts[:, :32], y, w))
+    went_on = batch.descend(batch.Runner(), problem, starts[:, :32], y, w, lanes=lanes)
+    assert_same_bits(went_on, batch.descend(batch.Runner(), problem, starts[:, :32], y, w))

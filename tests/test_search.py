@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import kernel, laws, search
+from jaxscale.batch import Task
 from jaxscale.coordinates import centre_of
 from jaxscale.kernel import Problem
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.noise import Noise, huber, squared
 from jaxscale.search import Found
-from jaxscale.starts import crossed, hypercube, placed, project
+from jaxscale.starts import Listed, crossed, hypercube, placed, project
 
 pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA = laws.get("chinchilla")
@@ -48,7 +49,7 @@ def sweep() -> tuple[Problem, np.ndarray, np.ndarray]:
 
 
 def look(data: tuple[Problem, np.ndarray, np.ndarray], seed: int = 0, **settings: Any) -> Found:
-    return search.search(*data, **{"count": 512, **settings}, generator=np.random.default_rng(seed))
+    return search.search(Task(*data), **{"count": 512, **settings}, generator=np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +111,13 @@ def test_another_seed_draws_other_starts_and_finds_the_same_optimum(
 ) -> None:
     drawn = []
 
-    def recorded(problem: Problem, u: np.ndarray, z: np.ndarray, random: np.ndarray, *rest: Any) -> Any:
+    def recorded(task: Task, u: np.ndarray, z: np.ndarray, random: np.ndarray) -> Any:
         if np.all(random):
             drawn.append(u)
-        return search_scores(problem, u, z, random, *rest)
+        return score(task, u, z, random)
 
-    search_scores = search.score_starts
-    monkeypatch.setattr(search, "score_starts", recorded)
+    score = Task.score
+    monkeypatch.setattr(Task, "score", recorded)
     others = [look(sweep, seed) for seed in (1, 2)]
     assert [u.shape for u in drawn] == [(5, 256), (5, 256)] and not np.any(drawn[0] == drawn[1])
     for other in others:
@@ -133,7 +134,7 @@ def test_the_optimum_does_not_depend_on_padding(sweep: Any, found: Found) -> Non
 
 def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: Found) -> None:
     near = {name: np.array([value, 1.1 * value, 0.8 * value]) for name, value in TRUTH.items()}
-    landscape = look(sweep, explicit=near).landscape
+    landscape = look(sweep, explicit=Listed(near)).landscape
     assert landscape.scored == 3
     assert landscape.independent == landscape.polished
     assert 3 <= landscape.polished <= 32
@@ -144,9 +145,18 @@ def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: Fou
 def test_of_many_given_starts_the_best_and_a_sample_of_the_rest_are_polished(sweep: Any) -> None:
     draws = np.random.default_rng(9)
     many = {name: value * np.exp(0.2 * draws.standard_normal(100)) for name, value in TRUTH.items()}
-    landscape = look(sweep, explicit=many, polished=20, independent=12).landscape
+    landscape = look(sweep, explicit=Listed(many), polish=32).landscape
     assert landscape.scored == 100
-    assert 32 <= landscape.polished <= 64
+    assert (landscape.polished, landscape.independent) == (32, 16)
+
+
+def test_all_given_starts_are_polished_as_given_where_that_is_allowed(sweep: Any, found: Found) -> None:
+    draws = np.random.default_rng(9)
+    many = {name: value * np.exp(0.2 * draws.standard_normal(40)) for name, value in TRUTH.items()}
+    landscape = look(sweep, explicit=Listed(many), polish=40).landscape
+    assert (landscape.scored, landscape.polished, landscape.independent) == (40, 40, 40)
+    assert landscape.agree == 40
+    assert landscape.basins[0].objective == pytest.approx(found.landscape.basins[0].objective, rel=1e-10)
 
 
 def wells() -> tuple[Problem, np.ndarray, np.ndarray]:

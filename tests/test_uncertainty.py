@@ -168,7 +168,9 @@ def test_resamples_differ_and_repeat_with_their_seed() -> None:
 def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
     problem = problem_of(constant, squared())
     ones = np.ones(ROWS)
-    draws, failed = bootstrap(problem, np.array([y.mean()]), y, ones, generator=np.random.default_rng(2))
+    draws, failed = bootstrap(
+        batch.Runner(), problem, np.array([y.mean()]), y, ones, generator=np.random.default_rng(2)
+    )
     assert failed == 0 and draws["m"].shape == (400,)
     theory = np.std(y) / np.sqrt(ROWS)
     # 400 draws know their spread to 3.5 %.
@@ -178,7 +180,9 @@ def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
 
 def test_every_replicate_is_the_refit_of_its_resample() -> None:
     problem = problem_of(constant, squared())
-    draws, _ = bootstrap(problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3))
+    draws, _ = bootstrap(
+        batch.Runner(), problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3)
+    )
     weights = resampled(w, RUNS, 40, np.random.default_rng(3))
     np.testing.assert_allclose(draws["m"], weights @ y / weights.sum(1), rtol=1e-9)
 
@@ -219,7 +223,7 @@ def test_least_absolute_deviations_of_a_line_is_the_linear_programme() -> None:
 
 def test_the_smoothed_descent_ends_near_the_vertex() -> None:
     problem = problem_of(line, absolute("linear"))
-    lanes = batch.descend(problem, np.array([[0.0], [0.0]]), y, w)
+    lanes = batch.descend(batch.Runner(), problem, np.array([[0.0], [0.0]]), y, w)
     _, f, _ = absolute_fit(line, lanes.z[:, 0].tolist())
     near = jax.tree.map(np.asarray, linearise(problem, lanes.z[:, 0], y))
     smoothed = np.sum(w * np.abs(near.residual))
