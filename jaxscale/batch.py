@@ -46,7 +46,7 @@ class Sizes:
 
 
 LONG = 4096
-CORE = Sizes(scored=1024, abreast=64, pool=256, width=16)
+CORE = Sizes(scored=512, abreast=64, pool=256, width=16)
 DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=4096)
 LONGEST = 400
 
@@ -115,6 +115,7 @@ def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
 
 
 _background: dict[str, ThreadPoolExecutor] = {}
+_prepared: set[Any] = set()
 
 
 def await_compiled(program: Any, arguments: tuple[Any, ...]) -> Any:
@@ -288,10 +289,12 @@ class Task:
 
     def prepare(self) -> None:
         """Have the program that polishes compiled while starts are scored."""
-        if self.runner.mesh is not None:
-            return
         n = len(self.response)
         pool = sizes(n).pool
+        known = (jax.tree.structure(self.problem), n, jnp.result_type(float).name)
+        if self.runner.mesh is not None or known in _prepared:
+            return
+        _prepared.add(known)
         lanes = kernel.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
         lanes = jax.tree.map(np.array, lanes)
         lanes.status[:] = kernel.FLAT

@@ -5,6 +5,7 @@ import inspect
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -195,7 +196,7 @@ def _fit(
             "allowed": design.verdict != "identified",
         },
         seed=seed,
-        versions=_versions(),
+        versions=dict(_versions()),
         data_sha256=observations.sha256,
         data=observations.name,
         columns=dict(observations.columns),
@@ -377,6 +378,7 @@ def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[di
     return tuple(sorted(ends, key=lambda end: end["objective"]))
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -468,7 +468,7 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
 
-def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any) -> Lanes:
+def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
     """Run all lanes until each has stopped, or for ``steps`` iterations.
 
     Args:
@@ -477,16 +477,23 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
         response: shape (lanes, n).
         weight: shape (lanes, n).
         steps: most iterations of this call.
+        enough: stop as soon as so many lanes have converged to one objective that no other lane is below.
     """
-    return _stepped(problem, lanes, problem.noise.transform(response), weight, steps)
+    return _stepped(problem, lanes, problem.noise.transform(response), weight, steps, enough)
 
 
-def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any) -> Lanes:
+def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
     rows = jnp.sum(weight, axis=-1)
 
     def going(state: Any) -> Any:
         k, current = state
-        return (k < steps) & jnp.any(current.status == RUNNING)
+        on = (k < steps) & jnp.any(current.status == RUNNING)
+        if enough is None:
+            return on
+        f = jnp.where(jnp.isfinite(current.local.f), current.local.f, jnp.inf)
+        lowest = jnp.min(f)
+        near = f <= lowest + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(lowest)
+        return on & (jnp.sum(near & (current.status == CONVERGED)) < enough)
 
     def body(state: Any) -> Any:
         k, current = state

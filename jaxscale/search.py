@@ -158,49 +158,50 @@ def search(
 
 
 def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, int]:
-    """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored."""
+    """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored.
+
+    In two waves, of which an easy problem needs only the first and small one.
+    """
+    first = min(count, max(count // 8, 64))
+    lanes, flags = _wave(task, first, polish - polish // 2, generator, children=False)
+    landscape = _landscape(task.problem, lanes, first, flags, task.weight)[1]
+    if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished or polish == 1 or first == count:
+        return lanes, flags, first
+    more, others = _wave(task, count - first, polish // 2, generator, children=count >= 64)
+    return _common_goal(task, _concatenated(lanes, more)), np.concatenate([flags, others]), count
+
+
+def _wave(
+    task: Task, count: int, polish: int, generator: np.random.Generator, children: bool
+) -> tuple[Lanes, np.ndarray]:
+    """Score drawn starts, polish the promising and an independent sample; the lanes, and which are of the sample."""
     independent, polished = polish // 2, polish - polish // 2
     dimensions = len(task.problem.free)
-    random = generator.uniform(size=(dimensions, independent))
-    pool, number = _empty(task.problem.size), 0
-    sample = np.zeros((task.problem.size, 0))
-    left = max(count // 2 - independent, 1)
+    random = generator.uniform(size=(dimensions, min(independent, count - 1)))
+    pool, sample = _empty(task.problem.size), np.zeros((task.problem.size, 0))
+    drawn, number = count // 2 if children else count, 0
     keep = max(KEPT, polished)
-    while left > 0:
-        u = hypercube(generator, min(left, BLOCK), dimensions)
-        left -= u.shape[1]
+    while number < drawn:
+        some = min(drawn - number, BLOCK)
         first = random.shape[1] if number == 0 else 0
+        u = hypercube(generator, max(some - first, 1), dimensions)
         whole = np.concatenate([random, u], axis=1) if first else u
         z, f = task.score(whole, np.zeros_like(whole), np.ones(whole.shape[1], bool))
-        if first:
-            sample = z[:, :first]
+        sample = z[:, :first] if first else sample
         pool = pool.joined(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
         number += whole.shape[1]
     # Half of the promising ones are drawn ones, which lie apart; children crowd around the best.
-    chosen = pool.number[: polished // 2]
-    promising = pool.z[:, : polished // 2]
-    for _ in range(2 if count >= 64 else 0):
-        pool = _more(task, generator, pool, count // 4, number, keep)
-        number += count // 4
+    chosen, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
+    for _ in range(2 if children else 0):
+        grown = (count - drawn) // 2
+        pool = _more(task, generator, pool, grown, number, keep)
+        number += grown
     rest = pool.z[:, ~np.isin(pool.number, chosen)][:, : polished - promising.shape[1]]
-    promising = np.concatenate([promising, rest], axis=1)
-    # In two waves, of which an easy problem needs only the first.
-    lanes, flags = None, np.zeros(0, bool)
-    for wave in range(2):
-        z = np.concatenate([sample[:, wave::2], promising[:, wave::2]], axis=1)
-        if not z.shape[1]:
-            continue
-        drawn = np.arange(z.shape[1]) < sample[:, wave::2].shape[1]
-        # Most promising and every other random start keep to their basin: the landscape shows more than the widest.
-        direct = np.where(drawn, np.arange(z.shape[1]) % 2 == 0, np.arange(z.shape[1]) % 4 > 0)
-        ended = task.descend(z, direct=direct)
-        lanes = _common_goal(task, ended if lanes is None else _concatenated(lanes, ended))
-        flags = np.concatenate([flags, drawn])
-        landscape = _landscape(task.problem, lanes, number, flags, task.weight)[1]
-        if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished:
-            break
-    assert lanes is not None
-    return lanes, flags, number
+    z = np.concatenate([sample, promising, rest], axis=1)
+    flags = np.arange(z.shape[1]) < sample.shape[1]
+    # Most promising and every other random start keep to their basin: the landscape shows more than the widest.
+    direct = np.where(flags, np.arange(z.shape[1]) % 2 == 0, np.arange(z.shape[1]) % 4 > 0)
+    return _common_goal(task, task.descend(z, direct=direct)), flags
 
 
 def _from_given(

@@ -17,6 +17,8 @@ from jaxscale.sensitivity import attached, replaced
 from jaxscale.starts import placed, score
 
 LONGEST = 300
+# The descent ends once so many lanes agree on an optimum that no lane is below.
+ENOUGH = 3
 
 
 class Solution(eqx.Module):
@@ -100,7 +102,9 @@ def _searched(problem: Problem, y: Any, w: Any, starts: Any, key: Any) -> tuple[
         z = z[:, jnp.argsort(f)[: min(16, starts)]]
     wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
     heavy = jnp.broadcast_to(w, wide.shape)
-    lanes = kernel.advance(problem, kernel.begin(problem, z), wide, heavy, LONGEST)
+    # Most lanes keep to the basin they start in; the others go to the widest first.
+    direct = jnp.arange(z.shape[1]) % 4 > 0
+    lanes = kernel.advance(problem, kernel.begin(problem, z, direct=direct), wide, heavy, LONGEST, ENOUGH)
     f = jnp.where(jnp.isfinite(lanes.local.f), lanes.local.f, jnp.inf)
     best = jnp.argmin(f)
     z, objective = lanes.z[:, best], f[best]

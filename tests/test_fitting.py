@@ -63,7 +63,8 @@ def test_default_noise_and_provenance(huber_fit):
 
 def test_landscape_counts(huber_fit):
     starts = huber_fit.starts
-    assert starts["scored"] == 4096
+    # An easy problem is settled by the first, small wave.
+    assert starts["scored"] == 512
     # An easy problem: the first wave is enough.
     assert starts["independent"] == 16
     assert starts["polished"] == 32
