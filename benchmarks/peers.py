@@ -90,6 +90,23 @@ def scipy_bootstrap(sweep: Sweep, weights: np.ndarray, delta: float = 1e-3) -> t
     return values, parameters
 
 
+def scipy_bootstrap_protocol(sweep: Sweep, weights: np.ndarray, delta: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """The same as the field's scripts do it: BFGS, exact gradient, in the protocol's own coordinates.
+
+    That is (log E, log A, log B, alpha, beta) with inputs as they are, from the full optimum, SciPy's stopping rules.
+    """
+    from scipy.optimize import minimize
+
+    _, full = scipy_single(sweep, delta)
+    start = np.concatenate([np.log(full[:3]), full[3:]])
+    logs, log_loss = [np.log(sweep[name]) for name in "ND"], np.log(sweep["loss"])
+    values, parameters = np.empty(len(weights)), np.empty((len(weights), len(PARAMETERS)))
+    for k, row in enumerate(np.asarray(weights, dtype=float)):
+        found = minimize(power_objective(logs, log_loss, delta, row), start, jac=True, method="BFGS")
+        values[k], parameters[k] = found.fun, np.concatenate([np.exp(found.x[:3]), found.x[3:]])
+    return values, parameters
+
+
 def scipy_gemstones(sweep: Sweep, starts: np.ndarray, delta: float = GEMSTONE_DELTA) -> np.ndarray:
     """The end objective of L-BFGS-B, exact gradient, SciPy's stopping rules, from every row of ``starts``.
 
