@@ -208,7 +208,11 @@ def compiled(name: str, n: int) -> None:
     from jaxscale.observations import bucket
 
     spent: dict[str, list[float]] = {}
-    monitoring.register_event_duration_secs_listener(lambda event, s, **_: spent.setdefault(event, []).append(s))
+
+    def heard(event: str, duration_secs: float, **_: Any) -> None:
+        spent.setdefault(event, []).append(duration_secs)
+
+    monitoring.register_event_duration_secs_listener(heard)
     law = jaxscale.laws.get(name)
     draws = np.random.default_rng(0)
     ends = {key: kind.typical or ((1e7, 1e12) if kind.lower else (1.0, 1e8)) for key, kind in law.inputs.items()}

@@ -151,7 +151,7 @@ class Runner:
         missing = np.flatnonzero(_anywhere(np.array([done[key] is None for key in keys])))
         for first in range(0, len(missing), self.together):
             some = missing[first : first + self.together]
-            for k, result in zip(some, self._run(program, [parts[k] for k in some]), strict=True):
+            for k, result in zip(some, self._run(program, [parts[int(k)] for k in some]), strict=True):
                 done[keys[k]] = jax.tree.leaves(result)
                 self.journal.write(keys[k], jax.tree.leaves(result))
         # What a program returns has one structure, whatever the part.
@@ -347,7 +347,7 @@ def descend(
 
     def gathered(data: Any, place: np.ndarray) -> np.ndarray:
         if callable(data):
-            return data(place)
+            return np.asarray(data(place))
         return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
 
     def part(index: np.ndarray) -> tuple[Any, ...]:

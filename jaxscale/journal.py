@@ -87,6 +87,7 @@ class Journal:
     def write(self, key: str, arrays: Sequence[np.ndarray]) -> None:
         """Keep the arrays of a finished part."""
         buffer = io.BytesIO()
-        np.savez(buffer, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})
+        named: dict[str, Any] = {f"a{k}": np.asarray(array) for k, array in enumerate(arrays)}
+        np.savez(buffer, **named)
         body = buffer.getvalue()
         write_atomically(self.folder / (key + _SUFFIX), hashlib.sha256(body).hexdigest().encode() + body)

@@ -251,15 +251,18 @@ class _Batch:
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             top = np.argmin(f, axis=1)
             chosen = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
+            before = np.full(len(members), np.inf) if lanes is None else lanes.local.f[members]
             if lanes is None:
                 lanes = chosen
             else:
                 better = chosen.local.f < lanes.local.f[members]
                 for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(chosen), strict=True):
                     old[..., members] = np.where(better, new, old[..., members])
-            floor = lanes.local.f[members]
-            near = f <= (floor + 1e-6 * np.abs(floor))[:, None]
-            agree[members] = np.where(floor < f.min(axis=1) * (1 - 1e-6), 0, agree[members]) + near.sum(axis=1)
+            lowest = np.asarray(lanes.local.f)[members]
+            near = f <= (lowest + 1e-6 * np.abs(lowest))[:, None]
+            # Starts that agreed on an optimum which has been beaten since do not count.
+            beaten = lowest < before - 1e-6 * np.abs(lowest)
+            agree[members] = np.where(beaten, 0, agree[members]) + near.sum(axis=1)
             polished[members] += k
             members = np.flatnonzero((agree < np.maximum(AGREED * polished, 2)) & np.isfinite(lanes.local.f))
             if not len(members) or k == 1:
@@ -295,9 +298,10 @@ class _Batch:
 
     def _alone(self) -> Problem:
         """The only problem, its inputs shared by all lanes: they need be transformed but once."""
-        first = jax.tree.map(lambda a: a[0], (self.problem.inputs, self.problem.fixed, self.problem.centre))
-        held = jax.tree.map(lambda a: a[0], self.problem.held)
-        return Problem(self.law, self.free, self.problem.noise, *first, False, held)
+        many = self.problem
+        parts = (many.inputs, many.fixed, many.centre, many.held)
+        inputs, fixed, centre, held = jax.tree.map(lambda a: a[0], parts)
+        return Problem(self.law, self.free, many.noise, inputs, fixed, centre, held=held)
 
     def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
         """Every weighting of every problem, from the problem's optimum."""
@@ -345,7 +349,7 @@ class _Batch:
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
         status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
         said = tuple(name for name, wanted in axes.items() if wanted)
-        return Fits(self.law.name, said, params, f.reshape(shape), status, *once, steps)
+        return Fits(self.law.name, said, params, f.reshape(shape), status, once[0], once[1], steps)
 
 
 _PROGRAMS: dict[tuple[int, int], Any] = {}
