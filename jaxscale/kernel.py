@@ -43,7 +43,7 @@ class Problem(eqx.Module):
 
     With ``apart`` every lane has its own inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag
     and a value: where the flag is set the parameter has the value, whatever its coordinate; laws nested in one another
-    so share a program.
+    so share a program. With ``reweighted`` only the majorising model takes steps, until the very end.
     """
 
     law: Law = eqx.field(static=True)
@@ -54,6 +54,7 @@ class Problem(eqx.Module):
     centre: Centre
     apart: bool = eqx.field(static=True, default=False)
     held: dict[str, tuple[Any, Any]] = eqx.field(default_factory=dict)
+    reweighted: bool = eqx.field(static=True, default=False)
 
     def own(self, place: Any) -> "Problem":
         """The problem of the lanes at some places, where data sets are fitted together."""
@@ -416,7 +417,7 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     stay = first | fresh
     close = ~stay & (decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (delta <= goal)
 
-    use_exact = good & lanes.newton | close
+    use_exact = close if problem.reweighted else good & lanes.newton | close
     d = jnp.where(close, lanes.toward, jnp.where(use_exact, exact, safe))
     capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
     longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
@@ -491,15 +492,19 @@ def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: An
         if enough is None:
             return on
         f = jnp.where(jnp.isfinite(current.local.f), current.local.f, jnp.inf)
-        lowest = jnp.min(f)
-        near = f <= lowest + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(lowest)
-        return on & (jnp.sum(near & (current.status == CONVERGED)) < enough)
+        return on & (jnp.sum(lowest(f) & (current.status == CONVERGED)) < enough)
 
     def body(state: Any) -> Any:
         k, current = state
         return k + 1, _step(problem, current, target, weight, rows)
 
     return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
+
+
+def lowest(f: Any) -> Any:
+    """Which of some objectives are the lowest, up to rounding."""
+    least = jnp.min(f)
+    return f <= least + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(least)
 
 
 def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:

@@ -251,10 +251,11 @@ class _Batch:
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             top = np.argmin(f, axis=1)
             chosen = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
-            before = np.full(len(members), np.inf) if lanes is None else lanes.local.f[members]
+            before = np.full(len(members), np.inf)
             if lanes is None:
                 lanes = chosen
             else:
+                before = np.array(lanes.local.f[members])
                 better = chosen.local.f < lanes.local.f[members]
                 for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(chosen), strict=True):
                     old[..., members] = np.where(better, new, old[..., members])
