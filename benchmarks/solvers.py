@@ -4,8 +4,8 @@
 
 Every line polishes the same random starts of one problem, whatever their score. ``projected`` starts have the
 parameters in which the law is affine set by least squares, the others are as drawn; a law without such parameters has
-no projected lines. newton: steps by the majorising Gauss-Newton model or the exact Hessian, whichever predicted the last
-step better. gauss_newton: the former alone, reweighted least squares. lbfgs: optax's L-BFGS in the same centred
+no projected lines. newton: steps by the majorising Gauss-Newton model or the exact Hessian, whichever predicted the
+last step better. gauss_newton: the former alone, reweighted least squares. lbfgs: optax's L-BFGS in the same centred
 coordinates. optimistix: its Levenberg-Marquardt on signed roots of the loss, in the same coordinates. A start reaches
 the optimum when it ends within 1e-6 of the lowest objective that any line met. CPU seconds, compilation left out.
 """

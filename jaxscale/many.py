@@ -251,15 +251,14 @@ class _Batch:
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             top = np.argmin(f, axis=1)
             chosen = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
-            before = np.full(len(members), np.inf)
             if lanes is None:
-                lanes = chosen
+                lanes, before = chosen, np.full(len(members), np.inf)
             else:
                 before = np.array(lanes.local.f[members])
-                better = chosen.local.f < lanes.local.f[members]
+                better = chosen.local.f < before
                 for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(chosen), strict=True):
                     old[..., members] = np.where(better, new, old[..., members])
-            lowest = np.asarray(lanes.local.f)[members]
+            lowest = np.minimum(np.where(np.isnan(before), np.inf, before), f.min(axis=1))
             near = f <= (lowest + 1e-6 * np.abs(lowest))[:, None]
             # Starts that agreed on an optimum which has been beaten since do not count.
             beaten = lowest < before - 1e-6 * np.abs(lowest)

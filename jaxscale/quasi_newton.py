@@ -38,20 +38,20 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
 
     def descent(start: Any) -> Any:
         def going(state: Any) -> Any:
-            k, _, inner, still = state
-            return (k < steps) & (still < 3)
+            return (state[0] < steps) & (state[-1] < 3)
 
         def step(state: Any) -> Any:
-            k, z, inner, still = state
+            k, z, before, inner, still = state
             f, g = slope(z, state=inner)
             change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
-            moved = z + change
-            fine = jnp.all(jnp.isfinite(moved))
-            small = ~fine | (f - inner[-1].value <= 1e2 * jnp.finfo(f.dtype).eps * jnp.abs(f))
-            return k + 1, jnp.where(fine, moved, z), inner, jnp.where(small, still + 1, 0)
+            fine = jnp.all(jnp.isfinite(z + change))
+            # The value that an iteration begins with is the one that the last ended with.
+            small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(f.dtype).eps * jnp.abs(f))
+            return k + 1, jnp.where(fine, z + change, z), f, inner, jnp.where(small, still + 1, 0)
 
         zero = jnp.asarray(0)
-        return jax.lax.while_loop(going, step, (zero, start, solver.init(start), zero))[1]
+        begun = (zero, start, jnp.asarray(jnp.inf, start.dtype), solver.init(start), zero)
+        return jax.lax.while_loop(going, step, begun)[1]
 
     ends = jax.vmap(descent, in_axes=-1, out_axes=-1)(z)
     return jnp.where(jnp.all(jnp.isfinite(ends), axis=0), ends, z)
