@@ -57,7 +57,10 @@ def sizes(n: int) -> Sizes:
 
 @jax.jit
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    return _abreast(lambda part: score(problem, *part, response, weight), (u, z, drawn), response.shape[-1])
+    def some(part: Any) -> Any:
+        return score(problem, part[0], part[1], part[2], response, weight)
+
+    return _abreast(some, (u, z, drawn), response.shape[-1])
 
 
 @jax.jit
@@ -95,7 +98,7 @@ class Runner:
     journal: Journal | None = None
     ticker: Ticker | None = None
 
-    def __call__(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def __call__(self, program: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
         """What ``program(*part)`` returns for every part, as NumPy arrays, in order."""
         if self.journal is None:
             return self._run(program, parts)
@@ -285,7 +288,7 @@ def descend(
     size = sizes(n)
     budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
 
-    def gathered(data: Any, place: np.ndarray) -> np.ndarray:
+    def gathered(data: Any, place: np.ndarray) -> Any:
         if callable(data):
             return data(place)
         return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
