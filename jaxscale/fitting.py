@@ -199,7 +199,7 @@ def _fit(
     )
 
 
-def grid(**axes: Sequence[float]) -> Grid:
+def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
     """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
 
     It is never laid out whole: millions of points take no memory.
