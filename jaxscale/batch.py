@@ -142,7 +142,7 @@ class Runner:
     journal: Journal | None = None
     ticker: Ticker | None = None
 
-    def __call__(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def __call__(self, program: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
         """What ``program(*part)`` returns for every part, as NumPy arrays, in order."""
         if self.journal is None:
             return self._run(program, parts)
@@ -345,7 +345,7 @@ def descend(
     size = sizes(n)
     budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
 
-    def gathered(data: Any, place: np.ndarray) -> np.ndarray:
+    def gathered(data: Any, place: np.ndarray) -> Any:
         if callable(data):
             return np.asarray(data(place))
         return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))

@@ -16,8 +16,6 @@ from jaxscale.law import Law
 from jaxscale.result import write_atomically
 from jaxscale.tables import Table, did_you_mean, read_table
 
-_PATIENCE = 2.0
-
 
 def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:
     """``["N=params"]`` as ``{"N": "params"}``.

@@ -43,8 +43,8 @@ class Journal:
         place = self.folder / _MANIFEST
         if place.exists():
             try:
-                found = json.loads(place.read_text())
-            except (OSError, ValueError):
+                found = dict(json.loads(place.read_text()))
+            except (OSError, ValueError, TypeError):
                 raise JournalError(f"Checkpoint {place} cannot be read; delete the folder to start again.") from None
             if found != said:
                 differs = [key for key in sorted({*said, *found}) if said.get(key) != found.get(key)]
@@ -53,7 +53,9 @@ class Journal:
                     "give another folder, or delete this one."
                 )
             return
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if self.folder.exists() and not self.folder.is_dir():
+            raise JournalError(f"Checkpoint {self.folder} is a file; give a folder.")
+        if self.folder.exists() and not all(map(_left_over, self.folder.iterdir())):
             raise JournalError(f"Checkpoint {self.folder} is not empty and holds no {_MANIFEST}; give an empty folder.")
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(place, json.dumps(said, indent=1).encode())
@@ -87,7 +89,11 @@ class Journal:
     def write(self, key: str, arrays: Sequence[np.ndarray]) -> None:
         """Keep the arrays of a finished part."""
         buffer = io.BytesIO()
-        named: dict[str, Any] = {f"a{k}": np.asarray(array) for k, array in enumerate(arrays)}
-        np.savez(buffer, **named)
+        np.savez(buffer, allow_pickle=False, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})
         body = buffer.getvalue()
         write_atomically(self.folder / (key + _SUFFIX), hashlib.sha256(body).hexdigest().encode() + body)
+
+
+def _left_over(place: Path) -> bool:
+    """Whether this is the manifest of a process that began in the same moment, or was killed while it wrote it."""
+    return place.name == _MANIFEST or place.name.startswith(f".{_MANIFEST}.")

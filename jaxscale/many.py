@@ -21,6 +21,7 @@ from jaxscale.law import Law
 from jaxscale.noise import Noise, default
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.progress import ticking
+from jaxscale.search import tolerance
 from jaxscale.starts import score
 
 # A problem of which fewer polished starts agree than this share is searched again, with other starts.
@@ -39,7 +40,7 @@ class Fits:
         params: every parameter by name.
         objective: the minimised sums.
         status: codes of ``jaxscale.kernel.STATUS``; 1 and 2 (converged, flat) are good ends.
-        agree: how many of the polished starts of a problem ended at its best objective.
+        agree: how many of the polished starts of a problem ended at its best objective, to 1e-6.
         polished: how many starts of each problem were polished.
         steps: iterations of the lane that each answer comes from.
     """
@@ -61,7 +62,7 @@ class Fits:
     @property
     def messages(self) -> np.ndarray:
         """The status of every fit in a word."""
-        return np.array([STATUS[code] for code in range(len(STATUS))])[self.status]
+        return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
 
 def fit_many(
@@ -83,7 +84,8 @@ def fit_many(
     Every combination of data set, fixed values and noise setting is a problem with its own search: ``starts`` are
     scored, the best and some random ones polished, and problems of which few polished starts agree are searched
     again. Weightings (bootstrap counts, hold-outs, leave-one-out) are then refitted from their problem's optimum.
-    A problem that cannot be fitted says so in its status and leaves the others as they are, to the last bit.
+    A problem that cannot be fitted says so in its status and leaves the others as they are, to the last bit: what
+    comes out for a data set and a noise does not depend on which others stand beside it in the sequences.
 
     Args:
         law: a law, or the name of one in the catalogue.
@@ -107,6 +109,12 @@ def fit_many(
     """
     law = law_of(law)
     sets = [observations] if isinstance(observations, Observations) else list(observations)
+    strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
+    if strangers:
+        raise TypeError(
+            "Argument observations must be Observations (make them with Observations.from_table) or a sequence of "
+            f"them, but holds {strangers[0]}."
+        )
     noises = list(noise) if isinstance(noise, Sequence) else [default(law.response) if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
     values = [checked_fixed(law, some) for some in nested]
@@ -129,7 +137,8 @@ def fit_many(
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
         with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
-            batch = _Batch(law, free, shared, sets, values, noises, Runner(mesh, journal, ticker))
+            alone = not (axes["data"] or axes["fixed"] or axes["noise"])
+            batch = _Batch(law, free, shared, sets, values, noises, alone, Runner(mesh, journal, ticker))
             lanes, agree, polished = batch.searched(starts, polish, generator)
             if tables is not None:
                 lanes = batch.refitted(lanes, tables)
@@ -157,8 +166,8 @@ def _refuse(
             "Argument noise must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
         )
     for name, number in (("starts", starts), ("polish", polish)):
-        if number < 1:
-            raise ValueError(f"Argument {name} must be at least 1, but is {number!r}.")
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
 
 
 def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
@@ -168,14 +177,19 @@ def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np
     tables = [np.asarray(table, float) for table in ([weights] if single else weights)]
     if len(tables) != len(sets):
         raise ValueError(f"Argument weights must hold one table for each of the {len(sets)} data sets.")
+    if any(table.shape[:1] == (0,) for table in tables):
+        raise ValueError("Argument weights must not be empty.")
     for table, some in zip(tables, sets, strict=True):
         if table.ndim != 2 or table.shape[1] != len(some) or len(table) != len(tables[0]):
             raise ValueError(
                 f"Argument weights must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
                 "rows; all tables need as many weightings."
             )
-        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table.sum(axis=1) > 0)):
-            raise ValueError("Argument weights must be finite, not negative, and positive somewhere in each weighting.")
+        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ some.weight > 0)):
+            raise ValueError(
+                "Argument weights must be finite, not negative, and in each weighting positive for a row that has a "
+                "weight."
+            )
     return tables
 
 
@@ -211,9 +225,11 @@ class _Batch:
         sets: list[Observations],
         values: list[dict[str, float]],
         noises: list[Noise],
+        alone: bool,
         runner: Runner,
     ) -> None:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
+        self.alone = alone
         wide = [padded(some, bucket(max(map(len, sets)))) for some in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
         self.which = which
@@ -249,20 +265,19 @@ class _Batch:
             ended = self._descended(np.repeat(members, k), np.moveaxis(z, 0, 1).reshape(z.shape[1], -1))
             table = jax.tree.map(lambda a: a.reshape(*a.shape[:-1], len(members), k), ended)  # noqa: B023
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
-            top = np.argmin(f, axis=1)
-            chosen = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
+            weight = self.weight[self.which[members]].sum(axis=1)
+            top = _best(f, table.status, tolerance(self.problem.noise, f.min(axis=1), weight))
+            chosen: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
             if lanes is None:
-                lanes, before = chosen, np.full(len(members), np.inf)
+                lanes, known = chosen, np.full(len(members), np.inf)
             else:
-                before = np.array(lanes.local.f[members])
-                better = chosen.local.f < before
-                for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(chosen), strict=True):
-                    old[..., members] = np.where(better, new, old[..., members])
-            lowest = np.minimum(np.where(np.isnan(before), np.inf, before), f.min(axis=1))
-            near = f <= (lowest + 1e-6 * np.abs(lowest))[:, None]
-            # Starts that agreed on an optimum which has been beaten since do not count.
-            beaten = lowest < before - 1e-6 * np.abs(lowest)
-            agree[members] = np.where(beaten, 0, agree[members]) + near.sum(axis=1)
+                known = lanes.local.f[members]
+                _replaced(lanes, members, chosen)
+            floor = lanes.local.f[members]
+            reach = floor + tolerance(self.problem.noise, floor, weight)
+            # What agreed on an optimum that has since been bettered no longer counts.
+            near = np.isfinite(f) & (f <= reach[:, None])
+            agree[members] = np.where(known <= reach, agree[members], 0) + near.sum(axis=1)
             polished[members] += k
             members = np.flatnonzero((agree < np.maximum(AGREED * polished, 2)) & np.isfinite(lanes.local.f))
             if not len(members) or k == 1:
@@ -282,8 +297,7 @@ class _Batch:
 
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
         """Lanes of some problems (by number) polished, each on its own data."""
-        shared = len(self.which) == 1
-        problem = self._alone() if shared else self.problem
+        problem = self._alone() if self.alone else self.problem
         lanes = kernel.begin(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
             self.runner,
@@ -298,10 +312,9 @@ class _Batch:
 
     def _alone(self) -> Problem:
         """The only problem, its inputs shared by all lanes: they need be transformed but once."""
-        many = self.problem
-        parts = (many.inputs, many.fixed, many.centre, many.held)
-        inputs, fixed, centre, held = jax.tree.map(lambda a: a[0], parts)
-        return Problem(self.law, self.free, many.noise, inputs, fixed, centre, held=held)
+        whole = self.problem
+        inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
+        return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
 
     def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
         """Every weighting of every problem, from the problem's optimum."""
@@ -323,9 +336,7 @@ class _Batch:
         failed = np.flatnonzero(~np.isin(ended.status, (kernel.CONVERGED, kernel.FLAT)))
         if len(failed):
             again = self._descended(members[failed], z[:, failed], weight(failed))
-            better = again.local.f < ended.local.f[failed]
-            for old, new in zip(jax.tree.leaves(ended), jax.tree.leaves(again), strict=True):
-                old[..., failed] = np.where(better, new, old[..., failed])
+            _replaced(ended, failed, again)
         return ended
 
     def answer(
@@ -345,11 +356,11 @@ class _Batch:
         params = {
             name: np.concatenate([part[name] for part in named])[:count].reshape(shape) for name in self.law.parameters
         }
-        once = [np.repeat(table, weightings).reshape(shape) for table in (agree, polished)]
+        agree, polished = (np.repeat(table, weightings).reshape(shape) for table in (agree, polished))
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
         status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
         said = tuple(name for name, wanted in axes.items() if wanted)
-        return Fits(self.law.name, said, params, f.reshape(shape), status, once[0], once[1], steps)
+        return Fits(self.law.name, said, params, f.reshape(shape), status, agree, polished, steps)
 
 
 _PROGRAMS: dict[tuple[int, int], Any] = {}
@@ -362,6 +373,21 @@ def _with(best: int, random: int) -> Any:
         program.__name__ = f"_starts_{best}_{random}"  # pyright: ignore[reportAttributeAccessIssue]
         _PROGRAMS[best, random] = program
     return _PROGRAMS[best, random]
+
+
+def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """The best lane of every problem, shape (problems,); among lanes that tie one that ended well."""
+    settled = np.where(np.isin(status, (kernel.CONVERGED, kernel.FLAT)), f, np.inf)
+    tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
+    return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
+
+
+def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
+    """Put other lanes in the place of those that they better."""
+    known = lanes.local.f[place]
+    better = others.local.f < np.where(np.isfinite(known), known, np.inf)
+    for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(others), strict=True):
+        old[..., place] = np.where(better, new, old[..., place])
 
 
 def _fitting(top: np.ndarray, array: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ def ticking(label: str, shown: bool | None = None) -> Iterator[Ticker]:
 
     parts = TextColumn("{task.fields[parts]} parts done")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), parts, TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, console=Console(stderr=True, force_terminal=shown), transient=True)
     ticker = Ticker(bar, bar.add_task(label, total=None, parts=0))
     timer = threading.Timer(PATIENCE, bar.start)
     timer.daemon = True
@@ -52,4 +52,6 @@ def ticking(label: str, shown: bool | None = None) -> Iterator[Ticker]:
     finally:
         timer.cancel()
         timer.join()
-        bar.stop()
+        # A bar that was never shown would end with an empty line on some terminals.
+        if bar.live.is_started:
+            bar.stop()

@@ -46,11 +46,11 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
             change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
             fine = jnp.all(jnp.isfinite(z + change))
             # The value that an iteration begins with is the one that the last ended with.
-            small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(f.dtype).eps * jnp.abs(f))
+            small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))
             return k + 1, jnp.where(fine, z + change, z), f, inner, jnp.where(small, still + 1, 0)
 
         zero = jnp.asarray(0)
-        begun = (zero, start, jnp.asarray(jnp.inf, start.dtype), solver.init(start), zero)
+        begun = (zero, start, jnp.full((), jnp.inf, z.dtype), solver.init(start), zero)
         return jax.lax.while_loop(going, step, begun)[1]
 
     ends = jax.vmap(descent, in_axes=-1, out_axes=-1)(z)

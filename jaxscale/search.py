@@ -1,6 +1,7 @@
 """The search for the optimum: score many starts, polish few, and say what was met."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,6 +11,7 @@ from jaxscale import kernel
 from jaxscale.batch import Task
 from jaxscale.coordinates import curved
 from jaxscale.kernel import Lanes, Problem
+from jaxscale.noise import Noise
 from jaxscale.starts import Grid, Listed, crossed, hypercube
 
 # A given start is surrounded by neighbours up to this number of lanes.
@@ -56,10 +58,10 @@ class Found:
     landscape: Landscape
 
 
-def _tolerance(problem: Problem, f: float, rows: float) -> float:
+def tolerance(noise: Noise, f: Any, rows: Any) -> Any:
     """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
     floor = rows * (1e2 * np.finfo(float).eps) ** 2
-    return 1e-6 * (rows if problem.noise.loss == "student_t" else abs(f)) + floor
+    return 1e-6 * (rows if noise.loss == "student_t" else np.abs(f)) + floor
 
 
 def _landscape(
@@ -71,18 +73,18 @@ def _landscape(
     settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
     best = int(np.argmin(np.where(settled, f, np.inf) if settled.any() else f))
     near = int(np.argmin(f))
-    if f[near] < f[best] - _tolerance(problem, float(f[best]), rows):
+    if f[near] < f[best] - tolerance(problem.noise, f[best], rows):
         best = near
-    tolerance = _tolerance(problem, float(f[best]), rows)
+    reach = tolerance(problem.noise, f[best], rows)
     # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
     tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
     best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best
-    agrees = f <= f[best] + tolerance
+    agrees = f <= f[best] + reach
     basins: list[Basin] = []
     for lane in np.argsort(f, kind="stable"):
         if not settled[lane] and lane != best:
             continue
-        if basins and f[lane] <= basins[-1].objective + tolerance:
+        if basins and f[lane] <= basins[-1].objective + reach:
             last = basins[-1]
             basins[-1] = Basin(last.objective, last.count + 1, last.lane)
         else:

@@ -40,8 +40,8 @@ class Grid(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One parameter at every point."""
-        place = list(self.axes).index(name)
-        return self.axes[name][np.unravel_index(np.arange(self.size), self.shape)[place]]
+        along = [-1 if axis == name else 1 for axis in self.axes]
+        return np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
 
     def __iter__(self) -> Iterator[str]:
         """The names of the parameters."""

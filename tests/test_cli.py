@@ -99,6 +99,10 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         77,
         "--seed",
         5,
+        "--polish",
+        16,
+        "--checkpoint",
+        "kept",
         "--replicates",
         9,
         "--noise-level",
@@ -115,9 +119,11 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         "starts": 77,
         "key": 5,
         "fixed": {"E": 1.8, "beta": 0.4},
+        "polish": 16,
         "replicates": 9,
         "noise_level": 0.01,
         "allow_unidentified": True,
+        "checkpoint": Path("kept"),
     }
 
 

@@ -1,8 +1,6 @@
-"""What the commands share: laws from files, checked paths, files written together, kept programs, progress."""
+"""What the commands share: laws from files, checked paths, files written together, kept programs."""
 
 import stat
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -106,32 +104,3 @@ def test_compiled_programs_are_kept_in_a_folder_that_is_ours_alone(
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-
-
-@pytest.mark.parametrize("terminal, patient, shown", [(True, False, True), (True, True, False), (False, False, False)])
-def test_progress_is_shown_only_to_a_person_who_waits(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool, patient: bool, shown: bool
-) -> None:
-    class Timer:
-        """A clock that strikes at once, or never."""
-
-        daemon = False
-
-        def __init__(self, seconds: float, strike: Callable[[], None]) -> None:
-            self.strike = strike
-
-        def start(self) -> None:
-            if not patient:
-                self.strike()
-
-        def cancel(self) -> None:
-            pass
-
-        join = cancel
-
-    monkeypatch.setattr(console.threading, "Timer", Timer)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    with console.progress("fitting chinchilla"):
-        pass
-    assert ("fitting chinchilla" in capsys.readouterr().err) is shown

@@ -75,6 +75,10 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
         (["runs.csv", "--delta", "-1"], "Argument delta must be positive and finite"),
         (["runs.csv", "--noise", "squared", "--delta", "1"], "Argument delta must not be given with noise squared"),
         (["runs.csv", "--starts", "0"], "Argument starts must be a positive number"),
+        (["runs.csv", "--polish", "0"], "Argument polish must be at least 1, but is 0."),
+        (["runs.csv", "--replicates", "1"], "Argument replicates must be 0 or at least 2, but is 1."),
+        (["runs.csv", "--checkpoint", "runs.csv"], "Checkpoint runs.csv is a file; give a folder."),
+        (["runs.csv", "--checkpoint", "."], "Checkpoint . is not empty and holds no run.json; give an empty folder."),
         (["runs.csv", "--noise-level", "0"], "Argument noise_level must be positive"),
         (["runs.csv", "--fix", "E=high"], "Option --fix must look like NAME=NUMBER, but is 'E=high'."),
         (["runs.csv", "--fix", "F=1"], "which is no parameter of chinchilla"),
@@ -105,7 +109,7 @@ def test_a_response_must_be_named_unless_it_is_called_loss() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [["--nope"], ["--seed", "-1"], ["--replicates", "1"], ["--starts", "many"]])
+@pytest.mark.parametrize("words", [["--nope"], ["--seed", "-1"], ["--replicates", "few"], ["--starts", "many"]])
 def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) -> None:
     result = run("fit", "runs.csv", "--law", "chinchilla", *words)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -1,0 +1,51 @@
+"""What test_devices runs in processes of its own: fits over meshes, their bits as text.
+
+``python -m tests.on_devices MESH...`` prints a line for each mesh (a number of devices, or "none");
+``python -m tests.on_devices together PORT PROCESSES WHICH FOLDER`` lines for the mesh of all devices of all processes:
+with a journal that they share, then with one for each, of which only the first process's is full.
+"""
+
+import hashlib
+import shutil
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale import fit, fit_many, noise
+from tests.sweeps import small, sweep
+
+
+def bits(mesh: Any, folder: str | None = None) -> str:
+    """A fit with resampled errors and a batch of three data sets with weightings: a hash of every number."""
+    kept = [None if folder is None else f"{folder}/{name}" for name in ("one", "many")]
+    one = fit(small, sweep(), mesh=mesh, starts=3000, polish=24, replicates=20, checkpoint=kept[0])
+    weights = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=5).astype(float)
+    sets = [sweep(seed) for seed in range(3)]
+    fits = fit_many(small, sets, weights=[weights] * 3, noise=noise.huber(), mesh=mesh, checkpoint=kept[1])
+    arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
+    digest = hashlib.sha256(one.to_json().encode())
+    for array in arrays:
+        digest.update(array.tobytes())
+    return f"{one.objective.hex()} {float(fits.objective[0, 0]).hex()} {digest.hexdigest()}"
+
+
+def mesh_of(count: int | None = None) -> Any:
+    return jax.sharding.Mesh(np.array(jax.devices()[:count]), ("devices",))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "together":
+        port, processes, which = map(int, sys.argv[2:5])
+        folder = sys.argv[5]
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"127.0.0.1:{port}", processes, which)
+        assert jax.process_count() == processes
+        print(bits(mesh_of(), folder))
+        if which == 0:
+            shutil.copytree(folder, f"{folder}-0")
+        print(bits(mesh_of(), f"{folder}-{which}"))
+    else:
+        for name in sys.argv[1:]:
+            print(bits(None if name == "none" else mesh_of(int(name))))

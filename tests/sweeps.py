@@ -1,0 +1,36 @@
+"""A small law and sweeps drawn from it, for tests of how fits are run rather than of what they find."""
+
+from typing import Any
+
+import numpy as np
+
+from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
+from jaxscale.observations import Observations
+
+TRUE = dict(E=1.7, A=300.0, alpha=0.34)
+
+
+@law(
+    inputs=dict(N=Input("parameters")),
+    response=Response("nat/token", positive),
+    E=floor(),
+    A=amplitude(N="alpha"),
+    alpha=exponent(),
+    affine=("E", "A"),
+    source="a test",
+)
+def small(N, *, E, A, alpha):
+    """Three parameters, so that programs compile soon."""
+    return E + A / N**alpha
+
+
+def sweep(seed: int = 0, rows: int = 20, **more: Any) -> Observations:
+    """Runs with 0.5 % noise."""
+    N = np.geomspace(1e6, 1e9, rows)
+    luck = np.random.default_rng(seed).standard_normal(rows)
+    loss = (TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]) * np.exp(0.005 * luck)
+    return Observations.from_table({"N": N, "loss": loss, **more}, inputs=["N"], response="loss", **_weighted(more))
+
+
+def _weighted(more: dict[str, Any]) -> dict[str, str]:
+    return {"weight": "weight"} if "weight" in more else {}

@@ -1,0 +1,44 @@
+"""Meshes of devices, of one process and of several: the same bits everywhere."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def started(devices: int, *words: object) -> subprocess.Popen[str]:
+    """tests.on_devices in a process that sees so many devices; it shares the tests' compiled programs."""
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "tests.on_devices", *map(str, words)]
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def printed(process: subprocess.Popen[str]) -> list[str]:
+    told, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    return [line for line in told.splitlines() if line.startswith("0x")]
+
+
+@pytest.fixture(scope="module")
+def meshes() -> list[str]:
+    return printed(started(8, "none", 1, 2, 8))
+
+
+def test_the_number_of_devices_changes_no_bit(meshes: list[str]) -> None:
+    assert len(meshes) == 4
+    assert meshes == meshes[:1] * 4
+
+
+def test_two_processes_return_the_bits_of_one(meshes: list[str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [started(1, "together", port, 2, which, tmp_path / "kept") for which in range(2)]
+    for process in processes:
+        assert printed(process) == meshes[:1] * 2
+    folders = [{path.name for path in tmp_path.glob(f"kept{end}/*/*")} for end in ("", "-0", "-1")]
+    assert len(folders[0]) > 5 and folders == folders[:1] * 3

@@ -1,0 +1,337 @@
+"""Many fits as one batch: the same answers as one by one, whatever stands beside them."""
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import jaxscale
+from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise
+from jaxscale.observations import Observations
+from jaxscale.tables import DataError
+from tests.sweeps import TRUE, small, sweep
+
+FIXED = [{}, {"E": 1.7}, {"alpha": 0.3}]
+NOISES = [noise.huber(1e-3), noise.huber(1e-1)]
+WEIGHTS = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=6).astype(float)
+
+
+def bits(fits: Fits, place: Any = ...) -> list[bytes]:
+    """Every number of some fits."""
+    arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
+    return [np.ascontiguousarray(array[place]).tobytes() for array in arrays]
+
+
+@pytest.fixture(scope="module")
+def sets() -> list[Observations]:
+    return [sweep(0), sweep(1, 33), sweep(2, 45), sweep(3, 20)]
+
+
+@pytest.fixture(scope="module")
+def together(sets: list[Observations]) -> Fits:
+    return fit_many(small, sets)
+
+
+@pytest.fixture(scope="module")
+def refits() -> Fits:
+    return fit_many(small, sweep(), weights=WEIGHTS, noise=noise.squared("log"))
+
+
+def test_all_combinations_are_those_of_a_loop(sets: list[Observations]) -> None:
+    sets = sets[1:3]
+    fits = fit_many(small, sets, fixed=FIXED, noise=NOISES)
+    assert fits.axes == ("data", "fixed", "noise") and fits.law == "small"
+    assert {array.shape for array in (*fits.params.values(), fits.objective, fits.status)} == {(2, 3, 2)}
+    assert {array.shape for array in (fits.agree, fits.polished, fits.steps, fits.ok, fits.messages)} == {(2, 3, 2)}
+    assert fits.ok.all() and set(fits.messages.ravel()) <= {"converged", "flat"}
+    assert np.all((1 <= fits.agree) & (fits.agree <= fits.polished))
+    for i, some in enumerate(sets):
+        for j, fixed in enumerate(FIXED):
+            for k, level in enumerate(NOISES):
+                one = fit(small, some, fixed=fixed, noise=level, replicates=0)
+                assert fits.objective[i, j, k] == pytest.approx(one.objective, rel=1e-11)
+                for name, value in one.params.items():
+                    assert fits.params[name][i, j, k] == pytest.approx(value, rel=1e-7), name
+                for name, value in fixed.items():
+                    assert fits.params[name][i, j, k] == value
+
+
+def test_a_data_set_is_fitted_the_same_beside_any_others(sets: list[Observations], together: Fits) -> None:
+    for order in ([3, 2, 1, 0], [2, 0, 3], [1] * 9 + [0, 2], [0], [2]):
+        again = fit_many(small, [sets[k] for k in order])
+        for place, k in enumerate(order):
+            assert bits(again, place) == bits(together, k), (order, k)
+    longer = fit_many(small, [sweep(9, 300), *sets])
+    for k in range(len(sets)):
+        assert bits(longer, k + 1) == bits(together, k), k
+
+
+def test_a_delta_is_fitted_the_same_beside_any_others(sets: list[Observations], together: Fits) -> None:
+    fits = fit_many(small, sets, noise=[NOISES[1], NOISES[0]])
+    assert fits.axes == ("data", "noise")
+    for k in range(len(sets)):
+        assert bits(fits, (k, 1)) == bits(together, k)
+
+
+def test_an_axis_stands_for_a_sequence_only(sets: list[Observations], together: Fits) -> None:
+    one = fit_many(small, sets[0])
+    assert one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.messages == "converged"
+    assert one.objective == pytest.approx(together.objective[0], rel=1e-12)
+    assert fit_many(small, tuple(sets[:1]), fixed=[{"E": 1.7}]).objective.shape == (1, 1)
+    assert fit_many(small, sets[:1], fixed={"E": 1.7}).params["E"].tolist() == [1.7]
+
+
+def test_weightings_are_refits_with_weights_in_the_table(refits: Fits) -> None:
+    assert refits.axes == ("weighting",) and refits.objective.shape == (6,) and refits.ok.all()
+    assert np.all(refits.agree == refits.agree[0]) and np.all(refits.polished == refits.polished[0])
+    for k, weight in enumerate(WEIGHTS):
+        one = fit(small, sweep(weight=weight), noise=noise.squared("log"))
+        assert refits.objective[k] == pytest.approx(one.objective, rel=1e-11)
+        for name, value in one.params.items():
+            assert refits.params[name][k] == pytest.approx(value, rel=1e-7)
+
+
+def test_every_data_set_has_its_own_weightings(sets: list[Observations], refits: Fits) -> None:
+    ones = [np.ones((6, len(some))) for some in sets[1:]]
+    fits = fit_many(small, sets, weights=[WEIGHTS, *ones], noise=noise.squared("log"))
+    assert fits.axes == ("data", "weighting") and fits.objective.shape == (4, 6)
+    np.testing.assert_allclose(fits.objective[0], refits.objective, rtol=1e-11)
+    np.testing.assert_allclose(fits.params["alpha"][0], refits.params["alpha"], rtol=1e-7)
+    plain = fit_many(small, sets, noise=noise.squared("log"))
+    np.testing.assert_allclose(fits.objective[1:], np.tile(plain.objective[1:, None], 6), rtol=1e-12)
+
+
+def test_weights_multiply_those_of_the_rows() -> None:
+    base = np.linspace(1.0, 2.0, 20)
+    once = fit_many(small, sweep(weight=base), weights=WEIGHTS, noise=noise.squared("log"))
+    both = fit_many(small, sweep(), weights=WEIGHTS * base, noise=noise.squared("log"))
+    np.testing.assert_allclose(once.objective, both.objective, rtol=1e-11)
+    np.testing.assert_allclose(once.params["A"], both.params["A"], rtol=1e-7)
+
+
+def test_leaving_out_is_a_weight_of_zero() -> None:
+    whole = sweep()
+    fits = fit_many(small, whole, weights=1 - np.eye(20), noise=noise.squared("log"))
+    for k in (0, 7, 19):
+        kept = np.arange(20) != k
+        one = fit(small, sweep_of(whole, kept), noise=noise.squared("log"))
+        assert fits.objective[k] == pytest.approx(one.objective, rel=1e-11)
+        assert fits.params["alpha"][k] == pytest.approx(one.params["alpha"], rel=1e-7)
+    held = whole.inputs["N"] < 1e8
+    fits = fit_many(small, whole, weights=held[None].astype(float), noise=noise.squared("log"))
+    one = fit(small, sweep_of(whole, held), noise=noise.squared("log"))
+    assert fits.params["E"][0] == pytest.approx(one.params["E"], rel=1e-7)
+
+
+def sweep_of(whole: Observations, kept: np.ndarray) -> Observations:
+    table = {"N": whole.inputs["N"][kept], "loss": whole.response[kept]}
+    return Observations.from_table(table, inputs=["N"], response="loss")
+
+
+def test_what_a_row_that_is_left_out_holds_does_not_matter() -> None:
+    weights = 1 - np.eye(20)[3:4]
+    wild = sweep()
+    response = wild.response.copy()
+    response[3] = 50.0
+    settings: dict[str, Any] = dict(weights=weights, noise=noise.squared("log"))
+    odd, even = (fit_many(small, some, **settings) for some in (replace(wild, response=response), wild))
+    assert odd.objective[0] == pytest.approx(even.objective[0], rel=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
+    sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What no check lets through: a response without a logarithm.
+    monkeypatch.setattr(many, "checked", lambda *_: [])
+    bad = replace(sets[1], response=np.where(np.arange(33) == 4, -1.0, sets[1].response))
+    worse = replace(sets[3], response=np.full(20, np.nan))
+    fits = fit_many(small, [sets[0], bad, sets[2], worse])
+    assert fits.ok.tolist() == [True, False, True, False]
+    assert fits.messages.tolist() == ["converged", "nonfinite", "converged", "nonfinite"]
+    assert np.isnan(fits.objective[[1, 3]]).all() and fits.agree[[1, 3]].tolist() == [0, 0]
+    assert bits(fits, 0) == bits(together, 0) and bits(fits, 2) == bits(together, 2)
+    weights = [np.ones((2, len(some))) for some in sets]
+    fits = fit_many(small, [sets[0], bad, sets[2], worse], weights=weights)
+    assert fits.ok.tolist() == [[True] * 2, [False] * 2, [True] * 2, [False] * 2]
+    good = fit_many(small, sets, weights=weights)
+    assert bits(fits, 0) == bits(good, 0) and bits(fits, 2) == bits(good, 2)
+
+
+def program_sizes() -> dict[str, int]:
+    """How many shapes each program has been compiled for."""
+    programs: dict[str, Any] = dict(starts=many._starts, named=many._named, settle=batch._settle)
+    return {name: program._cache_size() for name, program in programs.items()}
+
+
+def test_other_data_of_the_same_size_compile_nothing(together: Fits, refits: Fits) -> None:
+    before = program_sizes()
+    fit_many(small, [sweep(seed, rows) for seed, rows in ((5, 40), (6, 20), (7, 48))])
+    fit_many(small, [sweep(8, 48), sweep(9, 47)], noise=noise.huber(3e-3), key=4)
+    fit_many(small, sweep(8, 22), weights=np.ones((3, 22)), noise=noise.squared("log"))
+    assert program_sizes() == before
+
+
+def test_a_seed_decides_and_a_key_is_taken(sets: list[Observations], together: Fits) -> None:
+    assert bits(fit_many(small, sets)) == bits(together)
+    other = fit_many(small, sets, key=jax.random.key(5))
+    assert bits(other) == bits(fit_many(small, sets, key=jax.random.key(5)))
+    np.testing.assert_allclose(other.objective, together.objective, rtol=1e-11)
+
+
+def test_few_starts_are_enough_for_a_call() -> None:
+    for starts, polish in ((1, 1), (1, 8), (3, 8), (256, 1)):
+        fits = fit_many(small, [sweep(1, 33), sweep(2, 45)], starts=starts, polish=polish)
+        assert np.all(fits.polished <= 2 * min(starts, polish)) and fits.objective.shape == (2,)
+
+
+class Scripted(many._Batch):
+    """A batch whose searches end as the test says: the objectives and ends of two polished starts, round by round."""
+
+    rounds: list[tuple[list[float], list[int]]]
+
+    def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+        return np.zeros((len(members), len(self.free), len(self.rounds[0][0])))
+
+    def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Any:
+        f, status = self.rounds.pop(0)
+        lanes = kernel.begin(self.problem, z, xp=np)
+        lanes.local.f[:], lanes.status[:] = f, status
+        lanes.z[:] = f
+        return lanes
+
+
+def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, int, int]:
+    """Objective, status, how many agree, how many were polished."""
+    settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, batch.Runner())
+    some = Scripted(*settings)
+    some.rounds = list(rounds)
+    lanes, agree, polished = some.searched(16, 2, np.random.default_rng(0))
+    assert lanes.z[0, 0] == lanes.local.f[0]
+    return float(lanes.local.f[0]), int(lanes.status[0]), int(agree[0]), int(polished[0])
+
+
+GOOD, STALLED = kernel.CONVERGED, kernel.STALLED
+
+
+@pytest.mark.parametrize(
+    ("rounds", "told"),
+    [
+        ([([1.0] * 8, [GOOD] * 8)], (1.0, GOOD, 8, 8)),
+        ([([1.0, *[2.0] * 7], [GOOD] * 8), ([3.0] * 8, [GOOD] * 8)], (1.0, GOOD, 1, 16)),
+        ([([2.0, *[3.0] * 7], [GOOD] * 8), ([1.0] * 8, [GOOD] * 8)], (1.0, GOOD, 8, 16)),
+        ([([2.0, *[3.0] * 7], [GOOD] * 8), ([2.0] * 8, [GOOD] * 8)], (2.0, GOOD, 9, 16)),
+        ([([1.0, *[1 + 1e-9] * 7], [STALLED, *[GOOD] * 7])], (1 + 1e-9, GOOD, 8, 8)),
+        ([([0.5, *[1.0] * 7], [STALLED, *[GOOD] * 7]), ([1.0] * 8, [GOOD] * 8)], (0.5, STALLED, 1, 16)),
+    ],
+)
+def test_a_search_counts_what_agrees_with_the_best_of_all_rounds(
+    rounds: list[tuple[list[float], list[int]]], told: tuple[float, int, int, int]
+) -> None:
+    assert scripted(rounds) == told
+
+
+def test_exact_data_agree() -> None:
+    N = np.geomspace(1e6, 1e9, 20)
+    table = {"N": N, "loss": TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]}
+    fits = fit_many(small, Observations.from_table(table, inputs=["N"], response="loss"), noise=noise.squared("log"))
+    assert fits.ok and fits.agree >= fits.polished // 2
+    for name, value in TRUE.items():
+        assert fits.params[name] == pytest.approx(value, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (dict(noise=[]), "Argument noise must not be empty."),
+        (dict(fixed=[]), "Argument fixed must not be empty."),
+        (dict(observations=[]), "Argument observations must not be empty."),
+        (
+            dict(fixed=[{}, dict(TRUE)]),
+            "Argument fixed must leave a parameter to fit, but one of its entries fixes all.",
+        ),
+        (
+            dict(fixed={"gamma": 1.0}),
+            "Argument fixed names 'gamma', which is no parameter of small; its parameters are E, A, alpha.",
+        ),
+        (
+            dict(fixed=[{"E": -1.0}]),
+            "Argument fixed must keep E in its support (positive), but sets it to -1.0.",
+        ),
+        (
+            dict(noise=[noise.huber(1e-3), noise.squared("log")]),
+            "Argument noise must hold noises that differ in delta only, but holds huber(delta=0.001) on log residuals "
+            "and squared on log residuals; call fit_many once for each.",
+        ),
+        (
+            dict(noise=[noise.student_t(4), noise.student_t(5)]),
+            "Argument noise must hold noises that differ in delta only, but holds student_t(df=4) on log residuals "
+            "and student_t(df=5) on log residuals; call fit_many once for each.",
+        ),
+        (
+            dict(noise=noise.absolute()),
+            "Argument noise must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta.",
+        ),
+        (dict(starts=0), "Argument starts must be a positive number, but is 0."),
+        (dict(starts=True), "Argument starts must be a positive number, but is True."),
+        (dict(polish=0), "Argument polish must be a positive number, but is 0."),
+        (dict(polish=True), "Argument polish must be a positive number, but is True."),
+        (dict(key=-1), "Argument key must not be negative, but is -1."),
+        (
+            dict(weights=np.ones(20)),
+            "Argument weights must have shape (weightings, rows), but a table has (20,) for 20 rows; all tables need "
+            "as many weightings.",
+        ),
+        (
+            dict(weights=np.ones((2, 19))),
+            "Argument weights must have shape (weightings, rows), but a table has (2, 19) for 20 rows; all tables "
+            "need as many weightings.",
+        ),
+        (
+            dict(observations=[sweep(), sweep()], weights=[np.ones((2, 20)), np.ones((3, 20))]),
+            "Argument weights must have shape (weightings, rows), but a table has (3, 20) for 20 rows; all tables "
+            "need as many weightings.",
+        ),
+        (
+            dict(observations=[sweep(), sweep()], weights=[np.ones((2, 20))]),
+            "Argument weights must hold one table for each of the 2 data sets.",
+        ),
+        (dict(weights=np.zeros((0, 20))), "Argument weights must not be empty."),
+        *(
+            (
+                dict(weights=np.where(np.arange(20) == 3, value, rest)[None]),
+                "Argument weights must be finite, not negative, and in each weighting positive for a row that has a "
+                "weight.",
+            )
+            for value, rest in ((np.nan, 1.0), (-1.0, 1.0), (np.inf, 1.0), (0.0, 0.0))
+        ),
+        (
+            dict(observations=sweep(weight=np.arange(20) % 2), weights=(1.0 - np.arange(20) % 2)[None]),
+            "Argument weights must be finite, not negative, and in each weighting positive for a row that has a "
+            "weight.",
+        ),
+    ],
+)
+def test_argument_messages(arguments: dict[str, Any], said: str) -> None:
+    settings = {"observations": sweep(), **arguments}
+    with pytest.raises(ValueError) as refusal:
+        fit_many(small, settings.pop("observations"), **settings)
+    assert str(refusal.value) == said
+
+
+def test_wrong_observations_and_unknown_laws_are_said() -> None:
+    with pytest.raises(TypeError) as refusal:
+        # Under the tests' own type checker the call would not get that far.
+        inspect.unwrap(fit_many)(small, [sweep(), {"N": [1.0]}])
+    assert str(refusal.value) == (
+        "Argument observations must be Observations (make them with Observations.from_table) or a sequence of them, "
+        "but holds dict."
+    )
+    with pytest.raises(ValueError, match="Law 'chinchila' is not in the catalogue"):
+        jaxscale.fit_many("chinchila", sweep())
+    few = Observations.from_table({"N": [1e6, 1e7], "loss": [3.0, 2.0]}, inputs=["N"], response="loss")
+    with pytest.raises(DataError, match="has 2 rows with positive weight, but small has 3 free parameters"):
+        fit_many(small, [sweep(), few])

@@ -1,0 +1,228 @@
+"""Progress, grids and memory: parts are counted, who waits sees a bar, and millions of starts are never laid out."""
+
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxscale import fit, fit_many, grid, noise, progress, search
+from jaxscale.batch import Runner
+from jaxscale.progress import Ticker, ticking
+from jaxscale.search import Pool
+from jaxscale.starts import Grid
+from tests.sweeps import small, sweep
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Sets a clock that strikes at once, or never."""
+
+    def setting(patient: bool) -> None:
+        class Timer:
+            daemon = False
+
+            def __init__(self, seconds: float, strike: Callable[[], None]) -> None:
+                assert seconds == progress.PATIENCE
+                self.strike = strike
+
+            def start(self) -> None:
+                if not patient:
+                    self.strike()
+
+            def cancel(self) -> None:
+                pass
+
+            join = cancel
+
+        monkeypatch.setattr(progress.threading, "Timer", Timer)
+        monkeypatch.setenv("TERM", "xterm")
+
+    return setting
+
+
+@pytest.mark.parametrize("terminal, patient, shown", [(True, False, True), (True, True, False), (False, False, False)])
+def test_progress_is_shown_only_to_a_person_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    clock: Callable[[bool], None],
+    terminal: bool,
+    patient: bool,
+    shown: bool,
+) -> None:
+    clock(patient)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with ticking("fitting chinchilla") as ticker:
+        ticker.advance(3)
+    captured = capsys.readouterr()
+    assert captured.out == "" and ("fitting chinchilla" in captured.err) is shown
+    assert ("3 parts done" in captured.err) is shown
+    assert shown or captured.err == ""
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_person_can_ask_for_it_or_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Callable[[bool], None], asked: bool
+) -> None:
+    clock(False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: not asked)
+    with ticking("fitting chinchilla", asked):
+        pass
+    assert ("fitting chinchilla" in capsys.readouterr().err) is asked
+
+
+def test_a_terminal_that_moves_no_cursor_stays_clean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Callable[[bool], None]
+) -> None:
+    clock(True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with ticking("fitting chinchilla"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_the_bar_ends_with_the_work_whatever_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Callable[[bool], None]
+) -> None:
+    clock(False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with pytest.raises(KeyboardInterrupt), ticking("fitting chinchilla"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.count("\x1b[?25h") == 1, "the cursor is there again"
+
+
+def test_parts_are_counted_from_many_threads() -> None:
+    ticker = Ticker()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ticker.advance, [1, 2] * 500))
+    assert ticker.done == 1500
+
+
+@pytest.mark.parametrize("call", [fit, fit_many])
+def test_a_fit_counts_every_part_it_computes(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    tickers, parts = [], []
+    whole = Runner._run
+
+    def counting(self: Runner, program: Any, some: Any) -> Any:
+        tickers.append(self.ticker)
+        parts.append(len(some))
+        return whole(self, program, some)
+
+    monkeypatch.setattr(Runner, "_run", counting)
+    call(small, sweep(), noise=noise.squared("log"))
+    assert {id(ticker) for ticker in tickers} == {id(tickers[0])}
+    assert tickers[0].done == sum(parts) >= 3
+
+
+@given(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None:
+    names = "abcd"[: len(axes)]
+    some = grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
+    mesh = np.meshgrid(*axes, indexing="ij")
+    assert (list(some), len(some), some.size, some.shape) == (list(names), len(axes), mesh[0].size, mesh[0].shape)
+    index = np.random.default_rng(0).integers(some.size, size=7)
+    for name, points in zip(names, mesh, strict=True):
+        assert np.array_equal(some[name], points.ravel())
+        assert np.array_equal(some.take(index)[name], points.ravel()[index])
+
+
+def test_a_grid_of_millions_takes_no_memory() -> None:
+    tracemalloc.start()
+    some = Grid({"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)})
+    points = some.take(np.array([0, 3_999_999]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert some.size == 4_000_000 and peak < 1e5
+    assert [float(values[1]) for values in points.values()] == [1.7, 1e4, 0.9]
+
+
+def test_a_grid_of_millions_is_picked_from_without_being_laid_out() -> None:
+    tracemalloc.start()
+    picked = np.random.default_rng(0).choice(4_000_000, 64, replace=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(picked.tolist())) == 64 and peak < 1e5
+
+
+SCORE = """
+import resource, sys
+import numpy as np
+from jaxscale import fit, grid, noise, search
+from tests.sweeps import small, sweep
+
+search.BLOCK = int(sys.argv[1])
+for count in (1000, 1_000_000):
+    axes = [np.linspace(*ends, round(count ** (1 / 3))) for ends in ((0.1, 1.7), (10, 1e4), (0.1, 0.9))]
+    for starts in (count, grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
+        fit(small, sweep(), starts=starts, polish=16, noise=noise.squared("log"))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def test_a_million_starts_take_hardly_more_memory_than_a_few() -> None:
+    command = [sys.executable, "-c", SCORE, str(search.BLOCK)]
+    few, million = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    # Laid out at once they would take several times as much.
+    assert million - few < 8e7
+
+
+AXES = dict(E=np.linspace(0.1, 1.7, 12), A=np.geomspace(10, 1e4, 12), alpha=np.linspace(0.1, 0.9, 12))
+
+
+def kept(monkeypatch: pytest.MonkeyPatch, block: int, starts: Any) -> tuple[list[np.ndarray], str, int]:
+    """With so many starts at a time: what a search polishes, the fit, and the most starts scored together."""
+    polished: list[np.ndarray] = []
+    asked = [0]
+    descend, place = search.Task.descend, search.Task.place
+
+    def seen(self: search.Task, z: np.ndarray, **settings: Any) -> Any:
+        polished.append(z)
+        return descend(self, z, **settings)
+
+    def counted(self: search.Task, params: Any) -> Any:
+        asked[0] = max(asked[0], len(params["E"]))
+        return place(self, params)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "BLOCK", block)
+        patch.setattr(search.Task, "descend", seen)
+        patch.setattr(search.Task, "place", counted)
+        text = fit(small, sweep(), starts=starts, noise=noise.squared("log")).to_json()
+    return polished, text, asked[0]
+
+
+def test_a_grid_scored_in_blocks_keeps_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = kept(monkeypatch, 65536, grid(**AXES))
+    assert whole[2] == 12**3
+    for block in (1000, 333):
+        parts = kept(monkeypatch, block, grid(**AXES))
+        assert parts[2] == block and parts[1] == whole[1]
+        for some, others in zip(parts[0], whole[0], strict=True):
+            assert np.array_equal(some, others)
+
+
+def test_a_grid_is_the_same_as_its_points_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (kept(monkeypatch, 65536, some) for some in (grid(**AXES), dict(grid(**AXES))))
+    assert one[1] == other[1]
+    for some, others in zip(one[0], other[0], strict=True):
+        assert np.array_equal(some, others)
+
+
+def test_a_pool_keeps_the_best_however_they_arrive() -> None:
+    f = np.random.default_rng(0).integers(40, size=300).astype(float)
+    z = np.arange(600.0).reshape(2, 300)
+    once = Pool(z[:, :0], f[:0], np.zeros(0, int)).joined(z, f, np.arange(300), 20)
+    assert np.array_equal(once.number, np.argsort(f, kind="stable")[:20])
+    assert np.array_equal(once.z, z[:, once.number]) and np.array_equal(once.f, f[once.number])
+    pool = Pool(z[:, :0], f[:0], np.zeros(0, int))
+    for first in range(0, 300, 7):
+        part = slice(first, first + 7)
+        pool = pool.joined(z[:, part], f[part], np.arange(300)[part], 20)
+    assert np.array_equal(pool.number, once.number) and np.array_equal(pool.z, once.z)
