@@ -259,3 +259,18 @@ def test_absolute_loss_ends_at_the_vertex() -> None:
     observations = Observations.from_table(table, inputs=["x"], response="y")
     front = fit(counted, observations, noise=absolute(), replicates=2, allow_unidentified=True)
     assert float(solution.objective) == pytest.approx(front.objective, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["gauss_newton", "lbfgs"])
+@pytest.mark.parametrize("noise", [huber(1e-2), absolute()], ids=["huber", "absolute"])
+def test_every_method_ends_at_the_same_optimum(method: Any, noise: Any) -> None:
+    run = jax.jit(lambda y, method: solve(counted, {"x": x}, y, noise=noise, method=method), static_argnums=1)
+    default, other = run(RESPONSES[0], "newton"), run(RESPONSES[0], method)
+    assert int(other.status) == CONVERGED
+    assert_close(other, default, rel=1e-7)
+
+
+def test_the_answer_is_a_lane_that_has_converged() -> None:
+    # The descent ends while others are still on their way: these may be lower by rounding only.
+    for seed in range(8):
+        assert int(fitted(RESPONSES[0], seed=seed).status) == CONVERGED
