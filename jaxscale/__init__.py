@@ -1,6 +1,7 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
 from jaxscale import datasets, laws, noise, simulate
+from jaxscale.algebra import chain, compose, fix, rename, tie
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.law import Input, Law, LawError, Response
@@ -23,14 +24,19 @@ __all__ = [
     "Solution",
     "UnidentifiedError",
     "__version__",
+    "chain",
     "check",
+    "compose",
     "datasets",
     "fit",
+    "fix",
     "grid",
     "laws",
     "noise",
+    "rename",
     "simulate",
     "solve",
+    "tie",
 ]
 
 

@@ -165,7 +165,8 @@ class Law:
     """A pure function of inputs and parameters with its declaration; made by :func:`law`.
 
     Call it with inputs by position and parameters by name, under ``jit``, ``vmap`` or ``grad``.
-    Laws compare and hash by identity: each is made once, at import.
+    Laws compare and hash by identity: each is made once, at import, or by a ``recipe`` from other
+    laws (:mod:`jaxscale.algebra`).
     """
 
     name: str
@@ -180,6 +181,8 @@ class Law:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+    prepare: Callable[..., Mapping[str, Any]] | None = None
+    recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The law's value: inputs by position in the declared order, parameters by name."""
@@ -189,14 +192,37 @@ class Law:
         """The law as one would call it."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"
 
+    def __add__(self, other: Any) -> "Law":
+        """The sum of two laws, see :func:`jaxscale.algebra.add`."""
+        from jaxscale import algebra
+
+        return algebra.add(self, other) if isinstance(other, Law) else NotImplemented
+
+    def __mul__(self, other: Any) -> "Law":
+        """The product of two laws, see :func:`jaxscale.algebra.multiply`."""
+        from jaxscale import algebra
+
+        return algebra.multiply(self, other) if isinstance(other, Law) else NotImplemented
+
     def __reduce__(self) -> Any:
-        """Pickle by name, so that a law keeps its identity and its compiled programs."""
-        return (_find, (self.function.__module__, self.name))
+        """Pickle by name or by recipe, so that a law keeps its identity and its compiled programs."""
+        return self.recipe or (_find, (self.function.__module__, self.name))
 
     @property
     def family(self) -> str:
         """The file of the catalogue that holds the law."""
         return self.function.__module__.rpartition(".")[2]
+
+    @property
+    def code(self) -> str:
+        """What computes the law, as text: the function's source, or those of the laws it was made from."""
+        if self.recipe is not None:
+            operation, parts, _, options = self.recipe[1]
+            return "\n".join([operation, *(part.code for part in parts), repr(options)])
+        try:
+            return inspect.getsource(self.function)
+        except (OSError, TypeError):
+            return ""
 
     @property
     def summary(self) -> str:
