@@ -7,6 +7,7 @@ from jaxscale.identifiability import DesignCheck, check
 from jaxscale.law import Input, Law, LawError, Response
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
+from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
@@ -33,6 +34,7 @@ __all__ = [
     "grid",
     "laws",
     "noise",
+    "prepare",
     "rename",
     "simulate",
     "solve",

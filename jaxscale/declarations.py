@@ -83,6 +83,7 @@ def _renamed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
             label: {names.get(key, key): value for key, value in entry.items()}
             for label, entry in old.published.items()
         },
+        names=names,
     )
 
 
@@ -178,6 +179,7 @@ def _law(
     affine: Iterable[str],
     decreasing: Iterable[str],
     published: Mapping[str, Mapping[str, float]] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Law:
     """Declare the function ``value`` of inputs and parameters by name as a law."""
     for key in inputs:
@@ -199,9 +201,28 @@ def _law(
         affine=tuple(affine),
         decreasing=tuple(decreasing),
         published=published,
+        prepare=_preparation(parts, names or {}),
         name=name,
         **kinds,
     )(signed(function, inputs, parameters))
+
+
+def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[..., Mapping[str, Any]] | None:
+    """What the parts compute once per data set, with renamed inputs under their new names."""
+    having = list({part.prepare: part for part in parts if part.prepare is not None}.values())
+    if not having:
+        return None
+    if len(having) == 1 and not any(key in names for key in having[0].inputs):
+        return having[0].prepare
+
+    def prepare(**given: Any) -> dict[str, Any]:
+        computed: dict[str, Any] = {}
+        for part in having:
+            features = part.prepare(**{name: given[name] for name in part.sources}) if part.prepare else {}
+            computed |= {names.get(key, key): value for key, value in features.items()}
+        return computed
+
+    return signed(prepare, (), dict.fromkeys(name for part in having for name in part.sources))
 
 
 def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:

@@ -22,6 +22,7 @@ from jaxscale.linear import Linear, linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.search import Found, search
@@ -100,6 +101,7 @@ def fit(
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise
     with jax.enable_x64(True):
+        observations = prepare(law, observations)
         notices = checked(law, observations, free)
         design = identifiability.check(
             law, observations.inputs, fixed=values, noise_level=noise_level, weight=observations.weight

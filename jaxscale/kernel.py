@@ -41,9 +41,9 @@ VERTEX = 0.03
 class Problem(eqx.Module):
     """One law on one data set under one noise: everything a lane needs but its weights and responses.
 
-    With ``apart`` every lane has its own inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag
-    and a value: where the flag is set the parameter has the value, whatever its coordinate; laws nested in one another
-    so share a program.
+    Rows are the last axis of an input, also where each holds several numbers. With ``apart`` every lane has its own
+    inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag and a value: where the flag is set
+    the parameter has the value, whatever its coordinate; laws nested in one another so share a program.
     """
 
     law: Law = eqx.field(static=True)
@@ -206,7 +206,7 @@ def _few(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight:
     def expanded(problem: Problem, z: Any, row: Any) -> Any:
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
-    over_one = jax.vmap(expanded, in_axes=(None, None, 0))
+    over_one = jax.vmap(expanded, in_axes=(None, None, -1))
     y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), inputs)
     rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
     slopes = jnp.stack(slope, axis=1)
@@ -228,14 +228,14 @@ def _many(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight
     def tangents(problem: Problem, z: Any, row: Any) -> Any:
         return problem.predict(z, row), jax.jacfwd(problem.predict)(z, row)
 
-    over_one = jax.vmap(tangents, in_axes=(None, None, 0))
+    over_one = jax.vmap(tangents, in_axes=(None, None, -1))
     y, slopes = _per_lane(problem, over_one)(problem, z[:size].T, inputs)
     slopes = jnp.moveaxis(slopes, 2, 1)
     rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
 
     def curved(problem: Problem, z: Any, inputs: Any, pull: Any) -> Any:
         def total(z: Any) -> Any:
-            return jnp.sum(pull * jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs))
+            return jnp.sum(pull * jax.vmap(problem.predict, in_axes=(None, -1))(z, inputs))
 
         return jax.jacfwd(jax.grad(total))(z)
 

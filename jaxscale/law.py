@@ -214,6 +214,14 @@ class Law:
         return self.function.__module__.rpartition(".")[2]
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The inputs that ``prepare`` computes others from, by its signature: those without a default."""
+        if self.prepare is None:
+            return ()
+        arguments = inspect.signature(self.prepare).parameters.values()
+        return tuple(argument.name for argument in arguments if argument.default is argument.empty)
+
+    @property
     def code(self) -> str:
         """What computes the law, as text: the function's source, or those of the laws it was made from."""
         if self.recipe is not None:
@@ -260,6 +268,7 @@ def law(
     published: Mapping[str, Mapping[str, float]] | None = None,
     checks: Sequence[Check] = (),
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    prepare: Callable[..., Mapping[str, Any]] | None = None,
     name: str | None = None,
     **parameters: Parameter,
 ) -> Callable[[Callable[..., Any]], Law]:
@@ -275,6 +284,8 @@ def law(
         decreasing: inputs in which the response falls, whatever the parameters in their plausible ranges.
         published: named parameter sets from the literature.
         checks: values that the literature prints.
+        prepare: returns some of the inputs by name, computed once per data set from others that stand in its
+            signature, such as a schedule; NumPy arrays whose last axis is the rows.
         coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
         name: identifier; the function's name unless given.
@@ -301,6 +312,7 @@ def law(
             published=MappingProxyType({k: MappingProxyType(dict(v)) for k, v in (published or {}).items()}),
             checks=tuple(checks),
             coordinates=coordinates,
+            prepare=prepare,
         )
         _check(made)
         for attribute in ("__module__", "__doc__", "__wrapped__"):

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxscale.law import Law, positive
 from jaxscale.notices import Notice
+from jaxscale.preparation import featured
 from jaxscale.tables import did_you_mean
 
 LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
@@ -86,10 +87,13 @@ class Fit:
     def __call__(self, **inputs: Any) -> Any:
         """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
 
+        Where the law says how its inputs follow from others, such as a schedule, these can be given instead.
+
         Raises:
             ValueError: an input is missing or unknown.
         """
         law = self._law()
+        inputs = featured(law, inputs)
         for name in inputs:
             if name not in law.inputs:
                 raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
