@@ -140,7 +140,7 @@ def test_what_is_no_schedule_is_refused(compute: Any) -> None:
 
 
 def test_a_rate_that_turns_too_often_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^The learning rate turns 98 times, too often for a sum with 32 knots\.$"):
+    with pytest.raises(ValueError, match=r"^The learning rate turns 98 times, too often for a sum with 64 knots\.$"):
         rate_changes(99, 1.0 + np.arange(100) % 2)
 
 

@@ -27,6 +27,8 @@ ANNEALING = Input("annealing area", low=-math.inf, typical=(1e-3, 0.5))
 LOSS = Response("nat/token", positive)
 TISSUE = "Scaling Law with Learning Rate Annealing, Tissue 2024, arXiv:2408.11029"
 LUO = "A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, Luo 2025, arXiv:2503.12811"
+# Neighbours whose logs differ by more belong to different stretches of a schedule.
+JUMP = 1.5
 # A rate of 0 has lost what it can lose; its power must not overflow.
 SMALLEST_RATE = 1e-30
 
@@ -74,7 +76,7 @@ def annealing_sums(step: Any, schedule: Any, *, memory: float = 0.999, rises: bo
     return dict(S1=np.cumsum(rates)[index], S2=np.cumsum(momentum)[index])
 
 
-def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 32) -> dict[str, Any]:
+def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 64) -> dict[str, Any]:
     """What ``multi_power`` needs of a schedule: its changes so far, each with its rate and the sum of rates since.
 
     Up to ``knots`` changes are kept as they are. More are merged, neighbours of one sign at a time, into pairs that
@@ -121,16 +123,18 @@ def _merged(
     fall: np.ndarray, log_rate: np.ndarray, log_travel: np.ndarray, pieces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two knots for each of at most ``pieces`` stretches of a path that a quadrature of its changes needs."""
-    length = np.cumsum(
-        np.abs(np.diff(log_rate, prepend=log_rate[:1])) + np.abs(np.diff(log_travel, prepend=log_travel[:1]))
-    )
-    turns = np.cumsum(np.diff(np.sign(fall), prepend=np.sign(fall[:1])) != 0)
+    moved = np.abs(np.diff(log_rate, prepend=log_rate[:1])) + np.abs(np.diff(log_travel, prepend=log_travel[:1]))
+    # A jump is no part of a curve: what comes after it is merged on its own.
+    apart = (np.diff(np.sign(fall), prepend=np.sign(fall[:1])) != 0) | (moved > JUMP)
+    length, turns = np.cumsum(np.where(apart, 1.0, moved)), np.cumsum(apart)
     free = pieces - int(turns[-1]) - 1
     if free < 4:
         raise ValueError(
             f"The learning rate turns {int(turns[-1])} times, too often for a sum with {2 * pieces} knots."
         )
-    stretch = np.minimum(length * (free / max(length[-1], 1e-300)), free - 1).astype(int)
+    # The error of a stretch is its mass times the fourth power of its length: spread it evenly.
+    share = np.cumsum(np.where(apart, 0.0, (moved**4 * np.abs(fall)) ** 0.2))
+    stretch = np.minimum(share * (free / max(share[-1], 1e-300)), free - 1).astype(int)
     first = np.flatnonzero(np.diff(stretch + 2 * free * turns, prepend=-1))
     count = np.diff(first, append=len(fall))
     mass = np.add.reduceat(fall, first)
