@@ -1,6 +1,7 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
 from jaxscale import datasets, laws, noise, simulate
+from jaxscale.algebra import chain, compose, fix, rename, tie
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.journal import JournalError
@@ -8,6 +9,7 @@ from jaxscale.law import Input, Law, LawError, Response
 from jaxscale.many import Fits, fit_many
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
+from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
@@ -27,15 +29,21 @@ __all__ = [
     "Solution",
     "UnidentifiedError",
     "__version__",
+    "chain",
     "check",
+    "compose",
     "datasets",
     "fit",
     "fit_many",
+    "fix",
     "grid",
     "laws",
     "noise",
+    "prepare",
+    "rename",
     "simulate",
     "solve",
+    "tie",
 ]
 
 

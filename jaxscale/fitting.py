@@ -1,7 +1,6 @@
 """The front door: a law, observations, and an answer that says how it was got."""
 
 import hashlib
-import inspect
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from jaxscale.linear import Linear, linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.search import Found, search
@@ -102,6 +102,7 @@ def fit(
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise
     with jax.enable_x64(True):
+        observations = prepare(law, observations)
         notices = checked(law, observations, free)
         design = identifiability.check(
             law, observations.inputs, fixed=values, noise_level=noise_level, weight=observations.weight
@@ -218,13 +219,9 @@ def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> di
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(data):
         digest.update(np.ascontiguousarray(leaf).tobytes())
-    try:
-        source = inspect.getsource(law.function)
-    except (OSError, TypeError):
-        source = ""
     return {
         "law": law.name,
-        "law_sha256": hashlib.sha256(source.encode()).hexdigest(),
+        "law_sha256": hashlib.sha256(law.code.encode()).hexdigest(),
         "data_sha256": digest.hexdigest(),
         "noise": noise,
         "fixed": dict(values),

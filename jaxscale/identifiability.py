@@ -103,7 +103,7 @@ def check(
 
     Args:
         law: the law to be fitted.
-        inputs: name to array of shape (n,), in the law's raw units.
+        inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         fixed: values of parameters that will not be fitted.
         noise_level: expected standard deviation of the noise, as a share of the response.
         weight: shape (n,); a row of weight 0 is left out. All 1 unless given.
@@ -134,16 +134,17 @@ def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str
             raise ValueError(f"Law {law.name} needs the input {name}; its inputs are {', '.join(law.inputs)}.")
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
     shapes = {name: column.shape for name, column in columns.items()}
-    if len(set(shapes.values())) > 1 or any(column.ndim != 1 for column in columns.values()):
+    lengths = {shape[-1:] for shape in shapes.values()}
+    if len(lengths) > 1 or () in lengths:
         raise ValueError(f"Inputs of {law.name} must be columns of one length, but have shapes {shapes}.")
-    n = len(next(iter(columns.values())))
+    n = next(iter(columns.values())).shape[-1]
     weights = np.ones(n) if weight is None else np.asarray(weight, float)
     if weights.shape != (n,) or not np.all((weights >= 0) & np.isfinite(weights)):
         raise ValueError(f"Argument weight must hold a finite number of at least 0 for each of the {n} rows.")
     used = weights > 0
     if not used.any():
         raise ValueError("Argument inputs must hold at least one row with positive weight, but holds none.")
-    columns = {name: column[used] for name, column in columns.items()}
+    columns = {name: column[..., used] for name, column in columns.items()}
     for name, column in columns.items():
         low, high = law.inputs[name].low, law.inputs[name].high
         if not np.all((column > low) & (column < high)):
@@ -302,7 +303,7 @@ def _reasons(information: Information, parameters: Sequence[str], trades: Sequen
     rest = {name for name in parameters if not any(name in _parameters_of(law, key) for key in inputs)}
     for name, values in inputs.items():
         concerned = set(_parameters_of(law, name) or rest) & set(parameters)
-        levels = distinct(values)
+        levels = distinct(values) if values.ndim == 1 else len(values.T)
         if concerned and levels <= 2:
             said.append(_few(name, values, levels))
     for pair in pairs(law, free, inputs):

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxscale.law import Law, positive
 from jaxscale.noise import default
-from jaxscale.observations import bucket
+from jaxscale.observations import bucket, widened
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25
@@ -58,7 +58,7 @@ class Information:
     @property
     def rows(self) -> int:
         """The number of rows that count."""
-        return len(next(iter(self.inputs.values())))
+        return next(iter(self.inputs.values())).shape[-1]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -68,7 +68,7 @@ def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> 
         return response, response
 
     slope = jax.jacfwd(value, has_aux=True)
-    slopes, responses = jax.vmap(jax.vmap(slope, (None, 0)), (0, None))(sets, inputs)
+    slopes, responses = jax.vmap(jax.vmap(slope, (None, -1)), (0, None))(sets, inputs)
     return responses, slopes
 
 
@@ -76,9 +76,8 @@ def slopes(
     law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
-    n = len(next(iter(inputs.values())))
-    extra = bucket(n) - n
-    wide = {name: np.concatenate([inputs[name], np.repeat(inputs[name][:1], extra)]) for name in law.inputs}
+    n = next(iter(inputs.values())).shape[-1]
+    wide = {name: widened(inputs[name], bucket(n)) for name in law.inputs}
     with jax.enable_x64(True):
         responses, by_name = _value_and_slope(law, wide, dict(sets))
     stacked = np.stack([np.asarray(by_name[name]) for name in free], axis=-1)
@@ -210,7 +209,7 @@ def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> li
     found = []
     for first, second in itertools.combinations(law.inputs, 2):
         x, y = inputs[first], inputs[second]
-        if constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
+        if max(x.ndim, y.ndim) > 1 or constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
             continue
         x, y = np.log(x), np.log(y)
         correlation = float(np.corrcoef(x, y)[0, 1])
@@ -254,6 +253,8 @@ def identified(information: Information) -> bool:
 
 def cure(information: Information) -> tuple[list[dict[str, float]], bool]:
     """Runs to add, best first, and whether they are enough; no dearer than the dearest run where that will do."""
+    if any(values.ndim > 1 for values in information.inputs.values()):
+        return [], False  # What holds several numbers a row, such as a schedule, is no point of a grid.
     candidates = _candidates(information)
     affordable = _cost(information.law, candidates) <= _cost(information.law, information.inputs).max() * (1 + 1e-9)
     runs, enough = _greedy(information, {name: values[affordable] for name, values in candidates.items()})

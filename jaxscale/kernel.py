@@ -41,9 +41,10 @@ DONE = 1e-24
 class Problem(eqx.Module):
     """One law on one data set under one noise: everything a lane needs but its weights and responses.
 
-    With ``apart`` every lane has its own inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag
-    and a value: where the flag is set the parameter has the value, whatever its coordinate; laws nested in one another
-    so share a program. With ``reweighted`` only the majorising model takes steps, until the very end.
+    Rows are the last axis of an input, also where each holds several numbers. With ``apart`` every lane has its own
+    inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag and a value: where the flag is set
+    the parameter has the value, whatever its coordinate; laws nested in one another so share a program. With
+    ``reweighted`` only the majorising model takes steps, until the very end.
     """
 
     law: Law = eqx.field(static=True)
@@ -207,7 +208,7 @@ def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weigh
     def expanded(problem: Problem, z: Any, row: Any) -> Any:
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
-    over_one = jax.vmap(expanded, in_axes=(None, None, 0))
+    over_one = jax.vmap(expanded, in_axes=(None, None, -1))
     y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), inputs)
     rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
     slopes = jnp.stack(slope, axis=1)

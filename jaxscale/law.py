@@ -165,7 +165,8 @@ class Law:
     """A pure function of inputs and parameters with its declaration; made by :func:`law`.
 
     Call it with inputs by position and parameters by name, under ``jit``, ``vmap`` or ``grad``.
-    Laws compare and hash by identity: each is made once, at import.
+    Laws compare and hash by identity: each is made once, at import, or by a ``recipe`` from other
+    laws (:mod:`jaxscale.algebra`).
     """
 
     name: str
@@ -180,6 +181,8 @@ class Law:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+    prepare: Callable[..., Mapping[str, Any]] | None = None
+    recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The law's value: inputs by position in the declared order, parameters by name."""
@@ -189,14 +192,45 @@ class Law:
         """The law as one would call it."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"
 
+    def __add__(self, other: Any) -> "Law":
+        """The sum of two laws, see :func:`jaxscale.algebra.add`."""
+        from jaxscale import algebra
+
+        return algebra.add(self, other) if isinstance(other, Law) else NotImplemented
+
+    def __mul__(self, other: Any) -> "Law":
+        """The product of two laws, see :func:`jaxscale.algebra.multiply`."""
+        from jaxscale import algebra
+
+        return algebra.multiply(self, other) if isinstance(other, Law) else NotImplemented
+
     def __reduce__(self) -> Any:
-        """Pickle by name, so that a law keeps its identity and its compiled programs."""
-        return (_find, (self.function.__module__, self.name))
+        """Pickle by name or by recipe, so that a law keeps its identity and its compiled programs."""
+        return self.recipe or (_find, (self.function.__module__, self.name))
 
     @property
     def family(self) -> str:
         """The file of the catalogue that holds the law."""
         return self.function.__module__.rpartition(".")[2]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The inputs that ``prepare`` computes others from, by its signature: those without a default."""
+        if self.prepare is None:
+            return ()
+        arguments = inspect.signature(self.prepare).parameters.values()
+        return tuple(argument.name for argument in arguments if argument.default is argument.empty)
+
+    @property
+    def code(self) -> str:
+        """What computes the law, as text: the function's source, or those of the laws it was made from."""
+        if self.recipe is not None:
+            operation, parts, _, options = self.recipe[1]
+            return "\n".join([operation, *(part.code for part in parts), repr(options)])
+        try:
+            return inspect.getsource(self.function)
+        except (OSError, TypeError):
+            return ""
 
     @property
     def summary(self) -> str:
@@ -234,6 +268,7 @@ def law(
     published: Mapping[str, Mapping[str, float]] | None = None,
     checks: Sequence[Check] = (),
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
+    prepare: Callable[..., Mapping[str, Any]] | None = None,
     name: str | None = None,
     **parameters: Parameter,
 ) -> Callable[[Callable[..., Any]], Law]:
@@ -249,6 +284,8 @@ def law(
         decreasing: inputs in which the response falls, whatever the parameters in their plausible ranges.
         published: named parameter sets from the literature.
         checks: values that the literature prints.
+        prepare: returns some of the inputs by name, computed once per data set from others that stand in its
+            signature, such as a schedule; NumPy arrays whose last axis is the rows.
         coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
         name: identifier; the function's name unless given.
@@ -275,6 +312,7 @@ def law(
             published=MappingProxyType({k: MappingProxyType(dict(v)) for k, v in (published or {}).items()}),
             checks=tuple(checks),
             coordinates=coordinates,
+            prepare=prepare,
         )
         _check(made)
         for attribute in ("__module__", "__doc__", "__wrapped__"):

@@ -48,15 +48,15 @@ def linearise(problem: Problem, z: Any, response: Any) -> Linear:
 
     params = problem.params(z)
     free = {name: params[name] for name in problem.free}
-    slopes = jax.vmap(jax.jacfwd(of_params), in_axes=(None, 0))(free, problem.inputs)
-    fitted = jax.vmap(of_z, in_axes=(None, 0))(z, problem.inputs)
-    rows = jax.vmap(lambda row: problem.predict(z, row))(problem.inputs)
+    slopes = jax.vmap(jax.jacfwd(of_params), in_axes=(None, -1))(free, problem.inputs)
+    fitted = jax.vmap(of_z, in_axes=(None, -1))(z, problem.inputs)
+    rows = jax.vmap(lambda row: problem.predict(z, row), in_axes=-1)(problem.inputs)
     return Linear(
         params=params,
         prediction=rows,
         residual=fitted - problem.noise.transform(response),
         jacobian=jnp.stack([slopes[name] for name in problem.free], axis=1),
-        slope=jax.vmap(jax.jacfwd(of_z), in_axes=(None, 0))(z, problem.inputs),
+        slope=jax.vmap(jax.jacfwd(of_z), in_axes=(None, -1))(z, problem.inputs),
         change=jax.jacfwd(named)(z),
     )
 

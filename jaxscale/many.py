@@ -20,6 +20,7 @@ from jaxscale.kernel import STATUS, Lanes, Problem
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
 from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.search import tolerance
 from jaxscale.starts import score
@@ -129,6 +130,7 @@ def fit_many(
     seed, generator = generator_of(key)
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
+    sets = [prepare(law, some) for some in sets]
     with jax.enable_x64(True):
         for some in sets:
             checked(law, some, free)

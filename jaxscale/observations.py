@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from jaxscale import filters
 from jaxscale.law import Input, Law
 from jaxscale.notices import Notice
-from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
+from jaxscale.tables import DataError, Table, did_you_mean, is_empty, number, read_table, shown
 
 _SMALLEST_BUCKET = 16
 
@@ -25,11 +25,13 @@ class Observations(eqx.Module):
     """What was measured: inputs, response and weight, one entry a row.
 
     Args:
-        inputs: the law's inputs by name, shape (n,).
+        inputs: the law's inputs by name, shape (n,), or (several, n) where a row holds several numbers.
         response: what the law predicts, shape (n,).
         weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
         run: codes 0..R-1 of the run a row belongs to, or None.
         group: codes 0..G-1 of the group a row belongs to, or None.
+        series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
+            run, while the input of that name holds the place in this list, shape (n,).
         columns: (input name or "response", column name) pairs, for messages.
         rows: row numbers as the person sees them.
         rows_read: rows of the table before filtering.
@@ -37,11 +39,12 @@ class Observations(eqx.Module):
         sha256: fingerprint of the table.
     """
 
-    inputs: dict[str, Float[np.ndarray, " n"]]
+    inputs: dict[str, Float[np.ndarray, "... n"]]
     response: Float[np.ndarray, " n"]
     weight: Float[np.ndarray, " n"]
     run: Int[np.ndarray, " n"] | None = None
     group: Int[np.ndarray, " n"] | None = None
+    series: dict[str, tuple[Float[np.ndarray, " _"], ...]] = eqx.field(default_factory=dict)
     columns: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
     rows: tuple[int, ...] = eqx.field(static=True, default=())
     rows_read: int = eqx.field(static=True, default=0)
@@ -63,6 +66,7 @@ class Observations(eqx.Module):
         weight: str | None = None,
         run: str | None = None,
         group: str | None = None,
+        series: Mapping[str, Mapping[Any, Any]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
 
@@ -74,13 +78,15 @@ class Observations(eqx.Module):
             weight: column of weights; all 1 unless given.
             run: column that names the run of a row.
             group: column that names the group of a row.
+            series: input to the sequences that its column names, such as
+                ``dict(schedule={"cosine": rates, "constant": others})`` with one learning rate a step.
 
         Returns:
             The observations, in float64.
 
         Raises:
             DataError: a column is missing, a cell that is used is no finite number, a weight is
-                negative, all weights are zero, or no row is left.
+                negative, all weights are zero, no row is left, or a series is missing or no sequence of numbers.
         """
         table = read_table(source)
         named = _named(inputs)
@@ -88,8 +94,13 @@ class Observations(eqx.Module):
         wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
+        known = _series(series or {}, named)
+        stored: dict[str, tuple[np.ndarray, ...]] = {}
         for key, column in wanted.items():
-            numbers[key], found = _numbers(table, column, kept)
+            if key in known:
+                numbers[key], stored[key], found = _places(table, column, kept, known[key])
+            else:
+                numbers[key], found = _numbers(table, column, kept)
             complaints += found
         if weight is not None:
             complaints += _negative(table, weight, kept, numbers["weight"])
@@ -106,6 +117,7 @@ class Observations(eqx.Module):
             weight=numbers.get("weight", np.ones(len(kept))),
             run=codes["run"],
             group=codes["group"],
+            series=stored,
             columns=(*named.items(), ("response", response)),
             rows=tuple(table.rows[kept].tolist()),
             rows_read=len(table),
@@ -177,6 +189,37 @@ def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, lis
     return np.array([order[label] for label in labels], dtype=np.int64), complaints
 
 
+def _series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
+    """The given sequences by input and label, checked."""
+    known: dict[str, dict[str, np.ndarray]] = {}
+    for key, entries in series.items():
+        if key not in named:
+            raise DataError(
+                f"Argument series names {key!r}, which is no input; map it to a column of labels in inputs."
+            )
+        known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
+        for label, values in known[key].items():
+            if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
+                raise DataError(f"Argument series, {key} {label!r}: must be a sequence of finite numbers, but is not.")
+    return known
+
+
+def _places(
+    table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
+    """The place of each row's sequence among those that are used, and these."""
+    labels = [_label(cell) for cell in table.column(column)[kept]]
+    used = [label for label in dict.fromkeys(labels) if label in known]
+    complaints = [
+        f"column {column!r}, row {table.rows[kept][i]}: "
+        + ("the cell is empty" if label is None else f"there is no series {label!r}{did_you_mean(label, known)}")
+        for i, label in enumerate(labels)
+        if label not in known
+    ]
+    place = {label: float(k) for k, label in enumerate(used)}
+    return np.array([place.get(label, np.nan) for label in labels]), tuple(known[label] for label in used), complaints
+
+
 def _label(cell: Any) -> str | None:
     missing = is_empty(cell) or (isinstance(cell, (float, np.floating)) and np.isnan(cell))
     return None if missing else str(cell).strip()
@@ -215,7 +258,8 @@ def checked(law: Law, observations: Observations, free: Sequence[str]) -> list[N
             f"parameters ({', '.join(free)}); add rows or fix parameters."
         )
     for key in law.inputs:
-        if free and _constant(observations.inputs[key][used]):
+        values = observations.inputs[key]
+        if free and values.ndim == 1 and _constant(values[used]):
             _refuse_constant(law, observations, key, free)
     if free and _constant(observations.response[used]):
         raise DataError(
@@ -243,10 +287,12 @@ def _check_domain(law: Law, observations: Observations) -> None:
     complaints = []
     for key, (values, low, high) in limits.items():
         what = f"column {_column(observations, key)!r} ({'the response' if key == 'response' else f'input {key}'})"
-        for i in np.flatnonzero(~((values > low) & (values < high))):
-            side = f"above {low:g}" if not values[i] > low else f"below {high:g}"
+        fine = (values > low) & (values < high)
+        for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
+            bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
+            side = f"above {low:g}" if not bad > low else f"below {high:g}"
             row = observations.rows[i] if observations.rows else i + 1
-            complaints.append(f"{what}, row {row}: {values[i]:g} must be {side}")
+            complaints.append(f"{what}, row {row}: {bad:g} must be {side}")
     _refuse(observations.name, complaints, f" for {law.name}")
 
 
@@ -274,7 +320,7 @@ def _refuse_constant(law: Law, observations: Observations, key: str, free: Seque
 
 
 def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
-    values = np.stack([*(observations.inputs[key] for key in law.inputs), observations.response], axis=1)
+    values = np.vstack([*(observations.inputs[key] for key in law.inputs), observations.response]).T
     seen: set[bytes] = set()
     copies = []
     for i in np.flatnonzero(used):
@@ -323,6 +369,12 @@ def bucket(count: int) -> int:
     return size
 
 
+def widened(values: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the first row (rows are the last axis) until there are ``size``."""
+    extra = size - values.shape[-1]
+    return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)
+
+
 def padded(observations: Observations, size: int) -> Observations:
     """Pad to ``size`` rows by repeating the first row with weight 0.
 
@@ -340,16 +392,13 @@ def padded(observations: Observations, size: int) -> Observations:
     if extra < 0:
         raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
 
-    def extended(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values, np.repeat(values[:1], extra)])
-
     def maybe(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else extended(values)
+        return None if values is None else widened(values, size)
 
     return dataclasses.replace(
         observations,
-        inputs={key: extended(values) for key, values in observations.inputs.items()},
-        response=extended(observations.response),
+        inputs={key: widened(values, size) for key, values in observations.inputs.items()},
+        response=widened(observations.response, size),
         weight=np.concatenate([observations.weight, np.zeros(extra)]),
         run=maybe(observations.run),
         group=maybe(observations.group),

@@ -14,6 +14,7 @@ from jaxscale.law import Law, positive
 from jaxscale.laws import get
 from jaxscale.noise import SPACES
 from jaxscale.observations import Observations
+from jaxscale.preparation import prepare
 from jaxscale.result import Fit, write_atomically
 
 ENDINGS = ("png", "svg", "pdf")
@@ -41,17 +42,20 @@ def plot(fit: Fit, observations: Observations) -> Any:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     law = fit.law_object or get(fit.law)
+    observations = prepare(law, observations)
     used = observations.weight > 0
-    inputs = {name: observations.inputs[name][used] for name in law.inputs if name in observations.inputs}
+    inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
     predicted = np.asarray(fit(**inputs))
-    ranked = sorted(inputs, key=lambda name: -_spread(inputs[name]))
+    plain = [name for name in inputs if inputs[name].ndim == 1]
+    ranked = sorted(plain, key=lambda name: -_spread(inputs[name]))
     residual = _transformed(fit, predicted) - _transformed(fit, y)
 
     figure = Figure(figsize=(10, 4.4), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    colour = inputs[ranked[1]] if len(ranked) > 1 else None
+    shade = ranked[min(1, len(ranked) - 1)]
+    colour = inputs[shade] if len(inputs) > 1 else None
     if colour is None:
         _curve(left, fit, law, observations, inputs[ranked[0]], y)
     else:
@@ -59,7 +63,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     points = _residuals(right, fit, law, observations, ranked[0], inputs[ranked[0]], residual, colour)
     if colour is not None:
         bar = figure.colorbar(points, ax=[left, right], pad=0.01, aspect=30)
-        bar.set_label(_input_label(law, observations, ranked[1]))
+        bar.set_label(_input_label(law, observations, shade))
         bar.outline.set_visible(False)
     figure.suptitle(_title(fit), fontsize=11, color=_INK)
     # Every drawing would otherwise arrange the panels anew, from where the last one left them.

@@ -16,6 +16,7 @@ from jaxscale.law import Law, positive
 from jaxscale.noise import named
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
+from jaxscale.preparation import featured
 from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
 
@@ -94,10 +95,13 @@ class Fit:
     def __call__(self, **inputs: Any) -> Any:
         """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
 
+        Where the law says how its inputs follow from others, such as a schedule, these can be given instead.
+
         Raises:
             ValueError: an input is missing or unknown.
         """
         law = self._law()
+        inputs = featured(law, inputs)
         for name in inputs:
             if name not in law.inputs:
                 raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")

@@ -25,13 +25,13 @@ REFUSED = (
 
 
 def replaced(keep: Any, data: Any) -> Any:
-    """Arrays of shape (n,) with the first row that is kept in place of the others."""
+    """Arrays whose last axis is that of rows, with the first row that is kept in place of the others."""
     first = jnp.argmax(keep)
-    return jax.tree.map(lambda a: jnp.where(keep, a, a[first]), data)
+    return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
 
 
 def _residuals(problem: Problem, z: Any, inputs: Mapping[str, Any], response: Any) -> Any:
-    fitted = jax.vmap(problem.predict, in_axes=(None, 0))(z, inputs)
+    fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, inputs)
     return problem.noise.transform(fitted) - problem.noise.transform(response)
 
 
@@ -40,7 +40,8 @@ def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     law, inputs = problem.law, problem.inputs
     valid = jnp.isfinite(problem.noise.transform(response))
     for name, kind in law.inputs.items():
-        valid = valid & (inputs[name] > kind.low) & (inputs[name] < kind.high)
+        inside = (inputs[name] > kind.low) & (inputs[name] < kind.high)
+        valid = valid & jnp.all(inside.reshape(-1, inside.shape[-1]), axis=0)
     keep = valid | (weight > 0)
     return keep & jnp.isfinite(_residuals(problem, z, *replaced(keep, (inputs, response)))) | (weight > 0)
 

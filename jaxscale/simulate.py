@@ -34,7 +34,7 @@ def simulate(
     Args:
         law: the law that is true.
         params: its parameters by name.
-        inputs: input name to array of shape (n, ...), in the law's raw units.
+        inputs: input name to array of shape (..., n), in the law's raw units.
         noise: standard deviation of the noise.
         seed: of the noise; the same seed gives the same numbers.
         runs: labels of shape (n,); rows of one run share one draw of the noise. Every row is a
@@ -54,10 +54,10 @@ def simulate(
         raise ValueError(f"Argument noise must be zero or positive, but is {noise!r}.")
     if response in columns or response == "run":
         raise ValueError(f"Argument response must differ from the other columns, but is {response!r}.")
-    count = len(next(iter(columns.values())))
+    count = next(iter(columns.values())).shape[-1]
     with jax.enable_x64(True):
         values = {name: float(value) for name, value in params.items()}
-        exact = np.asarray(jax.vmap(lambda *row: law(*row, **values))(*columns.values()))
+        exact = np.asarray(jax.vmap(lambda *row: law(*row, **values), in_axes=-1)(*columns.values()))
     if not np.all(np.isfinite(exact)):
         raise ValueError(f"Law {law.name} has no finite value in row {np.argmin(np.isfinite(exact))} of the inputs.")
     draws = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs as float64 columns in the law's order, checked."""
     _same_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
-    lengths = {name: column.shape[0] if column.ndim else 0 for name, column in columns.items()}
+    lengths = {name: column.shape[-1] if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise ValueError(f"Inputs of {law.name} must be columns of one length of at least 1, but have {lengths}.")
     for name, column in columns.items():

@@ -57,7 +57,7 @@ def solve(
 
     Args:
         law: the law.
-        inputs: name to array of shape (n,), raw units.
+        inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         response: shape (n,); its dtype is the precision of the whole computation.
         weight: shape (n,); ones unless given; rows of weight 0 do not count.
         noise: the noise; that of the response's domain unless given.
@@ -138,7 +138,7 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any) -> tup
     lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 
     def residuals(z: Any) -> Any:
-        fitted = jax.vmap(problem.predict, in_axes=(None, 0))(z, problem.inputs)
+        fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, problem.inputs)
         return problem.noise.transform(fitted) - problem.noise.transform(y)
 
     def cost(z: Any) -> Any:

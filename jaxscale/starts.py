@@ -96,7 +96,7 @@ def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any])
     def one(params: Any, row: Any) -> Any:
         return value(problem.law, row, params)
 
-    per_row = jax.vmap(one, in_axes=(None, 0))
+    per_row = jax.vmap(one, in_axes=(None, -1))
     return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
 
 
@@ -109,7 +109,7 @@ def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inp
 
         return expansion(given, [params[name] for name in names], (params, row), order=1)
 
-    per_row = jax.vmap(one, in_axes=(None, 0))
+    per_row = jax.vmap(one, in_axes=(None, -1))
     return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
 
 

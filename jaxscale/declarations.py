@@ -1,0 +1,358 @@
+"""Declarations of laws that are made from other laws: parameters, inputs, formulas, and what stays true of them."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxscale.law import Input, Law, LawError, Parameter, Response, positive, real, unit
+from jaxscale.law import law as declare
+from jaxscale.laws.repeats import signed
+
+
+def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    (old,), values = parts, dict(options)
+    parameters = {key: kind for key, kind in old.parameters.items() if key not in values}
+    told = ", ".join(f"{key}={value:g}" for key, value in values.items())
+    plausible = all(
+        old.parameters[key].range[0] <= value <= old.parameters[key].range[1] for key, value in values.items()
+    )
+    return _law(
+        parts,
+        name or f"{old.name}({told})",
+        old.inputs,
+        {key: _adapted(kind, dict.fromkeys(values)) for key, kind in parameters.items()},
+        old.response,
+        lambda given: _value(old, {**given, **values}),
+        f"{old.name} with {told.replace('=', ' = ')}.",
+        ",\\; ".join([old.formula, *(f"{_symbol(key)} = {value:g}" for key, value in values.items())]),
+        affine=[key for key in old.affine if key not in values],
+        decreasing=old.decreasing if plausible else (),
+        published={
+            label: {key: value for key, value in entry.items() if key not in values}
+            for label, entry in old.published.items()
+            if all(entry[key] == value for key, value in values.items())
+        },
+    )
+
+
+def _tied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    (old,), ties = parts, dict(options)
+    parameters = {key: kind for key, kind in old.parameters.items() if key not in ties}
+    # A parameter that also stands for one in which the law is not affine is no longer affine itself.
+    bent = {kept for gone, kept in ties.items() if gone not in old.affine}
+    told = ", ".join(f"{gone}={kept}" for gone, kept in ties.items())
+    return _law(
+        parts,
+        name or f"{old.name}({told})",
+        old.inputs,
+        {key: _adapted(kind, ties) for key, kind in parameters.items()},
+        old.response,
+        lambda given: _value(old, {**given, **{gone: given[kept] for gone, kept in ties.items()}}),
+        f"{old.name} with {told.replace('=', ' = ')}.",
+        ",\\; ".join([old.formula, *(f"{_symbol(gone)} = {_symbol(kept)}" for gone, kept in ties.items())]),
+        affine=[key for key in old.affine if key not in ties and key not in bent],
+        decreasing=old.decreasing,
+        published={
+            label: {key: value for key, value in entry.items() if key not in ties}
+            for label, entry in old.published.items()
+            if all(entry[gone] == entry[kept] for gone, kept in ties.items())
+        },
+    )
+
+
+def _renamed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    (old,) = parts
+    anew = {key: value for key, value in options if isinstance(value, Input)}
+    names = {key: value for key, value in options if key not in anew}
+    told = ", ".join(f"{key}→{new}" for key, new in names.items())
+    return _law(
+        parts,
+        name or (f"{old.name}({told})" if told else f"{old.name}({', '.join(anew)})"),
+        {names.get(key, key): anew.get(key, entry) for key, entry in old.inputs.items()},
+        {names.get(key, key): _adapted(kind, names) for key, kind in old.parameters.items()},
+        old.response,
+        lambda given: _value(old, given, names),
+        f"{old.name} in other letters." if told else f"{old.name} of other units.",
+        ",\\; ".join([old.formula, *(rf"{_symbol(key)} \to {_symbol(new)}" for key, new in names.items())]),
+        affine=[names.get(key, key) for key in old.affine],
+        decreasing=[names.get(key, key) for key in old.decreasing],
+        published={
+            label: {names.get(key, key): value for key, value in entry.items()}
+            for label, entry in old.published.items()
+        },
+        names=names,
+    )
+
+
+def _summed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    return _combined(parts, name, options, "+", jnp.add)
+
+
+def _multiplied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    return _combined(parts, name, options, "*", jnp.multiply)
+
+
+def _combined(parts: tuple[Law, ...], name: str | None, options: Any, sign: str, operation: Callable[..., Any]) -> Law:
+    first, second = parts
+    shared, prefix, response = options
+    parameters, names = _merged_parameters(parts, shared, prefix)
+    inputs = _merged_inputs([(old.name, old.inputs) for old in parts])
+    affine = [_translated(old.affine, own) for old, own in zip(parts, names, strict=True)]
+    if sign == "+":
+        owners = [_translated(old.parameters, own) for old, own in zip(parts, names, strict=True)]
+        told = [
+            key
+            for key in parameters
+            if all(key in bent or key not in own for bent, own in zip(affine, owners, strict=True))
+        ]
+        declared, spelled = _sum_of(first.response, second.response), f"{first.name} + {second.name}"
+        formula = f"{_right(first.formula)} + {_right(second.formula)}"
+    else:
+        others = _translated(second.parameters, names[1]), _translated(first.parameters, names[0])
+        alone = [[key for key in own if key not in other] for own, other in zip(affine, others, strict=True)]
+        told = alone[0] or alone[1]
+        declared = _product_of(first.response, second.response)
+        spelled = " * ".join(f"({old.name})" if " + " in old.name else old.name for old in parts)
+        formula = rf"\left({_right(first.formula)}\right) \left({_right(second.formula)}\right)"
+    # Both parts fall or do not depend on the input; a product of falling laws falls where both are positive.
+    fall = sign == "+" or all(old.response.domain in (positive, unit) for old in parts)
+    return _law(
+        parts,
+        name or spelled,
+        inputs,
+        parameters,
+        response or declared,
+        lambda given: operation(_value(first, given, names[0]), _value(second, given, names[1])),
+        f"The {'sum' if sign == '+' else 'product'} of {first.name} and {second.name}.",
+        formula,
+        affine=told,
+        decreasing=[
+            key for key in inputs if fall and all(key in old.decreasing or key not in old.inputs for old in parts)
+        ],
+    )
+
+
+def _composed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    keys, shared, prefix = options
+    outer, inner = parts[0], dict(zip(keys, parts[1:], strict=True))
+    parameters, names = _merged_parameters(parts, shared, prefix, hidden=keys)
+    own = dict(zip(keys, names[1:], strict=True))
+    told = ", ".join(f"{key}={law.name}" for key, law in inner.items())
+    pieces = [
+        (inner[key].name, inner[key].inputs) if key in inner else (outer.name, {key: entry})
+        for key, entry in outer.inputs.items()
+    ]
+    within = {key for law in inner.values() for key in law.inputs}
+    used = {new for law, new in zip(parts[1:], names[1:], strict=True) for new in _translated(law.parameters, new)}
+
+    def value(given: Mapping[str, Any]) -> Any:
+        values = {key: _value(law, given, own[key]) for key, law in inner.items()}
+        return _value(outer, {**given, **values}, names[0])
+
+    return _law(
+        parts,
+        name or f"{outer.name}({told})",
+        _merged_inputs(pieces),
+        parameters,
+        outer.response,
+        value,
+        f"{outer.name} with {told.replace('=', ' = ')}.",
+        ",\\; ".join([outer.formula, *(f"{_symbol(key)} = {_right(law.formula)}" for key, law in inner.items())]),
+        affine=[key for key in outer.affine if key not in used],
+        decreasing=[key for key in outer.decreasing if key not in inner and key not in within],
+    )
+
+
+def _law(
+    parts: Sequence[Law],
+    name: str,
+    inputs: Mapping[str, Input],
+    parameters: Mapping[str, Parameter],
+    response: Response,
+    value: Callable[[Mapping[str, Any]], Any],
+    summary: str,
+    formula: str,
+    *,
+    affine: Iterable[str],
+    decreasing: Iterable[str],
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Law:
+    """Declare the function ``value`` of inputs and parameters by name as a law."""
+    for key in inputs:
+        if key in parameters:
+            raise LawError(f"{key!r} is an input and a parameter of {name}; give one of them another name with rename")
+
+    def function(*columns: Any, **params: Any) -> Any:
+        return value(inspect.signature(function).bind(*columns, **params).arguments)
+
+    papers = dict.fromkeys(paper for old in parts for paper in old.source.split("; "))
+    source = "; ".join(papers)
+    function.__name__, function.__doc__ = name, f"{summary}\n\nSource: {source}."
+    kinds: dict[str, Any] = dict(parameters)
+    return declare(
+        inputs=inputs,
+        response=response,
+        source=source,
+        formula=formula,
+        affine=tuple(affine),
+        decreasing=tuple(decreasing),
+        published=published,
+        prepare=_preparation(parts, names or {}),
+        name=name,
+        **kinds,
+    )(signed(function, inputs, parameters))
+
+
+def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[..., Mapping[str, Any]] | None:
+    """What the parts compute once per data set, with renamed inputs under their new names."""
+    having = list({part.prepare: part for part in parts if part.prepare is not None}.values())
+    if not having:
+        return None
+    if len(having) == 1 and not any(key in names for key in having[0].inputs):
+        return having[0].prepare
+
+    def prepare(**given: Any) -> dict[str, Any]:
+        computed: dict[str, Any] = {}
+        for part in having:
+            features = part.prepare(**{name: given[name] for name in part.sources}) if part.prepare else {}
+            computed |= {names.get(key, key): value for key, value in features.items()}
+        return computed
+
+    return signed(prepare, (), dict.fromkeys(name for part in having for name in part.sources))
+
+
+def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:
+    """A law at inputs and parameters that are looked up under other names."""
+    names = names or {}
+    columns = (given[names.get(key, key)] for key in law.inputs)
+    return law(*columns, **{key: given[names.get(key, key)] for key in law.parameters})
+
+
+def _merged_parameters(
+    parts: Sequence[Law], shared: Sequence[str], prefix: str, hidden: Sequence[str] = ()
+) -> tuple[dict[str, Parameter], list[dict[str, str]]]:
+    """The parameters of several laws under their new names, and each law's new names; ``hidden`` inputs are gone."""
+    for key in shared:
+        count = sum(key in law.parameters for law in parts)
+        if count < 2:
+            raise LawError(f"shared names {key!r}, which must be a parameter of at least two of {_names(parts)}")
+    merged: dict[str, Parameter] = {}
+    owner: dict[str, Law] = {}
+    every = []
+    for place, part in enumerate(parts):
+        clashing = [key for key in part.parameters if key in merged and key not in shared]
+        names = {key: prefix + key for key in clashing if prefix}
+        for key, kind in part.parameters.items():
+            new = names.get(key, key)
+            if new in merged and key in shared:
+                if merged[new].support is not kind.support:
+                    raise LawError(
+                        f"{key} cannot be shared: it is {merged[new].support.name} in {owner[new].name} and "
+                        f"{kind.support.name} in {part.name}"
+                    )
+            elif new in merged:
+                raise LawError(
+                    f"{owner[new].name} and {part.name} both have a parameter {new!r}; make it one with "
+                    f"shared=[{new!r}], or rename that of {part.name} (rename, or prefix)"
+                )
+            else:
+                inside = {name for other in parts[1:] for name in other.inputs}
+                gone = {name: None for name in hidden if place == 0 and name not in inside}
+                merged[new], owner[new] = _adapted(kind, {**names, **gone}), part
+        every.append(names)
+    return merged, every
+
+
+def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[str, Input]:
+    """The inputs of several laws: those of one name are one, defined where all are."""
+    merged: dict[str, Input] = {}
+    owner: dict[str, str] = {}
+    for law, inputs in pieces:
+        for key, entry in inputs.items():
+            if key not in merged:
+                merged[key], owner[key] = entry, law
+                continue
+            known = merged[key]
+            if not alike(known.unit, entry.unit):
+                raise LawError(
+                    f"the input {key} counts {known.unit} in {owner[key]} and {entry.unit} in {law}; give one another "
+                    f"name, or declare it anew, with rename"
+                )
+            merged[key] = Input(
+                known.unit or entry.unit,
+                max(known.low, entry.low),
+                min(known.high, entry.high),
+                max(known.lower, entry.lower),
+                known.typical or entry.typical,
+            )
+    return merged
+
+
+def _adapted(kind: Parameter, names: Mapping[str, str | None]) -> Parameter:
+    """A kind whose inputs and exponents have other names, or (None) are gone."""
+    powers = []
+    for key, power in kind.powers:
+        bare = power.removeprefix("-")
+        new, by = names.get(key, key), names.get(bare, bare)
+        if new is not None and by is not None:
+            powers.append((new, power.replace(bare, by)))
+    place = None if kind.input is None else names.get(kind.input, kind.input)
+    what = kind.kind
+    if what == "scale" and not powers or what == "location" and place is None:
+        what = "positive_number" if kind.support is positive else "coefficient"
+    return dataclasses.replace(kind, kind=what, powers=tuple(powers), input=place)
+
+
+def _names(parts: Sequence[Law]) -> str:
+    return " and ".join(law.name for law in parts)
+
+
+def _translated(keys: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    return [names.get(key, key) for key in keys]
+
+
+def alike(first: str, second: str) -> bool:
+    """Whether two units, each perhaps "one or another", can be the same; no unit goes with any."""
+    return not first or not second or bool(set(first.split(" or ")) & set(second.split(" or ")))
+
+
+def _sum_of(first: Response, second: Response) -> Response:
+    below = all(response.domain in (positive, unit) for response in (first, second))
+    return Response(first.unit or second.unit, positive if below else real)
+
+
+def _product_of(first: Response, second: Response) -> Response:
+    domains = {first.domain, second.domain}
+    domain = unit if domains == {unit} else positive if domains <= {positive, unit} else real
+    return Response(" ".join(part for part in (first.unit, second.unit) if part), domain)
+
+
+def _right(formula: str) -> str:
+    """The right side of a formula."""
+    return formula.split("=", 1)[-1].strip()
+
+
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega"
+).split()
+
+
+def _symbol(name: str) -> str:
+    """A name as LaTeX."""
+    stem, _, index = name.partition("_")
+    letter = rf"\{stem}" if stem in _GREEK else stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
+    return rf"{letter}_{{\mathrm{{{index}}}}}" if index else letter
+
+
+BUILDERS = {
+    "fix": _fixed,
+    "tie": _tied,
+    "rename": _renamed,
+    "add": _summed,
+    "multiply": _multiplied,
+    "compose": _composed,
+}

@@ -1,0 +1,70 @@
+"""Preparation: what a law computes once per data set, before any parameter is known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from jaxscale.law import Law
+from jaxscale.observations import Observations
+from jaxscale.tables import DataError
+
+
+def prepare(law: Law, observations: Observations) -> Observations:
+    """The observations with the inputs of a law that follow from others, such as the sums of a schedule.
+
+    :func:`jaxscale.fit` does this by itself; do it once where several fits share the data.
+
+    Args:
+        law: a law; without ``prepare`` the observations are handed back.
+        observations: with the law's own inputs, or with those that it computes them from.
+
+    Raises:
+        DataError: an input to compute from is missing, or the computation refuses it.
+    """
+    wanted = [name for name in law.inputs if name not in observations.inputs]
+    if law.prepare is None or not wanted:
+        return observations
+    missing = [name for name in law.sources if name not in observations.inputs]
+    if missing:
+        raise DataError(
+            f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(wanted)}; map "
+            f"{' and '.join(law.sources)} to columns with inputs, a sequence shared by many rows with series."
+        )
+    shared = [name for name in law.sources if name in observations.series]
+    together: dict[tuple[float, ...], list[int]] = {}
+    for row in range(len(observations)):
+        together.setdefault(tuple(observations.inputs[name][row] for name in shared), []).append(row)
+    computed: dict[str, np.ndarray] = {}
+    for places, rows in together.items():
+        given = {name: observations.inputs[name][rows] for name in law.sources}
+        for name, place in zip(shared, places, strict=True):
+            given[name] = observations.series[name][int(place)]
+        try:
+            features = _features(law, given)
+        except ValueError as error:
+            raise DataError(f"{observations.name}: {error}") from error
+        for name, values in features.items():
+            whole = computed.setdefault(name, np.empty((*values.shape[:-1], len(observations))))
+            whole[..., rows] = values
+    return eqx.tree_at(lambda s: s.inputs, observations, {**observations.inputs, **computed})
+
+
+def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs by name with those that follow from others in place of these; one schedule for all rows.
+
+    Args:
+        law: the law.
+        inputs: name to number or array.
+    """
+    if law.prepare is None or not set(law.sources) <= set(inputs):
+        return dict(inputs)
+    given = {name: np.asarray(inputs[name], float) for name in law.sources}
+    kept = {name: value for name, value in inputs.items() if name in law.inputs or name not in law.sources}
+    return {**_features(law, given), **kept}
+
+
+def _features(law: Law, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    features = law.prepare(**given) if law.prepare is not None else {}
+    return {name: np.asarray(values, float) for name, values in features.items() if name in law.inputs}
