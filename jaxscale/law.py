@@ -17,6 +17,7 @@ A law file declares a law with :func:`law` and parameter kinds and needs nothing
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -58,7 +59,8 @@ class Input:
         low: the law needs values above this (0 where it takes a log or a power).
         high: the law needs values below this.
         lower: the size below which a column is probably in another unit (``params`` in billions).
-        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested.
+        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested; from
+            ``lower`` to 1e13, or from 0.01 to 1e6, unless given.
     """
 
     unit: str
@@ -66,6 +68,11 @@ class Input:
     high: float = math.inf
     lower: float = 0.0
     typical: Range | None = None
+
+    @property
+    def sizes(self) -> Range:
+        """The sizes at which the law is used."""
+        return self.typical or (max(self.lower, 1e-2), 1e13 if self.lower else 1e6)
 
 
 @dataclass(frozen=True)
@@ -195,13 +202,41 @@ class Law:
 
     @property
     def family(self) -> str:
-        """The file of the catalogue that holds the law."""
-        return self.function.__module__.rpartition(".")[2]
+        """What the law is about: the ``FAMILY`` of its file, or the file's name where it states none."""
+        module = self.function.__module__
+        return getattr(sys.modules.get(module), "FAMILY", module.rpartition(".")[2])
 
     @property
     def summary(self) -> str:
         """The first line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    @property
+    def typical(self) -> dict[str, float]:
+        """Constants to look at the law with: the first published set, or the middle of each plausible range.
+
+        Places on an input lie between its sizes, evenly apart.
+        """
+        if self.published:
+            return dict(next(iter(self.published.values())))
+        places = [name for name, kind in self.parameters.items() if kind.input is not None]
+        values = {}
+        for name, kind in self.parameters.items():
+            low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
+            share = (places.index(name) + 1) / (len(places) + 1) if name in places else 0.5
+            values[name] = float(between(low, high, share))
+        return values
+
+
+def _common(first: Range, second: Range) -> Range:
+    """What two ranges share; the first where they share nothing."""
+    low, high = max(first[0], second[0]), min(first[1], second[1])
+    return (low, high) if low < high else first
+
+
+def between(low: float, high: float, share: Any) -> Any:
+    """The point at a share of a range: in logs where the range spans sizes, evenly otherwise."""
+    return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
 def _without_wrapping(value: Any) -> Any:

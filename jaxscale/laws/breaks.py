@@ -1,6 +1,5 @@
 """Curves whose slope changes at breaks."""
 
-import inspect
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +18,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
+
+FAMILY = "curves"
 
 
 def _declared(count: int) -> dict[str, Any]:
@@ -59,9 +60,6 @@ def _broken(count: int) -> Law:
             log_term = log_term - c * f * jnp.logaddexp(0.0, (log_x - jnp.log(d)) / f)
         return a + b * jnp.exp(log_term)
 
-    by_position = [inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in declared]
-    vars(broken)["__signature__"] = inspect.Signature(by_position + by_name)
     return law(
         name=f"bnsl{count}",
         inputs=dict(x=Input("")),
@@ -70,7 +68,7 @@ def _broken(count: int) -> Law:
         source="Broken Neural Scaling Laws, Caballero 2022, arXiv:2210.14891",
         affine=("a", "b"),
         **declared,
-    )(broken)
+    )(signed(broken, ["x"], declared))
 
 
 bnsl = Family("bnsl", _broken, largest=8, listed=(1, 2, 3))

@@ -13,6 +13,7 @@ from jaxscale.law import (
     scale,
 )
 
+FAMILY = "architecture"
 TOKENS = Input("tokens", lower=1e6)
 LOSS = Response("nat/token", positive)
 PROBE = dict(a_S=16.8, b_S=0.722, c_S=45.0, b_N=0.245, a_D=6.9e8, b_D=0.203, c=0.651)
