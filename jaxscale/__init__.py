@@ -1,6 +1,7 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
 from jaxscale import datasets, laws, noise, simulate
+from jaxscale.bibliography import citation
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.law import Input, Law, LawError, Response
@@ -24,6 +25,7 @@ __all__ = [
     "UnidentifiedError",
     "__version__",
     "check",
+    "citation",
     "datasets",
     "fit",
     "grid",
