@@ -1,6 +1,5 @@
 """Pages of laws and the list of the catalogue: they hold all that is declared, and fit the terminal."""
 
-import json
 import math
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from jaxscale import laws, layout, pages, shapes
 from jaxscale.formulas import readable
-from jaxscale.law import Input, Law, Response, exponent, floor, law, location, real
+from jaxscale.law import Input, Response, exponent, floor, law, location, real
 
 CATALOGUE = laws.catalogue()
 
@@ -141,9 +140,3 @@ def test_families_are_counted_and_listed() -> None:
     whole = pages.markdown(CATALOGUE.values())
     assert all(f"\n| `{name}` | " in whole for name in CATALOGUE)
     assert all(f"## {family}\n" in whole for family in found)
-
-
-@pytest.mark.parametrize("law", CATALOGUE.values(), ids=CATALOGUE)
-def test_facts_survive_json(law: Law) -> None:
-    told = pages.facts(law)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
