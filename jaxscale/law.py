@@ -215,17 +215,37 @@ class Law:
     def typical(self) -> dict[str, float]:
         """Constants to look at the law with: the first published set, or the middle of each plausible range.
 
-        Places on an input lie between its sizes, evenly apart.
+        Places on an input lie between its sizes. Parameters that only a number tells apart lie evenly apart, as do
+        places on one input: alike terms would be one term. A number of either sign is positive and at most 1, or 2,
+        3, ...: zero would take away what it stands for. An amplitude makes its term 1 in the middle of the inputs,
+        and so does a scale, as far as their ranges allow.
         """
         if self.published:
             return dict(next(iter(self.published.values())))
-        places = [name for name, kind in self.parameters.items() if kind.input is not None]
-        values = {}
+        alike: dict[Any, list[str]] = {}
         for name, kind in self.parameters.items():
-            low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
-            share = (places.index(name) + 1) / (len(places) + 1) if name in places else 0.5
-            values[name] = float(between(low, high, share))
-        return values
+            alike.setdefault(kind.input or (kind.kind, name.rstrip("0123456789")), []).append(name)
+        values = {}
+        for group in alike.values():
+            for place, name in enumerate(group, 1):
+                kind = self.parameters[name]
+                low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
+                share = place / (len(group) + 1)
+                signed = kind.input is None and low < 0 < high
+                values[name] = min(high * share / 2, float(place)) if signed else float(between(low, high, share))
+        for name, kind in self.parameters.items():
+            if kind.powers and all(self.inputs[key].sizes[0] > 0 for key, _ in kind.powers):
+                values[name] = min(max(self._unit_term(kind, values), kind.range[0]), kind.range[1])
+        return {name: values[name] for name in self.parameters}
+
+    def _unit_term(self, kind: Parameter, values: Mapping[str, float]) -> float:
+        """The amplitude or scale whose term is 1 in the middle of the inputs."""
+        size = 0.0
+        for key, power in kind.powers:
+            sign = -1.0 if power.startswith("-") else 1.0
+            steepness = 1.0 if kind.kind == "scale" else sign * values[power.lstrip("-")]
+            size += steepness * math.log(between(*self.inputs[key].sizes, 0.5))
+        return math.exp(size)
 
 
 def _common(first: Range, second: Range) -> Range:
