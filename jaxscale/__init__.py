@@ -2,6 +2,7 @@
 
 from jaxscale import datasets, laws, noise, simulate
 from jaxscale.algebra import chain, compose, fix, rename, tie
+from jaxscale.bibliography import citation
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.journal import JournalError
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "chain",
     "check",
+    "citation",
     "compose",
     "datasets",
     "fit",

@@ -121,19 +121,34 @@ def demo(
 @app.command("laws")
 def list_laws(
     name: Annotated[str | None, typer.Argument(metavar="[LAW]", help="Show this law's page.")] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="NAME", help="Laws with this input; may be repeated.")
+    ] = None,
+    family: Annotated[str | None, typer.Option(metavar="FAMILY", help="Laws of this family, such as moe.")] = None,
     as_json: AsJson = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shape of the law LAW.")] = None,
 ) -> None:
-    """List the laws, or show one: formula, parameters, published constants, source."""
-    from jaxscale import console, laws, report
+    """List the laws, or show one: formula, parameters, published constants, shape, source."""
+    from jaxscale import console, pages
 
-    chosen = laws.catalogue().values() if name is None else [console.find_law(name)]
-    if as_json:
-        facts = [report.law_facts(law) for law in chosen]
-        typer.echo(json.dumps(facts if name is None else facts[0], indent=2))
-    elif name is None:
-        typer.echo(report.laws_table(chosen) + "\n\njaxscale laws LAW shows a law's page.")
-    else:
-        typer.echo(report.law_text(*chosen))
+    if name is None:
+        if plot is not None:
+            raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
+        chosen = console.find_laws(inputs or (), family)
+        if as_json:
+            typer.echo(json.dumps([pages.facts(law) for law in chosen], indent=2))
+        else:
+            typer.echo(f"{pages.listing(chosen)}\n\nListed: {len(chosen)}. The page of one: jaxscale laws LAW.")
+        return
+    if inputs or family:
+        raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
+    law = console.find_law(name)
+    if plot is not None:
+        from jaxscale import plotting
+
+        console.check_outputs(plot)
+        console.write_together({plot: plotting.render(plotting.plot_law(law), plotting.ending_of(plot))})
+    typer.echo(json.dumps(pages.facts(law), indent=2) if as_json else pages.page(law))
 
 
 @app.command()
@@ -205,7 +220,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale import console, identifiability, report
+    from jaxscale import console, identifiability, layout
     from jaxscale.observations import Observations
     from jaxscale.result import nulls
 
@@ -216,7 +231,7 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     console.keep_compiled_programs()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else report.folded(str(design)))
+    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else layout.folded(str(design)))
     if design.verdict != "identified":
         raise typer.Exit(REFUSED)
 

@@ -107,6 +107,31 @@ def find_law(name: str) -> Law:
     return declared[wanted]
 
 
+def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:
+    """The laws of the catalogue that have some inputs and belong to a family, sorted by name.
+
+    Args:
+        inputs: names that a law must have among its inputs.
+        family: what the laws are about; any unless given.
+
+    Raises:
+        ValueError: no law has such an input, there is no such family, or no law has both.
+    """
+    chosen = list(laws.catalogue().values())
+    families = sorted({law.family for law in chosen})
+    known = {name for law in chosen for name in law.inputs}
+    if family is not None and family not in families:
+        near = did_you_mean(family, families)
+        raise ValueError(f"No law is of the family {family!r}{near}; families are {', '.join(families)}.")
+    for name in inputs:
+        if name not in known:
+            raise ValueError(f"No law has an input {name!r}{did_you_mean(name, known)}.")
+    found = [law for law in chosen if family in (None, law.family) and set(inputs) <= set(law.inputs)]
+    if not found:
+        raise ValueError(f"No law{f' of the family {family}' if family else ''} has the inputs {', '.join(inputs)}.")
+    return found
+
+
 def _module(path: Path) -> Any:
     """Run a person's file as a module; whatever fails in it is told with its line."""
     if not path.is_file():

@@ -98,6 +98,8 @@ def fit(
         raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
     if polish < 1:
         raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
+    if not law.parameters:
+        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise

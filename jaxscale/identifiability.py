@@ -121,6 +121,8 @@ def check(
         raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
     values = _named(law, "fixed", fixed or {})
     free = tuple(name for name in law.parameters if name not in values)
+    if not law.parameters:
+        raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
     sets = _given(law, params, values) if params is not None else _plausible(law, columns, values)

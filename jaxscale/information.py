@@ -125,7 +125,8 @@ def measure(
         noise_level,
         np.zeros((len(slope), len(free), len(free))),
         responses.min(axis=1),
-        np.median(np.abs(responses), axis=1) + np.finfo(float).tiny,
+        # Where most responses are zero the median is no size to measure noise by.
+        np.maximum(np.median(np.abs(responses), axis=1), 1e-6 * np.max(np.abs(responses), axis=1)),
     )
     scaled = _in_noise(found, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
     return replace(found, triangle=_triangle(np.concatenate([found.triangle, scaled], axis=1)))

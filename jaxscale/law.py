@@ -17,6 +17,7 @@ A law file declares a law with :func:`law` and parameter kinds and needs nothing
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -58,7 +59,8 @@ class Input:
         low: the law needs values above this (0 where it takes a log or a power).
         high: the law needs values below this.
         lower: the size below which a column is probably in another unit (``params`` in billions).
-        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested.
+        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested; from
+            ``lower`` to 1e13, or from 0.01 to 1e6, unless given.
     """
 
     unit: str
@@ -66,6 +68,11 @@ class Input:
     high: float = math.inf
     lower: float = 0.0
     typical: Range | None = None
+
+    @property
+    def sizes(self) -> Range:
+        """The sizes at which the law is used."""
+        return self.typical or (max(self.lower, 1e-2), 1e13 if self.lower else 1e6)
 
 
 @dataclass(frozen=True)
@@ -210,8 +217,9 @@ class Law:
 
     @property
     def family(self) -> str:
-        """The file of the catalogue that holds the law."""
-        return self.function.__module__.rpartition(".")[2]
+        """What the law is about: the ``FAMILY`` of its file, or the file's name where it states none."""
+        module = self.function.__module__
+        return getattr(sys.modules.get(module), "FAMILY", module.rpartition(".")[2])
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -236,6 +244,53 @@ class Law:
     def summary(self) -> str:
         """The first line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    @property
+    def typical(self) -> dict[str, float]:
+        """Constants to look at the law with: the first published set, or the middle of each plausible range.
+
+        Places on an input lie between its sizes. Parameters that only a number tells apart lie evenly apart, as do
+        places on one input: alike terms would be one term. A number of either sign is positive and at most 1, or 2,
+        3, ...: zero would take away what it stands for. An amplitude makes its term 1 in the middle of the inputs,
+        and so does a scale, as far as their ranges allow.
+        """
+        if self.published:
+            return dict(next(iter(self.published.values())))
+        alike: dict[Any, list[str]] = {}
+        for name, kind in self.parameters.items():
+            alike.setdefault(kind.input or (kind.kind, name.rstrip("0123456789")), []).append(name)
+        values = {}
+        for group in alike.values():
+            for place, name in enumerate(group, 1):
+                kind = self.parameters[name]
+                low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
+                share = place / (len(group) + 1)
+                signed = kind.input is None and low < 0 < high
+                values[name] = min(high * share / 2, float(place)) if signed else float(between(low, high, share))
+        for name, kind in self.parameters.items():
+            if kind.powers and all(self.inputs[key].sizes[0] > 0 for key, _ in kind.powers):
+                values[name] = min(max(self._unit_term(kind, values), kind.range[0]), kind.range[1])
+        return {name: values[name] for name in self.parameters}
+
+    def _unit_term(self, kind: Parameter, values: Mapping[str, float]) -> float:
+        """The amplitude or scale whose term is 1 in the middle of the inputs."""
+        size = 0.0
+        for key, power in kind.powers:
+            sign = -1.0 if power.startswith("-") else 1.0
+            steepness = 1.0 if kind.kind == "scale" else sign * values[power.lstrip("-")]
+            size += steepness * math.log(between(*self.inputs[key].sizes, 0.5))
+        return math.exp(size)
+
+
+def _common(first: Range, second: Range) -> Range:
+    """What two ranges share; the first where they share nothing."""
+    low, high = max(first[0], second[0]), min(first[1], second[1])
+    return (low, high) if low < high else first
+
+
+def between(low: float, high: float, share: Any) -> Any:
+    """The point at a share of a range: in logs where the range spans sizes, evenly otherwise."""
+    return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
 def _without_wrapping(value: Any) -> Any:

@@ -247,7 +247,8 @@ def checked(law: Law, observations: Observations, free: Sequence[str]) -> list[N
 
     Raises:
         DataError: an input is missing or outside the law's domain, so is a response, there are
-            fewer rows than free parameters, or an input or the response never varies.
+            fewer rows than free parameters, or the response, or an input that a free parameter belongs to, never
+            varies.
     """
     _check_domain(law, observations)
     used = observations.weight > 0
@@ -309,13 +310,13 @@ def _refuse_constant(law: Law, observations: Observations, key: str, free: Seque
             if named == key:
                 declared |= {name: None, power.removeprefix("-"): None}
     unidentified = [name for name in declared if name in free]
-    if declared and not unidentified:
+    # Whether an input that no declaration names may stay constant is for the design check to say.
+    if not unidentified:
         return
-    what = f"the parameters {', '.join(unidentified)}" if unidentified else "its effect"
     raise DataError(
         f"{observations.name}, column {_column(observations, key)!r}: the input {key} is "
-        f"{observations.inputs[key][observations.weight > 0][0]:g} in every row, so {what} cannot be identified; "
-        f"add rows with another {key} or fix what depends on it."
+        f"{observations.inputs[key][observations.weight > 0][0]:g} in every row, so the parameters "
+        f"{', '.join(unidentified)} cannot be identified; add rows with another {key} or fix what depends on it."
     )
 
 

@@ -1,4 +1,4 @@
-"""Plots: how well a law describes its data, in two panels.
+"""Plots: how well a law describes its data, in two panels; and the shape of a law, one panel an input.
 
 Figures are drawn without pyplot, so no window opens and no backend is chosen for the caller.
 """
@@ -16,6 +16,7 @@ from jaxscale.noise import SPACES
 from jaxscale.observations import Observations
 from jaxscale.preparation import prepare
 from jaxscale.result import Fit, write_atomically
+from jaxscale.shapes import curve, is_wide
 
 ENDINGS = ("png", "svg", "pdf")
 _BACK = {"linear": lambda t: t, "log": np.exp, "logit": lambda t: 1 / (1 + np.exp(-t))}
@@ -69,6 +70,40 @@ def plot(fit: Fit, observations: Observations) -> Any:
     # Every drawing would otherwise arrange the panels anew, from where the last one left them.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    return figure
+
+
+def plot_law(law: Law) -> Any:
+    """Draw the shape of a law: the response along each input, the others in the middle of their sizes.
+
+    Args:
+        law: the law, at its typical constants.
+
+    Returns:
+        A matplotlib figure.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(len(law.inputs), 3)
+    rows = -(-len(law.inputs) // columns)
+    figure = Figure(figsize=(1.0 + 3.6 * columns, 0.6 + 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    drawn = {name: curve(law, name) for name in law.inputs}
+    wide = is_wide(np.concatenate([y for _, y in drawn.values()]))
+    for panel, (name, (x, y)) in zip(panels, drawn.items(), strict=False):
+        panel.plot(x, y, color=_POINT)
+        panel.set_xscale("log" if x[0] > 0 else "linear")
+        panel.set_yscale("log" if wide else "linear")
+        unit = law.inputs[name].unit
+        panel.set_xlabel(f"{name} ({unit})" if unit else name)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[len(drawn) :]:
+        panel.set_visible(False)
+    for panel in panels[::columns]:
+        panel.set_ylabel(law.response.unit or "response")
+    figure.suptitle(law.name, fontsize=11, color=_INK)
     return figure
 
 

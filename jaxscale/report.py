@@ -1,19 +1,15 @@
-"""Reports: a fit, a law and the catalogue as plain text that reads well at 80 columns."""
+"""Reports: a fit as plain text that reads well at 80 columns."""
 
-import inspect
 import math
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from jaxscale.law import Law, Parameter
+from jaxscale.layout import WIDTH, aligned, item, wrapped
 from jaxscale.notices import CODES
 from jaxscale.result import Fit
 
-WIDTH = 80
-_LABEL = 15
 _STRONG = 0.9
 
 
@@ -30,24 +26,24 @@ def text(fit: Fit) -> str:
     blocks = [
         [title, "=" * min(len(title), WIDTH)],
         [
-            *_item("Status", fit.status.replace("_", " ")),
-            *_item("Noise", _noise(fit.noise)),
-            *_item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
-            *_item("Residuals", _residuals(fit)),
-            *_item("R^2", _share(fit.residuals["r2"])),
+            *item("Status", fit.status.replace("_", " ")),
+            *item("Noise", _noise(fit.noise)),
+            *item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
+            *item("Residuals", _residuals(fit)),
+            *item("R^2", _share(fit.residuals["r2"])),
         ],
         _parameters(fit),
         [
-            *_item("Std. errors", _method(fit.uncertainty)),
-            *_item("Correlations", _correlations(fit)),
-            *_item("Starts", _starts(fit.starts)),
-            *_item("Other basins", _basins(fit)),
-            *_item("Design check", _design(fit.design)),
+            *item("Std. errors", _method(fit.uncertainty)),
+            *item("Correlations", _correlations(fit)),
+            *item("Starts", _starts(fit.starts)),
+            *item("Other basins", _basins(fit)),
+            *item("Design check", _design(fit.design)),
         ],
         [line for notice in fit.notices for line in _notice(notice.code, notice.message)],
         [
-            *_item("Data", f"{_columns(fit.columns)}; sha256 {fit.data_sha256[:12]}"),
-            *_item("Made with", f"seed {fit.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.versions.items())),
+            *item("Data", f"{_columns(fit.columns)}; sha256 {fit.data_sha256[:12]}"),
+            *item("Made with", f"seed {fit.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.versions.items())),
         ],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -65,101 +61,12 @@ def constants(fit: Fit, truth: Mapping[str, float]) -> str:
         error = fit.stderr[name]
         off = (fit.params[name] - truth[name]) / error if error > 0 else math.nan
         rows.append((name, f"{truth[name]:g}", number(fit.params[name], error), f"{off:+.1f} std. errors"))
-    return "\n".join(_aligned(rows, "<>>>"))
-
-
-def laws_table(laws: Iterable[Law]) -> str:
-    """One entry a law: name, response unit, inputs, number of parameters, summary.
-
-    Args:
-        laws: the laws to list.
-    """
-    rows = [("Law", "response", "inputs", "parameters")]
-    listed = list(laws)
-    for law in listed:
-        rows.append((law.name, law.response.unit or "any", ", ".join(law.inputs), str(len(law.parameters))))
-    head, *lines = _aligned(rows, "<<<>")
-    entries = ["\n".join([line, *_wrapped(_plain(law.summary), "  ")]) for line, law in zip(lines, listed, strict=True)]
-    return "\n".join([head, "-" * len(head), *entries])
-
-
-def law_text(law: Law) -> str:
-    """A law's page: what it says, its inputs, parameters, published constants and source.
-
-    Args:
-        law: the law.
-    """
-    paragraphs = _plain(inspect.getdoc(law.function) or "").split("\n\n")
-    # The source stands in a field of its own, which every law has.
-    told = [entry for entry in paragraphs if entry and not entry.startswith("Source:")]
-    inputs = [
-        f"{name}: {entry.unit or 'any unit'}, {_between(entry.low, entry.high)}" for name, entry in law.inputs.items()
-    ]
-    domain = law.response.domain
-    rows = [("Parameter", "kind", "support", "plausible", "meaning")]
-    rows += [(name, p.kind, p.support.name, _range(p), _meaning(p)) for name, p in law.parameters.items()]
-    published = [
-        _wrapped(f"{label}: " + ", ".join(f"{name}={value:g}" for name, value in values.items()), "  ", "    ")
-        for label, values in law.published.items()
-    ]
-    blocks = [
-        [law.name, "=" * len(law.name)],
-        *(_wrapped(entry) for entry in told),
-        [
-            *_item("LaTeX", law.formula or "none"),
-            *_item("Response", f"{law.response.unit or 'any unit'}, {_between(domain.low, domain.high)}"),
-            *(line for i, entry in enumerate(inputs) for line in _item("" if i else "Inputs", entry)),
-            *_item("Source", law.source),
-        ],
-        _aligned(rows, "<<<<<"),
-        ["Published constants", *(line for entry in published for line in entry)] if published else [],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block)
-
-
-def law_facts(law: Law) -> dict[str, Any]:
-    """A law's declaration as a mapping that JSON can hold; open ends are None.
-
-    Args:
-        law: the law.
-    """
-    return {
-        "law": law.name,
-        "summary": law.summary,
-        "formula": law.formula,
-        "source": law.source,
-        "response": {"unit": law.response.unit, "domain": law.response.domain.name},
-        "inputs": {
-            name: {"unit": entry.unit, "low": _finite(entry.low), "high": _finite(entry.high)}
-            for name, entry in law.inputs.items()
-        },
-        "parameters": {
-            name: {
-                "kind": p.kind,
-                "support": p.support.name,
-                "range": list(p.range),
-                "unit": p.unit,
-                "meaning": p.meaning,
-            }
-            for name, p in law.parameters.items()
-        },
-        "published": {label: dict(values) for label, values in law.published.items()},
-    }
+    return "\n".join(aligned(rows, "<>>>"))
 
 
 def messages_text() -> str:
     """Every notice that a result can carry: its code, what it means and what to do."""
     return "\n\n".join("\n".join(_notice(code, meaning)) for code, (meaning, _) in CODES.items())
-
-
-def folded(said: str) -> str:
-    """Text whose long lines are broken between words.
-
-    Args:
-        said: lines of any length.
-    """
-    lines = said.split("\n")
-    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else _wrapped(line)))
 
 
 def number(value: float, error: float = math.nan) -> str:
@@ -179,36 +86,6 @@ def number(value: float, error: float = math.nan) -> str:
     if -5 < place < 7:
         return f"{value:.{max(digits - place - 1, 0)}f}"
     return f"{value:.{digits - 1}e}"
-
-
-def _item(label: str, said: str) -> list[str]:
-    """A labelled entry, wrapped under itself."""
-    return _wrapped(said, f"{label:<{_LABEL}}", " " * _LABEL)
-
-
-def _wrapped(said: str, indent: str = "", rest: str | None = None) -> list[str]:
-    rest = indent if rest is None else rest
-    return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
-
-
-def _plain(said: str) -> str:
-    return said.replace("``", "")
-
-
-def _aligned(rows: list[tuple[str, ...]], sides: str) -> list[str]:
-    """Columns two spaces apart, each as wide as its widest cell; the last one wraps under itself."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
-    lines = []
-    for row in rows:
-        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
-        line = "  ".join(cells).rstrip()
-        indent = sum(widths[:-1]) + 2 * (len(widths) - 1)
-        if len(line) <= WIDTH or sides[-1] != "<" or indent > WIDTH - 20:
-            lines.append(line)
-            continue
-        first, *rest = textwrap.wrap(row[-1], WIDTH - indent)
-        lines += ["  ".join([*cells[:-1], first]), *(" " * indent + part for part in rest)]
-    return lines
 
 
 def _noise(noise: Mapping[str, Any]) -> str:
@@ -266,7 +143,7 @@ def _parameters(fit: Fit) -> list[str]:
                 f"{number(low, error)} to {number(high, error)}" if math.isfinite(low) else "none",
             )
         )
-    head, *lines = _aligned(rows, "<>>>>")
+    head, *lines = aligned(rows, "<>>>>")
     return [head, "-" * len(head), *lines]
 
 
@@ -324,30 +201,10 @@ def _design(design: Mapping[str, Any]) -> str:
 
 def _notice(code: str, message: str) -> list[str]:
     return [
-        *_wrapped(f"{code}: {message}", "", "  "),
-        *_wrapped(f"Cure: {CODES[code][1]}", "  "),
+        *wrapped(f"{code}: {message}", "", "  "),
+        *wrapped(f"Cure: {CODES[code][1]}", "  "),
     ]
 
 
 def _columns(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{key} = {column}" for key, column in columns.items())
-
-
-def _between(low: float, high: float) -> str:
-    if math.isfinite(low) and math.isfinite(high):
-        return f"between {low:g} and {high:g}"
-    if math.isfinite(low):
-        return f"above {low:g}"
-    return f"below {high:g}" if math.isfinite(high) else "any real number"
-
-
-def _range(parameter: Parameter) -> str:
-    return f"{parameter.range[0]:g} to {parameter.range[1]:g}"
-
-
-def _meaning(parameter: Parameter) -> str:
-    return f"{parameter.meaning} ({parameter.unit})" if parameter.unit else parameter.meaning
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -265,13 +265,43 @@ def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
 
 def test_laws_lists_and_shows_them() -> None:
     listed = run("laws").stdout
-    assert all(f"\n{name} " in listed for name in laws.names())
-    assert "jaxscale laws LAW shows a law's page." in listed
+    assert all(f"\n{name} (" in listed for name in laws.names())
+    assert listed.endswith(f"\n\nListed: {len(laws.names())}. The page of one: jaxscale laws LAW.\n")
     facts = json.loads(run("laws", "--json").stdout)
     assert [entry["law"] for entry in facts] == laws.names()
     assert json.loads(run("laws", "chinchilla", "--json").stdout) == facts[laws.names().index("chinchilla")]
     assert run("laws", "bnsl[2]").stdout.startswith("bnsl2\n")
     assert "Law 'nope' is not in the catalogue" in refused("laws", "nope")
+
+
+def test_laws_are_found_by_input_and_family() -> None:
+    def named(*words: str) -> list[str]:
+        return [entry["law"] for entry in json.loads(run("laws", *words, "--json").stdout)]
+
+    of_both = [name for name, law in laws.catalogue().items() if {"N", "D"} <= set(law.inputs)]
+    assert named("--input", "D", "--input", "N") == of_both
+    moe = named("--input", "N", "--input", "D", "--family", "moe")
+    assert "joint_moe" in moe and moe == [name for name in of_both if laws.get(name).family == "moe"]
+    assert run("laws", "--family", "moe").stdout.count("\njoint_moe (N, D, E): ") == 1
+    assert "No law has an input 'tokenz'" in refused("laws", "--input", "tokenz")
+    assert "No law is of the family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
+    assert refused("laws", "--family", "moe", "--input", "k").endswith("No law of the family moe has the inputs k.")
+    assert "leave them out to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
+
+
+def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
+    result = run("laws", "chinchilla", "--plot", "shape.png")
+    assert result.exit_code == 0 and result.stdout == run("laws", "chinchilla").stdout
+    assert Path("shape.png").read_bytes().startswith(b"\x89PNG")
+    assert "Option --plot needs the name of a law" in refused("laws", "--plot", "all.png")
+    assert "end it in .png, .svg or .pdf" in refused("laws", "chinchilla", "--plot", "shape.doc")
+
+
+def test_a_law_without_parameters_has_nothing_to_fit() -> None:
+    write("n.csv", [["n", "loss"], *([str(n), str(n / 100)] for n in range(2, 30))])
+    said = "best_of_n_kl has no parameters, so there is nothing to "
+    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == f"{said}fit; call it for its values."
+    assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}identify."
 
 
 def test_messages_lists_every_code() -> None:

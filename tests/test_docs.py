@@ -1,12 +1,14 @@
-"""The examples in the docstrings do what they print."""
+"""The examples in the docstrings do what they print, and the tables of laws are those of the registry."""
 
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import jaxscale
+from tests.write_laws import documents
 
 MODULES = sorted(found.name for found in pkgutil.walk_packages(jaxscale.__path__, "jaxscale."))
 
@@ -20,3 +22,8 @@ def test_examples_of_a_module_hold(name: str) -> None:
 
 def test_there_are_examples() -> None:
     assert doctest.testmod(importlib.import_module("jaxscale.law")).attempted > 0
+
+
+@pytest.mark.parametrize(("path", "text"), documents().items(), ids=lambda part: getattr(part, "name", ""))
+def test_the_tables_of_laws_are_fresh(path: Path, text: str) -> None:
+    assert path.read_text() == text, f"{path.name} is stale: run python tests/write_laws.py"

@@ -1,9 +1,12 @@
 """Contracts that every law of the catalogue keeps, and the numbers that the literature fixes."""
 
 import csv
+import functools
 import inspect
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,10 +15,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
-from jaxscale import laws
-from jaxscale.law import Input, Law, LawError, Parameter, Response, exponent, law, positive, unit
+from jaxscale import laws, pages
+from jaxscale.derivatives import value
+from jaxscale.law import (
+    Input,
+    Law,
+    LawError,
+    Parameter,
+    Response,
+    Support,
+    amplitude,
+    between,
+    exponent,
+    floor,
+    law,
+    positive,
+    positive_number,
+    real,
+    unit,
+)
+from jaxscale.solver import solve
 
 pytestmark = pytest.mark.usefixtures("x64")
 CATALOGUE = laws.catalogue()
@@ -24,44 +44,66 @@ PUBLISHED = [(law, name) for law in CATALOGUE.values() for name in law.published
 EVERY_SET = pytest.mark.parametrize(("law", "name"), PUBLISHED, ids=[f"{law.name}-{name}" for law, name in PUBLISHED])
 POINTS = 64
 
-
-def logarithmic(kind: Parameter) -> bool:
-    """Whether a plausible range spans sizes rather than plain numbers."""
-    return kind.range[0] > 0
-
-
-def between(low: float, high: float, u: Any) -> Any:
-    """The point at the share ``u`` of a range: in logs where it spans sizes."""
-    return low * (high / low) ** u if low > 0 else low + u * (high - low)
-
-
-def at(kind: Parameter, u: Any) -> Any:
-    """The point of a plausible range that lies at the share ``u`` of it."""
-    return between(*kind.range, u)
+# Laws that leave single precision somewhere in their plausible ranges, where double precision does not: sizes above
+# 3e38 on the way, or a chance that rounds to 0 or 1.
+LARGE = {
+    "data_constrained", "dit_scaling_d", "dit_scaling_n", "exp_growth", "farseer", "hp_compute_power_batch",
+    "ladder_one_step_c", "multifractal", "resolution_limited", "skill_isoflop_n", "speech_skill_compute",
+    "value_rl_compute", "video_dit_loss_n", "vocab_optimum", "choice_probability_loss",
+}  # fmt: skip
+CERTAIN = {"passuntil_circuits1", "passuntil_circuits2", "passuntil_circuits3"}
 
 
-def middle(law: Law) -> dict[str, float]:
-    """The first published set, or the middle of the plausible ranges."""
-    if law.published:
-        return dict(next(iter(law.published.values())))
-    return {name: float(at(kind, 0.5)) for name, kind in law.parameters.items()}
+@dataclass(frozen=True)
+class Rows:
+    """A law and its slopes at rows of its own."""
+
+    inputs: list[Any]
+    params: dict[str, Any]
+    y: Any
+    slopes: Any
 
 
-def sizes(law: Law) -> dict[str, tuple[float, float]]:
-    """Plausible sizes of the inputs."""
+def random_inputs(law: Law, draws: np.random.Generator, dtype: Any = np.float64) -> list[Any]:
+    shares = draws.uniform(size=(len(law.inputs), POINTS))
+    return [jnp.asarray(between(*kind.sizes, u), dtype) for kind, u in zip(law.inputs.values(), shares, strict=True)]
+
+
+def random_params(law: Law, draws: np.random.Generator, dtype: Any = np.float64) -> dict[str, Any]:
+    # Ends are left out: a support is open, and the ranges of floors and fractions begin at its end.
     return {
-        name: kind.typical or (max(kind.lower, 1e-2), 1e13 if kind.lower else 1e6) for name, kind in law.inputs.items()
+        name: jnp.asarray(between(*kind.range, draws.uniform(0.001, 0.999, POINTS)), dtype)
+        for name, kind in law.parameters.items()
     }
 
 
-def random_inputs(law: Law, draws: np.random.Generator) -> list[np.ndarray]:
-    shares = draws.uniform(size=(len(law.inputs), POINTS))
-    return [between(low, high, u) for (low, high), u in zip(sizes(law).values(), shares, strict=True)]
+def evaluated(law: Law, inputs: list[Any], params: Mapping[str, Any]) -> Rows:
+    """The law at all rows at once, operation by operation: what is compiled serves the whole catalogue."""
+
+    def total(inputs: list[Any], params: dict[str, Any]) -> Any:
+        y = jnp.broadcast_to(law(*inputs, **params), POINTS)
+        return jnp.sum(y), y
+
+    (_, y), slopes = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(inputs, dict(params))
+    return Rows(inputs, dict(params), y, slopes)
 
 
-def random_params(law: Law, draws: np.random.Generator) -> dict[str, np.ndarray]:
-    # Ends are left out: a support is open, and the ranges of floors and fractions begin at its end.
-    return {name: at(kind, draws.uniform(0.001, 0.999, POINTS)) for name, kind in law.parameters.items()}
+@functools.cache
+def plausible(law: Law) -> Rows:
+    draws = np.random.default_rng(1)
+    return evaluated(law, random_inputs(law, draws), random_params(law, draws))
+
+
+def is_finite(rows: Rows) -> bool:
+    return all(bool(np.all(np.isfinite(leaf))) for leaf in jax.tree.leaves((rows.y, rows.slopes)))
+
+
+def assert_sound(law: Law, rows: Rows) -> None:
+    assert rows.y.dtype == np.float64
+    for path, leaf in jax.tree_util.tree_leaves_with_path((rows.y, rows.slopes)):
+        assert np.all(np.isfinite(leaf)), path
+    if law.response.domain in (positive, unit):
+        assert np.all((rows.y > law.response.domain.low) & (rows.y < law.response.domain.high))
 
 
 @EVERY_LAW
@@ -75,43 +117,98 @@ def test_the_signature_is_the_declaration(law: Law) -> None:
 @EVERY_LAW
 def test_a_law_explains_itself(law: Law) -> None:
     assert law.summary.endswith(".")
-    assert "Source: " in (law.__doc__ or "")
+    _, formula, *others = (inspect.getdoc(law.function) or "").split("\n\n")
+    assert formula.startswith("``") and others[-1].startswith("Source: ")
     assert law.formula and law.source
     assert law.formula.count("{") == law.formula.count("}")
     assert all(kind.meaning for kind in law.parameters.values())
     assert law.inputs and all(kind.low < kind.high for kind in law.inputs.values())
+    assert all(kind.low < kind.sizes[0] < kind.sizes[1] < kind.high for kind in law.inputs.values())
+
+
+@EVERY_LAW
+def test_what_an_input_is_raised_to_is_an_exponent(law: Law) -> None:
+    for name, kind in law.parameters.items():
+        for _, power in kind.powers:
+            assert law.parameters[power.lstrip("-")].kind == "exponent", name
+
+
+def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
+    """Inputs and parameters from what JSON holds of them."""
+    supports: dict[str, Support] = {support.name: support for support in (real, positive, unit)}
+    inputs = {
+        name: Input(
+            entry["unit"],
+            low=-math.inf if entry["low"] is None else entry["low"],
+            high=math.inf if entry["high"] is None else entry["high"],
+            lower=entry["lower"],
+            typical=tuple(entry["typical"]),
+        )
+        for name, entry in told["inputs"].items()
+    }
+    parameters = {
+        name: Parameter(
+            entry["kind"],
+            supports[entry["support"]],
+            tuple(entry["range"]),
+            tuple(entry["powers"].items()),
+            **{key: entry[key] for key in ("input", "unit", "meaning")},
+        )
+        for name, entry in told["parameters"].items()
+    }
+    return inputs, parameters
+
+
+@EVERY_LAW
+def test_json_holds_the_whole_declaration(law: Law) -> None:
+    told = json.loads(json.dumps(pages.facts(law), allow_nan=False))
+    assert told == pages.facts(law)
+    inputs, parameters = restored(told)
+    assert parameters == law.parameters
+    assert {name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in inputs.items()} == {
+        name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in law.inputs.items()
+    }
+    assert told["published"] == {label: dict(values) for label, values in law.published.items()}
+    assert (told["affine"], told["decreasing"]) == (list(law.affine), list(law.decreasing))
 
 
 @EVERY_SET
 def test_published_values_are_plausible(law: Law, name: str) -> None:
-    for key, value in law.published[name].items():
+    for key, number in law.published[name].items():
         low, high = law.parameters[key].range
-        assert low < value < high, key
+        assert low < number < high, key
 
 
-# Where the specification of a form says in which range its fits start.
-SOURCE_STARTS: dict[str, dict[str, tuple[float, float]]] = {
-    "chinchilla": dict(E=(0.1, 3), A=(1, 1e6), B=(1, 1e6), alpha=(0.05, 1.5), beta=(0.05, 1.5)),
-    "chinchilla_tied": dict(E=(0.1, 3), A=(1, 1e6), B=(1, 1e6), alpha=(0.05, 1.5)),
-    "data_constrained": dict(
-        E=(0.1, 3), A=(1, 1e6), B=(1, 1e6), alpha=(0.05, 1.5), beta=(0.05, 1.5), R_D=(1, 100), R_N=(1, 100)
-    ),
-    "repetition_tokens": dict(R_D=(1, 100)),
-    "kaplan_single": dict(alpha=(0.05, 1.5)),
-    "kaplan_nd": dict(alpha_N=(0.05, 1.5), alpha_D=(0.05, 1.5)),
-    "power_law_floor": dict(b=(0.05, 1.5)),
-    "shifted_power": dict(b=(0.05, 1.5)),
-    "bnsl1": dict(f1=(0.05, 5)),
-    "bnsl2": dict(f1=(0.05, 5), f2=(0.05, 5)),
-    "bnsl3": dict(f1=(0.05, 5), f2=(0.05, 5), f3=(0.05, 5)),
+def test_kinds_contain_the_starts_of_the_field() -> None:
+    starts = [
+        (floor(), (0.1, 3)), (amplitude(), (1, 1e6)), (exponent(), (0.05, 1.5)), (positive_number(), (1, 100))
+    ]  # fmt: skip
+    for kind, (low, high) in starts:
+        assert kind.range[0] <= low and high <= kind.range[1], kind.kind
+
+
+@EVERY_LAW
+def test_plausible_ranges_contain_the_starts_of_the_field(law: Law) -> None:
+    terms = {power.lstrip("-") for kind in law.parameters.values() for _, power in kind.powers}
+    for name, kind in law.parameters.items():
+        low, high = kind.range
+        if name in terms and kind.support is positive and (law.name, name) not in NARROW:
+            assert low <= 0.05 and high >= 1.5, name
+        if kind.meaning.startswith("width of ") and " in log " in kind.meaning:
+            assert low <= 0.05 and high >= 5.0, name
+
+
+# Powers that theory keeps above some bound.
+NARROW = {
+    ("allee_myers", "th"),
+    ("fractal_boundary", "D_f"),
+    ("fss_collapse", "a"),
+    ("fss_collapse", "b"),
+    ("superposition_exponent_rival", "a"),
+    ("superposition_exponent_weak", "a"),
+    ("tail_power_mle", "a"),
+    ("tails_truncation", "beta"),
 }
-
-
-@pytest.mark.parametrize("name", SOURCE_STARTS)
-def test_plausible_ranges_contain_the_known_starts(name: str) -> None:
-    for key, (low, high) in SOURCE_STARTS[name].items():
-        plausible = laws.get(name).parameters[key].range
-        assert plausible[0] <= low and high <= plausible[1], key
 
 
 @EVERY_LAW
@@ -123,61 +220,78 @@ def test_a_plausible_range_lies_in_its_support(law: Law) -> None:
 
 @EVERY_LAW
 def test_scalars_arrays_and_vmap_agree(law: Law) -> None:
-    draws = np.random.default_rng(0)
-    inputs, params = random_inputs(law, draws), middle(law)
-    rows = list(zip(*inputs, strict=True))[:4]
-    loop = [float(law(*map(float, row), **params)) for row in rows]
-    columns = [column[:4] for column in inputs]
-    np.testing.assert_allclose(law(*columns, **params), loop, rtol=1e-13)
-    np.testing.assert_allclose(jax.vmap(lambda *row: law(*row, **params))(*columns), loop, rtol=1e-13)
+    rows = plausible(law)
+    batched = jax.vmap(lambda row, params: law(*row, **params))(rows.inputs, rows.params)
+    np.testing.assert_allclose(batched, rows.y, rtol=1e-13)
+    for k in range(3):
+        params = {name: float(column[k]) for name, column in rows.params.items()}
+        alone = law(*(float(column[k]) for column in rows.inputs), **params)
+        np.testing.assert_allclose(alone, rows.y[k], rtol=1e-13)
+
+
+@EVERY_LAW
+def test_the_engine_computes_the_law(law: Law) -> None:
+    rows = plausible(law)
+    inputs = dict(zip(law.inputs, rows.inputs, strict=True))
+    computed = jax.vmap(lambda row, params: value(law, row, params))(inputs, rows.params)
+    np.testing.assert_allclose(computed, rows.y, rtol=1e-9)
 
 
 @EVERY_LAW
 def test_values_and_gradients_are_finite_over_the_plausible_ranges(law: Law) -> None:
-    draws = np.random.default_rng(1)
-    inputs, params = random_inputs(law, draws), random_params(law, draws)
-    assert_finite(law, inputs, params)
+    assert_sound(law, plausible(law))
 
 
 @EVERY_SET
 def test_values_and_gradients_are_finite_at_published_values(law: Law, name: str) -> None:
-    inputs = random_inputs(law, np.random.default_rng(2))
-    assert_finite(law, inputs, {key: np.full(POINTS, value) for key, value in law.published[name].items()})
+    params = {key: jnp.full(POINTS, number) for key, number in law.published[name].items()}
+    assert_sound(law, evaluated(law, plausible(law).inputs, params))
 
 
-def assert_finite(law: Law, inputs: list[np.ndarray], params: Mapping[str, np.ndarray]) -> None:
-    def value(row: list[Any], values: dict[str, Any]) -> Any:
-        return law(*row, **values)
-
-    y, slopes = jax.jit(jax.vmap(jax.value_and_grad(value, argnums=(0, 1))))(inputs, dict(params))
-    assert y.dtype == np.float64
-    assert np.all(np.isfinite(y))
-    if law.response.domain in (positive, unit):
-        assert np.all((y > law.response.domain.low) & (y < law.response.domain.high))
-    for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
-        assert np.all(np.isfinite(slope)), path
+@EVERY_LAW
+def test_single_precision_is_finite_over_the_plausible_ranges_but_for_known_laws(law: Law) -> None:
+    draws = np.random.default_rng(1)
+    inputs, params = random_inputs(law, draws, np.float32), random_params(law, draws, np.float32)
+    rows = evaluated(law, inputs, params)
+    assert rows.y.dtype == np.float32
+    assert is_finite(rows) is (law.name not in LARGE | CERTAIN)
 
 
 @EVERY_LAW
 def test_derivatives_agree_with_differences(law: Law) -> None:
-    params = middle(law)
-    logs = {key: logarithmic(kind) for key, kind in law.parameters.items()}
-    point = {key: math.log(value) if logs[key] else value for key, value in params.items()}
+    kinds = [*law.inputs.values(), *law.parameters.values()]
     # The last input is the smallest, so that an input capped by another is away from its corner.
     shares = [0.4 + 0.1 * i / max(len(law.inputs) - 1, 1) for i in range(len(law.inputs))]
-    centre = [between(low, high, u) for (low, high), u in zip(sizes(law).values(), shares, strict=True)]
-    straight = [low <= 0 for low, _ in sizes(law).values()]
-
+    inputs = [between(*kind.sizes, u) for kind, u in zip(law.inputs.values(), shares, strict=True)]
+    point = np.array([*inputs, *law.typical.values()])
+    logs = np.array([(kind.sizes if isinstance(kind, Input) else kind.range)[0] > 0 for kind in kinds])
+    centre = np.where(logs, np.log(np.where(logs, point, 1.0)), point)
     # Compared as a share of the value, which may be a count of tokens.
-    size = float(law(*centre, **params))
+    size = abs(float(law(*inputs, **law.typical)))
 
-    def value(log_inputs: list[Any], z: dict[str, Any]) -> Any:
-        values = {key: jnp.exp(v) if logs[key] else v for key, v in z.items()}
-        columns = [v if plain else jnp.exp(v) for v, plain in zip(log_inputs, straight, strict=True)]
-        return law(*columns, **values) / size
+    def f(z: list[Any]) -> Any:
+        values = [jnp.exp(column) if log else column for column, log in zip(z, logs, strict=True)]
+        count = len(law.inputs)
+        y = law(*values[:count], **dict(zip(law.parameters, values[count:], strict=True)))
+        return jnp.broadcast_to(y, POINTS) / size
 
-    moved = [x if plain else math.log(x) for x, plain in zip(centre, straight, strict=True)]
-    check_grads(value, (moved, point), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-5)
+    # One column a variable, as many rows as elsewhere: what is compiled serves the whole catalogue.
+    z = [jnp.full(POINTS, number) for number in centre]
+    drawn = np.random.default_rng(5).standard_normal((len(z), POINTS))
+    direction = list(map(jnp.asarray, drawn / np.linalg.norm(drawn, axis=0)))
+
+    def slope(z: list[Any]) -> Any:
+        return jax.jvp(f, (z,), (direction,))[1]
+
+    def difference(g: Any, step: float = 1e-5) -> Any:
+        up, down = ([x + side * step * v for x, v in zip(z, direction, strict=True)] for side in (1.0, -1.0))
+        return (g(up) - g(down)) / (2 * step)
+
+    back = jax.vjp(f, z)[1](jnp.ones(POINTS))[0]
+    along = np.sum([part * v for part, v in zip(back, direction, strict=True)], axis=0)
+    np.testing.assert_allclose(along, slope(z), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(slope(z), difference(f), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jvp(slope, (z,), (direction,))[1], difference(slope), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("law", [law for law in CATALOGUE.values() if law.affine], ids=lambda law: law.name)
@@ -212,55 +326,38 @@ FALLING = [(law, name) for law in CATALOGUE.values() for name in law.decreasing]
 
 @pytest.mark.parametrize(("law", "name"), FALLING, ids=[f"{law.name}-{name}" for law, name in FALLING])
 def test_a_law_falls_where_it_says_so(law: Law, name: str) -> None:
-    draws = np.random.default_rng(4)
-    inputs, params = random_inputs(law, draws), random_params(law, draws)
+    rows = plausible(law)
     place = list(law.inputs).index(name)
-    further = list(inputs)
-    further[place] = np.minimum(inputs[place] * 1.5, 0.5 * (inputs[place] + sizes(law)[name][1]))
-    y, below = law(*inputs, **params), law(*further, **params)
-    assert np.all(below <= y + 1e-12 * np.abs(y))
+    further = list(rows.inputs)
+    further[place] = jnp.minimum(rows.inputs[place] * 1.5, 0.5 * (rows.inputs[place] + law.inputs[name].sizes[1]))
+    below = law(*further, **rows.params)
+    assert np.all(below <= rows.y + 1e-12 * np.abs(rows.y))
+
+
+def test_in_single_precision_a_fit_is_finite_or_says_so() -> None:
+    entry = laws.get("exp_growth")
+    x = between(*entry.inputs["x"].sizes, np.linspace(0.0, 1.0, 24))
+    y = np.asarray(entry(x, **entry.typical), np.float32)
+    with jax.enable_x64(False):
+        solution = solve(entry, {"x": jnp.asarray(x, jnp.float32)}, jnp.asarray(y))
+    finite = all(np.isfinite(leaf) for leaf in jax.tree.leaves((solution.params, solution.objective)))
+    assert solution.objective.dtype == np.float32
+    assert finite or solution.status != 0
 
 
 def test_amplitudes_of_data_constrained_are_not_affine() -> None:
-    params = middle(laws.get("data_constrained"))
+    params = laws.get("data_constrained").typical
     low, mid, high = (laws.get("data_constrained")(1e10, 4e10, 1e10, **{**params, "A": A}) for A in (300, 500, 700))
     assert abs(low + high - 2 * mid) > 1e-4 * mid
 
 
 CHINCHILLA, CONSTRAINED = laws.get("chinchilla").published, laws.get("data_constrained").published["muennighoff2023"]
-KAPLAN, KAPLAN_ND = laws.get("kaplan_single").published, laws.get("kaplan_nd").published["kaplan2020"]
-REPEATED = dict(R_D=15.3878)
-TWENTY = 2e10
-CHECKS: dict[str, tuple[str, tuple[float, ...], Mapping[str, float], float]] = {
-    "kaplan N": ("kaplan_single", (1e9,), KAPLAN["kaplan2020_parameters"], 2.376),
-    "kaplan D": ("kaplan_single", (1e10,), KAPLAN["kaplan2020_tokens"], 2.262),
-    "kaplan X_c": ("kaplan_single", (3.1e8,), KAPLAN["kaplan2020_compute"], 1.0),
-    "kaplan N, D": ("kaplan_nd", (1e9, TWENTY), KAPLAN_ND, 2.374),
-    "kaplan N, D infinite": ("kaplan_nd", (1e9, 1e30), KAPLAN_ND, 2.319),
-    "chinchilla 1B": ("chinchilla", (1e9, TWENTY), CHINCHILLA["besiroglu2024"], 2.5301),
-    "chinchilla 70B": ("chinchilla", (70e9, 1.4e12), CHINCHILLA["besiroglu2024"], 1.9739),
-    "4 epochs": ("repetition_tokens", (1e9, 4e9), REPEATED, 0.9314 * 4e9),
-    "16 epochs": ("repetition_tokens", (1e9, 16e9), REPEATED, 0.6614 * 16e9),
-    "40 epochs": ("repetition_tokens", (1e9, 40e9), REPEATED, 0.3792 * 40e9),
-    "ceiling": ("repetition_tokens", (1e9, 1e18), REPEATED, 16.388 * 1e9),
-    "constrained": ("data_constrained", (2.8e9, 4e10, 1e10), CONSTRAINED, 2.4147),
-    "constrained, one epoch": ("data_constrained", (2.8e9, 4e10, 4e10), CONSTRAINED, 2.3810),
-    "unconstrained": (
-        "chinchilla",
-        (2.8e9, 4e10),
-        {key: CONSTRAINED[key] for key in ("E", "A", "alpha", "B", "beta")},
-        2.3802,
-    ),
-    "one break": ("bnsl1", (1e6,), dict(a=0.1, b=5.0, c0=0.1, c1=0.3, d1=1e6, f1=0.5), 1.2319),
-    "shifted": ("shifted_power", (1e5,), dict(a=5.0, x0=1e3, b=0.35, c=0.2), 0.2886),
-}
+KAPLAN_ND = laws.get("kaplan_nd").published["kaplan2020"]
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_known_values(check: str) -> None:
-    name, inputs, params, expected = CHECKS[check]
-    digits = len(f"{expected:g}".replace(".", "").rstrip("0"))
-    np.testing.assert_allclose(laws.get(name)(*inputs, **params), expected, rtol=5e-3 if digits <= 3 else 1e-3)
+def test_without_an_excess_the_constrained_law_is_the_unconstrained_one() -> None:
+    params = {key: CONSTRAINED[key] for key in ("E", "A", "alpha", "B", "beta")}
+    np.testing.assert_allclose(laws.get("chinchilla")(2.8e9, 4e10, **params), 2.3802, rtol=1e-3)
 
 
 def test_log_log_slope_of_kaplan_is_minus_alpha() -> None:

@@ -63,7 +63,8 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 def source_files() -> list[Path]:
     """Every file of the source tree: the files at its top and all below the folders that belong to the project."""
-    found = [path for path in CHECKOUT.iterdir() if path.is_file()]
+    # In a worktree .git is a file.
+    found = [path for path in CHECKOUT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in ("jaxscale", "tests", "benchmarks", "notebooks", ".ci", ".github"):
         found += [path for path in (CHECKOUT / folder).rglob("*") if path.is_file()]
     return [path for path in found if "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts]

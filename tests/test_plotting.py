@@ -161,3 +161,18 @@ print("matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_the_shape_of_a_law_has_a_panel_for_every_input() -> None:
+    law = laws.get("precision_capacity_loss")
+    figure = plotting.plot_law(law)
+    *panels, spare = figure.axes
+    assert [axes.get_xlabel() for axes in panels] == [f"{name} ({kind.unit})" for name, kind in law.inputs.items()]
+    assert not spare.get_visible()
+    assert [axes.get_ylabel() for axes in panels] == ["nat/token", "", "", "nat/token", ""]
+    assert (panels[0].get_xscale(), panels[0].get_yscale()) == ("log", "log")
+    x, y = panels[1].lines[0].get_data()
+    np.testing.assert_allclose(y, plotting.curve(law, "D")[1])
+    flat = plotting.plot_law(laws.get("sinusoids1")).axes[0]
+    assert (flat.get_xscale(), flat.get_yscale()) == ("linear", "linear")
+    assert plotting.render(figure, "png").startswith(MAGIC["png"])

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import laws, report, simulate
+from jaxscale import layout, report, simulate
 from jaxscale.fitting import fit
-from jaxscale.law import Input, Response, exponent, floor, law, real
 from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
@@ -48,7 +47,7 @@ def line_of(text: str, start: str) -> str:
 
 def test_a_report_fits_the_terminal_and_ends_without_a_newline(fitted: Fit) -> None:
     text = report.text(fitted)
-    assert max(map(len, text.split("\n"))) <= report.WIDTH
+    assert max(map(len, text.split("\n"))) <= layout.WIDTH
     assert text == text.rstrip()
     assert str(fitted) == text
 
@@ -191,54 +190,9 @@ def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
     assert "beta" not in text
 
 
-def test_the_catalogue_lists_every_law_with_its_summary() -> None:
-    text = report.laws_table(laws.catalogue().values())
-    for entry in laws.catalogue().values():
-        cells = line_of(text, f"{entry.name} ").split()
-        assert cells[-1] == str(len(entry.parameters))
-        assert entry.summary.replace("``", "") in flowing(text)
-    assert max(map(len, text.split("\n"))) <= report.WIDTH
-
-
-@pytest.mark.parametrize("name", laws.names())
-def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
-    entry = laws.get(name)
-    text = report.law_text(entry)
-    said = flowing(text)
-    assert max(map(len, text.split("\n"))) <= report.WIDTH
-    assert entry.summary.replace("``", "") in said and entry.source in said
-    for parameter, declared in entry.parameters.items():
-        table = text[text.index("\nParameter ") :]
-        assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
-    for label, values in entry.published.items():
-        assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
-
-
-def test_a_page_tells_open_and_closed_ends() -> None:
-    @law(
-        inputs=dict(
-            x=Input("steps", low=-math.inf), z=Input("", low=0.0, high=1.0), u=Input("m", low=-math.inf, high=2.0)
-        ),
-        response=Response("", real),
-        c=floor(real),
-        b=exponent(),
-        source="a test",
-    )
-    def bare(x, z, u, *, c, b):
-        """Bare."""
-        return c + x + z * b + u
-
-    text = report.law_text(bare)
-    assert "x: steps, any real number" in text
-    assert "z: any unit, between 0 and 1" in text
-    assert "u: m, below 2" in text
-    assert line_of(text, "LaTeX").split() == ["LaTeX", "none"]
-    assert report.law_facts(bare)["inputs"]["x"] == {"unit": "steps", "low": None, "high": None}
-
-
 def test_long_lines_are_folded_between_words() -> None:
     said = "a table  kept\n" + "word " * 30
-    folded = report.folded(said.rstrip())
+    folded = layout.folded(said.rstrip())
     assert folded.split("\n")[0] == "a table  kept"
-    assert max(map(len, folded.split("\n"))) <= report.WIDTH
+    assert max(map(len, folded.split("\n"))) <= layout.WIDTH
     assert folded.split() == said.split()

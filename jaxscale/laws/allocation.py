@@ -17,6 +17,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "loss"
 COMPUTE = Input("FLOPs", lower=1e12, typical=(1e17, 1e25))
 PF_DAYS = Input("PF-days", typical=(1e-6, 1e4))
 KAPLAN = "Scaling Laws for Neural Language Models, Kaplan 2020, arXiv:2001.08361"

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, law, location, positive, positive_number, real
 
+FAMILY = "sciences"
+
 
 @law(
     inputs=dict(t=Input("time", low=-math.inf, typical=(0.0, 130.0))),

@@ -16,6 +16,7 @@ from jaxscale.law import (
     scale,
 )
 
+FAMILY = "architecture"
 PARAMETERS = Input("parameters", lower=1e5)
 LOSS = Response("nat/token", positive)
 GQA = "Cost-Optimal Grouped-Query Attention for Long-Context Modeling, Chen 2025"

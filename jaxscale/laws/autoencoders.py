@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, coefficient, exponent, floor, law, positive
 
+FAMILY = "architecture"
 LATENTS = Input("latents", typical=(512.0, 1e8))
 
 

@@ -13,6 +13,7 @@ from jaxscale.law import (
     positive_number,
 )
 
+FAMILY = "hyperparameters"
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
 FLOPS = Input("FLOPs", lower=1e12, typical=(1e17, 1e26))
@@ -55,7 +56,7 @@ def step_law_batch(D, *, b, gamma):
     b1=exponent(meaning="power of the compute"),
     formula=r"B = b_0\, C^{b_1}",
     source="DeepSeek LLM: Scaling Open-Source Language Models with Longtermism, Bi 2024; "
-    "Towards Greater Leverage, Tian 2025",
+    "Towards Greater Leverage: Scaling Laws for Efficient Mixture-of-Experts Language Models, Tian 2025",
     affine=("b0",),
     published=dict(bi2024=dict(b0=0.2920, b1=0.3271), tian2025=dict(b0=0.0694, b1=0.3644)),
     checks=(
@@ -229,7 +230,7 @@ def bcrit_linear(T, *, k):
     alpha_B=exponent(meaning="power by which the loss falls with the critical batch size"),
     formula=r"B_\mathrm{crit} = \frac{B_*}{L^{1/\alpha_B}}",
     source="Scaling Laws for Neural Language Models, Kaplan 2020, arXiv:2001.08361; "
-    "Unraveling the Mystery of Scaling Laws, Su 2024",
+    "Unraveling the Mystery of Scaling Laws: Part I, Su 2024",
     affine=("B_star",),
     decreasing=("L",),
     published=dict(kaplan2020=dict(B_star=2.1e8, alpha_B=0.21)),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, fraction, law, location, positive, positive_number, unit
 
+FAMILY = "hyperparameters"
 BATCH = Input("examples", typical=(1.0, 1e6))
 KAPPA = Input("new over old batch size", typical=(0.125, 64.0))
 RATE = Response("learning rate", positive)

@@ -1,11 +1,11 @@
 """Curves whose slope changes at breaks."""
 
-import inspect
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxscale.law import (
+    Check,
     Input,
     Law,
     Response,
@@ -19,7 +19,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
+
+FAMILY = "curves"
 
 
 def _declared(count: int) -> dict[str, Any]:
@@ -59,9 +61,7 @@ def _broken(count: int) -> Law:
             log_term = log_term - c * f * jnp.logaddexp(0.0, (log_x - jnp.log(d)) / f)
         return a + b * jnp.exp(log_term)
 
-    by_position = [inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in declared]
-    vars(broken)["__signature__"] = inspect.Signature(by_position + by_name)
+    one = dict(a=0.1, b=5.0, c0=0.1, c1=0.3, d1=1e6, f1=0.5)
     return law(
         name=f"bnsl{count}",
         inputs=dict(x=Input("")),
@@ -69,8 +69,9 @@ def _broken(count: int) -> Law:
         formula=rf"y = a + b x^{{-c_0}} \prod_{{i=1}}^{count} \left(1 + (x/d_i)^{{1/f_i}}\right)^{{-c_i f_i}}",
         source="Broken Neural Scaling Laws, Caballero 2022, arXiv:2210.14891",
         affine=("a", "b"),
+        checks=(Check(1.2319, at=dict(x=1e6), params=one),) if count == 1 else (),
         **declared,
-    )(broken)
+    )(signed(broken, ["x"], declared))
 
 
 bnsl = Family("bnsl", _broken, largest=8, listed=(1, 2, 3))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxscale.implicit import bracketed_root
 from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number, real
 
+FAMILY = "curves"
 CLOSED = dict(e_inf=0.1, e_0=1.0, alpha=1.0, b=10.0, c=-0.5)
 
 
@@ -18,7 +19,7 @@ CLOSED = dict(e_inf=0.1, e_0=1.0, alpha=1.0, b=10.0, c=-0.5)
     b=amplitude(x="-c", range=(1e-3, 1e9), meaning="the left side at x = 1"),
     c=exponent(real, range=(-2.0, -0.01), meaning="slope of the left side in log-log axes"),
     formula=r"\frac{\mathrm{err} - e_\infty}{(e_0 - \mathrm{err})^{\alpha}} = b\, x^{c}",
-    source="Revisiting Neural Scaling Laws in Language and Vision, Alabdulmohsin 2022",
+    source="Revisiting Neural Scaling Laws in Language and Vision, Alabdulmohsin 2022, arXiv:2209.06640",
     decreasing=("x",),
     checks=(
         Check(0.9182, at=dict(x=1.0), params=CLOSED),

@@ -8,6 +8,7 @@ from jax.scipy.special import gammaln, logsumexp
 
 from jaxscale.law import Check, Input, Response, law, location, positive_number, real, unit
 
+FAMILY = "sciences"
 GRADE = Input("grade", low=-math.inf, typical=(15.0, 25.0))
 STIMULUS = Input("stimulus", typical=(1e-2, 1e4))
 SCALE = Response("perceptual scale", real)

@@ -19,9 +19,10 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
-from jaxscale.laws.mixtures import SHARE, numbered, power, signed
+from jaxscale.laws.family import Family, signed
+from jaxscale.laws.mixtures import SHARE, numbered, power
 
+FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
 FLOP = Input("FLOP", lower=1e12, typical=(1e16, 1e26))

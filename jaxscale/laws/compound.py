@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxscale.law import Check, Input, Response, fraction, law, positive, positive_number
 
+FAMILY = "architecture"
 MULTIPLIER = Response("multiplier", positive)
 PHI = Input("compound coefficient", low=-math.inf, typical=(0.0, 8.0))
 FACTOR = Input("factor of FLOPs", typical=(1.0, 1e3))

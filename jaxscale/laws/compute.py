@@ -18,6 +18,7 @@ from jaxscale.law import (
     scale,
 )
 
+FAMILY = "loss"
 COMPUTE = Input("FLOPs", typical=(1e15, 1e25))
 LOSS = Response("loss or error", positive)
 

@@ -17,6 +17,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "transfer"
 STEPS = Input("2e8 tokens", typical=(0.1, 1e3))
 # Open below, as both may be 0: before the second phase, and at a constant rate.
 RATE_SUM = Input("sum of learning rates", low=-math.inf, typical=(0.01, 5.0))

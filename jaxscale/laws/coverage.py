@@ -18,10 +18,10 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
 from jaxscale.laws.probability import one_of_many
-from jaxscale.laws.spelled import spelled_out
 
+FAMILY = "inference"
 SAMPLES = Input("samples", typical=(1.0, 1e4))
 COVERAGE = Response("pass@k", unit)
 MONKEYS = "Large Language Monkeys: Scaling Inference Compute with Repeated Sampling, Brown 2024"
@@ -59,7 +59,7 @@ def _mean(count: int) -> Law:
         source=f"{CONFIDENCE}; {FALSE_POSITIVES}",
         checks=(Check(0.9718, at=dict(k=10.0), params=dict(p1=0.3)),) if count == 1 else (),
         **parameters,
-    )(spelled_out(mean, ["k"], parameters))
+    )(signed(mean, ["k"], parameters))
 
 
 pass_at_k_mean = Family("pass_at_k_mean", _mean, largest=8, listed=(1, 2, 3))

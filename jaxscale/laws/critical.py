@@ -18,6 +18,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "sciences"
 EDGE = Input("sites along an edge", typical=(4.0, 64.0))
 COUPLING = Input("coupling", typical=(0.2, 5.0))
 
@@ -109,7 +110,7 @@ def critical_fss(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, omega):
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + \frac{c}{(\ln L)^{p}}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source; "
-    "logarithm: Fisher Curvature Scaling at Critical Points, Zhuravlev 2026",
+    "Fisher Curvature Scaling at Critical Points, Zhuravlev 2026",
     affine=("f0", "f1", "f2", "f3"),
 )
 def critical_fss_log(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, p):

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
-from jaxscale.laws.family import Family
-from jaxscale.laws.repeats import signed
+from jaxscale.laws.family import Family, signed
 
+FAMILY = "curves"
 X = Input("")
 SOURCE = "the largest of several power laws, a standard form without a single source"
 

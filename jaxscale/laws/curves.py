@@ -1,6 +1,6 @@
 """Power laws in one input, for anything."""
 
-from jaxscale.law import Input, Response, amplitude, exponent, floor, law, location, positive, real
+from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, location, positive, real
 
 
 @law(
@@ -56,6 +56,7 @@ def power_law_floor(x, *, c, a, b):
     formula=r"y = c + a (x + x_0)^{-b}",
     source="the shifted power law, a standard form without a single source",
     affine=("c", "a"),
+    checks=(Check(0.2886, at=dict(x=1e5), params=dict(c=0.2, a=5.0, x0=1e3, b=0.35)),),
 )
 def shifted_power(x, *, c, a, x0, b):
     """A power law that flattens below ``x0`` and falls towards a floor.

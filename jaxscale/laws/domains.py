@@ -18,6 +18,7 @@ from jaxscale.law import (
     unit,
 )
 
+FAMILY = "modalities"
 DEMONSTRATIONS = dict(a=0.8, b=-0.5, n_base=5.0)
 
 

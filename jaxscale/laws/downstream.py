@@ -22,8 +22,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.laws.family import Family
-from jaxscale.laws.spelled import spelled_out
+from jaxscale.laws.family import Family, signed
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -32,7 +31,7 @@ LOSS = Input("nat/token", typical=(1.5, 6.0))
 ACCURACY = Response("accuracy", real)
 LADDER = "Establishing Task Scaling Laws via Compute-Efficient Model Ladders, Bhagia 2024"
 DECIDE = "DataDecide: How to Predict Best Pretraining Data with Small Experiments, Magnusson 2025"
-GEMSTONES = "Gemstones: A Model Suite for Multi-Faceted Scaling Laws, McLeish 2025"
+GEMSTONES = "Gemstones: A Model Suite for Multi-Faceted Scaling Laws, McLeish 2025, arXiv:2502.06857"
 ELUSIVE = (
     "Why Has Predicting Downstream Capabilities of Frontier AI Models with Scale Remained Elusive?, Schaeffer 2024"
 )
@@ -185,7 +184,7 @@ def _choice(count: int) -> Law:
         formula=rf"p_\mathrm{{choices}} = \frac{{p_c}}{{p_c + \sum_{{i=1}}^{count} p_i}}",
         source=ELUSIVE,
         checks=(Check(0.4, at=quarter, params={}),) if count == 3 else (),
-    )(spelled_out(choice, inputs, ()))
+    )(signed(choice, inputs, ()))
 
 
 def _wrong(count: int) -> list[str]:

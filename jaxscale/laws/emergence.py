@@ -23,10 +23,10 @@ from jaxscale.law import (
     scale,
     unit,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
 from jaxscale.laws.probability import LEAST_LOG, exp_minus_exp
-from jaxscale.laws.spelled import spelled_out
 
+FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e7, 1e12))
 LENGTH = Input("target tokens", typical=(1.0, 50.0))
 SUCCESS = Response("pass rate", unit)
@@ -98,7 +98,7 @@ def _steps(count: int) -> Law:
         source=UNLOCK,
         checks=(Check(0.2920, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(spelled_out(steps, ["N"], parts))
+    )(signed(steps, ["N"], parts))
 
 
 passuntil_steps = Family("passuntil_steps", _steps, largest=8, listed=(1, 2, 3))
@@ -130,7 +130,7 @@ def _circuits(count: int) -> Law:
         source=f"{UNLOCK}; unconfirmed form",
         checks=(Check(0.5966, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(spelled_out(circuits, ["N"], parts))
+    )(signed(circuits, ["N"], parts))
 
 
 passuntil_circuits = Family("passuntil_circuits", _circuits, largest=8, listed=(1, 2, 3))

@@ -17,6 +17,7 @@ from jaxscale.law import (
 )
 from jaxscale.laws.routing import saturating_transform
 
+FAMILY = "moe"
 PARAMETERS = Input("parameters", lower=1e5)
 ACTIVE_PARAMETERS = Input("active parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)

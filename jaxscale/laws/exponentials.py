@@ -19,9 +19,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
-from jaxscale.laws.repeats import signed
+from jaxscale.laws.family import Family, signed
 
+FAMILY = "curves"
 TIME = Input("", low=-math.inf, typical=(0.0, 100.0))
 ANYTHING = Response("", real)
 LEVEL = (-1e5, 1e6)

@@ -1,8 +1,24 @@
 """Family: laws that differ in how many times a part of the formula repeats."""
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from jaxscale.law import Law
+
+
+def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]) -> Callable[..., Any]:
+    """The function, which takes ``*inputs`` or ``**parameters``, with the signature that names them one by one.
+
+    Args:
+        function: computes a law from inputs by position and parameters by name.
+        inputs: names of the inputs, in order.
+        parameters: names of the parameters, in order.
+    """
+    by_position = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
+    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in parameters]
+    vars(function)["__signature__"] = inspect.Signature(by_position + by_name)
+    return function
 
 
 class Family:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxscale.coordinates import Centre
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, real
 
+FAMILY = "loss"
+
 
 def _curve(value: Any, slope: Any, power: Any, log_N0: Any) -> tuple[Any, Any]:
     """The ``c`` and ``k`` of ``c * N**power + k`` that has this value and slope in ``log N`` at ``N0``."""

@@ -17,6 +17,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "sciences"
 STRESS = Input("stress", typical=(2.0, 1e3))
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, fraction, law, positive, positive_number, real
 
+FAMILY = "sciences"
 ORDER = Input("order of the moment", low=-math.inf, typical=(-5.0, 5.0))
 _SOURCE = "Multifractal Analysis of Neuron Interactions, Xiao 2024; unconfirmed form"
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number, real, scale
 
+FAMILY = "modalities"
 COMPUTE = Input("FLOPs", lower=1e9, typical=(1e15, 1e24))
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)

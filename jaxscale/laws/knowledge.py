@@ -2,6 +2,7 @@
 
 from jaxscale.law import Check, Input, Response, law, location, positive, positive_number
 
+FAMILY = "downstream"
 CAPACITY = "Physics of Language Models: Part 3.3, Knowledge Capacity Scaling Laws, Allen-Zhu 2024"
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, law, positive, positive_number, real
 
+FAMILY = "hyperparameters"
 PARAMETERS = Input("parameters", lower=1e5)
 NON_EMBEDDING = Input("non-embedding parameters", lower=PARAMETERS.lower)
 TOKENS = Input("tokens", lower=1e6)
@@ -72,7 +73,7 @@ def horizon_lr(N, D, *, c, alpha, beta):
     e1=exponent(meaning="power of the compute"),
     formula=r"\eta = e_0\, C^{-e_1}",
     source="DeepSeek LLM: Scaling Open-Source Language Models with Longtermism, Bi 2024; "
-    "Towards Greater Leverage, Tian 2025",
+    "Towards Greater Leverage: Scaling Laws for Efficient Mixture-of-Experts Language Models, Tian 2025",
     affine=("e0",),
     decreasing=("C",),
     published=dict(bi2024=dict(e0=0.3118, e1=0.1250), tian2025=dict(e0=1.1576, e1=0.1529)),

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, law, location, positive_number, real
 
+FAMILY = "curves"
 X = Input("")
 ANYTHING = Response("", real)
 LEVEL = (-1e5, 1e6)

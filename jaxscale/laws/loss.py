@@ -32,7 +32,7 @@ KAPLAN = "Scaling Laws for Neural Language Models, Kaplan 2020, arXiv:2001.08361
     beta=exponent(meaning="power of the tokens"),
     formula=r"L = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}",
     source="Training Compute-Optimal Large Language Models, Hoffmann 2022, arXiv:2203.15556; "
-    "refit: Chinchilla Scaling: A replication attempt, Besiroglu 2024, arXiv:2404.10102",
+    "Chinchilla Scaling: A replication attempt, Besiroglu 2024, arXiv:2404.10102",
     affine=("E", "A", "B"),
     decreasing=("N", "D"),
     published=dict(
@@ -241,7 +241,7 @@ def coupled_nd_floor(N, D, *, E, A, alpha, B, beta):
     beta=exponent(meaning="inner power of the tokens"),
     gamma=positive_number(range=(0.2, 2.0), meaning="outer power"),
     formula=r"L = E + \left(\frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}\right)^{\gamma}",
-    source="Distillation Scaling Laws, Busbridge 2025",
+    source="Distillation Scaling Laws, Busbridge 2025, arXiv:2502.08606",
     affine=("E",),
     decreasing=("N", "D"),
     published=dict(busbridge2025=dict(E=1.220, A=3355.0, alpha=0.408, B=18186.0, beta=0.431, gamma=0.452)),

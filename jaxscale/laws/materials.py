@@ -6,6 +6,8 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Response, coefficient, law, positive, positive_number, real
 
+FAMILY = "sciences"
+
 
 @law(
     inputs=dict(x=Input("temperature", low=-math.inf, typical=(500.0, 2000.0))),

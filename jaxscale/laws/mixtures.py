@@ -1,7 +1,6 @@
 """Loss against the shares in which domains are mixed."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ from jaxscale.law import (
     Check,
     Input,
     Law,
-    Parameter,
     Response,
     amplitude,
     coefficient,
@@ -21,21 +19,13 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
 # Both ends belong to a share: a domain may be left out, or be the only one.
 SHARE = Input("share", low=-1e-9, high=1 + 1e-9, typical=(0.05, 0.95))
 LOSS = Response("nat/token", positive)
-
-
-def signed(function: Callable[..., Any], inputs: Mapping[str, Input], parameters: Mapping[str, Parameter]) -> Any:
-    """The function with the signature of a law that takes these inputs and parameters."""
-    by_position = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
-    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in parameters]
-    vars(function)["__signature__"] = inspect.Signature(by_position + by_name)
-    return function
 
 
 def numbered(name: str, count: int, kind: Any) -> dict[str, Any]:

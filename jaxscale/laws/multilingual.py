@@ -12,6 +12,7 @@ from jaxscale.law import (
     positive,
 )
 
+FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
 WEIGHT = Input("sampling weight", high=1.0, typical=(0.02, 0.98))
 LOSS = Response("nat/token", positive)

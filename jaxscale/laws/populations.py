@@ -18,6 +18,7 @@ from jaxscale.law import (
     unit,
 )
 
+FAMILY = "sciences"
 STOCK = Input("stock", typical=(0.1, 100.0))
 NEXT = Response("stock", positive)
 _ALLEE = dict(r=2.0, th=2.0, K=3.0)

@@ -16,6 +16,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "curves"
 X = Input("")
 STANDARD = "a standard form without a single source"
 

@@ -1,6 +1,5 @@
 """The worth of data: filtering, synthetic data, truncated tails, pruning."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +19,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family
+from jaxscale.laws.family import Family, signed
 
+FAMILY = "data"
 ERROR = Response("error", positive)
 SEEN = Input("samples seen", typical=(1e6, 1e10))
 POOL = Input("samples in the pool", typical=(1e5, 3e8))
@@ -112,9 +112,6 @@ def _mixed(count: int) -> Law:
 
         return a * jnp.exp(_log_utility(n, u, power)) + d
 
-    by_position = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("n", "u")]
-    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in declared]
-    vars(mixed)["__signature__"] = inspect.Signature(by_position + by_name)
     probe = dict(a=2.0, d=0.1, b1=-0.2, tau1=2.0, b2=-0.1, tau2=4.0)
     return law(
         name=f"filtering_pool_mix{count}",
@@ -128,7 +125,7 @@ def _mixed(count: int) -> Law:
         decreasing=("n", "u"),
         checks=(Check(0.2513, at=dict(n=4e7, u=1e7), params=probe),) if count == 2 else (),
         **declared,
-    )(mixed)
+    )(signed(mixed, ["n", "u"], declared))
 
 
 filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))

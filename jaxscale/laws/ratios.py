@@ -6,8 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive, positive_number, real
-from jaxscale.laws.family import Family
-from jaxscale.laws.repeats import signed
+from jaxscale.laws.family import Family, signed
+
+FAMILY = "curves"
 
 
 def _declared(degree: int) -> dict[str, Any]:

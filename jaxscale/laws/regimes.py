@@ -17,6 +17,7 @@ from jaxscale.law import (
     positive_number,
 )
 
+FAMILY = "theory"
 LOSS = Response("loss", positive)
 SPECTRA: dict[str, Any] = dict(
     a=exponent(range=(1.05, 4.0), meaning="power by which the target falls over the modes of the kernel"),

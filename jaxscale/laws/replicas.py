@@ -2,6 +2,7 @@
 
 from jaxscale.law import Check, Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 
+FAMILY = "loss"
 PARAMETERS = Input("parameters", lower=1e5)
 REPLICAS = Input("replicas", typical=(1.0, 64.0))
 LOSS = Response("nat/token", positive)

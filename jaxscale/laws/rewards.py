@@ -2,6 +2,8 @@
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, law, positive, real, scale
 
+FAMILY = "reinforcement"
+
 
 @law(
     inputs=dict(X=Input("parameters or FLOPs", typical=(1e7, 1e23))),

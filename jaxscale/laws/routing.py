@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, positive_number, real
 
+FAMILY = "moe"
 PARAMETERS = Input("parameters of the dense path", lower=1e5)
 EXPERTS = Input("experts", typical=(1.0, 512.0))
 CLARK = "Unified Scaling Laws for Routed Language Models, Clark 2022, arXiv:2202.01169"

@@ -21,6 +21,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "curves"
 X = Input("")
 TIME = Input("", low=-math.inf, typical=(0.0, 100.0))
 AXIS = Input("", low=-math.inf, typical=(-10.0, 10.0))

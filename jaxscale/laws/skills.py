@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, exponent, fraction, law, real, unit
-from jaxscale.laws.family import Family
-from jaxscale.laws.spelled import spelled_out
+from jaxscale.laws.family import Family, signed
 
+FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e8, 1e12))
 TOKENS = Input("tokens", lower=1e6, typical=(1e10, 1e14))
 SKILL = Input("skill", low=-math.inf, typical=(-3.0, 3.0))
@@ -51,7 +51,7 @@ def _observational(count: int) -> Law:
         source=OBSERVATIONAL,
         affine=("h",),
         **parameters,
-    )(spelled_out(observational, inputs, parameters))
+    )(signed(observational, inputs, parameters))
 
 
 observational_skill = Family("observational_skill", _observational, largest=8, listed=(1, 2, 3))
@@ -117,7 +117,7 @@ def _sloth(count: int) -> Law:
         affine=("c",),
         checks=(Check(0.625, at=dict(theta1=0.0), params=halfway),) if count == 1 else (),
         **parameters,
-    )(spelled_out(skilled, inputs, parameters))
+    )(signed(skilled, inputs, parameters))
 
 
 sloth = Family("sloth", _sloth, largest=8, listed=(1, 2, 3))

@@ -13,6 +13,7 @@ from jaxscale.law import (
     scale,
 )
 
+FAMILY = "architecture"
 TOKENS = Input("tokens", lower=1e6)
 LOSS = Response("nat/token", positive)
 PROBE = dict(a_S=16.8, b_S=0.722, c_S=45.0, b_N=0.245, a_D=6.9e8, b_D=0.203, c=0.651)
@@ -63,7 +64,7 @@ def sparse_nd(S, N, D, *, a_S, b_S, c_S, b_N, a_D, b_D, c):
     ),
     response=LOSS,
     gamma=exponent(real, range=(-2.0, 2.0), meaning="power of the pruning rate, with its sign turned"),
-    delta=exponent(range=(1e-3, 1.0), meaning="power of the model size in all of the damage"),
+    delta=exponent(range=(1e-3, 2.0), meaning="power of the model size in all of the damage"),
     N_C=amplitude(N0="alpha", range=(1e-2, 1e9), meaning="size of the part of the damage that falls with the model"),
     alpha=exponent(meaning="further power of the model size in its part"),
     D_C=amplitude(D="beta", N0="delta", range=(1e-2, 1e9), meaning="size of the part that further training removes"),

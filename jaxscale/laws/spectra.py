@@ -6,9 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, location, positive_number, real
-from jaxscale.laws.family import Family
-from jaxscale.laws.repeats import signed
+from jaxscale.laws.family import Family, signed
 
+FAMILY = "curves"
 ANYTHING = Response("", real)
 LEVEL = (-1e5, 1e6)
 STANDARD = "a standard form without a single source"

@@ -2,6 +2,7 @@
 
 from jaxscale.law import Check, Input, Response, fraction, law, positive
 
+FAMILY = "sciences"
 DEVICES = Input("devices", typical=(1.0, 1e5))
 _PARALLEL = fraction(meaning="share of the work that runs in parallel")
 _SOURCE = (

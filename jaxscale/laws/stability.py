@@ -16,6 +16,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "theory"
 SAMPLES = Input("samples", typical=(10.0, 1e8))
 NOISE = "Dissecting the Effects of SGD Noise in Distinct Regimes of Deep Learning, Sclocchi 2023; unconfirmed form"
 RATE = Input("learning rate", typical=(1e-5, 10.0))

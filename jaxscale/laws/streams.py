@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Response, exponent, floor, fraction, law, positive, positive_number, scale
 
+FAMILY = "architecture"
 PARAMETERS = Input("parameters", lower=1e5)
 STREAMS = Input("streams", low=0.99, typical=(1.0, 64.0))
 LOSS = Response("nat/token", positive)

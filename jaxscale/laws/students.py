@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number
 
+FAMILY = "transfer"
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
 NATS = Input("nat/token", typical=(1.5, 4.0))

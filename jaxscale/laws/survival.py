@@ -4,6 +4,8 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, positive_number
 
+FAMILY = "sciences"
+
 
 def _expm1_ratio(z):
     """``expm1(z) / z``, by its series where the quotient would lose digits of its derivatives."""

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, law, positive, positive_number, scale
 
+FAMILY = "sciences"
 DEGREE = Input("links", typical=(1.0, 300.0))
 
 

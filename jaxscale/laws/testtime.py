@@ -5,6 +5,7 @@ from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Response, coefficient, floor, law, positive, positive_number, real
 
+FAMILY = "inference"
 TOKENS = Input("tokens", typical=(1e8, 1e14))
 KINETICS_PROBE = dict(P_m=8e9, N=1.0, L_in=1024.0, L_out=8192.0, r=4.0)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxscale.law import Check, Input, Response, fraction, law, positive, positive_number, real, unit
 from jaxscale.laws.probability import one_of_many
 
+FAMILY = "inference"
 SAMPLES = Input("samples", typical=(1.0, 100.0))
 FLAWS = "Inference Scaling fLaws: The Limits of LLM Resampling with Imperfect Verifiers, Stroebl 2024"
 RIGHT = fraction(range=(0.0, 0.6), meaning="chance that a sample is right and accepted")

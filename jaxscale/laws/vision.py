@@ -14,6 +14,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "modalities"
 COMPUTE = Input("FLOPs", lower=1e9, typical=(1e15, 1e24))
 
 

@@ -18,6 +18,7 @@ from jaxscale.law import (
     real,
 )
 
+FAMILY = "architecture"
 OTHER_PARAMETERS = Input("parameters outside the vocabulary", lower=1e5)
 VOCABULARY_PARAMETERS = Input("parameters of the vocabulary", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)

@@ -1,0 +1,146 @@
+"""Every law of the catalogue, drawn from known constants and fitted again.
+
+    python -m benchmarks.refit [--only NAME] [--family FAMILY] [--each 2]
+
+For each law: 64 rows spread over the sizes at which it is used, responses from its published constants (or from the
+middle of its plausible ranges) with noise of one part in a million, and a fit from random starts, which know nothing of
+the constants. The verdict is
+
+- "parameters" where all of them come back within 0.1 % (of a thousandth of the plausible range, where that holds zero),
+  also in another order where terms are alike;
+- "predictions" where the fit is at least as good as the truth and some parameters are elsewhere all the same, as the
+  rows do not tell them: these are named;
+- "failed" otherwise.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.common import machine, table
+from jaxscale.law import Law, Parameter, between, real, unit
+from jaxscale.noise import default, squared
+from jaxscale.result import Fit
+from jaxscale.simulate import simulate
+from jaxscale.starts import hypercube
+
+ROWS, NOISE, CLOSE, SATURATED = 64, 1e-6, 1e-3, 1e-4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a law's constants."""
+
+    law: str
+    family: str
+    constants: str
+    verdict: str
+    what: str
+    seconds: float
+
+    @property
+    def cells(self) -> list[str]:
+        """The verdict as a row of the table."""
+        return [self.law, self.family, self.constants, self.verdict, self.what, f"{self.seconds:.1f}"]
+
+
+def sweep(law: Law, rows: int = ROWS, seed: int = 0) -> dict[str, np.ndarray]:
+    """Inputs and noisy responses of a law at its typical constants: columns by name, the response is ``y``."""
+    shares = hypercube(np.random.default_rng(seed), 8 * rows, len(law.inputs))
+    inputs = {name: between(*kind.sizes, u) for (name, kind), u in zip(law.inputs.items(), shares, strict=True)}
+    exact = simulate(law, law.typical, inputs, noise=0.0, response="y")["y"]
+    # A share of nearly 0 or 1 is no observation.
+    used = (exact > SATURATED) & (exact < 1 - SATURATED) if law.response.domain is unit else np.isfinite(exact)
+    inputs = {name: column[used][:rows] for name, column in inputs.items()}
+    size = float(np.std(exact[used])) if law.response.domain is real else 1.0
+    return simulate(law, law.typical, inputs, noise=NOISE * size, seed=seed, response="y")
+
+
+def fitted(law: Law, starts: int = 1024, seed: int = 0) -> tuple[dict[str, np.ndarray], Fit]:
+    """A sweep of a law and its fit by least squares.
+
+    Raises:
+        ValueError: the law cannot be drawn, or not be fitted.
+    """
+    import jaxscale
+
+    columns = sweep(law, seed=seed)
+    observations = jaxscale.Observations.from_table(columns, inputs=list(law.inputs), response="y")
+    settings: dict[str, Any] = dict(starts=starts, key=seed, replicates=0, allow_unidentified=True)
+    return columns, jaxscale.fit(law, observations, noise=squared(default(law.response).space), **settings)
+
+
+def judged(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str]:
+    """Whether the constants came back, and what there is to say of those that did not."""
+    truth, kinds = law.typical, law.parameters
+    moved = {name: value for name, value in fit.params.items() if not _close(value, truth[name], kinds[name])}
+    if not moved:
+        return "parameters", ""
+    space = squared(default(law.response).space)
+    exact = replace(fit, params=truth)(**{name: columns[name] for name in law.inputs})
+    with jax.enable_x64(True):
+        residual = np.asarray(space.transform(exact)) - np.asarray(space.transform(columns["y"]))
+    noise = float(np.sqrt(np.mean(residual**2)))
+    if fit.residuals["rms"] > (1 + CLOSE) * noise + 1e-12:
+        return "failed", f"{fit.status}, residuals {fit.residuals['rms'] / noise:.3g} times the noise"
+    ordered = zip(sorted(moved.values()), sorted(moved, key=lambda name: truth[name]), strict=True)
+    if all(_close(value, truth[name], kinds[name]) for value, name in ordered):
+        return "parameters", f"in another order: {', '.join(moved)}"
+    return "predictions", f"not told by the rows: {', '.join(moved)}"
+
+
+def refit(law: Law) -> Verdict:
+    """Draw a sweep, fit it, and judge the fit."""
+    began = time.perf_counter()
+    kind, what = "nothing to fit", ""
+    if law.parameters:
+        try:
+            kind, what = judged(law, *fitted(law))
+        except ValueError as error:
+            kind, what = "failed", str(error)
+    constants = next(iter(law.published), "mid-range")
+    return Verdict(law.name, law.family, constants, kind, what, time.perf_counter() - began)
+
+
+def _close(value: float, truth: float, kind: Parameter) -> bool:
+    """Whether a parameter came back; one that may be zero is seen against its plausible range."""
+    low, high = kind.range
+    return abs(value - truth) <= CLOSE * max(abs(truth), CLOSE * (high - low) if low <= 0 <= high else 0.0)
+
+
+def chosen(only: str, family: str, each: int) -> list[Law]:
+    """The laws that the options ask for."""
+    from jaxscale import laws, pages
+
+    found = [law for law in laws.catalogue().values() if only in law.name and family in ("", law.family)]
+    members = pages.by_family(found).values()
+    return [law for group in members for law in (group if each == 0 else group[:: max(len(group) // each, 1)][:each])]
+
+
+def main() -> None:
+    """Print the table, a law at a time, and how many laws there are of each verdict."""
+    from jaxscale import console
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="laws whose names hold this")
+    parser.add_argument("--family", default="", help="laws of this family")
+    parser.add_argument("--each", type=int, default=0, help="so many laws of each family; all unless given")
+    options = parser.parse_args()
+    console.keep_compiled_programs()
+    verdicts = []
+    for law in chosen(options.only, options.family, options.each):
+        verdicts.append(refit(law))
+        print(" | ".join(verdicts[-1].cells), file=sys.stderr, flush=True)
+    print(machine())
+    print(table(["law", "family", "constants", "verdict", "what", "seconds"], [verdict.cells for verdict in verdicts]))
+    kinds = [verdict.verdict for verdict in verdicts]
+    print("\n" + "; ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""Bibliography: the papers that a law's source names, and the methods of a fit, as BibTeX.
+
+>>> from jaxscale import laws
+>>> [paper.key for paper in papers(laws.chinchilla.source)]
+['hoffmann2022training', 'besiroglu2024chinchilla']
+"""
+
+import re
+from dataclasses import dataclass
+
+from jaxscale.law import Law
+from jaxscale.layout import wrapped
+from jaxscale.result import Fit
+
+UNCONFIRMED = "unconfirmed form"
+# A form that belongs to everybody has no paper.
+STANDARD = ("a standard form", "a standard identity")
+_PAPER = re.compile(
+    r"(?P<title>.+), (?P<author>[^,:;\d]+) (?P<year>(?:19|20)\d\d)(?:, arXiv:(?P<arxiv>\d{4}\.\d{4,5}))?"
+)
+_SPECIAL = re.compile("[&%#_]")
+_SMALL = {"a", "an", "and", "for", "from", "how", "in", "is", "of", "on", "the", "to", "with"}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as a source names it.
+
+    Args:
+        title: its title.
+        author: family name of its first author; empty where the source gives the title only.
+        year: when it appeared.
+        arxiv: its number there, where known.
+    """
+
+    title: str
+    author: str = ""
+    year: str = ""
+    arxiv: str = ""
+
+    @property
+    def key(self) -> str:
+        """Author, year and the first word of the title that says something."""
+        words = re.findall(r"[a-z0-9]+", self.title.lower())
+        told = [word for word in words if word not in _SMALL]
+        return re.sub(r"\W", "", self.author).lower() + self.year + (told or words)[0]
+
+    @property
+    def short(self) -> str:
+        """How a list names it."""
+        return f"{self.author} {self.year}" if self.author else self.title
+
+    @property
+    def bibtex(self) -> str:
+        """The paper as a BibTeX entry."""
+        fields = {"title": f"{{{self.title}}}"}
+        if self.author:
+            fields |= {"author": f"{{{self.author}}} and others", "year": self.year}
+        if self.arxiv:
+            fields |= {"eprint": self.arxiv, "archivePrefix": "arXiv"}
+        return _entry("misc", self.key, fields)
+
+
+def papers(source: str) -> list[Paper]:
+    """The papers that a law's source names, in its order; a standard form names none.
+
+    Args:
+        source: papers separated by ``"; "``, each ``"Title, First-author Year"`` with ``", arXiv:number"`` where
+            known, or a title only; at the end perhaps ``"unconfirmed form"``.
+    """
+    found = []
+    for part in source.split("; "):
+        match = _PAPER.fullmatch(part)
+        if match:
+            found.append(Paper(**{name: value or "" for name, value in match.groupdict().items()}))
+        elif part != UNCONFIRMED and not any(words in part for words in STANDARD):
+            found.append(Paper(part))
+    return found
+
+
+def short(law: Law) -> str:
+    """A law's source in few words: authors and years, and whether the form is unconfirmed.
+
+    Args:
+        law: the law.
+    """
+    named = [paper.short for paper in papers(law.source)] or ["a standard form"]
+    return "; ".join(named + [UNCONFIRMED] * law.source.endswith(UNCONFIRMED))
+
+
+def bibtex(law: Law) -> str:
+    """A law's papers as BibTeX; for a standard form, a comment that says so.
+
+    Args:
+        law: the law.
+    """
+    return "\n\n".join(paper.bibtex for paper in papers(law.source)) or "\n".join(
+        wrapped(f"{law.name}: {law.source}", "% ")
+    )
+
+
+def citation(fit: Fit) -> str:
+    """What a fit rests on, as BibTeX: the papers of its law, and those of the methods that were used.
+
+    Args:
+        fit: the fit.
+    """
+    law = fit.law_object
+    if law is None:
+        from jaxscale.laws import get
+
+        law = get(fit.law)
+    methods = [_entry(kind, key, fields) for key, (kind, fields) in _METHODS.items() if key in _used(fit, law)]
+    return "\n\n".join([bibtex(law), *methods])
+
+
+def _used(fit: Fit, law: Law) -> set[str]:
+    method, loss = fit.uncertainty["method"], fit.noise["loss"]
+    return {
+        "jaxscale",
+        "jax2018",
+        "marquardt1963algorithm",
+        "mckay1979comparison",
+        *(["golub1973differentiation"] if set(law.affine) & set(fit.free) else []),
+        *{"huber": ["huber1964robust"], "student_t": ["lange1989robust"]}.get(loss, []),
+        *(["white1980heteroskedasticity"] if "sandwich" in method else []),
+        *(["efron1979bootstrap"] if "bootstrap" in method else []),
+        *(["cameron2015practitioner"] if "cluster" in method else []),
+    }
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
+
+
+def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
+    told = [wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()]
+    return "\n".join([f"@{kind}{{{key},", *(line for lines in told for line in lines), "}"])
+
+
+_METHODS: dict[str, tuple[str, dict[str, str]]] = {
+    "jaxscale": (
+        "software",
+        {"title": "{jaxscale: fit scaling laws in JAX}", "author": "{The jaxscale authors}"},
+    ),
+    "jax2018": (
+        "software",
+        {
+            "title": "{JAX: composable transformations of Python+NumPy programs}",
+            "author": "Bradbury, James and Frostig, Roy and Hawkins, Peter and Johnson, Matthew James and others",
+            "year": "2018",
+            "url": "http://github.com/jax-ml/jax",
+        },
+    ),
+    "marquardt1963algorithm": (
+        "article",
+        {
+            "title": "{An algorithm for least-squares estimation of nonlinear parameters}",
+            "author": "Marquardt, Donald W.",
+            "journal": "Journal of the Society for Industrial and Applied Mathematics",
+            "year": "1963",
+            "volume": "11",
+            "pages": "431--441",
+        },
+    ),
+    "mckay1979comparison": (
+        "article",
+        {
+            "title": "{A comparison of three methods for selecting values of input variables in the analysis of output "
+            "from a computer code}",
+            "author": "McKay, M. D. and Beckman, R. J. and Conover, W. J.",
+            "journal": "Technometrics",
+            "year": "1979",
+            "volume": "21",
+            "pages": "239--245",
+        },
+    ),
+    "golub1973differentiation": (
+        "article",
+        {
+            "title": "{The differentiation of pseudo-inverses and nonlinear least squares problems whose variables "
+            "separate}",
+            "author": "Golub, G. H. and Pereyra, V.",
+            "journal": "SIAM Journal on Numerical Analysis",
+            "year": "1973",
+            "volume": "10",
+            "pages": "413--432",
+        },
+    ),
+    "huber1964robust": (
+        "article",
+        {
+            "title": "{Robust estimation of a location parameter}",
+            "author": "Huber, Peter J.",
+            "journal": "The Annals of Mathematical Statistics",
+            "year": "1964",
+            "volume": "35",
+            "pages": "73--101",
+        },
+    ),
+    "lange1989robust": (
+        "article",
+        {
+            "title": "{Robust statistical modeling using the t distribution}",
+            "author": "Lange, Kenneth L. and Little, Roderick J. A. and Taylor, Jeremy M. G.",
+            "journal": "Journal of the American Statistical Association",
+            "year": "1989",
+            "volume": "84",
+            "pages": "881--896",
+        },
+    ),
+    "white1980heteroskedasticity": (
+        "article",
+        {
+            "title": "{A heteroskedasticity-consistent covariance matrix estimator and a direct test for "
+            "heteroskedasticity}",
+            "author": "White, Halbert",
+            "journal": "Econometrica",
+            "year": "1980",
+            "volume": "48",
+            "pages": "817--838",
+        },
+    ),
+    "efron1979bootstrap": (
+        "article",
+        {
+            "title": "{Bootstrap methods: another look at the jackknife}",
+            "author": "Efron, B.",
+            "journal": "The Annals of Statistics",
+            "year": "1979",
+            "volume": "7",
+            "pages": "1--26",
+        },
+    ),
+    "cameron2015practitioner": (
+        "article",
+        {
+            "title": "{A practitioner's guide to cluster-robust inference}",
+            "author": "Cameron, A. Colin and Miller, Douglas L.",
+            "journal": "Journal of Human Resources",
+            "year": "2015",
+            "volume": "50",
+            "pages": "317--372",
+        },
+    ),
+}

@@ -1,0 +1,196 @@
+"""Pages: a law and the catalogue as plain text at 80 columns, as JSON and as Markdown."""
+
+import inspect
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from jaxscale import bibliography
+from jaxscale.formulas import readable
+from jaxscale.law import Law, Parameter, between
+from jaxscale.layout import aligned, item, wrapped
+from jaxscale.shapes import sketch
+
+
+def listing(laws: Iterable[Law]) -> str:
+    """One entry a law: name, inputs, response, number of parameters, summary, source.
+
+    Args:
+        laws: the laws to list.
+    """
+    head = "Law (inputs): response, parameters; what it says; source"
+    entries = []
+    for law in laws:
+        named = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
+        entries += [*wrapped(named, "", "    "), *wrapped(_plain(law.summary), "  ")]
+        entries += wrapped(f"[{bibliography.short(law)}]", "  ")
+    return "\n".join([head, "-" * len(head), *entries])
+
+
+def page(law: Law) -> str:
+    """A law's page: formula, inputs, parameters, published constants, shape and source.
+
+    Args:
+        law: the law.
+    """
+    summary, *told = [entry for entry in _paragraphs(law) if not entry.startswith("Source:")]
+    formula = readable(_plain(told.pop(0))) if told and told[0].startswith("``") else "none"
+    inputs = [
+        f"{name}: {entry.unit or 'any unit'}, {_interval(entry.low, entry.high)}" for name, entry in law.inputs.items()
+    ]
+    domain = law.response.domain
+    rows = [("Parameter", "kind", "support", "plausible", "meaning")]
+    rows += [(name, p.kind, p.support.name, _range(p), _meaning(p)) for name, p in law.parameters.items()]
+    published = [
+        wrapped(f"{label}: " + ", ".join(f"{name}={value:g}" for name, value in values.items()), "  ", "    ")
+        for label, values in law.published.items()
+    ]
+    blocks = [
+        [law.name, "=" * len(law.name)],
+        wrapped(_plain(summary)),
+        [
+            *item("Formula", formula),
+            *item("LaTeX", law.formula or "none"),
+            *item("Response", f"{law.response.unit or 'any unit'}, {_interval(domain.low, domain.high)}"),
+            *(line for i, entry in enumerate(inputs) for line in item("" if i else "Inputs", entry)),
+            *item("Family", law.family),
+            *item("Source", law.source),
+        ],
+        *(wrapped(_plain(entry)) for entry in told),
+        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters: there is nothing to fit."],
+        ["Published constants", *(line for entry in published for line in entry)] if published else [],
+        _shape(law),
+        [bibliography.bibtex(law)],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def facts(law: Law) -> dict[str, Any]:
+    """A law's whole declaration as a mapping that JSON can hold; open ends are None.
+
+    Args:
+        law: the law.
+    """
+    return {
+        "law": law.name,
+        "family": law.family,
+        "summary": law.summary,
+        "formula": law.formula,
+        "source": law.source,
+        "response": {"unit": law.response.unit, "domain": law.response.domain.name},
+        "inputs": {
+            name: {
+                "unit": entry.unit,
+                "low": _finite(entry.low),
+                "high": _finite(entry.high),
+                "lower": entry.lower,
+                "typical": list(entry.sizes),
+            }
+            for name, entry in law.inputs.items()
+        },
+        "parameters": {
+            name: {
+                "kind": p.kind,
+                "support": p.support.name,
+                "range": list(p.range),
+                "powers": dict(p.powers),
+                "input": p.input,
+                "unit": p.unit,
+                "meaning": p.meaning,
+            }
+            for name, p in law.parameters.items()
+        },
+        "affine": list(law.affine),
+        "decreasing": list(law.decreasing),
+        "published": {label: dict(values) for label, values in law.published.items()},
+    }
+
+
+def markdown(laws: Iterable[Law]) -> str:
+    """The catalogue as Markdown: a table of laws for each family.
+
+    Args:
+        laws: the laws to list.
+    """
+    blocks = []
+    for family, members in by_family(laws).items():
+        rows = [
+            f"| `{law.name}` | {', '.join(law.inputs)} | {law.response.unit or 'any'} | {len(law.parameters)} "
+            f"| {law.summary.replace('``', '`')} | {bibliography.short(law)} |"
+            for law in members
+        ]
+        head = ["| law | inputs | response | parameters | what it says | source |", "| --- " * 6 + "|"]
+        blocks.append("\n".join([f"## {family}", "", *head, *rows]))
+    return "\n\n".join(blocks)
+
+
+def families(laws: Iterable[Law]) -> str:
+    """The families of the catalogue as a table in Markdown: how many laws, and the first of some files.
+
+    Args:
+        laws: the laws to count.
+    """
+    rows = ["| family | laws | such as |", "| --- " * 3 + "|"]
+    for family, members in by_family(laws).items():
+        firsts = {law.function.__module__: law for law in reversed(members)}
+        shown = ", ".join(sorted(f"`{law.name}`" for law in firsts.values())[:4])
+        rows.append(f"| [{family}](LAWS.md#{family}) | {len(members)} | {shown} |")
+    return "\n".join(rows)
+
+
+def by_family(laws: Iterable[Law]) -> dict[str, list[Law]]:
+    """Laws by what they are about, families and laws sorted by name.
+
+    Args:
+        laws: the laws to sort.
+    """
+    found: dict[str, list[Law]] = {}
+    for law in sorted(laws, key=lambda law: (law.family, law.name)):
+        found.setdefault(law.family, []).append(law)
+    return found
+
+
+def _shape(law: Law) -> list[str]:
+    """A sketch along the first input, and what it was drawn at."""
+    first, *others = law.inputs
+    low, high = law.inputs[first].sizes
+    scale = "log " if low > 0 else ""
+    at = ", ".join(f"{name} = {between(*law.inputs[name].sizes, 0.5):.3g}" for name in others)
+    label = next(iter(law.published), None)
+    constants = f"constants of {label}" if label else "constants in the middle of their plausible ranges"
+    said = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
+    return [*wrapped(said + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
+
+
+def _paragraphs(law: Law) -> list[str]:
+    return [entry for entry in (inspect.getdoc(law.function) or "").split("\n\n") if entry]
+
+
+def _count(law: Law) -> str:
+    count = len(law.parameters)
+    return f"{count or 'no'} parameter{'' if count == 1 else 's'}"
+
+
+def _plain(said: str) -> str:
+    return re.sub(r"\s*\n\s*", " ", said.replace("``", ""))
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isfinite(low) and math.isfinite(high):
+        return f"between {low:g} and {high:g}"
+    if math.isfinite(low):
+        return f"above {low:g}"
+    return f"below {high:g}" if math.isfinite(high) else "any real number"
+
+
+def _range(parameter: Parameter) -> str:
+    return f"{parameter.range[0]:g} to {parameter.range[1]:g}"
+
+
+def _meaning(parameter: Parameter) -> str:
+    return f"{parameter.meaning} ({parameter.unit})" if parameter.unit else parameter.meaning
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

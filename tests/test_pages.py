@@ -1,0 +1,142 @@
+"""Pages of laws and the list of the catalogue: they hold all that is declared, and fit the terminal."""
+
+import math
+
+import numpy as np
+import pytest
+
+from jaxscale import laws, layout, pages, shapes
+from jaxscale.formulas import readable
+from jaxscale.law import Input, Response, exponent, floor, law, location, real
+
+CATALOGUE = laws.catalogue()
+
+
+def flowing(text: str) -> str:
+    """A page without its line breaks, in which a sentence can be looked for."""
+    return " ".join(text.split())
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in text.split("\n") if line.startswith(start))
+
+
+@law(
+    inputs=dict(x=Input("steps", low=-math.inf), z=Input("", low=0.0, high=1.0), u=Input("m", low=-math.inf, high=2.0)),
+    response=Response("", real),
+    c=floor(real),
+    b=exponent(),
+    source="a test",
+)
+def bare(x, z, u, *, c, b):
+    """Bare."""
+    return c + x + z * b + u
+
+
+def test_the_catalogue_lists_every_law_with_what_it_takes_and_says() -> None:
+    text = pages.listing(CATALOGUE.values())
+    said = flowing(text)
+    for entry in CATALOGUE.values():
+        count = {0: "no parameters", 1: "1 parameter"}.get(len(entry.parameters), f"{len(entry.parameters)} parameters")
+        response = entry.response.unit or "any unit"
+        named = f"{entry.name} ({', '.join(entry.inputs)}): {response}, {count} {entry.summary.replace('``', '')} ["
+        assert named in said
+    assert max(map(len, text.split("\n"))) <= layout.WIDTH
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
+    entry = laws.get(name)
+    text = pages.page(entry)
+    said = flowing(text)
+    assert max(map(len, text.split("\n"))) <= layout.WIDTH
+    assert entry.summary.replace("``", "") in said and entry.source in said and "``" not in said
+    assert f"Family {entry.family} Source" in said and "Formula none" not in said
+    table = text[text.index("\nParameter ") :] if entry.parameters else ""
+    for parameter, declared in entry.parameters.items():
+        assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
+    for label, values in entry.published.items():
+        assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
+    assert "\nShape: " in text and ("\n@" in text or "\n% " in text)
+    assert ": there is nothing to fit." in said or entry.parameters
+
+
+def test_a_page_tells_open_and_closed_ends() -> None:
+    text = pages.page(bare)
+    assert "x: steps, any real number" in text
+    assert "z: any unit, between 0 and 1" in text
+    assert "u: m, below 2" in text
+    assert line_of(text, "LaTeX").split() == ["LaTeX", "none"]
+    assert line_of(text, "Formula").split() == ["Formula", "none"]
+    assert line_of(text, "Family").split() == ["Family", "test_pages"]
+    facts = pages.facts(bare)["inputs"]["x"]
+    assert (facts["unit"], facts["low"], facts["high"]) == ("steps", None, None)
+
+
+def test_a_page_shows_its_law_the_way_it_goes() -> None:
+    sketch = shapes.sketch(laws.get("chinchilla"), "N")
+    columns = [[row[8:].ljust(60)[k] for row in sketch[:12]].index("*") for k in range(60)]
+    assert columns == sorted(columns) and (columns[0], columns[-1]) == (0, 11)
+    assert sketch[0].split()[0] == "11.3" and sketch[-1].split() == ["1e+05", "1e+13"]
+
+
+def test_a_curve_is_the_law_with_the_other_inputs_in_their_middle() -> None:
+    chinchilla = laws.get("chinchilla")
+    x, y = shapes.curve(chinchilla, "D", 5)
+    np.testing.assert_allclose(x, np.geomspace(1e6, 1e13, 5))
+    np.testing.assert_allclose(y, chinchilla(1e9, x, **chinchilla.published["besiroglu2024"]), rtol=1e-12)
+
+
+def test_a_law_that_does_not_move_is_sketched_as_a_line() -> None:
+    @law(inputs=dict(x=Input("")), response=Response("", real), c=floor(real, range=(1.0, 3.0)), source="a test")
+    def level(x, *, c):
+        """A level."""
+        return c
+
+    rows = shapes.sketch(level, "x")
+    assert rows[11].count("*") == 60 and rows[0].split() == ["1.73", "|"]
+
+
+def test_places_of_a_law_lie_apart_between_the_sizes_of_their_input() -> None:
+    @law(
+        inputs=dict(x=Input("", typical=(1.0, 1e6))),
+        response=Response("", real),
+        first=location("x"),
+        second=location("x"),
+        far=location("x", range=(1e8, 1e9)),
+        source="a test",
+    )
+    def steps(x, *, first, second, far):
+        """Steps."""
+        return (x > first) + (x > second) + (x > far)
+
+    assert list(steps.typical.values()) == pytest.approx([10**1.5, 1e3, 10**8.75])
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("y = a * x**-b1", "y = a · x^-b₁"),
+        ("L = (N_c / N)**(alpha_N / alpha_D)", "L = (N_c / N)^(α_N / α_D)"),
+        ("z**2 + w**-10 + v**0.5 + u**1 / 2", "z² + w⁻¹⁰ + v^0.5 + u¹ / 2"),
+        ("sum_i c_i * exp(-lam * t) -> inf, d_12 <= log10(x)", "Σᵢ cᵢ · exp(-λ · t) → ∞, d₁₂ ≤ log₁₀(x)"),
+        ("prod_(j=2..k) (n_j) + D_cpt", "Π_(j=2..k) (nⱼ) + D_cpt"),
+    ],
+)
+def test_a_formula_reads_as_mathematics(code: str, said: str) -> None:
+    assert readable(code) == said
+
+
+def test_families_are_counted_and_listed() -> None:
+    found = pages.by_family(CATALOGUE.values())
+    assert list(found) == sorted(found) and sum(map(len, found.values())) == len(CATALOGUE)
+    assert {"loss", "moe", "mixtures", "precision", "curves"} <= set(found)
+    assert CATALOGUE["chinchilla"] in found["loss"] and CATALOGUE["joint_moe"] in found["moe"]
+    rows = pages.families(CATALOGUE.values()).split("\n")
+    assert f"| [moe](LAWS.md#moe) | {len(found['moe'])} | `fine_grained_moe`, `moe_leverage` |" in pages.families(
+        CATALOGUE.values()
+    )
+    assert len(rows) == 2 + len(found)
+    whole = pages.markdown(CATALOGUE.values())
+    assert all(f"\n| `{name}` | " in whole for name in CATALOGUE)
+    assert all(f"## {family}\n" in whole for family in found)

@@ -1,0 +1,127 @@
+"""Laws of every family, drawn from known constants and fitted again; all of them: python -m benchmarks.refit."""
+
+import logging
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import refit
+from jaxscale import laws, pages
+from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
+from jaxscale.result import Fit
+
+Columns = dict[str, np.ndarray]
+
+# Laws that compile quickly, two or so of each family.
+THIRTY = (
+    "gqa_cost", "vocab_optimum_power",
+    "log_linear", "exp_decay_floor",
+    "pruned_exponential", "repeated_equivalent_size",
+    "knowledge_bits", "passuntil",
+    "stable_lr_batch_sgd", "weight_decay_width_lambda",
+    "kinetics_cost", "verifier_gap_sqrt",
+    "chinchilla", "compute_power",
+    "regmix_linear2", "skill_isoflop_n",
+    "factored_curve", "embedding_log",
+    "moe_leverage_marginals_c", "saturating_transform",
+    "qid_low_bit",
+    "preference_power", "overopt_bon",
+    "allometry", "amdahl",
+    "sgd_noise", "variance_limited",
+    "wsd_sqrt_cooldown",
+    "acc_linear_loss", "alignment_power",
+)  # fmt: skip
+
+
+def test_the_laws_span_all_families() -> None:
+    families = {laws.get(name).family for name in THIRTY}
+    assert families == set(pages.by_family(laws.catalogue().values()))
+    assert len(THIRTY) == len(set(THIRTY)) == 30
+
+
+@pytest.mark.parametrize("name", THIRTY)
+def test_the_constants_of_a_law_come_back(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    law = laws.get(name)
+    columns, fit = refit.fitted(law)
+    assert refit.judged(law, columns, fit) == ("parameters", "")
+    assert Fit.from_json(fit.to_json()) == fit
+    with jax.log_compiles(True), caplog.at_level(logging.WARNING):
+        refit.fitted(law, seed=1)
+    assert [record.message for record in caplog.records if record.message.startswith("Compiling")] == []
+
+
+@law(
+    inputs=dict(x=Input("", typical=(1.0, 1e4))),
+    response=Response("", positive),
+    a1=amplitude(x="b1"),
+    b1=exponent(),
+    a2=amplitude(x="b2"),
+    b2=exponent(),
+    source="a test",
+)
+def pair(x, *, a1, b1, a2, b2):
+    """Two terms that may swap."""
+    return a1 * x**-b1 + a2 * x**-b2
+
+
+@pytest.fixture(scope="module")
+def found() -> tuple[Columns, Fit]:
+    """A sweep of the pair, and a fit that was told its constants."""
+    columns, fit = refit.fitted(laws.get("knowledge_bits"))
+    return refit.sweep(pair), replace(fit, law="pair", law_object=pair, params=pair.typical)
+
+
+def test_a_fit_is_judged_by_its_constants_and_else_by_its_residuals(found: tuple[Columns, Fit]) -> None:
+    columns, fit = found
+    assert refit.judged(pair, columns, fit) == ("parameters", "")
+    swapped = {f"{name[0]}{3 - int(name[1])}": value for name, value in pair.typical.items()}
+    assert refit.judged(pair, columns, replace(fit, params=swapped)) == (
+        "parameters",
+        "in another order: a2, b2, a1, b1",
+    )
+    moved = replace(fit, params={**pair.typical, "b2": 1.0})
+    assert refit.judged(pair, columns, moved) == ("predictions", "not told by the rows: b2")
+    far = replace(moved, residuals={**fit.residuals, "rms": 3e-6})
+    verdict, reason = refit.judged(pair, columns, far)
+    assert verdict == "failed" and reason.startswith("converged, residuals 3")
+
+
+def test_a_parameter_that_may_be_zero_is_seen_against_its_range(found: tuple[Columns, Fit]) -> None:
+    @law(inputs=dict(x=Input("")), response=Response("", real), source="a test", a=coefficient(range=(-5e3, 5e3)))
+    def line(x, *, a):
+        """A line."""
+        return a * x
+
+    columns = refit.sweep(line)
+    for a, verdict in ((1.009, "parameters"), (1.02, "predictions")):
+        fit = replace(found[1], law_object=line, params={"a": a}, residuals={"rms": 0.0})
+        assert refit.judged(line, columns, fit)[0] == verdict
+
+
+def test_chances_of_nearly_nothing_are_no_observations() -> None:
+    @law(
+        inputs=dict(x=Input("", low=-np.inf, typical=(-20.0, 20.0))),
+        response=Response("", unit),
+        k=coefficient(range=(1.0, 3.0)),
+        source="a test",
+    )
+    def step(x, *, k):
+        """A chance that soon saturates."""
+        return 1 / (1 + jax.numpy.exp(-k * x))
+
+    columns = refit.sweep(step, rows=20)
+    assert len(columns["y"]) == 20
+    assert np.all((columns["y"] > 9e-5) & (columns["y"] < 1 - 9e-5))
+
+
+def test_laws_are_chosen_by_name_and_family() -> None:
+    assert [law.name for law in refit.chosen("bnsl", "", 0)] == ["bnsl1", "bnsl2", "bnsl3"]
+    assert {law.family for law in refit.chosen("", "moe", 0)} == {"moe"}
+    sample = refit.chosen("", "", 2)
+    assert len(sample) <= 32 and {law.family for law in sample} == {laws.get(name).family for name in THIRTY}
+
+
+def test_a_law_without_parameters_has_nothing_to_refit() -> None:
+    assert refit.refit(laws.get("best_of_n_kl")).verdict == "nothing to fit"

@@ -1,0 +1,37 @@
+"""Write what the documents say about the catalogue, from the registry: LAWS.md, and the table of families in README.md.
+
+python tests/write_laws.py
+"""
+
+import re
+from pathlib import Path
+
+from jaxscale import laws, pages
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+START, END = "<!-- laws: python tests/write_laws.py -->\n", "\n<!-- end of laws -->"
+
+
+def documents() -> dict[Path, str]:
+    """The documents as they should be, by path."""
+    catalogue = laws.catalogue().values()
+    head = f"""# The catalogue of laws
+
+{len(catalogue)} laws, written by `python tests/write_laws.py`. `jaxscale laws LAW` shows the page of one: formula,
+parameters, published constants, shape and BibTeX; `jaxscale laws --input N --input D --family moe` finds some.
+
+"""
+    readme = (CHECKOUT / "README.md").read_text()
+    table = re.compile(re.escape(START) + ".*?" + re.escape(END), flags=re.DOTALL)
+    if not table.search(readme):
+        raise ValueError(f"README.md holds no table between {START.strip()} and {END.strip()}; put the two lines back.")
+    short = f"{START}\n{pages.families(catalogue)}\n{END}"
+    return {
+        CHECKOUT / "LAWS.md": head + pages.markdown(catalogue) + "\n",
+        CHECKOUT / "README.md": table.sub(lambda _: short, readme),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in documents().items():
+        path.write_text(text)
