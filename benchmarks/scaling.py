@@ -142,15 +142,16 @@ def _floor(n: int, repeats: int) -> list[str]:
     import jax.numpy as jnp
 
     import jaxscale
-    from jaxscale import batch, kernel
+    from jaxscale import batch
     from jaxscale.coordinates import centre_of, from_params
     from jaxscale.noise import huber
+    from jaxscale.objective import Problem, evaluate
 
     law = jaxscale.laws.chinchilla
     runs = jaxscale.Observations.from_table(simulated(n), inputs=["N", "D"], response="loss")
     with jax.enable_x64(True):
         centre = centre_of(law, runs.inputs, runs.response, np)
-        problem = kernel.Problem(law, tuple(law.parameters), huber(1e-3), dict(runs.inputs), {}, centre)
+        problem = Problem(law, tuple(law.parameters), huber(1e-3), dict(runs.inputs), {}, centre)
         truth = [float(v) for v in from_params(law, centre, problem.free, law.published["besiroglu2024"])]
         z = np.asarray(truth)[:, None] + 0.2 * np.random.default_rng(0).standard_normal((len(truth), 2048))
         width = batch.sizes(n).width
@@ -160,7 +161,7 @@ def _floor(n: int, repeats: int) -> list[str]:
         def evaluations(problem: Any, z: Any, delta: Any, target: Any, weight: Any, whole: bool) -> Any:
             # One after the other inside a program, as in a descent; each depends on all of the one before.
             def body(_: Any, state: Any) -> Any:
-                local = kernel.evaluate(problem, state, delta, target, weight)
+                local = evaluate(problem, state, delta, target, weight)
                 used = local.g + jnp.sum(local.safe + local.exact, axis=0) if whole else local.g
                 return state + 1e-300 * (used + local.f)
 

@@ -80,7 +80,7 @@ def _optimistix(problem: Any, z: Any, response: Any, weight: Any) -> Any:
     import jax.numpy as jnp
     import optimistix
 
-    from jaxscale.kernel import loss
+    from jaxscale.objective import loss
 
     if "lm" not in _PROGRAMS:
         solver = optimistix.LevenbergMarquardt(rtol=1e-10, atol=1e-12)
@@ -104,9 +104,9 @@ def main() -> None:
     """Print the table."""
     import jax
 
-    from jaxscale import kernel
     from jaxscale.batch import Task
     from jaxscale.coordinates import centre_of, draw, from_params
+    from jaxscale.objective import Problem
     from jaxscale.observations import bucket, padded
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -121,7 +121,7 @@ def main() -> None:
             free = tuple(key for key in law.parameters if key not in fixed)
             values = {key: np.asarray(value, float) for key, value in fixed.items()}
             inputs = {key: wide.inputs[key] for key in law.inputs}
-            problem = kernel.Problem(law, free, noise, inputs, values, centre)
+            problem = Problem(law, free, noise, inputs, values, centre)
             u = np.random.default_rng(0).uniform(size=(len(free), lanes))
             starts = {"as drawn": np.stack(from_params(law, centre, free, draw(law, centre, free, u, values)))}
             if any(key in free for key in law.affine):

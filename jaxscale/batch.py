@@ -18,7 +18,8 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.journal import Journal
-from jaxscale.kernel import Lanes, Problem
+from jaxscale.kernel import Lanes
+from jaxscale.objective import Problem
 from jaxscale.progress import Ticker
 from jaxscale.starts import placed, score
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, LawError, Parameter, Response, positive, real, unit
 from jaxscale.law import law as declare
-from jaxscale.laws.repeats import signed
+from jaxscale.laws.family import signed
 
 
 def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:

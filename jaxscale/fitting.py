@@ -17,11 +17,11 @@ from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.coordinates import centre_of
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
-from jaxscale.kernel import Problem
 from jaxscale.law import Law
 from jaxscale.linear import Linear, linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
+from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking

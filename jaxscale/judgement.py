@@ -3,10 +3,11 @@
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.kernel import STATUS, Problem
+from jaxscale.kernel import STATUS
 from jaxscale.law import positive, unit
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
+from jaxscale.objective import Problem
 from jaxscale.search import Found
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.derivatives import value
-from jaxscale.kernel import Problem
+from jaxscale.objective import Problem
 
 
 class Linear(eqx.Module):

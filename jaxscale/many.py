@@ -16,9 +16,10 @@ from jaxscale.batch import Runner, descend, sizes
 from jaxscale.coordinates import centre_of
 from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
-from jaxscale.kernel import STATUS, Lanes, Problem
+from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
+from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxscale.kernel import Problem
+from jaxscale.objective import Problem
 from jaxscale.sensitivity import objective
 
 

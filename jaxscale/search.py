@@ -10,8 +10,9 @@ import numpy as np
 from jaxscale import kernel
 from jaxscale.batch import Task
 from jaxscale.coordinates import curved
-from jaxscale.kernel import Lanes, Problem
+from jaxscale.kernel import Lanes
 from jaxscale.noise import Noise
+from jaxscale.objective import Problem
 from jaxscale.starts import Grid, Listed, crossed, hypercube
 
 # A given start is surrounded by neighbours up to this number of lanes.

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.coordinates import centre_of, from_params
-from jaxscale.kernel import Problem, loss
 from jaxscale.law import Law
 from jaxscale.noise import Noise
+from jaxscale.objective import Problem, loss
 from jaxscale.observations import Observations, bucket, padded
 
 REFUSED = (

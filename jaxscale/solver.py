@@ -10,9 +10,10 @@ import jax.random as jr
 
 from jaxscale import kernel
 from jaxscale.coordinates import centre_of
-from jaxscale.kernel import Lanes, Problem
+from jaxscale.kernel import Lanes
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
+from jaxscale.objective import Problem
 from jaxscale.quasi_newton import descended
 from jaxscale.sensitivity import attached, replaced
 from jaxscale.starts import placed, score

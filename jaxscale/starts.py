@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxscale.coordinates import draw, from_params
 from jaxscale.derivatives import expansion, value
-from jaxscale.kernel import Problem, dot, loss, over_rows, solve_damped
+from jaxscale.kernel import solve_damped
 from jaxscale.law import positive, unit
+from jaxscale.objective import Problem, dot, loss, over_rows
 
 
 class Grid(Mapping[str, np.ndarray]):

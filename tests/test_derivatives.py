@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jaxscale import laws
 from jaxscale.coordinates import centre_of
 from jaxscale.derivatives import expansion, power, value
-from jaxscale.kernel import Problem
 from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, real
 from jaxscale.noise import squared
+from jaxscale.objective import Problem
 from tests.test_laws import EVERY_LAW, POINTS, random_inputs, random_params
 
 pytestmark = pytest.mark.usefixtures("x64")

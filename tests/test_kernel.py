@@ -11,9 +11,11 @@ import pytest
 
 from jaxscale import batch, kernel, laws
 from jaxscale.coordinates import centre_of, from_params
-from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, Problem
+from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.noise import Noise, absolute, huber, squared, student_t
+from jaxscale.objective import BLOCK, Local, Problem, slopes
+from jaxscale.objective import evaluate as plainly
 from jaxscale.starts import score
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -83,11 +85,11 @@ def plain_objective(problem: Problem, delta: float, y: Any, w: Any) -> Any:
     return objective
 
 
-def evaluated(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> kernel.Local:
+def evaluated(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
     """What the engine makes of rows that all lanes share, or of rows of their own."""
     lanes = z.shape[1]
     rows = (jnp.broadcast_to(a, (lanes, a.shape[-1])) for a in (problem.noise.transform(response), weight))
-    return kernel.evaluate(problem, z, jnp.broadcast_to(delta, (lanes,)), *rows)
+    return plainly(problem, z, jnp.broadcast_to(delta, (lanes,)), *rows)
 
 
 evaluate = jax.jit(evaluated)
@@ -100,7 +102,7 @@ def test_value_gradient_and_hessian_are_those_of_the_plain_objective(case: str) 
     assert_same_derivatives(evaluate(problem, z, delta, y, w), plain_objective(problem, delta, y, w), z)
 
 
-def assert_same_derivatives(local: kernel.Local, objective: Any, z: np.ndarray) -> None:
+def assert_same_derivatives(local: Local, objective: Any, z: np.ndarray) -> None:
     parts = jax.jit(jax.vmap(lambda z: (objective(z), jax.grad(objective)(z), jax.hessian(objective)(z)), -1, -1))
     for found, plain in zip((local.f, local.g, local.exact), parts(z), strict=True):
         np.testing.assert_allclose(found, plain, rtol=1e-10, atol=1e-10 * np.abs(plain).max())
@@ -133,7 +135,7 @@ def test_the_safe_hessian_is_a_weighted_gauss_newton_matrix(case: str) -> None:
     for lane in range(z.shape[1]):
         point = jnp.asarray(z[:, lane])
         r, jacobian = residuals(point), jax.jacfwd(residuals)(point)
-        weight = kernel.slopes(noise, r, delta, problem.log_scale(point))[2]
+        weight = slopes(noise, r, delta, problem.log_scale(point))[2]
         expected = np.array((jacobian.T * (w * weight)) @ jacobian)
         if noise.infers_scale:
             expected[3, 3] += jax.hessian(plain_objective(problem, delta, y, w))(point)[3, 3]
@@ -158,7 +160,7 @@ def test_a_row_of_weight_zero_does_not_count(case: str) -> None:
 
 
 def test_blocks_of_rows_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    n = 2 * kernel.BLOCK
+    n = 2 * BLOCK
     x = np.geomspace(1.0, 1e4, n)
     y = (1.0 + 3.0 * x**-0.4) * np.exp(0.1 * np.sin(np.arange(n)))
     weight = np.arange(n) % 3.0
@@ -166,7 +168,7 @@ def test_blocks_of_rows_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
     problem = problem_of(POWER, {"x": x}, y[weight > 0], huber(0.05))
     z = few_rows(huber(0.05))[1]
     in_blocks = evaluate(problem, z, 0.05, y, weight)
-    monkeypatch.setattr(kernel, "BLOCK", n)
+    monkeypatch.setattr("jaxscale.objective.BLOCK", n)
     at_once = jax.jit(lambda *data: evaluated(*data))(problem, z, 0.05, y, weight)
     for part, whole in zip(jax.tree.leaves(in_blocks), jax.tree.leaves(at_once), strict=True):
         np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-12 * np.abs(whole).max())

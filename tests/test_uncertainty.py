@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from jaxscale import batch
 from jaxscale.coordinates import centre_of
-from jaxscale.kernel import Problem
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.linear import linearise, vertex
 from jaxscale.noise import Noise, absolute, squared
+from jaxscale.objective import Problem
 from jaxscale.uncertainty.bootstrap import bootstrap, resampled
 from jaxscale.uncertainty.laplace import classical, sandwich
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend
-from jaxscale.kernel import Problem
 from jaxscale.linear import params_at
+from jaxscale.objective import Problem
 
 
 def resampled(

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import kernel
 from jaxscale.batch import Runner
-from jaxscale.kernel import Problem
 from jaxscale.linear import Linear
+from jaxscale.objective import Problem, loss, slopes
 from jaxscale.observations import Observations
 from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
@@ -51,10 +50,10 @@ def covariance_of(
     local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
     r = linear.residual[used]
     s = float(problem.log_scale(z))
-    psi, bend, _ = (np.asarray(a) for a in kernel.slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
+    psi, bend, _ = (np.asarray(a) for a in slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
     scores = (weight[used] * psi)[:, None] * linear.slope[used]
     if noise.infers_scale:
-        cost = jax.vmap(jax.grad(lambda s, r: kernel.loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+        cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
     if clusters is None:
         covariance, freedom = sandwich(local.exact, scores, linear.change, None)

@@ -1,0 +1,262 @@
+"""The objective of many lanes at once: value, gradient and two Hessians, summed over rows.
+
+Rows are the last axis of data, lanes the first; results have the lanes last.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jaxscale.coordinates import Centre, to_params
+from jaxscale.derivatives import expansion, value
+from jaxscale.law import Law
+from jaxscale.noise import Noise
+
+# Rows that are worked on at a time.
+BLOCK = 512
+
+
+class Problem(eqx.Module):
+    """One law on one data set under one noise: everything a lane needs but its weights and responses.
+
+    Rows are the last axis of an input, also where each holds several numbers. With ``apart`` every lane has its own
+    inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag and a value: where the flag is set
+    the parameter has the value, whatever its coordinate; laws nested in one another so share a program. With
+    ``reweighted`` only the majorising model takes steps, until the very end.
+    """
+
+    law: Law = eqx.field(static=True)
+    free: tuple[str, ...] = eqx.field(static=True)
+    noise: Noise
+    inputs: dict[str, Any]
+    fixed: dict[str, Any]
+    centre: Centre
+    apart: bool = eqx.field(static=True, default=False)
+    held: dict[str, tuple[Any, Any]] = eqx.field(default_factory=dict)
+    reweighted: bool = eqx.field(static=True, default=False)
+
+    def own(self, place: Any) -> "Problem":
+        """The problem of the lanes at some places, where data sets are fitted together."""
+        if not self.apart:
+            return self
+        parts = (self.inputs, self.centre, self.fixed, self.held)
+        taken = jax.tree.map(lambda a: a[place], parts)
+        return eqx.tree_at(lambda s: (s.inputs, s.centre, s.fixed, s.held), self, taken)
+
+    @property
+    def lane_axes(self) -> Any:
+        """Which leaves have an axis of lanes, for ``vmap`` at given rows."""
+        shared = jax.tree.map(lambda _: None, self)
+        if not self.apart:
+            return shared
+        mapped = jax.tree.map(lambda _: 0, (self.centre, self.fixed, self.held))
+        return eqx.tree_at(lambda s: (s.centre, s.fixed, s.held), shared, mapped, is_leaf=lambda leaf: leaf is None)
+
+    @property
+    def row_axes(self) -> Any:
+        """The same for one row of inputs."""
+        return {name: 0 if self.apart else None for name in self.law.inputs}
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates: the free parameters, and the log scale of the noise where it is fitted."""
+        return len(self.free) + self.noise.infers_scale
+
+    def params(self, z: Any) -> dict[str, Any]:
+        """Parameters by name at coordinates ``z[k]``."""
+        return to_params(self.law, self.centre, self.free, z, self.fixed, self.held)
+
+    def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
+        """The law at coordinates z for one row of inputs."""
+        return value(self.law, inputs, self.params(z))
+
+    def log_scale(self, z: Any, column: bool = False) -> Any:
+        """The log scale of the noise: the last coordinate where it is fitted; as a column beside rows of lanes."""
+        if self.noise.infers_scale:
+            return z[len(self.free)][:, None] if column else z[len(self.free)]
+        return 0.0 if self.noise.scale is None else jnp.log(self.noise.scale)
+
+
+def loss(noise: Noise, r: Any, delta: Any, log_scale: Any) -> Any:
+    """``rho(r)``: the cost of one residual, with ``delta`` in place of the noise's own."""
+    if noise.loss == "student_t":
+        t = r * jnp.exp(-log_scale)
+        return log_scale + 0.5 * (noise.df + 1) * jnp.log1p(t * t / noise.df)
+    inside = jnp.clip(r, -delta, delta)
+    return inside * (r - 0.5 * inside)
+
+
+def slopes(noise: Noise, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
+    if noise.loss == "student_t":
+        inverse = jnp.exp(-2 * log_scale)
+        below = noise.df + r * r * inverse
+        weight = (noise.df + 1) * inverse / below
+        return weight * r, weight * (1 - 2 * r * r * inverse / below), weight
+    inside = jnp.abs(r) <= delta
+    tiny = jnp.finfo(r.dtype).tiny
+    weight = jnp.where(inside, 1.0, delta / jnp.maximum(jnp.abs(r), tiny))
+    return jnp.clip(r, -delta, delta), inside.astype(r.dtype), weight
+
+
+class Local(eqx.Module):
+    """The objective of each lane at its point: value, gradient, two Hessians.
+
+    ``spread`` is the sum of absolute residuals, ``rounding`` what rounding alone can do to the value.
+    """
+
+    f: Any
+    g: Any
+    safe: Any
+    exact: Any
+    spread: Any
+    rounding: Any
+
+
+class _Rows(eqx.Module):
+    """What some rows say of each lane, shape (lanes, rows): the factors of the derivatives.
+
+    With ``y`` the law's value, the gradient is ``sum pull * dy``, the majorising Hessian ``sum safe * dy dy'`` and
+    the exact one ``sum bend * dy dy' + sum pull * ddy``. ``sums`` holds value, spread and rounding, and with a
+    fitted scale of the noise the value's two derivatives in it, shape (lanes, sums); ``tilt`` is that of ``pull``.
+    """
+
+    pull: Any
+    safe: Any
+    bend: Any
+    sums: Any
+    tilt: Any
+
+
+def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _Rows:
+    """The factors at the law's values y, shape (lanes, rows)."""
+    noise = problem.noise
+    keep = weight != 0
+    w = jnp.where(keep, weight, 0.0)
+    # What a row of weight 0 holds, or the law's value there, must not matter.
+    y = jnp.where(keep, y, 0.5 if noise.space == "logit" else 1.0)
+    target = jnp.where(keep, target, 0.0)
+    r = jnp.where(keep, noise.transform(y) - target, 0.0)
+    first, second, majorant = slopes(noise, r, delta, log_scale)
+    if noise.space == "linear":
+        stretch, stretched = 1.0, 0.0
+    elif noise.space == "log":
+        stretch = 1 / y
+        stretched = -stretch * stretch
+    else:
+        stretch = 1 / (y * (1 - y))
+        stretched = (2 * y - 1) * stretch * stretch
+    pull = w * first * stretch
+    squared = w * stretch * stretch
+    # A residual is a difference of two numbers of the target's size, each rounded.
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + (noise.space != "linear"))
+    sums = [w * loss(noise, r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
+    tilt = None
+    if noise.infers_scale:
+        # The cost depends on the scale too: its own derivatives are exact and positive.
+        def cost(s: Any) -> Any:
+            return w * loss(noise, r, delta, s)
+
+        def pulled(s: Any) -> Any:
+            return w * slopes(noise, r, delta, s)[0] * stretch
+
+        def slope(function: Any) -> Any:
+            return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
+
+        sums += [slope(cost)(log_scale), slope(slope(cost))(log_scale)]
+        tilt = slope(pulled)(log_scale)
+    totals = dot("wqr,r->wq", jnp.stack(sums, axis=1), jnp.ones(r.shape[1], r.dtype))
+    return _Rows(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
+
+
+def dot(subscripts: str, *arrays: Any) -> Any:
+    """``einsum`` in full precision on every device."""
+    return jnp.einsum(subscripts, *arrays, precision=jax.lax.Precision.HIGHEST)
+
+
+def _per_lane(problem: Problem, function: Any) -> Any:
+    """``function(problem, z, rest)`` for every lane, the first axis of z."""
+    return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
+
+
+def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+    """What some rows add to :class:`Local`."""
+    size = len(problem.free)
+
+    def expanded(problem: Problem, z: Any, row: Any) -> Any:
+        return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
+
+    over_one = jax.vmap(expanded, in_axes=(None, None, -1))
+    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), inputs)
+    rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
+    slopes = jnp.stack(slope, axis=1)
+    present = [twice for twice in second if twice is not None]
+    linear = dot("wqr,wr->wq", jnp.stack([*slope, *present], axis=1), rows.pull)
+    safe, exact = _products(rows, slopes)
+    place, bent = size, []
+    for (k, m), twice in zip(_pairs(size), second, strict=True):
+        bent.append(exact[:, k, m] if twice is None else exact[:, k, m] + linear[:, place])
+        place += twice is not None
+    exact = _square(jnp.stack(bent), size)
+    return _together(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
+
+
+def _products(rows: _Rows, slopes: Any) -> tuple[Any, Any]:
+    """``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
+    weighted = jnp.concatenate([rows.safe[:, None] * slopes, rows.bend[:, None] * slopes], axis=1)
+    both = dot("wpr,wqr->wpq", weighted, slopes)
+    return both[:, : slopes.shape[1]], both[:, slopes.shape[1] :]
+
+
+def _together(rows: _Rows, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
+    """The parts as one, with the derivatives in a fitted scale of the noise; lanes last."""
+    f, spread, rounding, *scale = rows.sums.T
+    if scale:
+        once, corner = scale
+        edge = dot("wqr,wr->wq", slopes, rows.tilt).T
+        g = jnp.concatenate([g, once[None]])
+        safe, exact = _bordered(safe, jnp.zeros_like(edge), corner), _bordered(exact, edge, corner)
+    return Local(f, g, safe, exact, spread, rounding)
+
+
+def _bordered(matrix: Any, edge: Any, corner: Any) -> Any:
+    below = jnp.concatenate([edge, corner[None]])
+    return jnp.concatenate([jnp.concatenate([matrix, edge[:, None]], axis=1), below[None]])
+
+
+def _pairs(size: int) -> list[tuple[int, int]]:
+    return [(k, m) for k in range(size) for m in range(k + 1)]
+
+
+def _square(packed: Any, size: int) -> Any:
+    """A symmetric matrix of shape (size, size, lanes) from its lower triangle by rows."""
+    place = {pair: i for i, pair in enumerate(_pairs(size))}
+    rows = [jnp.stack([packed[place[max(k, m), min(k, m)]] for m in range(size)]) for k in range(size)]
+    return jnp.stack(rows)
+
+
+def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> Local:
+    """Value, gradient and both Hessians of the objective for every lane.
+
+    Args:
+        problem: law, inputs of shape (n,) (or (lanes, n) where each lane has its own), noise.
+        z: coordinates, shape (p, lanes).
+        delta: Huber threshold of each lane, shape (lanes,).
+        target: responses in the noise's space, shape (lanes, n).
+        weight: shape (lanes, n).
+    """
+    bare = eqx.tree_at(lambda s: s.inputs, problem, {})
+    return over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), target.shape[-1])
+
+
+def over_rows(total: Any, data: Any, n: int) -> Any:
+    """Sum ``total(rows)`` over blocks of rows (the last axis), so that memory does not grow with their number."""
+    if n <= BLOCK or n % BLOCK:
+        return total(data)
+    blocks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], n // BLOCK, BLOCK), -2, 0), data)
+    shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
+    empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
