@@ -32,5 +32,5 @@ def sweep(seed: int = 0, rows: int = 20, **more: Any) -> Observations:
     return Observations.from_table({"N": N, "loss": loss, **more}, inputs=["N"], response="loss", **_weighted(more))
 
 
-def _weighted(more: dict[str, Any]) -> dict[str, str]:
+def _weighted(more: dict[str, Any]) -> dict[str, Any]:
     return {"weight": "weight"} if "weight" in more else {}

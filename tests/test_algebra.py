@@ -229,8 +229,8 @@ def test_a_chain_hands_the_loss_on() -> None:
 def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
     peaks = laws.get("gaussian_peaks1")
     place = [key for key, kind in peaks.parameters.items() if kind.kind == "location"]
-    inner = rename(signed, x="t", a="a_1", q="q_1")
-    composed = compose(peaks, **{next(iter(peaks.inputs)): inner})
+    inner: dict[str, Any] = {next(iter(peaks.inputs)): rename(signed, x="t", a="a_1", q="q_1")}
+    composed = compose(peaks, **inner)
     assert [composed.parameters[key].kind for key in place] == ["coefficient"]
 
 
