@@ -250,7 +250,7 @@ def test_a_vanishing_term_is_said():
         (dict(fixed=dict(TRUE)), "Argument fixed must leave a parameter to fit"),
         (dict(key=-1), "Argument key must not be negative"),
         (dict(replicates=1), "Argument replicates must be 0 or at least 2"),
-            (dict(polish=0), "Argument polish must be at least 1"),
+        (dict(polish=0), "Argument polish must be at least 1"),
     ],
 )
 def test_argument_messages(arguments, message):
