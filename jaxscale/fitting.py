@@ -59,7 +59,8 @@ def fit(
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
         noise: residual space and loss; that of the response's domain unless given.
-        starts: how many starts to score, or starts by name (numbers or equally long sequences; see
+        starts: how many starts to score (an easy problem ends with an eighth of them, a hard one may look again up to
+            three times), or starts by name (numbers or equally long sequences; see
             :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
             where few of these agree, what lies between and around them is searched as well.
         key: seed (an integer or a JAX random key) of starts and resamples.

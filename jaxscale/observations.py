@@ -217,7 +217,11 @@ def _places(
         if label not in known
     ]
     place = {label: float(k) for k, label in enumerate(used)}
-    return np.array([place.get(label or "", np.nan) for label in labels]), tuple(known[label] for label in used), complaints
+    return (
+        np.array([place.get(label or "", np.nan) for label in labels]),
+        tuple(known[label] for label in used),
+        complaints,
+    )
 
 
 def _label(cell: Any) -> str | None:
