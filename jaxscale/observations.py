@@ -209,7 +209,7 @@ def _places(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
     """The place of each row's sequence among those that are used, and these."""
     labels = [_label(cell) for cell in table.column(column)[kept]]
-    used = [label for label in dict.fromkeys(labels) if label in known]
+    used = [label for label in dict.fromkeys(labels) if label is not None and label in known]
     complaints = [
         f"column {column!r}, row {table.rows[kept][i]}: "
         + ("the cell is empty" if label is None else f"there is no series {label!r}{did_you_mean(label, known)}")
@@ -217,7 +217,11 @@ def _places(
         if label not in known
     ]
     place = {label: float(k) for k, label in enumerate(used)}
-    return np.array([place.get(label, np.nan) for label in labels]), tuple(known[label] for label in used), complaints
+    return (
+        np.array([place.get(label or "", np.nan) for label in labels]),
+        tuple(known[label] for label in used),
+        complaints,
+    )
 
 
 def _label(cell: Any) -> str | None:

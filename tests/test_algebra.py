@@ -230,7 +230,7 @@ def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
     peaks = laws.get("gaussian_peaks1")
     place = [key for key, kind in peaks.parameters.items() if kind.kind == "location"]
     inner = rename(signed, x="t", a="a_1", q="q_1")
-    composed = compose(peaks, **{next(iter(peaks.inputs)): inner})
+    composed = compose(peaks, x=inner)
     assert [composed.parameters[key].kind for key in place] == ["coefficient"]
 
 

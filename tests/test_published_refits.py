@@ -225,10 +225,10 @@ def test_zero_shot_errors_against_compute(data: Path) -> None:
 def test_learning_curves(data: Path) -> None:
     curves = table(data, "learning_curves").query("split == 'fit'")
     misses = []
-    for row in table(data, "learning_curves_recomputed_baselines").itertuples():
-        rows = curves[curves.curve == row.curve]
-        for law, reference in (("power_law", row.m1_rmsle_fit), ("power_law_floor", row.m2_rmsle_fit)):
+    for row in table(data, "learning_curves_recomputed_baselines").to_dict("records"):
+        rows = curves[curves.curve == row["curve"]]
+        for law, reference in (("power_law", row["m1_rmsle_fit"]), ("power_law_floor", row["m2_rmsle_fit"])):
             fit = fitted(law, rows, "loss", dict(x="seen_examples"), noise=LOGS, starts=128, polish=8)
             if not rms(fit) <= float(reference) + 5e-7:
-                misses.append((row.curve, law, rms(fit), reference))
+                misses.append((row["curve"], law, rms(fit), reference))
     assert misses == []

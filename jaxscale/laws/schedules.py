@@ -239,7 +239,7 @@ def lr_annealing_nd(N, D, S2, *, a, alpha, b, beta, E, F, r):
 
 FALL = Input("fall of the learning rate", low=-math.inf, typical=(1e-6, 1e-4))
 RATE = Input("learning rate", typical=(1e-5, 1e-3))
-POWERS = dict(
+POWERS: dict[str, Any] = dict(
     inputs=dict(S1=RATE_SUM, fall=FALL, rate=RATE, travel=RATE_SUM),
     response=LOSS,
     L0=floor(range=(0.5, 10.0), unit="nat/token", meaning="irreducible loss"),
