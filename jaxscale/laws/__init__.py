@@ -1,4 +1,6 @@
-"""The catalogue of laws: every file of this folder is read at import, so a new law touches one file.
+"""The catalogue of laws: every file of this folder belongs to it, so a new law touches one file.
+
+A file is imported when a law of it is asked for, all of them when the catalogue is.
 
 >>> from jaxscale import laws
 >>> laws.get("chinchilla") is laws.chinchilla
@@ -12,6 +14,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,12 +27,12 @@ __all__ = ["Family", "catalogue", "get", "names"]
 
 def catalogue() -> dict[str, Law]:
     """Every law by name, sorted."""
-    return dict(_LAWS)
+    return dict(_everything()[0])
 
 
 def names() -> list[str]:
     """The names of all laws, sorted."""
-    return list(_LAWS)
+    return list(_everything()[0])
 
 
 def get(name: str) -> Law:
@@ -38,12 +41,19 @@ def get(name: str) -> Law:
     Raises:
         ValueError: no law has this name; the message holds the nearest names.
     """
-    if name in _LAWS:
-        return _LAWS[name]
+    at_hand = _in_its_file(name)
+    if isinstance(at_hand, Law):
+        return at_hand
     numbered = re.fullmatch(r"(\w*?)(?:(\d+)|\[(\d+)\])?", name)
-    if numbered and numbered[1] in _FAMILIES:
-        return _FAMILIES[numbered[1]][int(numbered[2] or numbered[3] or 1)]
-    near = difflib.get_close_matches(name, _LAWS, n=3)
+    family = _in_its_file(numbered[1]) if numbered else None
+    if numbered and isinstance(family, Family):
+        return family[int(numbered[2] or numbered[3] or 1)]
+    found, families = _everything()
+    if name in found:
+        return found[name]
+    if numbered and numbered[1] in families:
+        return families[numbered[1]][int(numbered[2] or numbered[3] or 1)]
+    near = difflib.get_close_matches(name, found, n=3)
     hint = f"nearest are {', '.join(near)}; " if near else ""
     raise ValueError(f"Law {name!r} is not in the catalogue; {hint}jaxscale.laws.names() lists all.")
 
@@ -77,15 +87,36 @@ def _laws_of(value: Any) -> list[Law]:
     return [value] if isinstance(value, Law) else []
 
 
-_LAWS, _FAMILIES = collect(
-    importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)
-)
-globals().update(_LAWS, **_FAMILIES)
+@cache
+def _everything() -> tuple[dict[str, Law], dict[str, Family]]:
+    return collect(importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__))
+
+
+@cache
+def _in_its_file(name: str) -> Law | Family | None:
+    """The law or family that a file of the catalogue defines under its own name; only that file is imported."""
+    if not name.isidentifier():
+        return None
+    defined = re.compile(rf"^(?:def {name}\(|{name} = Family\()", re.MULTILINE)
+    for file in sorted(Path(__path__[0]).glob("*.py")):
+        if file.stem != "__init__" and defined.search(file.read_text(encoding="utf-8")):
+            value = vars(importlib.import_module(f"{__name__}.{file.stem}")).get(name)
+            if isinstance(value, Law | Family) and value.name == name:
+                return value
+    return None
 
 
 def __getattr__(name: str) -> Any:
-    """A law by attribute; reached only by names that are not in the catalogue."""
+    """A law or a family by attribute."""
+    family = None if name.startswith("_") else _in_its_file(name)
+    if isinstance(family, Family):
+        return family
     try:
         return get(name)
     except ValueError as error:
         raise AttributeError(str(error)) from None
+
+
+def __dir__() -> list[str]:
+    """The names that a person may complete: the laws and what finds them."""
+    return [*__all__, *names()]
