@@ -92,7 +92,7 @@ SIZES = dict(
     restarts=[100, 1000, 10_000, 100_000, 1_000_000],
     observations=[100, 1000, 10_000, 100_000],
     sets=[1, 10, 100, 1000, 10_000],
-    parameters=[3, 6, 9, 18, 27],
+    parameters=[3, 6, 9, 18],
 )
 
 
@@ -237,6 +237,7 @@ def compiled(name: str, n: int) -> None:
 def badlane() -> None:
     """One hostile data set among 10,000: all others bit for bit as with a good one in its place."""
     import dataclasses
+    from unittest import mock
 
     import jaxscale
 
@@ -245,10 +246,11 @@ def badlane() -> None:
         for seed in range(10_000)
     ]
     bad = list(sets)
-    # Past the desk's checks: a response that has no logarithm.
+    # Past the desk's checks, which would refuse it.
     bad[1234] = dataclasses.replace(sets[1234], response=np.full(30, np.nan))
     settings: dict[str, Any] = dict(starts=64, polish=4)
-    good, with_bad = (jaxscale.fit_many("chinchilla", some, **settings) for some in (sets, bad))
+    with mock.patch("jaxscale.many.checked"):
+        good, with_bad = (jaxscale.fit_many("chinchilla", some, **settings) for some in (sets, bad))
     others = np.arange(10_000) != 1234
     same = all(np.array_equal(good.params[key][others], with_bad.params[key][others]) for key in good.params)
     same &= np.array_equal(good.objective[others], with_bad.objective[others])
