@@ -210,7 +210,7 @@ def bnsl(repeats: int) -> None:
     def ours(k: int) -> Any:
         wiggle = np.exp(1e-6 * np.random.default_rng(k).standard_normal(len(y)))
         some = jaxscale.Observations.from_table({"x": x, "loss": (1 + y) * wiggle}, inputs=["x"], response="loss")
-        return jaxscale.fit("bnsl1", some, noise=noise, replicates=0, allow_unidentified=True)
+        return jaxscale.fit("bnsl1", some, noise=noise, starts=1024, replicates=0, allow_unidentified=True)
 
     brute = timed(lambda k: peers.bnsl_brute_force(x, y, loop=True), min(repeats, 3))
     arrays = timed(lambda k: peers.bnsl_brute_force(x, y), repeats)

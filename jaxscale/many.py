@@ -233,7 +233,8 @@ class _Batch:
     ) -> None:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
         self.alone = alone
-        wide = [padded(some, bucket(max(map(len, sets)))) for some in sets]
+        rows = bucket(max(map(len, sets)))
+        wide = [padded(some, rows) for some in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
         self.which = which
         self.response = np.stack([some.response for some in wide])
