@@ -125,6 +125,9 @@ def size(plot: str | None) -> None:
         for axis, (kind, (values, seconds)) in zip(axes, points.items(), strict=True):
             axis.loglog(values, seconds, "o-")
             axis.set_xlabel(kind)
+            if kind == "parameters":
+                axis.set_xticks(values, [str(value) for value in values])
+                axis.minorticks_off()
             axis.grid(alpha=0.3)
         axes[0].set_ylabel("seconds, warm")
         figure.savefig(plot, dpi=120)
