@@ -5,6 +5,7 @@ logarithm of an input is then shared by all lanes, and ``exp`` is vectorised whe
 second derivatives that vanish identically are found from the trace and never computed.
 """
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Literal
 
-from jaxscale.law import Law
+from jaxscale.law import Law, LawError
 
 _CALLS = ("jit", "pjit", "closed_call")
 _COSTLY = ("exp", "exp2", "expm1", "log", "log1p", "pow", "tanh", "logistic", "sin", "cos", "erf", "lgamma", "digamma")
@@ -52,6 +53,32 @@ def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
         return law(*numbers[:count], **dict(zip(names, numbers[count:], strict=True)))
 
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
+
+
+def tried(law: Law, inputs: Mapping[str, Any]) -> None:
+    """Trace a law as a fit will, so that an error in it is said with its file and line.
+
+    Args:
+        law: the law.
+        inputs: name to array whose last axis is that of rows.
+
+    Raises:
+        LawError: the law fails, or returns no number.
+    """
+    with jax.enable_x64(True):
+        kinds = [(jnp.shape(inputs[name])[:-1], "float64") for name in law.inputs]
+        kinds += [((), "float64")] * len(law.parameters)
+        try:
+            traced = _traced(law, tuple(kinds), str(jnp.result_type(float)))
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
+            first = str(error).strip().split("\n")[0]
+            where = f"{own[-1].filename}, line {own[-1].lineno}"
+            raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
+    shape = traced.out_avals[0].shape
+    if shape != ():
+        raise LawError(f"law {law.name!r} must return one number for one row, but returns an array of shape {shape}")
 
 
 def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) -> list[Any]:

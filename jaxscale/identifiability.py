@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxscale.coordinates import Centre, centre_of, draw, from_params, to_params
+from jaxscale.derivatives import tried
 from jaxscale.information import (
     EXPONENT_LIMIT,
     FLOOR_LIMIT,
@@ -114,6 +115,7 @@ def check(
         The check, in float64.
 
     Raises:
+        LawError: the law itself fails; says where.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
     columns, weights = _columns(law, inputs, weight)
@@ -125,6 +127,7 @@ def check(
         raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
+    tried(law, columns)
     sets = _given(law, params, values) if params is not None else _plausible(law, columns, values)
     return _judged(measure(law, free, columns, weights, sets, noise_level))
 

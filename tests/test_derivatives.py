@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import laws
+from jaxscale import derivatives, laws
 from jaxscale.coordinates import centre_of
 from jaxscale.derivatives import expansion, power, value
-from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, real
+from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, exponent, law, real
 from jaxscale.noise import squared
 from jaxscale.objective import Problem
 from tests.test_laws import EVERY_LAW, POINTS, random_inputs, random_params
@@ -234,3 +234,24 @@ def test_equal_work_is_done_once() -> None:
     text = str(jax.make_jaxpr(everything)(z, row))
     # The two powers of the law, of which all derivatives are multiples.
     assert text.count(" exp ") == text.count(" log ") == 2
+
+
+def test_an_error_inside_a_law_is_said_with_its_line() -> None:
+    @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
+    def broken(x, *, b):
+        """A law with a slip of the pen."""
+        return x**b + missing  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+
+    line = broken.function.__code__.co_firstlineno + 3
+    with pytest.raises(LawError, match=rf"^law 'broken' fails at .*test_derivatives.py, line {line}: NameError: "):
+        derivatives.tried(broken, {"x": np.ones(3)})
+
+
+def test_a_law_that_returns_several_numbers_is_refused() -> None:
+    @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
+    def pair(x, *, b):
+        """Two numbers for one row."""
+        return jnp.stack([x, x**b])
+
+    with pytest.raises(LawError, match=r"^law 'pair' must return one number for one row, but returns an array of sh"):
+        derivatives.tried(pair, {"x": np.ones(3)})
