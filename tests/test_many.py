@@ -167,11 +167,15 @@ def program_sizes() -> dict[str, int]:
     return {name: program._cache_size() for name, program in programs.items()}
 
 
-def test_other_data_of_the_same_size_compile_nothing(together: Fits, refits: Fits) -> None:
+def test_other_data_of_the_same_size_compile_nothing() -> None:
+    def fitted(seed: int) -> None:
+        fit_many(small, [sweep(seed + k, rows) for k, rows in ((0, 40), (1, 20), (2, 48))])
+        fit_many(small, [sweep(seed + 3, 48), sweep(seed + 4, 47)], noise=noise.huber(3e-3), key=seed)
+        fit_many(small, sweep(seed + 3, 22), weights=np.ones((3, 22)), noise=noise.squared("log"))
+
+    fitted(5)
     before = program_sizes()
-    fit_many(small, [sweep(seed, rows) for seed, rows in ((5, 40), (6, 20), (7, 48))])
-    fit_many(small, [sweep(8, 48), sweep(9, 47)], noise=noise.huber(3e-3), key=4)
-    fit_many(small, sweep(8, 22), weights=np.ones((3, 22)), noise=noise.squared("log"))
+    fitted(20)
     assert program_sizes() == before
 
 
