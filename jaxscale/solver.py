@@ -68,8 +68,9 @@ def solve(
         fixed: values of parameters that are not fitted.
         method: how lanes descend. ``newton``: damped steps by the majorising Gauss-Newton model or the exact Hessian,
             whichever predicted the last step better. ``gauss_newton``: the former alone (reweighted least squares).
-            ``lbfgs``: optax's L-BFGS with its line search. All end with Newton steps. The first is the default since
-            it reaches the optimum from more starts in less time (``python -m benchmarks.solvers``).
+            ``lbfgs``: optax's L-BFGS with its line search. All end with Newton steps. The first is the default: a
+            start costs it a tenth of what L-BFGS takes or less. From which of them more starts reach the optimum
+            depends on the law (``python -m benchmarks.solvers``).
 
     Returns:
         Parameters by name, the objective (a sum over rows), and the status of the best lane.
