@@ -338,7 +338,14 @@ def _fitted(law: Any, observations: "Observations", **settings: Any) -> "Fit":
     from jaxscale import console, fitting
 
     console.keep_compiled_programs()
-    return fitting.fit(law, observations, **settings)
+    try:
+        return fitting.fit(law, observations, **settings)
+    except KeyboardInterrupt:
+        folder = settings.get("checkpoint")
+        if folder is None:
+            raise
+        _complain(f"interrupted; finished parts are kept in {folder}: the same command goes on there")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _files(fitted: "Fit", observations: "Observations", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:

@@ -195,6 +195,16 @@ def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatc
     assert [path.name for path in folder.iterdir()] == ["runs.csv"]
 
 
+def test_an_interrupt_says_where_finished_parts_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "fit", interrupted)
+    result = run("fit", "runs.csv", "--law", "chinchilla", "--checkpoint", "parts")
+    message = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
+    assert (result.exit_code, result.stderr) == (130, message)
+
+
 def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.csv")
