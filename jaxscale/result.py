@@ -13,7 +13,6 @@ import jax
 import numpy as np
 
 from jaxscale.law import Law, positive
-from jaxscale.noise import named
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import featured
@@ -172,19 +171,13 @@ class Fit:
                 f"Argument of names {of!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(of, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-        rows = self.observations if observations is None else observations
-        if rows is None:
-            raise ValueError("A fit read from a file holds no observations; hand them over as observations=...")
-        if rows.sha256 != self.data_sha256 or np.sum(rows.weight > 0) != self.rows_used:
-            raise ValueError("Argument observations must be those of the fit, but has other data or other rows.")
-        told, settings = self.noise, {}
-        if told["loss"] == "huber":
-            settings["delta"] = told["delta"]
-        if told["loss"] == "student_t":
-            settings |= {"df": told["df"], "scale": None if told["scale_fitted"] else told["scale"]}
-        noise = named(told["loss"], told["space"], **settings)
+        from jaxscale.rebuilt import rebuilt
+
         quantity = (lambda p: p[of]) if isinstance(of, str) else of
-        return influence(law, noise, rows, self.params, self.fixed, told.get("scale", 1.0), quantity)
+        with jax.enable_x64(True):
+            again = rebuilt(self, observations)
+            values = influence(again.problem, again.z, again.wide, self.params, quantity)
+        return values[: len(again.observations)]
 
     def __str__(self) -> str:
         """The report."""

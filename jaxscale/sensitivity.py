@@ -12,11 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.coordinates import centre_of, from_params
-from jaxscale.law import Law
-from jaxscale.noise import Noise
 from jaxscale.objective import Problem, loss
-from jaxscale.observations import Observations, bucket, padded
+from jaxscale.observations import Observations
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -111,39 +108,28 @@ def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping
 
 
 def influence(
-    law: Law,
-    noise: Noise,
-    observations: Observations,
+    problem: Problem,
+    z: np.ndarray,
+    wide: Observations,
     params: Mapping[str, float],
-    fixed: Mapping[str, float],
-    scale: float,
     of: Callable[[dict[str, Any]], Any],
 ) -> np.ndarray:
     """The derivative of a quantity in the weight of every row, shape (n,), at an optimum.
 
     Args:
-        law: the law.
-        noise: the noise that was fitted with.
-        observations: what was fitted.
+        problem: law, noise, inputs of shape (n,).
+        z: coordinates of the optimum, shape (size,).
+        wide: what was fitted, n rows.
         params: every parameter at the optimum.
-        fixed: those among them that were not fitted.
-        scale: that of the noise, where it was fitted.
         of: the quantity, a function of the parameters.
 
     Raises:
         TypeError: the loss is absolute.
         ValueError: the quantity is not one number.
     """
-    with jax.enable_x64(True):
-        values = {name: jnp.asarray(value, float) for name, value in params.items()}
-        quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
-        if quantity.shape != ():
-            raise ValueError(f"Argument of must return one number, but returns an array of shape {quantity.shape}.")
-        (slope,) = pull(jnp.ones_like(quantity))
-        wide = padded(observations, bucket(len(observations)))
-        centre = centre_of(law, observations.inputs, observations.response, np)
-        free = tuple(name for name in law.parameters if name not in fixed)
-        inputs = {name: wide.inputs[name] for name in law.inputs}
-        problem = Problem(law, free, noise, inputs, {name: np.asarray(fixed[name], float) for name in fixed}, centre)
-        z = [*from_params(law, centre, free, values), *([jnp.log(scale)] if noise.infers_scale else [])]
-        return np.asarray(_pulled(problem, wide.response, wide.weight, jnp.stack(z), slope))[: len(observations)]
+    values = {name: jnp.asarray(value, float) for name, value in params.items()}
+    quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
+    if quantity.shape != ():
+        raise ValueError(f"Argument of must return one number, but returns an array of shape {quantity.shape}.")
+    (slope,) = pull(jnp.ones_like(quantity))
+    return np.asarray(_pulled(problem, wide.response, wide.weight, z, slope))
