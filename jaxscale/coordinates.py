@@ -61,7 +61,7 @@ def _power(kind: Parameter, params: Mapping[str, Any]) -> Any:
     return -params[name[1:]] if name.startswith("-") else params[name]
 
 
-def _ordered(law: Law, names: Sequence[str]) -> list[str]:
+def ordered(law: Law, names: Sequence[str]) -> list[str]:
     """Names with the parameters others lean on (exponents) first."""
     return sorted(names, key=lambda name: bool(law.parameters[name].powers))
 
@@ -84,16 +84,16 @@ def to_params(
         fixed: values of the other parameters.
         held: flags and values of free parameters that keep a value where the flag is set.
     """
-    if _own(law, free):
+    if owned(law, free):
         return dict(law.coordinates[0](z, centre))  # pyright: ignore[reportOptionalSubscript]
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in _ordered(law, free):
-        params[name] = _kept(held, name, _value(law, law.parameters[name], z[place[name]], params, centre))
+    for name in ordered(law, free):
+        params[name] = _kept(held, name, value_at(law, law.parameters[name], z[place[name]], params, centre))
     return {name: params[name] for name in law.parameters}
 
 
-def _own(law: Law, free: Sequence[str]) -> bool:
+def owned(law: Law, free: Sequence[str]) -> bool:
     """Whether the law's own coordinates are used: they speak of all parameters at once."""
     return law.coordinates is not None and len(free) == len(law.parameters)
 
@@ -102,7 +102,8 @@ def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
-def _value(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def value_at(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+    """A parameter at its coordinate, given the parameters that it leans on."""
     if kind.support is unit:
         return 1.0 / (1.0 + jnp.exp(-z))
     if kind.support is positive:
@@ -118,13 +119,14 @@ def _value(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre:
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
     """Coordinates of the free parameters, in their order: the inverse of :func:`to_params`."""
-    if _own(law, free):
+    if owned(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
         return [z[k] for k in range(len(free))]
-    return [_coordinate(law, law.parameters[name], params[name], params, centre) for name in free]
+    return [coordinate_at(law, law.parameters[name], params[name], params, centre) for name in free]
 
 
-def _coordinate(law: Law, kind: Parameter, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def coordinate_at(law: Law, kind: Parameter, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+    """The coordinate of a parameter, given the parameters that it leans on: the inverse of :func:`value_at`."""
     if kind.support is unit:
         return jnp.log(value) - jnp.log1p(-value)
     if kind.support is positive:
@@ -140,7 +142,7 @@ def _coordinate(law: Law, kind: Parameter, value: Any, params: Mapping[str, Any]
 
 def curved(law: Law, free: Sequence[str]) -> list[bool]:
     """Which coordinates are logarithms (their steps are capped) rather than plain numbers."""
-    return [not _own(law, free) and law.parameters[name].support in (positive, unit) for name in free]
+    return [not owned(law, free) and law.parameters[name].support in (positive, unit) for name in free]
 
 
 def draw(
@@ -166,7 +168,7 @@ def draw(
     """
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in _ordered(law, free):
+    for name in ordered(law, free):
         params[name] = _kept(held, name, _drawn(law, law.parameters[name], u[place[name]], params, centre))
     return params
 
@@ -184,7 +186,7 @@ def _drawn(law: Law, kind: Parameter, u: Any, params: Mapping[str, Any], centre:
         if kind.support is not positive:
             return (2 * u - 1) * size * jnp.exp(_shift(law, kind, params, centre))
         term = jnp.log(size) + (u - 1) * jnp.log(1e3)
-        return _value(law, kind, term, params, centre)
+        return value_at(law, kind, term, params, centre)
     if kind.kind == "location" and kind.input is not None:
         first, last = centre.low[kind.input], centre.high[kind.input]
         if kind.support is positive and law.inputs[kind.input].low >= 0:
