@@ -63,7 +63,7 @@ class Model(eqx.Module):
         """The sites in the order of the coordinates, with their shapes."""
         pooled, sites = dict(self.pooling), {}
         for name in self.free:
-            sites[name] = (self.groups,) if pooled.get(name) == "none" else ()
+            sites[self.site(name)] = (self.groups,) if pooled.get(name) == "none" else ()
         for name, how in self.pooling:
             if how == "partial":
                 sites |= {f"{name}_spread": (), f"{name}_offset": (self.groups,)}
@@ -72,6 +72,10 @@ class Model(eqx.Module):
         if self.runs:
             sites["run_effect"] = (self.runs,)
         return sites
+
+    def site(self, name: str) -> str:
+        """The site of a free parameter: that of the population where groups are pooled partially."""
+        return f"{name}_population" if (name, "partial") in self.pooling else name
 
     @property
     def size(self) -> int:
@@ -97,13 +101,15 @@ class Model(eqx.Module):
             found |= of(vector)
             jacobian = jax.jacfwd(lambda v: jnp.stack([of(v)[name] for name in self.free]))(vector)
             total += jnp.linalg.slogdet(jacobian)[1]
-            central = found
         else:
             central = dict(self.fixed)
+            leant_on = dict(self.fixed)
             for name in ordered(self.law, self.free):
-                found[name], bend = self._mapped(name, z[name], {**central, **found})
+                site = self.site(name)
+                made, bend = self._mapped(name, z[site], leant_on if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
-                central[name] = jnp.mean(found[name]) if jnp.ndim(found[name]) else found[name]
+                found[site] = leant_on[name] = made
+                central[name] = jnp.mean(made) if jnp.ndim(made) else made
         for name in self.shapes:
             if name not in found:
                 change = biject_to(self.priors[name].support)
@@ -113,7 +119,7 @@ class Model(eqx.Module):
 
     def _mapped(self, name: str, z: Any, leant_on: Mapping[str, Any]) -> tuple[Any, Any]:
         """A parameter and its map's log derivative, from its coordinate."""
-        kind, prior = self.law.parameters[name], self.priors[name]
+        kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
             change = biject_to(prior.support)
             made = change(z)
@@ -124,12 +130,12 @@ class Model(eqx.Module):
 
     def parameters(self, sites: Mapping[str, Any]) -> dict[str, Any]:
         """The law's parameters by name: numbers, or of shape (groups,) where groups have their own."""
-        made = {**self.fixed, **{name: sites[name] for name in self.free}}
+        made = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
         pooled = dict(self.pooling)
         for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
             kind = self.law.parameters[name]
-            z = coordinate_at(self.law, kind, sites[name], central, self.centre)
+            z = coordinate_at(self.law, kind, made[name], central, self.centre)
             apart = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
             made[name] = value_at(self.law, kind, apart, made, self.centre)
         return {name: made[name] for name in self.law.parameters}
@@ -181,11 +187,11 @@ class Model(eqx.Module):
         else:
             z = {}
             for name in self.free:
-                kind, prior = self.law.parameters[name], self.priors[name]
-                if _native(kind.support, prior):
-                    z[name] = coordinate_at(self.law, kind, places[name], places, self.centre)
+                kind, site = self.law.parameters[name], self.site(name)
+                if _native(kind.support, self.priors[site]):
+                    z[site] = coordinate_at(self.law, kind, places[name], places, self.centre)
                 else:
-                    z[name] = _inverted(prior, places[name])
+                    z[site] = _inverted(self.priors[site], places[name])
         for name in self.shapes:
             if name in z:
                 continue
@@ -296,7 +302,7 @@ def model_of(
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
         centre=centre_of(law, observations.inputs, _inside(likelihood, observations.response), np),
     )
-    used = {name: priors.default(law, name, observations.inputs) for name in free}
+    used = {made.site(name): priors.default(law, name, observations.inputs) for name in free}
     for name, how in pooled:
         if how == "partial":
             used[f"{name}_spread"] = priors.spread(law.parameters[name])
@@ -304,7 +310,8 @@ def model_of(
     used |= priors.of_nuisance(likelihood)
     if made.runs:
         used["run_effect"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
-    used |= priors.checked(given or {}, used, law.name)
+    given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
+    used |= priors.checked(given, used, law.name)
     return eqx.tree_at(lambda m: m.priors, made, {name: used[name] for name in made.shapes})
 
 

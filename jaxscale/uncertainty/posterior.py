@@ -1,0 +1,421 @@
+"""Posteriors: what parameters are plausible after the data, by the cheapest method that can be trusted."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import diagnostics, likelihoods, noise, priors
+from jaxscale.batch import Runner
+from jaxscale.draws import Draws
+from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
+from jaxscale.journal import Journal
+from jaxscale.law import Law, unit
+from jaxscale.likelihoods import COUNTS, Likelihood
+from jaxscale.many import fit_many
+from jaxscale.models import Model, model_of, stacked
+from jaxscale.noise import SPACES
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations, bucket
+from jaxscale.preparation import prepare
+from jaxscale.progress import ticking
+from jaxscale.rebuilt import noise_of, observations_of
+from jaxscale.result import Fit
+from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.uncertainty.ladder import BLOCK, COMPONENTS, Ladder, Sampled, stacked_starts
+
+Method = Literal["auto", "importance", "nuts", "laplace"]
+METHODS = ("auto", "importance", "nuts", "laplace")
+# Draws of the proposal for each draw that is handed back, and the least.
+PROPOSED, LEAST = 4, 4096
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """Posteriors of one law on many data sets, as arrays with a leading axis of data sets.
+
+    Args:
+        law: name of the law.
+        params: every parameter by name, shape (sets, draws) or (sets, draws, groups).
+        nuisance: what was drawn beside them, the same.
+        method: the rung that each ended on.
+        khat: shape of the tail of the importance weights; NaN where these were not used.
+        ess: effective number of draws of the proposal; NaN for NUTS.
+        rhat: largest R-hat; NaN where there are no chains.
+        divergences: number of draws that diverged.
+        chains: of those that NUTS sampled.
+        models: what was sampled, stacked.
+    """
+
+    law: str
+    params: dict[str, np.ndarray]
+    nuisance: dict[str, np.ndarray]
+    method: np.ndarray
+    khat: np.ndarray
+    ess: np.ndarray
+    rhat: np.ndarray
+    divergences: np.ndarray
+    chains: int
+    models: Model
+
+    def __len__(self) -> int:
+        """The number of data sets."""
+        return len(self.method)
+
+    @property
+    def ok(self) -> np.ndarray:
+        """Which posteriors may be trusted: weights with a tame tail, or chains that mixed without divergences."""
+        mixed = (self.rhat < 1.05) & (self.divergences < 0.01 * self.params[next(iter(self.params))].shape[1])
+        return np.where(self.method == "nuts", mixed, ~(self.khat >= TRUSTED))
+
+
+def posterior(
+    source: Fit | Law | str,
+    observations: Observations | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    priors: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    pooling: Mapping[str, str] | None = None,
+    method: Method = "auto",
+    chains: int = 8,
+    draws: int = 1000,
+    warmup: int = 500,
+    key: Any = 0,
+    mesh: Any = None,
+    checkpoint: Any = None,
+    progress: bool | None = None,
+) -> Draws:
+    """Draw from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
+
+    The ladder: a mixture of t distributions about the modes, reweighted to the posterior with Pareto-smoothed
+    weights, is taken where the tail of the weights is tame (k-hat < 0.7); else NUTS samples, in coordinates whitened
+    by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
+
+    Args:
+        source: a fit, whose law, data, noise, fixed values and basins are taken; or a law (or its name).
+        observations: the data, with a law, or with a fit that was read from a file.
+        likelihood: how responses scatter (:mod:`jaxscale.likelihoods`); that of the fit's noise unless given: normal
+            for squared errors, else Student-t with scale and degrees of freedom inferred (a Huber or absolute loss is
+            no density). Where a run has several rows, these share a random effect.
+        priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.priors`).
+        fixed: values of parameters that are not inferred, with a law.
+        pooling: parameter to "complete" (groups share it, the default), "partial" or "none".
+        method: "auto" climbs the ladder; "importance", "nuts" or "laplace" takes that rung.
+        chains: of NUTS; importance sampling hands back as many draws as they would.
+        draws: kept of each chain.
+        warmup: draws of each chain that set the step size and the mass matrix (rounded up to a multiple of 250).
+        key: seed (an integer or a JAX random key).
+        mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
+        checkpoint: folder where finished parts are kept; the same call goes on there.
+        progress: whether to show a progress bar; on a terminal unless given.
+
+    Returns:
+        The draws, with the model that was sampled (``draws.model``; ``draws.model.numpyro()`` is the same as a NumPyro
+        program).
+
+    Raises:
+        DataError: the observations do not suit the law or the likelihood.
+        ValueError: an argument is wrong.
+    """
+    _refuse(method, chains, draws, warmup)
+    begun = time.perf_counter()
+    seed, generator = generator_of(key)
+    if isinstance(source, Fit):
+        if fixed is not None:
+            raise ValueError("Argument fixed must not be given with a fit, whose own fixed values are taken.")
+        fitted, told = source, ""
+        observations = observations_of(source, observations)
+        law = law_of(source.law_object or source.law)
+        chosen = likelihoods.of_noise(noise_of(source)) if likelihood is None else likelihood
+        if likelihood is None and source.noise["loss"] in ("huber", "absolute"):
+            told = f" (in place of the {source.noise['loss']} loss, which is no density)"
+        values = dict(source.fixed)
+    else:
+        law, told = law_of(source), ""
+        if observations is None:
+            raise ValueError("Argument observations must be given with a law.")
+        chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
+        values = checked_fixed(law, fixed)
+        fitted = _fitted(law, observations, chosen, values, seed)
+    with jax.enable_x64(True):
+        rows = prepare(law, observations)
+        model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
+        places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
+        starts = [model.located(place, _nuisance(model, law, rows, place)) for place in places[:COMPONENTS]]
+        journal = None
+        if checkpoint is not None:
+            settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
+            journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | settings)
+        with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
+            lone = stacked([model])
+            ladder = Ladder(Runner(mesh, journal, ticker), lone, stacked_starts(starts)[None], generator)
+            sampled, x = _climbed(ladder, method, chains, draws, warmup)
+        named = jax.tree.map(np.asarray, _named(model, x[0]))
+    return _draws(model, named, sampled, method, law, observations, told, seed, time.perf_counter() - begun)
+
+
+def posterior_many(
+    law: Law | str,
+    observations: Sequence[Observations],
+    *,
+    likelihood: Likelihood | None = None,
+    priors: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    starts: Mapping[str, Any] | None = None,
+    method: Method = "auto",
+    chains: int = 4,
+    draws: int = 250,
+    warmup: int = 500,
+    key: Any = 0,
+    mesh: Any = None,
+    checkpoint: Any = None,
+    progress: bool | None = None,
+) -> Posteriors:
+    """Posteriors of one law on many data sets as one batch; see :func:`posterior`.
+
+    Args:
+        law: a law, or its name.
+        observations: data sets; they may differ in length.
+        likelihood: how responses scatter; that of the law's response unless given.
+        priors: in place of the default ones, for all data sets.
+        fixed: values of parameters that are not inferred.
+        starts: parameters by name to climb from, each of shape (sets,); the best fits unless given.
+        method: as for :func:`posterior`.
+        chains: of NUTS.
+        draws: of each chain.
+        warmup: of each chain.
+        key: seed.
+        mesh: devices to spread the work over.
+        checkpoint: folder where finished parts are kept.
+        progress: whether to show a progress bar.
+
+    Raises:
+        DataError: some observations do not suit the law.
+        ValueError: an argument is wrong.
+    """
+    law = law_of(law)
+    _refuse(method, chains, draws, warmup)
+    sets = list(observations)
+    if not sets:
+        raise ValueError("Argument observations must not be empty.")
+    chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
+    values = checked_fixed(law, fixed)
+    seed, generator = generator_of(key)
+    if starts is None:
+        at = fit_many(law, [_proxy(law, some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
+        starts = at.params
+    with jax.enable_x64(True):
+        sets = [prepare(law, some) for some in sets]
+        size = bucket(max(map(len, sets)))
+        runs = bucket(max(1 if some.run is None else int(some.run.max()) + 1 for some in sets))
+        models, climbs = [], []
+        for k, some in enumerate(sets):
+            model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=runs)
+            place = {name: float(starts[name][k]) for name in law.parameters}
+            models.append(model)
+            climbs.append(stacked_starts([model.located(place, _nuisance(model, law, some, place))]))
+        whole = stacked(models)
+        journal = None
+        if checkpoint is not None:
+            settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
+            journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | settings)
+        with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
+            ladder = Ladder(Runner(mesh, journal, ticker), whole, np.stack(climbs), generator)
+            sampled, x = _climbed(ladder, method, chains, draws, warmup)
+        parts = [jax.tree.map(np.asarray, _named(models[k], x[k])) for k in range(len(sets))]
+    named = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+    nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
+    return Posteriors(
+        law.name,
+        named["params"],
+        nuisance,
+        sampled.rung,
+        sampled.khat,
+        sampled.ess,
+        sampled.rhat,
+        np.nan_to_num(sampled.stats["diverging"]).sum(axis=1).astype(int),
+        chains,
+        whole,
+    )
+
+
+def _refuse(method: str, chains: int, draws: int, warmup: int) -> None:
+    if method not in METHODS:
+        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
+    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+
+
+def _climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -> tuple[Sampled, np.ndarray]:
+    """Up the ladder as far as needed: what was sampled, and its coordinates."""
+    total = chains * draws
+    warmup = -(-warmup // BLOCK) * BLOCK
+    every = np.arange(ladder.count)
+    if method == "nuts":
+        sampled = ladder.nuts(every, chains, draws, warmup)
+        return sampled, sampled.x
+    sampled = ladder.importance(max(PROPOSED * total, LEAST), total)
+    if method == "laplace":
+        sampled.rung[:] = "laplace"
+        return sampled, ladder.laplace(total)
+    left = np.flatnonzero(~(sampled.khat < TRUSTED))
+    if method == "importance" or not len(left):
+        return sampled, sampled.x
+    higher = ladder.nuts(left, chains, draws, warmup)
+    rung = sampled.rung.copy()
+    rung[left] = "nuts"
+    x, rhat = sampled.x.copy(), sampled.rhat.copy()
+    kept = higher.x.shape[1]
+    if len(left) == ladder.count:
+        x = higher.x
+    else:
+        x[left, :kept] = higher.x
+    rhat[left] = higher.rhat
+    stats = {}
+    for name, own in higher.stats.items():
+        if len(left) == ladder.count:
+            stats[name] = own
+            continue
+        values = np.array(sampled.stats[name], float)
+        values[left] = own
+        stats[name] = values
+    khat = sampled.khat.copy()
+    return Sampled(
+        x, rung, khat, sampled.ess, chains, stats, rhat, sampled.modes, sampled.interrupted or higher.interrupted
+    ), x
+
+
+@jax.jit
+def _named(model: Model, x: Any) -> dict[str, Any]:
+    """Every draw's sites and parameters by name, its log prior and its log likelihood."""
+
+    def one(x: Any) -> dict[str, Any]:
+        sites, _ = model.sites(x)
+        return {
+            "sites": sites,
+            "params": {name: jnp.asarray(v) for name, v in model.parameters(sites).items()},
+            "log_prior": model.log_prior(sites),
+            "log_likelihood": jnp.sum(model.rows(sites)),
+        }
+
+    return jax.lax.map(one, x, batch_size=256)
+
+
+def _draws(
+    model: Model,
+    named: dict[str, Any],
+    sampled: Sampled,
+    asked: str,
+    law: Law,
+    observations: Observations,
+    told: str,
+    seed: int,
+    seconds: float,
+) -> Draws:
+    rung = str(sampled.rung[0])
+    about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told, "modes": int(sampled.modes[0])}
+    if rung != "nuts" or asked == "auto":
+        about["khat"] = float(sampled.khat[0])
+    if rung == "importance":
+        about["ess"] = float(sampled.ess[0])
+    about["divergences"] = int(np.nansum(sampled.stats["diverging"][0])) if rung == "nuts" else 0
+    if rung == "nuts":
+        about["steps"] = float(np.mean(sampled.stats["steps"][0]))
+    about |= {
+        "priors": {name: priors_said(model.priors[name]) for name in model.shapes},
+        "draws": len(named["log_prior"]),
+        "chains": sampled.chains if rung == "nuts" else 1,
+        "seed": seed,
+        "seconds": seconds,
+    }
+    stats = {name: values[0] for name, values in sampled.stats.items() if rung == "nuts" or name == "log_density"}
+    if rung == "laplace":
+        stats = {}
+    made = Draws(
+        law=law.name,
+        params=named["params"],
+        method=rung,
+        free=model.free,
+        nuisance={name: values for name, values in named["sites"].items() if name not in named["params"]},
+        chains=about["chains"],
+        stats=stats | {"log_prior": named["log_prior"], "log_likelihood": named["log_likelihood"]},
+        about=about,
+        law_object=law,
+        observations=observations,
+        model=model,
+    )
+    notices, usable = diagnostics.judged(made)
+    if rung != "nuts" and not about["khat"] < TRUSTED:
+        notices = (*notices, Notice("heavy_weights", f"k-hat is {about['khat']:.2f}, above {TRUSTED}."))
+        usable = False
+    if sampled.interrupted:
+        notices = (*notices, Notice("interrupted", f"Sampling was interrupted; {about['draws']} draws are kept."))
+    if about["modes"] > 1:
+        notices = (*notices, Notice("several_modes", f"The posterior has {about['modes']} modes that weigh something."))
+    from dataclasses import replace
+
+    return replace(made, notices=tuple(notices), usable=usable)
+
+
+priors_said = priors.said
+
+
+def _noise(likelihood: Likelihood) -> noise.Noise:
+    """The loss whose fit is a good place to climb from."""
+    if likelihood.family in COUNTS:
+        return noise.squared("logit")
+    if likelihood.family == "normal" and likelihood.censored is None:
+        return noise.squared(likelihood.space)
+    return noise.student_t(4.0, space=likelihood.space)
+
+
+def _proxy(law: Law, observations: Observations, likelihood: Likelihood) -> Observations:
+    """Observations that a fit takes: counted shares off their ends."""
+    if likelihood.trials is None or law.response.domain is not unit:
+        return observations
+    import equinox as eqx
+
+    trials = observations.inputs[likelihood.trials]
+    shares = (observations.response * trials + 0.5) / (trials + 1)
+    return eqx.tree_at(lambda o: o.response, observations, shares)
+
+
+def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
+    return fit(
+        law,
+        _proxy(law, observations, likelihood),
+        noise=_noise(likelihood),
+        fixed=fixed,
+        key=seed,
+        replicates=0,
+        allow_unidentified=True,
+        progress=False,
+    )
+
+
+def _nuisance(model: Model, law: Law, rows: Observations, place: Mapping[str, float]) -> dict[str, float]:
+    """Where the climb begins in what is inferred beside the law: scales as large as the residuals."""
+    chosen = model.likelihood
+    guess = {"df": 8.0, "run_ratio": 1.0, "power": 0.0, "concentration": 50.0}
+    if chosen.family in COUNTS:
+        return guess
+    transform = SPACES[chosen.space][1]
+    columns = [rows.inputs[name] for name in law.inputs]
+    values = {name: float(place[name]) for name in law.parameters}
+    level = np.asarray(jax.vmap(lambda *row: law(*row, **values), in_axes=-1)(*columns))
+    used = rows.weight > 0
+    r = np.asarray(transform(level) - transform(rows.response))[used]
+    r = r[np.isfinite(r)]
+    if not len(r):
+        return {**guess, "scale": 0.1}
+    freedom = max(len(r) - len(model.free), 1)
+    size = np.sqrt(np.sum(r * r) / freedom) if chosen.family == "normal" else 1.4826 * np.median(np.abs(r))
+    floor = 1e-9 + 1e-9 * np.abs(np.asarray(transform(rows.response))[used]).max()
+    scale = float(max(size, floor))
+    return {**guess, "scale": scale / np.sqrt(2.0) if model.likelihood.runs else scale}
