@@ -1,10 +1,14 @@
 """jaxscale: fit, trust and act on scaling laws."""
 
-from jaxscale import datasets, laws, noise, simulate
+from typing import TYPE_CHECKING, Any
+
+from jaxscale import datasets, laws, likelihoods, noise, simulate
 from jaxscale.algebra import chain, compose, fix, rename, tie
 from jaxscale.bibliography import citation
+from jaxscale.draws import Draws, NotUsableError
 from jaxscale.fitting import fit, grid
 from jaxscale.identifiability import DesignCheck, check
+from jaxscale.intervals import Intervals
 from jaxscale.journal import JournalError
 from jaxscale.law import Input, Law, LawError, Response
 from jaxscale.many import Fits, fit_many
@@ -15,15 +19,22 @@ from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
 
+if TYPE_CHECKING:
+    from jaxscale.uncertainty.densities import sample
+    from jaxscale.uncertainty.posterior import posterior, posterior_many
+
 __all__ = [
     "DataError",
     "DesignCheck",
+    "Draws",
     "Fit",
     "Fits",
     "Input",
+    "Intervals",
     "JournalError",
     "Law",
     "LawError",
+    "NotUsableError",
     "Notice",
     "Observations",
     "Response",
@@ -40,16 +51,32 @@ __all__ = [
     "fix",
     "grid",
     "laws",
+    "likelihoods",
     "noise",
+    "posterior",
+    "posterior_many",
     "prepare",
     "rename",
+    "sample",
     "simulate",
     "solve",
     "tie",
 ]
 
 
-def __getattr__(name: str) -> str:
+# Doors whose modules import what a fit does not need (NumPyro): they are looked up when first asked for.
+_LATER = {
+    "posterior": "jaxscale.uncertainty.posterior",
+    "posterior_many": "jaxscale.uncertainty.posterior",
+    "sample": "jaxscale.uncertainty.densities",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        import importlib
+
+        return getattr(importlib.import_module(_LATER[name]), name)
     # Looking the version up costs more than the rest of this file; it is rarely asked for.
     if name == "__version__":
         from importlib.metadata import version

@@ -1,7 +1,102 @@
+"""Diagnostics of chains: whether they mixed, how many independent draws they are worth, whether they may be used."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
-def largest_rhat(x):
-    b,c,n,d=x.shape
-    w=x.var(axis=2,ddof=1).mean(1); m=x.mean(2).var(axis=1,ddof=1)
-    return np.sqrt((w*(n-1)/n+m)/w).max(-1)
-def convergence(x): return {}
-def judged(d): return (),True
+from jax.scipy.special import ndtri
+
+from jaxscale.notices import Notice
+
+# What is asked of every parameter, and what draws must have to be acted on at all.
+MIXED, UNMIXED = 1.01, 1.05
+ENOUGH, TOO_FEW = 400, 100
+ENERGETIC = 0.3
+
+
+def convergence(chains: np.ndarray) -> dict[str, float]:
+    """Rank-normalised split R-hat, bulk and tail effective sample size of one quantity, shape (chains, draws)."""
+    import arviz_stats.base as base
+
+    array_stats: Any = base.array_stats  # pyright: ignore[reportPrivateImportUsage]
+    if np.ptp(chains) == 0 or chains.shape[1] < 4:
+        return {"rhat": float("nan"), "ess_bulk": float("nan"), "ess_tail": float("nan")}
+    return {
+        "rhat": float(array_stats.rhat(chains)),
+        "ess_bulk": float(array_stats.ess(chains, method="bulk")),
+        "ess_tail": float(array_stats.ess(chains, method="tail", prob=(0.05, 0.95))),
+    }
+
+
+def ebfmi(energy: np.ndarray) -> np.ndarray:
+    """Energy Bayesian fraction of missing information of every chain, ``mean (E_i - E_(i-1))^2 / var E``.
+
+    Args:
+        energy: shape (chains, draws).
+    """
+    change = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
+    return change / np.var(energy, axis=1)
+
+
+@jax.jit
+def _rhats(x: Any) -> Any:
+    """Rank-normalised split R-hat (the larger of bulk and tail), shape (...,), from shape (chains, draws, ...)."""
+    half = x.shape[1] // 2
+    split = jnp.concatenate([x[:, :half], x[:, -half:]])
+
+    def one(values: Any) -> Any:
+        def scores(v: Any) -> Any:
+            ranks = jnp.argsort(jnp.argsort(v.ravel())).reshape(v.shape) + 1.0
+            return ndtri((ranks - 0.375) / (v.size + 0.25))
+
+        def plain(v: Any) -> Any:
+            n = v.shape[1]
+            within = jnp.mean(jnp.var(v, axis=1, ddof=1))
+            between = jnp.var(jnp.mean(v, axis=1), ddof=1)
+            return jnp.sqrt((n - 1) / n + between / within)
+
+        folded = jnp.abs(values - jnp.median(values))
+        return jnp.maximum(plain(scores(values)), plain(scores(folded)))
+
+    flat = split.reshape(*split.shape[:2], -1)
+    return jax.lax.map(lambda k: one(flat[:, :, k]), jnp.arange(flat.shape[2]))
+
+
+def largest_rhat(x: np.ndarray) -> np.ndarray:
+    """The largest R-hat over the coordinates of every posterior, from draws of shape (posteriors, chains, draws, size).
+
+    ArviZ's number but for ties (which continuous draws do not have), for thousands of posteriors.
+    """
+    return np.array([np.max(np.asarray(_rhats(each))) for each in x])
+
+
+def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+    """What chains say of themselves, and whether they may be acted on; for other draws nothing.
+
+    Args:
+        draws: a :class:`jaxscale.draws.Draws`.
+    """
+    if draws.method != "nuts":
+        return (), True
+    rows = draws.intervals().params
+    notices, usable = [], True
+    worst = {name: row["rhat"] for name, row in rows.items() if not row["rhat"] <= MIXED}
+    if worst:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in sorted(worst.items(), key=lambda kv: -kv[1])[:4])
+        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {told}."))
+        usable = max(worst.values()) <= UNMIXED
+    few = {name: min(row["ess_bulk"], row["ess_tail"]) for name, row in rows.items()}
+    few = {name: value for name, value in few.items() if not value >= ENOUGH}
+    if few:
+        told = ", ".join(f"{name} {value:.0f}" for name, value in sorted(few.items(), key=lambda kv: kv[1])[:4])
+        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {told}."))
+        usable = usable and min(few.values()) >= TOO_FEW
+    count = int(np.sum(draws.stats["diverging"]))
+    if count:
+        notices.append(Notice("divergences", f"{count} of {len(draws)} draws diverged."))
+        usable = usable and count <= 0.01 * len(draws)
+    energy = ebfmi(draws.stats["energy"].reshape(draws.chains, -1))
+    if energy.min() < ENERGETIC:
+        notices.append(Notice("low_energy", f"E-BFMI is {energy.min():.2f} in the worst chain, below {ENERGETIC}."))
+    return tuple(notices), bool(usable)

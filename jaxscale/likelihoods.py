@@ -152,7 +152,7 @@ def scales(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, group: 
 def rows(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
     """Log density of every row's residual (or count) about the law's value, shape (n,); ``data`` as in the model."""
     if likelihood.family in COUNTS:
-        return _counted(likelihood, sites, level, y, data[likelihood.trials])
+        return _counted(likelihood, sites, level, y, data[str(likelihood.trials)])
     transform = SPACES[likelihood.space][1]
     s = scales(likelihood, sites, level, data["group"])
     offset = 0.0
@@ -233,7 +233,7 @@ def replicated(
     """
     draws = len(level)
     if likelihood.family in COUNTS:
-        trials = np.asarray(data[likelihood.trials]).astype(int)  # pyright: ignore[reportArgumentType]
+        trials = np.asarray(data[str(likelihood.trials)]).astype(int)
         p = np.clip(level, 0.0, 1.0)
         if likelihood.family == "beta_binomial":
             c = sites["concentration"][:, None]

@@ -78,6 +78,11 @@ class Model(eqx.Module):
         return f"{name}_population" if (name, "partial") in self.pooling else name
 
     @property
+    def length(self) -> int:
+        """The number of rows, padding included."""
+        return self.response.shape[-1]
+
+    @property
     def size(self) -> int:
         """The number of coordinates."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
@@ -243,7 +248,7 @@ def _native(support: Any, prior: Any) -> bool:
 def _inverted(prior: dist.Distribution, start: Any) -> Any:
     """The coordinate of a number, moved inside the prior's support where it lies outside."""
     inside = jnp.asarray(start, float)
-    if not bool(jnp.all(prior.support(inside))):
+    if not bool(jnp.all(prior.support(inside))):  # pyright: ignore[reportOptionalCall]
         inside = jnp.broadcast_to(jnp.asarray(prior.mean, float), jnp.shape(inside))
     return biject_to(prior.support).inv(inside)
 
@@ -381,7 +386,7 @@ def _pooled(
     return apart
 
 
-def stacked(models: list[Model]) -> Model:
+def stacked(models: list[Any]) -> Any:
     """Models of one structure as one tree whose arrays have a leading axis of models."""
     return jax.tree.map(
         lambda *leaves: np.stack(

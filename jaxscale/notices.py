@@ -62,4 +62,32 @@ CODES: dict[str, tuple[str, str]] = {
         "Some bootstrap refits did not settle and were left out of the standard errors.",
         "If there are many, the standard errors are too small: fix a parameter or use a simpler law.",
     ),
+    "not_mixed": (
+        "The chains of the sampler do not agree with one another, so that what they show is not yet the posterior.",
+        "Draw more (draws, warmup), give narrower priors, or fix the named parameter: a flat direction mixes slowly.",
+    ),
+    "few_draws": (
+        "The draws are worth too few independent ones for the ends of an interval.",
+        "Draw more, from more chains or for longer.",
+    ),
+    "divergences": (
+        "The sampler met places where its steps were too coarse, and may have missed part of the posterior.",
+        "Give a narrower prior to what the data do not identify, or fix it; more draws do not help.",
+    ),
+    "low_energy": (
+        "The sampler moves slowly between levels of energy, so that tails may be explored badly.",
+        "Draw more, or use a likelihood or prior with lighter tails.",
+    ),
+    "heavy_weights": (
+        "A few importance weights dominate, so that the draws are no sample of the posterior.",
+        'Sample with method="nuts" (or "auto", which does so by itself).',
+    ),
+    "several_modes": (
+        "The posterior has several separate modes; intervals may span a gap where nothing is plausible.",
+        "Look at the pair plot; fix a parameter or give a prior that chooses between them.",
+    ),
+    "interrupted": (
+        "The work was interrupted and what was finished by then is kept.",
+        "Run it again for all draws; with a checkpoint it goes on where it stopped.",
+    ),
 }

@@ -4,25 +4,27 @@ Everything works on many posteriors of one structure at once: models stacked, pa
 of this machine or over a mesh. One compiled program serves a law and a bucket of rows.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
-from numpyro.infer.hmc import hmc
 
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.models import Model
+from jaxscale.notices import Notice
+from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
 from jaxscale.uncertainty.importance import TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 
+# The rungs, cheapest last but one; draws of the proposal for each that is handed back, and the least.
+METHODS = ("auto", "importance", "nuts", "laplace")
+PROPOSED, FEWEST = 4, 4096
 # Modes that a proposal has a component for, and what a component weighs at least.
 COMPONENTS, LEAST = 4, 0.02
 # A mode so many nats below the best one, by its own evidence, is left out.
@@ -31,8 +33,8 @@ BELOW = 15.0
 ROUNDS = 4
 # Acceptance that NUTS aims at; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
-BLOCK = 250
-TREE = 10
+# How often chains that have not mixed are made twice as long.
+LONGER = 2
 
 
 @dataclass
@@ -60,6 +62,30 @@ class Sampled:
     modes: np.ndarray
     interrupted: bool = False
 
+    def about(self, k: int) -> dict[str, Any]:
+        """What one of the posteriors says of itself."""
+        told: dict[str, Any] = {"modes": int(self.modes[k])}
+        if np.isfinite(self.khat[k]):
+            told["khat"] = float(self.khat[k])
+        if self.rung[k] == "importance":
+            told["ess"] = float(self.ess[k])
+        told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
+        if self.rung[k] == "nuts":
+            told["steps"] = float(np.mean(self.stats["steps"][k]))
+        return told
+
+    def judged(self, k: int) -> tuple[list[Notice], bool]:
+        """What a person should know of one of the posteriors, and whether its weights may be trusted."""
+        notices, trusted = [], True
+        if self.rung[k] != "nuts" and not self.khat[k] < TRUSTED:
+            notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {TRUSTED}."))
+            trusted = False
+        if self.interrupted:
+            notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws are kept."))
+        if self.modes[k] > 1:
+            notices.append(Notice("several_modes", f"The posterior has {self.modes[k]} modes that weigh something."))
+        return notices, trusted
+
 
 def width() -> int:
     """How many posteriors one call of a program takes on."""
@@ -74,7 +100,7 @@ def _climb(model: Model, starts: Any) -> Mode:
 
 def _together(model: Model) -> int:
     """Densities that are worked on at a time: what they hold should stay in a core's cache."""
-    return int(max(16, 2**15 // model.response.shape[-1]))
+    return int(max(16, 2**15 // model.length))
 
 
 def _weigh(model: Model, proposal: Proposal, key: Any, count: int, draws: int) -> importance.Weighted:
@@ -83,76 +109,6 @@ def _weigh(model: Model, proposal: Proposal, key: Any, count: int, draws: int) -
         return importance.sampled(m.log_density, p, k, count, draws, _together(m))
 
     return jax.lax.map(one, (model, proposal, key))
-
-
-def _chain_parts(model: Model, centre: Any, root: Any, warmup: int, accept: Any) -> tuple[Any, Any]:
-    """NUTS on one model in whitened coordinates: the function that begins a chain and the one that goes on."""
-
-    def potential(w: Any) -> Any:
-        return -model.log_density(centre + root @ w)
-
-    begin, advance = hmc(potential, algo="NUTS")
-
-    def begun(w: Any, key: Any) -> Any:
-        return begin(
-            w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
-        )
-
-    return begun, advance
-
-
-def _begin(model: Model, mode: Mode, key: Any, accept: Any, chains: int, warmup: int) -> Any:
-    """States of all chains of all models, started twice as far out as the posterior reaches."""
-
-    def one(m: Model, mode: Mode, key: Any, accept: Any) -> Any:
-        out, own = jr.split(key)
-        starts = dispersed(m.log_density, mode.x, mode.root, out, chains)
-        centre, root = mode.x[0], mode.root[0]
-        w = jax.vmap(lambda x: jax.scipy.linalg.solve_triangular(root, x - centre, lower=True))(starts)
-        begun, _ = _chain_parts(m, centre, root, warmup, accept)
-        return jax.vmap(begun)(w, jr.split(own, chains))
-
-    return jax.vmap(one)(model, mode, key, accept)
-
-
-def _go_on(model: Model, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
-    """All chains by a block of draws: the new states, and what was drawn, (models, chains, block, ...)."""
-
-    def one(m: Model, mode: Mode, state: Any, accept: Any) -> Any:
-        centre, root = mode.x[0], mode.root[0]
-        begun, advance = _chain_parts(m, centre, root, warmup, accept)
-        # The kernel learns its settings where a chain is begun; the state itself is not used.
-        begun(jnp.zeros_like(centre), jr.PRNGKey(0))
-
-        def along(state: Any) -> Any:
-            def draw(state: Any, _: Any) -> Any:
-                s = advance(state)
-                return s, (s.z, -s.potential_energy, s.energy, s.diverging, s.num_steps)
-
-            state, (w, *told) = jax.lax.scan(draw, state, None, length=BLOCK)
-            return state, (centre + w @ root.T, *told)
-
-        return jax.vmap(along)(state)
-
-    return jax.vmap(one)(model, mode, state, accept)
-
-
-def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, key: Any, chains: int) -> Any:
-    """Starts twice as far out as the posterior reaches, about every mode in turn; shape (chains, size).
-
-    Where the density is hopelessly low so far out, the start is moved towards its mode until it is not.
-    """
-    count, size = centres.shape
-    which = jnp.arange(chains) % count
-    e = 2.0 * jr.normal(key, (chains, size), centres.dtype)
-
-    def one(k: Any, e: Any) -> Any:
-        places = centres[k] + (roots[k] @ e) * jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.0])[:, None]
-        values, slopes = jax.vmap(jax.value_and_grad(log_density))(places)
-        fine = jnp.isfinite(values) & jnp.all(jnp.isfinite(slopes), axis=1)
-        return places[jnp.argmax((fine & (values > values[-1] - 20.0 - 4.0 * size)).at[-1].set(True))]
-
-    return jax.vmap(one)(which, e)
 
 
 @lru_cache(maxsize=64)
@@ -219,9 +175,10 @@ class Ladder:
             members = members[~(known.khat[members] < TRUSTED) & usable]
             if not len(members):
                 break
-        nothing = np.full(known.x.shape[:2], np.nan)
-        stats = {name: nothing for name in ("energy", "diverging", "steps")} | {"log_density": known.log_density}
-        rung = np.full(self.count, "importance")
+        stats = {name: np.full(known.x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")} | {
+            "log_density": known.log_density
+        }
+        rung = np.full(self.count, "importance", dtype=object)
         nan = np.full(self.count, np.nan)
         return Sampled(known.x, rung, known.khat, known.ess, 1, stats, nan, self._met())
 
@@ -242,8 +199,7 @@ class Ladder:
             else:
                 better = found.stats["diverging"].sum(axis=1) <= kept.stats["diverging"][left].sum(axis=1)
                 kept = _replaced(kept, left[better], found, better)
-            bad = (kept.stats["diverging"].sum(axis=1) > 0) | (kept.rhat > 1.01)
-            left = np.flatnonzero(bad)
+            left = np.flatnonzero(kept.stats["diverging"].sum(axis=1) > 0)
             if not len(left) or found.interrupted:
                 break
         assert kept is not None
@@ -259,31 +215,35 @@ class Ladder:
             (np.where(weigh, mode.x, mode.x[:, :1]), np.where(weigh[..., None], mode.root, mode.root[:, :1])),
         )
         aim = np.full(len(members), accept)
-        begin = _program(_begin, chains=chains, warmup=warmup)
-        go_on = _program(_go_on, warmup=warmup)
+        begin = _program(chains_of.begin, chains=chains, warmup=warmup)
+        go_on = _program(chains_of.go_on, warmup=warmup)
         state = self._run(begin, members, mode, self.keys(len(members)), aim)
-        pieces: list[Any] = []
-        interrupted = False
+        warm, blocks, interrupted, told = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False, None
         try:
-            for block in range(-(-(warmup + draws) // BLOCK)):
-                state, told = self._run(go_on, members, mode, state, aim)
-                if block >= warmup // BLOCK:
-                    pieces.append(told)
+            for _ in range(warm):
+                state, _ = self._run(go_on, members, mode, state, aim)
+            for longer in range(LONGER + 1):
+                # Chains that have not mixed go on for as long again, and every second draw is kept.
+                for _ in range(blocks * 2 ** max(longer - 1, 0)):
+                    state, more = self._run(go_on, members, mode, state, aim)
+                    told = more if told is None else jax.tree.map(lambda *a: np.concatenate(a, axis=2), told, more)
+                if longer:
+                    told = jax.tree.map(lambda a: a[:, :, 1::2], told)
+                if np.all(diagnostics.largest_rhat(told[0]) <= diagnostics.MIXED):
+                    break
         except KeyboardInterrupt:
-            if not pieces:
+            if told is None:
                 raise
             interrupted = True
-        x, log_density, energy, diverging, steps = (
-            np.concatenate(parts, axis=2) for parts in zip(*pieces, strict=True)
-        )
-        x, log_density, energy, diverging, steps = (a[:, :, :draws] for a in (x, log_density, energy, diverging, steps))
+        assert told is not None
+        x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -draws:], told)
         rhat = diagnostics.largest_rhat(x)
         flat = lambda a: a.reshape(len(members), -1, *a.shape[3:])  # noqa: E731
         stats = {"log_density": log_density, "energy": energy, "diverging": diverging.astype(float), "steps": steps}
         nan = np.full(len(members), np.nan)
         return Sampled(
             flat(x),
-            np.full(len(members), "nuts"),
+            np.full(len(members), "nuts", dtype=object),
             nan,
             nan.copy(),
             chains,
@@ -330,3 +290,36 @@ def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:
 def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
     """Starts of one posterior as an array of COMPONENTS; the first fills what is missing."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
+
+
+def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
+    """Refuse a method or a number that is none."""
+    if method not in METHODS:
+        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
+    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+
+
+def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -> Sampled:
+    """Up the ladder as far as needed."""
+    total = chains * draws
+    warmup = -(-warmup // chains_of.BLOCK) * chains_of.BLOCK
+    every = np.arange(ladder.count)
+    if method == "nuts":
+        return ladder.nuts(every, chains, draws, warmup)
+    sampled = ladder.importance(max(PROPOSED * total, FEWEST), total)
+    if method == "laplace":
+        nothing = {name: np.full(sampled.x.shape[:2], np.nan) for name in sampled.stats}
+        return replace(
+            sampled, x=ladder.laplace(total), rung=np.full(ladder.count, "laplace", dtype=object), stats=nothing
+        )
+    left = np.flatnonzero(~(sampled.khat < TRUSTED))
+    if method == "importance" or not len(left):
+        return sampled
+    higher = ladder.nuts(left, chains, draws, warmup)
+    for name in ("x", "rung", "rhat"):
+        getattr(sampled, name)[left] = getattr(higher, name)
+    for name, values in sampled.stats.items():
+        values[left] = higher.stats[name]
+    return replace(sampled, chains=chains, interrupted=higher.interrupted)

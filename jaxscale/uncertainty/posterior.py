@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,19 +20,15 @@ from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, model_of, stacked
 from jaxscale.noise import SPACES
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
 from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.ladder import BLOCK, COMPONENTS, Ladder, Sampled, stacked_starts
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, refuse, stacked_starts
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
-METHODS = ("auto", "importance", "nuts", "laplace")
-# Draws of the proposal for each draw that is handed back, and the least.
-PROPOSED, LEAST = 4, 4096
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ def posterior(
         DataError: the observations do not suit the law or the likelihood.
         ValueError: an argument is wrong.
     """
-    _refuse(method, chains, draws, warmup)
+    refuse(method, chains, draws, warmup)
     begun = time.perf_counter()
     seed, generator = generator_of(key)
     if isinstance(source, Fit):
@@ -154,9 +151,9 @@ def posterior(
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
             ladder = Ladder(Runner(mesh, journal, ticker), lone, stacked_starts(starts)[None], generator)
-            sampled, x = _climbed(ladder, method, chains, draws, warmup)
-        named = jax.tree.map(np.asarray, _named(model, x[0]))
-    return _draws(model, named, sampled, method, law, observations, told, seed, time.perf_counter() - begun)
+            sampled = climbed(ladder, method, chains, draws, warmup)
+        named = jax.tree.map(np.asarray, _named(model, sampled.x[0]))
+    return _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
 
 
 def posterior_many(
@@ -199,7 +196,7 @@ def posterior_many(
         ValueError: an argument is wrong.
     """
     law = law_of(law)
-    _refuse(method, chains, draws, warmup)
+    refuse(method, chains, draws, warmup)
     sets = list(observations)
     if not sets:
         raise ValueError("Argument observations must not be empty.")
@@ -226,8 +223,8 @@ def posterior_many(
             journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | settings)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             ladder = Ladder(Runner(mesh, journal, ticker), whole, np.stack(climbs), generator)
-            sampled, x = _climbed(ladder, method, chains, draws, warmup)
-        parts = [jax.tree.map(np.asarray, _named(models[k], x[k])) for k in range(len(sets))]
+            sampled = climbed(ladder, method, chains, draws, warmup)
+        parts = [jax.tree.map(np.asarray, _named(models[k], sampled.x[k])) for k in range(len(sets))]
     named = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
     return Posteriors(
@@ -242,53 +239,6 @@ def posterior_many(
         chains,
         whole,
     )
-
-
-def _refuse(method: str, chains: int, draws: int, warmup: int) -> None:
-    if method not in METHODS:
-        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
-    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
-
-
-def _climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -> tuple[Sampled, np.ndarray]:
-    """Up the ladder as far as needed: what was sampled, and its coordinates."""
-    total = chains * draws
-    warmup = -(-warmup // BLOCK) * BLOCK
-    every = np.arange(ladder.count)
-    if method == "nuts":
-        sampled = ladder.nuts(every, chains, draws, warmup)
-        return sampled, sampled.x
-    sampled = ladder.importance(max(PROPOSED * total, LEAST), total)
-    if method == "laplace":
-        sampled.rung[:] = "laplace"
-        return sampled, ladder.laplace(total)
-    left = np.flatnonzero(~(sampled.khat < TRUSTED))
-    if method == "importance" or not len(left):
-        return sampled, sampled.x
-    higher = ladder.nuts(left, chains, draws, warmup)
-    rung = sampled.rung.copy()
-    rung[left] = "nuts"
-    x, rhat = sampled.x.copy(), sampled.rhat.copy()
-    kept = higher.x.shape[1]
-    if len(left) == ladder.count:
-        x = higher.x
-    else:
-        x[left, :kept] = higher.x
-    rhat[left] = higher.rhat
-    stats = {}
-    for name, own in higher.stats.items():
-        if len(left) == ladder.count:
-            stats[name] = own
-            continue
-        values = np.array(sampled.stats[name], float)
-        values[left] = own
-        stats[name] = values
-    khat = sampled.khat.copy()
-    return Sampled(
-        x, rung, khat, sampled.ess, chains, stats, rhat, sampled.modes, sampled.interrupted or higher.interrupted
-    ), x
 
 
 @jax.jit
@@ -311,7 +261,6 @@ def _draws(
     model: Model,
     named: dict[str, Any],
     sampled: Sampled,
-    asked: str,
     law: Law,
     observations: Observations,
     told: str,
@@ -319,16 +268,9 @@ def _draws(
     seconds: float,
 ) -> Draws:
     rung = str(sampled.rung[0])
-    about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told, "modes": int(sampled.modes[0])}
-    if rung != "nuts" or asked == "auto":
-        about["khat"] = float(sampled.khat[0])
-    if rung == "importance":
-        about["ess"] = float(sampled.ess[0])
-    about["divergences"] = int(np.nansum(sampled.stats["diverging"][0])) if rung == "nuts" else 0
-    if rung == "nuts":
-        about["steps"] = float(np.mean(sampled.stats["steps"][0]))
+    about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told} | sampled.about(0)
     about |= {
-        "priors": {name: priors_said(model.priors[name]) for name in model.shapes},
+        "priors": {name: priors.said(model.priors[name]) for name in model.shapes},
         "draws": len(named["log_prior"]),
         "chains": sampled.chains if rung == "nuts" else 1,
         "seed": seed,
@@ -351,19 +293,8 @@ def _draws(
         model=model,
     )
     notices, usable = diagnostics.judged(made)
-    if rung != "nuts" and not about["khat"] < TRUSTED:
-        notices = (*notices, Notice("heavy_weights", f"k-hat is {about['khat']:.2f}, above {TRUSTED}."))
-        usable = False
-    if sampled.interrupted:
-        notices = (*notices, Notice("interrupted", f"Sampling was interrupted; {about['draws']} draws are kept."))
-    if about["modes"] > 1:
-        notices = (*notices, Notice("several_modes", f"The posterior has {about['modes']} modes that weigh something."))
-    from dataclasses import replace
-
-    return replace(made, notices=tuple(notices), usable=usable)
-
-
-priors_said = priors.said
+    more, trusted = sampled.judged(0)
+    return replace(made, notices=(*notices, *more), usable=usable and trusted)
 
 
 def _noise(likelihood: Likelihood) -> noise.Noise:
@@ -379,8 +310,6 @@ def _proxy(law: Law, observations: Observations, likelihood: Likelihood) -> Obse
     """Observations that a fit takes: counted shares off their ends."""
     if likelihood.trials is None or law.response.domain is not unit:
         return observations
-    import equinox as eqx
-
     trials = observations.inputs[likelihood.trials]
     shares = (observations.response * trials + 0.5) / (trials + 1)
     return eqx.tree_at(lambda o: o.response, observations, shares)

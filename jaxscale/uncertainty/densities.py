@@ -1,0 +1,100 @@
+"""The sampler on a log density of anybody's: the ladder without a law."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from jaxscale import diagnostics
+from jaxscale.batch import Runner
+from jaxscale.draws import Draws
+from jaxscale.fitting import generator_of
+from jaxscale.models import stacked
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts
+
+
+class Density(eqx.Module):
+    """A log density with its data, in the place of a model.
+
+    Args:
+        function: of a vector of shape (size,) and the data.
+        data: a tree of arrays.
+    """
+
+    function: Callable[[Any, Any], Any] = eqx.field(static=True)
+    data: Any
+
+    @property
+    def length(self) -> int:
+        """How many numbers the data hold at most along one axis."""
+        return max((max(np.shape(leaf), default=1) for leaf in jax.tree.leaves(self.data)), default=1)
+
+    def log_density(self, x: Any) -> Any:
+        """The log density at x, shape (size,)."""
+        return self.function(x, self.data)
+
+
+def sample(
+    log_density: Callable[[Any, Any], Any],
+    start: Any,
+    data: Any = None,
+    *,
+    method: str = "auto",
+    chains: int = 8,
+    draws: int = 1000,
+    warmup: int = 500,
+    key: Any = 0,
+) -> Draws:
+    """Draw from a density by the ladder of :func:`jaxscale.posterior`: importance sampling, NUTS where that fails.
+
+    >>> draws = sample(lambda x, _: -0.5 * (x @ x), np.zeros(3))  # doctest: +SKIP
+
+    Args:
+        log_density: ``log p(x)`` up to a constant, of an unconstrained vector x of shape (size,) and the data; a pure
+            function of JAX. The same function object compiles once.
+        start: where to climb from, shape (size,) or up to four of these, shape (starts, size).
+        data: a tree of arrays that is handed to it.
+        method: "auto", "importance", "nuts" or "laplace".
+        chains: of NUTS.
+        draws: kept of each chain.
+        warmup: of each chain.
+        key: seed (an integer or a JAX random key).
+
+    Returns:
+        Draws whose only parameter is ``x``, shape (draws, size).
+
+    Raises:
+        ValueError: an argument is wrong, or the density is not finite at the start.
+    """
+    refuse(method, chains, draws, warmup)
+    begun = time.perf_counter()
+    seed, generator = generator_of(key)
+    starts = np.atleast_2d(np.asarray(start, float))
+    if starts.ndim != 2 or len(starts) > COMPONENTS:
+        raise ValueError(
+            f"Argument start must have shape (size,) or (starts, size) with at most {COMPONENTS} starts, but has "
+            f"{np.shape(start)}."
+        )
+    with jax.enable_x64(True):
+        density = Density(log_density, jax.tree.map(lambda leaf: np.asarray(leaf), data))
+        if not np.isfinite(density.log_density(starts[0])):
+            raise ValueError("Argument start must be where the log density is finite, but there it is not.")
+        ladder = Ladder(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
+        sampled = climbed(ladder, method, chains, draws, warmup)
+    rung = str(sampled.rung[0])
+    made = Draws(
+        law="a density",
+        params={"x": sampled.x[0]},
+        method=rung,
+        free=("x",),
+        chains=chains if rung == "nuts" else 1,
+        stats={name: values[0] for name, values in sampled.stats.items()} if rung == "nuts" else {},
+        about=sampled.about(0) | {"seed": seed, "seconds": time.perf_counter() - begun},
+    )
+    notices, usable = diagnostics.judged(made)
+    more, trusted = sampled.judged(0)
+    return replace(made, notices=(*notices, *more), usable=usable and trusted)
