@@ -14,8 +14,10 @@ from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
+from jaxscale.uncertainty.profile import Contour, Profile, contour, profile
 
 __all__ = [
+    "Contour",
     "DataError",
     "DesignCheck",
     "Fit",
@@ -26,6 +28,7 @@ __all__ = [
     "LawError",
     "Notice",
     "Observations",
+    "Profile",
     "Response",
     "Solution",
     "UnidentifiedError",
@@ -34,6 +37,7 @@ __all__ = [
     "check",
     "citation",
     "compose",
+    "contour",
     "datasets",
     "fit",
     "fit_many",
@@ -42,6 +46,7 @@ __all__ = [
     "laws",
     "noise",
     "prepare",
+    "profile",
     "rename",
     "simulate",
     "solve",

@@ -62,4 +62,8 @@ CODES: dict[str, tuple[str, str]] = {
         "Some bootstrap refits did not settle and were left out of the standard errors.",
         "If there are many, the standard errors are too small: fix a parameter or use a simpler law.",
     ),
+    "open_profile": (
+        "A profile stays below its threshold as far as it was followed, so the interval has no end there.",
+        "Do not quote that end: add runs that tell the quantity from the others, fix a parameter, or lower the level.",
+    ),
 }
