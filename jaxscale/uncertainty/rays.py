@@ -188,9 +188,10 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         high[down], high_root[down], high_z[:, down] = x[down], root[~below], z[:, ~below]
         near = np.abs(root - threshold[k]) <= NEAR * threshold[k]
         # A jump: the objective changes its basin there, or cannot be evaluated beyond.
-        jump = high[k] - low[k] <= 1e-10 * high[k]
+        jump = np.isfinite(high[k]) & (high[k] - low[k] <= 1e-10 * high[k])
         found[k[near]] = x[k[near]]
-        found[k[jump & ~near & np.isfinite(high_root[k])]] = high[k[jump & ~near & np.isfinite(high_root[k])]]
+        leaps = k[jump & ~near & np.isfinite(high_root[k])]
+        found[leaps] = high[leaps]
         going[k] = ~(near | jump | (below & (x[k] >= rays.limit[k])))
         with np.errstate(all="ignore"):
             secant = x[k] + (threshold[k] - root) * (x[k] - last[k]) / (root - last_root[k])
