@@ -14,7 +14,8 @@ from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
-from jaxscale.uncertainty.profile import Contour, Profile, contour, profile
+from jaxscale.uncertainty.contour import Contour, contour
+from jaxscale.uncertainty.profile import Profile, profile
 
 __all__ = [
     "Contour",

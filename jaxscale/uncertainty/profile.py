@@ -1,4 +1,4 @@
-"""Profile likelihood: intervals and contours from refits that hold a parameter, a quantity, or two parameters."""
+"""Profile likelihood: intervals from refits that hold a parameter or a quantity derived from the parameters."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,9 @@ from jaxscale.linear import params_at
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
-from jaxscale.tables import did_you_mean
-from jaxscale.uncertainty.constrained import gradients_of
-from jaxscale.uncertainty.rays import (
-    Rays,
-    crossing,
-    derived_rays,
-    furthest,
-    named_rays,
-    stretch,
-    values_on,
-)
-from jaxscale.uncertainty.statistic import Ground, cluster_ratios, ground_of
+from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of
+from jaxscale.uncertainty.rays import crossing
+from jaxscale.uncertainty.statistic import Ground, ground_of, nested
 
 METHOD = "profile likelihood"
 # The grid goes beyond an end by this factor; where there is none, to so many thresholds.
@@ -112,45 +103,6 @@ class Profile:
         return {**self.intervals().to_dict(), "threshold": self.threshold, "curves": curves}
 
 
-@dataclass(frozen=True)
-class Contour:
-    """Where the statistic of two parameters, all others fitted, has some levels.
-
-    Args:
-        law: identifier of the law.
-        names: of the two parameters.
-        levels: coverages.
-        thresholds: of the statistic, one for each level.
-        estimate: the two parameters at the optimum.
-        polygons: shape (levels, points, 2), anticlockwise in the whitened plane; NaN where a ray does not end.
-        about: how the statistic is made.
-        notices: what a person should know.
-    """
-
-    law: str
-    names: tuple[str, str]
-    levels: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    estimate: tuple[float, float]
-    polygons: np.ndarray
-    about: dict[str, Any] = field(default_factory=dict)
-    notices: tuple[Notice, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The contours as plain numbers and lists."""
-        return {
-            "law": self.law,
-            "method": METHOD,
-            "names": list(self.names),
-            "levels": list(self.levels),
-            "thresholds": list(self.thresholds),
-            "estimate": list(self.estimate),
-            "polygons": self.polygons.tolist(),
-            **self.about,
-            "warnings": [{"code": notice.code, "message": notice.message} for notice in self.notices],
-        }
-
-
 def profile(
     fit: Fit,
     names: Sequence[str] | None = None,
@@ -192,11 +144,11 @@ def profile(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; for robust losses Hampel, Ronchetti,
     Rousseeuw and Stahel (1986), Robust Statistics, section 7.2.
     """
-    wanted = _wanted(fit, names)
-    derived = _derived(of, wanted)
+    wanted = wanted_of(fit, names)
+    derived = derived_of(of, wanted)
     if not wanted and not derived:
         raise ValueError("Arguments names and of must name something to profile, but both are empty.")
-    _checked(level)
+    check_level(level)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 5:
         raise ValueError(f"Argument points must be a whole number of at least 5, but is {points!r}.")
     _, generator = generator_of(key)
@@ -204,11 +156,11 @@ def profile(
         runner = Runner()
         ground = ground_of(runner, fit, observations)
         threshold = _root_quantile(ground, level)
-        kinds = [_named(runner, ground, wanted)] if wanted else []
-        kinds += [_computed(runner, ground, derived)] if derived else []
+        kinds = [named(runner, ground, wanted)] if wanted else []
+        kinds += [computed(runner, ground, derived)] if derived else []
         curves, notices = {}, []
         for kind in kinds:
-            found, said = _curves(kind, threshold, int(points), generator, fit)
+            found, said = _curves(kind, threshold, int(points), generator)
             curves, notices = curves | found, notices + said
         about = dict(ground.about)
         if ground.clusters is not None:
@@ -220,152 +172,8 @@ def profile(
     return Profile(fit.law, float(level), threshold, curves, about, tuple(notices))
 
 
-def contour(
-    fit: Fit,
-    names: Sequence[str] = ("alpha", "beta"),
-    *,
-    level: float | Sequence[float] = (0.5, 0.9),
-    points: int = 32,
-    observations: Observations | None = None,
-) -> Contour:
-    """Contours of the profile statistic of two parameters: refit all others with both held.
-
-    The statistic of :func:`profile` reaches ``2 F(2, n - p)`` (chi-squared with 2 degrees of freedom for Student's
-    t) on each contour; where runs repeat it is divided by the mean of the two generalised variance ratios (Rao and
-    Scott 1984). Every point lies on a ray from the optimum; rays are even in the plane in which the covariance is
-    round.
-
-    Args:
-        fit: the fit.
-        names: two free parameters.
-        level: coverages, between 0 and 1.
-        points: rays.
-        observations: what was fitted, where the fit was read from a file.
-
-    Returns:
-        The contours, with numbers in float64.
-
-    Raises:
-        TypeError: fit is not a Fit.
-        ValueError: an argument is wrong, or the fit leaves nothing to profile.
-
-    Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
-    Statistics 12.
-    """
-    first, *others = wanted = _wanted(fit, names)
-    if len(wanted) != 2 or first in others:
-        raise ValueError(f"Argument names must hold two different parameters, but holds {', '.join(wanted)}.")
-    levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
-    if not levels:
-        raise ValueError("Argument level must hold at least one number between 0 and 1, but is empty.")
-    for one in levels:
-        _checked(one)
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 8:
-        raise ValueError(f"Argument points must be a whole number of at least 8, but is {points!r}.")
-    with jax.enable_x64(True):
-        runner = Runner()
-        ground = ground_of(runner, fit, observations)
-        kind = _named(runner, ground, wanted)
-        unit = ground.unit * float(np.mean(np.diag(cluster_ratios(ground, kind.slope))))
-        lower = np.linalg.cholesky(unit * kind.slope @ ground.covariance @ kind.slope.T)
-        angle = 2 * np.pi * np.arange(points) / points
-        directions = (lower @ np.stack([np.cos(angle), np.sin(angle)])).T
-        rays = len(levels) * points
-        place = [ground.problem.free.index(name) for name in wanted]
-        steps, held = np.zeros((rays, len(ground.problem.free))), np.zeros((rays, len(ground.problem.free)), bool)
-        steps[:, place], held[:, place] = np.tile(directions, (len(levels), 1)), True
-        reach = np.array([furthest(*pair) for pair in zip(kind.supports, kind.error, strict=True)]) * kind.error
-        limit = np.min(reach / np.maximum(np.abs(steps[:, place]), 1e-300), axis=1)
-        thresholds = tuple(_pair_quantile(ground, one) for one in levels)
-        lines = named_rays(runner, ground, steps, held, np.full(rays, unit), limit)
-        x, _ = crossing(lines, np.repeat(np.sqrt(thresholds), points))
-        ends = values_on(ground, steps * np.where(np.isfinite(x), x, 0.0)[:, None])[:, place]
-    ends[~np.isfinite(x)] = np.nan
-    polygons = ends.reshape(len(levels), points, 2)
-    notices = [
-        Notice("open_profile", f"The contour of {' and '.join(wanted)} at level {one:g} is open in {gone} directions.")
-        for one, gone in zip(levels, np.isnan(polygons[..., 0]).sum(axis=1), strict=True)
-        if gone
-    ]
-    estimate = (float(ground.linear.params[wanted[0]]), float(ground.linear.params[wanted[1]]))
-    pair = (wanted[0], wanted[1])
-    return Contour(fit.law, pair, levels, thresholds, estimate, polygons, ground.about, tuple(notices))
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """Quantities that are profiled together, two rays each: the lower side first."""
-
-    names: tuple[str, ...]
-    middle: np.ndarray
-    slope: np.ndarray
-    error: np.ndarray
-    stderr: np.ndarray
-    ratio: np.ndarray
-    supports: tuple[Any, ...]
-    rays: Rays
-    values: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def _sides(count: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.repeat(np.arange(count), 2), np.tile([-1.0, 1.0], count)
-
-
-def _ratio(ground: Ground, slope: np.ndarray) -> np.ndarray:
-    """Each quantity's cluster-robust variance in units of its plain one, shape (k,)."""
-    return np.array([float(cluster_ratios(ground, one[None])[0, 0]) for one in slope])
-
-
-def _named(runner: Runner, ground: Ground, names: tuple[str, ...]) -> _Kind:
-    free, kinds = ground.problem.free, ground.problem.law.parameters
-    place = [free.index(name) for name in names]
-    middle = np.array([float(ground.linear.params[name]) for name in names])
-    supports = tuple(kinds[name].support for name in names)
-    scale = np.array([stretch(support, value) for support, value in zip(supports, middle, strict=True)])
-    slope = ground.linear.change[place] * scale[:, None]
-    ratio = _ratio(ground, slope)
-    error = np.sqrt(ground.unit * ratio * np.sum((slope @ ground.covariance) * slope, axis=1))
-    which, side = _sides(len(names))
-    steps, held = np.zeros((len(which), len(free))), np.zeros((len(which), len(free)), bool)
-    column = np.array(place)[which]
-    steps[np.arange(len(which)), column], held[np.arange(len(which)), column] = side * error[which], True
-    limit = np.array([furthest(supports[k], error[k]) for k in which])
-    rays = named_rays(runner, ground, steps, held, ground.unit * ratio[which], limit)
-
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return values_on(ground, steps[ray] * x[:, None])[np.arange(len(ray)), column[ray]]
-
-    return _Kind(names, middle, slope, error, error / scale, ratio, supports, rays, values)
-
-
-def _computed(runner: Runner, ground: Ground, derived: dict[str, Callable[[dict[str, Any]], Any]]) -> _Kind:
-    of = tuple(derived.values())
-    params = {name: np.asarray(value) for name, value in ground.linear.params.items()}
-    for name, function in derived.items():
-        shape = np.shape(jax.eval_shape(function, params))
-        if shape != ():
-            raise ValueError(f"Argument of must give one number for {name}, but gives an array of shape {shape}.")
-    middle, slope = (np.asarray(a) for a in gradients_of(of)(ground.problem, ground.z))
-    ratio = np.ones(len(of))
-    for k, name in enumerate(derived):
-        if not (np.isfinite(middle[k]) and np.all(np.isfinite(slope[k])) and np.any(slope[k] != 0)):
-            raise ValueError(
-                f"Argument of must give for {name} a finite number that depends on the free parameters, but it is "
-                f"{middle[k]:g} with derivatives of size {np.max(np.abs(slope[k])):g}."
-            )
-    ratio = _ratio(ground, slope)
-    error = np.sqrt(ground.unit * ratio * np.sum((slope @ ground.covariance) * slope, axis=1))
-    which, side = _sides(len(of))
-    rays = derived_rays(runner, ground, of, middle, slope, error, side, which, ground.unit * ratio[which])
-
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return middle[which[ray]] + side[ray] * error[which[ray]] * x
-
-    return _Kind(tuple(derived), middle, slope, error, error, ratio, (), rays, values)
-
-
 def _curves(
-    kind: _Kind, threshold: float, points: int, generator: np.random.Generator, fit: Fit
+    kind: Kind, threshold: float, points: int, generator: np.random.Generator
 ) -> tuple[dict[str, Curve], list[Notice]]:
     """The ends of all intervals, then all grid points of all quantities as lanes of one batch."""
     rays, ground = kind.rays, kind.rays.ground
@@ -421,8 +229,6 @@ def _named_values(ground: Ground, z: np.ndarray, values: np.ndarray, held: str |
     problem = ground.problem
     if held is not None:
         # A held parameter keeps its start's coordinate; the others lean on its value.
-        from jaxscale.uncertainty.statistic import nested
-
         k = problem.free.index(held)
         flags, table = np.zeros((z.shape[1], len(problem.free)), bool), np.ones((z.shape[1], len(problem.free)))
         flags[:, k], table[:, k] = True, values
@@ -436,40 +242,3 @@ def _root_quantile(ground: Ground, level: float) -> float:
 
     tail = 0.5 + level / 2
     return float(stdtrit(ground.freedom, tail) if math.isfinite(ground.freedom) else ndtri(tail))
-
-
-def _pair_quantile(ground: Ground, level: float) -> float:
-    from scipy.special import fdtri
-
-    return float(2 * fdtri(2, ground.freedom, level) if math.isfinite(ground.freedom) else -2 * np.log1p(-level))
-
-
-def _checked(level: Any) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
-
-
-def _wanted(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
-    if not isinstance(fit, Fit):
-        raise TypeError(f"Argument fit must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")
-    if isinstance(names, str):
-        raise TypeError(f"Argument names must be a sequence of names, but is the text {names!r}; write [{names!r}].")
-    wanted = fit.free if names is None else tuple(names)
-    for name in wanted:
-        if name not in fit.free:
-            fixed = " (it is fixed)" if name in fit.fixed else did_you_mean(name, fit.free)
-            raise ValueError(
-                f"Argument names names {name!r}, which is no free parameter of this fit{fixed}; these are "
-                f"{', '.join(fit.free)}."
-            )
-    return wanted
-
-
-def _derived(of: Any, wanted: tuple[str, ...]) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    derived = dict(of or {})
-    for name, function in derived.items():
-        if not callable(function):
-            raise TypeError(f"Argument of must map names to functions of the parameters, but {name!r} maps to none.")
-        if name in wanted:
-            raise ValueError(f"Argument of names {name!r}, which names a parameter already; give it another name.")
-    return derived

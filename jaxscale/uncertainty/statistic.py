@@ -69,9 +69,9 @@ def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
     def spread(a: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(a, float), (len(flags), *np.shape(a)))
 
-    parts = jax.tree.map(spread, (problem.inputs, problem.fixed, problem.centre))
+    inputs, fixed, centre = jax.tree.map(spread, (problem.inputs, problem.fixed, problem.centre))
     held = {name: (flags[:, k], values[:, k]) for k, name in enumerate(problem.free)}
-    return Problem(problem.law, problem.free, problem.noise, *parts, True, held)
+    return Problem(problem.law, problem.free, problem.noise, inputs, fixed, centre, True, held)
 
 
 def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Ground:
