@@ -89,9 +89,10 @@ def contour(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
     Statistics 12.
     """
-    first, *others = wanted = wanted_of(fit, names)
-    if len(wanted) != 2 or first in others:
-        raise ValueError(f"Argument names must hold two different parameters, but holds {', '.join(wanted)}.")
+    wanted = wanted_of(fit, names)
+    if len(wanted) != 2 or wanted[0] == wanted[1]:
+        held = f"holds {', '.join(wanted)}" if wanted else "is empty"
+        raise ValueError(f"Argument names must hold two different parameters, but {held}.")
     levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
     if not levels:
         raise ValueError("Argument level must hold at least one number between 0 and 1, but is empty.")

@@ -25,6 +25,9 @@ from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.laplace import sandwich
 
+# The smallest curvature, in units of the largest, that still tells parameters apart.
+FLAT = 1e-12
+
 
 @dataclass(frozen=True)
 class Ground:
@@ -107,6 +110,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
         about["statistic"] = said
     if not unit > 1e-28 * np.mean(w):
         raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
+    about["unit c"] = unit
     x = linear.slope[used]
     curvature = [lanes.local.exact[..., 0], lanes.local.safe[..., 0]]
     if density is not None:
@@ -141,7 +145,7 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
         scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), np.finfo(float).tiny))
         scaled = hessian * np.outer(scale, scale)
         values = np.linalg.eigvalsh(scaled) if np.all(np.isfinite(scaled)) else np.array([np.nan])
-        if values[0] > len(values) * np.finfo(float).eps * values[-1]:
+        if values[0] > FLAT * values[-1]:
             return np.linalg.inv(scaled) * np.outer(scale, scale)
     raise ValueError(
         "A profile needs an optimum that determines the parameters, but the objective is flat there; fix one of "
