@@ -40,6 +40,7 @@ class _State(eqx.Module):
     multiplier: Any
     damping: Any
     growth: Any
+    diagonal: Any
     exactly: Any
     promise: Any
     still: Any
@@ -61,6 +62,13 @@ def quantities(of: tuple[Quantity, ...], problem: Problem, z: Any) -> Any:
     return jnp.stack([jnp.asarray(one(params), z.dtype) for one in of])
 
 
+def _diagonal(local: Local, before: Any) -> Any:
+    """The metric of the damping, which forgets slowly: a coordinate that has just become flat must not run away."""
+    current = jnp.diagonal(local.safe).T
+    tiny = jnp.finfo(current.dtype).tiny
+    return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
+
+
 def _dot(a: Any, b: Any) -> Any:
     return jnp.sum(a * b, axis=0)
 
@@ -72,8 +80,7 @@ def _quadratic(matrix: Any, d: Any) -> Any:
 def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
     """The step by the exact and by the majorising model of the objective, and the stiffness of the constraint."""
     here, a, h, p = state.local, state.a, state.h, len(state.z)
-    diagonal = jnp.diagonal(here.safe).T
-    diagonal = jnp.maximum(diagonal, 1e-30 * jnp.max(diagonal, axis=0) + jnp.finfo(a.dtype).tiny)
+    diagonal = state.diagonal
     stiff = STIFF / jnp.maximum(_dot(a, a / diagonal), jnp.finfo(a.dtype).tiny)
     extra = (state.damping + 1e-14) * diagonal * jnp.eye(p, dtype=a.dtype)[:, :, None] + stiff * a[:, None] * a[None, :]
     whole = (here.exact + state.multiplier * state.b, here.safe)
@@ -81,6 +88,8 @@ def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
     solved, good = solve_damped(systems, jnp.concatenate([here.g, a] * 2, axis=-1))
     parts, fine = jnp.split(solved, 4, axis=-1), jnp.split(good, 4)
     capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
+    # The damping holds back the way to the constraint too.
+    h = h / (1 + state.damping)
     models = []
     for matrix, x_g, x_a, fine_g in zip(whole, parts[::2], parts[1::2], fine[::2], strict=True):
         along = (h - _dot(a, x_g)) / _dot(a, x_a)
@@ -89,7 +98,7 @@ def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
         share = jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
         slope = _dot(here.g + multiplier * a, d)
         promise = -(share * slope + 0.5 * share**2 * _quadratic(matrix, d))
-        promise = promise + 0.5 * stiff * h * h * (1 - (1 - share) ** 2)
+        promise = promise + 0.5 * stiff * (state.h**2 - (state.h - share * h) ** 2)
         fine_g = fine_g & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise)
         models.append(_Model(share * d, multiplier, promise, fine_g))
     return models[0], models[1], stiff
@@ -113,7 +122,12 @@ def _program(of: tuple[Quantity, ...]) -> Any:
         here, eps = state.local, jnp.finfo(state.z.dtype).eps
         exact, safe, stiff = _models(problem, state)
         floor = 8 * eps * jnp.abs(here.f) + here.rounding
-        close = exact.good & (exact.promise >= 0) & (exact.promise <= 1e-9 * jnp.abs(here.f) + floor)
+        close = (
+            exact.good
+            & (state.damping < 1e-3)
+            & (exact.promise >= 0)
+            & (exact.promise <= 1e-9 * jnp.abs(here.f) + floor)
+        )
         use = close | (exact.good & (exact.promise > 0) & state.exactly)
         d, multiplier, promise = (
             jnp.where(use, first, second)
@@ -144,6 +158,7 @@ def _program(of: tuple[Quantity, ...]) -> Any:
             multiplier=multiplier,
             damping=jnp.where(close, 0.0, damping),
             growth=jnp.where(accept, 4.0, jnp.minimum(state.growth * 2, 64.0)),
+            diagonal=_diagonal(there, state.diagonal),
             exactly=better,
             promise=jnp.where(close, promise, jnp.inf),
             still=still,
@@ -170,7 +185,9 @@ def _program(of: tuple[Quantity, ...]) -> Any:
         h, a, b = constraint(problem, z, *places)
         first = jnp.where(jnp.isfinite(local.f) & jnp.isfinite(h), RUNNING, STUCK)
         zero, yes, none = 0 * ones, ones > 0, jnp.zeros((lanes,), jnp.int32)
-        state = _State(z, local, h, a, b, zero, 1e-8 * ones, 4 * ones, yes, jnp.inf * ones, none, first)
+        state = _State(
+            z, local, h, a, b, zero, 1e-8 * ones, 4 * ones, _diagonal(local, 0.0), yes, jnp.inf * ones, none, first
+        )
 
         def going(pair: Any) -> Any:
             return (pair[0] < LONGEST) & jnp.any(pair[1].status == RUNNING)

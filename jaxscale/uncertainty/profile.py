@@ -22,6 +22,8 @@ from jaxscale.uncertainty.statistic import Ground, ground_of, nested
 METHOD = "profile likelihood"
 # The grid goes beyond an end by this factor; where there is none, to so many thresholds.
 BEYOND, OPEN = 1.25, 3.0
+# The most times that all points are refitted from their neighbours.
+PASSES = 4
 # A statistic below minus this is no rounding: the profile met a better optimum than the fit.
 BETTER = -1e-2
 
@@ -192,12 +194,16 @@ def _curves(
     spread = np.linalg.cholesky(ground.unit * ground.covariance)
     scattered = guess + 0.5 * spread @ generator.standard_normal(guess.shape)
     z, statistic = rays.at(ray, x, [guess, scattered])
-    # Once more from the neighbours' ends: a point must not stay in a worse basin than these.
-    inner = np.where(step > 1, np.roll(z, 1, axis=1), middle)
-    outer = np.where(step < sizes[ray], np.roll(z, -1, axis=1), z)
-    again, lower = rays.at(ray, x, [inner, outer])
-    better = lower < statistic
-    z, statistic = np.where(better, again, z), np.where(better, lower, statistic)
+    # Then from the neighbours' ends, while that helps: a point must not stay in a worse basin than these.
+    for _ in range(PASSES):
+        inner = np.where(step > 1, np.roll(z, 1, axis=1), middle)
+        outer = np.where(step < sizes[ray], np.roll(z, -1, axis=1), z)
+        again, lower = rays.at(ray, x, [inner, outer])
+        better = lower < statistic
+        helped = np.any(lower < statistic - 1e-6 * threshold**2)
+        z, statistic = np.where(better, again, z), np.where(better, lower, statistic)
+        if not helped:
+            break
     held = kind.values(ray, x)
     curves: dict[str, Curve] = {}
     notices: list[Notice] = []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.batch import Runner, descend
+from jaxscale.kernel import CONVERGED, FLAT
 from jaxscale.law import Support, positive, unit
 from jaxscale.uncertainty.constrained import Quantity, constrained
 from jaxscale.uncertainty.statistic import Ground, nested
@@ -94,6 +95,12 @@ def named_rays(
     def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lanes = nested(problem, held[index], values_on(ground, steps[index] * x[:, None]))
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
+        failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
+        if len(failed):
+            again = descend(runner, lanes.own(failed), z[:, failed], wide.response, wide.weight)
+            better = failed[(again.local.f < ended.local.f[failed]) | ~np.isfinite(ended.local.f[failed])]
+            chosen = np.isin(failed, better)
+            ended.z[:, better], ended.local.f[better] = again.z[:, chosen], again.local.f[chosen]
         return ended.z, ended.local.f
 
     moved = np.zeros((len(ground.z), len(steps)))
