@@ -82,7 +82,9 @@ def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
     here, a, h, p = state.local, state.a, state.h, len(state.z)
     diagonal = state.diagonal
     stiff = STIFF / jnp.maximum(_dot(a, a / diagonal), jnp.finfo(a.dtype).tiny)
-    extra = (state.damping + 1e-14) * diagonal * jnp.eye(p, dtype=a.dtype)[:, :, None] + stiff * a[:, None] * a[None, :]
+    most = jnp.max(diagonal, axis=0)
+    ridge = state.damping * diagonal + 1e-14 * most
+    extra = ridge * jnp.eye(p, dtype=a.dtype)[:, :, None] + stiff * a[:, None] * a[None, :]
     whole = (here.exact + state.multiplier * state.b, here.safe)
     systems = jnp.concatenate([matrix + extra for matrix in whole for _ in range(2)], axis=-1)
     solved, good = solve_damped(systems, jnp.concatenate([here.g, a] * 2, axis=-1))
@@ -94,13 +96,14 @@ def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
     for matrix, x_g, x_a, fine_g in zip(whole, parts[::2], parts[1::2], fine[::2], strict=True):
         along = (h - _dot(a, x_g)) / _dot(a, x_a)
         d, multiplier = -x_g - along * x_a, along - stiff * h
+        # A coordinate that hardly matters may want to run away: it must not hold back the others.
+        d = jnp.where(diagonal < 1e-8 * most, jnp.clip(d, -STEP_CAP, STEP_CAP), d)
         longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
-        share = jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
-        slope = _dot(here.g + multiplier * a, d)
-        promise = -(share * slope + 0.5 * share**2 * _quadratic(matrix, d))
-        promise = promise + 0.5 * stiff * (state.h**2 - (state.h - share * h) ** 2)
+        d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
+        promise = -(_dot(here.g + multiplier * a, d) + 0.5 * _quadratic(matrix, d))
+        promise = promise + 0.5 * stiff * (state.h**2 - (state.h + _dot(a, d)) ** 2)
         fine_g = fine_g & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise)
-        models.append(_Model(share * d, multiplier, promise, fine_g))
+        models.append(_Model(d, multiplier, promise, fine_g))
     return models[0], models[1], stiff
 
 

@@ -118,9 +118,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     covariance = _inverse(curvature)
     if again.clusters is not None:
         freedom = float(len(np.unique(again.clusters[used])) - 1)
-    return Ground(
-        problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density
-    )  # fmt: skip
+    return Ground(problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density)
 
 
 def _smooth(again: Rebuilt) -> tuple[Problem, dict[str, Any]]:
