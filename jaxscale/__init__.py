@@ -20,10 +20,13 @@ from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
 
 if TYPE_CHECKING:
+    from jaxscale.uncertainty.contour import Contour, contour
     from jaxscale.uncertainty.densities import sample
     from jaxscale.uncertainty.posterior import posterior, posterior_many
+    from jaxscale.uncertainty.profile import Profile, profile
 
 __all__ = [
+    "Contour",
     "DataError",
     "DesignCheck",
     "Draws",
@@ -37,6 +40,7 @@ __all__ = [
     "NotUsableError",
     "Notice",
     "Observations",
+    "Profile",
     "Response",
     "Solution",
     "UnidentifiedError",
@@ -45,6 +49,7 @@ __all__ = [
     "check",
     "citation",
     "compose",
+    "contour",
     "datasets",
     "fit",
     "fit_many",
@@ -56,6 +61,7 @@ __all__ = [
     "posterior",
     "posterior_many",
     "prepare",
+    "profile",
     "rename",
     "sample",
     "simulate",
@@ -66,8 +72,12 @@ __all__ = [
 
 # Doors whose modules import what a fit does not need (NumPyro): they are looked up when first asked for.
 _LATER = {
+    "Contour": "jaxscale.uncertainty.contour",
+    "Profile": "jaxscale.uncertainty.profile",
+    "contour": "jaxscale.uncertainty.contour",
     "posterior": "jaxscale.uncertainty.posterior",
     "posterior_many": "jaxscale.uncertainty.posterior",
+    "profile": "jaxscale.uncertainty.profile",
     "sample": "jaxscale.uncertainty.densities",
 }
 

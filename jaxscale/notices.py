@@ -90,4 +90,8 @@ CODES: dict[str, tuple[str, str]] = {
         "The work was interrupted and what was finished by then is kept.",
         "Run it again for all draws; with a checkpoint it goes on where it stopped.",
     ),
+    "open_profile": (
+        "A profile stays below its threshold as far as it was followed, so the interval has no end there.",
+        "Do not quote that end: add runs that tell the quantity from the others, fix a parameter, or lower the level.",
+    ),
 }

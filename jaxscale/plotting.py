@@ -1,4 +1,4 @@
-"""Plots: how well a law describes its data, in two panels; and the shape of a law, one panel an input.
+"""Plots: how well a law describes its data; the shape of a law; the profiles and contours of a fit.
 
 Figures are drawn without pyplot, so no window opens and no backend is chosen for the caller.
 """
@@ -17,6 +17,8 @@ from jaxscale.observations import Observations
 from jaxscale.preparation import prepare
 from jaxscale.result import Fit, write_atomically
 from jaxscale.shapes import curve, is_wide
+from jaxscale.uncertainty.contour import Contour
+from jaxscale.uncertainty.profile import Profile
 
 ENDINGS = ("png", "svg", "pdf")
 _BACK = {"linear": lambda t: t, "log": np.exp, "logit": lambda t: 1 / (1 + np.exp(-t))}
@@ -105,6 +107,79 @@ def plot_law(law: Law) -> Any:
         panel.set_ylabel(law.response.unit or "response")
     figure.suptitle(law.name, fontsize=11, color=_INK)
     return figure
+
+
+def plot_profile(profile: Profile) -> Any:
+    """Draw profiles, one panel a quantity: the signed root of the statistic against the value held.
+
+    The dashed line is what the standard error alone would say; the band holds the interval.
+
+    Args:
+        profile: from :func:`jaxscale.profile`.
+
+    Returns:
+        A matplotlib figure.
+    """
+    columns = min(len(profile.curves), 3)
+    rows = -(-len(profile.curves) // columns)
+    figure, panels = _panels(rows, columns, (1.0 + 3.4 * columns, 0.8 + 2.9 * rows))
+    for panel, (name, one) in zip(panels, profile.curves.items(), strict=False):
+        shown = np.isfinite(one.root)
+        values, root = one.values[shown], one.root[shown]
+        straight = (values - one.estimate) / one.stderr
+        ends = max(abs(root[0]), abs(root[-1]), 1.1 * profile.threshold)
+        panel.axhspan(-profile.threshold, profile.threshold, color=_BAND, alpha=0.2, linewidth=0)
+        panel.plot(values, straight, color=_BAND, linewidth=1.2, linestyle="--", label="standard error")
+        panel.plot(values, root, color=_POINT, linewidth=1.8, marker="o", markersize=3, label="profile")
+        for end, side in ((one.lower, -1), (one.upper, 1)):
+            if np.isfinite(end):
+                panel.plot([end, end], [-1.15 * ends, side * profile.threshold], color=_INK, linewidth=0.9)
+        panel.plot(one.estimate, 0, color=_INK, marker="o", markersize=5)
+        panel.set_ylim(-1.15 * ends, 1.15 * ends)
+        panel.set_xlabel(name)
+        _tidy(panel)
+    for panel in panels[len(profile.curves) :]:
+        panel.set_visible(False)
+    for panel in panels[::columns]:
+        panel.set_ylabel("signed root of the statistic")
+    panels[0].legend(frameon=False, fontsize=9)
+    figure.suptitle(f"{profile.law}: profiles with {100 * profile.level:g} % intervals", fontsize=11, color=_INK)
+    return figure
+
+
+def plot_contour(contour: Contour) -> Any:
+    """Draw the contours of two parameters around the optimum, the innermost darkest.
+
+    Args:
+        contour: from :func:`jaxscale.contour`.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure, (panel,) = _panels(1, 1, (5.4, 4.6))
+    shades = np.linspace(1.0, 0.4, len(contour.levels))[np.argsort(np.argsort(contour.levels))]
+    for level, shade, polygon in zip(contour.levels, shades, contour.polygons, strict=True):
+        closed = np.concatenate([polygon, polygon[:1]])
+        panel.plot(*closed.T, color=_POINT, alpha=shade, linewidth=1.8, label=f"{100 * level:g} %")
+        if np.all(np.isfinite(polygon)):
+            panel.fill(*closed.T, color=_POINT, alpha=0.12, linewidth=0)
+    panel.plot(*contour.estimate, color=_INK, marker="o", markersize=5, linestyle="none", label="optimum")
+    panel.set_xlabel(contour.names[0])
+    panel.set_ylabel(contour.names[1])
+    panel.legend(frameon=False, fontsize=9)
+    _tidy(panel)
+    figure.suptitle(f"{contour.law}: contours of the profile likelihood", fontsize=11, color=_INK)
+    return figure
+
+
+def _panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure that belongs to no backend, and its panels in a row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False).ravel()
 
 
 def render(figure: Any, ending: str) -> bytes:
