@@ -93,3 +93,7 @@ def __getattr__(name: str) -> Any:
 
         return version("jaxscale")
     raise AttributeError(f"module 'jaxscale' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
