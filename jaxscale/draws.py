@@ -111,6 +111,33 @@ class Draws:
         own = {name: value[:, group] if value.ndim > 1 else value for name, value in self.params.items()}
         return replace(self, params=own)
 
+    def new_group(self, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> "Draws":
+        """The parameters of a group that was not among the data, see :func:`jaxscale.hierarchy.new_group`."""
+        from jaxscale import hierarchy
+
+        return hierarchy.new_group(self, observations, candidates=candidates, key=key)
+
+    def responses(self, key: Any = 0, **inputs: Any) -> np.ndarray:
+        """New measurements for every draw: the law and the scatter about it, shape (draws, n).
+
+        Args:
+            key: seed.
+            **inputs: inputs by name, shape (n,); each row is a run of its own, with an effect of its own where runs
+                have one.
+
+        Raises:
+            ValueError: there is no model of the scatter, or it needs more than the law's inputs.
+        """
+        from jaxscale.fitting import generator_of
+        from jaxscale.likelihoods import replicated
+
+        if self.model is None or self.model.likelihood.columns or self.model.likelihood.scale_by == "group":
+            raise ValueError("These draws hold no model of the scatter that needs the law's inputs only.")
+        level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
+        rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
+        with jax.enable_x64(True):
+            return replicated(self.model.likelihood, generator_of(key)[1], self.nuisance, level, rows)
+
     def quantiles(
         self, levels: Any, of: Callable[[dict[str, Any]], Any] | None = None
     ) -> dict[str, np.ndarray] | np.ndarray:
@@ -142,7 +169,7 @@ class Draws:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         values = {name: self.params[name] for name in self.free} if of is None else {}
         if of is None:
-            values |= self.nuisance
+            values |= {name: v for name, v in self.nuisance.items() if not name.endswith(("_offset", "run_effect"))}
         for name, function in (of or {}).items():
             values[name] = self.derive(function)
         rows: dict[str, dict[str, float]] = {}

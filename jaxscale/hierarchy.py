@@ -1,0 +1,110 @@
+"""Groups that share what they can: predictions for a group that was not among the data."""
+
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from jaxscale import psis
+from jaxscale.coordinates import coordinate_at, ordered, value_at
+from jaxscale.draws import Draws
+from jaxscale.fitting import generator_of
+from jaxscale.models import Model, model_of
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.preparation import prepare
+from jaxscale.uncertainty.importance import TRUSTED
+
+
+def new_group(
+    draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: object = 0
+) -> Draws:
+    """The parameters of a new group, from the population and, where it has some, the group's own runs.
+
+    For every draw of the population, parameters of new groups are drawn, ``z ~ Normal(z_population, spread)`` in the
+    parameter's coordinate, and weighted by the likelihood of the runs (importance sampling, Pareto-smoothed).
+
+    Args:
+        draws: of a posterior with partial pooling.
+        observations: runs of the new group; none for a group of which nothing is known.
+        candidates: new groups for every draw.
+        key: seed (an integer or a JAX random key).
+
+    Returns:
+        As many draws as there were, of one group: ``predict`` works on them.
+
+    Raises:
+        ValueError: nothing is pooled partially, or something is not pooled at all or has a scale for each group.
+    """
+    model = draws.model
+    if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
+        raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
+    alone = [name for name, how in model.pooling if how == "none"]
+    if alone or model.likelihood.scale_by == "group":
+        raise ValueError(
+            f"A new group says nothing of {', '.join(alone) or 'its scale'}, which every group has to itself; pool it."
+        )
+    seed, _ = generator_of(key)
+    sites = {name: values for name, values in {**draws.nuisance, **draws.params}.items() if name in model.shapes}
+    with jax.enable_x64(True):
+        first, second = jr.split(jr.key(seed % 2**63))
+        count = len(draws)
+        made = _candidates(model, {k: jnp.asarray(v) for k, v in sites.items()}, first, candidates)
+        nuisance = {name: np.repeat(v, candidates, axis=0) for name, v in draws.nuisance.items()}
+        flat = {name: np.asarray(v).reshape(-1) for name, v in made.items()}
+        notices, khat = draws.notices, -np.inf
+        if observations is None:
+            index = np.arange(count) * candidates
+        else:
+            rows = prepare(model.law, observations)
+            own = model_of(model.law, rows, model.likelihood, fixed={k: float(v) for k, v in model.fixed.items()})
+            own = eqx.tree_at(lambda m: m.centre, own, model.centre)
+            given = {name: (flat | nuisance)[name] for name in own.shapes if name != "run_effect"}
+            if "run_effect" in own.shapes:
+                given["run_effect"] = np.random.default_rng(seed).standard_normal((count * candidates, own.runs))
+            each = own.log_likelihood(given).sum(axis=1)
+            weights, shape = psis.smoothed(jnp.asarray(each))
+            khat = float(shape)
+            index = np.asarray(jr.permutation(second, psis.systematic(second, weights, count)))
+            if not khat < TRUSTED:
+                told = f"k-hat of the new group's weights is {khat:.2f}, not below {TRUSTED}."
+                notices = (*notices, Notice("heavy_weights", told))
+    latent = ("_offset", "_spread", "_population", "run_effect")
+    return replace(
+        draws,
+        params={name: values[index] for name, values in flat.items()},
+        nuisance={name: v[index] for name, v in nuisance.items() if not name.endswith(latent)},
+        method="new group",
+        chains=1,
+        stats={},
+        about={"from": draws.method, "khat": khat, "draws": count},
+        notices=notices,
+        usable=draws.usable and khat < TRUSTED,
+        observations=observations,
+        model=None,
+    )
+
+
+@eqx.filter_jit
+def _candidates(model: Model, sites: dict, key: object, candidates: int) -> dict:
+    """Parameters of new groups, shape (draws, candidates)."""
+    pooled = dict(model.pooling)
+
+    def one(sites: dict, key: object) -> dict:
+        made = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
+        central = dict(made)
+        normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))
+        for k, name in enumerate(ordered(model.law, model.free)):
+            if pooled.get(name) != "partial":
+                continue
+            kind = model.law.parameters[name]
+            z = coordinate_at(model.law, kind, central[name], central, model.centre)
+            apart = z + sites[f"{name}_spread"] * normals[k]
+            made[name] = value_at(model.law, kind, apart, made, model.centre)
+        return {name: jnp.broadcast_to(made[name], (candidates,)) for name in model.law.parameters}
+
+    keys = jr.split(key, len(next(iter(sites.values()))))
+    return jax.vmap(one)(sites, keys)
