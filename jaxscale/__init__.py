@@ -14,6 +14,9 @@ from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
+from jaxscale.uncertainty.normal import laplace
+from jaxscale.uncertainty.resampling import bootstrap, jackknife
+from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals
 
 __all__ = [
     "DataError",
@@ -30,6 +33,8 @@ __all__ = [
     "Solution",
     "UnidentifiedError",
     "__version__",
+    "bootstrap",
+    "bootstrap_intervals",
     "chain",
     "check",
     "citation",
@@ -39,6 +44,8 @@ __all__ = [
     "fit_many",
     "fix",
     "grid",
+    "jackknife",
+    "laplace",
     "laws",
     "noise",
     "prepare",
