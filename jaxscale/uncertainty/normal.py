@@ -52,8 +52,8 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
         values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
         if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
             raise ValueError(
-                f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a parameter, "
-                "add rows, or use jaxscale.bootstrap."
+                f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a "
+                "parameter, add rows, or use jaxscale.bootstrap."
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
         e = lower @ generator.standard_normal((len(size), int(draws)))
