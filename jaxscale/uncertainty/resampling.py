@@ -147,7 +147,7 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
     return draws
 
 
-def jackknife_stderr(values: np.ndarray) -> np.ndarray:
+def jackknife_stderr(values: np.ndarray) -> Any:
     """``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
 
     Args:
