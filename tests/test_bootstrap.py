@@ -143,7 +143,7 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
 def test_the_student_t_of_residuals_is_the_likeliest() -> None:
     from scipy import stats
 
-    u = stats.t.rvs(3, scale=0.02, size=400, random_state=1)
+    u: Any = stats.t.rvs(3, scale=0.02, size=400, random_state=1)
     df, _, scale = stats.t.fit(u, floc=0)
     np.testing.assert_allclose(schemes.student_t(u), [df, scale], rtol=1e-3)
     assert schemes.student_t(np.random.default_rng(0).uniform(-1, 1, 300))[0] == pytest.approx(schemes.LARGEST_DF)
@@ -158,7 +158,10 @@ def test_robust_fits_resample_their_own_noise() -> None:
             assert draws.about["failed"] == 0
             for name in ("c", "m"):
                 spread = np.std(draws.params[name])
-                assert np.mean(draws.params[name]) == pytest.approx(fit.params[name], abs=0.5 * spread), (loss, kind)
+                assert np.mean(draws.params[name]) == pytest.approx(fit.params[name], abs=0.5 * float(spread)), (
+                    loss,
+                    kind,
+                )
                 assert spread == pytest.approx(fit.stderr[name], rel=0.7), (loss, kind)
         assert ("scale" in draws.nuisance) == (loss.loss == "student_t")
 
@@ -284,7 +287,8 @@ def test_another_data_set_compiles_no_program() -> None:
         for kind in ("case", "residual", "wild", "parametric"):
             jaxscale.bootstrap(fit, kind=kind, replicates=50)
         jaxscale.laplace(fit)
-        return [program._cache_size() for program in (batch._settle, linear.linearise, linear.params_at)]
+        programs: Any = (batch._settle, linear.linearise, linear.params_at)
+        return [program._cache_size() for program in programs]
 
     assert sizes(7) == sizes(8)
 
@@ -317,7 +321,7 @@ def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
         (dict(kind="wild", by="row"), "Argument by must be 'run' or 'group', but is 'row'."),
         (dict(kind="wild", signs="webb"), "Argument signs must be one of rademacher, mammen, but is 'webb'."),
         (dict(replicates=1), "Argument replicates must be a whole number of at least 2, but is 1."),
-        (dict(replicates=1.5), "Argument replicates must be a whole number of at least 2, but is 1.5."),
+        (dict(replicates=True), "Argument replicates must be a whole number of at least 2, but is True."),
         (dict(key=-1), "Argument key must not be negative, but is -1."),
         (dict(kind="cluster"), "they name no run: read them with Observations.from_table(..., run=column)."),
         (dict(kind="wild", by="group"), "they name no group"),
@@ -335,7 +339,7 @@ def test_what_cannot_be_resampled_is_refused(plain) -> None:
             jaxscale.laplace(plain, draws=draws)
     with pytest.raises(ValueError, match="Argument by must be one of row, run, group, but is 'day'"):
         jaxscale.jackknife(plain, by="day")
-    one = fitted(observed(run=RUN, group=np.zeros(ROWS, int)))
+    one = fitted(observed(run=RUN, group=np.zeros(ROWS)))
     with pytest.raises(ValueError, match="Argument by is 'group', but all rows belong to one group"):
         jaxscale.bootstrap(one, kind="cluster", by="group")
     # All that varies lies in one run.

@@ -108,8 +108,7 @@ def bootstrap_intervals(
             low, high, extra = _bca(values, _table(left, of)[1], ends)
             about["left_out"] = len(left)
         else:
-            (low, high), extra, without = _studentised(draws, fit, rows, values, of, ends)
-            about["without_stderr"] = without
+            (low, high), about["without_stderr"] = _studentised(draws, fit, rows, values, of, ends)
     spread, bias = values.drawn.std(axis=0, ddof=1), values.drawn.mean(axis=0) - values.value
     columns = {"mean": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}
@@ -176,8 +175,8 @@ def _bca(
 
 def _studentised(
     draws: Draws, fit: Fit, rows: Any, values: _Quantities, of: Functions | None, ends: np.ndarray
-) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
-    """Ends, the fit's standard errors but for a factor, and how many refits have none."""
+) -> tuple[np.ndarray, int]:
+    """Ends, and how many refits have no standard error: these are left out."""
     with jax.enable_x64(True):
         again = rebuilt(fit, rows)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
@@ -196,7 +195,8 @@ def _studentised(
         )
         counts = np.ones((len(kept), len(weight)))
         if some.weight.ndim == 2:
-            np.divide(some.weight[kept], weight, out=counts, where=weight > 0)
+            # Rows that do not count are never drawn, whatever run they are in.
+            counts = np.where(weight > 0, some.weight[kept] / np.where(weight > 0, weight, 1.0), 0.0)
         covariance, change = covariances(
             again.problem,
             np.concatenate([again.z[:, None], _coordinates(again, draws)], axis=1),
@@ -214,8 +214,8 @@ def _studentised(
     t = _out(values, values.drawn) / se[1:]
     good = np.all(np.isfinite(t), axis=1)
     if np.sum(good) < 2 or not np.all(np.isfinite(se[0])):
-        return np.full((2, len(values.names)), np.nan), {}, int(np.sum(~good))
-    return _back(values, np.quantile(t[good], ends, axis=0), se[0]), {}, int(np.sum(~good))
+        return np.full((2, len(values.names)), np.nan), int(np.sum(~good))
+    return _back(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
 def _coordinates(again: Rebuilt, draws: Draws) -> np.ndarray:

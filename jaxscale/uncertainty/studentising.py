@@ -52,7 +52,7 @@ def covariances(
     z: np.ndarray,
     response: np.ndarray,
     weight: np.ndarray,
-    counts: np.ndarray,
+    counts: Any,
     codes: np.ndarray | None,
     classical: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
