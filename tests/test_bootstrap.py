@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import batch, linear, noise
+from jaxscale import batch, kernel, linear, noise
 from jaxscale.draws import Draws
 from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.uncertainty import bootstrap as refits
 from jaxscale.uncertainty import resampling, schemes
 from jaxscale.uncertainty.resampling import jackknife_stderr
 from jaxscale.uncertainty.standard_errors import robust
@@ -89,6 +90,17 @@ def test_the_parametric_bootstrap_has_the_classical_standard_errors(weighted) ->
     for name in ("c", "m"):
         assert np.std(draws.params[name]) == pytest.approx(weighted.stderr[name], rel=VARIANCE / 2)
         assert np.mean(draws.params[name]) == pytest.approx(weighted.params[name], abs=5 * weighted.stderr[name] / 63)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_parametric_bootstrap_gives_the_rows_of_a_run_something_in_common(by_run) -> None:
+    again, lines = parts(by_run)
+    some = schemes.parametric(again, lines, MANY, np.random.default_rng(0))
+    luck = some.response[:, :ROWS] - lines.prediction[:ROWS]
+    row, run = some.about["noise"]["scale"], some.about["noise"]["scale_of_runs"]
+    assert row > 0 and run > 0
+    same = RUN[:, None] == RUN
+    np.testing.assert_allclose(np.cov(luck.T), run**2 * same + row**2 * np.eye(ROWS), atol=0.1 * (run**2 + row**2))
 
 
 @pytest.mark.parametrize("signs", ["rademacher", "mammen"])
@@ -189,6 +201,26 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
     failing[0] = 99
     with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line settled; fix a parameter"):
         jaxscale.bootstrap(plain, replicates=100)
+
+
+@pytest.mark.parametrize("settings", [dict(kind="case"), dict(kind="wild")])
+def test_refits_that_do_not_settle_try_again(plain, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
+    descend, calls = refits.descend, []
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        lanes = descend(*arguments, **more)
+        if not calls:
+            lanes.z[:, 5:9] += 1.0
+            lanes.status[5:9] = kernel.STALLED
+        calls.append((lanes.z.shape[1], more))
+        return lanes
+
+    expected = jaxscale.bootstrap(plain, replicates=30, **settings)
+    monkeypatch.setattr(refits, "descend", slow)
+    found = jaxscale.bootstrap(plain, replicates=30, **settings)
+    assert calls == [(30, dict(direct=True, warm=True)), (4, {})]
+    assert found.about["failed"] == 0
+    np.testing.assert_allclose(table(found), table(expected), rtol=1e-8)
 
 
 def test_the_jackknife_leaves_out_every_row_in_turn(weighted) -> None:
