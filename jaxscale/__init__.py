@@ -18,6 +18,9 @@ from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
+from jaxscale.uncertainty.normal import laplace
+from jaxscale.uncertainty.resampling import bootstrap, jackknife
+from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals
 
 if TYPE_CHECKING:
     from jaxscale.uncertainty.contour import Contour, contour
@@ -45,6 +48,8 @@ __all__ = [
     "Solution",
     "UnidentifiedError",
     "__version__",
+    "bootstrap",
+    "bootstrap_intervals",
     "chain",
     "check",
     "citation",
@@ -55,6 +60,8 @@ __all__ = [
     "fit_many",
     "fix",
     "grid",
+    "jackknife",
+    "laplace",
     "laws",
     "likelihoods",
     "noise",

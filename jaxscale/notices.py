@@ -59,8 +59,16 @@ CODES: dict[str, tuple[str, str]] = {
         "Raise the number of starts; if it stays, the law is not determined by these data: fix a parameter.",
     ),
     "resamples_failed": (
-        "Some bootstrap refits did not settle and were left out of the standard errors.",
-        "If there are many, the standard errors are too small: fix a parameter or use a simpler law.",
+        "Some refits of resampled data did not settle and were left out.",
+        "If there are many, standard errors and intervals are too small: fix a parameter or use a simpler law.",
+    ),
+    "runs_ignored": (
+        "Several rows share a run, but were resampled as if each had its own luck.",
+        "Resample with kind wild, cluster or parametric, which keep the rows of a run together.",
+    ),
+    "leave_one_out": (
+        "The draws are refits without one row or run each: they lie far closer together than estimates do.",
+        "Read the standard errors that follow from them (about['stderr']); for draws to act on use bootstrap.",
     ),
     "not_mixed": (
         "The chains of the sampler do not agree with one another, so that what they show is not yet the posterior.",

@@ -1,10 +1,13 @@
-"""Case bootstrap: refit resampled rows (or runs) from the optimum, all in one batch."""
+"""Refits from the optimum, all in one batch; the case bootstrap behind a fit's standard errors."""
+
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend
+from jaxscale.kernel import Lanes
 from jaxscale.linear import params_at
 from jaxscale.objective import Problem
 
@@ -27,6 +30,43 @@ def resampled(
     weights = np.zeros((replicates, len(weight)))
     weights[:, used] = weight[used] * counts[:, codes]
     return weights
+
+
+def refitted(
+    runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
+) -> tuple[Lanes, np.ndarray]:
+    """Refits of many data sets from one optimum; those that do not settle try once more with careful steps.
+
+    Args:
+        runner: where it runs.
+        problem: law, inputs of shape (n,), noise.
+        z: coordinates of the optimum, shape (size,).
+        response: shape (n,) or (count, n).
+        weight: shape (n,) or (count, n).
+        count: number of refits.
+
+    Returns:
+        The lanes, and which of them settled, shape (count,).
+    """
+    start = np.repeat(z[:, None], count, axis=1)
+    lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
+    settled = _settled(lanes)
+    failed = np.flatnonzero(~settled)
+    if len(failed):
+        response, weight = (data[failed] if data.ndim == 2 else data for data in (response, weight))
+        again = descend(runner, problem, start[:, failed], response, weight)
+        better = _settled(again)
+        settled[failed] = better
+
+        def put(old: Any, new: Any) -> None:
+            old[..., failed] = np.where(better, new, old[..., failed])
+
+        jax.tree.map(put, lanes, again)
+    return lanes, settled
+
+
+def _settled(lanes: Lanes) -> np.ndarray:
+    return np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
 
 
 def bootstrap(
@@ -56,10 +96,7 @@ def bootstrap(
         Every parameter's values over the replicates that settled, and how many did not.
     """
     weights = resampled(weight, run, replicates, generator)
-    lanes = descend(
-        runner, problem, np.repeat(z[:, None], replicates, axis=1), response, weights, direct=True, warm=True
-    )
-    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    lanes, settled = refitted(runner, problem, z, response, weights, replicates)
     params = jax.tree.map(np.asarray, params_at(problem, lanes.z))
     draws = {name: np.broadcast_to(value, replicates)[settled] for name, value in params.items()}
     return draws, int((~settled).sum())

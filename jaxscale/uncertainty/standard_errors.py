@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxscale.batch import Runner
 from jaxscale.linear import Linear
+from jaxscale.noise import Noise
 from jaxscale.objective import Problem, loss, slopes
 from jaxscale.observations import Observations
 from jaxscale.search import Found
@@ -35,8 +36,7 @@ def covariance_of(
     if noise.loss == "squared" and clusters is None:
         covariance, freedom = classical(linear.jacobian, linear.residual, weight)
         return covariance, "classical", freedom, 0
-    inside = np.mean(np.abs(linear.residual[used]) <= noise.delta)
-    if noise.loss == "absolute" or (noise.loss == "huber" and inside < INSIDE):
+    if not curvature_speaks(noise, linear.residual[used]):
         if not replicates:
             return np.full((len(problem.free),) * 2, np.nan), "none", len(used) - len(problem.free), 0
         draws, failed = bootstrap(
@@ -47,7 +47,42 @@ def covariance_of(
         freedom = groups - (1 if clusters is not None else len(problem.free))
         covariance = np.atleast_2d(np.cov(table)) if table.shape[1] > 1 else np.full((len(table),) * 2, np.inf)
         return covariance, "cluster bootstrap" if clusters is not None else "bootstrap", freedom, failed
-    local = jax.tree.map(lambda a: np.asarray(a)[..., found.best], found.lanes.local)
+    exact = np.asarray(found.lanes.local.exact)[..., found.best]
+    covariance, freedom = robust(problem, linear, z, weight, exact, linear.change, clusters)
+    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0
+
+
+def curvature_speaks(noise: Noise, residual: np.ndarray) -> bool:
+    """Whether the objective's curvature says how sure an optimum is; residuals are those of the rows that count."""
+    if noise.loss == "huber":
+        return bool(np.mean(np.abs(residual) <= noise.delta) >= INSIDE)
+    return noise.loss != "absolute"
+
+
+def robust(
+    problem: Problem,
+    linear: Linear,
+    z: np.ndarray,
+    weight: np.ndarray,
+    exact: np.ndarray,
+    change: np.ndarray,
+    clusters: np.ndarray | None,
+) -> tuple[np.ndarray, int]:
+    """The sandwich of what ``change`` makes of the coordinates, by runs where these repeat.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        linear: the fit at its optimum.
+        z: coordinates of the optimum, shape (q,).
+        weight: shape (n,).
+        exact: Hessian of the objective, shape (q, q).
+        change: derivative of the quantities in the coordinates, shape (p, q).
+        clusters: codes of the runs, shape (n,), or None.
+
+    Returns:
+        Covariance of shape (p, p) and the degrees of freedom.
+    """
+    noise, used = problem.noise, np.flatnonzero(weight > 0)
     r = linear.residual[used]
     s = float(problem.log_scale(z))
     psi, bend, _ = (np.asarray(a) for a in slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
@@ -56,9 +91,7 @@ def covariance_of(
         cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
     if clusters is None:
-        covariance, freedom = sandwich(local.exact, scores, linear.change, None)
-        return covariance, "sandwich", freedom, 0
+        return sandwich(exact, scores, change, None)
     slope = linear.slope[used]
     shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
-    covariance, freedom = sandwich(local.exact, scores, linear.change, clusters[used], shares)
-    return covariance, "cluster sandwich", freedom, 0
+    return sandwich(exact, scores, change, clusters[used], shares)

@@ -1,0 +1,107 @@
+"""Draws around the optimum from its curvature: Laplace's approximation."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.draws import Draws
+from jaxscale.fitting import generator_of
+from jaxscale.linear import Linear, linearise, params_at
+from jaxscale.objective import evaluate
+from jaxscale.observations import Observations
+from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.result import Fit
+from jaxscale.uncertainty.standard_errors import curvature_speaks, robust
+
+_evaluate = jax.jit(evaluate)
+
+
+def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observations | None = None) -> Draws:
+    """Draws from the Student-t that the curvature at the optimum suggests.
+
+    ``z = z_hat + L e sqrt(v / chi^2_v)`` with standard normal e, in the centred coordinates of the fit, in which
+    positive parameters are logarithms; v is the fit's degrees of freedom. ``L L'`` is ``s^2 H^-1`` with the Hessian H
+    for squared error; for other losses, and where runs repeat, the sandwich; and where curvature says nothing (an
+    absolute loss, or a Huber loss with a delta far below the residuals) the fit's own bootstrapped covariance.
+
+    Args:
+        fit: the fit.
+        draws: how many, at least 2.
+        key: seed (an integer or a JAX random key).
+        observations: what was fitted, where the fit was read from a file.
+
+    Returns:
+        The parameters by name; the scale of the noise in ``nuisance`` where it was fitted.
+
+    Raises:
+        ValueError: an argument is wrong, the observations are missing or others, or the optimum has no covariance.
+
+    Source:
+        Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, chapters 4 and 14.
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2:
+        raise ValueError(f"Argument draws must be a whole number of at least 2, but is {draws!r}.")
+    seed, generator = generator_of(key)
+    with jax.enable_x64(True):
+        again = rebuilt(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
+        covariance, freedom, how = _covariance(fit, again, linear)
+        size = np.sqrt(np.diag(covariance)) if np.all(np.isfinite(covariance)) else np.zeros(len(covariance))
+        values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
+        if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
+            raise ValueError(
+                f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a "
+                "parameter, add rows, or use jaxscale.bootstrap."
+            )
+        lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
+        e = lower @ generator.standard_normal((len(size), int(draws)))
+        z = again.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(draws)))
+        named = jax.tree.map(np.asarray, params_at(again.problem, z))
+    free = len(again.problem.free)
+    return Draws(
+        law=fit.law,
+        params={name: np.broadcast_to(named[name], int(draws)) for name in again.law.parameters},
+        method="laplace",
+        free=fit.free,
+        nuisance={"scale": np.exp(z[free])} if again.problem.noise.infers_scale else {},
+        about={"covariance": how, "freedom": freedom, "seed": seed},
+        law_object=again.law,
+        observations=again.observations,
+    )
+
+
+def _covariance(fit: Fit, again: Rebuilt, linear: Linear) -> tuple[np.ndarray, int, str]:
+    """Covariance of the coordinates, degrees of freedom, and how it was got."""
+    problem, weight = again.problem, again.wide.weight
+    used = np.flatnonzero(weight > 0)
+    if not curvature_speaks(problem.noise, linear.residual[used]):
+        return _resampled(fit, linear)
+    delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, float), (1,))
+    target = problem.noise.transform(jnp.asarray(again.wide.response))
+    local = _evaluate(problem, jnp.asarray(again.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
+    exact = np.asarray(local.exact)[:, :, 0]
+    if problem.noise.loss != "squared" or again.clusters is not None:
+        change = np.eye(problem.size)
+        covariance, freedom = robust(problem, linear, again.z, weight, exact, change, again.clusters)
+        return covariance, freedom, "sandwich" if again.clusters is None else "cluster sandwich"
+    freedom = len(used) - problem.size
+    unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(exact)), np.finfo(float).tiny))
+    scaled = exact * np.outer(unit, unit)
+    if freedom <= 0 or np.linalg.eigvalsh(scaled).min() <= problem.size * np.finfo(float).eps:
+        return np.full_like(exact, np.inf), freedom, "inverse Hessian"
+    variance = 2 * float(local.f[0]) / freedom
+    return variance * np.linalg.inv(scaled) * np.outer(unit, unit), freedom, "inverse Hessian"
+
+
+def _resampled(fit: Fit, linear: Linear) -> tuple[np.ndarray, int, str]:
+    """The covariance of the fit's own bootstrap, in the coordinates."""
+    stderr = np.array([fit.stderr[name] for name in fit.free])
+    if not np.all(np.isfinite(stderr)):
+        raise ValueError(
+            "The fit holds no standard errors, which its noise takes from resampling; fit again with replicates=400, "
+            "or use jaxscale.bootstrap."
+        )
+    back = np.linalg.inv(linear.change / stderr[:, None])
+    return back @ np.asarray(fit.correlation) @ back.T, int(fit.uncertainty["freedom"]), fit.uncertainty["method"]

@@ -1,0 +1,258 @@
+"""Resampling a fit: six bootstraps and the jackknife, each one batch of refits from the optimum."""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.batch import Runner
+from jaxscale.draws import Draws
+from jaxscale.fitting import generator_of, identity
+from jaxscale.journal import Journal
+from jaxscale.kernel import Lanes
+from jaxscale.linear import Linear, linearise, params_at
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.progress import ticking
+from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.result import Fit
+from jaxscale.uncertainty import schemes
+from jaxscale.uncertainty.bootstrap import refitted
+from jaxscale.uncertainty.schemes import SIGNS, Resamples
+
+KINDS = ("case", "cluster", "residual", "wild", "parametric")
+UNITS = ("row", "run", "group")
+# Refits that fail are not a random choice: with more than this share of them, the tails of the draws are missing.
+FAILED = 0.05
+
+
+def bootstrap(
+    fit: Fit,
+    *,
+    kind: str = "case",
+    by: str | None = None,
+    signs: str = "rademacher",
+    replicates: int = 1000,
+    key: Any = 0,
+    observations: Observations | None = None,
+    mesh: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Draws:
+    """Refit resampled data from the optimum, all in one batch.
+
+    - ``case``: rows drawn with replacement; whole runs where runs repeat. Assumes nothing of the noise.
+    - ``cluster``: whole runs or groups drawn with replacement.
+    - ``residual``: centred residuals, ``sqrt(n / (n - p))`` times as large, drawn anew for every row, in the noise's
+      space. Assumes noise of one distribution, independent from row to row.
+    - ``wild``: every row keeps its own residual, with a random sign; whole runs share a sign where runs repeat. Bears
+      noise that differs from row to row. Residuals are divided by ``sqrt(1 - h)`` with the leverage h; those of a run
+      are ``sqrt((G - 1) / G) (I - H_gg)^-1 r_g``, so that for a linear law the refits have the covariance of the
+      jackknife over runs (CR3).
+    - ``parametric``: noise drawn from the fitted noise; with a random effect of the run where runs repeat. For Huber's
+      and absolute loss, which are no likelihoods, from a Student-t fitted to the residuals.
+
+    Refits keep to the basin of the optimum. Those that do not settle try again with careful steps; what then still
+    fails is left out and counted. An absolute loss is refitted by its smoothed descent.
+
+    Args:
+        fit: the fit.
+        kind: how data are resampled, see above.
+        by: what is kept together, "run" or "group", for the kinds cluster and wild; runs where they repeat unless
+            given.
+        signs: of the wild bootstrap: "rademacher" (1 or -1), or "mammen" (keeps the skewness of the residuals; for
+            squared error only, since other losses need signs of median 0).
+        replicates: number of resamples, at least 2.
+        key: seed (an integer or a JAX random key).
+        observations: what was fitted, where the fit was read from a file.
+        mesh: a ``jax.sharding.Mesh`` over whose devices the refits are spread.
+        checkpoint: folder where finished parts are kept; the same call goes on there after an interruption.
+        progress: whether to show a progress bar after two seconds; on a terminal unless given.
+
+    Returns:
+        The parameters of the refits that settled. ``stats`` tells the objective and the number of each replicate;
+        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed`` and the seed.
+
+    Raises:
+        ValueError: an argument is wrong, the observations are missing or others, or no refit settled.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
+        Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
+    """
+    _refuse(fit, kind, by, signs, replicates)
+    seed, _ = generator_of(key)
+    with jax.enable_x64(True):
+        again = rebuilt(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
+        unit = unit_of(again, kind, by)
+        some = resamples(again, linear, kind, unit, signs, replicates, seed)
+        noise, journal = again.problem.noise, None
+        if checkpoint is not None:
+            settings = dict(bootstrap=kind, by=unit, signs=signs, replicates=replicates, seed=seed)
+            told = identity(again.law, (again.observations, noise), noise.describe(), fit.fixed)
+            journal = Journal(checkpoint, told | settings)
+        with ticking(f"resampling {fit.law}", progress) as ticker:
+            runner = Runner(mesh, journal, ticker)
+            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates)
+        notices = []
+        if kind == "residual" and again.clusters is not None:
+            notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
+        name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
+        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
+        return _drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
+
+
+def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | None = None) -> Draws:
+    """Refit without one row, run or group at a time, all in one batch.
+
+    The standard error of any quantity q is ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the G refits: see
+    :func:`jackknife_stderr`. For an absolute loss, or Huber's with a delta far below the residuals, whose optimum
+    jumps from vertex to vertex, the jackknife is not consistent; use :func:`bootstrap`.
+
+    Args:
+        fit: the fit.
+        by: "row", "run" or "group"; rows, or whole runs where runs repeat, unless given.
+        observations: what was fitted, where the fit was read from a file.
+
+    Returns:
+        One draw for every unit left out, in order, in ``stats["left_out"]`` by its place among the rows that count,
+        or by its code; ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer
+        together than estimates do, so they are marked as not usable.
+
+    Raises:
+        ValueError: an argument is wrong, the observations are missing or others, or fewer than two refits settled.
+
+    Source:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
+    """
+    if by is not None and by not in UNITS:
+        raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
+    with jax.enable_x64(True):
+        again = rebuilt(fit, observations)
+        unit = by or ("run" if again.clusters is not None else "row")
+        used = np.flatnonzero(again.wide.weight > 0)
+        codes = codes_of(again, unit)
+        labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
+        weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
+        weight[place, used] = 0.0
+        lanes, settled = refitted(Runner(), again.problem, again.z, again.wide.response, weight, len(labels))
+        notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
+        about: dict[str, Any] = {"unit": unit, "replicates": len(labels)}
+        draws = _drawn(fit, again, lanes, settled, "jackknife", about, [notice], usable=False)
+        draws.stats["left_out"] = labels[settled]
+        del draws.stats["replicate"]
+        draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}
+    return draws
+
+
+def jackknife_stderr(values: np.ndarray) -> Any:
+    """``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
+
+    Args:
+        values: a quantity for every unit left out, such as ``jackknife(fit).derive(of)``, shape (units, ...).
+    """
+    count = len(values)
+    return np.sqrt((count - 1) / count * np.sum((values - values.mean(axis=0)) ** 2, axis=0))
+
+
+def resamples(
+    again: Rebuilt, linear: Linear, kind: str, unit: str, signs: str, replicates: int, seed: int
+) -> Resamples:
+    """The data sets of a bootstrap: the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    codes = codes_of(again, unit)
+    if kind in ("case", "cluster"):
+        return schemes.cases(again, codes, replicates, generator)
+    if kind == "wild":
+        return schemes.wild(again, linear, codes, signs, replicates, generator)
+    if schemes.freedom(again) <= 0:
+        raise ValueError(
+            f"Argument kind is {kind!r}, which needs more rows than free parameters, but there are "
+            f"{schemes.freedom(again) + len(again.problem.free)} rows and {len(again.problem.free)} parameters; add "
+            "rows or fix parameters."
+        )
+    if kind == "residual":
+        return schemes.residual(again, linear, replicates, generator)
+    return schemes.parametric(again, linear, replicates, generator)
+
+
+def unit_of(again: Rebuilt, kind: str, by: str | None) -> str:
+    """What a kind of bootstrap keeps together."""
+    if kind == "residual":
+        return "row"
+    return by or ("run" if kind == "cluster" or again.clusters is not None else "row")
+
+
+def codes_of(again: Rebuilt, unit: str) -> np.ndarray | None:
+    """Codes of the units of the padded rows; None where every row is one.
+
+    Raises:
+        ValueError: the observations name no such units, or only one.
+    """
+    if unit == "row":
+        return None
+    codes = again.wide.run if unit == "run" else again.wide.group
+    if codes is None:
+        raise ValueError(
+            f"Argument by must name what the observations have, but they name no {unit}: read them with "
+            f"Observations.from_table(..., {unit}=column)."
+        )
+    if len(np.unique(codes[again.wide.weight > 0])) < 2:
+        raise ValueError(f"Argument by is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
+    return codes
+
+
+def _refuse(fit: Fit, kind: str, by: str | None, signs: str, replicates: Any) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
+    if by is not None and by not in UNITS[1:]:
+        raise ValueError(f"Argument by must be 'run' or 'group', but is {by!r}.")
+    if by is not None and kind not in ("cluster", "wild"):
+        raise ValueError(f"Argument by must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
+    if signs not in SIGNS:
+        raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
+    if kind == "wild" and signs != "rademacher" and fit.noise["loss"] != "squared":
+        raise ValueError(
+            f"Argument signs must be 'rademacher' with {fit.noise['loss']} noise, whose optimum would be biased by "
+            f"signs of a median other than 0, but is {signs!r}."
+        )
+    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:
+        raise ValueError(f"Argument replicates must be a whole number of at least 2, but is {replicates!r}.")
+
+
+def _drawn(
+    fit: Fit,
+    again: Rebuilt,
+    lanes: Lanes,
+    settled: np.ndarray,
+    method: str,
+    about: dict[str, Any],
+    notices: list[Notice],
+    usable: bool = True,
+) -> Draws:
+    """The refits that settled as draws."""
+    count, failed = len(settled), int(np.sum(~settled))
+    if count - failed < 2:
+        raise ValueError(
+            f"Only {count - failed} of {count} refits of {fit.law} settled; fix a parameter or use a simpler law."
+        )
+    if failed:
+        notices = [*notices, Notice("resamples_failed", f"{failed} of {count} refits ({method}) did not settle.")]
+    named = jax.tree.map(np.asarray, params_at(again.problem, lanes.z))
+    free = len(again.problem.free)
+    scale = {"scale": np.exp(lanes.z[free][settled])} if again.problem.noise.infers_scale else {}
+    return Draws(
+        law=fit.law,
+        params={name: np.broadcast_to(named[name], count)[settled] for name in again.law.parameters},
+        method=method,
+        free=fit.free,
+        nuisance=scale,
+        stats={"objective": np.asarray(lanes.local.f)[settled], "replicate": np.flatnonzero(settled)},
+        about=about | {"failed": failed},
+        notices=tuple(notices),
+        usable=usable and failed <= FAILED * count,
+        law_object=again.law,
+        observations=again.observations,
+    )

@@ -1,0 +1,247 @@
+"""Schemes of resampling: which rows count how often, or which responses stand in the place of those measured.
+
+A row of weight w has noise of variance proportional to 1 / w, so that ``u = sqrt(w) r`` are residuals of one size.
+Leverages are those of weighted least squares at the optimum, ``H = Q Q'`` with an orthonormal basis Q of the columns
+``sqrt(w) df/dz``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.linear import Linear
+from jaxscale.noise import Noise
+from jaxscale.objective import slopes
+from jaxscale.rebuilt import Rebuilt
+from jaxscale.uncertainty.bootstrap import resampled
+
+# Signs of a wild bootstrap, of mean 0 and variance 1, with their chances.
+_GOLDEN = (1 + np.sqrt(5.0)) / 2
+SIGNS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "rademacher": ((-1.0, 1.0), (0.5, 0.5)),
+    "mammen": ((1 - _GOLDEN, _GOLDEN), (_GOLDEN / np.sqrt(5.0), 1 - _GOLDEN / np.sqrt(5.0))),
+}
+# The largest degrees of freedom that are told from a normal distribution.
+LARGEST_DF = 200.0
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Data sets to refit.
+
+    Args:
+        response: shape (n,), or (replicates, n) where responses are replaced.
+        weight: shape (n,), or (replicates, n) where rows are drawn.
+        about: what there is to say of how they were made.
+    """
+
+    response: np.ndarray
+    weight: np.ndarray
+    about: dict[str, Any]
+
+
+def cases(again: Rebuilt, unit: np.ndarray | None, replicates: int, generator: np.random.Generator) -> Resamples:
+    """Rows, or whole units, drawn with replacement."""
+    weight = resampled(again.wide.weight, unit, replicates, generator)
+    return Resamples(again.wide.response, weight, {})
+
+
+def residual(again: Rebuilt, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+    """Centred residuals, ``sqrt(n / (n - p))`` times as large, drawn with replacement.
+
+    They are centred where the noise's loss has its minimum: at their mean for squared error.
+    """
+    used, root, u = _scaled(again, linear)
+    u = (u - _centre(again.problem.noise, u)) * np.sqrt(len(u) / freedom(again))
+    drawn = u[generator.integers(len(u), size=(replicates, len(u)))]
+    return _replaced(again, linear, used, drawn / root, {})
+
+
+def wild(
+    again: Rebuilt,
+    linear: Linear,
+    unit: np.ndarray | None,
+    signs: str,
+    replicates: int,
+    generator: np.random.Generator,
+) -> Resamples:
+    """Every row's own residual with a random sign, one sign for all rows of a unit.
+
+    Residuals of single rows are divided by ``sqrt(1 - h)``: for a linear law the refits then have the covariance HC2.
+    Those of a unit g are ``sqrt((G - 1) / G) (I - H_gg)^-1 u_g``: the refits then have that of the jackknife, CR3.
+
+    Raises:
+        ValueError: without one of the units the parameters are not identified.
+    """
+    used, root, u = _scaled(again, linear)
+    q = basis(again, linear)
+    if unit is None:
+        codes = np.arange(len(u))
+        h = np.sum(q * q, axis=1)
+        # A row that alone decides a parameter has no residual to speak of.
+        u = u / np.sqrt(np.where(h < 1 - 1e-10, 1 - h, 1.0))
+    else:
+        codes = np.unique(unit[used], return_inverse=True)[1]
+        u = _without(u, q, codes)
+    values, chances = SIGNS[signs]
+    drawn = np.asarray(values)[generator.choice(len(values), size=(replicates, int(codes.max()) + 1), p=chances)]
+    return _replaced(again, linear, used, drawn[:, codes] * u / root, {"signs": signs})
+
+
+def parametric(again: Rebuilt, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+    """Noise drawn from the distribution that the fit found, with an effect of the run where runs repeat.
+
+    Normal with ``s^2 = sum w r^2 / (n - p)`` for squared error; Student-t as fitted for Student-t; for Huber's and
+    absolute loss a Student-t fitted to the residuals, ``sqrt(n / (n - p))`` times as wide. The share of the variance
+    that the rows of a run have in common is estimated by moments (see :func:`shared`).
+    """
+    used, root, u = _scaled(again, linear)
+    noise, n, df = again.problem.noise, len(u), np.inf
+    if noise.loss == "squared":
+        scale = float(np.sqrt(np.sum(u * u) / freedom(again)))
+    elif noise.loss == "student_t":
+        df, scale = float(noise.df), float(np.exp(again.problem.log_scale(again.z)))
+    else:
+        df, scale = student_t(u)
+        scale *= float(np.sqrt(n / freedom(again)))
+
+    def noisy(count: int) -> np.ndarray:
+        size = (replicates, count)
+        return generator.standard_normal(size) if np.isinf(df) else generator.standard_t(df, size)
+
+    about: dict[str, Any] = {"scale": scale} if np.isinf(df) else {"scale": scale, "df": df}
+    if again.clusters is None:
+        return _replaced(again, linear, used, scale * noisy(n) / root, {"noise": about})
+    codes = np.unique(again.clusters[used], return_inverse=True)[1]
+    between, within = shared(u, root, basis(again, linear), codes)
+    if np.isinf(df):
+        run, row = np.sqrt(between), np.sqrt(within)
+    else:
+        share = between / (between + within)
+        run, row = scale * np.sqrt(share), scale * np.sqrt(1 - share)
+    drawn = run * noisy(int(codes.max()) + 1)[:, codes] + row * noisy(n) / root
+    about |= {"scale": float(row), "scale_of_runs": float(run)}
+    return _replaced(again, linear, used, drawn, {"noise": about})
+
+
+def freedom(again: Rebuilt) -> int:
+    """Rows that count, less the free parameters."""
+    return int(np.sum(again.wide.weight > 0)) - len(again.problem.free)
+
+
+def basis(again: Rebuilt, linear: Linear) -> np.ndarray:
+    """An orthonormal basis of the columns ``sqrt(w) df/dz`` of the rows that count, shape (rows, rank)."""
+    used = np.flatnonzero(again.wide.weight > 0)
+    columns = np.sqrt(again.wide.weight[used])[:, None] * linear.slope[used][:, : len(again.problem.free)]
+    size = np.linalg.norm(columns, axis=0)
+    left, values, _ = np.linalg.svd(columns / np.where(size > 0, size, 1.0), full_matrices=False)
+    return left[:, values > max(columns.shape) * np.finfo(float).eps * values[0]]
+
+
+def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+    """Variances of the runs' effect and of the rows' own noise, by moments.
+
+    With ``M = I - Q Q'`` residuals are ``u = M (Z b + e)``, so that for the projection W off the runs' means
+    ``E u'u = s_e^2 tr M + s_b^2 |M Z|^2`` and ``E u'W u = s_e^2 tr(M W M) + s_b^2 |W M Z|^2``: two equations.
+
+    Args:
+        u: residuals times ``sqrt(w)``, shape (n,).
+        root: ``sqrt(w)``, shape (n,): how the runs' effect enters.
+        q: basis of the fitted columns, shape (n, rank).
+        codes: runs 0..R-1 of the rows, shape (n,).
+    """
+    z = np.zeros((len(u), int(codes.max()) + 1))
+    z[np.arange(len(u)), codes] = root
+    weight = np.sum(z * z, axis=0)
+
+    def off_means(a: np.ndarray) -> np.ndarray:
+        return a - z @ ((z.T @ a).T / weight).T
+
+    seen = z - q @ (q.T @ z)
+    system = [
+        [len(u) - q.shape[1], np.sum(seen**2)],
+        [len(u) - z.shape[1] - np.sum(off_means(q) ** 2), np.sum(off_means(seen) ** 2)],
+    ]
+    total = float(u @ u)
+    alone = total / system[0][0], total / system[0][1] if system[0][1] > 0 else 0.0
+    if abs(np.linalg.det(system)) <= 1e-12 * abs(system[0][0] * system[1][1]) or system[1][0] <= 0:
+        return 0.0, alone[0]
+    within, between = np.linalg.solve(system, [total, float(u @ off_means(u))])
+    if between <= 0:
+        return 0.0, alone[0]
+    return (float(between), float(within)) if within > 0 else (alone[1], 0.0)
+
+
+def student_t(u: np.ndarray) -> tuple[float, float]:
+    """Degrees of freedom (1 to :data:`LARGEST_DF`) and scale of the likeliest Student-t about 0."""
+    from scipy.optimize import minimize
+    from scipy.special import gammaln
+
+    unit = max(float(np.median(np.abs(u))), float(np.finfo(float).tiny))
+
+    def cost(x: np.ndarray) -> float:
+        df, s = np.exp(x)
+        constant = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df) - np.log(s)
+        return -float(len(u) * constant - (df + 1) / 2 * np.sum(np.log1p((u / unit / s) ** 2 / df)))
+
+    bounds = [(0.0, np.log(LARGEST_DF)), (-20.0, 20.0)]
+    ends = [minimize(cost, [np.log(df), 0.3], bounds=bounds, method="L-BFGS-B") for df in (2.0, 10.0)]
+    df, s = np.exp(min(ends, key=lambda end: end.fun).x)
+    return float(df), float(unit * s)
+
+
+def _scaled(again: Rebuilt, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows that count, the roots of their weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
+    used = np.flatnonzero(again.wide.weight > 0)
+    root = np.sqrt(again.wide.weight[used])
+    return used, root, -root * linear.residual[used]
+
+
+def _centre(noise: Noise, u: np.ndarray) -> float:
+    """Where ``sum rho(u - c)`` is least: the mean for squared error, the median for absolute."""
+    if noise.loss == "squared":
+        return float(np.mean(u))
+    centre = float(np.median(u))
+    scale = 0.0 if noise.scale is None else float(np.log(noise.scale))
+    if noise.infers_scale:
+        scale = float(np.log(student_t(u)[1]))
+    for _ in range(0 if noise.loss == "absolute" else 200):
+        pull = np.asarray(slopes(noise, jnp.asarray(u - centre), noise.delta, scale)[2])
+        centre = float(np.sum(pull * u) / np.sum(pull))
+    return centre
+
+
+def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """``sqrt((G - 1) / G) (I - H_gg)^-1 u_g`` for every unit g, by the small system ``I - Q_g' Q_g``."""
+    groups = int(codes.max()) + 1
+    grams, sums = np.zeros((groups, q.shape[1], q.shape[1])), np.zeros((groups, q.shape[1]))
+    np.add.at(grams, codes, q[:, :, None] * q[:, None, :])
+    np.add.at(sums, codes, q * u[:, None])
+    rest = np.eye(q.shape[1]) - grams
+    if np.linalg.eigvalsh(rest).min() <= 1e-10:
+        raise ValueError(
+            "Argument kind must not be 'wild' here: without one of the runs (or groups) the data do not identify the "
+            "parameters, so that its residuals say nothing; use kind='parametric', or add runs."
+        )
+    moves = np.linalg.solve(rest, sums[:, :, None])[:, :, 0]
+    return np.sqrt((groups - 1) / groups) * (u + np.sum(q * moves[codes], axis=1))
+
+
+def _replaced(again: Rebuilt, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]) -> Resamples:
+    """Responses of the fitted law with other noise, shape (replicates, n)."""
+    y = again.wide.response
+    fitted = linear.residual[used] + np.asarray(again.problem.noise.transform(jnp.asarray(y[used])))
+    response = np.repeat(y[None], len(drawn), axis=0)
+    response[:, used] = INVERSES[again.problem.noise.space](fitted + drawn)
+    return Resamples(response, again.wide.weight, about)
+
+
+# From the space of residuals back to responses.
+INVERSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda t: t,
+    "log": np.exp,
+    "logit": lambda t: 1 / (1 + np.exp(-t)),
+}

@@ -1,0 +1,87 @@
+"""Standard errors of many refits at once: what makes their errors comparable in a studentised interval."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.batch import Runner, sizes
+from jaxscale.objective import Problem, evaluate, loss
+
+
+@jax.jit
+def _covariances(
+    problem: Problem, z: Any, response: Any, weight: Any, counts: Any, codes: Any, classical: Any
+) -> tuple[Any, Any]:
+    """Covariance in the coordinates of every lane, and the free parameters' derivative in them; lanes first."""
+    noise = problem.noise
+    target = noise.transform(response)
+    delta = jnp.broadcast_to(jnp.asarray(noise.delta, z.dtype), z.shape[1:])
+    local = evaluate(problem, z, delta, target, weight * counts)
+
+    def cost(z: Any, row: Any, target: Any) -> Any:
+        return loss(noise, noise.transform(problem.predict(z, row)) - target, noise.delta, problem.log_scale(z))
+
+    def named(z: Any) -> Any:
+        params = problem.params(z)
+        return jnp.stack([params[name] for name in problem.free])
+
+    per_row = jax.vmap(jax.grad(cost), in_axes=(None, -1, 0))
+    scores = jax.vmap(per_row, in_axes=(0, None, 0))(z.T, problem.inputs, target)
+    scores = jnp.where(weight[..., None] > 0, scores * weight[..., None], 0.0)
+
+    def summed(scores: Any, counts: Any) -> Any:
+        # A unit that was drawn c times stands for c units with its own score each.
+        sums = jax.ops.segment_sum(scores, codes, len(codes))
+        times = jnp.maximum(jax.ops.segment_max(counts, codes, len(codes)), 0.0)
+        return jnp.einsum("gp,gq,g->pq", sums, sums, times)
+
+    meat = jax.vmap(summed)(scores, counts)
+    hessian = jnp.moveaxis(jnp.where(classical, local.safe, local.exact), -1, 0)
+    unit = 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(jnp.moveaxis(local.safe, -1, 0), axis1=1, axis2=2), 1e-300))
+    inverse = jnp.linalg.inv(hessian * unit[:, :, None] * unit[:, None])
+    good = jnp.all(jnp.linalg.eigvalsh(hessian * unit[:, :, None] * unit[:, None]) > 1e-14, axis=1)
+    inverse = jnp.where(good[:, None, None], inverse, jnp.nan) * unit[:, :, None] * unit[:, None]
+    covariance = jnp.where(classical, 2 * local.f[:, None, None] * inverse, inverse @ meat @ inverse)
+    return covariance, jax.vmap(jax.jacfwd(named))(z.T)
+
+
+def covariances(
+    problem: Problem,
+    z: np.ndarray,
+    response: np.ndarray,
+    weight: np.ndarray,
+    counts: Any,
+    codes: np.ndarray | None,
+    classical: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances of refits, each from its own data, but for a factor that all share.
+
+    Classical ``sum w r^2 (J' W J)^-1``, or the sandwich ``H^-1 (sum s s') H^-1`` with scores summed within units.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        z: coordinates, shape (size, lanes).
+        response: shape (n,) or (lanes, n).
+        weight: of one row, however often it was drawn, shape (n,).
+        counts: how often each row was drawn, shape (lanes, n) or ().
+        codes: the unit of each row, below n, shape (n,); None where every row is its own.
+        classical: whether to take the classical one.
+
+    Returns:
+        Covariance of the coordinates, shape (lanes, size, size), NaN where there is none, and the derivative of the
+        free parameters in the coordinates, shape (lanes, p, size).
+    """
+    lanes, n = z.shape[1], len(weight)
+    response, counts = np.broadcast_to(response, (lanes, n)), np.broadcast_to(counts, (lanes, n))
+    weight = np.broadcast_to(weight, (lanes, n))
+    codes = np.arange(n) if codes is None else np.unique(codes, return_inverse=True)[1]
+    width, parts = sizes(n).pool, []
+    for first in range(0, lanes, width):
+        index = np.minimum(np.arange(first, first + width), lanes - 1)
+        data = (np.ascontiguousarray(a[index], float) for a in (response, weight, counts))
+        parts.append((problem, z[:, index], *data, codes, np.asarray(classical)))
+    ends = Runner()(_covariances, parts)
+    covariance, change = (np.concatenate([end[k] for end in ends])[:lanes] for k in range(2))
+    return covariance, change
