@@ -18,15 +18,15 @@ from jaxscale.preparation import prepare
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
-from jaxscale.uncertainty.normal import laplace
-from jaxscale.uncertainty.resampling import bootstrap, jackknife
-from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals
 
 if TYPE_CHECKING:
     from jaxscale.uncertainty.contour import Contour, contour
     from jaxscale.uncertainty.densities import sample
+    from jaxscale.uncertainty.normal import laplace
     from jaxscale.uncertainty.posterior import posterior, posterior_many
     from jaxscale.uncertainty.profile import Profile, profile
+    from jaxscale.uncertainty.resampling import bootstrap, jackknife
+    from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals
 
 __all__ = [
     "Contour",
@@ -81,7 +81,11 @@ __all__ = [
 _LATER = {
     "Contour": "jaxscale.uncertainty.contour",
     "Profile": "jaxscale.uncertainty.profile",
+    "bootstrap": "jaxscale.uncertainty.resampling",
+    "bootstrap_intervals": "jaxscale.uncertainty.resampling_intervals",
     "contour": "jaxscale.uncertainty.contour",
+    "jackknife": "jaxscale.uncertainty.resampling",
+    "laplace": "jaxscale.uncertainty.normal",
     "posterior": "jaxscale.uncertainty.posterior",
     "posterior_many": "jaxscale.uncertainty.posterior",
     "profile": "jaxscale.uncertainty.profile",
