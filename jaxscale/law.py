@@ -158,8 +158,9 @@ class Law:
 
         Places on an input lie between its sizes. Parameters that only a number tells apart lie evenly apart, as do
         places on one input: alike terms would be one term. A number of either sign is positive and at most 1, or 2,
-        3, ...: zero would take away what it stands for. An amplitude makes its term 1 in the middle of the inputs,
-        and so does a scale, as far as their ranges allow.
+        3, ...: zero would take away what it stands for. A floor of either sign is at most half of that: a step between
+        two equal levels would be none. An amplitude makes its term 1 in the middle of the inputs, and so does a scale,
+        as far as their ranges allow.
         """
         if self.published:
             return dict(next(iter(self.published.values())))
@@ -173,7 +174,8 @@ class Law:
                 low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
                 share = place / (len(group) + 1)
                 signed = kind.input is None and low < 0 < high
-                values[name] = min(high * share / 2, float(place)) if signed else float(between(low, high, share))
+                most = place / 2 if kind.kind == "floor" else float(place)
+                values[name] = min(high * share / 2, most) if signed else float(between(low, high, share))
         for name, kind in self.parameters.items():
             if kind.powers and all(self.inputs[key].sizes[0] > 0 for key, _ in kind.powers):
                 values[name] = min(max(self._unit_term(kind, values), kind.range[0]), kind.range[1])
