@@ -252,6 +252,13 @@ def fit(
         str | None, typer.Option(metavar="COLUMN", help="Column that names a row's run, where runs repeat.")
     ] = None,
     group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names a row's group.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
+            help="Sequences that an input's labels name, such as the learning rate of every step of each schedule.",
+        ),
+    ] = None,
     noise: Annotated[
         str | None,
         typer.Option(help="squared, huber, absolute or student_t; by default what suits the law's response."),
@@ -290,15 +297,18 @@ def fit(
     found, fixed = console.find_law(law), console.numbers(fix, "--fix")
     loss = default(found.response).loss if noise is None else noise
     settings = named(loss, space, response=found.response, delta=delta, df=df, scale=scale)
+    sequences = console.series_of(found, series)
     read = console.find_table(table)
+    given = console.assignments(inputs, "--input", "NAME=COLUMN")
     observations = Observations.from_table(
         read,
-        inputs=console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN")),
+        inputs=console.columns_of(found, read, given, sources=bool(sequences)),
         response=console.response_of(read, response),
         where=where,
         weight=weight,
         run=run,
         group=group,
+        series=sequences,
     )
     fitted = _fitted(
         found,
