@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -161,9 +162,35 @@ class Draws:
 
     def to_arviz(self) -> Any:
         """The draws as the container of ArviZ (an xarray ``DataTree``), with what it needs for its plots."""
-        from jaxscale import diagnostics
+        from jaxscale import containers
 
-        return diagnostics.to_arviz(self)
+        return containers.to_arviz(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
+
+        Raises:
+            ValueError: the path has another ending.
+        """
+        from jaxscale import containers
+
+        containers.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, law: Law | None = None) -> "Draws":
+        """Read what :meth:`save` wrote, bit for bit; the model and the observations are not in a file.
+
+        Args:
+            path: a file that ends in .nc.
+            law: the law, where it is not in the catalogue.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not one of draws, or those of another law.
+        """
+        from jaxscale import containers
+
+        return containers.load(path, law)
 
     def _law(self) -> Law:
         if self.law_object is not None:
