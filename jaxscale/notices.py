@@ -62,4 +62,8 @@ CODES: dict[str, tuple[str, str]] = {
         "Some bootstrap refits did not settle and were left out of the standard errors.",
         "If there are many, the standard errors are too small: fix a parameter or use a simpler law.",
     ),
+    "bad_loo": (
+        "Leaving out the named rows or runs changes the posterior so much that weights cannot say what it becomes.",
+        "Check these rows for errors, try a likelihood with heavier tails, or refit without them to score them.",
+    ),
 }
