@@ -148,7 +148,7 @@ class Draws:
             values[name] = self.derive(function)
         rows: dict[str, dict[str, float]] = {}
         for name, several in values.items():
-            for label, value in _scalars(name, several):
+            for label, value in scalars(name, several):
                 low, high = np.quantile(value, [0.5 - level / 2, 0.5 + level / 2])
                 rows[label] = {
                     "mean": float(np.mean(value)),
@@ -200,7 +200,7 @@ class Draws:
         return get(self.law)
 
 
-def _scalars(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def scalars(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """One entry for every number of a draw, those of groups with their place behind."""
     if values.ndim == 1:
         return [(name, values)]

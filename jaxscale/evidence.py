@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale.draws import Draws
 from jaxscale.layout import aligned, item, wrapped
+from jaxscale.mixtures import mixed
 from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise, reweighed, scoring
@@ -19,8 +20,6 @@ from jaxscale.tables import did_you_mean
 
 # Weights are trusted below this shape of their tail.
 TRUSTED = 0.7
-# The mean log density of the best mixture exceeds that of the found one by less than this.
-EXACT = 1e-10
 
 
 @dataclass(frozen=True)
@@ -233,38 +232,6 @@ def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
     _comparable(elpds)
     weights = mixed(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
     return dict(zip(elpds, weights.tolist(), strict=True))
-
-
-def mixed(log_density: np.ndarray) -> np.ndarray:
-    """The weights of the best mixture, shape (models,), from log densities of shape (units, models)."""
-    from scipy.optimize import nnls
-
-    units, models = log_density.shape
-    p = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    w = np.full(models, 1 / models)
-    for _ in range(200):
-        ratio = p / (p @ w)[:, None]
-        gradient = ratio.mean(axis=0)
-        if gradient.max() - 1 <= EXACT:
-            break
-        # Without the constraint that they sum to one: -mean log(p w) + sum w has the same optimum.
-        root = np.vstack([ratio / math.sqrt(units), 1e-7 * np.eye(models)])
-        r = np.linalg.qr(root, mode="r")
-        # Its Newton step: the least |r v|^2 / 2 - (2 gradient - 1)' v over v >= 0.
-        target = np.linalg.solve(r.T, 2 * gradient - 1)
-        step = nnls(r, target)[0] - w
-        slope, loss = float((1 - gradient) @ step), _loss(p, w)
-        size = 1.0
-        while size > 1e-12 and not _loss(p, w + size * step) <= loss + 1e-4 * size * slope:
-            size /= 2
-        moved = np.maximum(w + size * step, 0.0) if slope < 0 and size > 1e-12 else w * gradient
-        w = moved / moved.sum()
-    return w
-
-
-def _loss(p: np.ndarray, w: np.ndarray) -> float:
-    with np.errstate(divide="ignore"):
-        return float(w.sum() - np.mean(np.log(p @ w)))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A unit is a row, or a run where the rows of a run share a random effect: then th
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
         mean = np.einsum("kdr,k->dr", share, x)
         spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
         middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)
-    return total
+    return np.asarray(total)
 
 
 def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
@@ -113,12 +113,12 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
 
     Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, arXiv:1507.02646.
     """
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
     from scipy.special import logsumexp
 
     if len(log_ratios) < LEAST:
         raise ValueError(f"Weights need {LEAST} draws or more, but there are {len(log_ratios)}; draw more.")
-    share = efficiency(draws)
+    share, smooth = efficiency(draws), cast(Any, array_stats).psislw
     log_weights, khat = np.empty(log_ratios.shape), np.empty(log_ratios.shape[1])
     for k, column in enumerate(log_ratios.T):
         column = np.where(np.isnan(column), -np.inf, column)
@@ -128,7 +128,10 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
             log_weights[:, k] = column - logsumexp(column)
             khat[k] = -np.inf
         else:
-            log_weights[:, k], khat[k] = array_stats.psislw(column.max() - column, r_eff=share)
+            # Where one weight is all, its tail has no width to divide by.
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                log_weights[:, k], found = smooth(column.max() - column, r_eff=share)
+            khat[k] = found if np.isfinite(found) else np.inf
     return log_weights, khat
 
 
@@ -136,13 +139,13 @@ def efficiency(draws: Draws) -> float:
     """Effective draws for each draw: below 1 where those of a chain resemble each other."""
     if draws.method != "nuts":
         return 1.0
-    from arviz_stats.base import array_stats
+    from arviz_stats.base.array import array_stats
 
     shares = []
     for name in draws.free:
         values = draws.params[name].reshape(draws.chains, len(draws) // draws.chains, -1)
         for k in range(values.shape[-1]):
-            shares.append(float(array_stats.ess(values[..., k], method="mean", relative=True)))
+            shares.append(float(np.asarray(array_stats.ess(values[..., k], method="mean", relative=True))))
     return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.special import logsumexp
 
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.draws import Draws, NotUsableError
-from jaxscale.evidence import Elpd, compare, leave_future_out, loo, mixed, stacking
+from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
 from jaxscale.law import Input, Response, coefficient, law, real
+from jaxscale.mixtures import mixed
 from jaxscale.models import model_of
 from jaxscale.pointwise import pointwise, reweighed
 
@@ -89,7 +89,7 @@ def conditional(data: Observations, v: np.ndarray, seen: np.ndarray, rows: np.nd
     mean, covariance = gaussian(replace(data, weight=seen), v)
     columns = np.stack([np.ones(len(rows)), data.inputs["x"][rows]], axis=1)
     spread = columns @ covariance @ columns.T + v[np.ix_(rows, rows)]
-    return float(stats.multivariate_normal.logpdf(data.response[rows], columns @ mean, spread))
+    return float(stats.multivariate_normal.logpdf(data.response[rows], columns @ mean, spread))  # pyright: ignore[reportArgumentType]
 
 
 generator = np.random.default_rng(5)
@@ -170,7 +170,7 @@ def test_weights_without_a_tail_are_even(simple: Draws) -> None:
     ratios[3, 2] = np.inf
     log_weights, khat = reweighed(ratios, simple)
     assert khat[0] == -np.inf and np.isfinite(khat[1]) and khat[2] == np.inf
-    np.testing.assert_allclose(np.exp(logsumexp(log_weights, axis=0)), 1.0)
+    np.testing.assert_allclose(np.exp(log_weights).sum(axis=0), 1.0)
     np.testing.assert_allclose(log_weights[:, [0, 2]], -np.log(100))
 
 
@@ -244,7 +244,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:
-    given = dict(posterior=drawn, observations=ROWS, by="x") | changes
+    given: dict[str, Any] = dict(posterior=drawn, observations=ROWS, by="x") | changes
     with pytest.raises(ValueError, match=message):
         leave_future_out(**given)
 
