@@ -130,8 +130,9 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
         else:
             # Where one weight is all, its tail has no width to divide by.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                log_weights[:, k], found = smooth(column.max() - column, r_eff=share)
-            khat[k] = found if np.isfinite(found) else np.inf
+                log_weights[:, k], khat[k] = smooth(column.max() - column, r_eff=share)
+            if np.isnan(log_weights[:, k]).any() or not np.isfinite(khat[k]):
+                log_weights[:, k], khat[k] = column - logsumexp(column), np.inf
     return log_weights, khat
 
 
