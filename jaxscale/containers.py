@@ -1,8 +1,8 @@
 """Containers: draws as an ArviZ tree and as a NetCDF file, which holds every number bit for bit.
 
 The tree has the groups that ArviZ knows: ``posterior`` (what varies, and the nuisance), ``sample_stats``,
-``log_prior``, ``log_likelihood`` (by row, or by run where runs share an effect), ``observed_data`` and
-``constant_data`` (inputs, and parameters that are fixed).
+``log_prior``, ``log_likelihood`` (by row, or by run where the rows of a run share an effect, which is integrated out),
+``observed_data`` and ``constant_data`` (inputs, and parameters that are fixed).
 """
 
 import io
@@ -17,6 +17,7 @@ from jaxscale.draws import Draws
 from jaxscale.fitting import _versions as versions
 from jaxscale.law import Law
 from jaxscale.notices import Notice
+from jaxscale.pointwise import labelled, pointwise
 from jaxscale.result import write_atomically
 
 ENDING = ".nc"
@@ -53,9 +54,9 @@ def to_arviz(draws: Draws) -> Any:
         constants |= {name: values[used] for name, values in codes.items() if values is not None}
     groups["constant_data"] = _dataset(None, constants, "row", rows)
     if draws.model is not None:
-        each = draws.model.log_likelihood({**draws.params, **draws.nuisance})
-        unit = "run" if draws.model.likelihood.marginal else "row"
-        groups["log_likelihood"] = _dataset(draws, {"response": each}, unit, rows if unit == "row" else {})
+        each = pointwise(draws.model, {**draws.params, **draws.nuisance})
+        unit, labels = labelled(draws.model, draws.observations)
+        groups["log_likelihood"] = _dataset(draws, {"response": each}, unit, {unit: labels})
     tree = DataTree.from_dict({name: group for name, group in groups.items() if len(group)})
     tree.attrs = _told(draws)
     return tree

@@ -130,7 +130,9 @@ def test_the_tree_has_the_groups_of_arviz() -> None:
 
 
 def test_runs_that_share_an_effect_are_the_units() -> None:
-    likelihood = sampled(runs=True).to_arviz()["log_likelihood"]["response"]
+    draws = sampled(runs=True, excluded=4)
+    likelihood = draws.to_arviz()["log_likelihood"]["response"]
+    assert likelihood["run"].values.tolist() == list(draws.observations.rows[::3])  # pyright: ignore
     assert likelihood.dims == ("chain", "draw", "run") and likelihood.shape == (CHAINS, DRAWS, ROWS // 3)
 
 

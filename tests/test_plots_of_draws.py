@@ -175,6 +175,35 @@ def test_rows_of_no_weight_are_not_checked() -> None:
     assert len(predictive(drawn(some)).axes[0].lines[0].get_ydata()) == 12
 
 
+def test_counts_scatter_as_counts() -> None:
+    law, k = laws.get("coverage_beta_binomial"), np.geomspace(1, 1000, 12).round()
+    params = {name: np.full(COUNT, 1.0) for name in law.parameters}
+    share = np.asarray(law(k, **{name: 1.0 for name in law.parameters}))
+    table = {"k": k, "share": np.round(50 * share) / 50, "trials": np.full(12, 50.0)}
+    data = Observations.from_table(table, inputs=["k", "trials"], response="share")
+    with jax.enable_x64(True):
+        model = model_of(law, data, likelihoods.binomial("trials"))
+    draws = Draws(law.name, params, "importance", tuple(params), law_object=law, observations=data, model=model)
+    top, bottom = band(draws, data, "k").axes
+    low, high = edges(top.collections[0])
+    assert np.all((low >= 0) & (high <= 1)) and np.allclose(50 * low, np.round(50 * low), atol=0.51)
+    wide = 2 * 1.645 * np.sqrt(0.25 / 50)
+    assert np.max(high - low) == pytest.approx(wide, rel=0.2)
+    assert top.get_legend().get_texts()[-1].get_text() == "observations"
+    left, right = predictive(draws).axes
+    assert len(right.lines[1].get_ydata()) == 12 and left.get_ylabel().startswith("response above the law")
+
+
+def test_runs_scatter_together() -> None:
+    design = {name: np.repeat(DATA.inputs[name], 3) for name in ("N", "D")}
+    table = {**design, "loss": np.repeat(DATA.response, 3), "run": np.repeat(np.arange(20), 3)}
+    data = Observations.from_table(table, inputs=["N", "D"], response="loss", run="run")
+    ratio = np.full(COUNT, 5.0)
+    plain = predictive(drawn(data, likelihoods.normal(runs=False))).axes[1]
+    together = predictive(drawn(data, likelihoods.normal(runs=True), run_ratio=ratio)).axes[1]
+    assert np.ptp(together.lines[1].get_xdata()) > 2 * np.ptp(plain.lines[1].get_xdata())
+
+
 def test_figures_are_written_twice_the_same(draws: Draws) -> None:
     for figure in (trace(draws), pair(draws), forest({"a": draws}), band(draws, DATA, "N", {"D": 1e11})):
         assert plotting.render(figure, "png") == plotting.render(figure, "png")
