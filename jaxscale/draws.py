@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -174,7 +175,7 @@ class Draws:
             values[name] = self.derive(function)
         rows: dict[str, dict[str, float]] = {}
         for name, several in values.items():
-            for label, value in _scalars(name, several):
+            for label, value in scalars(name, several):
                 low, high = np.quantile(value, [0.5 - level / 2, 0.5 + level / 2])
                 rows[label] = {
                     "mean": float(np.mean(value)),
@@ -188,9 +189,35 @@ class Draws:
 
     def to_arviz(self) -> Any:
         """The draws as the container of ArviZ (an xarray ``DataTree``), with what it needs for its plots."""
-        from jaxscale import diagnostics
+        from jaxscale import containers
 
-        return diagnostics.to_arviz(self)
+        return containers.to_arviz(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
+
+        Raises:
+            ValueError: the path has another ending.
+        """
+        from jaxscale import containers
+
+        containers.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, law: Law | None = None) -> "Draws":
+        """Read what :meth:`save` wrote, bit for bit; the model and the observations are not in a file.
+
+        Args:
+            path: a file that ends in .nc.
+            law: the law, where it is not in the catalogue.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not one of draws, or those of another law.
+        """
+        from jaxscale import containers
+
+        return containers.load(path, law)
 
     def _law(self) -> Law:
         if self.law_object is not None:
@@ -200,7 +227,7 @@ class Draws:
         return get(self.law)
 
 
-def _scalars(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def scalars(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """One entry for every number of a draw, those of groups with their place behind."""
     if values.ndim == 1:
         return [(name, values)]

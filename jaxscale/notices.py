@@ -102,4 +102,8 @@ CODES: dict[str, tuple[str, str]] = {
         "A profile stays below its threshold as far as it was followed, so the interval has no end there.",
         "Do not quote that end: add runs that tell the quantity from the others, fix a parameter, or lower the level.",
     ),
+    "bad_loo": (
+        "Leaving out the named rows or runs changes the posterior so much that weights cannot say what it becomes.",
+        "Check these rows for errors, try a likelihood with heavier tails, or refit without them to score them.",
+    ),
 }

@@ -1,0 +1,380 @@
+"""Evidence: how well a model predicts runs that it has not seen, and how to compare and average models by that.
+
+Log predictive densities are those of the responses themselves, so laws and likelihoods of any space compare.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jaxscale.draws import Draws
+from jaxscale.layout import aligned, item, wrapped
+from jaxscale.mixtures import mixed
+from jaxscale.notices import CODES, Notice
+from jaxscale.observations import Observations
+from jaxscale.pointwise import labelled, pointwise, reweighed, scoring
+from jaxscale.tables import did_you_mean
+
+# Weights are trusted below this shape of their tail.
+TRUSTED = 0.7
+
+
+@dataclass(frozen=True)
+class Elpd:
+    """The expected log pointwise predictive density of unseen units: rows, or runs where these share an effect.
+
+    Args:
+        law: identifier of the law.
+        method: "loo", or "leave-future-out by" and the scale.
+        elpd: sum of ``pointwise``, in nats; larger is better.
+        se: its standard error, ``sqrt(n var(pointwise))``.
+        p_loo: effective number of parameters; NaN where the method has none.
+        pointwise: log predictive density of every unit, shape (n,).
+        khat: shape of the tail of the importance weights of every unit, shape (n,); NaN where none were needed.
+        unit: "row" or "run".
+        labels: number of the row of every unit, of its first row where it is a run; shape (n,).
+        data: fingerprint of the table.
+        about: what else the method says of itself.
+        notices: what a person should know.
+    """
+
+    law: str
+    method: str
+    elpd: float
+    se: float
+    p_loo: float
+    pointwise: np.ndarray
+    khat: np.ndarray
+    unit: str
+    labels: np.ndarray
+    data: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of units."""
+        return len(self.pointwise)
+
+    def __str__(self) -> str:
+        """The sum, its standard error and what to know, at 80 columns."""
+        lines = item("Method", f"{self.method}, {len(self)} {self.unit}s, {self.law}")
+        lines += item("elpd", f"{self.elpd:.2f} (standard error {self.se:.2f})")
+        if math.isfinite(self.p_loo):
+            lines += item("p_loo", f"{self.p_loo:.2f}")
+        if np.isfinite(self.khat).any():
+            lines += item("k-hat", f"at most {np.nanmax(self.khat):.2f}")
+        for key, value in self.about.items():
+            lines += item(key.capitalize(), str(value))
+        for notice in self.notices:
+            lines += ["", *wrapped(f"{notice.code}: {notice.message}", "", "  ")]
+            lines += wrapped(f"Cure: {CODES[notice.code][1]}", "  ")
+        return "\n".join(lines)
+
+
+def loo(draws: Draws) -> Elpd:
+    """Leave-one-out cross-validation without a refit, ``sum_i log p(y_i | y_-i)``.
+
+    Each unit is left out by importance weights ``1 / p(y_i | theta)``, Pareto-smoothed. A unit is a row; where rows
+    of a run share a random effect it is the run, whose effect is integrated out: leaving out one of its rows would be
+    no test, since the others give the effect away.
+
+    Args:
+        draws: of a posterior, with its model.
+
+    Returns:
+        The log predictive densities, with a notice (``bad_loo``) that names the units whose k-hat is above 0.7.
+
+    Raises:
+        NotUsableError: the draws are not to be acted on.
+        ValueError: the draws have no model, or are fewer than 25.
+
+    Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4.
+    """
+    _refuse(draws)
+    each = pointwise(draws.model, {**draws.params, **draws.nuisance})
+    log_weights, khat = reweighed(-each, draws)
+    scores = _mean(log_weights, each)
+    p_loo = float(np.sum(_mean(np.full(each.shape, -math.log(len(draws))), each) - scores))
+    unit, labels = labelled(draws.model, draws.observations)
+    data = draws.observations.sha256 if draws.observations is not None else ""
+    return _elpd(draws.law, "loo", scores, khat, unit, labels, data, {}, p_loo)
+
+
+def leave_future_out(
+    posterior: Callable[[Observations], Draws],
+    observations: Observations,
+    by: str | np.ndarray,
+    *,
+    first: float | None = None,
+    refits: int = 3,
+) -> Elpd:
+    """Leave-future-out by scale: fit to the smaller runs, score the larger ones, and step up.
+
+    ``sum_j sum_{i: s_i = s_j} log p(y_i | all y with s < s_j)`` over the sizes s_j above the first ones. The posterior
+    is drawn anew at ``refits`` sizes, and wherever the weights between them have k-hat >= 0.7; between, draws are
+    reweighed by ``prod p(y_i | theta)`` over the units that came in. Rows that are not seen yet have weight 0, so that
+    all fits have arrays of the same size: default priors know their inputs, nothing knows their responses.
+
+    Args:
+        posterior: observations to draws with their model: ``lambda some: posterior(law, some)``.
+        observations: the data; the rows of a run come in together, at the largest of their sizes.
+        by: the scale: name of an input, or a number for every row, shape (n,), such as its compute.
+        first: size up to which the first fit goes; that which half of the rows reach unless given.
+        refits: how many times the posterior is drawn at the least, at sizes evenly spaced in their order.
+
+    Returns:
+        The log predictive densities of the units above the first sizes; k-hat is that of the step's weights.
+
+    Raises:
+        NotUsableError: some draws are not to be acted on.
+        ValueError: an argument is wrong, or the draws do not suit.
+
+    Source: Buerkner, Gabry & Vehtari 2020, doi:10.1080/00949655.2020.1783262.
+    """
+    scale, said = _scale(observations, by)
+    if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 1:
+        raise ValueError(f"Argument refits must be a positive number, but is {refits!r}.")
+    used = observations.weight > 0
+    sizes = np.unique(scale[used])
+    up_to = float(np.quantile(scale[used], 0.5, method="lower")) if first is None else float(first)
+    start = int(np.searchsorted(sizes, up_to, side="right")) - 1
+    if not 0 <= start < len(sizes) - 1:
+        raise ValueError(
+            f"Argument first must leave sizes of {said} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
+            f"but is {up_to:g}."
+        )
+    anew = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
+    future = _Future(posterior, observations, scale)
+    for j in range(start, len(sizes) - 1):
+        future.step(sizes[j], sizes[j + 1], j in anew)
+    scored = np.flatnonzero(future.size > sizes[start])
+    told = {"refits": future.fits, "first": f"{said} up to {sizes[start]:g}"}
+    return _elpd(
+        future.draws.law,
+        f"leave-future-out by {said}",
+        future.scores[scored],
+        future.khat[scored],
+        future.unit,
+        future.labels[scored],
+        observations.sha256,
+        told,
+    )
+
+
+class _Future:
+    """The state of leave-future-out: the last fit, and the scores of all units so far."""
+
+    draws: Draws
+    unit = ""
+
+    def __init__(
+        self, posterior: Callable[[Observations], Draws], observations: Observations, scale: np.ndarray
+    ) -> None:
+        self.posterior, self.observations, self.scale = posterior, observations, scale
+        self.fits, self.fitted = 0, -math.inf
+        self.each = self.size = self.scores = self.khat = self.labels = np.empty(0)
+
+    def step(self, seen: float, scored: float, anew: bool) -> None:
+        """Score the units of the next size given all that are seen."""
+        if not anew:
+            inside = (self.size > self.fitted) & (self.size <= seen)
+            log_weights, khat = reweighed(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
+            anew = not khat[0] < TRUSTED
+        if anew:
+            self._fit(seen)
+            log_weights, khat = np.full((len(self.draws), 1), -math.log(len(self.draws))), np.array([math.nan])
+        units = self.size == scored
+        self.scores[units] = _mean(log_weights, self.each[:, units])  # pyright: ignore[reportPossiblyUnbound]
+        self.khat[units] = khat[0]  # pyright: ignore[reportPossiblyUnbound]
+
+    def _fit(self, seen: float) -> None:
+        weight = np.where(self.scale <= seen, self.observations.weight, 0.0)
+        draws = self.posterior(replace(self.observations, weight=weight))
+        _refuse(draws)
+        model = scoring(draws.model, self.observations)
+        unit, labels = labelled(model, self.observations)
+        if self.unit not in ("", unit):
+            raise ValueError(
+                f"Argument posterior must give the runs an effect in every fit or in none, but it does so only where "
+                f"{self.unit}s are not alone; say which: likelihood=likelihoods.normal(runs=True)."
+            )
+        if not self.unit:
+            self.scores, self.khat = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
+            rows = self.observations.rows or range(1, len(self.observations) + 1)
+            place = {row: k for k, row in enumerate(rows)}
+            self.size = self.scale[[place[label] for label in labels]]
+        self.draws, self.unit, self.labels = draws, unit, labels
+        self.each = pointwise(model, {**draws.params, **draws.nuisance})
+        self.fits, self.fitted = self.fits + 1, seen
+
+
+def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
+    """Weights of models whose mixture predicts best, ``max_w mean_i log sum_k w_k p_k(y_i | unseen)``.
+
+    A convex problem: Newton steps, each a least-squares problem with weights above 0, until no mixture can be better
+    by more than 1e-10 nats a unit (``max_k mean_i p_ik / sum_j w_j p_ij - 1`` bounds that).
+
+    Args:
+        elpds: name to log predictive densities, by the same method of the same units.
+
+    Returns:
+        Name to weight; the weights are 0 or more and sum to one.
+
+    Raises:
+        ValueError: there is no model, or they do not compare.
+
+    Source: Yao, Vehtari, Simpson & Gelman 2018, doi:10.1214/17-BA1091; Kim, Carbonetto, Stephens & Anitescu 2020,
+    doi:10.1080/10618600.2019.1689985.
+    """
+    _comparable(elpds)
+    weights = mixed(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
+    return dict(zip(elpds, weights.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models by what they predict, the best first.
+
+    Args:
+        unit: "row" or "run".
+        count: the number of units.
+        rows: name to ``elpd``, ``se``, ``difference`` from the best, its standard error ``se_difference``, ``p_loo``,
+            ``bad`` (how many units have k-hat above 0.7) and ``weight`` in the best mixture.
+    """
+
+    unit: str
+    count: int
+    rows: dict[str, dict[str, float]]
+
+    def __str__(self) -> str:
+        """The table at 80 columns."""
+        cells = [("Model", "elpd", "difference", "std. error", "p_loo", "weight", "bad k-hat")]
+        for name, row in self.rows.items():
+            p_loo = f"{row['p_loo']:.1f}" if math.isfinite(row["p_loo"]) else ""
+            numbers = (f"{row['elpd']:.1f}", f"{row['difference']:.1f}", f"{row['se_difference']:.1f}", p_loo)
+            cells.append((name, *numbers, f"{row['weight']:.2f}", f"{row['bad']:.0f}"))
+        head, *lines = aligned(cells, "<>>>>>>")
+        said = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
+        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
+
+
+def compare(elpds: Mapping[str, Elpd]) -> Comparison:
+    """Models by their log predictive densities, with paired differences and their standard errors.
+
+    ``se = sqrt(n var(pointwise difference))``; with fewer than a hundred units, or differences below about 4 nats,
+    it is too small by up to a factor of two.
+
+    Args:
+        elpds: name to log predictive densities, by the same method of the same units.
+
+    Raises:
+        ValueError: there is no model, or they do not compare.
+
+    Source: Vehtari, Gelman & Gabry 2017; Sivula, Magnusson, Matamoros & Vehtari 2025, doi:10.1214/25-BA1569.
+    """
+    _comparable(elpds)
+    weights = stacking(elpds)
+    best = max(elpds.values(), key=lambda elpd: elpd.elpd)
+    rows = {}
+    for name, elpd in sorted(elpds.items(), key=lambda pair: -pair[1].elpd):
+        apart = elpd.pointwise - best.pointwise
+        rows[name] = {
+            "elpd": elpd.elpd,
+            "se": elpd.se,
+            "difference": float(apart.sum()),
+            "se_difference": _standard_error(apart),
+            "p_loo": elpd.p_loo,
+            "bad": float(np.sum(elpd.khat > TRUSTED)),
+            "weight": weights[name],
+        }
+    return Comparison(best.unit, len(best), rows)
+
+
+def _comparable(elpds: Mapping[str, Elpd]) -> None:
+    if not elpds:
+        raise ValueError("Argument elpds must not be empty.")
+    first_name, first = next(iter(elpds.items()))
+    for name, elpd in elpds.items():
+        for what, one, other in (
+            ("the method", first.method, elpd.method),
+            ("the unit", first.unit, elpd.unit),
+            ("the table", first.data, elpd.data),
+        ):
+            if one != other:
+                raise ValueError(
+                    f"Argument elpds must hold models that compare, but {what} of {first_name} is {one!r} and that of "
+                    f"{name} is {other!r}."
+                )
+        if not np.array_equal(first.labels, elpd.labels):
+            raise ValueError(
+                f"Argument elpds must hold models that compare, but {name} has other {first.unit}s than {first_name}."
+            )
+        if not np.isfinite(elpd.pointwise).all():
+            raise ValueError(f"Argument elpds must hold finite densities, but {name} gives some {elpd.unit} none.")
+
+
+def _refuse(draws: Draws) -> None:
+    if draws.model is None:
+        raise ValueError(
+            f"These draws ({draws.method}) have no model whose likelihood could be computed; draw them with posterior."
+        )
+    draws.require_usable()
+
+
+def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray, str]:
+    """The size of every row, that of its run's largest one where it has a run, and its name."""
+    if isinstance(by, str):
+        if by not in observations.inputs or observations.inputs[by].ndim != 1:
+            known = [name for name, values in observations.inputs.items() if values.ndim == 1]
+            raise ValueError(
+                f"Argument by must name an input, but is {by!r}{did_you_mean(by, known)}; these are {', '.join(known)}."
+            )
+        scale, said = observations.inputs[by], by
+    else:
+        scale, said = np.asarray(by, float), "scale"
+        if scale.shape != (len(observations),) or not np.isfinite(scale).all():
+            raise ValueError(
+                f"Argument by must hold a finite number for each of the {len(observations)} rows, but has shape "
+                f"{scale.shape}."
+            )
+    if observations.run is None:
+        return scale, said
+    largest = np.full(int(observations.run.max()) + 1, -np.inf)
+    np.maximum.at(largest, observations.run, np.where(observations.weight > 0, scale, -np.inf))
+    return largest[observations.run], said
+
+
+def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Log of the weighted mean density of every unit, shape (units,)."""
+    from scipy.special import logsumexp
+
+    return np.asarray(logsumexp(log_weights + each, axis=0))
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(math.sqrt(len(values) * np.var(values, ddof=1))) if len(values) > 1 else math.nan
+
+
+def _elpd(
+    law: str,
+    method: str,
+    scores: np.ndarray,
+    khat: np.ndarray,
+    unit: str,
+    labels: np.ndarray,
+    data: str,
+    about: Mapping[str, Any],
+    p_loo: float = math.nan,
+) -> Elpd:
+    notices = ()
+    bad = labels[khat > TRUSTED]
+    if len(bad):
+        named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        which = "rows" if unit == "row" else "the runs that begin in rows"
+        told = f"k-hat is above {TRUSTED} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
+        notices = (Notice("bad_loo", told),)
+    se = _standard_error(scores)
+    return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, data, about, notices)

@@ -1,0 +1,158 @@
+"""Pointwise log likelihoods of the units that a model predicts, and weights that leave some of them out or in.
+
+A unit is a row, or a run where the rows of a run share a random effect: then the effect is integrated out.
+"""
+
+import dataclasses
+from typing import Any, cast
+
+import numpy as np
+
+from jaxscale.draws import Draws
+from jaxscale.observations import Observations, padded
+from jaxscale.preparation import prepare
+
+# Nodes of the quadrature over an effect, and how often they move to where the effect lies.
+NODES, MOVES = 15, 6
+# The least number of draws whose tail can be smoothed: five in the tail.
+LEAST = 25
+
+
+def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
+    """Log density of every unit for every draw, shape (draws, units).
+
+    An effect b of a run that was sampled is integrated out, ``log int prod_i p(y_i | theta, b) N(b; 0, 1) db``, by
+    Gauss-Hermite quadrature whose nodes move to where each draw's effect lies.
+
+    Args:
+        model: what was sampled (:class:`jaxscale.models.Model`).
+        sites: what was drawn by name, leading axis (draws,).
+
+    Source: Merkle, Furr & Rabe-Hesketh 2019, doi:10.1007/s11336-019-09679-0.
+    """
+    if not model.runs:
+        return model.log_likelihood(sites)
+    from scipy.special import logsumexp
+
+    used = np.asarray(model.data["weight"]) > 0
+    first, codes = np.unique(np.asarray(model.data["run"])[used], return_inverse=True)
+    belongs = (codes[:, None] == np.arange(len(first))).astype(float)
+    x, w = np.polynomial.hermite_e.hermegauss(NODES)
+    log_w = np.log(w) + 0.5 * x * x
+    shape = sites["run_effect"].shape
+    middle, width = np.zeros((shape[0], len(first))), np.ones((shape[0], len(first)))
+    total = middle
+    for _ in range(MOVES):
+        terms = []
+        for node, log_weight in zip(x, log_w, strict=True):
+            effect = middle + node * width
+            whole = np.zeros(shape)
+            whole[:, first] = effect
+            density = model.log_likelihood({**sites, "run_effect": whole}) @ belongs
+            prior = -0.5 * effect * effect - 0.5 * np.log(2 * np.pi)
+            terms.append(density + prior + np.log(width) + log_weight)
+        stacked = np.stack(terms)
+        total = logsumexp(stacked, axis=0)
+        share = np.exp(stacked - total)
+        mean = np.einsum("kdr,k->dr", share, x)
+        spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
+        middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)
+    return np.asarray(total)
+
+
+def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
+    """What the units of a model are, "row" or "run", and the number of their (first) row, shape (units,)."""
+    used = np.flatnonzero(np.asarray(model.data["weight"]) > 0)
+    rows = used + 1
+    if observations is not None and observations.rows:
+        rows = np.asarray(observations.rows)[used]
+    if not (model.runs or model.likelihood.marginal):
+        return "row", rows
+    return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
+
+
+def scoring(model: Any, observations: Observations) -> Any:
+    """A model that was sampled given some rows, with the likelihood of all rows.
+
+    Args:
+        model: of observations of which some had weight 0.
+        observations: the same with the weights that the rows shall be scored by.
+
+    Raises:
+        ValueError: the model has other rows.
+    """
+    size = len(model.response)
+    rows = prepare(model.law, observations)
+    if size < len(rows):
+        raise ValueError(
+            f"Argument posterior must draw given all {len(rows)} rows (those not to be seen have weight 0), but its "
+            f"model has {size}."
+        )
+    wide = padded(rows, size)
+    run = np.arange(size) if wide.run is None else wide.run
+    group = np.zeros(size, int) if model.groups == 1 or wide.group is None else wide.group
+    data = {"weight": wide.weight, "run": run, "group": group}
+    data |= {name: wide.inputs[name] for name in model.likelihood.columns}
+    inputs = {name: wide.inputs[name] for name in model.law.inputs}
+    return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data)
+
+
+def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto-smoothed importance weights, and the shape of their tail.
+
+    Args:
+        log_ratios: shape (draws, columns).
+        draws: what they belong to; the autocorrelation of chains widens the tail that is smoothed.
+
+    Returns:
+        Log weights whose exponentials sum to one in each column, shape (draws, columns), and k-hat, shape (columns,):
+        minus infinity where all draws weigh the same, infinity where a ratio is not finite.
+
+    Raises:
+        ValueError: there are fewer than 25 draws.
+
+    Source: Vehtari, Simpson, Gelman, Yao & Gabry 2024, arXiv:1507.02646.
+    """
+    from arviz_stats.base.array import array_stats
+    from scipy.special import logsumexp
+
+    if len(log_ratios) < LEAST:
+        raise ValueError(f"Weights need {LEAST} draws or more, but there are {len(log_ratios)}; draw more.")
+    share, smooth = efficiency(draws), cast(Any, array_stats).psislw
+    log_weights, khat = np.empty(log_ratios.shape), np.empty(log_ratios.shape[1])
+    for k, column in enumerate(log_ratios.T):
+        column = np.where(np.isnan(column), -np.inf, column)
+        if column.max() == np.inf or np.isneginf(column.max()):
+            log_weights[:, k], khat[k] = -np.log(len(column)), np.inf
+        elif _even(column, share):
+            log_weights[:, k] = column - logsumexp(column)
+            khat[k] = -np.inf
+        else:
+            # Where one weight is all, its tail has no width to divide by.
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                log_weights[:, k], khat[k] = smooth(column.max() - column, r_eff=share)
+            if np.isnan(log_weights[:, k]).any() or not np.isfinite(khat[k]):
+                log_weights[:, k], khat[k] = column - logsumexp(column), np.inf
+    return log_weights, khat
+
+
+def efficiency(draws: Draws) -> float:
+    """Effective draws for each draw: below 1 where those of a chain resemble each other."""
+    if draws.method != "nuts":
+        return 1.0
+    from arviz_stats.base.array import array_stats
+
+    shares = []
+    for name in draws.free:
+        values = draws.params[name].reshape(draws.chains, len(draws) // draws.chains, -1)
+        for k in range(values.shape[-1]):
+            shares.append(float(np.asarray(array_stats.ess(values[..., k], method="mean", relative=True))))
+    return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
+
+
+def _even(log_ratios: np.ndarray, share: float) -> bool:
+    """Whether the largest weights are the same, so that there is no tail to fit."""
+    n = len(log_ratios)
+    tail = int(3 * np.sqrt(n / share)) if n * share > 225 else n // 5
+    largest = np.partition(log_ratios, n - min(tail, n - 1) - 1)[n - min(tail, n - 1) - 1 :]
+    return bool(np.ptp(largest) < 1e-12)

@@ -1,0 +1,340 @@
+"""Log predictive densities against exact ones, and the weights of mixtures against known optima."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from jaxscale import Notice, Observations, likelihoods
+from jaxscale.draws import Draws, NotUsableError
+from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
+from jaxscale.law import Input, Response, coefficient, law, real
+from jaxscale.mixtures import mixed
+from jaxscale.models import model_of
+from jaxscale.pointwise import pointwise, reweighed
+
+WIDE, SCALE = 10.0, 0.5
+
+
+@law(
+    inputs=dict(x=Input("", low=-np.inf)),
+    response=Response("", real),
+    c=coefficient(),
+    m=coefficient(),
+    source="a test",
+)
+def line(x, *, c, m):
+    """A straight line."""
+    return c + m * x
+
+
+def observed(x: np.ndarray, y: np.ndarray, run: Any = None, weight: Any = None) -> Observations:
+    table = {"x": x, "y": y, "run": np.arange(len(x)) if run is None else run}
+    table["w"] = np.ones(len(x)) if weight is None else weight
+    return Observations.from_table(table, inputs=["x"], response="y", weight="w", run=None if run is None else "run")
+
+
+def gaussian(data: Observations, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of (c, m) given rows with covariance v and a prior N(0, WIDE^2)."""
+    used = data.weight > 0
+    columns = np.stack([np.ones(used.sum()), data.inputs["x"][used]], axis=1)
+    inverse = np.linalg.inv(v[np.ix_(used, used)])
+    covariance = np.linalg.inv(columns.T @ inverse @ columns + np.eye(2) / WIDE**2)
+    return covariance @ columns.T @ inverse @ data.response[used], covariance
+
+
+def covariance_of(data: Observations, ratio: float) -> np.ndarray:
+    v = SCALE**2 * np.eye(len(data))
+    return v if data.run is None else v + (ratio * SCALE) ** 2 * (data.run[:, None] == data.run)
+
+
+def drawn(data: Observations, count: int = 20_000, ratio: float = 2.0, likelihood: Any = None) -> Draws:
+    """Draws of the exact posterior of a line under normal residuals of known scale."""
+    mean, covariance = gaussian(data, covariance_of(data, ratio))
+    theta = np.random.default_rng(0).multivariate_normal(mean, covariance, count)
+    with jax.enable_x64(True):
+        model = model_of(line, data, likelihood or likelihoods.normal("linear", runs=data.run is not None))
+    nuisance = {"scale": np.full(count, SCALE)}
+    if data.run is not None:
+        nuisance["run_ratio"] = np.full(count, ratio)
+    return Draws(
+        "line",
+        {"c": theta[:, 0], "m": theta[:, 1]},
+        "importance",
+        ("c", "m"),
+        nuisance,
+        law_object=line,
+        observations=data,
+        model=model,
+    )
+
+
+def exact(data: Observations, units: list[np.ndarray], ratio: float = 2.0) -> np.ndarray:
+    """Log density of every unit given all rows outside it."""
+    v, scores = covariance_of(data, ratio), []
+    for rows in units:
+        seen = data.weight.copy()
+        seen[rows] = 0.0
+        scores.append(conditional(data, v, seen, rows))
+    return np.array(scores)
+
+
+def conditional(data: Observations, v: np.ndarray, seen: np.ndarray, rows: np.ndarray) -> float:
+    mean, covariance = gaussian(replace(data, weight=seen), v)
+    columns = np.stack([np.ones(len(rows)), data.inputs["x"][rows]], axis=1)
+    spread = columns @ covariance @ columns.T + v[np.ix_(rows, rows)]
+    return float(stats.multivariate_normal.logpdf(data.response[rows], columns @ mean, spread))  # pyright: ignore[reportArgumentType]
+
+
+generator = np.random.default_rng(5)
+X = np.linspace(-1, 1, 30)
+Y = 1 + 2 * X + SCALE * generator.standard_normal(30)
+ROWS = observed(X, Y)
+RUNS = observed(X, Y + 2 * SCALE * generator.standard_normal(10)[np.arange(30) % 10], run=np.arange(30) % 10)
+
+
+@pytest.fixture(scope="module")
+def simple() -> Draws:
+    return drawn(ROWS)
+
+
+def test_loo_is_the_exact_leave_one_out_density(simple: Draws) -> None:
+    found = loo(simple)
+    wanted = exact(ROWS, [np.array([i]) for i in range(30)])
+    np.testing.assert_allclose(found.pointwise, wanted, atol=0.01)
+    assert found.elpd == pytest.approx(wanted.sum(), abs=0.05)
+    assert found.se == pytest.approx(np.sqrt(30) * np.std(wanted, ddof=1), rel=0.02)
+    assert (found.unit, found.method, len(found), found.notices) == ("row", "loo", 30, ())
+    assert np.all(found.khat < 0.5) and found.labels.tolist() == list(ROWS.rows)
+    # Two parameters whose prior is wide.
+    within = sum(
+        stats.norm.logpdf(Y[i], x @ mean, np.sqrt(x @ covariance @ x + SCALE**2))
+        for mean, covariance in [gaussian(ROWS, covariance_of(ROWS, 0.0))]
+        for i, x in enumerate(np.stack([np.ones(30), X], axis=1))
+    )
+    assert found.p_loo == pytest.approx(within - wanted.sum(), abs=0.05)
+
+
+def test_loo_is_what_arviz_computes(simple: Draws) -> None:
+    import importlib
+
+    arviz: Any = importlib.import_module("arviz_stats")
+    few = replace(
+        simple,
+        params={name: values[:400] for name, values in simple.params.items()},
+        nuisance={name: values[:400] for name, values in simple.nuisance.items()},
+    )
+    wanted = arviz.loo(few.to_arviz(), pointwise=True, reff=1.0)
+    found = loo(few)
+    np.testing.assert_allclose(found.pointwise, wanted.elpd_i.values, rtol=1e-12)
+    np.testing.assert_allclose(found.khat, wanted.pareto_k.values, rtol=1e-12)
+    assert found.p_loo == pytest.approx(wanted.p, rel=1e-10)
+
+
+def test_a_run_is_left_out_whole() -> None:
+    found = loo(drawn(RUNS))
+    wanted = exact(RUNS, [np.flatnonzero(RUNS.run == run) for run in range(10)])
+    np.testing.assert_allclose(found.pointwise, wanted, atol=0.03)
+    assert found.unit == "run" and found.labels.tolist() == list(RUNS.rows[:10])
+    assert "10 runs" in str(found)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 30.0])
+def test_effects_that_were_sampled_are_integrated_out(ratio: float) -> None:
+    plain = drawn(RUNS, 40, ratio)
+    heavy = drawn(RUNS, 40, ratio, likelihoods.student_t(1e7, "linear", runs=True))
+    effects = np.random.default_rng(1).standard_normal((40, heavy.model.runs))
+    wanted = pointwise(plain.model, {**plain.params, **plain.nuisance})
+    found = pointwise(heavy.model, {**heavy.params, **heavy.nuisance, "run_effect": effects})
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_that_weights_cannot_leave_out_are_named() -> None:
+    far = observed(np.append(X, 300.0), np.append(Y, 0.0))
+    found = loo(drawn(far, 2000))
+    (notice,) = found.notices
+    assert notice == Notice("bad_loo", f"k-hat is above 0.7 for 1 of 31 rows (rows {far.rows[-1]}).")
+    assert found.khat[-1] > 0.7 and np.all(found.khat[:-1] < 0.7)
+    assert "Cure: Check these rows" in str(found) and max(map(len, str(found).splitlines())) <= 80
+
+
+def test_weights_without_a_tail_are_even(simple: Draws) -> None:
+    ratios = np.zeros((100, 3))
+    ratios[:, 1] = np.linspace(0, 1, 100)
+    ratios[3, 2] = np.inf
+    log_weights, khat = reweighed(ratios, simple)
+    assert khat[0] == -np.inf and np.isfinite(khat[1]) and khat[2] == np.inf
+    np.testing.assert_allclose(np.exp(log_weights).sum(axis=0), 1.0)
+    np.testing.assert_allclose(log_weights[:, [0, 2]], -np.log(100))
+
+
+def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
+    walk = np.cumsum(np.random.default_rng(2).standard_normal((4, 250)), axis=1).ravel()
+    slow = replace(simple, params={"c": walk, "m": walk}, chains=4, method="nuts")
+    ratios = np.random.default_rng(3).standard_normal((1000, 1))
+    one, other = reweighed(ratios, slow)[1], reweighed(ratios, simple)[1]
+    assert np.isfinite(one) and one != other
+
+
+def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
+    with pytest.raises(ValueError, match=r"^These draws \(importance\) have no model .*; draw them with posterior\.$"):
+        loo(replace(simple, model=None))
+    with pytest.raises(NotUsableError):
+        loo(replace(simple, usable=False))
+    with pytest.raises(ValueError, match=r"^Weights need 25 draws or more, but there are 24; draw more\.$"):
+        loo(drawn(ROWS, 24))
+
+
+def counted(calls: list[int]) -> Callable[[Observations], Draws]:
+    def posterior(some: Observations) -> Draws:
+        calls.append(int((some.weight > 0).sum()))
+        return drawn(some)
+
+    return posterior
+
+
+@pytest.mark.parametrize("refits, first, fits", [(1, None, 1), (15, None, 15), (1, -0.85, 2)])
+def test_leaving_the_future_out_is_the_exact_sequence(refits: int, first: float | None, fits: int) -> None:
+    calls: list[int] = []
+    found = leave_future_out(counted(calls), ROWS, "x", first=first, refits=refits)
+    v, begun = covariance_of(ROWS, 0.0), calls[0]
+    assert begun == (15 if first is None else 3)
+    wanted = [conditional(ROWS, v, np.where(np.arange(30) < i, 1.0, 0.0), np.array([i])) for i in range(begun, 30)]
+    np.testing.assert_allclose(found.pointwise, wanted, atol=0.05)
+    assert found.labels.tolist() == list(ROWS.rows[begun:])
+    # From three rows on, weights fail once: the posterior is drawn anew there, as nobody asked for.
+    assert found.about["refits"] == len(calls) == fits
+    assert np.isnan(found.khat).sum() == fits and not np.any(found.khat >= 0.7)
+    assert found.method == "leave-future-out by x" and np.isnan(found.p_loo)
+
+
+def test_runs_come_in_whole_at_their_largest_size() -> None:
+    size = np.repeat(np.arange(10.0), 3) + np.tile([0.0, 0.1, 0.2], 10)
+    runs = observed(X, Y, run=np.repeat(np.arange(10), 3), weight=np.append(np.ones(29), 0.0))
+    found = leave_future_out(drawn, runs, size, first=4.5, refits=10)
+    v = covariance_of(runs, 2.0)
+    rows = [np.arange(3 * k, min(3 * k + 3, 29)) for k in range(10)]
+    wanted = [conditional(runs, v, np.where(np.arange(30) < 3 * k, runs.weight, 0.0), rows[k]) for k in range(5, 10)]
+    np.testing.assert_allclose(found.pointwise[1:], wanted[1:], atol=0.05)
+    assert found.unit == "run" and found.about["first"] == "scale up to 4.2"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(by="N"), r"^Argument by must name an input, but is 'N'.*; these are x\.$"),
+        (
+            dict(by=np.ones(3)),
+            r"^Argument by must hold a finite number for each of the 30 rows, but has shape \(3,\)\.$",
+        ),
+        (dict(refits=0), r"^Argument refits must be a positive number, but is 0\.$"),
+        (dict(first=9.0), r"^Argument first must leave sizes of x on both sides, which run from -1 to 1, but is 9\.$"),
+        (dict(first=-2.0), r"^Argument first must leave sizes of x on both sides"),
+        (
+            dict(posterior=lambda some: drawn(observed(X[:5], Y[:5]))),
+            r"^Argument posterior must draw given all 30 rows \(those not to be seen",
+        ),
+        (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
+    ],
+)
+def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = dict(posterior=drawn, observations=ROWS, by="x") | changes
+    with pytest.raises(ValueError, match=message):
+        leave_future_out(**given)
+
+
+def test_fits_must_agree_on_what_a_unit_is() -> None:
+    def posterior(some: Observations) -> Draws:
+        runs = int((some.weight > 0).sum()) > 20
+        return drawn(some, likelihood=likelihoods.normal("linear", runs=runs))
+
+    data = observed(X, Y, run=np.repeat(np.arange(15), 2))
+    with pytest.raises(ValueError, match=r"^Argument posterior must give the runs an effect in every fit or in none"):
+        leave_future_out(posterior, data, "x", refits=15)
+
+
+def known(first: float, second: float, one: int, other: int) -> np.ndarray:
+    """Units that the first model knows better, and units that the second does."""
+    return np.log(np.array([[first, second]] * one + [[second, first]] * other))
+
+
+@pytest.mark.parametrize("one, other", [(30, 10), (20, 20), (39, 1), (40, 0)])
+def test_weights_of_two_models_are_their_closed_form(one: int, other: int) -> None:
+    a, b = 0.9, 0.2
+    wanted = np.clip((one * (a + b) / (one + other) - b) / (a - b), 0, 1)
+    found = mixed(known(a, b, one, other))
+    np.testing.assert_allclose(found, [wanted, 1 - wanted], atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 60), st.floats(0, 30))
+def test_no_mixture_is_better(seed: int, models: int, units: int, spread: float) -> None:
+    log_density = spread * np.random.default_rng(seed).standard_normal((units, models))
+    w = mixed(log_density)
+    assert np.all(w >= 0) and w.sum() == pytest.approx(1)
+    p = np.exp(log_density - log_density.max(axis=1, keepdims=True))
+    # The gain of any mixture v is at most mean((p v) / (p w)) - 1, which is largest at a corner.
+    assert np.max(np.mean(p / (p @ w)[:, None], axis=0)) - 1 <= 1e-10
+
+
+def test_models_that_are_the_same_share_the_weight() -> None:
+    p = np.log(np.random.default_rng(0).uniform(0.1, 1, (20, 1)))
+    np.testing.assert_allclose(mixed(np.hstack([p, p, p])), 1 / 3)
+    np.testing.assert_allclose(mixed(np.hstack([p, p - 1, p]))[1], 0, atol=1e-9)
+
+
+def scored(pointwise: np.ndarray, **changes: Any) -> Elpd:
+    n = len(pointwise)
+    made = Elpd("line", "loo", float(pointwise.sum()), 1.0, 2.0, pointwise, np.zeros(n), "row", np.arange(n), "abc")
+    return replace(made, **changes)
+
+
+def test_models_are_compared_best_first() -> None:
+    a = np.random.default_rng(0).standard_normal(50)
+    apart = np.random.default_rng(1).standard_normal(50)
+    khat = np.zeros(50)
+    khat[:3] = 0.9
+    several = {"worse": scored(a - 0.5 - apart, khat=khat), "better": scored(a), "worst": scored(a - 5, p_loo=np.nan)}
+    table = compare(several)
+    assert list(table.rows) == ["better", "worse", "worst"]
+    assert table.rows["better"]["difference"] == 0 and table.rows["better"]["se_difference"] == 0
+    worse = table.rows["worse"]
+    assert worse["difference"] == pytest.approx(np.sum(-0.5 - apart))
+    assert worse["se_difference"] == pytest.approx(np.sqrt(50) * np.std(apart, ddof=1))
+    assert worse["bad"] == 3
+    weights = stacking(several)
+    assert {name: row["weight"] for name, row in table.rows.items()} == weights
+    assert weights["worst"] == pytest.approx(0, abs=1e-9) and sum(weights.values()) == pytest.approx(1)
+    lines = str(table).splitlines()
+    assert lines[0].split() == "Model elpd difference std. error p_loo weight bad k-hat".split()
+    assert lines[2].startswith("better") and max(map(len, lines)) <= 80
+    assert lines[-1] == "elpd in nats over 50 rows; differences from the best model."
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(method="leave-future-out by N"), "the method of a is 'loo' and that of b is 'leave-future-out by N'."),
+        (dict(unit="run"), "the unit of a is 'row' and that of b is 'run'."),
+        (dict(data="def"), "the table of a is 'abc' and that of b is 'def'."),
+        (dict(labels=np.arange(1, 5)), "b has other rows than a."),
+    ],
+)
+def test_models_that_do_not_compare_are_refused(changes: dict[str, Any], message: str) -> None:
+    for function in (stacking, compare):
+        with pytest.raises(ValueError) as caught:
+            function({"a": scored(np.zeros(4)), "b": scored(np.zeros(4), **changes)})
+        assert str(caught.value) == f"Argument elpds must hold models that compare, but {message}"
+
+
+def test_nothing_and_no_density_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match=r"^Argument elpds must not be empty\.$"):
+        stacking({})
+    with pytest.raises(ValueError, match=r"^Argument elpds must hold finite densities, but a gives some row none\.$"):
+        compare({"a": scored(np.array([0.0, -np.inf]))})
