@@ -291,7 +291,9 @@ def _end(
     from jaxscale import interval_report
     from jaxscale.result import nulls
 
-    intervals = replace(intervals, notices=(*notices, *intervals.notices))
+    fixed = task.fixed()
+    about = {**intervals.about, **({"fixed": fixed} if fixed else {})}
+    intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, bytes] = {}
     if task.json_path is not None:
         usable = True if drawn is None else drawn.usable

@@ -18,15 +18,15 @@ _COLUMNS = {"rhat": ("R-hat", "{:.3f}"), "ess_bulk": ("bulk ESS", "{:.0f}"), "es
 _KINDS = {
     "percentile": "percentile intervals",
     "basic": "basic intervals",
-    "bca": "BCa intervals (bias-corrected and accelerated)",
+    "bca": "BCa intervals",
     "studentised": "studentised intervals",
 }
 # What the lines of a report say already, or what only the JSON file tells.
 _TOLD = (
     *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
-    *("kind", "unit", "replicates", "failed", "from"),
+    *("kind", "unit", "replicates", "failed", "from", "left_out"),
 )
-_LABELS = {"left_out": "Left out", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
+_LABELS = {"without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:
@@ -44,7 +44,7 @@ def text(intervals: "Intervals", data: Observations | None = None) -> str:
     if data is not None:
         used = int(np.sum(data.weight > 0))
         title += f" given {data.name} ({used} of {data.rows_read or len(data)} rows)"
-    likelihood = item("Likelihood", str(about["likelihood"]).replace("_", "-")) if "likelihood" in about else []
+    likelihood = item("Likelihood", about["likelihood"]) if "likelihood" in about else []
     blocks = [
         [title, "=" * min(len(title), WIDTH)],
         [*item("Method", _method(intervals.method, about)), *likelihood],
@@ -81,6 +81,8 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         return method
     failed = f"{about['failed']} of them left out" if about["failed"] else "all settled"
     intervals = f"; {_KINDS[kind]}" if kind else ""
+    if "left_out" in about:
+        intervals += f" (corrected by {about['left_out']} refits without one {about['unit']} each)"
     return f"{bootstrap}, {_counted(about['replicates'], 'refit')}, {failed}{intervals}"
 
 
