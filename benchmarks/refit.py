@@ -6,7 +6,7 @@ For each law: 64 rows spread over the sizes at which it is used, responses from 
 middle of its plausible ranges) with noise of one part in a million, and a fit from random starts, which know nothing of
 the constants. The verdict is
 
-- "parameters" where all of them come back within 0.1 % (of a thousandth of the plausible range, where that holds zero),
+- "parameters" where all of them come back within 0.1 % (of a thousandth of the plausible range, for one that is zero),
   also in another order where terms are alike;
 - "predictions" where the fit is at least as good as the truth and some parameters are elsewhere all the same, as the
   rows do not tell them: these are named;
@@ -29,7 +29,7 @@ from jaxscale.result import Fit
 from jaxscale.simulate import simulate
 from jaxscale.starts import hypercube
 
-ROWS, NOISE, CLOSE, SATURATED = 64, 1e-6, 1e-3, 1e-4
+ROWS, NOISE, CLOSE, SATURATED, ZERO = 64, 1e-6, 1e-3, 1e-4, 1e-9
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,10 @@ def refit(law: Law) -> Verdict:
 
 
 def _close(value: float, truth: float, kind: Parameter) -> bool:
-    """Whether a parameter came back; one that may be zero is seen against its plausible range."""
+    """Whether a parameter came back; one that is zero is seen against its plausible range."""
     low, high = kind.range
-    return abs(value - truth) <= CLOSE * max(abs(truth), CLOSE * (high - low) if low <= 0 <= high else 0.0)
+    size = abs(truth) if not low <= 0 <= high or abs(truth) > ZERO * (high - low) else CLOSE * (high - low)
+    return abs(value - truth) <= CLOSE * size
 
 
 def chosen(only: str, family: str, each: int) -> list[Law]:

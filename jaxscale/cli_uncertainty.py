@@ -199,7 +199,7 @@ def _likelihood(
 
 def _free_name(name: str, law: "Law") -> str:
     """A name that none of the law's inputs has."""
-    while name in law.inputs:
+    while name in (*law.inputs, *law.sources):
         name += "_"
     return name
 

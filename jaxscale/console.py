@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxscale import datasets, laws
 from jaxscale.law import Law
+from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
+from jaxscale.series import label_of
 from jaxscale.tables import Table, did_you_mean, read_table
 
 
@@ -166,31 +170,61 @@ def find_table(name: str) -> Table:
     return datasets.load(name) if not path.suffix and not path.exists() else read_table(path)
 
 
-def columns_of(law: Law, table: Table, given: Mapping[str, str]) -> dict[str, str]:
+def columns_of(law: Law, table: Table, given: Mapping[str, str], sources: bool = False) -> dict[str, str]:
     """The column of every input; one that is not given has the input's name.
 
     Args:
         law: the law.
         table: the table.
         given: input to column, as far as the person said.
+        sources: whether inputs without a column are computed from others, such as a schedule.
 
     Raises:
         ValueError: an input is unknown, or has no column.
     """
+    known = [*law.inputs, *(law.sources if sources else ())]
     for name in given:
-        if name not in law.inputs:
-            known = ", ".join(law.inputs)
-            raise ValueError(
-                f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}; its inputs are {known}."
-            )
-    for name in law.inputs:
+        if name not in known:
+            told = ", ".join(known)
+            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, known)}; its inputs are {told}.")
+    there = [name for name in law.inputs if name in given or name in table.columns]
+    needed = dict.fromkeys([*there, *law.sources]) if sources else law.inputs
+    for name in needed:
         if name not in given and name not in table.columns:
             shown = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
             raise ValueError(
                 f"{law.name} needs the input {name}, and {table.name} has no column of that name; "
                 f"name its column with --input {name}=COLUMN (columns are {shown})."
             )
-    return {name: given.get(name, name) for name in law.inputs}
+    return {name: given.get(name, name) for name in needed}
+
+
+def series_of(law: Law, given: Sequence[str] | None) -> dict[str, dict[str, np.ndarray]]:
+    """``["schedule=rates.csv:run:lr"]`` as the sequences of an input by label: the values in the file's order.
+
+    Args:
+        law: the law.
+        given: input, file and the file's columns of labels and of values, as often as the person said.
+
+    Raises:
+        ValueError: an entry has another shape, or the law computes nothing from such an input.
+        DataError: a file cannot be read, lacks a column, or a cell is empty or no number.
+    """
+    shape = "INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN"
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for key, entry in assignments(given, "--series", shape).items():
+        if key not in law.sources:
+            takes = f"it takes {', '.join(law.sources)}" if law.sources else "it takes none; leave out --series"
+            raise ValueError(f"{law.name} takes no series {key!r}{did_you_mean(key, law.sources)}; {takes}.")
+        parts = [part.strip() for part in entry.rsplit(":", 2)]
+        if len(parts) != 3 or not all(parts):
+            raise ValueError(f"Option --series must look like {shape}, but is {f'{key}={entry}'!r}.")
+        table = find_table(parts[0])
+        # Values are read as a response is, so that a bad cell is told with its column and row.
+        read = Observations.from_table(table, inputs={key: parts[2]}, response=parts[2], run=parts[1])
+        labels = dict.fromkeys(str(label_of(cell)) for cell in table.column(parts[1]))
+        found[key] = {label: read.response[read.run == code] for code, label in enumerate(labels)}
+    return found
 
 
 def response_of(table: Table, given: str | None) -> str:

@@ -29,6 +29,8 @@ RANK = 1e-12
 # Components of a unit vector below this are rounding noise.
 COMPONENT = 1e-6
 LARGEST_CURE = 8
+# Rows whose slopes are taken at a time.
+ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,16 @@ def slopes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
     n = next(iter(inputs.values())).shape[-1]
-    wide = {name: widened(inputs[name], bucket(n)) for name in law.inputs}
-    with jax.enable_x64(True):
-        responses, by_name = _value_and_slope(law, wide, dict(sets))
-    stacked = np.stack([np.asarray(by_name[name]) for name in free], axis=-1)
-    return np.asarray(responses)[:, :n], stacked[:, :n]
+    size = min(bucket(n), ROWS)
+    wide = {name: widened(inputs[name], -(-n // size) * size) for name in law.inputs}
+    parts = []
+    for first in range(0, n, size):
+        some = {name: values[..., first : first + size] for name, values in wide.items()}
+        with jax.enable_x64(True):
+            responses, by_name = _value_and_slope(law, some, dict(sets))
+        parts.append((np.asarray(responses), np.stack([np.asarray(by_name[name]) for name in free], axis=-1)))
+    responses, slopes = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return responses[:, :n], slopes[:, :n]
 
 
 def measure(

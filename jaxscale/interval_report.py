@@ -90,14 +90,14 @@ def _table(intervals: "Intervals") -> list[str]:
     columns = [key for key in _COLUMNS if any(key in row for row in intervals.params.values())]
     # Refits and profiles are about the fit's own value, samplers about the mean of their draws.
     middle = "mean" if "priors" in intervals.about or columns else "estimate"
-    head: tuple[str, ...] = (
+    head = (
         "Quantity",
         middle,
         "sd",
         f"{100 * intervals.level:g} % interval",
         *(_COLUMNS[key][0] for key in columns),
     )
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for name, row in intervals.params.items():
         sd = row["sd"]
         extra = [_COLUMNS[key][1].format(row[key]) if math.isfinite(row.get(key, math.nan)) else "" for key in columns]

@@ -25,146 +25,53 @@ from typing import Any
 
 import numpy as np
 
-Range = tuple[float, float]
+from jaxscale.kinds import (
+    Check,
+    Input,
+    Parameter,
+    Range,
+    Response,
+    Support,
+    amplitude,
+    coefficient,
+    exponent,
+    floor,
+    fraction,
+    location,
+    positive,
+    positive_number,
+    real,
+    scale,
+    unit,
+)
+
+__all__ = [
+    "Check",
+    "Input",
+    "Law",
+    "LawError",
+    "Parameter",
+    "Range",
+    "Response",
+    "Support",
+    "amplitude",
+    "between",
+    "coefficient",
+    "exponent",
+    "floor",
+    "fraction",
+    "law",
+    "location",
+    "positive",
+    "positive_number",
+    "real",
+    "scale",
+    "unit",
+]
 
 
 class LawError(ValueError):
     """A law was declared wrongly; the message names the law and the field."""
-
-
-@dataclass(frozen=True)
-class Support:
-    """Where a number may lie: an open interval with a name."""
-
-    name: str
-    low: float
-    high: float
-
-    def contains(self, value: float) -> bool:
-        """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
-        return bool(self.low < value < self.high)
-
-
-real = Support("real", -math.inf, math.inf)
-positive = Support("positive", 0.0, math.inf)
-unit = Support("unit", 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input of a law: its unit and the open interval in which the law is defined.
-
-    Args:
-        unit: what is counted, in words ("parameters", "tokens").
-        low: the law needs values above this (0 where it takes a log or a power).
-        high: the law needs values below this.
-        lower: the size below which a column is probably in another unit (``params`` in billions).
-        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested; from
-            ``lower`` to 1e13, or from 0.01 to 1e6, unless given.
-    """
-
-    unit: str
-    low: float = 0.0
-    high: float = math.inf
-    lower: float = 0.0
-    typical: Range | None = None
-
-    @property
-    def sizes(self) -> Range:
-        """The sizes at which the law is used."""
-        return self.typical or (max(self.lower, 1e-2), 1e13 if self.lower else 1e6)
-
-
-@dataclass(frozen=True)
-class Response:
-    """The response of a law: its unit and the interval it lies in."""
-
-    unit: str
-    domain: Support = positive
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter: what it does in the formula, where it may lie, and what is plausible.
-
-    ``powers`` lists (input, exponent) pairs: an amplitude multiplies ``input**-exponent`` for
-    each; a scale stands in ``(scale / input)**exponent``. An exponent written ``"-b"`` enters
-    with its sign turned.
-    """
-
-    kind: str
-    support: Support
-    range: Range
-    powers: tuple[tuple[str, str], ...] = ()
-    input: str | None = None
-    unit: str = ""
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class Check:
-    """A number that the literature fixes: the law's value at some inputs and constants.
-
-    Args:
-        value: the response, transcribed from the source and not computed by the law.
-        at: inputs by name.
-        params: name of a published set, or parameters by name.
-        rtol: relative tolerance, by the digits that the source prints.
-    """
-
-    value: float
-    at: Mapping[str, float]
-    params: str | Mapping[str, float]
-    rtol: float = 1e-3
-
-
-def floor(support: Support = positive, *, range: Range = (0.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
-    """A level that no input removes; starts lie between 0 and the smallest response."""
-    return Parameter("floor", support, range, unit=unit, meaning=meaning or "irreducible level")
-
-
-def exponent(
-    support: Support = positive, *, range: Range = (0.01, 2.0), unit: str = "", meaning: str = ""
-) -> Parameter:
-    """The power of an input."""
-    return Parameter("exponent", support, range, unit=unit, meaning=meaning or "exponent")
-
-
-def amplitude(
-    support: Support = positive, *, range: Range = (1e-3, 1e9), unit: str = "", meaning: str = "", **powers: str
-) -> Parameter:
-    """A factor of ``N**-alpha * D**-beta`` when declared ``amplitude(N="alpha", D="beta")``."""
-    return Parameter("amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term")
-
-
-def scale(*, range: Range = (1.0, 1e20), unit: str = "", meaning: str = "", **powers: str) -> Parameter:
-    """The ``N_c`` of ``(N_c / N)**alpha_N`` when declared ``scale(N="alpha_N")``."""
-    return Parameter("scale", positive, range, tuple(powers.items()), unit=unit, meaning=meaning or "scale")
-
-
-def location(
-    input: str, support: Support = positive, *, range: Range = (1e-9, 1e30), unit: str = "", meaning: str = ""
-) -> Parameter:
-    """A place on the axis of ``input`` that lies inside the data: a break, a midpoint."""
-    return Parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
-
-
-def coefficient(*, range: Range = (-10.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
-    """A real number; a range on one side of zero fixes the sign of its starts."""
-    return Parameter("coefficient", real, range, unit=unit, meaning=meaning or "coefficient")
-
-
-def positive_number(*, range: Range = (1e-2, 1e2), unit: str = "", meaning: str = "") -> Parameter:
-    """A positive number of plausible size ``range``: a width, a rate, a number of epochs."""
-    return Parameter("positive_number", positive, range, unit=unit, meaning=meaning or "positive number")
-
-
-def fraction(*, range: Range = (0.0, 1.0), unit: str = "", meaning: str = "") -> Parameter:
-    """A number between 0 and 1."""
-    return Parameter("fraction", _UNIT, range, unit=unit, meaning=meaning or "fraction")
-
-
-_UNIT = unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +158,9 @@ class Law:
 
         Places on an input lie between its sizes. Parameters that only a number tells apart lie evenly apart, as do
         places on one input: alike terms would be one term. A number of either sign is positive and at most 1, or 2,
-        3, ...: zero would take away what it stands for. An amplitude makes its term 1 in the middle of the inputs,
-        and so does a scale, as far as their ranges allow.
+        3, ...: zero would take away what it stands for. A floor of either sign is at most half of that: a step between
+        two equal levels would be none. An amplitude makes its term 1 in the middle of the inputs, and so does a scale,
+        as far as their ranges allow.
         """
         if self.published:
             return dict(next(iter(self.published.values())))
@@ -266,7 +174,8 @@ class Law:
                 low, high = kind.range if kind.input is None else _common(kind.range, self.inputs[kind.input].sizes)
                 share = place / (len(group) + 1)
                 signed = kind.input is None and low < 0 < high
-                values[name] = min(high * share / 2, float(place)) if signed else float(between(low, high, share))
+                most = place / 2 if kind.kind == "floor" else float(place)
+                values[name] = min(high * share / 2, most) if signed else float(between(low, high, share))
         for name, kind in self.parameters.items():
             if kind.powers and all(self.inputs[key].sizes[0] > 0 for key, _ in kind.powers):
                 values[name] = min(max(self._unit_term(kind, values), kind.range[0]), kind.range[1])

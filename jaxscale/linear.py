@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.derivatives import value
-from jaxscale.objective import Problem
+from jaxscale.objective import Problem, each_row
 
 
 class Linear(eqx.Module):
@@ -48,15 +48,17 @@ def linearise(problem: Problem, z: Any, response: Any) -> Linear:
 
     params = problem.params(z)
     free = {name: params[name] for name in problem.free}
-    slopes = jax.vmap(jax.jacfwd(of_params), in_axes=(None, -1))(free, problem.inputs)
-    fitted = jax.vmap(of_z, in_axes=(None, -1))(z, problem.inputs)
-    rows = jax.vmap(lambda row: problem.predict(z, row), in_axes=-1)(problem.inputs)
+
+    def at(row: Any) -> Any:
+        return problem.predict(z, row), of_z(z, row), jax.jacfwd(of_params)(free, row), jax.jacfwd(of_z)(z, row)
+
+    rows, fitted, slopes, slope = each_row(problem, at)
     return Linear(
         params=params,
         prediction=rows,
         residual=fitted - problem.noise.transform(response),
         jacobian=jnp.stack([slopes[name] for name in problem.free], axis=1),
-        slope=jax.vmap(jax.jacfwd(of_z), in_axes=(None, -1))(z, problem.inputs),
+        slope=slope,
         change=jax.jacfwd(named)(z),
     )
 

@@ -24,6 +24,8 @@ from jaxscale.likelihoods import Likelihood
 from jaxscale.observations import Observations, bucket, padded
 from jaxscale.tables import DataError, did_you_mean
 
+# Groups of so many rows or more, on average, are sampled by their own places.
+MANY = 6
 POOLING = ("complete", "partial", "none")
 
 
@@ -37,6 +39,8 @@ class Model(eqx.Module):
         pooling: for every parameter that groups do not share: (name, "partial" or "none").
         groups: number of groups, 1 where nothing is pooled.
         runs: number of effects of runs that are sampled, 0 where there are none or they are integrated out.
+        apart: whether the coordinates of pooled groups are the groups' own places rather than their offsets: where
+            groups have many rows their places are sharp, and offset and spread lie on a narrow ridge.
         priors: a distribution for every site.
         inputs: shape (..., n).
         response: shape (n,).
@@ -51,6 +55,7 @@ class Model(eqx.Module):
     pooling: tuple[tuple[str, str], ...] = eqx.field(static=True)
     groups: int = eqx.field(static=True)
     runs: int = eqx.field(static=True)
+    apart: bool = eqx.field(static=True)
     priors: dict[str, Any]
     inputs: dict[str, Any]
     response: Any
@@ -99,7 +104,7 @@ class Model(eqx.Module):
     def sites(self, x: Any) -> tuple[dict[str, Any], Any]:
         """Every site at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
-        found, total = {}, 0.0
+        found, total, central = {}, 0.0, {}
         if owned(self.law, self.free):
             vector = jnp.stack([z[name] for name in self.free])
             of = lambda v: dict(self.law.coordinates[0](v, self.centre))  # noqa: E731  # pyright: ignore
@@ -107,7 +112,7 @@ class Model(eqx.Module):
             jacobian = jax.jacfwd(lambda v: jnp.stack([of(v)[name] for name in self.free]))(vector)
             total += jnp.linalg.slogdet(jacobian)[1]
         else:
-            central = dict(self.fixed)
+            central |= self.fixed
             leant_on = dict(self.fixed)
             for name in ordered(self.law, self.free):
                 site = self.site(name)
@@ -116,10 +121,17 @@ class Model(eqx.Module):
                 found[site] = leant_on[name] = made
                 central[name] = jnp.mean(made) if jnp.ndim(made) else made
         for name in self.shapes:
-            if name not in found:
-                change = biject_to(self.priors[name].support)
-                found[name] = change(z[name])
-                total += jnp.sum(change.log_abs_det_jacobian(z[name], found[name]))
+            if name in found:
+                continue
+            change = biject_to(self.priors[name].support)
+            found[name] = change(z[name])
+            total += jnp.sum(change.log_abs_det_jacobian(z[name], found[name]))
+            pooled = name.removesuffix("_offset")
+            if self.apart and pooled != name:
+                kind, spread = self.law.parameters[pooled], found[f"{pooled}_spread"]
+                middle = coordinate_at(self.law, kind, found[f"{pooled}_population"], central, self.centre)
+                found[name] = (z[name] - middle) / spread
+                total -= self.groups * jnp.log(spread)
         return found, total
 
     def _mapped(self, name: str, z: Any, leant_on: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -199,6 +211,10 @@ class Model(eqx.Module):
                     z[site] = _inverted(self.priors[site], places[name])
         for name in self.shapes:
             if name in z:
+                continue
+            pooled = name.removesuffix("_offset")
+            if self.apart and pooled != name:
+                z[name] = coordinate_at(self.law, self.law.parameters[pooled], places[pooled], places, self.centre)
                 continue
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
             z[name] = _inverted(self.priors[name], start)
@@ -299,6 +315,7 @@ def model_of(
         pooling=pooled,
         groups=groups,
         runs=(shared_runs or bucket(count)) if count else 0,
+        apart=bool(pooled) and bool(np.sum(observations.weight > 0) >= MANY * groups),
         priors={},
         inputs={name: wide.inputs[name] for name in law.inputs},
         response=wide.response,

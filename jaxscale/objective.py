@@ -15,7 +15,7 @@ from jaxscale.derivatives import expansion, value
 from jaxscale.law import Law
 from jaxscale.noise import Noise
 
-# Rows that are worked on at a time.
+# Rows that are worked on at a time; a quarter of them where each holds several numbers.
 BLOCK = 512
 
 
@@ -59,6 +59,12 @@ class Problem(eqx.Module):
     def row_axes(self) -> Any:
         """The same for one row of inputs."""
         return {name: 0 if self.apart else None for name in self.law.inputs}
+
+    @property
+    def block(self) -> int:
+        """Rows that are worked on at a time."""
+        several = any(jnp.ndim(self.inputs[name]) > 1 + self.apart for name in self.law.inputs)
+        return BLOCK // 4 if several else BLOCK
 
     @property
     def size(self) -> int:
@@ -249,14 +255,24 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
         weight: shape (lanes, n).
     """
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
-    return over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), target.shape[-1])
+    return over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
 
 
-def over_rows(total: Any, data: Any, n: int) -> Any:
+def over_rows(total: Any, data: Any, block: int) -> Any:
     """Sum ``total(rows)`` over blocks of rows (the last axis), so that memory does not grow with their number."""
-    if n <= BLOCK or n % BLOCK:
+    n = data[-1].shape[-1]
+    if n <= block or n % block:
         return total(data)
-    blocks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], n // BLOCK, BLOCK), -2, 0), data)
+    blocks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], n // block, block), -2, 0), data)
     shapes = jax.eval_shape(total, jax.tree.map(lambda a: a[0], blocks))
     empty = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
+
+
+def each_row(problem: Problem, function: Any) -> Any:
+    """``function(row)`` for every row of the inputs, along the first axis of the results; a block of rows at a time."""
+    rows = {name: jnp.moveaxis(jnp.asarray(problem.inputs[name]), -1, 0) for name in problem.law.inputs}
+    n = len(next(iter(rows.values())))
+    if n <= problem.block or n % problem.block:
+        return jax.vmap(function)(rows)
+    return jax.lax.map(function, rows, batch_size=problem.block)

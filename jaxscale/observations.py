@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 from jaxscale import filters
 from jaxscale.law import Input, Law
 from jaxscale.notices import Notice
-from jaxscale.tables import DataError, Table, did_you_mean, is_empty, number, read_table, shown
+from jaxscale.series import known_series, label_of, places
+from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
 
 _SMALLEST_BUCKET = 16
 
@@ -94,11 +95,11 @@ class Observations(eqx.Module):
         wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
-        known = _series(series or {}, named)
+        known = known_series(series or {}, named)
         stored: dict[str, tuple[np.ndarray, ...]] = {}
         for key, column in wanted.items():
             if key in known:
-                numbers[key], stored[key], found = _places(table, column, kept, known[key])
+                numbers[key], stored[key], found = places(table, column, kept, known[key])
             else:
                 numbers[key], found = _numbers(table, column, kept)
             complaints += found
@@ -181,52 +182,12 @@ def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -
 
 def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Codes 0, 1, ... of the distinct cells in order of appearance."""
-    labels = [_label(cell) for cell in table.column(column)[kept]]
+    labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
     rows = table.rows[kept]
     empty = [i for i, label in enumerate(labels) if label is None]
     complaints = [f"column {column!r}, row {rows[i]}: the cell is empty" for i in empty]
     return np.array([order[label] for label in labels], dtype=np.int64), complaints
-
-
-def _series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
-    """The given sequences by input and label, checked."""
-    known: dict[str, dict[str, np.ndarray]] = {}
-    for key, entries in series.items():
-        if key not in named:
-            raise DataError(
-                f"Argument series names {key!r}, which is no input; map it to a column of labels in inputs."
-            )
-        known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
-        for label, values in known[key].items():
-            if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
-                raise DataError(f"Argument series, {key} {label!r}: must be a sequence of finite numbers, but is not.")
-    return known
-
-
-def _places(
-    table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
-    """The place of each row's sequence among those that are used, and these."""
-    labels = [_label(cell) for cell in table.column(column)[kept]]
-    used = [label for label in dict.fromkeys(labels) if label is not None and label in known]
-    complaints = [
-        f"column {column!r}, row {table.rows[kept][i]}: "
-        + ("the cell is empty" if label is None else f"there is no series {label!r}{did_you_mean(label, known)}")
-        for i, label in enumerate(labels)
-        if label not in known
-    ]
-    place = {label: float(k) for k, label in enumerate(used)}
-    return (
-        np.array([place.get(label or "", np.nan) for label in labels]),
-        tuple(known[label] for label in used),
-        complaints,
-    )
-
-
-def _label(cell: Any) -> str | None:
-    missing = is_empty(cell) or (isinstance(cell, (float, np.floating)) and np.isnan(cell))
-    return None if missing else str(cell).strip()
 
 
 def _refuse(name: str, complaints: Sequence[str], why: str = "") -> None:

@@ -59,6 +59,13 @@ class Task:
     weight: Annotated[str | None, _data("Column that multiplies each row's loss.")] = None
     run: Annotated[str | None, _data("Column that names a row's run, where runs repeat.")] = None
     group: Annotated[str | None, _data("Column that names a row's group.")] = None
+    series: Annotated[
+        list[str] | None,
+        _data(
+            "Sequences that an input's labels name, such as the learning rate of every step of each schedule.",
+            metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
+        ),
+    ] = None
     noise: Annotated[
         str | None, _setting("squared, huber, absolute or student_t; by default what suits the law's response.")
     ] = None
@@ -114,16 +121,18 @@ class Task:
         from jaxscale import console
         from jaxscale.observations import Observations
 
+        sequences = console.series_of(law, self.series)
         read = console.find_table(self.table)
-        columns = console.columns_of(law, read, console.assignments(self.inputs, "--input", "NAME=COLUMN"))
+        given = console.assignments(self.inputs, "--input", "NAME=COLUMN")
         return Observations.from_table(
             read,
-            inputs=columns | dict(more or {}),
+            inputs=console.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
             response=console.response_of(read, self.response),
             where=self.where,
             weight=self.weight,
             run=self.run,
             group=self.group,
+            series=sequences,
         )
 
     def fitted(self, *, replicates: int = 0, part: str | None = None) -> "Fit":

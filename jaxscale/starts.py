@@ -140,7 +140,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[..., None, :]
         return dot("wpr,wqr->pqw", heavy, scaled)
 
-    system = over_rows(columns, (problem.inputs, response, weight), response.shape[-1])
+    system = over_rows(columns, (problem.inputs, response, weight), problem.block)
     gram, right = system[:, :-1], system[:, -1]
     q = len(names)
     eye = jnp.eye(q, dtype=gram.dtype)[:, :, None]
@@ -207,7 +207,7 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
             r = residual(inputs, y)
             return dot("wr,r->w", jnp.where(w > 0, w * cost(r), 0.0), jnp.ones(r.shape[-1], r.dtype))
 
-        return over_rows(part, (problem.inputs, response, weight), response.shape[-1])
+        return over_rows(part, (problem.inputs, response, weight), problem.block)
 
     if problem.noise.infers_scale:
         mean = summed(jnp.abs) / jnp.sum(weight, axis=-1)

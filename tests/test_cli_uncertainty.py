@@ -17,7 +17,7 @@ from jaxscale.intervals import Intervals
 from jaxscale.notices import Notice
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
-from tests.commands import LAW_FILE, proportional, refused, rows, run, write
+from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 
 LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
 SMALL = ("--method", "importance", "--chains", 2, "--draws", 500)
@@ -35,15 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command hands to the library, which then refuses."""
-    seen: list[Any] = []
-
-    def remembered(*given: Any, **settings: Any) -> None:
-        seen.append((*given, settings))
-        raise ValueError("Enough.")
-
-    monkeypatch.setattr(sampling, "posterior", remembered)
-    monkeypatch.setattr(resampling, "bootstrap", remembered)
-    return seen
+    return remembering(monkeypatch, posterior=sampling, bootstrap=resampling)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True) -> None:
@@ -294,7 +286,7 @@ def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
     first = lines.index("Priors         alpha ~ LogNormal(-1.956, 1.352)")
     assert lines[first + 1] == "               beta ~ LogNormal(-1.956, 1.352)"
     assert "Made with      seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
-    short = replace(intervals, about=intervals.about | {"priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
+    short = replace(intervals, about={**intervals.about, "priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
     assert "Priors         a ~ Normal(0, 1); b ~ Beta(1, 1)" in str(short).splitlines()
 
 

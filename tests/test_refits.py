@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import refit
 from jaxscale import laws, pages
-from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
+from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from jaxscale.result import Fit
 
 Columns = dict[str, np.ndarray]
@@ -89,16 +89,32 @@ def test_a_fit_is_judged_by_its_constants_and_else_by_its_residuals(found: tuple
     assert verdict == "failed" and reason.startswith("converged, residuals 3")
 
 
-def test_a_parameter_that_may_be_zero_is_seen_against_its_range(found: tuple[Columns, Fit]) -> None:
-    @law(inputs=dict(x=Input("")), response=Response("", real), source="a test", a=coefficient(range=(-5e3, 5e3)))
-    def line(x, *, a):
+def line(truth: float) -> Law:
+    """A line whose slope may have either sign."""
+
+    @law(
+        inputs=dict(x=Input("")),
+        response=Response("", real),
+        source="a test",
+        a=coefficient(range=(-5e3, 5e3)),
+        published=dict(known=dict(a=truth)),
+    )
+    def sloped(x, *, a):
         """A line."""
         return a * x
 
-    columns = refit.sweep(line)
-    for a, verdict in ((1.009, "parameters"), (1.02, "predictions")):
-        fit = replace(found[1], law_object=line, params={"a": a}, residuals={"rms": 0.0})
-        assert refit.judged(line, columns, fit)[0] == verdict
+    return sloped
+
+
+@pytest.mark.parametrize(("truth", "close", "far"), [(0.0, 0.009, 0.011), (1.0, 1.0009, 1.002)])
+def test_only_a_parameter_that_is_zero_is_seen_against_its_range(
+    found: tuple[Columns, Fit], truth: float, close: float, far: float
+) -> None:
+    sloped = line(truth)
+    columns = refit.sweep(sloped)
+    for a, verdict in ((close, "parameters"), (far, "predictions")):
+        fit = replace(found[1], law_object=sloped, params={"a": a}, residuals={"rms": 0.0})
+        assert refit.judged(sloped, columns, fit)[0] == verdict
 
 
 def test_chances_of_nearly_nothing_are_no_observations() -> None:

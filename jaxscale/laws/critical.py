@@ -1,5 +1,6 @@
 """Critical points seen through systems of finite size."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,7 +21,11 @@ from jaxscale.law import (
 
 FAMILY = "sciences"
 EDGE = Input("sites along an edge", typical=(4.0, 64.0))
-COUPLING = Input("coupling", typical=(0.2, 5.0))
+# The cubic holds near the critical coupling only, where the scaled distance is of order one on all these sizes.
+COUPLING = Input("coupling", typical=(0.9, 1.1))
+# A double holds its exponential.
+LARGEST = 600.0
+Own = tuple[Callable[..., Any], Callable[..., Any]]
 
 
 @law(
@@ -58,6 +63,42 @@ def _master(L, J, *, J_c, nu, x, f0, f1, f2, f3):
     return L ** (x / nu) * (f0 + z * (f1 + z * (f2 + z * f3)))
 
 
+def _seen(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Own:
+    """Coordinates of what the data see of a correction ``1 + c * exp(-power * v)``: level, slope and bend.
+
+    At the middle of the sizes the correction makes up a share ``m`` of the response. There the master curve has the
+    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the bend of
+    that growth tells ``m * power`` from ``x / nu``; by themselves ``f``, ``x`` and ``c`` make up for one another.
+
+    Args:
+        power: name of the power by which the correction falls.
+        falling: ``v`` at ``ln L``.
+        slope: ``dv / d(ln L)`` at ``ln L``.
+    """
+
+    def to_params(z: Any, centre: Any) -> dict[str, Any]:
+        edge = centre.middle["L"]
+        nu, falls = jnp.exp(z[1]), jnp.exp(z[8])
+        share = z[7] / falls
+        x = nu * (z[2] + z[7] * slope(edge))
+        size = centre.response_size * (1 - share)
+        curve = {f"f{j}": z[3 + j] * size * jnp.exp(-(x + j) / nu * edge) for j in range(4)}
+        c = share / (1 - share) * jnp.exp(jnp.minimum(falls * falling(edge), LARGEST))
+        return {"J_c": jnp.exp(z[0] + centre.middle["J"]), "nu": nu, "x": x, **curve, "c": c, power: falls}
+
+    def from_params(params: Mapping[str, Any], centre: Any) -> list[Any]:
+        edge = centre.middle["L"]
+        nu, falls, x = params["nu"], params[power], params["x"]
+        more = params["c"] * jnp.exp(-falls * falling(edge))
+        share = more / (1 + more)
+        curve = [params[f"f{j}"] * (1 + more) * jnp.exp((x + j) / nu * edge) / centre.response_size for j in range(4)]
+        steepness = x / nu - share * falls * slope(edge)
+        near = jnp.log(params["J_c"]) - centre.middle["J"]
+        return [near, jnp.log(nu), steepness, *curve, share * falls, jnp.log(falls)]
+
+    return to_params, from_params
+
+
 _MASTER: dict[str, Any] = dict(
     J_c=location("J", range=(1e-2, 1e2), meaning="critical coupling"),
     nu=exponent(range=(0.3, 3.0), meaning="power by which the correlation length diverges"),
@@ -75,6 +116,7 @@ _MASTER: dict[str, Any] = dict(
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the correction to scaling"),
     omega=exponent(range=(0.05, 4.0), meaning="power by which the correction falls"),
+    coordinates=_seen("omega", lambda edge: edge, lambda edge: 1.0),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + c L^{-\omega}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source",
@@ -107,6 +149,7 @@ def critical_fss(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, omega):
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the logarithmic correction"),
     p=exponent(range=(0.05, 4.0), meaning="power of the logarithm by which the correction falls"),
+    coordinates=_seen("p", jnp.log, lambda edge: 1 / edge),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + \frac{c}{(\ln L)^{p}}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source; "

@@ -1,0 +1,49 @@
+"""Series: what is long and shared by many rows, stored once and named by a column of labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxscale.tables import DataError, Table, did_you_mean, is_empty
+
+
+def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
+    """The given sequences by input and label, checked."""
+    known: dict[str, dict[str, np.ndarray]] = {}
+    for key, entries in series.items():
+        if key not in named:
+            raise DataError(
+                f"Argument series names {key!r}, which is no input; map it to a column of labels in inputs."
+            )
+        known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
+        for label, values in known[key].items():
+            if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
+                raise DataError(f"Argument series, {key} {label!r}: must be a sequence of finite numbers, but is not.")
+    return known
+
+
+def places(
+    table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
+    """The place of each row's sequence among those that are used, and these."""
+    labels = [label_of(cell) for cell in table.column(column)[kept]]
+    used = [label for label in dict.fromkeys(labels) if label is not None and label in known]
+    complaints = [
+        f"column {column!r}, row {table.rows[kept][i]}: "
+        + ("the cell is empty" if label is None else f"there is no series {label!r}{did_you_mean(label, known)}")
+        for i, label in enumerate(labels)
+        if label not in known
+    ]
+    place = {label: float(k) for k, label in enumerate(used)}
+    return (
+        np.array([place.get(label or "", np.nan) for label in labels]),
+        tuple(known[label] for label in used),
+        complaints,
+    )
+
+
+def label_of(cell: Any) -> str | None:
+    """A cell as text, or None where it is empty."""
+    missing = is_empty(cell) or (isinstance(cell, (float, np.floating)) and np.isnan(cell))
+    return None if missing else str(cell).strip()

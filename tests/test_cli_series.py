@@ -1,0 +1,101 @@
+"""The command line with schedules: series read from a file of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxscale import console, laws, noise
+from jaxscale.fitting import fit
+from jaxscale.laws.schedules import annealing_sums
+from jaxscale.observations import Observations
+from jaxscale.result import Fit
+from tests.commands import refused, run
+
+TRUE = dict(L0=2.7, A=0.5, alpha=0.5, C=0.4)
+RATES = {
+    "constant": np.full(4000, 3e-4),
+    "linear": 3e-4 * np.linspace(1.0, 0.1, 4000),
+    "step": np.where(np.arange(4000) < 2000, 3e-4, 1e-4),
+}
+SERIES = "schedule=rates.csv:run:lr"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses along three schedules in curves.csv, the schedules in rates.csv."""
+    monkeypatch.chdir(tmp_path)
+    steps = np.arange(100, 4000, 150)
+    losses = []
+    for rates in RATES.values():
+        sums = annealing_sums(steps, rates)
+        losses.append(TRUE["L0"] + TRUE["A"] * sums["S1"] ** -TRUE["alpha"] - TRUE["C"] * sums["S2"])
+    curves = dict(
+        step=np.tile(steps, len(RATES)),
+        schedule=np.repeat(list(RATES), len(steps)),
+        loss=np.concatenate(losses),
+    )
+    schedules = dict(run=np.repeat(list(RATES), 4000), lr=np.concatenate(list(RATES.values())))
+    Path("curves.csv").write_text(console.csv_text(curves))
+    Path("rates.csv").write_text(console.csv_text(schedules))
+
+
+def test_a_schedule_law_is_fitted_from_files() -> None:
+    words = ["--series", SERIES, "--noise", "squared", "--starts", 64, "--replicates", 0, "--json", "out.json"]
+    result = run("fit", "curves.csv", "--law", "lr_annealing", *words)
+    assert result.exit_code == 0, result.output
+    found = Fit.from_json(Path("out.json"))
+    assert found.params == pytest.approx(TRUE, rel=1e-6)
+    observations = Observations.from_table(
+        "curves.csv", inputs=["step", "schedule"], response="loss", series=dict(schedule=RATES)
+    )
+    assert fit("lr_annealing", observations, noise=noise.squared("log"), starts=64, replicates=0) == found
+
+
+def test_sequences_keep_the_order_of_their_file() -> None:
+    mixed = dict(run=np.array(["b", "a", "b", "a"]), lr=np.array([1.0, 2.0, 3.0, 4.0]))
+    Path("rates.csv").write_text(console.csv_text(mixed))
+    found = console.series_of(laws.get("lr_annealing"), [SERIES])["schedule"]
+    assert {label: values.tolist() for label, values in found.items()} == {"b": [1.0, 3.0], "a": [2.0, 4.0]}
+
+
+REFUSED = {
+    "shape": (
+        ["schedule=rates.csv"],
+        "Option --series must look like INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN, but is 'schedule=rates.csv'.",
+    ),
+    "input": (
+        ["schedul=rates.csv:run:lr"],
+        "lr_annealing takes no series 'schedul' (did you mean 'schedule'?); it takes step, schedule.",
+    ),
+    "twice": ([SERIES, SERIES], "Option --series gives schedule twice; give it once."),
+    "file": (["schedule=none.csv:run:lr"], "none.csv"),
+    "column": (["schedule=rates.csv:run:rate"], "rate"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_series_that_cannot_be_read_are_refused(case: str) -> None:
+    entries, words = REFUSED[case]
+    given = [word for entry in entries for word in ("--series", entry)]
+    assert words in refused("fit", "curves.csv", "--law", "lr_annealing", *given)
+
+
+def test_a_bad_cell_and_an_unknown_label_are_told() -> None:
+    Path("rates.csv").write_text("run,lr\nlinear,3e-4\nlinear,x\n")
+    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert "rates.csv, column 'lr', row 3: 'x' is not a number" in told
+    Path("rates.csv").write_text("run,lr\nlinear,3e-4\n")
+    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert "curves.csv, column 'schedule', row 2: there is no series 'constant'" in told
+
+
+def test_a_law_without_sources_takes_no_series() -> None:
+    told = refused("fit", "curves.csv", "--law", "chinchilla", "--series", SERIES)
+    assert told == "chinchilla takes no series 'schedule'; it takes none; leave out --series."
+
+
+def test_a_source_without_a_column_is_told() -> None:
+    Path("curves.csv").write_text("when,schedule,loss\n1,linear,3.0\n")
+    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert told.startswith("lr_annealing needs the input step, and curves.csv has no column of that name;")

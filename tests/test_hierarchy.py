@@ -1,0 +1,129 @@
+"""Parameters pooled over groups, and groups that were not among the data."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxscale
+from jaxscale import DataError, Input, Response, likelihoods
+from jaxscale.hierarchy import new_group
+from jaxscale.law import coefficient, law, real
+from jaxscale.models import Model, model_of
+
+
+@law(
+    inputs=dict(x=Input("units", low=-np.inf)),
+    response=Response("units", real),
+    a=coefficient(),
+    b=coefficient(),
+    source="a textbook",
+    affine=("a", "b"),
+)
+def line(x, *, a, b):
+    """A line."""
+    return a + b * x
+
+
+LEVELS = np.array([1.0, 1.4, 0.7, 1.1, 1.9, 1.3])
+
+
+def grouped(rows: int, seed: int = 0, levels: np.ndarray = LEVELS) -> jaxscale.Observations:
+    generator = np.random.default_rng(seed)
+    x = generator.uniform(-1, 1, (len(levels), rows))
+    y = levels[:, None] + 0.5 * x + 0.1 * generator.standard_normal(x.shape)
+    table = {"x": x.ravel(), "y": y.ravel(), "family": np.repeat([f"f{k}" for k in range(len(levels))], rows)}
+    return jaxscale.Observations.from_table(table, inputs=["x"], response="y", group="family")
+
+
+def built(rows: int, **pooling: str) -> Model:
+    with jax.enable_x64(True):
+        return model_of(line, grouped(rows), likelihoods.normal("linear"), pooling=pooling)
+
+
+@pytest.fixture(scope="module")
+def draws() -> jaxscale.Draws:
+    return jaxscale.posterior(
+        line, grouped(8), likelihood=likelihoods.normal("linear"), pooling={"a": "partial"}, method="nuts", draws=500
+    )
+
+
+def test_offsets_and_places_are_coordinates_of_one_density() -> None:
+    """The density of the sites is the same however the groups' coordinates are chosen."""
+    model = built(8, a="partial")
+    assert model.apart and not built(2, a="partial").apart
+    other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, apart=False), model.response)
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).standard_normal(model.size))
+        sites, bend = model.sites(x)
+        parts = other.parts(x)
+        parts["a_offset"] = sites["a_offset"]
+        vector = jnp.concatenate([jnp.ravel(parts[name]) for name in other.shapes])
+        same, plain = other.sites(vector)
+        for name in sites:
+            np.testing.assert_allclose(same[name], sites[name], rtol=1e-12)
+        # The map from places to offsets stretches each by the spread.
+        np.testing.assert_allclose(plain - bend, len(LEVELS) * jnp.log(sites["a_spread"]), rtol=1e-10)
+        np.testing.assert_allclose(model.log_density(x) - bend, other.log_density(vector) - plain, rtol=1e-12)
+
+
+def test_groups_and_population_are_recovered(draws: jaxscale.Draws) -> None:
+    assert draws.usable, draws.notices
+    own = draws.params["a"]
+    assert own.shape == (len(draws), len(LEVELS))
+    assert np.all(np.abs(own.mean(axis=0) - LEVELS) < 4 * own.std(axis=0))
+    assert own.std(axis=0).max() < 0.06
+    low, high = draws.intervals(0.99)["a_population"]
+    assert low < LEVELS.mean() < high
+    assert 0.2 < np.median(draws.nuisance["a_spread"]) < 1.0
+
+
+def test_partial_pooling_shrinks_and_none_does_not() -> None:
+    """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
+    observations = grouped(2, seed=3)
+    shared = dict(likelihood=likelihoods.normal("linear"), draws=500, method="nuts")
+    partial = jaxscale.posterior(line, observations, pooling={"a": "partial"}, **shared)
+    apart = jaxscale.posterior(line, observations, pooling={"a": "none"}, **shared)
+    assert partial.params["a"].mean(axis=0).std() < apart.params["a"].mean(axis=0).std()
+    assert set(apart.nuisance) == {"scale"}
+
+
+def test_a_run_of_a_new_group_says_where_it_lies(draws: jaxscale.Draws) -> None:
+    run = jaxscale.Observations.from_table({"x": [0.3], "y": [2.0 + 0.15]}, inputs=["x"], response="y")
+    blind, seen = draws.new_group(), draws.new_group(run)
+    assert blind.params["a"].std() > 4 * seen.params["a"].std()
+    assert abs(seen.params["a"].mean() - 2.0) < 0.2
+    assert seen.usable
+    assert seen.predict(x=[0.0, 1.0]).shape == (len(draws), 2)
+    # What groups share stays what it was.
+    assert abs(seen.params["b"].mean() - draws.params["b"].mean()) < 0.05
+    np.testing.assert_array_equal(draws.new_group(run).params["a"], seen.params["a"])
+
+
+def test_one_group_predicts_by_its_own_parameters(draws: jaxscale.Draws) -> None:
+    with pytest.raises(ValueError, match="Each group has its own a; choose one first"):
+        draws.predict(x=1.0)
+    third = draws.of_group(2).predict(x=0.0)
+    np.testing.assert_allclose(third, draws.params["a"][:, 2])
+
+
+def test_refusals(draws: jaxscale.Draws) -> None:
+    observations = grouped(3)
+    normal = likelihoods.normal("linear")
+    with pytest.raises(ValueError, match="Argument pooling names 'c', which is no free parameter of line"):
+        jaxscale.posterior(line, observations, likelihood=normal, pooling={"c": "partial"})
+    with pytest.raises(ValueError, match="Argument pooling must be complete, partial or none, but is 'some' for a"):
+        jaxscale.posterior(line, observations, likelihood=normal, pooling={"a": "some"})
+    bare = jaxscale.Observations.from_table({"x": [1.0, 2, 3], "y": [1.0, 2, 2.5]}, inputs=["x"], response="y")
+    with pytest.raises(DataError, match="pooling needs groups; name their column with group="):
+        jaxscale.posterior(line, bare, likelihood=normal, pooling={"a": "partial"})
+    with pytest.raises(DataError, match="a scale for each group needs groups"):
+        jaxscale.posterior(line, bare, likelihood=likelihoods.normal("linear", scale_by="group"))
+    with pytest.raises(ValueError, match="must come from a posterior with partial pooling"):
+        new_group(dataclasses.replace(draws, model=None))
+    mixed = dataclasses.replace(draws.model, pooling=(("a", "partial"), ("b", "none")))
+    with pytest.raises(ValueError, match="A new group says nothing of b"):
+        new_group(dataclasses.replace(draws, model=mixed))
