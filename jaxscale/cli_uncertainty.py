@@ -1,5 +1,6 @@
 """The command line of uncertainty: ``jaxscale posterior``, ``bootstrap`` and ``profile``."""
 
+import inspect
 import json
 import re
 import tempfile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jaxscale.likelihoods import Likelihood
     from jaxscale.notices import Notice
     from jaxscale.observations import Observations
+    from jaxscale.result import Fit
 
 _LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 _COUNTS = ("binomial", "beta_binomial")
@@ -119,7 +121,15 @@ def bootstrap(
             fitted, kind=kind, by=by, replicates=replicates, key=task.seed, checkpoint=task.inside("bootstrap")
         )
     table = resampling_intervals.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
-    _end(task, _timed(table, begun), fitted.notices, fitted.observations, drawn=drawn, save=save, status=fitted.status)
+    _end(
+        task,
+        _from_fit(table, fitted, begun),
+        fitted.notices,
+        fitted.observations,
+        drawn=drawn,
+        save=save,
+        status=fitted.status,
+    )
 
 
 def profile(
@@ -142,7 +152,7 @@ def profile(
     fitted = task.fitted(part="fit")
     begun = time.perf_counter()
     found = profiling.profile(fitted, param or None, level=level, key=task.seed)
-    _end(task, _timed(found.intervals(), begun), fitted.notices, fitted.observations, status=fitted.status)
+    _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
@@ -259,8 +269,12 @@ def _prior(name: str, text: str) -> Any:
             places.append(value)
     with jax.enable_x64(True):
         try:
-            getattr(dist, kind)(*places, **names, validate_args=True)
-            made = getattr(dist, kind)(*places, **names)
+            make = getattr(dist, kind)
+            make(*places, **names, validate_args=True)
+            made = make(*places, **names)
+        except TypeError:
+            takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
+            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
             raise ValueError(f"{told}, which is no distribution: {reason}.") from None
@@ -269,10 +283,14 @@ def _prior(name: str, text: str) -> Any:
     return made
 
 
-def _timed(intervals: "Intervals", begun: float) -> "Intervals":
+def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
+    """Intervals that say which loss was fitted, and how long the refits took."""
     from dataclasses import replace
 
-    return replace(intervals, about={**intervals.about, "seconds": time.perf_counter() - begun})
+    from jaxscale.rebuilt import noise_of
+
+    told = {"fitted_with": noise_of(fitted).describe(), "seconds": time.perf_counter() - begun}
+    return replace(intervals, about={**intervals.about, **told})
 
 
 def _end(
@@ -291,8 +309,7 @@ def _end(
     from jaxscale import interval_report
     from jaxscale.result import nulls
 
-    fixed = task.fixed()
-    about = {**intervals.about, **({"fixed": fixed} if fixed else {})}
+    about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, bytes] = {}
     if task.json_path is not None:

@@ -26,7 +26,7 @@ _TOLD = (
     *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
     *("kind", "unit", "replicates", "failed", "from", "left_out"),
 )
-_LABELS = {"without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
+_LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:

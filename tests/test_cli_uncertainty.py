@@ -148,7 +148,7 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--prior", "alpha=enable_validation(1)"], "but NumPyro has no distribution 'enable_validation'"),
         (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is no number."),
         (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
-        (["--prior", "alpha=Normal(1,2,3,4,5)"], "which is no distribution: "),
+        (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
         (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
         (
             ["--save", "nowhere/out.nc"],
@@ -217,6 +217,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     assert result.exit_code == 0, result.output
     said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
     assert said in " ".join(result.stdout.split())
+    assert "Fitted with    squared on log residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
     told = json.loads(run(*words, "--json", "--quiet").stdout)
     assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
