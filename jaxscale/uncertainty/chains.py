@@ -32,18 +32,26 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
     return begun, advance
 
 
-def begin(model: Any, mode: Mode, key: Any, accept: Any, chains: int, warmup: int) -> Any:
-    """States of all chains of all models, started twice as far out as the posterior reaches."""
+def begin(model: Any, mode: Mode, key: Any, far: Any, accept: Any, warmup: int) -> Any:
+    """States of all chains of all models, started about the modes.
 
-    def one(m: Any, mode: Mode, key: Any, accept: Any) -> Any:
-        out, own = jr.split(key)
-        starts = dispersed(m.log_density, mode.x, mode.root, out, chains)
+    Args:
+        model: stacked models.
+        mode: stacked modes, (models, components, ...).
+        key: words of a key, (models, 2).
+        far: how far from its mode each chain starts, in the mode's own spreads, (models, chains, size).
+        accept: mean acceptance that the step size is set for, (models,).
+        warmup: draws that set it.
+    """
+
+    def one(m: Any, mode: Mode, key: Any, far: Any, accept: Any) -> Any:
+        starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
         w = jax.vmap(lambda x: jax.scipy.linalg.solve_triangular(root, x - centre, lower=True))(starts)
         begun, _ = parts(m, centre, root, warmup, accept)
-        return jax.vmap(begun)(w, jr.split(own, chains))
+        return jax.vmap(begun)(w, jr.split(key, len(far)))
 
-    return jax.vmap(one)(model, mode, key, accept)
+    return jax.vmap(one)(model, mode, key, far, accept)
 
 
 def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
@@ -68,14 +76,13 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
     return jax.vmap(one)(model, mode, state, accept)
 
 
-def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, key: Any, chains: int) -> Any:
-    """Starts twice as far out as the posterior reaches, about every mode in turn; shape (chains, size).
+def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: Any) -> Any:
+    """Starts about every mode in turn, shape (chains, size).
 
     Where the density is hopelessly low so far out, the start is moved towards its mode until it is not.
     """
-    count, size = centres.shape
-    which = jnp.arange(chains) % count
-    e = 2.0 * jr.normal(key, (chains, size), centres.dtype)
+    chains, size = far.shape
+    which = jnp.arange(chains) % len(centres)
 
     def one(k: Any, e: Any) -> Any:
         places = centres[k] + (roots[k] @ e) * jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.0])[:, None]
@@ -83,4 +90,4 @@ def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, key: 
         fine = jnp.isfinite(values) & jnp.all(jnp.isfinite(slopes), axis=1)
         return places[jnp.argmax((fine & (values > values[-1] - 20.0 - 4.0 * size)).at[-1].set(True))]
 
-    return jax.vmap(one)(which, e)
+    return jax.vmap(one)(which, far)

@@ -6,15 +6,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
+import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
 from jaxscale import psis
 
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
-# Weights are trusted below this shape of their tail, and moments that a proposal is built from below the second.
-TRUSTED, HOPELESS = 0.7, 3.0
+# Weights are trusted below this shape of their tail.
+TRUSTED = 0.7
 
 
 class Proposal(eqx.Module):
@@ -32,11 +32,12 @@ class Proposal(eqx.Module):
 
 
 class Weighted(eqx.Module):
-    """Draws of equal weight and what is known of the weighted ones that they were taken from.
+    """Draws of a proposal with their weights.
 
     Args:
         x: shape (draws, size).
         log_density: of the draws, shape (draws,).
+        log_weights: smoothed, whose weights sum to 1, shape (draws,).
         khat: shape of the tail of the weights.
         ess: effective number of the proposal's draws.
         mean: weighted mean, shape (size,).
@@ -45,6 +46,7 @@ class Weighted(eqx.Module):
 
     x: Any
     log_density: Any
+    log_weights: Any
     khat: Any
     ess: Any
     mean: Any
@@ -64,41 +66,58 @@ def log_density_of(proposal: Proposal, x: Any) -> Any:
     return logsumexp(proposal.log_weights + jax.vmap(one)(proposal.means, proposal.roots))
 
 
-def drawn(proposal: Proposal, key: Any, count: int) -> Any:
-    """Draws of a proposal, shape (count, size)."""
-    which, normal, gamma = jr.split(key, 3)
-    size = proposal.means.shape[1]
-    component = jr.categorical(which, proposal.log_weights, shape=(count,))
-    e = jr.normal(normal, (count, size), proposal.means.dtype)
-    stretch = jnp.sqrt(0.5 * DF / jr.gamma(gamma, 0.5 * DF, (count,), proposal.means.dtype))
-    moved = jnp.einsum("cij,cj->ci", proposal.roots[component], e * stretch[:, None])
-    return proposal.means[component] + moved
-
-
 def sampled(
-    log_density: Callable[[Any], Any], proposal: Proposal, key: Any, count: int, draws: int, together: int
+    log_density: Callable[[Any], Any], proposal: Proposal, component: Any, noise: Any, together: int
 ) -> Weighted:
-    """Draw from a proposal, weigh by the density, smooth the weights, resample.
+    """Draw from a proposal, weigh by the density, smooth the weights.
 
     Args:
         log_density: of a vector of shape (size,), up to a constant.
         proposal: where to draw.
-        key: random key.
-        count: draws of the proposal.
-        draws: draws that are handed back, by systematic resampling and in random order.
+        component: that each draw is from, shape (draws,).
+        noise: standard t of DF degrees of freedom, shape (draws, size), see :func:`noise_of`.
         together: densities that are worked on at a time.
     """
-    first, second, third = jr.split(key, 3)
-    x = drawn(proposal, first, count)
+    moved = jnp.einsum("cij,cj->ci", proposal.roots[component], noise, precision=jax.lax.Precision.HIGHEST)
+    x = proposal.means[component] + moved
     both = lambda x: (log_density(x), log_density_of(proposal, x))  # noqa: E731
     target, proposed = jax.lax.map(both, x, batch_size=together)
     log_weights, khat = psis.smoothed(target - proposed)
-    chosen = jr.permutation(third, psis.systematic(second, log_weights, draws))
     weight = jnp.exp(log_weights)[:, None]
-    safe = jnp.where(weight > 0, x, 0.0)
-    mean = jnp.sum(weight * safe, axis=0)
+    mean = jnp.sum(weight * jnp.where(weight > 0, x, 0.0), axis=0)
     away = jnp.where(weight > 0, x - mean, 0.0)
-    # A little of the proposal's own spread keeps a covariance of few draws from collapsing.
     covariance = (weight * away).T @ away
+    # A little of each variance keeps the covariance of few draws from collapsing.
     root = jnp.linalg.cholesky(covariance + 1e-9 * jnp.diag(jnp.diagonal(covariance)))
-    return Weighted(x[chosen], target[chosen], khat, psis.effective(log_weights), mean, root)
+    return Weighted(x, target, log_weights, khat, psis.effective(log_weights), mean, root)
+
+
+def noise_of(seed: np.ndarray, log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Components and noise of ``count`` draws, by NumPy: random numbers of JAX take seconds to compile.
+
+    Args:
+        seed: words of the seed.
+        log_weights: of the components, shape (components,), normalised to within a constant.
+        count: number of draws.
+        size: number of coordinates.
+    """
+    generator = np.random.default_rng(seed)
+    weight = np.exp(log_weights - log_weights.max())
+    component = generator.choice(len(weight), count, p=weight / weight.sum())
+    stretch = np.sqrt(DF / generator.chisquare(DF, (count, 1)))
+    return component.astype(np.int32), generator.standard_normal((count, size)) * stretch
+
+
+def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
+    """Places of draws of equal weight, by systematic resampling, in random order.
+
+    Args:
+        seed: words of the seed.
+        log_weights: shape (proposed,).
+        draws: how many are taken.
+    """
+    generator = np.random.default_rng([*seed, 1])
+    edges = np.cumsum(np.exp(log_weights))
+    place = (np.arange(draws) + generator.uniform()) / draws * edges[-1]
+    chosen = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
+    return generator.permutation(chosen)

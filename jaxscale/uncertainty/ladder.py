@@ -103,12 +103,13 @@ def _together(model: Model) -> int:
     return int(max(16, 2**15 // model.length))
 
 
-def _weigh(model: Model, proposal: Proposal, key: Any, count: int, draws: int) -> importance.Weighted:
+@jax.jit
+def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> importance.Weighted:
     def one(part: Any) -> importance.Weighted:
-        m, p, k = part
-        return importance.sampled(m.log_density, p, k, count, draws, _together(m))
+        m, *rest = part
+        return importance.sampled(m.log_density, *rest, _together(m))
 
-    return jax.lax.map(one, (model, proposal, key))
+    return jax.lax.map(one, (model, proposal, component, noise))
 
 
 @lru_cache(maxsize=64)
@@ -154,12 +155,24 @@ class Ladder:
         pad = lambda a: np.concatenate([a, a[:, :1]], axis=1)  # noqa: E731
         silent = np.concatenate([self.log_weights, np.full((self.count, 1), -np.inf)], axis=1)
         proposal = Proposal(pad(self.mode.x), pad(self.mode.root), silent)
-        program = _program(_weigh, count=count, draws=draws)
         known: Any = None
         members = every
         for _ in range(rounds):
             part = jax.tree.map(lambda a: a[members], proposal)  # noqa: B023
-            found = self._run(program, members, part, self.keys(len(members)))
+            keys = self.keys(self.count)[members]
+            made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
+            component, noise = (np.stack(several) for several in zip(*made, strict=True))
+            found = self._run(_weigh, members, part, component, noise)
+            taken = [importance.resampled(k, w, draws) for k, w in zip(keys, found.log_weights, strict=True)]
+            found = eqx.tree_at(
+                lambda f: (f.x, f.log_density, f.log_weights),
+                found,
+                (
+                    np.stack([x[k] for x, k in zip(found.x, taken, strict=True)]),
+                    np.stack([f[k] for f, k in zip(found.log_density, taken, strict=True)]),
+                    np.zeros((len(members), 1)),
+                ),
+            )
             if known is None:
                 known = jax.tree.map(np.array, found)
             else:
@@ -215,9 +228,11 @@ class Ladder:
             (np.where(weigh, mode.x, mode.x[:, :1]), np.where(weigh[..., None], mode.root, mode.root[:, :1])),
         )
         aim = np.full(len(members), accept)
-        begin = _program(chains_of.begin, chains=chains, warmup=warmup)
+        begin = _program(chains_of.begin, warmup=warmup)
         go_on = _program(chains_of.go_on, warmup=warmup)
-        state = self._run(begin, members, mode, self.keys(len(members)), aim)
+        keys = self.keys(self.count)[members]
+        far = np.stack([np.random.default_rng(k).standard_normal((chains, mode.x.shape[-1])) for k in keys])
+        state = self._run(begin, members, mode, keys, 2.0 * far, aim)
         warm, blocks, interrupted, told = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False, None
         try:
             for _ in range(warm):

@@ -37,35 +37,38 @@ def climbed(log_density: Callable[[Any], Any], start: Any) -> Mode:
         start: where it is finite.
     """
     cost = lambda x: -log_density(x)  # noqa: E731
-    gradient, hessian = jax.grad(cost), jax.hessian(cost)
 
-    def curvature(x: Any) -> tuple[Any, Any]:
-        matrix = hessian(x)
+    def judged(x: Any) -> tuple[Any, Any, Any, Any]:
+        """Value, slope along each axis of curvature, and these axes."""
+        f, g = jax.value_and_grad(cost)(x)
+        matrix = jax.hessian(cost)(x)
         matrix = jnp.where(jnp.all(jnp.isfinite(matrix)), matrix, jnp.eye(len(x)))
         values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
         size = jnp.abs(values)
-        return jnp.maximum(size, 1e-10 * jnp.max(size) + jnp.finfo(x.dtype).tiny), vectors
+        values = jnp.maximum(size, 1e-10 * jnp.max(size) + jnp.finfo(x.dtype).tiny)
+        return f, vectors.T @ jnp.where(jnp.isfinite(g), g, 0.0), values, vectors
 
     def step(state: Any) -> Any:
-        x, f, damping, count, _ = state
-        g = gradient(x)
-        values, vectors = curvature(x)
-        along = vectors.T @ jnp.where(jnp.isfinite(g), g, 0.0)
-        promise = 0.5 * jnp.sum(along**2 / values)
+        x, (f, along, values, vectors), damping, count = state
         move = -vectors @ (along / (values * (1 + damping)))
         move = move * jnp.minimum(1.0, LONGEST / jnp.max(jnp.abs(move) + 1e-300))
-        new = cost(x + move)
-        better = new < f
+        # The first round only looks at the start, so that what it compiles to stands in the program once.
+        tried = judged(x + jnp.where(count == 0, 0.0, move))
+        better = (tried[0] < f) | (count == 0)
+        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, (f, along, values, vectors))
         damping = jnp.where(better, damping * 0.2, jnp.maximum(damping, 0.1) * 8)
-        return jnp.where(better, x + move, x), jnp.where(better, new, f), damping, count + 1, promise
+        return jnp.where(better & (count > 0), x + move, x), kept, damping, count + 1
 
     def going(state: Any) -> Any:
-        _, f, damping, count, promise = state
-        return (promise > 1e-9) & (count < STEPS) & (damping < 1e12) & jnp.isfinite(f)
+        _, (f, along, values, _), damping, count = state
+        promise = 0.5 * jnp.sum(along**2 / values)
+        return (count == 0) | ((promise > 1e-9) & (count < STEPS) & (damping < 1e12) & jnp.isfinite(f))
 
-    begun = (start, cost(start), jnp.asarray(1e-3, start.dtype), jnp.asarray(0), jnp.asarray(jnp.inf, start.dtype))
-    x, f, _, _, promise = jax.lax.while_loop(going, step, begun)
-    values, vectors = curvature(x)
+    size, dtype = len(start), start.dtype
+    nothing = (jnp.asarray(jnp.inf, dtype), jnp.zeros(size, dtype), jnp.ones(size, dtype), jnp.eye(size, dtype=dtype))
+    begun = (start, nothing, jnp.asarray(5e-3, dtype), jnp.asarray(0))
+    x, (f, along, values, vectors), _, _ = jax.lax.while_loop(going, step, begun)
+    promise = 0.5 * jnp.sum(along**2 / values)
     half = vectors / jnp.sqrt(values)
     # L L' = V diag(1 / values) V': triangular by a QR of the half's transpose.
     upper = jnp.linalg.qr(half.T, mode="r")
