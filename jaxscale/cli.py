@@ -134,7 +134,7 @@ def list_laws(
 
 @app.command()
 def messages() -> None:
-    """List the notices that a fit can carry, with their meaning and cure."""
+    """List the notices that a result can carry, with their meaning and cure."""
     from jaxscale import report
 
     typer.echo(report.messages_text())
