@@ -13,8 +13,8 @@ from jaxscale.report import notice_lines, number
 if TYPE_CHECKING:
     from jaxscale.intervals import Intervals
 
-# Further columns, where the method knows them.
-_COLUMNS = {"rhat": ("R-hat", "{:.3f}"), "ess_bulk": ("bulk ESS", "{:.0f}"), "ess_tail": ("tail ESS", "{:.0f}")}
+# Further columns, where the method knows them: effective draws for the middle and for the tails. Short, for 80 columns.
+_COLUMNS = {"rhat": ("R-hat", "{:.3f}"), "ess_bulk": ("ESS", "{:.0f}"), "ess_tail": ("tail", "{:.0f}")}
 _KINDS = {
     "percentile": "percentile intervals",
     "basic": "basic intervals",

@@ -135,6 +135,17 @@ class Task:
             series=sequences,
         )
 
+    def groups(self, observations: "Observations") -> dict[str, str]:
+        """The names of the groups by their places, which stand behind the parameters that each has to itself."""
+        from jaxscale import console
+
+        if self.group is None or observations.group is None:
+            return {}
+        table = console.find_table(self.table)
+        cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
+        names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
+        return {str(code): str(names[code]) for code in sorted(names)}
+
     def fitted(self, *, replicates: int = 0, part: str | None = None) -> "Fit":
         """The fit.
 

@@ -38,12 +38,16 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return remembering(monkeypatch, posterior=sampling, bootstrap=resampling)
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True, shape: Any = (200,)) -> None:
     """Let the sampler end with some draws by NUTS that carry notices."""
-    values = np.random.default_rng(0).normal(0.3, 0.01, 200)
+    values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
     made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, usable=usable)
-    monkeypatch.setattr(sampling, "posterior", lambda *_, **__: made)
+    monkeypatch.setattr(
+        sampling,
+        "posterior",
+        lambda source, *_, **__: replace(made, observations=getattr(source, "observations", None)),
+    )
 
 
 def test_a_posterior_is_reported_and_written() -> None:
@@ -193,6 +197,16 @@ def test_draws_are_saved_beside_the_json_file_or_neither_is(monkeypatch: pytest.
     assert said == "draws.nc: No space left on device." and not Path("none.json").exists()
 
 
+def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, *body = rows()
+    write("own.csv", [[*head, "family"], *([*row, f"k{i % 2}"] for i, row in enumerate(body))])
+    drawn(monkeypatch, shape=(200, 2))
+    result = run("posterior", "own.csv", *LAW, "--where", "N > 2e7", "--group", "family", "--pool", "alpha=none")
+    groups = [f"k{i % 2}" for i, row in enumerate(body) if float(row[0]) > 2e7]
+    first, second = dict.fromkeys(groups)
+    assert f"Groups         0 {first}; 1 {second}" in result.stdout and "alpha[1]" in result.stdout
+
+
 def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
@@ -271,7 +285,7 @@ def test_a_report_names_the_rung_in_words() -> None:
     rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
     shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
     assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
-    assert "R-hat bulk ESS tail ESS" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
+    assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
     laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
     assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
     assert "Modes" not in str(laplace)
