@@ -1,11 +1,10 @@
-"""The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``messages``.
+"""The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``posterior``, ``messages``, ...
 
 Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing was written;
-3 fitted, but the result is marked (not converged, or starts disagree); 130 interrupted.
+3 done, but the result is marked (not converged, starts disagree, draws not to be acted on); 130 interrupted.
 """
 
 import json
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from jaxscale import cli_uncertainty
+from jaxscale.endings import INTERRUPTED, MARKED, REFUSED, complain, deliver
+from jaxscale.options import AsJson, Fix, Inputs, LawName, NoiseLevel, Printing, Seed, TableName, Task, Where, with_task
+
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
-    from jaxscale.observations import Observations
     from jaxscale.result import Fit
-
-REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 
 
 class _Commands(TyperGroup):
@@ -31,42 +31,22 @@ class _Commands(TyperGroup):
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            _complain("interrupted, nothing written")
+            complain("interrupted, nothing written")
             raise typer.Exit(INTERRUPTED) from None
         except (ValueError, TypeError, OSError) as error:
-            _complain(_sentence(error))
+            complain(_sentence(error))
             raise typer.Exit(REFUSED) from None
 
 
 app = typer.Typer(
     cls=_Commands,
     help="Fit scaling laws: from a table of training runs to constants with their uncertainty.",
-    epilog="Exit status: 0 done, 2 refused and nothing written, 3 fitted but marked, 130 interrupted.",
+    epilog="Exit status: 0 done, 2 refused and nothing written, 3 done but marked, 130 interrupted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-LawName = Annotated[
-    str, typer.Option("--law", metavar="LAW", help="A law of the catalogue, or my_laws.py:my_law from a file.")
-]
-TableName = Annotated[
-    str, typer.Argument(metavar="TABLE", help="A .csv, .jsonl or .parquet file, or the name of a public data set.")
-]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option("--input", metavar="NAME=COLUMN", help="Column of an input; by default the one of its name."),
-]
-Where = Annotated[
-    str | None, typer.Option(metavar="FILTER", help="Rows to keep, such as \"N > 1e8 and split == 'a'\".")
-]
-Fix = Annotated[
-    list[str] | None, typer.Option("--fix", metavar="NAME=NUMBER", help="Fix a parameter; may be repeated.")
-]
-NoiseLevel = Annotated[float, typer.Option(help="Noise that the design check assumes, relative to the response.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
 
 
 def main() -> None:
@@ -97,7 +77,7 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, laws, report, simulate
+    from jaxscale import console, fitting, laws, report, simulate
     from jaxscale.observations import Observations
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
@@ -108,8 +88,9 @@ def demo(
         table = Path(folder, "demo.csv")
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
-    fitted = _fitted(law, observations, key=seed)
-    files = {paths["csv"]: sweep, **_files(fitted, observations, paths["json"], paths["png"])}
+    console.keep_compiled_programs()
+    fitted = fitting.fit(law, observations, key=seed)
+    files = {paths["csv"]: sweep, **_files(fitted, paths["json"], paths["png"])}
     console.write_together(files)
     typer.echo(report.text(fitted))
     typer.echo("\nThe runs were drawn from known constants:\n")
@@ -153,7 +134,7 @@ def list_laws(
 
 @app.command()
 def messages() -> None:
-    """List the notices that a fit can carry, with their meaning and cure."""
+    """List the notices that a result can carry, with their meaning and cure."""
     from jaxscale import report
 
     typer.echo(report.messages_text())
@@ -236,100 +217,26 @@ def check(
         raise typer.Exit(REFUSED)
 
 
-@app.command()
 def fit(
-    table: TableName,
-    law: LawName,
-    inputs: Inputs = None,
-    response: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the response; loss by default.")
-    ] = None,
-    where: Where = None,
-    weight: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column that multiplies each row's loss.")
-    ] = None,
-    run: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column that names a row's run, where runs repeat.")
-    ] = None,
-    group: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column that names a row's group.")] = None,
-    series: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
-            help="Sequences that an input's labels name, such as the learning rate of every step of each schedule.",
-        ),
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(help="squared, huber, absolute or student_t; by default what suits the law's response."),
-    ] = None,
-    space: Annotated[str | None, typer.Option(help="Where residuals are taken: log, linear or logit.")] = None,
-    delta: Annotated[float | None, typer.Option(help="Threshold of huber.")] = None,
-    df: Annotated[float | None, typer.Option(help="Degrees of freedom of student_t.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Scale of student_t; fitted if absent.")] = None,
-    starts: Annotated[int, typer.Option(help="Starts to score.")] = 4096,
-    polish: Annotated[int, typer.Option(help="Starts to polish, half of them promising.")] = 64,
-    fix: Fix = None,
+    task: Task,
+    *,
     replicates: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
-    noise_level: NoiseLevel = 0.005,
-    allow_unidentified: Annotated[
-        bool, typer.Option("--allow-unidentified", help="Fit in spite of the design.")
-    ] = False,
-    seed: Seed = 0,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Keep finished parts; the same command goes on there if interrupted."),
-    ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE.json", help="Write the fit as JSON.")
-    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no report.")] = False,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
-    from jaxscale import console, plotting, report
-    from jaxscale.noise import default, named
-    from jaxscale.observations import Observations
+    from jaxscale import plotting, report
 
-    console.check_outputs(json_path, plot, read=table)
+    task.check_outputs(plot)
     if plot is not None:
         plotting.ending_of(plot)
-    found, fixed = console.find_law(law), console.numbers(fix, "--fix")
-    loss = default(found.response).loss if noise is None else noise
-    settings = named(loss, space, response=found.response, delta=delta, df=df, scale=scale)
-    sequences = console.series_of(found, series)
-    read = console.find_table(table)
-    given = console.assignments(inputs, "--input", "NAME=COLUMN")
-    observations = Observations.from_table(
-        read,
-        inputs=console.columns_of(found, read, given, sources=bool(sequences)),
-        response=console.response_of(read, response),
-        where=where,
-        weight=weight,
-        run=run,
-        group=group,
-        series=sequences,
-    )
-    fitted = _fitted(
-        found,
-        observations,
-        noise=settings,
-        starts=starts,
-        polish=polish,
-        key=seed,
-        fixed=fixed,
-        replicates=replicates,
-        noise_level=noise_level,
-        allow_unidentified=allow_unidentified,
-        checkpoint=checkpoint,
-    )
-    files = _files(fitted, observations, json_path, plot)
-    console.write_together(files)
-    if not quiet:
-        typer.echo(report.text(fitted))
-        if files:
-            typer.echo(f"\nWritten: {', '.join(map(str, files))}")
+    fitted = task.fitted(replicates=replicates)
+    deliver(lambda: report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
+
+
+app.command(cls=Printing)(with_task(fit))
+for command in cli_uncertainty.COMMANDS:
+    app.command(cls=Printing)(with_task(command))
 
 
 def _published(law: Any, label: str | None) -> dict[str, float]:
@@ -344,21 +251,7 @@ def _published(law: Any, label: str | None) -> dict[str, float]:
     return dict(law.published[label])
 
 
-def _fitted(law: Any, observations: "Observations", **settings: Any) -> "Fit":
-    from jaxscale import console, fitting
-
-    console.keep_compiled_programs()
-    try:
-        return fitting.fit(law, observations, **settings)
-    except KeyboardInterrupt:
-        folder = settings.get("checkpoint")
-        if folder is None:
-            raise
-        _complain(f"interrupted; finished parts are kept in {folder}: the same command goes on there")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _files(fitted: "Fit", observations: "Observations", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:
+def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:
     """The contents of the files that were asked for, all ready before the first is written."""
     from jaxscale import plotting
 
@@ -366,18 +259,15 @@ def _files(fitted: "Fit", observations: "Observations", json_path: Path | None, 
     if json_path is not None:
         files[json_path] = fitted.to_json().encode()
     if plot is not None:
-        files[plot] = plotting.render(plotting.plot(fitted, observations), plotting.ending_of(plot))
+        assert fitted.observations is not None
+        files[plot] = plotting.render(plotting.plot(fitted, fitted.observations), plotting.ending_of(plot))
     return files
 
 
 def _mark(fitted: "Fit") -> None:
     if fitted.status != "converged":
-        _complain(f"fitted, but {fitted.status.replace('_', ' ')}; see the notices of the report.")
+        complain(f"fitted, but {fitted.status.replace('_', ' ')}; see the notices of the report.")
         raise typer.Exit(MARKED)
-
-
-def _complain(message: str) -> None:
-    print(f"jaxscale: {message}", file=sys.stderr)
 
 
 def _sentence(error: BaseException) -> str:

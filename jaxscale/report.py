@@ -40,7 +40,7 @@ def text(fit: Fit) -> str:
             *item("Other basins", _basins(fit)),
             *item("Design check", _design(fit.design)),
         ],
-        [line for notice in fit.notices for line in _notice(notice.code, notice.message)],
+        [line for notice in fit.notices for line in notice_lines(notice.code, notice.message)],
         [
             *item("Data", f"{_columns(fit.columns)}; sha256 {fit.data_sha256[:12]}"),
             *item("Made with", f"seed {fit.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.versions.items())),
@@ -66,7 +66,7 @@ def constants(fit: Fit, truth: Mapping[str, float]) -> str:
 
 def messages_text() -> str:
     """Every notice that a result can carry: its code, what it means and what to do."""
-    return "\n\n".join("\n".join(_notice(code, meaning)) for code, (meaning, _) in CODES.items())
+    return "\n\n".join("\n".join(notice_lines(code, meaning)) for code, (meaning, _) in CODES.items())
 
 
 def number(value: float, error: float = math.nan) -> str:
@@ -199,7 +199,8 @@ def _design(design: Mapping[str, Any]) -> str:
     )
 
 
-def _notice(code: str, message: str) -> list[str]:
+def notice_lines(code: str, message: str) -> list[str]:
+    """A notice and its cure, as lines of a report."""
     return [
         *wrapped(f"{code}: {message}", "", "  "),
         *wrapped(f"Cure: {CODES[code][1]}", "  "),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner, Result
 
 from jaxscale import cli, console, laws, simulate
@@ -50,3 +51,16 @@ def proportional(path: str = "bad.csv") -> None:
     law = laws.get("chinchilla")
     table = simulate.simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
     Path(path).write_text(console.csv_text(table))
+
+
+def remembering(monkeypatch: pytest.MonkeyPatch, **modules: Any) -> list[Any]:
+    """What a command hands to functions of modules (by name), which then refuse."""
+    seen: list[Any] = []
+
+    def remembered(*given: Any, **settings: Any) -> None:
+        seen.append((*given, settings))
+        raise ValueError("Enough.")
+
+    for name, module in modules.items():
+        monkeypatch.setattr(module, name, remembered)
+    return seen

@@ -15,7 +15,7 @@ from jaxscale import console, fitting, laws, simulate
 from jaxscale.notices import CODES
 from jaxscale.result import Fit
 from jaxscale.tables import read_table
-from tests.commands import LAW_FILE, proportional, refused, rows, run, write
+from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 
 FAST = ("--starts", "256", "--replicates", "40")
 
@@ -58,19 +58,14 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
     assert f"{fit}\n\nWritten" in result.stdout
     observations = fitting.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
     assert fitting.fit("chinchilla", observations, starts=256, replicates=40) == fit
+    printed = run("fit", "runs.csv", "--json", "--law", "chinchilla", *FAST)
+    assert (printed.exit_code, printed.stdout) == (0, fit.to_json())
 
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command hands to the library, which then refuses."""
-    seen: list[Any] = []
-
-    def remembered(*given: Any, **settings: Any) -> None:
-        seen.append((*given, settings))
-        raise ValueError("Enough.")
-
-    monkeypatch.setattr(fitting, "fit", remembered)
-    return seen
+    return remembering(monkeypatch, fit=fitting)
 
 
 def test_fit_takes_columns_filter_weight_run_and_group(handed: list[Any]) -> None:

@@ -1,0 +1,338 @@
+"""The command line of uncertainty: ``jaxscale posterior``, ``bootstrap`` and ``profile``."""
+
+import inspect
+import json
+import re
+import tempfile
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jaxscale.endings import INTERRUPTED, MARKED, complain, deliver, keeping
+from jaxscale.options import Level, Save, Task
+
+# What commands need is imported inside them, so that help and mistyped options answer at once.
+if TYPE_CHECKING:
+    from jaxscale.draws import Draws
+    from jaxscale.intervals import Intervals
+    from jaxscale.law import Law
+    from jaxscale.likelihoods import Likelihood
+    from jaxscale.notices import Notice
+    from jaxscale.observations import Observations
+    from jaxscale.result import Fit
+
+_LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
+_COUNTS = ("binomial", "beta_binomial")
+_POOLINGS = ("complete", "partial", "none")
+
+
+def posterior(
+    task: Task,
+    *,
+    method: Annotated[str, typer.Option(help="auto, importance, nuts or laplace; auto takes what can be trusted.")] = (
+        "auto"
+    ),
+    likelihood: Annotated[
+        str | None, typer.Option(help=f"{', '.join(_LIKELIHOODS[:-1])} or {_LIKELIHOODS[-1]}; in place of --noise.")
+    ] = None,
+    trials: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the number of trials, for counts.")
+    ] = None,
+    censored: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that is 1 where the response is only a lower bound.")
+    ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIST", help="A prior, such as alpha=Normal(0.3,0.1); may be repeated."),
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=HOW", help="How groups share a parameter: complete, partial or none; may be repeated."
+        ),
+    ] = None,
+    chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 8,
+    draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
+    warmup: Annotated[int, typer.Option(help="Draws of each chain that tune it and are dropped.")] = 500,
+    level: Level = 0.9,
+    save: Save = None,
+) -> None:
+    """Draw from the posterior: what parameters are plausible, given data and priors."""
+    from jaxscale import console
+    from jaxscale.uncertainty import kinds, ladder
+    from jaxscale.uncertainty import posterior as sampling
+
+    task.check_outputs(save)
+    kinds.check_level(level)
+    ladder.refuse(method, chains, draws, warmup)
+    settings: dict[str, Any] = {
+        "priors": {name: _prior(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
+        "pooling": {
+            name: _one_of("--pool", how, _POOLINGS) for name, how in _given(pool, "--pool", "NAME=HOW").items()
+        },
+        "method": method,
+        "chains": chains,
+        "draws": draws,
+        "warmup": warmup,
+        "key": task.seed,
+    }
+    if likelihood is None:
+        _without(trials=trials, censored=censored)
+        fitted = task.fitted(part="fit")
+        source, notices = (fitted, None), fitted.notices
+    else:
+        law = task.found()
+        settings["likelihood"], more = _likelihood(task, law, likelihood, trials, censored)
+        settings["fixed"] = task.fixed()
+        observations = task.observations(law, more)
+        source, notices = (law, observations), _design(task, law, observations, likelihood not in _COUNTS)
+        console.keep_compiled_programs()
+    with keeping(task.checkpoint):
+        drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
+    _end(task, drawn.intervals(level), notices, drawn.observations, drawn=drawn, save=save)
+
+
+def bootstrap(
+    task: Task,
+    *,
+    kind: Annotated[str, typer.Option(help="case, cluster, residual, wild or parametric.")] = "case",
+    by: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="What cluster and wild keep together: run or group.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(help="Resamples.")] = 1000,
+    intervals: Annotated[str, typer.Option(help="percentile, basic, bca or studentised.")] = "percentile",
+    level: Level = 0.9,
+    save: Save = None,
+) -> None:
+    """Refit resampled runs: how far the numbers move with other luck."""
+    from jaxscale.uncertainty import kinds, resampling, resampling_intervals
+
+    task.check_outputs(save)
+    kinds.check_level(level)
+    _one_of("--kind", kind, resampling.KINDS)
+    _one_of("--intervals", intervals, resampling_intervals.KINDS)
+    fitted = task.fitted(part="fit")
+    begun = time.perf_counter()
+    with keeping(task.checkpoint):
+        drawn = resampling.bootstrap(
+            fitted, kind=kind, by=by, replicates=replicates, key=task.seed, checkpoint=task.inside("bootstrap")
+        )
+    table = resampling_intervals.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
+    _end(
+        task,
+        _from_fit(table, fitted, begun),
+        fitted.notices,
+        fitted.observations,
+        drawn=drawn,
+        save=save,
+        status=fitted.status,
+    )
+
+
+def profile(
+    task: Task,
+    *,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A parameter; all unless given; may be repeated.")
+    ] = None,
+    level: Level = 0.9,
+) -> None:
+    """Profile the likelihood: refit all else with a parameter held."""
+    from jaxscale.uncertainty import kinds
+    from jaxscale.uncertainty import profile as profiling
+
+    task.check_outputs()
+    kinds.check_level(level)
+    law = task.found()
+    for name in param or ():
+        _one_of("--param", name, law.parameters)
+    fitted = task.fitted(part="fit")
+    begun = time.perf_counter()
+    found = profiling.profile(fitted, param or None, level=level, key=task.seed)
+    _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
+
+
+def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
+    from jaxscale import console
+
+    return console.assignments(entries, option, shape)
+
+
+def _one_of(option: str, given: str, known: Collection[str]) -> str:
+    from jaxscale.tables import did_you_mean
+
+    if given not in known:
+        raise ValueError(
+            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
+        )
+    return given
+
+
+def _without(**options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"Option --{name} needs a likelihood that uses it; see --likelihood.")
+
+
+def _likelihood(
+    task: Task, law: "Law", name: str, trials: str | None, censored: str | None
+) -> tuple["Likelihood", dict[str, str]]:
+    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
+    from jaxscale import likelihoods, noise
+
+    _one_of("--likelihood", name, _LIKELIHOODS)
+    counts = name in _COUNTS
+    unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
+    unused |= {"trials": trials, "censored": censored}
+    for used in ("trials",) if counts else ("space", "censored", *(["df"] if name == "student_t" else [])):
+        del unused[used]
+    for option, value in unused.items():
+        if value is not None:
+            raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
+    if counts:
+        if trials is None:
+            raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
+        own = _free_name("trials", law)
+        return getattr(likelihoods, name)(own), {own: trials}
+    settings: dict[str, Any] = {"space": task.space or noise.default(law.response).space}
+    if task.df is not None:
+        settings["df"] = task.df
+    more = {}
+    if censored is not None:
+        settings["censored"] = _free_name("censored", law)
+        more[settings["censored"]] = censored
+    return getattr(likelihoods, name)(**settings), more
+
+
+def _free_name(name: str, law: "Law") -> str:
+    """A name that none of the law's inputs has."""
+    while name in (*law.inputs, *law.sources):
+        name += "_"
+    return name
+
+
+def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -> "list[Notice]":
+    """What a fit would say of its data; refuses runs that cannot identify the law, unless that is allowed.
+
+    Args:
+        task: the options.
+        law: the law.
+        observations: the data.
+        noted: whether to look at the responses too; counts may be 0, which a fit would refuse.
+    """
+    from jaxscale import identifiability
+    from jaxscale.notices import Notice
+    from jaxscale.observations import checked
+    from jaxscale.preparation import prepare
+    from jaxscale.result import UnidentifiedError
+
+    rows, fixed = prepare(law, observations), task.fixed()
+    free = [name for name in law.parameters if name not in fixed]
+    notices = checked(law, rows, free) if noted else []
+    design = identifiability.check(law, rows.inputs, fixed=fixed, noise_level=task.noise_level, weight=rows.weight)
+    if design.verdict == "identified":
+        return notices
+    if not task.allow_unidentified:
+        raise UnidentifiedError(design)
+    return [*notices, Notice("unidentified", design.message)]
+
+
+def _prior(name: str, text: str) -> Any:
+    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
+    import jax
+    import numpyro.distributions as dist
+
+    from jaxscale.tables import did_you_mean
+
+    told = f"Option --prior gives {name} {text!r}"
+    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
+    if found is None:
+        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
+    kind, inside = found.groups()
+    # Names with a small first letter are functions that do something else.
+    known = [each for each in dist.__all__ if each[0].isupper()]
+    if kind not in known:
+        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+    places, names = [], {}
+    for part in inside.split(",") if inside.strip() else []:
+        key, equals, number = part.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
+        if equals:
+            names[key.strip()] = value
+        else:
+            places.append(value)
+    with jax.enable_x64(True):
+        try:
+            make = getattr(dist, kind)
+            make(*places, **names, validate_args=True)
+            made = make(*places, **names)
+        except TypeError:
+            takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
+            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
+        except Exception as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
+    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
+        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
+    return made
+
+
+def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
+    """Intervals that say which loss was fitted, and how long the refits took."""
+    from dataclasses import replace
+
+    from jaxscale.rebuilt import noise_of
+
+    told = {"fitted_with": noise_of(fitted).describe(), "seconds": time.perf_counter() - begun}
+    return replace(intervals, about={**intervals.about, **told})
+
+
+def _end(
+    task: Task,
+    intervals: "Intervals",
+    notices: "Collection[Notice]",
+    data: "Observations | None",
+    *,
+    drawn: "Draws | None" = None,
+    save: Path | None = None,
+    status: str = "converged",
+) -> None:
+    """Write what was asked for, print the report, and leave with the status that the result deserves."""
+    from dataclasses import replace
+
+    from jaxscale import interval_report
+    from jaxscale.result import nulls
+
+    about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
+    if drawn is not None and any(values.ndim > 1 for values in drawn.params.values()) and data is not None:
+        about["groups"] = task.groups(data)
+    intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
+    files: dict[Path, bytes] = {}
+    if task.json_path is not None:
+        usable = True if drawn is None else drawn.usable
+        told = {"khat": None, "divergences": None, **intervals.to_dict(), "usable": usable}
+        files[task.json_path] = (json.dumps(nulls(told), indent=2, allow_nan=False) + "\n").encode()
+    if save is not None and drawn is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            drawn.save(Path(folder, "draws.nc"))
+            files[save] = Path(folder, "draws.nc").read_bytes()
+    deliver(lambda: interval_report.text(intervals, data), files, task.quiet)
+    if any(notice.code == "interrupted" for notice in intervals.notices):
+        where = f"; the same command goes on in {task.checkpoint}" if task.checkpoint is not None else ""
+        complain(f"interrupted, and what was finished is kept{where}.")
+        raise typer.Exit(INTERRUPTED)
+    if status != "converged":
+        complain(f"fitted, but {status.replace('_', ' ')}; see the notices of the report.")
+        raise typer.Exit(MARKED)
+    if drawn is not None and not drawn.usable:
+        complain("drawn, but not to be acted on; see the notices of the report.")
+        raise typer.Exit(MARKED)
+
+
+COMMANDS = (posterior, bootstrap, profile)

@@ -1,0 +1,212 @@
+"""Options that commands share, and what they mean."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from jaxscale.endings import PRINTED, keeping
+
+# What the methods need is imported inside them, so that help and mistyped options answer at once.
+if TYPE_CHECKING:
+    from jaxscale.law import Law
+    from jaxscale.observations import Observations
+    from jaxscale.result import Fit
+
+
+def _data(help: str, *names: str, metavar: str = "COLUMN") -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel="Data")
+
+
+def _setting(help: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, rich_help_panel="Fit")
+
+
+LawName = Annotated[
+    str, typer.Option("--law", metavar="LAW", help="A law of the catalogue, or my_laws.py:my_law from a file.")
+]
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="A .csv, .jsonl or .parquet file, or the name of a public data set.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    _data("Column of an input; by default the one of its name.", "--input", metavar="NAME=COLUMN"),
+]
+Where = Annotated[str | None, _data("Rows to keep, such as \"N > 1e8 and split == 'a'\".", metavar="FILTER")]
+Fix = Annotated[list[str] | None, _setting("Fix a parameter; may be repeated.", metavar="NAME=NUMBER")]
+NoiseLevel = Annotated[float, _setting("Noise that the design check assumes, relative to the response.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
+Level = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
+Save = Annotated[
+    Path | None, typer.Option("--save", metavar="FILE.nc", help="Write the draws as NetCDF, as ArviZ reads it.")
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is fitted to what, and where the answer goes: the options of every command that fits."""
+
+    table: TableName
+    law: LawName
+    inputs: Inputs = None
+    response: Annotated[str | None, _data("Column of the response; loss by default.")] = None
+    where: Where = None
+    weight: Annotated[str | None, _data("Column that multiplies each row's loss.")] = None
+    run: Annotated[str | None, _data("Column that names a row's run, where runs repeat.")] = None
+    group: Annotated[str | None, _data("Column that names a row's group.")] = None
+    series: Annotated[
+        list[str] | None,
+        _data(
+            "Sequences that an input's labels name, such as the learning rate of every step of each schedule.",
+            metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
+        ),
+    ] = None
+    noise: Annotated[
+        str | None, _setting("squared, huber, absolute or student_t; by default what suits the law's response.")
+    ] = None
+    space: Annotated[str | None, _setting("Where residuals are taken: log, linear or logit.")] = None
+    delta: Annotated[float | None, _setting("Threshold of huber.")] = None
+    df: Annotated[float | None, _setting("Degrees of freedom of student_t.")] = None
+    scale: Annotated[float | None, _setting("Scale of student_t; fitted if absent.")] = None
+    starts: Annotated[int, _setting("Starts to score.")] = 4096
+    polish: Annotated[int, _setting("Starts to polish, half of them promising.")] = 64
+    fix: Fix = None
+    noise_level: NoiseLevel = 0.005
+    allow_unidentified: Annotated[bool, _setting("Fit in spite of the design.", "--allow-unidentified")] = False
+    seed: Seed = 0
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep finished parts; the same command goes on there if interrupted."),
+    ] = None
+    json_path: Annotated[
+        Path | None, typer.Option("--json", metavar="[FILE.json]", help="Write JSON; print it if no file is named.")
+    ] = None
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print no report.")] = False
+
+    def check_outputs(self, *others: Path | None) -> None:
+        """Refuse, before any work, paths that could not be written after it."""
+        from jaxscale import console
+
+        own = None if self.json_path == PRINTED else self.json_path
+        console.check_outputs(own, *others, read=self.table)
+
+    def found(self) -> "Law":
+        """The law.
+
+        Raises:
+            ValueError: there is no such law.
+        """
+        from jaxscale import console
+
+        return console.find_law(self.law)
+
+    def fixed(self) -> dict[str, float]:
+        """Values of parameters that are not fitted."""
+        from jaxscale import console
+
+        return console.numbers(self.fix, "--fix")
+
+    def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
+        """The data.
+
+        Args:
+            law: the law whose inputs are read.
+            more: name to column of what is read beside them.
+        """
+        from jaxscale import console
+        from jaxscale.observations import Observations
+
+        sequences = console.series_of(law, self.series)
+        read = console.find_table(self.table)
+        given = console.assignments(self.inputs, "--input", "NAME=COLUMN")
+        return Observations.from_table(
+            read,
+            inputs=console.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
+            response=console.response_of(read, self.response),
+            where=self.where,
+            weight=self.weight,
+            run=self.run,
+            group=self.group,
+            series=sequences,
+        )
+
+    def groups(self, observations: "Observations") -> dict[str, str]:
+        """The names of the groups by their places, which stand behind the parameters that each has to itself."""
+        from jaxscale import console
+
+        if self.group is None or observations.group is None:
+            return {}
+        table = console.find_table(self.table)
+        cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
+        names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
+        return {str(code): str(names[code]) for code in sorted(names)}
+
+    def fitted(self, *, replicates: int = 0, part: str | None = None) -> "Fit":
+        """The fit.
+
+        Args:
+            replicates: bootstrap resamples for its standard errors.
+            part: folder inside the checkpoint, for commands that keep more than the fit there.
+        """
+        from jaxscale import console, fitting
+        from jaxscale.noise import default, named
+
+        law, fixed = self.found(), self.fixed()
+        loss = default(law.response).loss if self.noise is None else self.noise
+        noise = named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+        observations = self.observations(law)
+        console.keep_compiled_programs()
+        with keeping(self.checkpoint):
+            return fitting.fit(
+                law,
+                observations,
+                noise=noise,
+                starts=self.starts,
+                polish=self.polish,
+                key=self.seed,
+                fixed=fixed,
+                replicates=replicates,
+                noise_level=self.noise_level,
+                allow_unidentified=self.allow_unidentified,
+                checkpoint=self.inside(part),
+            )
+
+    def inside(self, part: str | None) -> Path | None:
+        """A folder inside that of the checkpoint, if there is one."""
+        return self.checkpoint if self.checkpoint is None or part is None else self.checkpoint / part
+
+
+class Printing(TyperCommand):
+    """A command whose ``--json`` may stand without a path: then JSON is printed."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the path of standard output behind a ``--json`` that has none."""
+        given = []
+        for k, word in enumerate(args):
+            given.append(word)
+            if word == "--json" and (k + 1 == len(args) or (args[k + 1][:1] == "-" and args[k + 1] != "-")):
+                given.append(str(PRINTED))
+        return super().parse_args(ctx, given)
+
+
+def with_task(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with an option for every field of :class:`Task` in place of its argument ``task``."""
+    shared = inspect.signature(Task, eval_str=True).parameters
+    own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "task"]
+    # The command's own options stand before those that say where the answer goes.
+    last = list(shared).index("seed")
+    ordered = [*list(shared.values())[:last], *own, *list(shared.values())[last:]]
+
+    def spread(**given: Any) -> None:
+        task = Task(**{name: given.pop(name) for name in shared})
+        command(task, **given)
+
+    spread.__name__, spread.__doc__ = command.__name__, command.__doc__
+    whole = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
+    spread.__signature__ = inspect.Signature(whole)  # pyright: ignore[reportFunctionMemberAccess]
+    return spread

@@ -1,0 +1,321 @@
+"""The commands of uncertainty: what they print and write, and that every mistake ends in one sentence and status 2."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jaxscale import console, simulate
+from jaxscale.draws import Draws
+from jaxscale.intervals import Intervals
+from jaxscale.notices import Notice
+from jaxscale.uncertainty import posterior as sampling
+from jaxscale.uncertainty import resampling
+from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
+
+LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
+SMALL = ("--method", "importance", "--chains", 2, "--draws", 500)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own that holds the example as runs.csv, and a law of two terms."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs.csv").write_text(console.csv_text(simulate.example()))
+    Path("my_laws.py").write_text(LAW_FILE)
+    return tmp_path
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the command hands to the library, which then refuses."""
+    return remembering(monkeypatch, posterior=sampling, bootstrap=resampling)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True, shape: Any = (200,)) -> None:
+    """Let the sampler end with some draws by NUTS that carry notices."""
+    values = np.random.default_rng(0).normal(0.3, 0.01, shape)
+    about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
+    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, usable=usable)
+    monkeypatch.setattr(
+        sampling,
+        "posterior",
+        lambda source, *_, **__: replace(made, observations=getattr(source, "observations", None)),
+    )
+
+
+def test_a_posterior_is_reported_and_written() -> None:
+    words = ["posterior", "runs.csv", *LAW, *SMALL, "--level", 0.8, "--fix", "E=1.8", "--seed", 3]
+    result = run(*words, "--json", "out.json")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
+    assert lines[3].startswith("Method         importance sampling (k-hat ")
+    assert lines[4] == "Likelihood     normal on log residuals"
+    assert "80 % interval" in lines[6]
+    assert "Fixed          E 1.8" in lines
+    assert result.stdout.endswith("Written: out.json\n")
+    told = json.loads(Path("out.json").read_text())
+    assert set(told["params"]) == {"A", "alpha", "scale"}
+    assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
+    assert (told["method"], told["divergences"], told["warnings"]) == ("importance", 0, [])
+    assert told["params"]["alpha"]["level"] == 0.8
+    assert (told["fixed"], told["seed"], told["usable"]) == ({"E": 1.8}, 3, True)
+    assert told["khat"] < 0.7 and told["seconds"] > 0
+    printed = run(*words, "--json")
+    again = json.loads(printed.stdout)
+    assert again["params"] == told["params"]
+
+
+def test_nuts_tells_how_its_chains_mixed() -> None:
+    words = ["--method", "nuts", "--chains", 2, "--draws", 250, "--warmup", 250, "--fix", "E=1.8"]
+    result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
+    told = json.loads(result.stdout)
+    assert told["method"] == "nuts" and told["khat"] is None
+    assert {"mean", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
+    assert told["params"]["alpha"]["rhat"] < 1.1 and told["params"]["alpha"]["ess_bulk"] > 50
+    assert result.exit_code == (0 if told["usable"] else 3)
+
+
+def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
+    _, *body = rows()
+    write("own.csv", [["N", "loss", "cut", "k"], *([r[0], r[2], str(i % 2), f"k{i % 3}"] for i, r in enumerate(body))])
+    words = [
+        "--law",
+        "my_laws.py:my_law",
+        "--likelihood",
+        "student_t",
+        "--df",
+        5,
+        "--censored",
+        "cut",
+        "--fix",
+        "E=1.8",
+    ]
+    words += ["--group", "k", "--pool", "A=partial", "--prior", "alpha=TruncatedNormal(0.3, 0.1, low=0)"]
+    assert refused("posterior", "own.csv", *words, "--checkpoint", "kept", "--warmup", 250, "--seed", 2) == "Enough."
+    law, observations, settings = handed[0]
+    assert law.name == "my_law" and observations.inputs["censored"].tolist() == [i % 2 for i in range(99)]
+    assert settings.pop("likelihood").describe() == "student_t(df 5) on log residuals"
+    prior = settings.pop("priors")["alpha"]
+    assert float(prior.log_prob(0.3)) == pytest.approx(-math.log(0.1 * math.sqrt(2 * math.pi) * 0.99865), abs=1e-5)
+    assert settings == {
+        "pooling": {"A": "partial"},
+        "fixed": {"E": 1.8},
+        "method": "auto",
+        "chains": 8,
+        "draws": 1000,
+        "warmup": 250,
+        "key": 2,
+        "checkpoint": Path("kept/posterior"),
+    }
+
+
+def test_counts_name_their_trials(handed: list[Any]) -> None:
+    _, *body = rows()
+    write("counts.csv", [["N", "hits", "tried"], *([row[0], str(i % 5 / 4), "4"] for i, row in enumerate(body))])
+    words = ["--law", "my_laws.py:my_law", "--response", "hits", "--allow-unidentified"]
+    refused("posterior", "counts.csv", *words, "--likelihood", "beta_binomial", "--trials", "tried")
+    _, observations, settings = handed[0]
+    assert set(observations.inputs["trials"].tolist()) == {4.0} and settings["likelihood"].trials == "trials"
+    said = refused("posterior", "counts.csv", *words, "--likelihood", "binomial")
+    assert said == "Option --likelihood binomial needs the number of trials; name its column with --trials."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--likelihood", "cauchy"], "Option --likelihood must be one of normal, student_t, laplace, binomial, "),
+        (["--likelihood", "normal", "--noise", "huber"], "Option --noise must not be given with --likelihood normal"),
+        (
+            ["--likelihood", "normal", "--df", 3],
+            "Option --df must not be given with --likelihood normal; leave it out.",
+        ),
+        (["--likelihood", "binomial", "--space", "log"], "Option --space must not be given with --likelihood binomial"),
+        (["--trials", "N"], "Option --trials needs a likelihood that uses it; see --likelihood."),
+        (["--censored", "N"], "Option --censored needs a likelihood that uses it; see --likelihood."),
+        (["--level", 1], "Argument level must lie between 0 and 1, but is 1.0."),
+        (["--method", "mcmc"], "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
+        (["--chains", 0], "Argument chains must be a positive number, but is 0."),
+        (["--pool", "A"], "Option --pool must look like NAME=HOW, but is 'A'."),
+        (["--pool", "A=partly"], "Option --pool must be one of complete, partial, none, but is 'partly'"),
+        (["--prior", "alpha"], "Option --prior must look like NAME=DIST, but is 'alpha'."),
+        (["--prior", "alpha=0.3"], "write a distribution and its numbers, such as alpha=Normal(0.3,0.1)."),
+        (["--prior", "alpha=Normal(__import__('os'))"], "write a distribution and its numbers"),
+        (["--prior", "alpha=Norma(0,1)"], "but NumPyro has no distribution 'Norma' (did you mean 'Normal'"),
+        (["--prior", "alpha=enable_validation(1)"], "but NumPyro has no distribution 'enable_validation'"),
+        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is no number."),
+        (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
+        (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
+        (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
+        (
+            ["--save", "nowhere/out.nc"],
+            "nowhere/out.nc cannot be written: there is no folder nowhere; create it first.",
+        ),
+    ],
+)
+def test_a_mistaken_posterior_is_refused_before_any_work(words: list[Any], said: str) -> None:
+    assert said in refused("posterior", "runs.csv", "--law", "my_laws.py:my_law", *words)
+
+
+def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[Any]) -> None:
+    proportional()
+    words = ["posterior", "bad.csv", "--law", "chinchilla", "--likelihood", "normal"]
+    assert refused(*words).endswith("To fit all the same, add --allow-unidentified.")
+    assert not handed
+    assert refused(*words, "--allow-unidentified") == "Enough."
+
+
+def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), usable=False)
+    result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
+    assert result.exit_code == 3
+    assert result.stderr == "jaxscale: drawn, but not to be acted on; see the notices of the report.\n"
+    assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
+    told = json.loads(Path("out.json").read_text())
+    assert told["usable"] is False and told["warnings"][-1]["code"] == "not_mixed"
+
+
+def test_draws_are_saved_beside_the_json_file_or_neither_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(monkeypatch)
+    monkeypatch.setattr(Draws, "save", lambda _, path: path.write_bytes(b"netcdf"), raising=False)
+    result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--save", "out.nc")
+    assert result.exit_code == 0 and result.stdout.endswith("Written: out.json, out.nc\n")
+    assert Path("out.nc").read_bytes() == b"netcdf"
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "draws.nc")
+
+    monkeypatch.setattr(Draws, "save", full)
+    said = refused("posterior", "runs.csv", *LAW, "--json", "none.json", "--save", "none.nc")
+    assert said == "draws.nc: No space left on device." and not Path("none.json").exists()
+
+
+def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, *body = rows()
+    write("own.csv", [[*head, "family"], *([*row, f"k{i % 2}"] for i, row in enumerate(body))])
+    drawn(monkeypatch, shape=(200, 2))
+    result = run("posterior", "own.csv", *LAW, "--where", "N > 2e7", "--group", "family", "--pool", "alpha=none")
+    groups = [f"k{i % 2}" for i, row in enumerate(body) if float(row[0]) > 2e7]
+    first, second = dict.fromkeys(groups)
+    assert f"Groups         0 {first}; 1 {second}" in result.stdout and "alpha[1]" in result.stdout
+
+
+def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
+    result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
+    told = "jaxscale: interrupted, and what was finished is kept; the same command goes on in parts.\n"
+    assert (result.exit_code, result.stderr) == (130, told)
+    assert json.loads(Path("out.json").read_text())["warnings"][0]["code"] == "interrupted"
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "posterior", interrupted)
+    result = run("posterior", "runs.csv", *LAW, "--checkpoint", "parts")
+    told = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
+    result = run("posterior", "runs.csv", *LAW)
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+
+
+def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
+    words = ["bootstrap", "runs.csv", *LAW, "--replicates", 60, "--intervals", "bca"]
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
+    assert said in " ".join(result.stdout.split())
+    assert "Fitted with    squared on log residuals" in result.stdout
+    assert "estimate" in result.stdout and "mean" not in result.stdout
+    told = json.loads(run(*words, "--json", "--quiet").stdout)
+    assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
+    assert {"mean", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
+    assert told["replicates"] == 60 and told["seconds"] > 0 and told["khat"] is None
+
+
+def test_a_mistaken_bootstrap_is_refused(handed: list[Any]) -> None:
+    words = ["bootstrap", "runs.csv", *LAW]
+    assert "Option --kind must be one of case, cluster, " in refused(*words, "--kind", "cases")
+    assert "Option --intervals must be one of percentile, " in refused(*words, "--intervals", "bc")
+    assert "Argument level must lie" in refused(*words, "--level", 2)
+    assert refused(*words, "--kind", "wild", "--by", "run", "--replicates", 7, "--checkpoint", "kept") == "Enough."
+    fitted, settings = handed[0]
+    assert fitted.law == "my_law"
+    assert settings == {"kind": "wild", "by": "run", "replicates": 7, "key": 0, "checkpoint": Path("kept/bootstrap")}
+
+
+def test_a_profile_is_reported_for_the_parameters_that_were_named() -> None:
+    result = run("profile", "runs.csv", *LAW, "--param", "alpha", "--level", 0.95, "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0 and list(told["params"]) == ["alpha"] and told["method"] == "profile likelihood"
+    row = told["params"]["alpha"]
+    assert row["lower"] < row["mean"] < row["upper"] and row["level"] == 0.95
+    said = refused("profile", "runs.csv", *LAW, "--param", "alpa")
+    assert said == "Option --param must be one of E, A, alpha, but is 'alpa' (did you mean 'alpha'?)."
+
+
+def test_help_names_the_commands_and_says_what_they_take() -> None:
+    shown = run("--help").stdout
+    assert all(f" {name} " in shown for name in ("posterior", "bootstrap", "profile"))
+    shown = run("posterior", "--help").stdout
+    assert all(option in shown for option in ("--prior", "--pool", "--likelihood", "--save", "--checkpoint", "--where"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from jaxscale import cli; "
+        "CliRunner().invoke(cli.app, ['posterior', '--help']); "
+        "print([name for name in ('numpyro', 'arviz_stats', 'matplotlib', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+TABLE = {"alpha": {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
+
+
+def test_a_report_names_the_rung_in_words() -> None:
+    about = {"chains": 8, "draws": 8000, "divergences": 1, "steps": 6.8, "khat": 0.93, "modes": 2, "seed": 0}
+    rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
+    shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
+    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
+    assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
+    laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
+    assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
+    assert "Modes" not in str(laplace)
+    assert "Method         jackknife" in str(Intervals("chinchilla", "jackknife", 0.9, TABLE))
+
+
+def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
+    priors = {name: "LogNormal(-1.956, 1.352)" for name in ("alpha", "beta", "gamma")}
+    about = {"priors": priors, "likelihood": "normal on log residuals", "seed": 4, "seconds": 2.5, "khat": 0.1}
+    intervals = Intervals("chinchilla", "importance", 0.9, TABLE, about | {"ess": 12140.4})
+    lines = str(intervals).splitlines()
+    assert "Method         importance sampling (k-hat 0.10, 12,140 effective draws)" in lines
+    first = lines.index("Priors         alpha ~ LogNormal(-1.956, 1.352)")
+    assert lines[first + 1] == "               beta ~ LogNormal(-1.956, 1.352)"
+    assert "Made with      seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
+    short = replace(intervals, about={**intervals.about, "priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
+    assert "Priors         a ~ Normal(0, 1); b ~ Beta(1, 1)" in str(short).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [
+        (0.32, 0.36, "0.3200 to 0.3600"),
+        (0.32, math.inf, "above 0.3200"),
+        (-math.inf, 0.36, "below 0.3600"),
+        (-math.inf, math.inf, "open on both sides"),
+        (math.nan, math.nan, "none"),
+    ],
+)
+def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str) -> None:
+    rows = {"alpha": TABLE["alpha"] | {"lower": lower, "upper": upper}}
+    shown = str(Intervals("chinchilla", "profile likelihood", 0.9, rows))
+    assert shown.splitlines()[-1].endswith(said)
