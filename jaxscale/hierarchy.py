@@ -1,6 +1,7 @@
 """Groups that share what they can: predictions for a group that was not among the data."""
 
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,9 +20,7 @@ from jaxscale.preparation import prepare
 from jaxscale.uncertainty.importance import TRUSTED
 
 
-def new_group(
-    draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: object = 0
-) -> Draws:
+def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> Draws:
     """The parameters of a new group, from the population and, where it has some, the group's own runs.
 
     For every draw of the population, parameters of new groups are drawn, ``z ~ Normal(z_population, spread)`` in the
@@ -89,11 +88,11 @@ def new_group(
 
 
 @eqx.filter_jit
-def _candidates(model: Model, sites: dict, key: object, candidates: int) -> dict:
+def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
     """Parameters of new groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)
 
-    def one(sites: dict, key: object) -> dict:
+    def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:
         made = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
         central = dict(made)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))

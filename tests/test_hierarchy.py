@@ -1,6 +1,7 @@
 """Parameters pooled over groups, and groups that were not among the data."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -84,7 +85,7 @@ def test_groups_and_population_are_recovered(draws: jaxscale.Draws) -> None:
 def test_partial_pooling_shrinks_and_none_does_not() -> None:
     """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
     observations = grouped(2, seed=3)
-    shared = dict(likelihood=likelihoods.normal("linear"), draws=500, method="nuts")
+    shared: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), draws=500, method="nuts")
     partial = jaxscale.posterior(line, observations, pooling={"a": "partial"}, **shared)
     apart = jaxscale.posterior(line, observations, pooling={"a": "none"}, **shared)
     assert partial.params["a"].mean(axis=0).std() < apart.params["a"].mean(axis=0).std()

@@ -107,8 +107,8 @@ def _together(model: Model) -> int:
 @jax.jit
 def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> importance.Weighted:
     def one(part: Any) -> importance.Weighted:
-        m, *rest = part
-        return importance.sampled(m.log_density, *rest, _together(m))
+        m, p, c, e = part
+        return importance.sampled(m.log_density, p, c, e, _together(m))
 
     return jax.lax.map(one, (model, proposal, component, noise))
 
@@ -233,13 +233,14 @@ class Ladder:
         go_on = _program(chains_of.go_on, warmup=warmup)
         keys = self.keys(self.count)[members]
         far = np.stack([np.random.default_rng(k).standard_normal((chains, mode.x.shape[-1])) for k in keys])
+        told: Any = None
         state = self._run(begin, members, mode, keys, 2.0 * far, aim)
-        warm, blocks, interrupted, told = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False, None
+        warm, blocks, interrupted = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False
         try:
             for _ in range(warm):
                 state, _ = self._run(go_on, members, mode, state, aim)
             for longer in range(LONGER + 1):
-                # Chains that have not mixed go on for as long again, and every second draw is kept.
+                # Chains that have not mixed go on for longer, and every second of their last draws is kept.
                 for _ in range(blocks * 2 ** max(longer - 1, 0)):
                     state, more = self._run(go_on, members, mode, state, aim)
                     told = more if told is None else jax.tree.map(lambda *a: np.concatenate(a, axis=2), told, more)
