@@ -13,7 +13,9 @@ from jaxscale.observations import Observations, padded
 from jaxscale.preparation import prepare
 
 # Nodes of the quadrature over an effect, and how often they move to where the effect lies.
-NODES, MOVES = 15, 6
+NODES, MOVES = 25, 6
+# Numbers that are held at a time.
+TOGETHER = 8_000_000
 # The least number of draws whose tail can be smoothed: five in the tail.
 LEAST = 25
 
@@ -32,32 +34,50 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     """
     if not model.runs:
         return model.log_likelihood(sites)
-    from scipy.special import logsumexp
-
     used = np.asarray(model.data["weight"]) > 0
     first, codes = np.unique(np.asarray(model.data["run"])[used], return_inverse=True)
     belongs = (codes[:, None] == np.arange(len(first))).astype(float)
+    draws = len(sites["run_effect"])
+    block = max(1, TOGETHER // (NODES * len(first)))
+    parts = []
+    for begin in range(0, draws, block):
+        part = {name: values[begin : begin + block] for name, values in sites.items()}
+        parts.append(_integrated(model, part, first, belongs))
+    return np.concatenate(parts)
+
+
+def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+    """Log densities of runs for some draws, shape (draws, runs).
+
+    Args:
+        model: what was sampled.
+        sites: what was drawn.
+        runs: codes of the runs that count.
+        belongs: 1 where a row that counts is of a run, shape (rows, runs).
+    """
+    from scipy.special import logsumexp
+
     x, w = np.polynomial.hermite_e.hermegauss(NODES)
     log_w = np.log(w) + 0.5 * x * x
     shape = sites["run_effect"].shape
-    middle, width = np.zeros((shape[0], len(first))), np.ones((shape[0], len(first)))
+    middle, width = np.zeros((shape[0], len(runs))), np.ones((shape[0], len(runs)))
     total = middle
     for _ in range(MOVES):
         terms = []
         for node, log_weight in zip(x, log_w, strict=True):
             effect = middle + node * width
             whole = np.zeros(shape)
-            whole[:, first] = effect
+            whole[:, runs] = effect
             density = model.log_likelihood({**sites, "run_effect": whole}) @ belongs
             prior = -0.5 * effect * effect - 0.5 * np.log(2 * np.pi)
             terms.append(density + prior + np.log(width) + log_weight)
         stacked = np.stack(terms)
-        total = logsumexp(stacked, axis=0)
+        total = np.asarray(logsumexp(stacked, axis=0))
         share = np.exp(stacked - total)
         mean = np.einsum("kdr,k->dr", share, x)
         spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
         middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)
-    return np.asarray(total)
+    return total
 
 
 def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:

@@ -155,6 +155,20 @@ def test_effects_that_were_sampled_are_integrated_out(ratio: float) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = drawn(RUNS, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True))
+    b = np.linspace(-8, 8, 8001)
+    t = (RUNS.response - draws.params["c"][:, None] - draws.params["m"][:, None] * X) / SCALE
+    each = stats.t.logpdf(t[..., None] - 2 * b, 4.0) - np.log(SCALE)
+    whole = np.stack([each[:, RUNS.run == run].sum(axis=1) for run in range(10)], axis=1) + stats.norm.logpdf(b)
+    wanted = np.log(np.sum(np.exp(whole), axis=2) * (b[1] - b[0]))
+    sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((6, draws.model.runs))}
+    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
+    # However few draws are held at a time.
+    monkeypatch.setattr("jaxscale.pointwise.TOGETHER", 25 * 10 * 4)
+    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
+
+
 def test_rows_that_weights_cannot_leave_out_are_named() -> None:
     far = observed(np.append(X, 300.0), np.append(Y, 0.0))
     found = loo(drawn(far, 2000))
