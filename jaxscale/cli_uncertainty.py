@@ -65,7 +65,7 @@ def posterior(
     from jaxscale.uncertainty import kinds, ladder
     from jaxscale.uncertainty import posterior as sampling
 
-    task.check_outputs(save)
+    _check_outputs(task, save)
     kinds.check_level(level)
     ladder.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
@@ -110,7 +110,7 @@ def bootstrap(
     """Refit resampled runs: how far the numbers move with other luck."""
     from jaxscale.uncertainty import kinds, resampling, resampling_intervals
 
-    task.check_outputs(save)
+    _check_outputs(task, save)
     kinds.check_level(level)
     _one_of("--kind", kind, resampling.KINDS)
     _one_of("--intervals", intervals, resampling_intervals.KINDS)
@@ -153,6 +153,14 @@ def profile(
     begun = time.perf_counter()
     found = profiling.profile(fitted, param or None, level=level, key=task.seed)
     _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
+
+
+def _check_outputs(task: Task, save: Path | None) -> None:
+    from jaxscale import containers
+
+    task.check_outputs(save)
+    if save is not None:
+        containers.refuse_ending(save)
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:

@@ -117,7 +117,7 @@ def save(draws: Draws, path: str | Path) -> None:
     Raises:
         ValueError: the path has another ending.
     """
-    _refuse_ending(path)
+    refuse_ending(path)
     tree = to_arviz(draws)
     for node in tree.subtree:
         for values in node.variables.values():
@@ -143,7 +143,7 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
     """
     import xarray
 
-    _refuse_ending(path)
+    refuse_ending(path)
     content = Path(path).read_bytes()
     try:
         opened = xarray.open_datatree(io.BytesIO(content), engine="h5netcdf")
@@ -153,7 +153,12 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         return from_arviz(tree, law)
 
 
-def _refuse_ending(path: str | Path) -> None:
+def refuse_ending(path: str | Path) -> None:
+    """Refuse a path that does not end as files of draws do.
+
+    Raises:
+        ValueError: it has another ending.
+    """
     if Path(path).suffix.lower() != ENDING:
         raise ValueError(f"{path} does not end in {ENDING}, as files of draws do; end it in {ENDING}.")
 

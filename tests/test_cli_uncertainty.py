@@ -52,7 +52,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True
 
 def test_a_posterior_is_reported_and_written() -> None:
     words = ["posterior", "runs.csv", *LAW, *SMALL, "--level", 0.8, "--fix", "E=1.8", "--seed", 3]
-    result = run(*words, "--json", "out.json")
+    result = run(*words, "--json", "out.json", "--save", "out.nc")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
@@ -60,7 +60,8 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert lines[4] == "Likelihood     normal on log residuals"
     assert "80 % interval" in lines[6]
     assert "Fixed          E 1.8" in lines
-    assert result.stdout.endswith("Written: out.json\n")
+    assert result.stdout.endswith("Written: out.json, out.nc\n")
+    assert len(Draws.load("out.nc", law=console.find_law("my_laws.py"))) == 1000
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
     assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
@@ -154,6 +155,7 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
         (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
         (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
+        (["--save", "out.h5"], "out.h5 does not end in .nc, as files of draws do; end it in .nc."),
         (
             ["--save", "nowhere/out.nc"],
             "nowhere/out.nc cannot be written: there is no folder nowhere; create it first.",
