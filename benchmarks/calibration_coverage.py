@@ -86,7 +86,11 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
         lower, upper = np.nanquantile(quantity(params), tails, axis=1)
         cells[name] = counted(lower, upper, truth)
         cells[name]["hits of heavy"] = int(np.sum(heavy & (lower <= truth) & (truth <= upper)))
-    about = {"heavy": int(heavy.sum()), "nuts": int(np.sum(found.method[rows] == "nuts")), "ok": int(found.ok[rows].sum())}
+    about = {
+        "heavy": int(heavy.sum()),
+        "nuts": int(np.sum(found.method[rows] == "nuts")),
+        "ok": int(found.ok[rows].sum()),
+    }
     if np.isfinite(ess).any():
         about |= {"ess": [float(np.nanquantile(ess, q)) for q in (0.1, 0.5)]}
         about |= {"khat": [float(np.nanquantile(khat, q)) for q in (0.5, 0.9, 1.0)]}
@@ -284,7 +288,18 @@ def summary(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) -> str
                 + [f"{np.mean([passed[method][key] for key in keys]):.0%}", f"{inside:.0%}"]
                 + [f"{np.median(shares):.1%}", f"{shares.min():.1%}", f"{shares.max():.1%}", f"{heavy:.0%}"]
             )
-    head = ["method", "design", "cells", "sweeps", "not rejected", "inside 88-92", "median", "least", "most", "k-hat>0.7"]
+    head = [
+        "method",
+        "design",
+        "cells",
+        "sweeps",
+        "not rejected",
+        "inside 88-92",
+        "median",
+        "least",
+        "most",
+        "k-hat>0.7",
+    ]
     lines = [table(head, rows), ""]
     rows = []
     for key in sorted(cells):

@@ -192,9 +192,7 @@ def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, ru
     seen = [observed(law, _part(s, ~s.held), s.response[~s.held], _runs(s, ~s.held)) for s in sweeps]
     rungs: Any = rung
     chosen = likelihood_of(method)
-    found = jaxscale.posterior_many(
-        law, seen, likelihood=chosen, starts=starts, method=rungs, key=0, progress=False
-    )
+    found = jaxscale.posterior_many(law, seen, likelihood=chosen, starts=starts, method=rungs, key=0, progress=False)
     ends, about = [], []
     for k, sweep in enumerate(sweeps):
         generator = np.random.default_rng(k)
@@ -286,7 +284,9 @@ def go(
         known, places = laws.get(law), None
         assert known.response.domain is positive
         for method in METHODS:
-            path = folder / f"{law}_{'runs' if clustered else 'rows'}_{method.replace(', ', '-').replace(' ', '-')}.json"
+            path = (
+                folder / f"{law}_{'runs' if clustered else 'rows'}_{method.replace(', ', '-').replace(' ', '-')}.json"
+            )
             if path.exists() or (method == "Wald, by runs" and not clustered) or time.time() > until:
                 continue
             began = time.perf_counter()
@@ -322,7 +322,9 @@ def summary(folder: Path) -> str:
         for method in methods:
             own = [one for key, one in scores[method].items() if key[0] == file]
             count = sum(one["count"] for one in own)
-            row.append(f"{sum(o['hits'] for o in own) / count:.0%} ({np.median([o['width'] for o in own]):.2g})" if own else "")
+            row.append(
+                f"{sum(o['hits'] for o in own) / count:.0%} ({np.median([o['width'] for o in own]):.2g})" if own else ""
+            )
         rows.append(row)
     shared = set.intersection(*(set(scores[m]) for m in methods if m != "Wald, by runs")) if methods else set()
     for label, value in (

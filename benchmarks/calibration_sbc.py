@@ -60,7 +60,9 @@ CASES: tuple[Case, ...] = (
     Case("chinchilla", _N | _D, _NORMAL),
     Case("chinchilla_tied", _N | _D, _T),
     Case("kaplan_nd", _N | _D, _T),
-    Case("compute_power_floor", {"X": (1e17, 1e21)}, likelihoods.normal(scale_by="level"), dict(E=1.7, A=710, alpha=0.15)),
+    Case(
+        "compute_power_floor", {"X": (1e17, 1e21)}, likelihoods.normal(scale_by="level"), dict(E=1.7, A=710, alpha=0.15)
+    ),
     Case("kaplan_ns", _N | {"S_min": (1e3, 1e5)}, likelihoods.normal(runs=True)),
     Case("step_law_lr", _N | _D, _T, scale=0.1),
     Case("transfer_tokens", _N | {"D_F": (1e6, 1e9)}, _NORMAL, scale=0.1),
@@ -245,4 +247,7 @@ def summary(folder: Path) -> str:
     head = ["law", "likelihood", "rung", "posteriors", "k-hat>=0.7", "by NUTS", "tests", "least p", "p of log lik.", ""]
     told = f"{tests} tests, {small} with p <= {SMALL} ({tests * SMALL:.2g} expected by chance)."
     least = min((p_value(c) for one in known.values() for c in one["ranks"].values()), default=1.0)
-    return table(head, rows) + f"\n\n{told} Least p times the number of tests (Bonferroni): {min(1.0, least * tests):.2g}.\n"
+    return (
+        table(head, rows)
+        + f"\n\n{told} Least p times the number of tests (Bonferroni): {min(1.0, least * tests):.2g}.\n"
+    )
