@@ -8,7 +8,9 @@ from scipy import stats
 
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import laws
+from jaxscale.notices import Notice
 from jaxscale.tables import read_table
+from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked
 
 
 def test_holm_rejects_in_order_until_one_stands():
@@ -143,3 +145,26 @@ def test_the_command_knows_its_three_parts():
     assert calibration.parsed(["sbc", "--fast"]).fast
     with pytest.raises(SystemExit):
         calibration.parsed(["nothing"])
+
+
+FEW = int(RUNS_PER_PARAMETER * 5) - 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (dict(rows=FEW + 1), ""),
+        (dict(rows=240, family="student_t", method="nuts"), ""),
+        (dict(rows=8 * RUNS, runs=RUNS, checkpoints=8.0), ""),
+        (dict(rows=FEW), f"There are {FEW} runs for 5 inferred parameters of chinchilla"),
+        (dict(rows=240, method="laplace"), "Intervals by laplace were not measured."),
+        (dict(rows=240, family="beta_binomial"), "Intervals of a beta-binomial likelihood were not measured."),
+        (dict(rows=96, runs=RUNS, checkpoints=8.0, family="student_t"), "A student-t likelihood with an effect"),
+        (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
+    ],
+)
+def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
+    """Inside them the check is silent; outside its sentence goes into a notice."""
+    told = checked(**{**dict(law="chinchilla", free=5, family="normal", method="importance"), **facts})
+    assert told.startswith(said) and bool(told) == bool(said)
+    assert Notice("not_calibrated", told).code == "not_calibrated"
