@@ -90,6 +90,11 @@ CODES: dict[str, tuple[str, str]] = {
         "A few importance weights dominate, so that the draws are no sample of the posterior.",
         'Sample with method="nuts" (or "auto", which does so by itself).',
     ),
+    "not_calibrated": (
+        "The posterior is not calibrated for this design: with so few runs, or this likelihood, its intervals were not "
+        "seen to hold the truth as often as they claim.",
+        "Add runs, fix a parameter, or use a likelihood and a design that the coverage study covers.",
+    ),
     "several_modes": (
         "The posterior has several separate modes; intervals may span a gap where nothing is plausible.",
         "Look at the pair plot; fix a parameter or give a prior that chooses between them.",

@@ -1,0 +1,80 @@
+"""Whether intervals mean what they say: coverage on sweeps with known constants, SBC, and real sweeps.
+
+    python -m benchmarks.calibration coverage|sbc|reality [--fast] [--to FOLDER] [--only LAW] [--rung importance|auto]
+                                     [--blocks 10] [--minutes 60]
+
+Every finished block is a JSON file in the folder; the same call goes on where it stopped, and ``--blocks`` adds more
+of them. What the folder holds is printed as Markdown tables at the end.
+
+- coverage: nominal 90 % intervals over simulated sweeps with fixed true constants; a cell is a law, a design, a
+  quantity and a method, and is tested against the band 88-92 % (two-sided binomial, Holm over a method's cells).
+- sbc: ranks of truths that were drawn from the priors among 63 draws of their posteriors, chi-square over 16 bins.
+- reality: the largest third of each real sweep foretold from the smaller ones (JAXSCALE_DATA names their folder).
+"""
+
+import argparse
+import functools
+import math
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import calibration_coverage, calibration_reality, calibration_sbc
+from benchmarks.common import machine
+
+say = functools.partial(print, file=sys.stderr, flush=True)
+
+
+def run(options: argparse.Namespace) -> str:
+    """Fill the folder and return its tables."""
+    folder = Path(options.to) / options.what
+    until = time.time() + 60 * options.minutes
+    if options.what == "coverage":
+        sets, blocks = (8, 1) if options.fast else (100, options.blocks)
+        groups = (("25 runs",), ("12 runs x 8",)) if options.fast else calibration_coverage.GROUPS
+        calibration_coverage.go(
+            folder,
+            blocks=range(blocks),
+            rung=options.rung,
+            only=options.only,
+            groups=groups,
+            sets=sets,
+            until=until,
+            say=say,
+        )
+        return calibration_coverage.summary(calibration_coverage.gathered(folder))
+    if options.what == "sbc":
+        sets, blocks = (64, 1) if options.fast else (calibration_sbc.BLOCK, options.blocks)
+        calibration_sbc.go(
+            folder, blocks=range(blocks), rung=options.rung, only=options.only, sets=sets, until=until, say=say
+        )
+        return calibration_sbc.summary(folder)
+    calibration_reality.go(folder, rung=options.rung, only=options.only, until=until, say=say)
+    return calibration_reality.summary(folder)
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("coverage", "sbc", "reality"))
+    parser.add_argument("--fast", action="store_true", help="a few sweeps, to see that it runs")
+    parser.add_argument("--to", default="calibration-results", help="folder of the finished blocks")
+    parser.add_argument("--only", default="", help="laws whose names hold this")
+    parser.add_argument("--rung", default="importance", choices=("importance", "auto", "nuts"))
+    parser.add_argument("--blocks", type=int, default=10, help="blocks of sweeps, 100 of coverage or 500 of sbc each")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further block after so long")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run what is asked for and print its tables."""
+    from jaxscale import console
+
+    options = parsed()
+    console.keep_compiled_programs()
+    print(run(options))
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()

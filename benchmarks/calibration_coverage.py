@@ -1,0 +1,314 @@
+"""Coverage: how often intervals that claim 90 % hold the constants that a sweep was drawn from."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.calibration_sweeps import CASES, DESIGNS, Case, Columns, levels, sweeps
+from benchmarks.common import table
+from jaxscale import likelihoods
+from jaxscale.law import Law, positive
+from jaxscale.likelihoods import Likelihood
+from jaxscale.result import LOGARITHMIC
+from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.uncertainty.laplace import classical, sandwich
+
+LEVEL, BAND = 0.9, (0.88, 0.92)
+# Designs that are worked on as one batch.
+GROUPS = (
+    ("12 runs", "25 runs", "40 runs, t3", "40 runs, by level", "40 runs, by halves"),
+    ("12 runs x 8",),
+    ("240 runs",),
+)
+Quantity = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+def likelihood_of(method: str, case: Case) -> Likelihood:
+    """The likelihood of a method's name: the default one, or normal residuals."""
+    space: Any = case.space
+    return {
+        "posterior, t": likelihoods.student_t(None, space),
+        "posterior, normal": likelihoods.normal(space),
+        "posterior, normal, level": likelihoods.normal(space, scale_by="level"),
+    }[method]
+
+
+def quantities(case: Case, law: Law) -> dict[str, Quantity]:
+    """What is inferred: parameters, the optimal size at ten times the largest budget, the law's value further out."""
+    found: dict[str, Quantity] = {name: (lambda p, n=name: p[n]) for name in law.parameters if name not in case.fixed}
+    if case.optimum:
+        budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
+
+        def size(p: Mapping[str, np.ndarray]) -> np.ndarray:
+            a, b = p["alpha"], p.get("beta", p["alpha"])
+            ratio = np.log(a) + np.log(p["A"]) - np.log(b) - np.log(p["B"])
+            return np.exp((ratio + b * math.log(budget / 6)) / (a + b))
+
+        found["N*"] = size
+    for label, place in zip(("near", "far"), case.beyond, strict=True):
+        at = {name: np.asarray(value, float) for name, value in place.items()}
+
+        def value(p: Mapping[str, np.ndarray], at: Mapping[str, np.ndarray] = at) -> np.ndarray:
+            shape = np.broadcast_shapes(*(np.shape(v) for v in p.values()))
+            flat = {name: np.broadcast_to(v, shape).ravel() for name, v in p.items()}
+            return levels(law, at, flat).reshape(shape)
+
+        found[f"value {label}"] = value
+    return found
+
+
+def counted(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, float]:
+    """How many intervals hold the truth, lie above it and below it, and their median width."""
+    usable = np.isfinite(lower) & np.isfinite(upper)
+    return {
+        "count": int(len(lower)),
+        "hits": int(np.sum(usable & (lower <= truth) & (truth <= upper))),
+        "too high": int(np.sum(usable & (truth < lower))),
+        "too low": int(np.sum(usable & (truth > upper))),
+        "width": float(np.median((upper - lower)[usable])) if usable.any() else math.inf,
+    }
+
+
+def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Equal-tailed intervals of some of the posteriors, and what there is to say of these."""
+    params = {name: np.asarray(v)[rows] for name, v in found.params.items()}
+    cells, tails = {}, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    khat, ess = found.khat[rows], found.ess[rows]
+    heavy = khat >= TRUSTED
+    for name, quantity in quantities(case, law).items():
+        truth = float(np.squeeze(quantity({k: np.asarray(v, float) for k, v in case.truth.items()})))
+        lower, upper = np.nanquantile(quantity(params), tails, axis=1)
+        cells[name] = counted(lower, upper, truth)
+        cells[name]["hits of heavy"] = int(np.sum(heavy & (lower <= truth) & (truth <= upper)))
+    about = {
+        "heavy": int(heavy.sum()),
+        "nuts": int(np.sum(found.method[rows] == "nuts")),
+        "ok": int(found.ok[rows].sum()),
+    }
+    if np.isfinite(ess).any():
+        about |= {"ess": [float(np.nanquantile(ess, q)) for q in (0.1, 0.5)]}
+        about |= {"khat": [float(np.nanquantile(khat, q)) for q in (0.5, 0.9, 1.0)]}
+    return cells, about
+
+
+def by_curvature(
+    case: Case, law: Law, columns: Columns, response: np.ndarray, run: np.ndarray | None, place: Any, clustered: bool
+) -> dict[str, dict[str, float]]:
+    """Wald intervals of least-squares fits: t quantiles of standard errors from the curvature, or by runs."""
+    free = [name for name in law.parameters if name not in case.fixed]
+    transform = np.log if case.space == "log" else np.asarray
+    residual = transform(levels(law, columns, place)) - transform(response)
+    jacobian = np.stack([_slope(lambda p: transform(levels(law, columns, p)), place, n) for n in free], axis=-1)
+    covariance, freedom = [], 1
+    for J, r in zip(jacobian, residual, strict=True):
+        if clustered:
+            one, freedom = sandwich(J.T @ J, J * r[:, None], np.eye(len(free)), run, J[:, :, None] * J[:, None, :])
+        else:
+            one, freedom = classical(J, r, np.ones(len(r)))
+        covariance.append(one)
+    t = stats.t.ppf((1 + LEVEL) / 2, freedom)
+    cells = {}
+    for name, quantity in quantities(case, law).items():
+        truth = float(np.squeeze(quantity({k: np.asarray(v, float) for k, v in case.truth.items()})))
+        kind = law.parameters.get(name)
+        logarithmic = kind.kind in LOGARITHMIC and kind.support is positive if kind else law.response.domain is positive
+        seen = np.log if logarithmic else np.asarray
+        middle = seen(quantity(place))
+        slope = np.stack([_slope(lambda p, q=quantity, s=seen: s(q(p)), place, n) for n in free], axis=-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            spread = t * np.sqrt(np.einsum("si,sij,sj->s", slope, np.stack(covariance), slope))
+            ends = middle - spread, middle + spread
+            cells[name] = counted(*(np.exp(end) if logarithmic else end for end in ends), truth)
+    return cells
+
+
+def _slope(function: Quantity, place: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """The derivative in one parameter by central differences, for every sweep."""
+    step = 1e-5 * np.maximum(np.abs(place[name]), 1e-8)
+    up, down = (function({**place, name: place[name] + sign * step}) for sign in (1, -1))
+    return (up - down) / (2 * step.reshape(step.shape + (1,) * (up.ndim - 1)))
+
+
+def methods(design: str, rung: str) -> list[str]:
+    """The methods that a design is judged by; weights say nothing of a Student-t with the effect of every run."""
+    found = ["posterior, t", "posterior, normal", "Wald"]
+    if DESIGNS[design].checkpoints > 1:
+        return ["Wald, by runs", *found[rung == "importance" :]]
+    return [*found, "posterior, normal, level"] if DESIGNS[design].scatter == "level" else found
+
+
+def blocks_of(
+    case: Case, law: Law, designs: Sequence[str], wanted: Mapping[str, Sequence[str]], rung: str, sets: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """The cells of one law on some sweeps of designs whose rows are alike in kind: one batch for every method.
+
+    All posteriors begin from the least-squares fits; ``wanted`` has the designs of every method.
+    """
+    import jaxscale
+
+    drawn = {design: sweeps(case, law, DESIGNS[design], sets, seed) for design in designs}
+    made = [one for design in designs for one in drawn[design][3]]
+    space, rungs = cast(Any, case.space), cast(Any, rung)
+    noise = jaxscale.noise.squared(space)
+    fits = jaxscale.fit_many(law, made, noise=noise, fixed=case.held, starts=128, key=seed, progress=False).params
+    for method, own in wanted.items():
+        began = time.perf_counter()
+        curved, found = method.startswith("Wald"), None
+        if not curved:
+            places = np.concatenate([np.arange(sets) + sets * designs.index(design) for design in own])
+            found = jaxscale.posterior_many(
+                law,
+                [made[k] for k in places],
+                likelihood=likelihood_of(method, case),
+                fixed=case.held,
+                starts={name: np.asarray(values)[places] for name, values in fits.items()},
+                method=rungs,
+                key=seed,
+                progress=False,
+            )
+        for k, design in enumerate(own):
+            about: dict[str, Any] = {}
+            if curved:
+                first = sets * designs.index(design)
+                place = {name: np.asarray(v, float)[first : first + sets] for name, v in fits.items()}
+                columns, response, run, _ = drawn[design]
+                cells = by_curvature(case, law, columns, response, run, place, "runs" in method)
+            else:
+                cells, about = by_posterior(case, law, found, slice(sets * k, sets * (k + 1)))
+            facts = {"law": law.name, "design": design, "method": method, "sets": sets, "seed": seed}
+            facts |= {"rung": "none" if curved else rung, "seconds": time.perf_counter() - began}
+            yield facts | {"about": about, "cells": cells}
+
+
+def _named(*parts: Any) -> str:
+    return "_".join("".join(c if c.isalnum() else "-" for c in str(part)) for part in parts) + ".json"
+
+
+def go(
+    folder: Path,
+    *,
+    blocks: Iterable[int] = (0,),
+    rung: str = "importance",
+    only: str = "",
+    groups: Sequence[Sequence[str]] = GROUPS,
+    chosen: Sequence[str] = (),
+    sets: int = 100,
+    until: float = math.inf,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Fill a folder with blocks of cells, a file each; those that are there already are left alone."""
+    from jaxscale import laws
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in blocks:
+        for designs in groups:
+            for case in (case for case in CASES if only in case.law):
+                paths, wanted = {}, {}
+                for design in designs:
+                    for method in methods(design, rung):
+                        kind = "" if method.startswith("Wald") else rung
+                        path = paths[design, method] = folder / _named(case.law, design, method, kind, number)
+                        if (not chosen or method in chosen) and not path.exists():
+                            wanted.setdefault(method, []).append(design)
+                if not wanted:
+                    continue
+                if time.time() > until:
+                    return
+                for made in blocks_of(case, laws.get(case.law), designs, wanted, rung, sets, 1000 + number):
+                    paths[made["design"], made["method"]].write_text(json.dumps(made))
+                    shares = " ".join(f"{k} {v['hits'] / v['count']:.2f}" for k, v in made["cells"].items())
+                    told = f"{case.law} | {made['design']} | {made['method']} | {made['seconds']:.0f} s"
+                    say(f"{told} | {made['about']} | {shares}")
+
+
+def gathered(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """The cells of all blocks together: (law, design, quantity, method) to their counts."""
+    cells: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        made = json.loads(path.read_text())
+        method = made["method"] + (" (auto)" if made["rung"] == "auto" else "")
+        for name, cell in made["cells"].items():
+            known = cells.setdefault((made["law"], made["design"], name, method), {"widths": [], "heavy": 0, "nuts": 0})
+            for key in ("count", "hits", "too high", "too low", "hits of heavy"):
+                known[key] = known.get(key, 0) + cell.get(key, 0)
+            known["widths"].append(cell["width"])
+            known["heavy"] += made["about"].get("heavy", 0)
+            known["nuts"] += made["about"].get("nuts", 0)
+    return cells
+
+
+def p_value(hits: int, count: int) -> float:
+    """Two-sided p-value of so many hits against the nearer edge of the band; 1 inside it."""
+    share = hits / count
+    if BAND[0] <= share <= BAND[1]:
+        return 1.0
+    edge = BAND[0] if share < BAND[0] else BAND[1]
+    return float(stats.binomtest(hits, count, edge).pvalue)
+
+
+def holm(values: Sequence[float], level: float = 0.05) -> np.ndarray:
+    """Which hypotheses Holm's procedure rejects, at a family-wise error rate."""
+    order = np.argsort(values)
+    rejected = np.zeros(len(values), bool)
+    for k, place in enumerate(order):
+        if values[place] > level / (len(values) - k):
+            break
+        rejected[place] = True
+    return rejected
+
+
+def judged(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]], method: str) -> dict[Any, bool]:
+    """Which of a method's cells pass: Holm over all of them."""
+    keys = [key for key in cells if key[3] == method]
+    out = holm([p_value(cells[key]["hits"], cells[key]["count"]) for key in keys])
+    return {key: not bool(rejected) for key, rejected in zip(keys, out, strict=True)}
+
+
+def summary(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) -> str:
+    """Tables: shares that pass by method and design, and every cell."""
+    found = sorted({key[3] for key in cells})
+    passed = {method: judged(cells, method) for method in found}
+    rows = []
+    for method in found:
+        for design in DESIGNS:
+            keys = [key for key in passed[method] if key[1] == design]
+            if not keys:
+                continue
+            shares = np.array([cells[key]["hits"] / cells[key]["count"] for key in keys])
+            inside = np.mean((shares >= BAND[0]) & (shares <= BAND[1]))
+            heavy = sum(cells[key]["heavy"] for key in keys) / sum(cells[key]["count"] for key in keys)
+            rows.append(
+                [method, design, str(len(keys)), str(min(cells[key]["count"] for key in keys))]
+                + [f"{np.mean([passed[method][key] for key in keys]):.0%}", f"{inside:.0%}"]
+                + [f"{np.median(shares):.1%}", f"{shares.min():.1%}", f"{shares.max():.1%}", f"{heavy:.0%}"]
+            )
+    head = [
+        "method",
+        "design",
+        "cells",
+        "sweeps",
+        "not rejected",
+        "inside 88-92",
+        "median",
+        "least",
+        "most",
+        "k-hat>0.7",
+    ]
+    lines = [table(head, rows), ""]
+    rows = []
+    for key in sorted(cells):
+        cell = cells[key]
+        share = cell["hits"] / cell["count"]
+        rows.append(
+            [*key, str(cell["count"]), f"{share:.1%}", f"{cell['too high'] / cell['count']:.1%}"]
+            + [f"{cell['too low'] / cell['count']:.1%}", f"{np.median(cell['widths']):.3g}"]
+            + [f"{p_value(cell['hits'], cell['count']):.2g}", "" if passed[key[3]][key] else "rejected"]
+        )
+    head = ["law", "design", "quantity", "method", "sweeps", "covered", "too high", "too low", "width", "p", "Holm"]
+    return "\n".join([*lines, table(head, rows)])

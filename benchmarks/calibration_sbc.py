@@ -1,0 +1,253 @@
+"""Simulation-based calibration: the truth's rank among posterior draws is uniform where truths come from the prior.
+
+Source: Talts et al. 2018 (arXiv 1804.06788); the log likelihood as a test quantity, Modrak et al. 2023 (arXiv
+2211.02383).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+from scipy import stats
+
+from benchmarks.calibration_sweeps import levels
+from benchmarks.common import table
+from jaxscale import likelihoods
+from jaxscale.law import Law, between, positive, unit
+from jaxscale.likelihoods import COUNTS, Likelihood
+from jaxscale.observations import Observations
+from jaxscale.starts import hypercube
+
+# Draws that the truth is ranked among, bins of its ranks, rows of a data set, and what is too small a p-value.
+DRAWS, BINS, ROWS, SMALL = 63, 16, 24, 1e-3
+# Posteriors that are drawn and kept together.
+BLOCK = 500
+# Spread of the priors: of an exponent, of anything else, both relative; of a fraction.
+EXPONENT, OTHER, FRACTION = 0.1, 0.25, 0.05
+TRIALS = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """A law with constants that priors stand about, the sizes of its inputs, and a likelihood.
+
+    Args:
+        law: name of the law.
+        sizes: input to (lowest, highest); the law's own where it is missing.
+        likelihood: how responses scatter.
+        constants: in place of the law's typical ones.
+        scale: that the prior of the scale stands about.
+    """
+
+    law: str
+    sizes: Mapping[str, tuple[float, float]]
+    likelihood: Likelihood
+    constants: Mapping[str, float] = field(default_factory=dict)
+    scale: float = 0.01
+
+
+_N, _D = {"N": (10**7.5, 10**9.5)}, {"D": (1e9, 1e11)}
+_T, _NORMAL = likelihoods.student_t(None), likelihoods.normal(runs=False)
+_PLAIN = likelihoods.normal("linear", runs=False)
+CASES: tuple[Case, ...] = (
+    Case("chinchilla", _N | _D, _NORMAL),
+    Case("chinchilla_tied", _N | _D, _T),
+    Case("kaplan_nd", _N | _D, _T),
+    Case(
+        "compute_power_floor", {"X": (1e17, 1e21)}, likelihoods.normal(scale_by="level"), dict(E=1.7, A=710, alpha=0.15)
+    ),
+    Case("kaplan_ns", _N | {"S_min": (1e3, 1e5)}, likelihoods.normal(runs=True)),
+    Case("step_law_lr", _N | _D, _T, scale=0.1),
+    Case("transfer_tokens", _N | {"D_F": (1e6, 1e9)}, _NORMAL, scale=0.1),
+    Case("qid_low_bit", _N | _D | {"P": (2.0, 4.0)}, _NORMAL, scale=0.1),
+    Case("routed_bilinear", _N | {"E": (1.5, 256.0)}, _T),
+    Case("parallel_streams", _N | {"P": (1.0, 16.0)}, _T, dict(E=1.3, A=1e9, k=0.3, alpha=0.2)),
+    Case("kaplan_bcrit", {}, likelihoods.laplace(), scale=0.1),
+    Case("exp_decay_floor", {"x": (1.0, 100.0)}, _PLAIN, dict(c=1.0, a=1.0, b=0.03)),
+    Case("hill", {"x": (1.0, 1e4)}, likelihoods.laplace("linear"), dict(lo=0.1, hi=0.9, x0=100.0, n=1.0)),
+    Case("accuracy_sigmoid_loss", {"L": (1.9, 3.6)}, _PLAIN, dict(a=-0.7, k=5.0, L0=2.5, b=0.95)),
+    Case("error_exp_loss", {"L": (1.9, 3.6)}, _PLAIN, dict(eps=0.85, k=2.2, gamma=0.71)),
+    Case("coverage_exp_power", {}, likelihoods.binomial("trials"), dict(a=-3.0, b=0.4)),
+    Case("passuntil", {}, likelihoods.beta_binomial("trials"), dict(c=500.0, alpha=0.3)),
+    Case("gompertz", {"x": (1.0, 100.0)}, _NORMAL, dict(b1=100.0, b2=1.5, b3=0.05), 0.05),
+    Case("steps_batch_floor", {"B": (10.0, 1e4)}, _T, dict(a=3000.0, b=1e6, gamma=0.9), 0.05),
+    Case("rl_sigmoid", {}, likelihoods.normal("logit", runs=False), dict(R0=0.2, A=0.6, C_mid=1e4, B=1.0), 0.05),
+    Case("allometry", {}, likelihoods.normal(scale_by="group"), dict(A0=3.0, k=0.75), 0.1),
+    Case("outer_power_nd", _N | _D, _NORMAL),
+    Case("log_quadratic", {"x": (1.0, 1e3)}, likelihoods.student_t(4.0, "linear"), dict(a=1.0, b=0.5, c=-0.1), 0.05),
+)
+
+
+def prior(law: Law, name: str, constant: float) -> dist.Distribution:
+    """A prior about a constant, narrow enough that data drawn from it are sensible."""
+    kind = law.parameters[name]
+    share = EXPONENT if kind.kind == "exponent" else OTHER
+    if kind.support is positive:
+        return dist.LogNormal(math.log(constant), share)
+    if kind.support is unit:
+        count = constant * (1 - constant) / min(FRACTION, 0.5 * min(constant, 1 - constant)) ** 2 - 1
+        return dist.Beta(constant * count, (1 - constant) * count)
+    return dist.Normal(constant, share * abs(constant))
+
+
+def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
+    """The priors of a case: of the law's parameters and of what its likelihood infers beside them."""
+    constants = {**law.typical, **case.constants}
+    found = {name: prior(law, name, constants[name]) for name in law.parameters}
+    nuisance = likelihoods_nuisance(case.likelihood)
+    known = {
+        "scale": dist.LogNormal(math.log(case.scale), 0.3),
+        "power": dist.Normal(0.0, 0.5),
+        "df": dist.Gamma(6.0, 1.0),
+        "run_ratio": dist.LogNormal(0.0, 0.4),
+        "concentration": dist.LogNormal(4.0, 0.5),
+    }
+    return found | {name: known[name] for name in nuisance}
+
+
+def likelihoods_nuisance(likelihood: Likelihood) -> list[str]:
+    """What a likelihood infers beside the law."""
+    from jaxscale.priors import of_nuisance
+
+    return list(of_nuisance(likelihood))
+
+
+def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.ndarray], list[Observations]]:
+    """Truths from the priors, each of shape (count,) or (count, groups), and a data set of each."""
+    generator = np.random.default_rng([seed, len(case.law), sum(map(ord, case.law))])
+    likelihood, names = case.likelihood, list(law.inputs)
+    shares = hypercube(np.random.default_rng(0), ROWS, len(names))
+    sizes = {name: case.sizes.get(name, law.inputs[name].sizes) for name in names}
+    columns = {name: between(*sizes[name], u) for name, u in zip(names, shares, strict=True)}
+    run, group = np.arange(ROWS) // 4, np.arange(ROWS) % 2
+    truth = {}
+    for name, one in priors(case, law).items():
+        shape = (count, 2) if name == "scale" and likelihood.scale_by == "group" else (count,)
+        truth[name] = np.asarray(one.sample(jax.random.PRNGKey(generator.integers(2**31)), shape), float)
+    data = {"run": run, "group": group, "trials": np.full(ROWS, TRIALS)}
+    exact = levels(law, columns, truth)
+    response = likelihoods.replicated(likelihood, generator, truth, exact, data)
+    extra = {"trials": np.full(ROWS, float(TRIALS))} if likelihood.family in COUNTS else {}
+    made = []
+    for y in response:
+        rows = {**columns, **extra, "response": y, "run": run, "group": group}
+        read = dict(inputs=[*names, *extra], response="response")
+        if likelihood.runs:
+            read["run"] = "run"
+        if likelihood.scale_by == "group":
+            read["group"] = "group"
+        made.append(Observations.from_table(rows, **read))
+    return truth, made
+
+
+@jax.jit
+def _log_likelihoods(models: Any, sites: Any) -> Any:
+    each = lambda model, own: jax.vmap(lambda one: model.rows(one).sum())(own)  # noqa: E731
+    return jax.lax.map(lambda part: each(*part), (models, sites))
+
+
+def ranks(case: Case, law: Law, count: int, seed: int, rung: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The rank of every truth among thinned draws, shape (count,) by quantity, and what the sampling says."""
+    import jaxscale
+
+    truth, sets = drawn(case, law, count, seed)
+    rungs: Any = rung
+    found = jaxscale.posterior_many(
+        law, sets, likelihood=case.likelihood, priors=priors(case, law), method=rungs, key=seed, progress=False
+    )
+    step = next(iter(found.params.values())).shape[1] // DRAWS
+    sites = {k: np.asarray(v)[:, step - 1 :: step][:, :DRAWS] for k, v in (found.params | found.nuisance).items()}
+    whole = {k: np.concatenate([sites[k], truth[k][:, None]], axis=1) for k in found.models.shapes}
+    with jax.enable_x64(True):
+        log_likelihood = np.asarray(_log_likelihoods(found.models, whole))
+    above = {"log likelihood": (log_likelihood[:, :-1] < log_likelihood[:, -1:]).sum(axis=1)}
+    for name, draws in whole.items():
+        for k in range(draws.shape[2] if draws.ndim == 3 else 1):
+            own = draws[:, :, k] if draws.ndim == 3 else draws
+            above[f"{name}[{k}]" if draws.ndim == 3 else name] = (own[:, :-1] < own[:, -1:]).sum(axis=1)
+    about = {
+        "heavy": int(np.sum(found.khat >= 0.7)),
+        "nuts": int(np.sum(found.method == "nuts")),
+        "bad": int(np.sum(~found.ok)),
+        "ess": float(np.nanmedian(found.ess)) if np.isfinite(found.ess).any() else None,
+    }
+    return above, about
+
+
+def p_value(counts: np.ndarray) -> float:
+    """Of a chi-square test that ranks 0..DRAWS are uniform, from how often each came up."""
+    bins = np.asarray(counts).reshape(BINS, -1).sum(axis=1)
+    return float(stats.chisquare(bins).pvalue)
+
+
+def go(
+    folder: Path,
+    *,
+    blocks: Iterable[int] = (0,),
+    rung: str = "importance",
+    only: str = "",
+    sets: int = BLOCK,
+    until: float = math.inf,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Fill a folder with blocks of ranks, a file each; those that are there already are left alone."""
+    from jaxscale import laws
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in blocks:
+        for case in CASES:
+            path = folder / f"{case.law}_{rung}_{number}.json"
+            if only not in case.law or path.exists():
+                continue
+            if time.time() > until:
+                return
+            began = time.perf_counter()
+            above, about = ranks(case, laws.get(case.law), sets, 5000 + number, rung)
+            counts = {name: np.bincount(r, minlength=DRAWS + 1).tolist() for name, r in above.items()}
+            facts = {"law": case.law, "likelihood": case.likelihood.describe(), "rung": rung, "sets": sets}
+            facts |= {"seconds": time.perf_counter() - began, "about": about, "ranks": counts}
+            path.write_text(json.dumps(facts))
+            values = {name: p_value(np.array(v)) for name, v in counts.items()}
+            worst = min(values, key=lambda name: values[name])
+            say(f"{case.law} | {rung} | {facts['seconds']:.0f} s | {about} | least p {values[worst]:.2g} ({worst})")
+
+
+def summary(folder: Path) -> str:
+    """A row for every law; auto stands in place of importance where both were run."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        made = json.loads(path.read_text())
+        one = known.setdefault((made["law"], made["rung"]), {"sets": 0, "heavy": 0, "nuts": 0, "bad": 0, "ranks": {}})
+        one["likelihood"] = made["likelihood"]
+        one["sets"] += made["sets"]
+        for key in ("heavy", "nuts", "bad"):
+            one[key] += made["about"][key]
+        for name, counts in made["ranks"].items():
+            one["ranks"][name] = np.asarray(counts) + one["ranks"].get(name, 0)
+    rows, tests, small = [], 0, 0
+    for (law, rung), one in sorted(known.items()):
+        values = {name: p_value(counts) for name, counts in one["ranks"].items()}
+        if rung == "importance" and (law, "auto") in known:
+            law += " (superseded)"
+        else:
+            tests, small = tests + len(values), small + sum(value <= SMALL for value in values.values())
+        worst = min(values, key=lambda name: values[name])
+        rows.append(
+            [law, one["likelihood"], rung, str(one["sets"]), f"{one['heavy'] / one['sets']:.1%}", str(one["nuts"])]
+            + [str(len(values)), f"{values[worst]:.2g} ({worst})", f"{values['log likelihood']:.2g}"]
+            + ["pass" if values[worst] > SMALL else "FAIL"]
+        )
+    head = ["law", "likelihood", "rung", "posteriors", "k-hat>=0.7", "by NUTS", "tests", "least p", "p of log lik.", ""]
+    told = f"{tests} tests, {small} with p <= {SMALL} ({tests * SMALL:.2g} expected by chance)."
+    least = min((p_value(c) for one in known.values() for c in one["ranks"].values()), default=1.0)
+    return (
+        table(head, rows)
+        + f"\n\n{told} Least p times the number of tests (Bonferroni): {min(1.0, least * tests):.2g}.\n"
+    )

@@ -1,0 +1,244 @@
+"""Sweeps drawn from laws whose constants are known: what coverage is counted on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.law import Law
+from jaxscale.observations import Observations
+from jaxscale.starts import hypercube
+
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A law, the constants that are true, and where its runs lie.
+
+    Args:
+        law: name of the law.
+        truth: its constants.
+        sizes: input to (lowest, highest); spread evenly in logarithms, or evenly where the lowest is below ``even``.
+        noise: standard deviation of the noise in logs, or in the response's own unit.
+        beyond: two places beyond the data, inputs by name.
+        space: where residuals are taken.
+        fixed: names of the constants that are not inferred.
+        inside: turns columns into ones that the law may have (no more distinct tokens than tokens).
+        optimum: whether the law has the optimal size of ``E + A / N**alpha + B / D**beta``.
+        even: inputs that are spread evenly.
+    """
+
+    law: str
+    truth: Mapping[str, float]
+    sizes: Mapping[str, tuple[float, float]]
+    noise: float
+    beyond: tuple[Mapping[str, float], Mapping[str, float]]
+    space: str = "log"
+    fixed: tuple[str, ...] = ()
+    inside: Callable[[Columns], Columns] = field(default=lambda columns: columns)
+    optimum: bool = False
+    even: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> dict[str, float]:
+        """The constants that are not inferred."""
+        return {name: self.truth[name] for name in self.fixed}
+
+
+def _repeated(columns: Columns) -> Columns:
+    """The third column is how often the data are seen: distinct tokens are tokens over epochs."""
+    return {**columns, "U_D": columns["D"] / columns["U_D"]}
+
+
+_ND = {"N": (10**7.5, 10**9.5), "D": (1e9, 1e11)}
+_FAR = ({"N": 10**10.5, "D": 1e12}, {"N": 10**11.5, "D": 1e13})
+_BESIROGLU = dict(E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658)
+_MUENNIGHOFF = dict(E=1.87, A=521.0, alpha=0.353, B=1488.0, beta=0.353, R_D=15.387756, R_N=5.309743)
+# Published constants where a law has them (the catalogue names their sources), else typical ones.
+CASES: tuple[Case, ...] = (
+    Case("chinchilla", _BESIROGLU, _ND, 0.005, _FAR, optimum=True),
+    Case("chinchilla_tied", dict(E=1.87, A=521.0, B=1488.0, alpha=0.353), _ND, 0.005, _FAR, optimum=True),
+    Case(
+        "kaplan_nd",
+        dict(N_c=6.4e13, D_c=1.8e13, alpha_N=0.076, alpha_D=0.103),
+        {"N": (1e6, 1e9), "D": (1e8, 1e10)},
+        0.01,
+        ({"N": 1e10, "D": 1e11}, {"N": 1e11, "D": 1e12}),
+    ),
+    Case(
+        "compute_power_floor",
+        dict(E=1.7, A=710.0, alpha=0.15),
+        {"X": (1e17, 1e21)},
+        0.005,
+        ({"X": 1e22}, {"X": 1e23}),
+    ),
+    Case(
+        "data_constrained",
+        _MUENNIGHOFF,
+        {"N": (1e8, 1e10), "D": (1e9, 1e11), "U_D": (1.0, 60.0)},
+        0.005,
+        ({"N": 1e11, "D": 1e12, "U_D": 1e11}, {"N": 1e12, "D": 1e13, "U_D": 1e12}),
+        fixed=("E", "A", "alpha", "B", "beta"),
+        inside=_repeated,
+    ),
+    Case(
+        "qid_low_bit",
+        dict(k=0.017, beta=0.5251, alpha=0.2261, gamma=5.4967),
+        {"N": (1e8, 1e10), "D": (1e9, 1e11), "P": (2.0, 4.0)},
+        0.1,
+        ({"N": 1e11, "D": 1e12, "P": 4.0}, {"N": 1e12, "D": 1e13, "P": 4.0}),
+    ),
+    Case(
+        "routed_bilinear",
+        dict(a=-0.082, b=-0.108, c=0.009, d=1.104, E_start=1.847, E_max=314.478),
+        {"N": (1e7, 1e9), "E": (1.5, 256.0)},
+        0.005,
+        ({"N": 1e10, "E": 256.0}, {"N": 1e11, "E": 256.0}),
+        fixed=("E_start", "E_max"),
+    ),
+    Case(
+        "exp_decay_floor",
+        dict(c=1.0, a=1.0, b=0.03162),
+        {"x": (0.0, 100.0)},
+        0.01,
+        ({"x": 200.0}, {"x": 1000.0}),
+        "linear",
+        even=("x",),
+    ),
+    Case(
+        "hill",
+        dict(lo=0.1, hi=0.9, x0=100.0, n=1.0),
+        {"x": (1.0, 1e4)},
+        0.01,
+        ({"x": 1e5}, {"x": 1e6}),
+        "linear",
+    ),
+    Case(
+        "accuracy_sigmoid_loss",
+        dict(a=-0.7, k=5.0, L0=2.5, b=0.95),
+        {"L": (1.9, 3.6)},
+        0.01,
+        ({"L": 1.7}, {"L": 1.5}),
+        "linear",
+        even=("L",),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many runs there are, and how their responses scatter.
+
+    Args:
+        runs: number of runs.
+        checkpoints: rows of each run.
+        scatter: "normal", "t3" (Student-t, 3 degrees of freedom), "level" (scale a power of the level) or "halves"
+            (twice the scale in every second row).
+    """
+
+    runs: int
+    checkpoints: int = 1
+    scatter: str = "normal"
+
+
+DESIGNS: dict[str, Design] = {
+    "12 runs": Design(12),
+    "25 runs": Design(25),
+    "240 runs": Design(240),
+    "12 runs x 8": Design(12, 8),
+    "40 runs, t3": Design(40, scatter="t3"),
+    "40 runs, by level": Design(40, scatter="level"),
+    "40 runs, by halves": Design(40, scatter="halves"),
+}
+# A run's own effect and what its checkpoints scatter beside it, in units of the case's noise.
+RUN, RESIDUAL = 1.0, 0.4
+# The input along which a run's checkpoints lie, and how far before its end the first one is.
+CHECKPOINTS = {"D": 8.0, "X": 8.0, "x": 8.0, "E": 8.0, "L": 1.2}
+
+
+def levels(law: Law, columns: Mapping[str, np.ndarray], params: Mapping[str, Any]) -> np.ndarray:
+    """The law's values: columns of shape (sets, n), or (n,) for all sets; parameters numbers or of shape (sets,)."""
+    names = list(law.inputs)
+    with jax.enable_x64(True):
+        values = _levels(law)(
+            {name: np.asarray(columns[name], float) for name in names},
+            {name: np.asarray(params[name], float)[..., None] for name in law.parameters},
+        )
+        return np.asarray(values)
+
+
+_PROGRAMS: dict[str, Any] = {}
+
+
+def _levels(law: Law) -> Any:
+    if law.name not in _PROGRAMS:
+        names = list(law.parameters)
+
+        def whole(columns: Any, params: Any) -> Any:
+            shape = np.broadcast_shapes(*(v.shape for v in (*columns.values(), *params.values())))
+            wide = [jax.numpy.broadcast_to(columns[name], shape).ravel() for name in law.inputs]
+            own = [jax.numpy.broadcast_to(params[name], shape).ravel() for name in names]
+            each = lambda row, p: law(*row, **dict(zip(names, p, strict=True)))  # noqa: E731
+            return jax.vmap(each)(wide, own).reshape(shape)
+
+        _PROGRAMS[law.name] = jax.jit(whole)
+    return _PROGRAMS[law.name]
+
+
+def inputs(case: Case, law: Law, design: Design, sets: int, generator: np.random.Generator) -> Columns:
+    """Inputs of some sweeps, each of shape (sets, rows): a Latin hypercube for each sweep, its own."""
+    shares = np.stack([np.stack(hypercube(generator, design.runs, len(law.inputs))) for _ in range(sets)])
+    columns = {}
+    for k, (name, (low, high)) in enumerate(case.sizes.items()):
+        share = shares[:, k]
+        columns[name] = low + share * (high - low) if name in case.even else low * (high / low) ** share
+    columns = case.inside(columns)
+    if design.checkpoints > 1:
+        along = next(name for name in CHECKPOINTS if name in columns)
+        steps = np.geomspace(1 / CHECKPOINTS[along], 1.0, design.checkpoints)
+        columns = {name: np.repeat(column, design.checkpoints, axis=1) for name, column in columns.items()}
+        columns[along] = columns[along] * np.tile(steps, design.runs)
+        if "U_D" in columns:
+            columns["U_D"] = np.minimum(columns["U_D"], columns["D"])
+    return columns
+
+
+def noises(case: Case, design: Design, exact: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """What is added to the responses (or to their logarithms), shape (sets, rows)."""
+    sets, rows = exact.shape
+    if design.checkpoints > 1:
+        own = RUN * np.repeat(generator.standard_normal((sets, design.runs)), design.checkpoints, axis=1)
+        return case.noise * (own + RESIDUAL * generator.standard_normal((sets, rows)))
+    if design.scatter == "t3":
+        return case.noise * generator.standard_t(3.0, (sets, rows))
+    e = case.noise * generator.standard_normal((sets, rows))
+    if design.scatter == "level":
+        return e * (np.abs(exact) / np.median(np.abs(exact), axis=1, keepdims=True)) ** 2
+    return e * np.where(np.arange(rows) % 2, 2.0, 1.0) if design.scatter == "halves" else e
+
+
+def sweeps(
+    case: Case, law: Law, design: Design, sets: int, seed: int
+) -> tuple[Columns, np.ndarray, np.ndarray | None, list[Observations]]:
+    """Some sweeps: inputs and responses of shape (sets, rows), codes of runs, and all as observations."""
+    generator = np.random.default_rng([seed, design.runs, design.checkpoints, len(design.scatter)])
+    columns = inputs(case, law, design, sets, generator)
+    exact = levels(law, columns, case.truth)
+    e = noises(case, design, exact, generator)
+    response = exact * np.exp(e) if case.space == "log" else exact + e
+    run = np.repeat(np.arange(design.runs), design.checkpoints) if design.checkpoints > 1 else None
+    made = [observed(law, {name: column[k] for name, column in columns.items()}, response[k], run) for k in range(sets)]
+    return columns, response, run, made
+
+
+def observed(law: Law, columns: Mapping[str, np.ndarray], response: np.ndarray, run: Any = None) -> Observations:
+    """Columns as observations."""
+    table = {name: columns[name] for name in law.inputs} | {"response": response}
+    if run is not None:
+        table["run"] = run
+    return Observations.from_table(
+        table, inputs=list(law.inputs), response="response", run="run" if run is not None else None
+    )
