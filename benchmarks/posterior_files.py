@@ -212,7 +212,6 @@ def _other() -> list[Pair]:
     ladder = "length in ('1xC', '2xC', '5xC', '10xC')"
     repeated, router = SIZES | dict(U_D="unique_tokens"), "in_published_fit == 1 and router_type in ('Dense', '{}')"
     best, symbolic = _best_of(["params", "tokens"]), "step == 30000 and model_size == '70M'"
-    cell = "params == {} and tokens == {} and diverged == 0"
     two = "step == 30000 and model_size == '70M' and domain == '{}'"
     laion = "downstream_dataset == 'imagenet1k' and upstream_dataset != 'CLIP-WIT'"
     five = {f"r{k}": f"w_{name}" for k, name in enumerate("academic prose dialogue symbolic internet".split(), 1)}
