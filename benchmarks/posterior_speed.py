@@ -8,12 +8,12 @@ them, emcee their logarithms. Each side runs in a process of its own.
 import json
 import math
 import sys
-import time
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import epoch_sweep, perturbed, python
+from benchmarks.common import Timing, epoch_sweep, perturbed, python, timed
 
 NAMES = ("E", "A", "alpha", "B", "beta", "scale", "df")
 MISSING = "needs lmfit and emcee: pip install lmfit emcee"
@@ -30,11 +30,13 @@ LOGS = {name: _between(0.01, 2.0) for name in ("alpha", "beta")} | {name: _betwe
 LOGS |= {"scale": (math.log(0.01), 2.5)}
 
 
-def _told(draws: dict[str, np.ndarray], effective: float, first: float, warm: list[float], more: str) -> None:
-    """Print one side's answer as JSON."""
+def _told(draws: dict[str, np.ndarray], effective: float, times: list[Timing], more: str) -> None:
+    """Print one side's answer as JSON; the first time holds compilation, where there is any."""
     means = {name: float(np.mean(draws[name])) for name in NAMES}
     sds = {name: float(np.std(draws[name])) for name in NAMES}
-    found = dict(means=means, sds=sds, effective=effective, first=first, warm=float(np.median(warm)), note=more)
+    warm = times[1:] or times
+    spent = dict(first=times[0].wall, warm=median([t.wall for t in warm]), cpu=median([t.cpu for t in warm]))
+    found = dict(means=means, sds=sds, effective=effective, note=more, **spent)
     print("\n" + json.dumps(found))
 
 
@@ -44,21 +46,21 @@ def ours(method: str, repeats: int = 5) -> None:
     from jaxscale.uncertainty import ladder
 
     fits = [jaxscale.fit("chinchilla", _observed(k), replicates=0) for k in range(repeats + 1)]
-    times: list[float] = []
+    times: list[Timing] = []
     sizes: list[int] = []
     worth: list[float] = []
     drawn: Any = None
+    settings: Any = dict(method=method, progress=False)
     for fit in fits:
-        began = time.perf_counter()
-        drawn = jaxscale.posterior(fit, method=method, progress=False)  # pyright: ignore[reportArgumentType]
-        times.append(time.perf_counter() - began)
+        times.append(timed(lambda _, fit=fit: jaxscale.posterior(fit, **settings), 1))
+        drawn = times[-1].value
         programs = (ladder._climb._cache_size(), ladder._program.cache_info().currsize)
         sizes.append(sum(programs))
         rows = drawn.intervals().params.values()
         worth.append(drawn.about.get("ess") or min(row["ess_bulk"] for row in rows))
     note = f"rung {drawn.method}, {len(drawn)} draws, {sizes[-1] - sizes[0]} programs compiled for further data"
     effective = min(float(np.median(worth)), len(drawn)) if drawn.method == "importance" else float(np.median(worth))
-    _told(drawn.params | drawn.nuisance, effective, times[0], times[1:], note)
+    _told(drawn.params | drawn.nuisance, effective, times, note)
 
 
 def numpyro() -> None:
@@ -82,17 +84,17 @@ def numpyro() -> None:
 
     sampler = MCMC(NUTS(model), num_warmup=1000, num_samples=1000, num_chains=4, chain_method="sequential")
     sampler._progress_bar = False
-    times: list[float] = []
-    worth: list[float] = []
-    for k in range(2):
-        began = time.perf_counter()
+
+    def run(k: int) -> dict[str, np.ndarray]:
         sampler.run(jax.random.PRNGKey(k), **perturbed(epoch_sweep(), k), extra_fields=("num_steps", "diverging"))
-        draws = {name: np.asarray(value) for name, value in sampler.get_samples().items()}
-        times.append(time.perf_counter() - began)
-        worth.append(_bulk({name: value.reshape(4, -1) for name, value in draws.items()}))
+        return {name: np.asarray(value) for name, value in sampler.get_samples().items()}
+
+    times = [timed(lambda _, k=k: run(k), 1) for k in range(2)]
+    draws = times[-1].value
+    worth = _bulk({name: value.reshape(4, -1) for name, value in draws.items()})
     fields = {name: np.asarray(value) for name, value in sampler.get_extra_fields().items()}
     note = f"{fields['num_steps'].mean():.0f} steps a draw, {fields['diverging'].sum()} divergences"
-    _told(draws, worth[-1], times[0], times[1:], note)  # pyright: ignore[reportPossiblyUnboundVariable]
+    _told(draws, worth, times, note)
 
 
 def emcee(steps: int = 10_000, walkers: int = 100) -> None:
@@ -119,16 +121,15 @@ def emcee(steps: int = 10_000, walkers: int = 100) -> None:
     for name, value in zip(NAMES, np.log([1.817, 477.8, 0.3473, 2143.0, 0.3672, 0.005, 3.0]), strict=True):
         params.add(f"log_{name}", value=value, min=value - 20, max=value + 20)
     problem = lmfit.Minimizer(log_posterior, params)
-    began = time.perf_counter()
     settings: Any = dict(steps=steps, burn=0, nwalkers=walkers, thin=1, float_behavior="posterior", progress=False)
-    found = problem.emcee(params=params, seed=1, is_weighted=True, **settings)
-    seconds = time.perf_counter() - began
+    spent = timed(lambda _: problem.emcee(params=params, seed=1, is_weighted=True, **settings), 1)
+    found = spent.value
     tau = problem.sampler.get_autocorr_time(tol=0)
     burn = int(min(5 * tau.max(), steps // 2))
     chain = np.exp(found.chain[burn:].reshape(-1, len(NAMES)))
     draws = dict(zip(NAMES, chain.T, strict=True))
     note = f"{walkers} walkers, {steps} steps, autocorrelation time {tau.max():.0f}, {steps / tau.max():.0f} of them"
-    _told(draws, walkers * (steps - burn) / tau.max(), seconds, [seconds], note)
+    _told(draws, walkers * (steps - burn) / tau.max(), [spent], note)
 
 
 def _observed(k: int) -> Any:
@@ -149,7 +150,7 @@ SIDES = {
     "NumPyro, textbook": "numpyro()",
     "emcee through lmfit": "emcee()",
 }
-HEAD = ["what", "effective", "first s", "warm s", "effective / s", "times", *NAMES, "note"]
+HEAD = ["what", "effective", "first s", "warm s", "warm CPU s", "effective / CPU s", "times", *NAMES, "note"]
 
 
 def rows() -> list[list[str]]:
@@ -165,10 +166,11 @@ def rows() -> list[list[str]]:
     base = answers["NumPyro, textbook"]
     cells = []
     for name, told in answers.items():
-        rate = told["effective"] / told["warm"]
-        numbers = [f"{told['effective']:.0f}", f"{told['first']:.1f}", f"{told['warm']:.2f}", f"{rate:.0f}"]
+        rate = told["effective"] / told["cpu"]
+        numbers = [f"{told['effective']:.0f}", f"{told['first']:.1f}", f"{told['warm']:.2f}"]
         moments = [f"{told['means'][k]:.4g} ({told['sds'][k]:.2g})" for k in NAMES]
-        cells.append([name, *numbers, f"{rate * base['warm'] / base['effective']:.1f}", *moments, told["note"]])
+        numbers += [f"{told['cpu']:.2f}", f"{rate:.0f}", f"{rate * base['cpu'] / base['effective']:.1f}"]
+        cells.append([name, *numbers, *moments, told["note"]])
     return cells if _installed() else [*cells, ["emcee through lmfit", *[""] * (len(HEAD) - 2), MISSING]]
 
 
