@@ -300,6 +300,9 @@ def model_of(
     free = tuple(name for name in law.parameters if name not in fixed)
     likelihood = _resolved(law, observations, likelihood)
     pooled = _pooled(law, free, observations, pooling or {})
+    # Neither the centre nor a prior may depend on rows that do not count.
+    used_rows = observations.weight > 0
+    seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
     wide = padded(_silenced(observations), size or bucket(len(observations)))
     n = len(wide)
     run = np.arange(n) if wide.run is None else wide.run
@@ -322,9 +325,9 @@ def model_of(
         data={"weight": wide.weight, "run": run, "group": group}
         | {name: wide.inputs[name] for name in likelihood.columns},
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
-        centre=centre_of(law, observations.inputs, _inside(likelihood, observations.response), np),
+        centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
     )
-    used = {made.site(name): priors.default(law, name, observations.inputs) for name in free}
+    used = {made.site(name): priors.default(law, name, seen) for name in free}
     for name, how in pooled:
         if how == "partial":
             used[f"{name}_spread"] = priors.spread(law.parameters[name])

@@ -207,9 +207,19 @@ class Ladder:
         kept: Sampled | None = None
         left = np.arange(len(members))
         for accept in ACCEPT:
-            found = self._nuts(members[left], chains, draws, warmup, accept)
+            try:
+                found = self._nuts(members[left], chains, draws, warmup, accept)
+            except KeyboardInterrupt:
+                if kept is None:
+                    raise
+                kept.interrupted = True
+                break
             if kept is None:
                 kept = found
+            elif found.interrupted:
+                # Fewer draws than the earlier ones, which stand.
+                kept.interrupted = True
+                break
             else:
                 better = found.stats["diverging"].sum(axis=1) <= kept.stats["diverging"][left].sum(axis=1)
                 kept = _replaced(kept, left[better], found, better)
@@ -335,8 +345,11 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
-    for name in ("x", "rung", "rhat"):
-        getattr(sampled, name)[left] = getattr(higher, name)
-    for name, values in sampled.stats.items():
+    # An interruption leaves fewer draws; those of importance sampling are in random order.
+    x = sampled.x[:, : higher.x.shape[1]]
+    stats = {name: values[:, : higher.x.shape[1]] for name, values in sampled.stats.items()}
+    for whole, part in ((x, higher.x), (sampled.rung, higher.rung), (sampled.rhat, higher.rhat)):
+        whole[left] = part
+    for name, values in stats.items():
         values[left] = higher.stats[name]
-    return replace(sampled, chains=chains, interrupted=higher.interrupted)
+    return replace(sampled, x=x, stats=stats, chains=chains, interrupted=higher.interrupted)

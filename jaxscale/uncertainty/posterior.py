@@ -137,11 +137,13 @@ def posterior(
         if observations is None:
             raise ValueError("Argument observations must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
-        values = checked_fixed(law, fixed)
-        fitted = _fitted(law, observations, chosen, values, seed)
+        values, fitted = checked_fixed(law, fixed), None
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
+    # What is wrong with the model is said before anything is fitted.
+    fitted = fitted or _fitted(law, observations, chosen, values, seed)
+    with jax.enable_x64(True):
         places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
         starts = [model.located(place, _nuisance(model, law, rows, place)) for place in places[:COMPONENTS]]
         journal = None

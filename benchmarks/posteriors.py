@@ -1,0 +1,63 @@
+"""Whether posteriors are right, whether they come out on real files, and what an effective draw costs.
+
+    python -m benchmarks.posteriors reference|files|speed [--only NAME] [--draws 4000]
+
+reference: five models with published reference draws (posteriordb), by NUTS and by the ladder: means within 0.05
+reference standard deviations and standard deviations within 5 %, at 10,000 effective draws.
+files: laws on the real files they are meant for, at default settings: R-hat at most 1.01, 400 effective draws of every
+parameter, no divergence.
+speed: effective draws a second on the published sweep, against plain NumPyro and against emcee through lmfit.
+"""
+
+import argparse
+import sys
+
+from benchmarks import posterior_files, posterior_references, posterior_speed
+from benchmarks.common import machine, table
+
+
+def reference(only: str, draws: int) -> list[list[str]]:
+    """Rows of the table of reference posteriors."""
+    folder = posterior_files.data()
+    found = []
+    for model in posterior_references.REFERENCES:
+        for method in ("nuts", "auto"):
+            if only in model.posterior:
+                found += posterior_references.compared(model, folder, method=method, draws=draws)
+    print(f"{sum(row.passed for row in found)} of {len(found)} pass", file=sys.stderr)
+    return [row.cells for row in found]
+
+
+def files(only: str) -> list[list[str]]:
+    """Rows of the table of real files."""
+    verdicts = []
+    for pair in posterior_files.pairs(only):
+        verdicts.append(posterior_files.judged(pair))
+        print(" | ".join(verdicts[-1].cells), file=sys.stderr, flush=True)
+    print(f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} pass", file=sys.stderr)
+    return [verdict.cells for verdict in verdicts]
+
+
+def main() -> None:
+    """Print one of the tables."""
+    from jaxscale import console
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["reference", "files", "speed"])
+    parser.add_argument("--only", default="", help="models or files whose names hold this")
+    parser.add_argument("--draws", type=int, default=4000, help="of each chain, for the reference")
+    options = parser.parse_args()
+    if options.what == "speed":
+        head, rows = posterior_speed.HEAD, posterior_speed.rows()
+    else:
+        console.keep_compiled_programs()
+        if options.what == "reference":
+            head, rows = posterior_references.HEAD, reference(options.only, options.draws)
+        else:
+            head, rows = posterior_files.HEAD, files(options.only)
+    print(machine())
+    print(table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

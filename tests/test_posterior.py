@@ -1,0 +1,416 @@
+"""The posterior door: against closed forms and integrals, NumPyro's densities, itself, and what it refuses."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from numpyro.infer.util import log_density
+from scipy import stats
+from scipy.special import betaln, expit, gammaln, logsumexp, xlog1py, xlogy
+
+import jaxscale
+from jaxscale import Observations, likelihoods, noise
+from jaxscale.batch import Runner
+from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
+from jaxscale.models import model_of
+from jaxscale.tables import DataError
+
+FEW: Any = dict(chains=4, draws=500, progress=False)
+X = np.linspace(-1.0, 2.0, 12)
+TRUE = dict(E=1.8, A=30.0, alpha=0.4)
+
+
+@law(
+    inputs=dict(x=Input("", low=-np.inf)),
+    response=Response("", real),
+    a=coefficient(range=(-3.0, 3.0)),
+    b=coefficient(range=(-3.0, 3.0)),
+    affine=("a", "b"),
+    source="a test",
+)
+def line(x, *, a, b):
+    """A straight line."""
+    return a + b * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("", real), c=coefficient(), source="a test")
+def level(x, *, c):
+    """One number."""
+    return c + 0 * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("share", unit), p=fraction(), source="a test")
+def share(x, *, p):
+    """One chance."""
+    return p + 0 * x
+
+
+@law(
+    inputs=dict(N=Input("parameters")),
+    response=Response("nat/token", positive),
+    E=floor(),
+    A=amplitude(N="alpha", range=(0.1, 1e5)),
+    alpha=exponent(),
+    affine=("E", "A"),
+    source="a test",
+)
+def power(N, *, E, A, alpha):
+    """A power of size above a floor."""
+    return E + A / N**alpha
+
+
+def of(columns: dict[str, Any], *inputs: str, **more: Any) -> Observations:
+    return Observations.from_table(columns, inputs=list(inputs), response="y", **more)
+
+
+def straight(seed: int = 0) -> Observations:
+    e = np.random.default_rng(seed).standard_normal(len(X))
+    return of(dict(x=X, y=0.5 + 1.2 * X + 0.3 * e), "x")
+
+
+def powers(rows: int = 40, seed: int = 0, **more: Any) -> Observations:
+    draws = np.random.default_rng(seed)
+    N = 10 ** draws.uniform(1, 5, rows)
+    y = (TRUE["E"] + TRUE["A"] * N ** -TRUE["alpha"]) * np.exp(0.01 * draws.standard_t(4, rows))
+    columns = dict(N=N, y=y, run=np.arange(rows) // 4, group=np.arange(rows) % 3, seen=np.zeros(rows))
+    return of(columns, "N", *more.pop("also", []), **more)
+
+
+def integrated(logs: np.ndarray, *values: np.ndarray) -> list[tuple[float, float]]:
+    """Mean and standard deviation of functions on a grid, given unnormalised log densities."""
+    weight = np.exp(logs - logsumexp(logs))
+    means = [float(np.sum(weight * value)) for value in values]
+    return [(m, float(np.sqrt(np.sum(weight * (v - m) ** 2)))) for m, v in zip(means, values, strict=True)]
+
+
+def alike(drawn: np.ndarray, told: tuple[float, float], share: float = 0.08) -> None:
+    """Moments of some thousand draws are those told."""
+    mean, sd = told
+    assert abs(np.mean(drawn) - mean) < share * sd
+    assert np.std(drawn) == pytest.approx(sd, rel=share)
+
+
+def straight_truth(observations: Observations) -> list[tuple[float, float]]:
+    """Moments of a, b and scale: normal given the scale, which is integrated on a grid."""
+    X, y = np.column_stack([np.ones(len(observations)), observations.inputs["x"]]), observations.response
+    logs, scales = np.linspace(np.log(0.02), np.log(3.0), 4001), []
+    prior = (6 / 3.92) ** -2 * np.eye(2)
+    moments, weights = [], []
+    for log in logs:
+        precision = X.T @ X * np.exp(-2 * log) + prior
+        covariance = np.linalg.inv(precision)
+        mean = covariance @ (X.T @ y) * np.exp(-2 * log)
+        fitted = -len(y) * log - 0.5 * np.exp(-2 * log) * y @ y + 0.5 * mean @ precision @ mean
+        weights.append(fitted - 0.5 * np.linalg.slogdet(precision)[1] + stats.norm.logpdf(log, 0.0, 5.0))
+        moments.append([*mean, *np.diag(covariance)])
+        scales.append(np.exp(log))
+    weight = np.exp(np.array(weights) - logsumexp(weights))
+    a, b, va, vb = np.array(moments).T
+    found = [(m := float(weight @ k), float(np.sqrt(weight @ (v + (k - m) ** 2)))) for k, v in ((a, va), (b, vb))]
+    return [*found, *integrated(np.array(weights), np.array(scales))]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> jaxscale.Fit:
+    return jaxscale.fit(power, powers(), replicates=0, starts=64)
+
+
+@pytest.mark.parametrize("method", ["auto", "nuts"])
+def test_a_line_with_normal_residuals(method: Any) -> None:
+    observations = straight()
+    drawn = jaxscale.posterior(line, observations, method=method, chains=4, draws=2000, progress=False)
+    assert drawn.method == ("importance" if method == "auto" else "nuts") and drawn.usable
+    values = (drawn.params["a"], drawn.params["b"], drawn.nuisance["scale"])
+    for value, told in zip(values, straight_truth(observations), strict=True):
+        alike(value, told)
+
+
+def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> None:
+    rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
+    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is no density)"
+    for drawn in rungs:
+        assert drawn.about["likelihood"] == told
+        assert len(drawn) == drawn.about["draws"] == 2000 and drawn.usable
+        assert set(drawn.nuisance) == {"scale", "df"}
+        assert drawn.about["priors"]["df"] == "Gamma(2, 0.1)"
+    for name in ("E", "A", "alpha"):
+        spread = np.log(rungs[1].params[name])
+        alike(np.log(rungs[0].params[name]), (float(np.mean(spread)), float(np.std(spread))), 0.15)
+    again = jaxscale.posterior(fitted, method="nuts", **FEW)
+    assert all(np.array_equal(again.params[name], rungs[1].params[name]) for name in again.params)
+    other = jaxscale.posterior(fitted, method="nuts", key=1, **FEW)
+    assert not np.array_equal(other.params["E"], rungs[1].params["E"])
+
+
+LIKELIHOODS = {
+    "normal": likelihoods.normal(),
+    "by level": likelihoods.normal("linear", scale_by="level"),
+    "by group": likelihoods.student_t(scale_by="group"),
+    "student": likelihoods.student_t(4.0),
+    "laplace": likelihoods.laplace(),
+    "runs": likelihoods.normal(runs=True),
+    "runs sampled": likelihoods.student_t(runs=True),
+    "censored": likelihoods.normal(censored="seen"),
+    "student censored": likelihoods.student_t(censored="seen"),
+    "laplace censored": likelihoods.laplace(censored="seen"),
+}
+
+
+def modelled(likelihood: Any, observations: Observations | None = None, law: Any = power, **more: Any) -> Any:
+    given = powers(also=["seen"], run="run", group="group") if observations is None else observations
+    return model_of(law, jaxscale.prepare(law, given), likelihood, **more)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(name: str, x64: None) -> None:
+    censored = powers(also=["seen"], run="run", group="group")
+    censored.inputs["seen"][::5] = 1.0
+    model = modelled(LIKELIHOODS[name], censored)
+    around = model.located(TRUE, dict(scale=0.02, df=6.0, run_ratio=0.7, power=0.1))
+    value, slope = jax.value_and_grad(model.log_density)(jnp.asarray(around))
+    sites, bend = model.sites(jnp.asarray(around))
+    program = {name: sites[name] for name in model.shapes}
+    total, _ = log_density(model.numpyro(), (), {}, program)
+    assert float(total + bend) == pytest.approx(float(value), rel=1e-12)
+    along = np.random.default_rng(0).standard_normal(model.size)
+    ends = [float(model.log_density(jnp.asarray(around + sign * 1e-5 * along))) for sign in (1, -1)]
+    assert float(slope @ along) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+
+
+def test_effects_of_runs_integrated_out_are_those_that_are_sampled(x64: None) -> None:
+    marginal, sampled = (modelled(likelihoods.normal(runs=True, **more)) for more in ({}, dict(censored="seen")))
+    assert marginal.likelihood.marginal and not sampled.likelihood.marginal and sampled.runs >= 10
+    sites = TRUE | dict(scale=jnp.asarray(0.02), run_ratio=jnp.asarray(1.5))
+    nodes = np.linspace(-8.0, 8.0, 2001)
+    at = jax.vmap(lambda node: sampled.rows(sites | dict(run_effect=jnp.full(sampled.runs, node))))(jnp.asarray(nodes))
+    by_run = np.asarray(at)[:, :40].reshape(len(nodes), 10, 4).sum(axis=2)
+    known = logsumexp(by_run + stats.norm.logpdf(nodes)[:, None] + np.log(nodes[1] - nodes[0]), axis=0).sum()
+    assert float(jnp.sum(marginal.rows(sites))) == pytest.approx(known, rel=1e-10)
+
+
+def test_rows_of_weight_zero_do_not_matter(x64: None) -> None:
+    plain, wide = powers(), powers()
+    N, y = np.append(plain.inputs["N"], [1e30, 1e-3]), np.append(plain.response, [1e9, 1e-9])
+    wide = of(dict(N=N, y=y, w=np.append(np.ones(40), [0.0, 0.0])), "N", weight="w")
+    models = [modelled(likelihoods.student_t(), some) for some in (plain, wide)]
+    x = models[0].located(TRUE, dict(scale=0.01, df=5.0))
+    assert float(models[0].log_density(jnp.asarray(x))) == float(models[1].log_density(jnp.asarray(x)))
+
+
+def test_priors_of_ones_own() -> None:
+    given = dict(c=dist.Uniform(0.2, 0.4), scale=dist.LogNormal(0.0, 1.0))
+    rows = of(dict(x=np.arange(1.0, 5), y=np.array([0.1, 0.5, 0.9, 0.7])), "x")
+    drawn = jaxscale.posterior(level, rows, priors=given, method="nuts", **FEW)
+    c, s = np.meshgrid(np.linspace(0.2, 0.4, 400), np.exp(np.linspace(-5, 4, 400)))
+    logs = stats.norm.logpdf(rows.response, c[..., None], s[..., None]).sum(axis=-1) + stats.norm.logpdf(np.log(s))
+    assert drawn.params["c"].min() > 0.2 and drawn.params["c"].max() < 0.4
+    alike(drawn.params["c"], integrated(logs, c)[0])
+    assert drawn.about["priors"]["c"] == "Uniform(0.2, 0.4)"
+
+
+def test_a_normal_prior_on_a_positive_parameter_is_cut_at_zero(x64: None) -> None:
+    priors = dict(alpha=dist.Normal(-1.0, 0.5))
+    model = modelled(likelihoods.normal(runs=False), law=power, given=priors)
+    for z in (-6.0, 0.0, 3.0):
+        x = model.located(TRUE, dict(scale=0.02))
+        x[model.free.index("alpha")] = z
+        sites, _ = model.sites(jnp.asarray(x))
+        assert float(sites["alpha"]) > 0
+        others = sum(float(model.priors[name].log_prob(sites[name])) for name in ("E", "A", "scale"))
+        expected = others + stats.norm.logpdf(float(sites["alpha"]), -1.0, 0.5)
+        assert float(model.log_prior(sites)) == pytest.approx(expected, rel=1e-12)
+
+
+def counts(k: list[int], n: list[int]) -> Observations:
+    columns = dict(x=np.arange(1.0, len(k) + 1), n=np.array(n, float), y=np.array(k) / np.array(n))
+    return of(columns, "x", "n")
+
+
+def test_shares_without_any_success() -> None:
+    rows = counts([0, 0, 1, 0], [10, 20, 15, 5])
+    drawn = jaxscale.posterior(share, rows, likelihood=likelihoods.binomial("n"), **FEW)
+    known = stats.beta(2, 50)
+    alike(drawn.params["p"], (known.mean(), known.std()))
+    none = jaxscale.posterior(share, counts([0, 0, 0, 0], [10, 20, 15, 5]), likelihood=likelihoods.binomial("n"), **FEW)
+    alike(none.params["p"], (1 / 52, stats.beta(1, 51).std()))
+    drawn = jaxscale.posterior(share, rows, likelihood=likelihoods.beta_binomial("n"), **FEW)
+    z, log = np.meshgrid(np.linspace(-12, 5, 500), np.linspace(-5, 13, 500))
+    p, c = expit(z), np.exp(log)
+    logs = np.log(p) + np.log1p(-p) + stats.norm.logpdf(log, 4.0, 2.0)
+    for k, n in ((0, 10), (0, 20), (1, 15), (0, 5)):
+        logs += betaln(k + p * c, n - k + (1 - p) * c) - betaln(p * c, (1 - p) * c)
+    mean, sd = integrated(logs, z)[0]
+    alike(np.log(drawn.params["p"]) - np.log1p(-drawn.params["p"]), (mean, sd), 0.1)
+
+
+@pytest.mark.parametrize("family", ["binomial", "beta_binomial"])
+def test_counts_are_counted(family: str, x64: None) -> None:
+    model = modelled(getattr(likelihoods, family)("n"), counts([0, 3, 20], [10, 12, 20]), share)
+    found = np.asarray(model.rows(dict(p=jnp.asarray(0.3), concentration=jnp.asarray(7.0))))[:3]
+    k, n = np.array([0, 3, 20]), np.array([10, 12, 20])
+    if family == "binomial":
+        ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+        known = ways + xlogy(k, 0.3) + xlog1py(n - k, -0.3)
+    else:
+        known = stats.betabinom.logpmf(k, n, 0.3 * 7, 0.7 * 7)
+    # JAX's log beta function has seven digits.
+    np.testing.assert_allclose(found, known, rtol=1e-6)
+
+
+def test_responses_that_are_lower_bounds() -> None:
+    y, seen = np.array([1.0, 1.4, 0.7, 1.5, 1.5, 1.5]), np.array([0.0, 0, 0, 1, 1, 1])
+    rows = of(dict(x=np.arange(1.0, 7), y=y, seen=seen), "x", "seen")
+    drawn = jaxscale.posterior(level, rows, likelihood=likelihoods.normal("linear", censored="seen"), **FEW)
+    c, log = np.meshgrid(np.linspace(-10, 25, 900), np.linspace(-4, 5, 600))
+    t = (y - c[..., None]) / np.exp(log)[..., None]
+    each = np.where(seen > 0, stats.norm.logsf(t), stats.norm.logpdf(t) - log[..., None])
+    logs = each.sum(axis=-1) + stats.norm.logpdf(c, 0.0, 20 / 3.92) + stats.norm.logpdf(log, 0.0, 5.0)
+    for value, told in zip((drawn.params["c"], np.log(drawn.nuisance["scale"])), integrated(logs, c, log), strict=True):
+        alike(value, told, 0.15)
+
+
+def test_one_of_many_is_the_one(fitted: jaxscale.Fit) -> None:
+    settings: Any = dict(likelihood=likelihoods.student_t(), **FEW)
+    starts = {name: np.array([value]) for name, value in fitted.params.items()}
+    many = jaxscale.posterior_many(power, [powers()], starts=starts, **settings)
+    one = jaxscale.posterior(fitted, **settings)
+    assert many.method.tolist() == [one.method] and many.ok.all() and len(many) == 1
+    for name in ("E", "A", "alpha"):
+        np.testing.assert_allclose(many.params[name][0], one.params[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["auto", "nuts"])
+def test_another_data_set_compiles_nothing(method: Any, caplog: pytest.LogCaptureFixture) -> None:
+    jaxscale.posterior(power, powers(seed=1), method=method, **FEW)
+    with jax.log_compiles(True), caplog.at_level(logging.WARNING):
+        jaxscale.posterior(power, powers(seed=2, rows=35), method=method, **FEW)
+    assert [record.message for record in caplog.records if record.message.startswith("Compiling")] == []
+
+
+@pytest.mark.parametrize("method", ["nuts", "auto"])
+def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, run = [0], Runner.__call__
+
+    def stopped(self: Any, program: Any, parts: Any) -> Any:
+        calls[0] += program.__name__.startswith("go_on")
+        if calls[0] == 5:
+            raise KeyboardInterrupt
+        return run(self, program, parts)
+
+    monkeypatch.setattr(Runner, "__call__", stopped)
+    monkeypatch.setattr("jaxscale.uncertainty.ladder.TRUSTED", -np.inf)
+    settings: Any = FEW | dict(draws=1000)
+    drawn = jaxscale.posterior(line, straight(), method=method, **settings)
+    assert len(drawn) == 4 * 500 and drawn.about["draws"] == 2000
+    assert "interrupted" in [notice.code for notice in drawn.notices]
+    assert np.isfinite(drawn.params["a"]).all()
+    calls[0] = 3
+    with pytest.raises(KeyboardInterrupt):
+        jaxscale.posterior(line, straight(), method=method, **settings)
+
+
+@pytest.fixture
+def untyped() -> Iterator[None]:
+    """Arguments of a wrong type reach the checks that a user meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def survives(t: Any, df: Any) -> Any:
+    return likelihoods.rows(
+        likelihoods.student_t(censored="seen", space="linear"),
+        dict(scale=jnp.ones(()), df=df),
+        jnp.zeros_like(t),
+        t,
+        dict(seen=jnp.ones_like(t), group=jnp.zeros(t.shape, int)),
+    )
+
+
+def test_the_survival_of_students_t_and_its_slope_in_df(x64: None) -> None:
+    t = jnp.asarray([-50.0, -5.0, -2.0, -1.0, 0.0, 1e-6, 0.5, 1.999, 2.001, 10.0, 1e3])
+    for df in (0.5, 2.0, 4.5, 30.0):
+        np.testing.assert_allclose(
+            survives(t, jnp.asarray(df)), stats.t.logsf(np.asarray(t), df), rtol=1e-9, atol=1e-12
+        )
+        slope = jax.jacfwd(survives, 1)(t, jnp.asarray(df))
+        known = (stats.t.logsf(np.asarray(t), df * 1.0001) - stats.t.logsf(np.asarray(t), df / 1.0001)) / (2e-4 * df)
+        np.testing.assert_allclose(slope, known, rtol=2e-4, atol=1e-7)
+
+
+BINOMIAL = likelihoods.binomial("n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (dict(method="mcmc"), "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
+        (dict(chains=0), "Argument chains must be a positive number, but is 0."),
+        (dict(draws=1.5), "Argument draws must be a positive number, but is 1.5."),
+        (dict(warmup=True), "Argument warmup must be a positive number, but is True."),
+        (dict(key=-1), "Argument key must not be negative, but is -1."),
+        (dict(observations=None), "Argument observations must be given with a law."),
+        (dict(fixed={"c": 1}), "Argument fixed names 'c', which is no parameter of line"),
+        (dict(priors={"slope": dist.Normal()}), "Argument priors names 'slope', which is nothing that is inferred"),
+        (dict(priors={"a": 3.0}), "Argument priors must hold NumPyro distributions of single numbers, but a has 3.0."),
+        (dict(priors={"a": dist.Normal(np.zeros(2), 1.0)}), "Argument priors must hold NumPyro distributions"),
+        (dict(pooling={"c": "none"}), "Argument pooling names 'c', which is no free parameter of line"),
+        (dict(pooling={"a": "some"}), "Argument pooling must be complete, partial or none, but is 'some' for a."),
+        (dict(pooling={"a": "none"}), "pooling needs groups; name their column with group="),
+        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column beside the law's own"),
+        (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale for each group needs groups"),
+        (dict(likelihood=likelihoods.normal("linear", runs=True)), "an effect of each run needs runs"),
+    ],
+)
+def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: None) -> None:
+    with pytest.raises((ValueError, DataError)) as caught:
+        jaxscale.posterior(line, **(dict(observations=straight()) | arguments))
+    assert said in str(caught.value)
+
+
+def test_what_else_is_refused(fitted: jaxscale.Fit, x64: None) -> None:
+    with pytest.raises(ValueError, match="Argument fixed must not be given with a fit, whose own fixed values are"):
+        jaxscale.posterior(fitted, fixed={"E": 1.0})
+    with pytest.raises(ValueError, match="Argument observations must not be empty"):
+        jaxscale.posterior_many(line, [])
+    with pytest.raises(DataError, match=r"must be successes divided by trials \(n\), but some row has no whole"):
+        modelled(BINOMIAL, of(dict(x=X + 2, n=np.full(12, 10.0), y=np.linspace(0.11, 0.9, 12)), "x", "n"), share)
+    with pytest.raises(ValueError, match="Argument pooling must be empty for farseer, which has coordinates of its"):
+        rows = dict(N=np.geomspace(1e8, 1e10, 12), D=np.geomspace(1e10, 1e9, 12), y=np.linspace(0.9, 0.5, 12))
+        some = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")
+        modelled(likelihoods.normal(), some, jaxscale.laws.get("farseer"), pooling={"s": "none"})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: likelihoods.student_t(0.0), "Argument df must be above 0, but is 0.0."),
+        (lambda: likelihoods.normal("cube"), "Argument space must be one of "),  # pyright: ignore
+        (
+            lambda: likelihoods.laplace(scale_by="run"),
+            "Argument scale_by must be constant, level or group, but is 'run'",
+        ),  # pyright: ignore
+        (lambda: jaxscale.sample(lambda x, _: x @ x, np.zeros((5, 2))), "Argument start must have shape (size,) or"),
+        (lambda: jaxscale.sample(lambda x, _: jnp.log(x[0]), [-1.0]), "Argument start must be where the log density"),
+    ],
+)
+def test_what_likelihoods_and_densities_refuse(make: Any, said: str, untyped: None) -> None:
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value).startswith(said)
+
+
+def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
+    told = [
+        (noise.squared("log"), "normal on log residuals"),
+        (noise.student_t(4.0), "student_t(df 4) on log residuals"),
+        (noise.huber(1e-3, "linear"), "student_t(df inferred) on linear residuals"),
+    ]
+    for one, words in told:
+        assert likelihoods.of_noise(one).describe() == words
