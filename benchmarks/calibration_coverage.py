@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Coverage: how often intervals that claim 90 % hold the constants that a sweep was drawn from."""
 
 import json

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Simulation-based calibration: the truth's rank among posterior draws is uniform where truths come from the prior.
 
 Source: Talts et al. 2018 (arXiv 1804.06788); the log likelihood as a test quantity, Modrak et al. 2023 (arXiv

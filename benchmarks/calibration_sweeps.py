@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Sweeps drawn from laws whose constants are known: what coverage is counted on."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 """The calibration benchmark: its counting, its designs and its fast form."""
 
 import json

@@ -184,7 +184,8 @@ def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(na
 
 
 def test_effects_of_runs_integrated_out_are_those_that_are_sampled(x64: None) -> None:
-    marginal, sampled = (modelled(likelihoods.normal(runs=True, **more)) for more in ({}, dict(censored="seen")))
+    marginal = modelled(likelihoods.normal(runs=True))
+    sampled = modelled(likelihoods.normal(runs=True, censored="seen"))
     assert marginal.likelihood.marginal and not sampled.likelihood.marginal and sampled.runs >= 10
     sites = TRUE | dict(scale=jnp.asarray(0.02), run_ratio=jnp.asarray(1.5))
     nodes = np.linspace(-8.0, 8.0, 2001)

@@ -19,7 +19,7 @@ from jaxscale.models import Model
 from jaxscale.notices import Notice
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
-from jaxscale.uncertainty.importance import TRUSTED, Proposal
+from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 
 # The rungs, cheapest last but one; draws of the proposal for each that is handed back, and the least.
@@ -335,13 +335,14 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     every = np.arange(ladder.count)
     if method == "nuts":
         return ladder.nuts(every, chains, draws, warmup)
-    sampled = ladder.importance(max(PROPOSED * total, FEWEST), total)
+    count = max(PROPOSED * total, FEWEST)
+    sampled = ladder.importance(count, total)
     if method == "laplace":
         nothing = {name: np.full(sampled.x.shape[:2], np.nan) for name in sampled.stats}
         return replace(
             sampled, x=ladder.laplace(total), rung=np.full(ladder.count, "laplace", dtype=object), stats=nothing
         )
-    left = np.flatnonzero(~(sampled.khat < TRUSTED))
+    left = np.flatnonzero(~((sampled.khat < TRUSTED) & (sampled.ess > EFFICIENT * count)))
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
