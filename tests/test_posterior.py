@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """The posterior door: against closed forms and integrals, NumPyro's densities, itself, and what it refuses."""
 
 import logging
