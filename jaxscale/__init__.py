@@ -20,6 +20,8 @@ from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError
 
 if TYPE_CHECKING:
+    from jaxscale.evidence import compare, leave_future_out, loo, stacking
+    from jaxscale.sensitivity_to_priors import prior_sensitivity
     from jaxscale.uncertainty.contour import Contour, contour
     from jaxscale.uncertainty.densities import sample
     from jaxscale.uncertainty.normal import laplace
@@ -53,6 +55,7 @@ __all__ = [
     "chain",
     "check",
     "citation",
+    "compare",
     "compose",
     "contour",
     "datasets",
@@ -63,16 +66,20 @@ __all__ = [
     "jackknife",
     "laplace",
     "laws",
+    "leave_future_out",
     "likelihoods",
+    "loo",
     "noise",
     "posterior",
     "posterior_many",
     "prepare",
+    "prior_sensitivity",
     "profile",
     "rename",
     "sample",
     "simulate",
     "solve",
+    "stacking",
     "tie",
 ]
 
@@ -83,13 +90,18 @@ _LATER = {
     "Profile": "jaxscale.uncertainty.profile",
     "bootstrap": "jaxscale.uncertainty.resampling",
     "bootstrap_intervals": "jaxscale.uncertainty.resampling_intervals",
+    "compare": "jaxscale.evidence",
     "contour": "jaxscale.uncertainty.contour",
     "jackknife": "jaxscale.uncertainty.resampling",
     "laplace": "jaxscale.uncertainty.normal",
+    "leave_future_out": "jaxscale.evidence",
+    "loo": "jaxscale.evidence",
     "posterior": "jaxscale.uncertainty.posterior",
     "posterior_many": "jaxscale.uncertainty.posterior",
+    "prior_sensitivity": "jaxscale.sensitivity_to_priors",
     "profile": "jaxscale.uncertainty.profile",
     "sample": "jaxscale.uncertainty.densities",
+    "stacking": "jaxscale.evidence",
 }
 
 
