@@ -56,7 +56,7 @@ def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
         assert (row["mean"], row["sd"]) == pytest.approx((value, np.std(cases.params[name], ddof=1)), rel=1e-12)
         assert row["bias"] == pytest.approx(np.mean(cases.params[name]) - value, rel=1e-9)
     assert (percentile.method, percentile.level) == ("percentile of case bootstrap", 0.8)
-    assert "Replicates" in str(percentile) and percentile.to_dict()["kind"] == "case"
+    assert "500 refits" in str(percentile) and percentile.to_dict()["kind"] == "case"
 
 
 @pytest.mark.parametrize("kind", ["percentile", "basic", "bca", "studentised"])

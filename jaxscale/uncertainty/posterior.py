@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
+from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
 from jaxscale.journal import Journal
@@ -145,7 +146,7 @@ def posterior(
     fitted = fitted or _fitted(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
-        starts = [model.located(place, _nuisance(model, law, rows, place)) for place in places[:COMPONENTS]]
+        starts = [model.located(place, _nuisance(model, law, place)) for place in places[:COMPONENTS]]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
@@ -217,7 +218,7 @@ def posterior_many(
             model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=runs)
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
-            climbs.append(stacked_starts([model.located(place, _nuisance(model, law, some, place))]))
+            climbs.append(stacked_starts([model.located(place, _nuisance(model, law, place))]))
         whole = stacked(models)
         journal = None
         if checkpoint is not None:
@@ -330,23 +331,29 @@ def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed:
     )
 
 
-def _nuisance(model: Model, law: Law, rows: Observations, place: Mapping[str, float]) -> dict[str, float]:
+@jax.jit
+def _residuals(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
+    """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
+    transform = SPACES[model.likelihood.space][1]
+    level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)
+    target = transform(model.response)
+    return transform(level) - target, target
+
+
+def _nuisance(model: Model, law: Law, place: Mapping[str, float]) -> dict[str, float]:
     """Where the climb begins in what is inferred beside the law: scales as large as the residuals."""
     chosen = model.likelihood
     guess = {"df": 8.0, "run_ratio": 1.0, "power": 0.0, "concentration": 50.0}
     if chosen.family in COUNTS:
         return guess
-    transform = SPACES[chosen.space][1]
-    columns = [rows.inputs[name] for name in law.inputs]
-    values = {name: float(place[name]) for name in law.parameters}
-    level = np.asarray(jax.vmap(lambda *row: law(*row, **values), in_axes=-1)(*columns))
-    used = rows.weight > 0
-    r = np.asarray(transform(level) - transform(rows.response))[used]
+    values = {name: np.asarray(place[name], float) for name in law.parameters}
+    used = model.data["weight"] > 0
+    r, target = (np.asarray(each)[used] for each in _residuals(model, values))
     r = r[np.isfinite(r)]
     if not len(r):
         return {**guess, "scale": 0.1}
     freedom = max(len(r) - len(model.free), 1)
     size = np.sqrt(np.sum(r * r) / freedom) if chosen.family == "normal" else 1.4826 * np.median(np.abs(r))
-    floor = 1e-9 + 1e-9 * np.abs(np.asarray(transform(rows.response))[used]).max()
+    floor = 1e-9 + 1e-9 * np.abs(target).max()
     scale = float(max(size, floor))
     return {**guess, "scale": scale / np.sqrt(2.0) if model.likelihood.runs else scale}

@@ -83,13 +83,14 @@ def robust(
         Covariance of shape (p, p) and the degrees of freedom.
     """
     noise, used = problem.noise, np.flatnonzero(weight > 0)
-    r = linear.residual[used]
+    # All rows, padding included: one shape for a bucket, so that other data compile nothing.
+    r = jnp.asarray(linear.residual)
     s = float(problem.log_scale(z))
-    psi, bend, _ = (np.asarray(a) for a in slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
+    psi, bend, _ = (np.asarray(a)[used] for a in slopes(noise, r, jnp.asarray(noise.delta, float), s))
     scores = (weight[used] * psi)[:, None] * linear.slope[used]
     if noise.infers_scale:
         cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
-        scores[:, -1] = weight[used] * np.asarray(cost(s, jnp.asarray(r)))
+        scores[:, -1] = weight[used] * np.asarray(cost(s, r))[used]
     if clusters is None:
         return sandwich(exact, scores, change, None)
     slope = linear.slope[used]
