@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Real files, each with laws that are meant for it: what a posterior at default settings says of itself.
 
 A pair is a law and some rows. Rows of a run that share its luck are named as such where a law is fitted to whole runs;

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Five models with published reference draws, as log densities of unconstrained vectors.
 
 The models are those of posteriordb (Magnusson et al. 2025, "posteriordb: testing, benchmarking and developing Bayesian

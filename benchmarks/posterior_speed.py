@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Effective draws a second, of one posterior: jaxscale, plain NumPyro, and emcee through lmfit.
 
 The model of all of them: chinchilla with Student-t residuals of log loss, scale and degrees of freedom inferred, and

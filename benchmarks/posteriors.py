@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 """Whether posteriors are right, whether they come out on real files, and what an effective draw costs.
 
     python -m benchmarks.posteriors reference|files|speed [--only NAME] [--draws 4000]

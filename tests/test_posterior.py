@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """The posterior door: against closed forms and integrals, NumPyro's densities, itself, and what it refuses."""
 
 import logging
@@ -181,7 +182,8 @@ def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(na
 
 
 def test_effects_of_runs_integrated_out_are_those_that_are_sampled(x64: None) -> None:
-    marginal, sampled = (modelled(likelihoods.normal(runs=True, **more)) for more in ({}, dict(censored="seen")))
+    marginal = modelled(likelihoods.normal(runs=True))
+    sampled = modelled(likelihoods.normal(runs=True, censored="seen"))
     assert marginal.likelihood.marginal and not sampled.likelihood.marginal and sampled.runs >= 10
     sites = TRUE | dict(scale=jnp.asarray(0.02), run_ratio=jnp.asarray(1.5))
     nodes = np.linspace(-8.0, 8.0, 2001)
@@ -328,11 +330,14 @@ def survives(t: Any, df: Any) -> Any:
 
 
 def test_the_survival_of_students_t_and_its_slope_in_df(x64: None) -> None:
-    t = jnp.asarray([-50.0, -5.0, -2.0, -1.0, 0.0, 1e-6, 0.5, 1.999, 2.001, 10.0, 1e3])[:, None]
+    t = jnp.asarray([-50.0, -5.0, -2.0, -1.0, 0.0, 1e-6, 0.5, 1.999, 2.001, 10.0, 1e3])
     df = np.array([0.5, 2.0, 4.5, 30.0])
-    value, slope = jax.jvp(lambda df: survives(t, df), (jnp.asarray(df),), (jnp.ones(4),))
-    np.testing.assert_allclose(value, stats.t.logsf(t, df), rtol=1e-9, atol=1e-12)
-    known = (stats.t.logsf(t, df * 1.0001) - stats.t.logsf(t, df * 0.9999)) / (2e-4 * df)
+    each = jax.vmap(lambda df: jax.jvp(lambda df: survives(t, df), (df,), (jnp.ones(()),)), out_axes=1)
+    value, slope = each(jnp.asarray(df))
+    np.testing.assert_allclose(value, stats.t.logsf(np.asarray(t)[:, None], df), rtol=1e-9, atol=1e-12)
+    known = (
+        stats.t.logsf(np.asarray(t)[:, None], df * 1.0001) - stats.t.logsf(np.asarray(t)[:, None], df * 0.9999)
+    ) / (2e-4 * df)
     np.testing.assert_allclose(slope, known, rtol=2e-4, atol=1e-7)
 
 

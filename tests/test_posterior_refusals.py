@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false
 """What posteriors refuse: one sentence that names the argument, before anything is fitted."""
 
 from collections.abc import Iterator
