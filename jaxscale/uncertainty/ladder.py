@@ -15,13 +15,14 @@ import numpy as np
 
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
-from jaxscale.models import Model
 from jaxscale.notices import Notice
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 
+# Whatever has a log_density and a length: a model of a law, or a density of somebody's own.
+Model = Any
 # The rungs, cheapest last but one; draws of the proposal for each that is handed back, and the least.
 METHODS = ("auto", "importance", "nuts", "laplace")
 PROPOSED, FEWEST = 4, 4096

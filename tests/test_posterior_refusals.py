@@ -1,0 +1,87 @@
+# pyright: reportArgumentType=false
+"""What posteriors refuse: one sentence that names the argument, before anything is fitted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import jaxscale
+from jaxscale import likelihoods
+from jaxscale.tables import DataError
+from tests.test_posterior import X, line, modelled, of, power, powers, share, straight
+
+
+@pytest.fixture
+def untyped() -> Iterator[None]:
+    """Arguments of a wrong type reach the checks that a user meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+BINOMIAL = likelihoods.binomial("n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (dict(method="mcmc"), "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
+        (dict(chains=0), "Argument chains must be a positive number, but is 0."),
+        (dict(draws=1.5), "Argument draws must be a positive number, but is 1.5."),
+        (dict(warmup=True), "Argument warmup must be a positive number, but is True."),
+        (dict(key=-1), "Argument key must not be negative, but is -1."),
+        (dict(observations=None), "Argument observations must be given with a law."),
+        (dict(fixed={"c": 1}), "Argument fixed names 'c', which is no parameter of line"),
+        (dict(priors={"slope": dist.Normal()}), "Argument priors names 'slope', which is nothing that is inferred"),
+        (dict(priors={"a": 3.0}), "Argument priors must hold NumPyro distributions of single numbers, but a has 3.0."),
+        (dict(priors={"a": dist.Normal(np.zeros(2), 1.0)}), "Argument priors must hold NumPyro distributions"),
+        (dict(pooling={"c": "none"}), "Argument pooling names 'c', which is no free parameter of line"),
+        (dict(pooling={"a": "some"}), "Argument pooling must be complete, partial or none, but is 'some' for a."),
+        (dict(pooling={"a": "none"}), "pooling needs groups; name their column with group="),
+        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column beside the law's own"),
+        (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale for each group needs groups"),
+        (dict(likelihood=likelihoods.normal("linear", runs=True)), "an effect of each run needs runs"),
+    ],
+)
+def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: None) -> None:
+    with pytest.raises((ValueError, DataError)) as caught:
+        jaxscale.posterior(line, **(dict(observations=straight()) | arguments))
+    assert said in str(caught.value)
+
+
+def test_what_else_is_refused(x64: None) -> None:
+    fitted = jaxscale.fit(power, powers(), replicates=0, starts=64)
+    with pytest.raises(ValueError, match="Argument fixed must not be given with a fit, whose own fixed values are"):
+        jaxscale.posterior(fitted, fixed={"E": 1.0})
+    with pytest.raises(ValueError, match="Argument observations must not be empty"):
+        jaxscale.posterior_many(line, [])
+    with pytest.raises(DataError, match=r"must be successes divided by trials \(n\), but some row has no whole"):
+        modelled(BINOMIAL, of(dict(x=X + 2, n=np.full(12, 10.0), y=np.linspace(0.11, 0.9, 12)), "x", "n"), share)
+    with pytest.raises(ValueError, match="Argument pooling must be empty for farseer, which has coordinates of its"):
+        rows = dict(N=np.geomspace(1e8, 1e10, 12), D=np.geomspace(1e10, 1e9, 12), y=np.linspace(0.9, 0.5, 12))
+        some = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")
+        modelled(likelihoods.normal(), some, jaxscale.laws.get("farseer"), pooling={"s": "none"})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: likelihoods.student_t(0.0), "Argument df must be above 0, but is 0.0."),
+        (lambda: likelihoods.normal("cube"), "Argument space must be one of "),  # pyright: ignore
+        (
+            lambda: likelihoods.laplace(scale_by="run"),
+            "Argument scale_by must be constant, level or group, but is 'run'",
+        ),  # pyright: ignore
+        (lambda: jaxscale.sample(lambda x, _: x @ x, np.zeros((5, 2))), "Argument start must have shape (size,) or"),
+        (lambda: jaxscale.sample(lambda x, _: jnp.log(x[0]), [-1.0]), "Argument start must be where the log density"),
+    ],
+)
+def test_what_likelihoods_and_densities_refuse(make: Any, said: str, untyped: None) -> None:
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value).startswith(said)
