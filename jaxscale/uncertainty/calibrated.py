@@ -24,8 +24,8 @@ change a number.
 # What parts the cells that fall behind Wald intervals from the others is the effective share of the proposals: behind
 # by 20 points at 6 %, 7 at 8 %, 8 to 11 at 13 %, 2 to 3 at 15 %, not at all above 25 %. k-hat was below 0.7 in most of
 # them: it is blind to the arms of a bent ridge where no draw has landed. NUTS on 16 of the chinchilla sweeps of 12 runs
-# gives intervals as wide as Wald's (1.01 times), where importance sampling gives 0.8 times; and on 60 of routed_bilinear's
-# of 12 runs it covers 90 % (83 to 97), where importance sampling covers 71 %.
+# gives intervals as wide as Wald's (1.01 times), where importance sampling gives 0.8 times; on 60 of
+# routed_bilinear's of 12 runs it covers 90 % (83 to 97), where importance sampling covers 71 %.
 EFFICIENCY = 0.2
 # The least number of runs for each inferred parameter: fewer were measured for chinchilla alone, which failed.
 RUNS_PER_PARAMETER = 3.0
