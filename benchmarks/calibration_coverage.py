@@ -119,13 +119,13 @@ def by_curvature(
         truth = float(np.squeeze(quantity({k: np.asarray(v, float) for k, v in case.truth.items()})))
         kind = law.parameters.get(name)
         logarithmic = kind.kind in LOGARITHMIC and kind.support is positive if kind else law.response.domain is positive
-        seen = np.log if logarithmic else np.asarray
+        seen: Any = np.log if logarithmic else np.asarray
         middle = seen(quantity(place))
         slope = np.stack([_slope(lambda p, q=quantity, s=seen: s(q(p)), place, n) for n in free], axis=-1)
         with np.errstate(invalid="ignore", over="ignore"):
             spread = t * np.sqrt(np.einsum("si,sij,sj->s", slope, np.stack(covariance), slope))
-            ends = middle - spread, middle + spread
-            cells[name] = counted(*(np.exp(end) if logarithmic else end for end in ends), truth)
+            lower, upper = (np.exp(end) if logarithmic else end for end in (middle - spread, middle + spread))
+        cells[name] = counted(lower, upper, truth)
     return cells
 
 

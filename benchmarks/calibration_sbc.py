@@ -78,7 +78,7 @@ CASES: tuple[Case, ...] = (
     Case("coverage_exp_power", {}, likelihoods.binomial("trials"), dict(a=-3.0, b=0.4)),
     Case("passuntil", {}, likelihoods.beta_binomial("trials"), dict(c=500.0, alpha=0.3)),
     Case("gompertz", {"x": (1.0, 100.0)}, _NORMAL, dict(b1=100.0, b2=1.5, b3=0.05), 0.05),
-    Case("steps_batch_floor", {"B": (10.0, 1e4)}, _T, dict(a=3000.0, b=1e6, gamma=0.9), 0.05),
+    Case("steps_batch_floor", {"B": (10.0, 1e4)}, likelihoods.student_t(8.0), dict(a=3000.0, b=1e6, gamma=0.9)),
     Case("rl_sigmoid", {}, likelihoods.normal("logit", runs=False), dict(R0=0.2, A=0.6, C_mid=1e4, B=1.0), 0.05),
     Case("allometry", {}, likelihoods.normal(scale_by="group"), dict(A0=3.0, k=0.75), 0.1),
     Case("outer_power_nd", _N | _D, _NORMAL),
@@ -139,7 +139,7 @@ def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.nda
     made = []
     for y in response:
         rows = {**columns, **extra, "response": y, "run": run, "group": group}
-        read = dict(inputs=[*names, *extra], response="response")
+        read: dict[str, Any] = dict(inputs=[*names, *extra], response="response")
         if likelihood.runs:
             read["run"] = "run"
         if likelihood.scale_by == "group":

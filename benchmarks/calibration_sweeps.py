@@ -191,7 +191,7 @@ def _levels(law: Law) -> Any:
 
 def inputs(case: Case, law: Law, design: Design, sets: int, generator: np.random.Generator) -> Columns:
     """Inputs of some sweeps, each of shape (sets, rows): a Latin hypercube for each sweep, its own."""
-    shares = np.stack([np.stack(hypercube(generator, design.runs, len(law.inputs))) for _ in range(sets)])
+    shares = np.stack([hypercube(generator, design.runs, len(law.inputs)) for _ in range(sets)])
     columns = {}
     for k, (name, (low, high)) in enumerate(case.sizes.items()):
         share = shares[:, k]

@@ -2,6 +2,7 @@
 """The calibration benchmark: its counting, its designs and its fast form."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_sbc_of_a_straight_law_passes(tmp_path):
 
 def test_clustered_checkpoints_ruin_intervals_that_take_them_as_independent(tmp_path):
     """Wald intervals by runs hold the truth far more often; a folder that is full is left alone."""
-    settings = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
+    settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
     calibration_coverage.go(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
     cells = calibration_coverage.gathered(tmp_path)
     naive, by_runs = (
@@ -91,7 +92,7 @@ def test_clustered_checkpoints_ruin_intervals_that_take_them_as_independent(tmp_
 
 def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
     """The parameters, and the law's value at two places beyond the data."""
-    settings = dict(only="compute_power_floor", groups=(("12 runs",),), sets=8, say=lambda _: None)
+    settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs",),), sets=8, say=lambda _: None)
     calibration_coverage.go(tmp_path, chosen=("posterior, normal",), **settings)
     cells = calibration_coverage.gathered(tmp_path)
     assert {key[2] for key in cells} == {"E", "A", "alpha", "value near", "value far"}
@@ -108,10 +109,11 @@ def test_the_largest_third_is_held_out_and_runs_stay_whole():
         }
     )
     size = np.array(rows.column("params"), float)
-    arguments = (rows, np.ones(12, bool), {"X": "params"}, "loss", size)
+    arguments: Any = (rows, np.ones(12, bool), {"X": "params"}, "loss", size)
     plain = calibration_reality._sweep("made", "all", "compute_power_floor", *arguments)
     assert plain.held.sum() == 4 and size[plain.held].min() >= 5
-    whole = calibration_reality._sweep("made", "all", "compute_power_floor", *arguments, "run")
+    whole = calibration_reality._sweep("made", "all", "compute_power_floor", *arguments, run="run")
+    assert whole.run is not None
     assert set(whole.run[whole.held]) == {4, 5} and whole.held.sum() == 4
 
 
@@ -129,7 +131,7 @@ def test_wald_predictions_of_a_straight_law_are_those_of_the_textbook():
     y = 5.0 * C**-0.05 * np.exp(0.02 * generator.standard_normal(15))
     held = np.arange(15) >= 10
     sweep = calibration_reality.Sweep("made", "all", "clip_pareto", {"C": C}, y, held)
-    line = stats.linregress(np.log(C[~held]), np.log(y[~held]))
+    line: Any = stats.linregress(np.log(C[~held]), np.log(y[~held]))
     places = {"beta": [np.exp(line.intercept)], "alpha": [line.slope]}
     ends = calibration_reality.by_curvature(laws.get("clip_pareto"), [sweep], places, False)[0]
     x, new = np.log(C[~held]), np.log(C[held])
@@ -169,6 +171,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
 )
 def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     """Inside them the check is silent; outside its sentence goes into a notice."""
-    told = checked(**{**dict(law="chinchilla", free=5, family="normal", method="importance"), **facts})
+    whole: dict[str, Any] = dict(law="chinchilla", free=5, family="normal", method="importance") | facts
+    told = checked(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"
