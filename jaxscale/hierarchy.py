@@ -10,10 +10,11 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale import psis
+from jaxscale.building import model_of
 from jaxscale.coordinates import coordinate_at, ordered, value_at
 from jaxscale.draws import Draws
 from jaxscale.fitting import generator_of
-from jaxscale.models import Model, model_of
+from jaxscale.models import Model
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import prepare

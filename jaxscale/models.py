@@ -17,16 +17,10 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
 from jaxscale import likelihoods, priors
-from jaxscale.coordinates import Centre, centre_of, coordinate_at, ordered, owned, value_at
+from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
 from jaxscale.likelihoods import Likelihood
-from jaxscale.observations import Observations, bucket, padded
-from jaxscale.tables import DataError, did_you_mean
-
-# Groups of so many rows or more, on average, are sampled by their own places.
-MANY = 6
-POOLING = ("complete", "partial", "none")
 
 
 class Model(eqx.Module):
@@ -267,143 +261,6 @@ def _inverted(prior: dist.Distribution, start: Any) -> Any:
     if not bool(jnp.all(prior.support(inside))):  # pyright: ignore[reportOptionalCall]
         inside = jnp.broadcast_to(jnp.asarray(prior.mean, float), jnp.shape(inside))
     return biject_to(prior.support).inv(inside)
-
-
-def model_of(
-    law: Law,
-    observations: Observations,
-    likelihood: Likelihood,
-    *,
-    given: Mapping[str, Any] | None = None,
-    fixed: Mapping[str, float] | None = None,
-    pooling: Mapping[str, str] | None = None,
-    size: int | None = None,
-    shared_runs: int | None = None,
-) -> Model:
-    """The model of a law on observations, inside ``jax.enable_x64(True)``.
-
-    Args:
-        law: the law.
-        observations: prepared for the law.
-        likelihood: how responses scatter.
-        given: priors in place of the default ones.
-        fixed: values of parameters that are not inferred.
-        pooling: parameter to "complete", "partial" or "none", over the groups.
-        size: rows to pad to; a bucket unless given.
-        shared_runs: how many effects of runs to keep place for; as many as a bucket holds unless given.
-
-    Raises:
-        DataError: a column that the likelihood needs is missing, or there is no group or run where it needs one.
-        ValueError: a name or a prior is unknown, or a law with its own coordinates is pooled.
-    """
-    fixed = dict(fixed or {})
-    free = tuple(name for name in law.parameters if name not in fixed)
-    likelihood = _resolved(law, observations, likelihood)
-    pooled = _pooled(law, free, observations, pooling or {})
-    # Neither the centre nor a prior may depend on rows that do not count.
-    used_rows = observations.weight > 0
-    seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
-    wide = padded(_silenced(observations), size or bucket(len(observations)))
-    n = len(wide)
-    run = np.arange(n) if wide.run is None else wide.run
-    count = int(run.max()) + 1 if likelihood.runs and not likelihood.marginal else 0
-    groups = 1
-    if observations.group is not None and (pooled or likelihood.scale_by == "group"):
-        groups = int(observations.group.max()) + 1
-    group = np.zeros(n, int) if groups == 1 or wide.group is None else wide.group
-    made = Model(
-        law=law,
-        free=free,
-        likelihood=likelihood,
-        pooling=pooled,
-        groups=groups,
-        runs=(shared_runs or bucket(count)) if count else 0,
-        apart=bool(pooled) and bool(np.sum(observations.weight > 0) >= MANY * groups),
-        priors={},
-        inputs={name: wide.inputs[name] for name in law.inputs},
-        response=wide.response,
-        data={"weight": wide.weight, "run": run, "group": group}
-        | {name: wide.inputs[name] for name in likelihood.columns},
-        fixed={name: np.asarray(number, float) for name, number in fixed.items()},
-        centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
-    )
-    used = {made.site(name): priors.default(law, name, seen) for name in free}
-    for name, how in pooled:
-        if how == "partial":
-            used[f"{name}_spread"] = priors.spread(law.parameters[name])
-            used[f"{name}_offset"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
-    used |= priors.of_nuisance(likelihood)
-    if made.runs:
-        used["run_effect"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
-    given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
-    used |= priors.checked(given, used, law.name)
-    return eqx.tree_at(lambda m: m.priors, made, {name: used[name] for name in made.shapes})
-
-
-def _inside(likelihood: Likelihood, response: np.ndarray) -> np.ndarray:
-    """Responses as the centre may see them: shares of counts off their ends."""
-    return np.clip(response, 1e-3, 1 - 1e-3) if likelihood.family in likelihoods.COUNTS else response
-
-
-def _silenced(observations: Observations) -> Observations:
-    """The observations with a row that counts in place of those of weight 0: what these hold must not matter."""
-    used = np.flatnonzero(observations.weight > 0)
-    index = np.where(observations.weight > 0, np.arange(len(observations)), used[0])
-    if np.array_equal(index, np.arange(len(observations))):
-        return observations
-    inputs = {name: values[..., index] for name, values in observations.inputs.items()}
-    parts = (inputs, observations.response[index])
-    return eqx.tree_at(lambda o: (o.inputs, o.response), observations, parts)
-
-
-def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
-    for name in likelihood.columns:
-        if name not in observations.inputs:
-            raise DataError(
-                f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
-                f"own: inputs={{..., {name!r}: column}}."
-            )
-    if likelihood.scale_by == "group" and observations.group is None:
-        raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
-    if likelihood.runs and observations.run is None:
-        raise DataError(f"{observations.name}: an effect of each run needs runs; name their column with run=.")
-    if likelihood.trials is not None:
-        counts = observations.inputs[likelihood.trials]
-        hits = counts * observations.response
-        if np.any(counts < 1) or np.any(np.abs(hits - np.round(hits)) > 1e-6 * np.maximum(counts, 1)):
-            raise DataError(
-                f"{observations.name}: with counts the response must be successes divided by trials "
-                f"({likelihood.trials}), but some row has no whole number of them."
-            )
-    if likelihood.runs is None:
-        used = observations.weight > 0
-        repeated = observations.run is not None and len(np.unique(observations.run[used])) < used.sum()
-        return _with_runs(likelihood, bool(repeated))
-    return likelihood
-
-
-def _with_runs(likelihood: Likelihood, runs: bool) -> Likelihood:
-    kept = {field: getattr(likelihood, field) for field in ("family", "space", "df", "scale_by", "trials", "censored")}
-    return Likelihood(**kept, runs=runs)
-
-
-def _pooled(
-    law: Law, free: tuple[str, ...], observations: Observations, pooling: Mapping[str, str]
-) -> tuple[tuple[str, str], ...]:
-    for name, how in pooling.items():
-        if name not in free:
-            raise ValueError(
-                f"Argument pooling names {name!r}, which is no free parameter of {law.name}{did_you_mean(name, free)}; "
-                f"these are {', '.join(free)}."
-            )
-        if how not in POOLING:
-            raise ValueError(f"Argument pooling must be complete, partial or none, but is {how!r} for {name}.")
-    apart = tuple((name, how) for name in free if (how := pooling.get(name, "complete")) != "complete")
-    if apart and observations.group is None:
-        raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
-    if apart and owned(law, free):
-        raise ValueError(f"Argument pooling must be empty for {law.name}, which has coordinates of its own.")
-    return apart
 
 
 def stacked(models: list[Any]) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxscale import Notice, Observations, containers, likelihoods
+from jaxscale.building import model_of
 from jaxscale.draws import Draws
 from jaxscale.law import Input, Law, Response, coefficient, law, real
-from jaxscale.models import model_of
 
 
 @law(

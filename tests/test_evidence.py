@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxscale import Notice, Observations, likelihoods
+from jaxscale.building import model_of
 from jaxscale.draws import Draws, NotUsableError
 from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.mixtures import mixed
-from jaxscale.models import model_of
 from jaxscale.pointwise import pointwise, reweighed
 
 WIDE, SCALE = 10.0, 0.5

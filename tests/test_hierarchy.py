@@ -11,9 +11,10 @@ import pytest
 
 import jaxscale
 from jaxscale import DataError, Input, Response, likelihoods
+from jaxscale.building import model_of
 from jaxscale.hierarchy import new_group
 from jaxscale.law import coefficient, law, real
-from jaxscale.models import Model, model_of
+from jaxscale.models import Model
 
 
 @law(

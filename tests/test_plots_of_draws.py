@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxscale import Observations, laws, likelihoods, plotting, simulate
+from jaxscale.building import model_of
 from jaxscale.draws import Draws
-from jaxscale.models import model_of
 from jaxscale.plots_of_draws import band, forest, pair, predictive, trace
 
 COUNT, SCALE = 400, 0.02

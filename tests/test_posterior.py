@@ -16,8 +16,8 @@ from scipy.special import betaln, expit, gammaln, logsumexp, xlog1py, xlogy
 import jaxscale
 from jaxscale import Observations, likelihoods, noise
 from jaxscale.batch import Runner
+from jaxscale.building import model_of
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
-from jaxscale.models import model_of
 
 FEW: Any = dict(chains=4, draws=500, progress=False)
 X = np.linspace(-1.0, 2.0, 12)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
+from jaxscale.building import model_of
 from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
@@ -19,7 +20,7 @@ from jaxscale.journal import Journal
 from jaxscale.law import Law, unit
 from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.many import fit_many
-from jaxscale.models import Model, model_of, stacked
+from jaxscale.models import Model, stacked
 from jaxscale.noise import SPACES
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
