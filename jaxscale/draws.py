@@ -14,8 +14,7 @@ from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
-from jaxscale.preparation import featured
-from jaxscale.tables import did_you_mean
+from jaxscale.preparation import columns_of
 
 
 class NotUsableError(ValueError):
@@ -94,17 +93,10 @@ class Draws:
             ValueError: an input is missing or unknown, or each group has its own parameters (see ``of_group``).
         """
         law = self._law()
-        inputs = featured(law, inputs)
-        for name in inputs:
-            if name not in law.inputs:
-                raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
-        missing = [name for name in law.inputs if name not in inputs]
-        if missing:
-            raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
+        columns = columns_of(law, inputs)
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: draws.of_group(0).")
-        columns = [np.asarray(inputs[name], float) for name in law.inputs]
         return self.derive(lambda params: law(*columns, **params))
 
     def of_group(self, group: int) -> "Draws":

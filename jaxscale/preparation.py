@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxscale.law import Law
 from jaxscale.observations import Observations
-from jaxscale.tables import DataError
+from jaxscale.tables import DataError, did_you_mean
 
 
 def prepare(law: Law, observations: Observations) -> Observations:
@@ -63,6 +63,26 @@ def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: np.asarray(inputs[name], float) for name in law.sources}
     kept = {name: value for name, value in inputs.items() if name in law.inputs or name not in law.sources}
     return {**_features(law, given), **kept}
+
+
+def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
+    """The inputs of a law in its own order, as a prediction takes them.
+
+    Args:
+        law: the law.
+        inputs: name to number or array; those that others follow from can be given in place of these.
+
+    Raises:
+        ValueError: an input is missing or unknown.
+    """
+    inputs = featured(law, inputs)
+    for name in inputs:
+        if name not in law.inputs:
+            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
+    missing = [name for name in law.inputs if name not in inputs]
+    if missing:
+        raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
+    return [np.asarray(inputs[name], float) for name in law.inputs]
 
 
 def _features(law: Law, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxscale.law import Law, positive
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
-from jaxscale.preparation import featured
+from jaxscale.preparation import columns_of
 from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
 
@@ -100,15 +100,8 @@ class Fit:
             ValueError: an input is missing or unknown.
         """
         law = self._law()
-        inputs = featured(law, inputs)
-        for name in inputs:
-            if name not in law.inputs:
-                raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
-        missing = [name for name in law.inputs if name not in inputs]
-        if missing:
-            raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
+        columns = columns_of(law, inputs)
         with jax.enable_x64(True):
-            columns = [np.asarray(inputs[name], float) for name in law.inputs]
             value = np.asarray(law(*columns, **self.params))
         return float(value) if value.ndim == 0 else value
 

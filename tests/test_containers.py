@@ -13,20 +13,8 @@ import pytest
 from jaxscale import Notice, Observations, containers, likelihoods
 from jaxscale.building import model_of
 from jaxscale.draws import Draws
-from jaxscale.law import Input, Law, Response, coefficient, law, real
-
-
-@law(
-    inputs=dict(x=Input("", low=-np.inf)),
-    response=Response("", real),
-    c=coefficient(),
-    m=coefficient(),
-    source="a test",
-)
-def line(x, *, c, m):
-    """A straight line."""
-    return c + m * x
-
+from jaxscale.law import Law
+from tests.lines import line
 
 ROWS, CHAINS, DRAWS = 12, 4, 25
 

@@ -15,23 +15,11 @@ from jaxscale import Notice, Observations, likelihoods
 from jaxscale.building import model_of
 from jaxscale.draws import Draws, NotUsableError
 from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
-from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.mixtures import mixed
 from jaxscale.pointwise import pointwise, reweighed
+from tests.lines import line
 
 WIDE, SCALE = 10.0, 0.5
-
-
-@law(
-    inputs=dict(x=Input("", low=-np.inf)),
-    response=Response("", real),
-    c=coefficient(),
-    m=coefficient(),
-    source="a test",
-)
-def line(x, *, c, m):
-    """A straight line."""
-    return c + m * x
 
 
 def observed(x: np.ndarray, y: np.ndarray, run: Any = None, weight: Any = None) -> Observations:

@@ -14,6 +14,7 @@ from jaxscale.noise import Noise, absolute, squared
 from jaxscale.objective import Problem
 from jaxscale.uncertainty.bootstrap import bootstrap, resampled
 from jaxscale.uncertainty.laplace import classical, sandwich
+from tests.lines import line
 
 pytestmark = pytest.mark.usefixtures("x64")
 ROWS = 48
@@ -27,18 +28,6 @@ RUNS = np.arange(ROWS) // 4
 def constant(x, *, m):
     """A number, whatever the input."""
     return m + 0.0 * x
-
-
-@law(
-    inputs=dict(x=Input("", low=-np.inf)),
-    response=Response("", real),
-    c=coefficient(),
-    m=coefficient(),
-    source="a test",
-)
-def line(x, *, c, m):
-    """A straight line."""
-    return c + m * x
 
 
 def problem_of(law: Law, noise: Noise) -> Problem:
