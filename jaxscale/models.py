@@ -191,7 +191,7 @@ class Model(eqx.Module):
 
     def located(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> np.ndarray:
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
-        places = dict(params)
+        places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
         if owned(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
@@ -253,6 +253,11 @@ def _native(support: Any, prior: Any) -> bool:
     if support is unit:
         return known in (constraints.unit_interval, constraints.real)
     return known is constraints.real
+
+
+def _off_the_edge(support: Any, start: Any) -> Any:
+    """A number to climb from: a fit may end at the very edge of a unit interval, where no coordinate is finite."""
+    return np.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
 def _inverted(prior: dist.Distribution, start: Any) -> Any:

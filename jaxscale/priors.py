@@ -12,7 +12,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from jaxscale.law import Law, Parameter, positive, unit
-from jaxscale.likelihoods import COUNTS, Likelihood
+from jaxscale.likelihoods import Likelihood
 from jaxscale.tables import did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.
@@ -132,6 +132,3 @@ def said(prior: dist.Distribution) -> str:
     named = [(key, getattr(prior, key, None)) for key in prior.arg_constraints]
     numbers = [f"{float(np.asarray(value)):.4g}" for _, value in named if value is not None and np.ndim(value) == 0]
     return f"{type(prior).__name__}({', '.join(numbers)})"
-
-
-__all__ = ["COUNTS", "checked", "default", "lognormal", "of_nuisance", "said", "spread"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from jaxscale import fit, fit_many, noise
 from tests.sweeps import small, sweep
@@ -43,6 +44,8 @@ if __name__ == "__main__":
         jax.distributed.initialize(f"127.0.0.1:{port}", processes, which)
         assert jax.process_count() == processes
         print(bits(mesh_of(), folder))
+        # The other process may still be writing its last part.
+        multihost_utils.sync_global_devices("written")
         if which == 0:
             shutil.copytree(folder, f"{folder}-0")
         print(bits(mesh_of(), f"{folder}-{which}"))

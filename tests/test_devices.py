@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Seconds after which a process is taken to hang.
+PATIENCE = 600
+
 
 def started(devices: int, *words: object) -> subprocess.Popen[str]:
     """tests.on_devices in a process that sees so many devices; it shares the tests' compiled programs."""
@@ -17,15 +20,20 @@ def started(devices: int, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def printed(process: subprocess.Popen[str]) -> list[str]:
-    told, complaints = process.communicate()
-    assert process.returncode == 0, complaints
-    return [line for line in told.splitlines() if line.startswith("0x")]
+def printed(*processes: subprocess.Popen[str]) -> list[list[str]]:
+    """The lines of each process. None outlives the test: one that has lost its fellow would wait for ever."""
+    try:
+        ends = [process.communicate(timeout=PATIENCE) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * len(processes), [said for _, said in ends]
+    return [[line for line in told.splitlines() if line.startswith("0x")] for told, _ in ends]
 
 
 @pytest.fixture(scope="module")
 def meshes() -> list[str]:
-    return printed(started(8, "none", 1, 2, 8))
+    return printed(started(8, "none", 1, 2, 8))[0]
 
 
 def test_the_number_of_devices_changes_no_bit(meshes: list[str]) -> None:
@@ -38,7 +46,6 @@ def test_two_processes_return_the_bits_of_one(meshes: list[str], tmp_path: Path)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [started(1, "together", port, 2, which, tmp_path / "kept") for which in range(2)]
-    for process in processes:
-        assert printed(process) == meshes[:1] * 2
+    assert printed(*processes) == [meshes[:1] * 2] * 2
     folders = [{path.name for path in tmp_path.glob(f"kept{end}/*/*")} for end in ("", "-0", "-1")]
     assert len(folders[0]) > 5 and folders == folders[:1] * 3

@@ -298,8 +298,9 @@ def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch:
     calls, run = [0], Runner.__call__
 
     def stopped(self: Any, program: Any, parts: Any) -> Any:
-        calls[0] += program.__name__.startswith("go_on")
-        if calls[0] == 5:
+        drawing = program.__name__.startswith("go_on")
+        calls[0] += drawing
+        if drawing and calls[0] == 5:
             raise KeyboardInterrupt
         return run(self, program, parts)
 
@@ -345,3 +346,20 @@ def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
     ]
     for one, words in told:
         assert likelihoods.of_noise(one).describe() == words
+
+
+def test_a_fit_at_the_edge_is_climbed_from_inside(x64: None) -> None:
+    """A fraction that the fit puts at 1 has no finite coordinate there."""
+    model = modelled(
+        likelihoods.binomial("n"), of(dict(x=X + 2, n=np.full(12, 10.0), y=np.full(12, 1.0)), "x", "n"), share
+    )
+    for edge in (0.0, 1.0):
+        assert np.isfinite(model.located({name: edge for name in share.parameters}, {})).all()
+
+
+def test_a_design_that_was_not_measured_is_told() -> None:
+    few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
+    told = {notice.code: notice.message for notice in few.notices}
+    assert told["not_calibrated"] == (
+        "Not calibrated for this design: Intervals of a laplace likelihood were not measured."
+    )

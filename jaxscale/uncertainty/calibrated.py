@@ -50,6 +50,7 @@ def checked(
     runs: int | None = None,
     checkpoints: float = 1.0,
     efficiency: float | None = None,
+    variant: str = "",
 ) -> str:
     """Why intervals of a posterior were not seen to hold what they claim; empty where they were.
 
@@ -62,6 +63,7 @@ def checked(
         runs: number of runs, where a run has several rows; every row is its own run unless given.
         checkpoints: rows of each run, on average.
         efficiency: effective number of draws over the draws of the proposal, of importance sampling.
+        variant: what else sets the posterior apart from those that were measured, in words.
     """
     several = runs is not None and checkpoints > 1
     count = runs if runs is not None and several else rows
@@ -72,6 +74,8 @@ def checked(
             f"Only {efficiency:.0%} of the proposal's draws count; below {EFFICIENT:.0%}, intervals of importance "
             "sampling were seen to be too narrow."
         )
+    if variant:
+        return f"{variant}: intervals of these were not measured."
     if family not in FAMILIES:
         return f"Intervals of a {family.replace('_', '-')} likelihood were not measured."
     if several and family not in FAMILIES_OF_RUNS:

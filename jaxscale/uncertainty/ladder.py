@@ -23,7 +23,7 @@ from jaxscale.uncertainty.modes import Mode
 
 # Whatever has a log_density and a length: a model of a law, or a density of somebody's own.
 Model = Any
-# The rungs, cheapest last but one; draws of the proposal for each that is handed back, and the least.
+# The rungs; draws of the proposal for each that is handed back, and the least.
 METHODS = ("auto", "importance", "nuts", "laplace")
 PROPOSED, FEWEST = 4, 4096
 # Modes that a proposal has a component for, and what a component weighs at least.
@@ -35,7 +35,7 @@ BELOW = 15.0
 ROUNDS, WIDER, TAME = 5, 1.4, 0.5
 # Acceptance that NUTS aims at; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
-# How often chains that have not mixed are made twice as long.
+# How often chains that have not mixed are made longer.
 LONGER = 2
 
 
@@ -94,7 +94,7 @@ def width() -> int:
     return 8 if jax.default_backend() == "cpu" else 256
 
 
-@partial(jax.jit)
+@jax.jit
 def _climb(model: Model, starts: Any) -> Mode:
     """Modes of every model from its starts, shape (models, components, size)."""
     return jax.vmap(lambda m, x: jax.vmap(lambda x: modes.climbed(m.log_density, x))(x))(model, starts)
@@ -136,10 +136,10 @@ class Ladder:
         self.runner, self.model, self.count = runner, model, len(starts)
         self.width = min(width(), self.count)
         self.keys = lambda n: seed.integers(2**32, size=(n, 2), dtype=np.uint32)
-        found = self._run(_climb, np.arange(self.count), starts)
+        found = self.run(_climb, np.arange(self.count), starts)
         self.mode, self.log_weights = _sorted(found)
 
-    def _run(self, program: Any, members: np.ndarray, *arrays: Any) -> Any:
+    def run(self, program: Any, members: np.ndarray, *arrays: Any) -> Any:
         """A program over the models of some places, in parts of one size."""
         index = np.arange(-(-len(members) // self.width) * self.width).reshape(-1, self.width)
         index = np.minimum(index, len(members) - 1)
@@ -164,7 +164,7 @@ class Ladder:
             keys = self.keys(self.count)[members]
             made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
             component, noise = (np.stack(several) for several in zip(*made, strict=True))
-            found = self._run(_weigh, members, part, component, noise)
+            found = self.run(_weigh, members, part, component, noise)
             taken = [importance.resampled(k, w, draws) for k, w in zip(keys, found.log_weights, strict=True)]
             found = eqx.tree_at(
                 lambda f: (f.x, f.log_density, f.log_weights),
@@ -245,15 +245,15 @@ class Ladder:
         keys = self.keys(self.count)[members]
         far = np.stack([np.random.default_rng(k).standard_normal((chains, mode.x.shape[-1])) for k in keys])
         told: Any = None
-        state = self._run(begin, members, mode, keys, 2.0 * far, aim)
+        state = self.run(begin, members, mode, keys, 2.0 * far, aim)
         warm, blocks, interrupted = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False
         try:
             for _ in range(warm):
-                state, _ = self._run(go_on, members, mode, state, aim)
+                state, _ = self.run(go_on, members, mode, state, aim)
             for longer in range(LONGER + 1):
                 # Chains that have not mixed go on for longer, and every second of their last draws is kept.
                 for _ in range(blocks * 2 ** max(longer - 1, 0)):
-                    state, more = self._run(go_on, members, mode, state, aim)
+                    state, more = self.run(go_on, members, mode, state, aim)
                     told = more if told is None else jax.tree.map(lambda *a: np.concatenate(a, axis=2), told, more)
                 if longer:
                     told = jax.tree.map(lambda a: a[:, :, 1::2], told)
@@ -329,6 +329,11 @@ def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
             raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
 
 
+def proposals(draws: int) -> int:
+    """How many draws of the proposal each round takes for so many that are handed back."""
+    return max(PROPOSED * draws, FEWEST)
+
+
 def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -> Sampled:
     """Up the ladder as far as needed."""
     total = chains * draws
@@ -336,7 +341,7 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     every = np.arange(ladder.count)
     if method == "nuts":
         return ladder.nuts(every, chains, draws, warmup)
-    count = max(PROPOSED * total, FEWEST)
+    count = proposals(total)
     sampled = ladder.importance(count, total)
     if method == "laplace":
         nothing = {name: np.full(sampled.x.shape[:2], np.nan) for name in sampled.stats}

@@ -22,13 +22,15 @@ from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
 from jaxscale.noise import SPACES
+from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
+from jaxscale.uncertainty.calibrated import checked
 from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, refuse, stacked_starts
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, proposals, refuse, stacked_starts
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
 
@@ -92,8 +94,8 @@ def posterior(
     """Draw from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
 
     The ladder: a mixture of t distributions about the modes, reweighted to the posterior with Pareto-smoothed
-    weights, is taken where the tail of the weights is tame (k-hat < 0.7); else NUTS samples, in coordinates whitened
-    by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
+    weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else NUTS samples, in
+    coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
 
     Args:
         source: a fit, whose law, data, noise, fixed values and basins are taken; or a law (or its name).
@@ -156,7 +158,7 @@ def posterior(
             lone = stacked([model])
             ladder = Ladder(Runner(mesh, journal, ticker), lone, stacked_starts(starts)[None], generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
-        named = jax.tree.map(np.asarray, _named(model, sampled.x[0]))
+            named = jax.tree.map(lambda a: a[0], ladder.run(_named, np.arange(1), sampled.x))
     return _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
 
 
@@ -228,8 +230,7 @@ def posterior_many(
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             ladder = Ladder(Runner(mesh, journal, ticker), whole, np.stack(climbs), generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
-        parts = [jax.tree.map(np.asarray, _named(models[k], sampled.x[k])) for k in range(len(sets))]
-    named = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+        named = ladder.run(_named, np.arange(len(sets)), sampled.x)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
     return Posteriors(
         law.name,
@@ -247,18 +248,22 @@ def posterior_many(
 
 @jax.jit
 def _named(model: Model, x: Any) -> dict[str, Any]:
-    """Every draw's sites and parameters by name, its log prior and its log likelihood."""
+    """Sites and parameters by name, log prior and log likelihood of every draw of every model."""
 
-    def one(x: Any) -> dict[str, Any]:
-        sites, _ = model.sites(x)
+    def one(m: Model, x: Any) -> dict[str, Any]:
+        sites, _ = m.sites(x)
         return {
             "sites": sites,
-            "params": {name: jnp.asarray(v) for name, v in model.parameters(sites).items()},
-            "log_prior": model.log_prior(sites),
-            "log_likelihood": jnp.sum(model.rows(sites)),
+            "params": {name: jnp.asarray(v) for name, v in m.parameters(sites).items()},
+            "log_prior": m.log_prior(sites),
+            "log_likelihood": jnp.sum(m.rows(sites)),
         }
 
-    return jax.lax.map(one, x, batch_size=256)
+    def each(part: Any) -> dict[str, Any]:
+        m, x = part
+        return jax.lax.map(lambda x: one(m, x), x, batch_size=256)
+
+    return jax.lax.map(each, (model, x))
 
 
 def _draws(
@@ -298,7 +303,34 @@ def _draws(
     )
     notices, usable = diagnostics.judged(made)
     more, trusted = sampled.judged(0)
-    return replace(made, notices=(*notices, *more), usable=usable and trusted)
+    reason = _unmeasured(model, sampled)
+    uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
+    return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)
+
+
+def _unmeasured(model: Model, sampled: Sampled) -> str:
+    """Why the intervals of the first posterior were not seen to hold what they claim; empty where they were."""
+    chosen, used = model.likelihood, model.data["weight"] > 0
+    rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
+    return checked(
+        law=model.law.name,
+        free=len(model.free),
+        rows=rows,
+        family=chosen.family,
+        method=str(sampled.rung[0]),
+        runs=runs if chosen.runs else None,
+        checkpoints=rows / runs,
+        efficiency=float(sampled.ess[0]) / proposals(sampled.x.shape[1]),
+        variant=(
+            "Pooled groups"
+            if model.pooling
+            else "Censored responses"
+            if chosen.censored
+            else f"A scale by {chosen.scale_by}"
+            if chosen.scale_by != "constant"
+            else ""
+        ),
+    )
 
 
 def _noise(likelihood: Likelihood) -> noise.Noise:
