@@ -21,6 +21,7 @@ from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
 from jaxscale.likelihoods import Likelihood
+from jaxscale.ridges import Ridge, joined, parted, ridge_of
 
 
 class Model(eqx.Module):
@@ -86,9 +87,18 @@ class Model(eqx.Module):
         """The number of coordinates."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
+    @property
+    def ridge(self) -> Ridge | None:
+        """The floor and terms whose coordinates are joined, where groups share all of them."""
+        if self.pooling or owned(self.law, self.free):
+            return None
+        return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
+
     def parts(self, x: Any) -> dict[str, Any]:
         """The coordinates of every site from the vector of all."""
         taken, place = {}, 0
+        if self.ridge is not None:
+            x = parted(self.ridge, x)
         for name, shape in self.shapes.items():
             width = int(np.prod(shape))
             taken[name] = x[place : place + width].reshape(shape) if shape else x[place]
@@ -213,7 +223,8 @@ class Model(eqx.Module):
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
             z[name] = _inverted(self.priors[name], start)
         parts = [np.broadcast_to(np.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
-        return np.concatenate(parts)
+        found = np.concatenate(parts)
+        return found if self.ridge is None else np.asarray(joined(self.ridge, found))
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
         """Log densities of the responses for every draw, shape (draws, rows used), or (draws, runs used).

@@ -1,0 +1,70 @@
+"""Ridges: coordinates in which the posterior of ``floor + sum_i amplitude_i * input_i**-exponent_i`` is not bent.
+
+Data settle the level at their centre and its slopes there far better than they settle how the level divides among
+the floor and the terms. In logarithms of floor, terms and exponents those two facts are narrow, bent ridges. The level
+``T = log(E + sum_i t_i)``, the ratios ``v_i = log(t_i / E)`` and the slopes ``q_k = log(alpha_k * sum_i t_i)`` lay them
+along the axes. The map has determinant 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from jaxscale.law import Law, positive
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Places, among the coordinates, of a floor, of its terms, and of every exponent with the terms that it is of."""
+
+    floor: int
+    terms: tuple[int, ...]
+    exponents: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def ridge_of(law: Law, free: Sequence[str], logarithmic: Callable[[str], bool]) -> Ridge | None:
+    """The ridge of a law; None where it is no floor and terms.
+
+    Args:
+        law: the law.
+        free: names of its free parameters, in the order of their coordinates.
+        logarithmic: whether the coordinate of a parameter is the logarithm that a fit takes.
+    """
+    kinds = {name: law.parameters[name] for name in free if law.parameters[name].support is positive}
+    kinds = {name: kind for name, kind in kinds.items() if logarithmic(name)}
+    added = [name for name in kinds if name in law.affine]
+    floors = [name for name in added if kinds[name].kind == "floor" and not kinds[name].powers]
+    terms = [name for name in added if kinds[name].kind == "amplitude" and kinds[name].powers]
+    if len(floors) != 1 or not terms:
+        return None
+    place = {name: k for k, name in enumerate(free)}
+    exponents = []
+    for name, kind in kinds.items():
+        own = tuple(place[term] for term in terms if name in [power for _, power in kinds[term].powers])
+        if kind.kind == "exponent" and own:
+            exponents.append((place[name], own))
+    return Ridge(place[floors[0]], tuple(place[name] for name in terms), tuple(exponents))
+
+
+def parted(ridge: Ridge, x: Any) -> Any:
+    """Logarithms of floor, terms and exponents from level, ratios and slopes, shape (size,)."""
+    terms = jnp.asarray(ridge.terms)
+    ratios = x[terms]
+    floor = x[ridge.floor] - logsumexp(jnp.append(ratios, 0.0))
+    x = x.at[ridge.floor].set(floor).at[terms].set(floor + ratios)
+    for exponent, own in ridge.exponents:
+        x = x.at[exponent].add(-logsumexp(x[jnp.asarray(own)]))
+    return x
+
+
+def joined(ridge: Ridge, z: Any) -> Any:
+    """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`parted`."""
+    z = jnp.asarray(z)
+    floor, terms = z[ridge.floor], z[jnp.asarray(ridge.terms)]
+    for exponent, own in ridge.exponents:
+        z = z.at[exponent].add(logsumexp(z[jnp.asarray(own)]))
+    z = z.at[jnp.asarray(ridge.terms)].set(terms - floor)
+    return z.at[ridge.floor].set(logsumexp(jnp.append(terms, floor)))

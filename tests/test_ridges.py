@@ -1,0 +1,40 @@
+"""Coordinates along the ridges of floor and terms: there and back, volumes kept, and which laws have them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import laws
+from jaxscale.ridges import Ridge, joined, parted, ridge_of
+
+
+def of(name: str, *fixed: str) -> Ridge | None:
+    law = laws.get(name)
+    return ridge_of(law, [p for p in law.parameters if p not in fixed], lambda _: True)
+
+
+def test_floor_terms_and_exponents_are_found() -> None:
+    assert of("chinchilla") == Ridge(0, (1, 3), ((2, (1,)), (4, (3,))))
+    assert of("chinchilla_tied") == Ridge(0, (1, 2), ((3, (1, 2)),))
+    assert of("chinchilla", "alpha", "A") == Ridge(0, (1,), ((2, (1,)),))
+    assert of("chinchilla", "E") is None
+    assert of("kaplan_nd") is None
+
+
+@pytest.mark.parametrize("name", ["chinchilla", "chinchilla_tied", "power_law_floor"])
+def test_there_and_back_keeps_volumes(name: str, x64: None) -> None:
+    ridge = of(name)
+    assert ridge is not None
+    z = jnp.asarray(np.random.default_rng(0).normal(size=7))
+    np.testing.assert_allclose(parted(ridge, joined(ridge, z)), z, rtol=1e-13, atol=1e-13)
+    assert np.linalg.det(np.asarray(jax.jacfwd(lambda z: joined(ridge, z))(z))) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_coordinates_are_level_ratios_and_slopes(x64: None) -> None:
+    ridge = of("chinchilla")
+    assert ridge is not None
+    E, A, alpha, B, beta = 1.8, 0.3, 0.34, 0.4, 0.28
+    x = np.asarray(joined(ridge, jnp.log(jnp.asarray([E, A, alpha, B, beta]))))
+    expected = np.log([E + A + B, A / E, alpha * A, B / E, beta * B])
+    np.testing.assert_allclose(x, expected, rtol=1e-14)
