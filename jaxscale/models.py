@@ -1,7 +1,7 @@
 """Models: a law, its likelihood and its priors as one density, in coordinates in which it can be sampled.
 
-The coordinates of a law's parameters are those of a fit (centred, unconstrained); those of everything else are
-NumPyro's for the support of its prior. A model is a tree of arrays: many of one structure are stacked and sampled as
+The coordinates of a law's parameters are those of a fit (centred, unconstrained), joined along the ridges of a floor
+and its terms; those of everything else are NumPyro's for the support of its prior. A model is a tree of arrays: many of one structure are stacked and sampled as
 one batch, and new data compile nothing.
 """
 
@@ -224,7 +224,7 @@ class Model(eqx.Module):
             z[name] = _inverted(self.priors[name], start)
         parts = [np.broadcast_to(np.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
         found = np.concatenate(parts)
-        return found if self.ridge is None else np.asarray(joined(self.ridge, found))
+        return found if self.ridge is None else np.array(joined(self.ridge, found))
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
         """Log densities of the responses for every draw, shape (draws, rows used), or (draws, runs used).
