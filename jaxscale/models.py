@@ -1,8 +1,8 @@
 """Models: a law, its likelihood and its priors as one density, in coordinates in which it can be sampled.
 
 The coordinates of a law's parameters are those of a fit (centred, unconstrained), joined along the ridges of a floor
-and its terms; those of everything else are NumPyro's for the support of its prior. A model is a tree of arrays: many of one structure are stacked and sampled as
-one batch, and new data compile nothing.
+and its terms; those of everything else are NumPyro's for the support of its prior. A model is a tree of arrays: many of
+one structure are stacked and sampled as one batch, and new data compile nothing.
 """
 
 from collections.abc import Callable, Mapping
