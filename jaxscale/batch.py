@@ -137,11 +137,14 @@ class Runner:
         mesh: devices, of this process or of many; None for the default device.
         journal: where finished parts are kept, so that an interrupted run goes on.
         ticker: told of finished parts.
+        alone: whether one part runs at a time, as it must where programs solve batches of systems by LAPACK: batches
+            of several parts would wait for each other's threads for ever (jaxlib 0.10).
     """
 
     mesh: Any = None
     journal: Journal | None = None
     ticker: Ticker | None = None
+    alone: bool = False
 
     def __call__(self, program: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
         """What ``program(*part)`` returns for every part, as NumPy arrays, in order."""
@@ -162,7 +165,11 @@ class Runner:
     @property
     def together(self) -> int:
         """How many parts run at the same time."""
-        return self.mesh.size if self.mesh is not None else os.cpu_count() or 1
+        return self.mesh.size if self.mesh is not None else self._workers
+
+    @property
+    def _workers(self) -> int:
+        return 1 if self.alone or jax.default_backend() != "cpu" else os.cpu_count() or 1
 
     def _run(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self.mesh is not None:
@@ -177,7 +184,7 @@ class Runner:
             return result
 
         signature = await_compiled(program, parts[0])
-        workers = min(len(parts), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        workers = min(len(parts), self._workers)
         if workers <= 1:
             return [inside(part) for part in parts]
         # The first part of a new program goes alone: compile once, before the workers would each begin to.

@@ -26,8 +26,8 @@ STATUS = {
 }
 # Iterations after which the finished lanes of a pool make room.
 EVERY = 2
-# Systems up to this size are solved by elimination.
-SMALL = 12
+# Systems up to this size are solved by elimination; beyond it LAPACK takes over, which no law of the catalogue needs.
+SMALL = 40
 STEP_CAP = 1.0
 VERTEX = 0.03
 # A lane is done when a further Newton step promises less than this share of its objective.

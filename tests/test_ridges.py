@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
+from jaxscale.models import _log_volume
 from jaxscale.ridges import Ridge, joined, parted, ridge_of
 
 
@@ -38,3 +39,13 @@ def test_the_coordinates_are_level_ratios_and_slopes(x64: None) -> None:
     x = np.asarray(joined(ridge, jnp.log(jnp.asarray([E, A, alpha, B, beta]))))
     expected = np.log([E + A + B, A / E, alpha * A, B / E, beta * B])
     np.testing.assert_allclose(x, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_the_volume_of_a_map_and_its_slope(size: int, x64: None) -> None:
+    matrices = np.random.default_rng(size).normal(size=(20, size, size))
+    if size > 1:
+        matrices[0, 0, 0] = 0.0
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(_log_volume)))(matrices)
+    np.testing.assert_allclose(values, np.linalg.slogdet(matrices)[1], rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(slopes, np.linalg.inv(matrices).transpose(0, 2, 1), rtol=1e-7, atol=1e-9)

@@ -32,26 +32,27 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
     return begun, advance
 
 
-def begin(model: Any, mode: Mode, key: Any, far: Any, accept: Any, warmup: int) -> Any:
+def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
     """States of all chains of all models, started about the modes.
 
     Args:
         model: stacked models.
         mode: stacked modes, (models, components, ...).
+        inverse: of the root of every first mode, (models, size, size).
         key: words of a key, (models, 2).
         far: how far from its mode each chain starts, in the mode's own spreads, (models, chains, size).
         accept: mean acceptance that the step size is set for, (models,).
         warmup: draws that set it.
     """
 
-    def one(m: Any, mode: Mode, key: Any, far: Any, accept: Any) -> Any:
+    def one(m: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any) -> Any:
         starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
-        w = jax.vmap(lambda x: jax.scipy.linalg.solve_triangular(root, x - centre, lower=True))(starts)
+        w = (starts - centre) @ inverse.T
         begun, _ = parts(m, centre, root, warmup, accept)
         return jax.vmap(begun)(w, jr.split(key, len(far)))
 
-    return jax.vmap(one)(model, mode, key, far, accept)
+    return jax.vmap(one)(model, mode, inverse, key, far, accept)
 
 
 def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:

@@ -136,18 +136,18 @@ class Ladder:
         self.runner, self.model, self.count = runner, model, len(starts)
         self.width = min(width(), self.count)
         self.keys = lambda n: seed.integers(2**32, size=(n, 2), dtype=np.uint32)
-        found = self.run(_climb, np.arange(self.count), starts)
+        found = self.run(_climb, np.arange(self.count), starts, alone=True)
         self.mode, self.log_weights = _sorted(found)
 
-    def run(self, program: Any, members: np.ndarray, *arrays: Any) -> Any:
-        """A program over the models of some places, in parts of one size."""
+    def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
+        """A program over the models of some places, in parts of one size; see :class:`Runner` for alone."""
         index = np.arange(-(-len(members) // self.width) * self.width).reshape(-1, self.width)
         index = np.minimum(index, len(members) - 1)
         parts = []
         for some in index:
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts.append((own, *jax.tree.map(lambda a: a[some], arrays)))  # noqa: B023
-        ends = self.runner(program, parts)
+        ends = replace(self.runner, alone=alone)(program, parts)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
 
     def importance(self, count: int, draws: int, rounds: int = ROUNDS) -> Sampled:
@@ -156,7 +156,8 @@ class Ladder:
         size = self.mode.x.shape[-1]
         pad = lambda a: np.concatenate([a, a[:, :1]], axis=1)  # noqa: E731
         silent = np.concatenate([self.log_weights, np.full((self.count, 1), -np.inf)], axis=1)
-        proposal = Proposal(pad(self.mode.x), pad(self.mode.root), silent)
+        roots = pad(self.mode.root)
+        proposal = Proposal(pad(self.mode.x), roots, np.linalg.inv(roots), silent)
         known: Any = None
         members = every
         for _ in range(rounds):
@@ -185,6 +186,7 @@ class Ladder:
             usable &= found.ess > 2 * size
             proposal.means[members[usable], -1] = found.mean[usable]
             proposal.roots[members[usable], -1] = WIDER * found.root[usable]
+            proposal.inverses[members[usable], -1] = np.linalg.inv(proposal.roots[members[usable], -1])
             weights = proposal.log_weights
             weights[members[usable], -1] = np.logaddexp.reduce(weights[members[usable], :-1], axis=1) + np.log(4.0)
             members = members[~(known.khat[members] < TAME) & usable]
@@ -245,15 +247,16 @@ class Ladder:
         keys = self.keys(self.count)[members]
         far = np.stack([np.random.default_rng(k).standard_normal((chains, mode.x.shape[-1])) for k in keys])
         told: Any = None
-        state = self.run(begin, members, mode, keys, 2.0 * far, aim)
+        inverse = np.linalg.inv(mode.root[:, 0])
+        state = self.run(begin, members, mode, inverse, keys, 2.0 * far, aim, alone=True)
         warm, blocks, interrupted = warmup // chains_of.BLOCK, -(-draws // chains_of.BLOCK), False
         try:
             for _ in range(warm):
-                state, _ = self.run(go_on, members, mode, state, aim)
+                state, _ = self.run(go_on, members, mode, state, aim, alone=True)
             for longer in range(LONGER + 1):
                 # Chains that have not mixed go on for longer, and every second of their last draws is kept.
                 for _ in range(blocks * 2 ** max(longer - 1, 0)):
-                    state, more = self.run(go_on, members, mode, state, aim)
+                    state, more = self.run(go_on, members, mode, state, aim, alone=True)
                     told = more if told is None else jax.tree.map(lambda *a: np.concatenate(a, axis=2), told, more)
                 if longer:
                     told = jax.tree.map(lambda a: a[:, :, 1::2], told)

@@ -40,8 +40,9 @@ def _covariances(
     meat = jax.vmap(summed)(scores, counts)
     hessian = jnp.moveaxis(jnp.where(classical, local.safe, local.exact), -1, 0)
     unit = 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(jnp.moveaxis(local.safe, -1, 0), axis1=1, axis2=2), 1e-300))
-    inverse = jnp.linalg.inv(hessian * unit[:, :, None] * unit[:, None])
-    good = jnp.all(jnp.linalg.eigvalsh(hessian * unit[:, :, None] * unit[:, None]) > 1e-14, axis=1)
+    values, vectors = jnp.linalg.eigh(hessian * unit[:, :, None] * unit[:, None])
+    good = jnp.all(values > 1e-14, axis=1)
+    inverse = jnp.einsum("lij,lj,lkj->lik", vectors, 1 / values, vectors)
     inverse = jnp.where(good[:, None, None], inverse, jnp.nan) * unit[:, :, None] * unit[:, None]
     covariance = jnp.where(classical, 2 * local.f[:, None, None] * inverse, inverse @ meat @ inverse)
     return covariance, jax.vmap(jax.jacfwd(named))(z.T)
@@ -82,6 +83,6 @@ def covariances(
         index = np.minimum(np.arange(first, first + width), lanes - 1)
         data = (np.ascontiguousarray(a[index], float) for a in (response, weight, counts))
         parts.append((problem, z[:, index], *data, codes, np.asarray(classical)))
-    ends = Runner()(_covariances, parts)
+    ends = Runner(alone=True)(_covariances, parts)
     covariance, change = (np.concatenate([end[k] for end in ends])[:lanes] for k in range(2))
     return covariance, change
