@@ -100,7 +100,7 @@ def numpyro() -> None:
 
 def emcee(steps: int = 10_000, walkers: int = 100) -> None:
     """emcee through lmfit on the logarithms, walkers about the optimum; effective draws by autocorrelation time."""
-    import lmfit
+    import lmfit  # pyright: ignore[reportMissingImports]
     from scipy.special import gammaln
 
     sweep = perturbed(epoch_sweep(), 1)
