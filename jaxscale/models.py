@@ -6,6 +6,7 @@ one structure are stacked and sampled as one batch, and new data compile nothing
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -186,6 +187,14 @@ class Model(eqx.Module):
         total = self.log_prior(sites) + jnp.sum(self.rows(sites)) + bend
         return jnp.where(jnp.isnan(total), -jnp.inf, total)
 
+    @property
+    def smooth(self) -> "Model":
+        """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
+        if self.likelihood.family != "laplace":
+            return self
+        # Of the same variance.
+        return replace(self, likelihood=replace(self.likelihood, family="student_t", df=4.0))
+
     def numpyro(self) -> Callable[[], None]:
         """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates."""
 
@@ -201,6 +210,10 @@ class Model(eqx.Module):
 
     def located(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> np.ndarray:
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
+        return np.array(self.placed(params, nuisance))
+
+    def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
+        """What :meth:`located` finds, inside of a program."""
         places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
         if owned(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
@@ -222,9 +235,9 @@ class Model(eqx.Module):
                 continue
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
             z[name] = _inverted(self.priors[name], start)
-        parts = [np.broadcast_to(np.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
-        found = np.concatenate(parts)
-        return found if self.ridge is None else np.array(joined(self.ridge, found))
+        parts = [jnp.broadcast_to(jnp.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
+        found = jnp.concatenate(parts)
+        return found if self.ridge is None else joined(self.ridge, found)
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
         """Log densities of the responses for every draw, shape (draws, rows used), or (draws, runs used).
@@ -281,15 +294,14 @@ def _native(support: Any, prior: Any) -> bool:
 
 def _off_the_edge(support: Any, start: Any) -> Any:
     """A number to climb from: a fit may end at the very edge of a unit interval, where no coordinate is finite."""
-    return np.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
+    return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
 def _inverted(prior: dist.Distribution, start: Any) -> Any:
     """The coordinate of a number, moved inside the prior's support where it lies outside."""
-    inside = jnp.asarray(start, float)
-    if not bool(jnp.all(prior.support(inside))):  # pyright: ignore[reportOptionalCall]
-        inside = jnp.broadcast_to(jnp.asarray(prior.mean, float), jnp.shape(inside))
-    return biject_to(prior.support).inv(inside)
+    start = jnp.asarray(start, float)
+    inside = jnp.all(prior.support(start))  # pyright: ignore[reportOptionalCall]
+    return biject_to(prior.support).inv(jnp.where(inside, start, prior.mean))
 
 
 def stacked(models: list[Any]) -> Any:

@@ -18,6 +18,7 @@ from jaxscale.batch import Runner
 from jaxscale.notices import Notice
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
+from jaxscale.uncertainty.fitted_mixtures import fitted
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 
@@ -30,9 +31,12 @@ PROPOSED, FEWEST = 4, 4096
 COMPONENTS, LEAST = 4, 0.02
 # A mode so many nats below the best one, by its own evidence, is left out.
 BELOW = 15.0
-# Rounds of importance sampling, the later ones about the moments of the earlier, made wider: a proposal that is too
-# narrow misses the tails and does not know it. Rounds end where k-hat is this low.
-ROUNDS, WIDER, TAME = 5, 1.4, 0.5
+# Rounds of importance sampling, the later ones about what the earlier tell: a mixture of a few pieces fitted to their
+# draws and one component with their moments, all made wider: a proposal that is too narrow misses the tails and does
+# not know it. Rounds end where k-hat is this low and enough draws are effective.
+ROUNDS, WIDER, PIECE_WIDER, TAME = 5, 1.4, 1.2, 0.5
+# How many pieces, how many draws they are fitted to, and what the modes, the pieces and the whole weigh.
+PIECES, FITTED, SHARES = 4, 1000, (0.05, 0.75, 0.2)
 # Acceptance that NUTS aims at; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
 # How often chains that have not mixed are made longer.
@@ -97,7 +101,8 @@ def width() -> int:
 @jax.jit
 def _climb(model: Model, starts: Any) -> Mode:
     """Modes of every model from its starts, shape (models, components, size)."""
-    return jax.vmap(lambda m, x: jax.vmap(lambda x: modes.climbed(m.log_density, x))(x))(model, starts)
+    log_density = lambda m: getattr(m, "smooth", m).log_density  # noqa: E731
+    return jax.vmap(lambda m, x: jax.vmap(lambda x: modes.climbed(log_density(m), x))(x))(model, starts)
 
 
 def _together(model: Model) -> int:
@@ -152,29 +157,24 @@ class Ladder:
 
     def importance(self, count: int, draws: int, rounds: int = ROUNDS) -> Sampled:
         """Importance sampling about the modes, and about the moments that come out, while weights are not trusted."""
-        every = np.arange(self.count)
-        size = self.mode.x.shape[-1]
-        pad = lambda a: np.concatenate([a, a[:, :1]], axis=1)  # noqa: E731
-        silent = np.concatenate([self.log_weights, np.full((self.count, 1), -np.inf)], axis=1)
-        roots = pad(self.mode.root)
-        proposal = Proposal(pad(self.mode.x), roots, np.linalg.inv(roots), silent)
+        members = np.arange(self.count)
+        proposal = self._about_modes()
         known: Any = None
-        members = every
         for _ in range(rounds):
             part = jax.tree.map(lambda a: a[members], proposal)  # noqa: B023
             keys = self.keys(self.count)[members]
+            size = part.means.shape[-1]
             made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
             component, noise = (np.stack(several) for several in zip(*made, strict=True))
             found = self.run(_weigh, members, part, component, noise)
-            taken = [importance.resampled(k, w, draws) for k, w in zip(keys, found.log_weights, strict=True)]
+            picked = lambda a, n: np.stack(  # noqa: E731
+                [one[importance.resampled(k, w, n)] for one, k, w in zip(a, keys, found.log_weights, strict=True)]  # noqa: B023
+            )
+            seen = picked(found.x, FITTED)
             found = eqx.tree_at(
                 lambda f: (f.x, f.log_density, f.log_weights),
                 found,
-                (
-                    np.stack([x[k] for x, k in zip(found.x, taken, strict=True)]),
-                    np.stack([f[k] for f, k in zip(found.log_density, taken, strict=True)]),
-                    np.zeros((len(members), 1)),
-                ),
+                (picked(found.x, draws), picked(found.log_density, draws), np.zeros((len(members), 1))),
             )
             if known is None:
                 known = jax.tree.map(np.array, found)
@@ -184,12 +184,8 @@ class Ladder:
                     old[members] = new
             usable = np.isfinite(found.root).all(axis=(1, 2)) & np.isfinite(found.mean).all(axis=1)
             usable &= found.ess > 2 * size
-            proposal.means[members[usable], -1] = found.mean[usable]
-            proposal.roots[members[usable], -1] = WIDER * found.root[usable]
-            proposal.inverses[members[usable], -1] = np.linalg.inv(proposal.roots[members[usable], -1])
-            weights = proposal.log_weights
-            weights[members[usable], -1] = np.logaddexp.reduce(weights[members[usable], :-1], axis=1) + np.log(4.0)
-            members = members[~(known.khat[members] < TAME) & usable]
+            _follow(proposal, members[usable], jax.tree.map(lambda a: a[usable], found), seen[usable], keys[usable])  # noqa: B023
+            members = members[~((found.khat < TAME) & (found.ess > EFFICIENT * count)) & usable]
             if not len(members):
                 break
         stats = {name: np.full(known.x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")} | {
@@ -198,6 +194,15 @@ class Ladder:
         rung = np.full(self.count, "importance", dtype=object)
         nan = np.full(self.count, np.nan)
         return Sampled(known.x, rung, known.khat, known.ess, 1, stats, nan, self._met())
+
+    def _about_modes(self) -> Proposal:
+        """A component about every mode, and ones of no weight yet for what the draws will tell."""
+        pad = lambda a: np.concatenate([a, *[a[:, :1]] * (PIECES + 1)], axis=1)  # noqa: E731
+        silent = np.full((self.count, PIECES + 1), -np.inf)
+        roots = pad(self.mode.root)
+        return Proposal(
+            pad(self.mode.x), roots, np.linalg.inv(roots), np.concatenate([self.log_weights, silent], axis=1)
+        )
 
     def laplace(self, draws: int) -> np.ndarray:
         """Normal draws about the best mode, shape (posteriors, draws, size)."""
@@ -286,6 +291,21 @@ class Ladder:
 
     def _met(self) -> np.ndarray:
         return np.isfinite(self.log_weights).sum(axis=1)
+
+
+def _follow(proposal: Proposal, places: np.ndarray, found: Any, seen: np.ndarray, keys: np.ndarray) -> None:
+    """Turn the proposals of some places to what their draws tell: a few pieces, and all of it by one wide component."""
+    if not len(places):
+        return
+    weights, means, roots = fitted(seen, keys, PIECES)
+    new, whole = slice(COMPONENTS, COMPONENTS + PIECES), COMPONENTS + PIECES
+    proposal.means[places, new], proposal.means[places, whole] = means, found.mean
+    proposal.roots[places, new], proposal.roots[places, whole] = PIECE_WIDER * roots, WIDER * found.root
+    proposal.inverses[places] = np.linalg.inv(proposal.roots[places])
+    modes = proposal.log_weights[places, :COMPONENTS]
+    modes -= np.logaddexp.reduce(modes, axis=1, keepdims=True)
+    shares = [modes + np.log(SHARES[0]), np.log(SHARES[1] * weights), np.full((len(places), 1), np.log(SHARES[2]))]
+    proposal.log_weights[places] = np.concatenate(shares, axis=1)
 
 
 def _replaced(kept: Sampled, places: np.ndarray, found: Sampled, chosen: np.ndarray) -> Sampled:

@@ -216,19 +216,22 @@ def posterior_many(
         sets = [prepare(law, some) for some in sets]
         size = bucket(max(map(len, sets)))
         runs = bucket(max(1 if some.run is None else int(some.run.max()) + 1 for some in sets))
-        models, climbs = [], []
+        models, places = [], []
         for k, some in enumerate(sets):
             model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=runs)
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
-            climbs.append(stacked_starts([model.located(place, _nuisance(model, law, place))]))
+            places.append((place, _nuisance(model, law, place)))
         whole = stacked(models)
+        every = bucket(len(sets))
+        padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stacked(places)))
+        climbs = np.repeat(np.asarray(_located(*padded))[: len(sets), None], COMPONENTS, axis=1)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
             journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | settings)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
-            ladder = Ladder(Runner(mesh, journal, ticker), whole, np.stack(climbs), generator)
+            ladder = Ladder(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
         named = ladder.run(_named, np.arange(len(sets)), sampled.x)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
@@ -244,6 +247,11 @@ def posterior_many(
         chains,
         whole,
     )
+
+
+@jax.jit
+def _located(model: Model, params: Any, nuisance: Any) -> Any:
+    return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
 
 @jax.jit
