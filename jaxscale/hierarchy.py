@@ -1,6 +1,7 @@
 """Groups that share what they can: predictions for a group that was not among the data."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -66,9 +67,8 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             if "run_effect" in own.shapes:
                 given["run_effect"] = np.random.default_rng(seed).standard_normal((count * candidates, own.runs))
             each = own.log_likelihood(given).sum(axis=1)
-            weights, shape = psis.smoothed(jnp.asarray(each))
+            index, shape = map(np.asarray, _chosen(jnp.asarray(each), second, count))
             khat = float(shape)
-            index = np.asarray(jr.permutation(second, psis.systematic(second, weights, count)))
             if not khat < TRUSTED:
                 told = f"k-hat of the new group's weights is {khat:.2f}, not below {TRUSTED}."
                 notices = (*notices, Notice("heavy_weights", told))
@@ -86,6 +86,13 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         observations=observations,
         model=None,
     )
+
+
+@partial(jax.jit, static_argnames="count")
+def _chosen(log_weights: Any, key: Any, count: int) -> tuple[Any, Any]:
+    """Places of draws of equal weight in random order, and how far the weights can be trusted."""
+    weights, shape = psis.smoothed(log_weights)
+    return jr.permutation(key, psis.systematic(key, weights, count)), shape
 
 
 @eqx.filter_jit
