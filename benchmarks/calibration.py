@@ -1,7 +1,7 @@
 """Whether intervals mean what they say: coverage on sweeps with known constants, SBC, and real sweeps.
 
     python -m benchmarks.calibration coverage|sbc|reality [--fast] [--to FOLDER] [--only LAW] [--rung importance|auto]
-                                     [--blocks 10] [--minutes 60]
+                                     [--blocks 10] [--minutes 60] [--method NAME ...] [--design NAME ...]
 
 Every finished block is a JSON file in the folder; the same call goes on where it stopped, and ``--blocks`` adds more
 of them. What the folder holds is printed as Markdown tables at the end.
@@ -32,12 +32,15 @@ def run(options: argparse.Namespace) -> str:
     if options.what == "coverage":
         sets, blocks = (8, 1) if options.fast else (100, options.blocks)
         groups = (("25 runs",), ("12 runs x 8",)) if options.fast else calibration_coverage.GROUPS
+        if options.design:
+            groups = [[one for one in group if one in options.design] for group in groups]
         calibration_coverage.go(
             folder,
             blocks=range(blocks),
             rung=options.rung,
             only=options.only,
-            groups=groups,
+            groups=[group for group in groups if group],
+            chosen=options.method,
             sets=sets,
             until=until,
             say=say,
@@ -62,6 +65,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="laws whose names hold this")
     parser.add_argument("--rung", default="importance", choices=("importance", "auto", "nuts"))
     parser.add_argument("--blocks", type=int, default=10, help="blocks of sweeps, 100 of coverage or 500 of sbc each")
+    parser.add_argument("--method", nargs="+", default=[], help="of coverage: these methods alone")
+    parser.add_argument("--design", nargs="+", default=[], help="of coverage: these designs alone")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further block after so long")
     return parser.parse_args(arguments)
 

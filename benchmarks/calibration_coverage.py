@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -17,7 +18,8 @@ from jaxscale import likelihoods
 from jaxscale.law import Law, positive
 from jaxscale.likelihoods import Likelihood
 from jaxscale.result import LOGARITHMIC
-from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED
+from jaxscale.uncertainty.ladder import proposals
 from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
@@ -37,6 +39,7 @@ def likelihood_of(method: str, case: Case) -> Likelihood:
         "posterior, t": likelihoods.student_t(None, space),
         "posterior, normal": likelihoods.normal(space),
         "posterior, normal, level": likelihoods.normal(space, scale_by="level"),
+        "posterior, normal, group": likelihoods.normal(space, scale_by="group"),
     }[method]
 
 
@@ -66,7 +69,8 @@ def quantities(case: Case, law: Law) -> dict[str, Quantity]:
 
 def counted(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, float]:
     """How many intervals hold the truth, lie above it and below it, and their median width."""
-    usable = np.isfinite(lower) & np.isfinite(upper)
+    # A profile that never closes has an infinite end, which holds the truth.
+    usable = ~(np.isnan(lower) | np.isnan(upper))
     return {
         "count": int(len(lower)),
         "hits": int(np.sum(usable & (lower <= truth) & (truth <= upper))),
@@ -90,6 +94,7 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
     about = {
         "heavy": int(heavy.sum()),
         "nuts": int(np.sum(found.method[rows] == "nuts")),
+        "thin": int(np.sum(found.ess[rows] < EFFICIENT * proposals(next(iter(params.values())).shape[1]))),
         "ok": int(found.ok[rows].sum()),
     }
     if np.isfinite(ess).any():
@@ -129,6 +134,56 @@ def by_curvature(
     return cells
 
 
+def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[str, dict[str, float]]:
+    """Percentile intervals of a bootstrap of rows (of runs, where these repeat), or profiles, of least-squares fits."""
+    import jaxscale
+
+    every = quantities(case, law)
+    ends: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
+    # The same functions every time, so that profiles compile them once.
+    of = {name: value for name, value in _derived(case, law).items() if method == "profile"}
+    for some in made:
+        noise = jaxscale.noise.squared(cast(Any, case.space))
+        settings: Any = dict(noise=noise, fixed=case.held, starts=128, replicates=0, allow_unidentified=True)
+        fitted = jaxscale.fit(law, some, progress=False, **settings)
+        if method == "profile":
+            found = jaxscale.profile(fitted, of=of, level=LEVEL).intervals().params
+            own = {name: (found[name]["lower"], found[name]["upper"]) for name in every}
+        else:
+            try:
+                draws = jaxscale.bootstrap(fitted, replicates=400, progress=False)
+                params = {**{name: np.full(len(draws), v) for name, v in case.held.items()}, **draws.params}
+                tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+                own = {name: tuple(np.nanquantile(value(params), tails)) for name, value in every.items()}
+            except ValueError:
+                own = dict.fromkeys(every, (math.nan, math.nan))
+        for name, pair in own.items():
+            ends[name].append(pair)
+    truth = {
+        name: float(np.squeeze(v({k: np.asarray(c, float) for k, c in case.truth.items()})))
+        for name, v in every.items()
+    }
+    return {name: counted(*np.array(pairs).T, truth[name]) for name, pairs in ends.items()}
+
+
+def _derived(case: Case, law: Law) -> dict[str, Any]:
+    """What is inferred beside the parameters, as functions that can be differentiated."""
+    found: dict[str, Any] = {}
+    if case.optimum:
+        budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
+
+        def size(p: Mapping[str, Any]) -> Any:
+            a, b = p["alpha"], p.get("beta", p["alpha"])
+            ratio = jnp.log(a) + jnp.log(p["A"]) - jnp.log(b) - jnp.log(p["B"])
+            return jnp.exp((ratio + b * math.log(budget / 6)) / (a + b))
+
+        found["N*"] = size
+    for label, place in zip(("near", "far"), case.beyond, strict=True):
+        at = [place[name] for name in law.inputs]
+        found[f"value {label}"] = lambda p, at=at: law(*at, **p)
+    return found
+
+
 def _slope(function: Quantity, place: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """The derivative in one parameter by central differences, for every sweep."""
     step = 1e-5 * np.maximum(np.abs(place[name]), 1e-8)
@@ -138,10 +193,11 @@ def _slope(function: Quantity, place: Mapping[str, np.ndarray], name: str) -> np
 
 def methods(design: str, rung: str) -> list[str]:
     """The methods that a design is judged by; weights say nothing of a Student-t with the effect of every run."""
-    found = ["posterior, t", "posterior, normal", "Wald"]
+    found = ["posterior, t", "posterior, normal", "Wald", "bootstrap", "profile"]
     if DESIGNS[design].checkpoints > 1:
         return ["Wald, by runs", *found[rung == "importance" :]]
-    return [*found, "posterior, normal, level"] if DESIGNS[design].scatter == "level" else found
+    kind = {"level": "level", "halves": "group"}.get(DESIGNS[design].scatter)
+    return [*found, f"posterior, normal, {kind}"] if kind else found
 
 
 def blocks_of(
@@ -160,7 +216,7 @@ def blocks_of(
     fits = jaxscale.fit_many(law, made, noise=noise, fixed=case.held, starts=128, key=seed, progress=False).params
     for method, own in wanted.items():
         began = time.perf_counter()
-        curved, found = method.startswith("Wald"), None
+        curved, found = not method.startswith("posterior"), None
         if not curved:
             places = np.concatenate([np.arange(sets) + sets * designs.index(design) for design in own])
             found = jaxscale.posterior_many(
@@ -175,7 +231,9 @@ def blocks_of(
             )
         for k, design in enumerate(own):
             about: dict[str, Any] = {}
-            if curved:
+            if method in ("bootstrap", "profile"):
+                cells = by_refits(case, law, drawn[design][3], method)
+            elif curved:
                 first = sets * designs.index(design)
                 place = {name: np.asarray(v, float)[first : first + sets] for name, v in fits.items()}
                 columns, response, run, _ = drawn[design]
@@ -213,7 +271,7 @@ def go(
                 paths, wanted = {}, {}
                 for design in designs:
                     for method in methods(design, rung):
-                        kind = "" if method.startswith("Wald") else rung
+                        kind = rung if method.startswith("posterior") else ""
                         path = paths[design, method] = folder / _named(case.law, design, method, kind, number)
                         if (not chosen or method in chosen) and not path.exists():
                             wanted.setdefault(method, []).append(design)

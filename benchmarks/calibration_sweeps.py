@@ -231,15 +231,17 @@ def sweeps(
     e = noises(case, design, exact, generator)
     response = exact * np.exp(e) if case.space == "log" else exact + e
     run = np.repeat(np.arange(design.runs), design.checkpoints) if design.checkpoints > 1 else None
-    made = [observed(law, {name: column[k] for name, column in columns.items()}, response[k], run) for k in range(sets)]
+    group = np.arange(columns[next(iter(columns))].shape[1]) % 2 if design.scatter == "halves" else None
+    rows = [{name: column[k] for name, column in columns.items()} for k in range(sets)]
+    made = [observed(law, own, y, run, group) for own, y in zip(rows, response, strict=True)]
     return columns, response, run, made
 
 
-def observed(law: Law, columns: Mapping[str, np.ndarray], response: np.ndarray, run: Any = None) -> Observations:
+def observed(
+    law: Law, columns: Mapping[str, np.ndarray], response: np.ndarray, run: Any = None, group: Any = None
+) -> Observations:
     """Columns as observations."""
     table = {name: columns[name] for name in law.inputs} | {"response": response}
-    if run is not None:
-        table["run"] = run
-    return Observations.from_table(
-        table, inputs=list(law.inputs), response="response", run="run" if run is not None else None
-    )
+    more = {name: codes for name, codes in (("run", run), ("group", group)) if codes is not None}
+    named: Any = {name: name for name in more}
+    return Observations.from_table(table | more, inputs=list(law.inputs), response="response", **named)
