@@ -126,8 +126,17 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
                 f"{observations.name}: with counts the response must be successes divided by trials "
                 f"({likelihood.trials}), but some row has no whole number of them."
             )
+    used = observations.weight > 0
+    y = observations.response[used]
+    low, high = {"log": (0.0, np.inf), "logit": (0.0, 1.0)}.get(likelihood.space, (-np.inf, np.inf))
+    outside = int(np.sum(~((low < y) & (y < high))))
+    if outside and likelihood.family not in likelihoods.COUNTS:
+        where = "above 0" if likelihood.space == "log" else "between 0 and 1"
+        raise DataError(
+            f"{observations.name}: {likelihood.space} residuals need responses {where}, but {outside} of {len(y)} are "
+            "not; take a likelihood in another space or leave these rows out."
+        )
     if likelihood.runs is None:
-        used = observations.weight > 0
         repeated = observations.run is not None and len(np.unique(observations.run[used])) < used.sum()
         return _with_runs(likelihood, bool(repeated))
     return likelihood

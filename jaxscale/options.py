@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from jaxscale.endings import PRINTED, keeping
+from jaxscale.tables import ENDINGS
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -185,11 +186,12 @@ class Printing(TyperCommand):
     """A command whose ``--json`` may stand without a path: then JSON is printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the path of standard output behind a ``--json`` that has none."""
+        """Put the path of standard output behind a ``--json`` that has none: an option or a table follows it."""
         given = []
-        for k, word in enumerate(args):
+        for word, after in zip(args, [*args[1:], "--"], strict=True):
             given.append(word)
-            if word == "--json" and (k + 1 == len(args) or (args[k + 1][:1] == "-" and args[k + 1] != "-")):
+            option, table = after[:1] == "-" and after != "-", after.lower().endswith(ENDINGS)
+            if word == "--json" and (option or table):
                 given.append(str(PRINTED))
         return super().parse_args(ctx, given)
 

@@ -130,5 +130,8 @@ def _as_arrays(prior: dist.Distribution) -> dist.Distribution:
 def said(prior: dist.Distribution) -> str:
     """A prior as a report prints it: ``LogNormal(-4.6, 2.5)``."""
     named = [(key, getattr(prior, key, None)) for key in prior.arg_constraints]
-    numbers = [f"{float(np.asarray(value)):.4g}" for _, value in named if value is not None and np.ndim(value) == 0]
-    return f"{type(prior).__name__}({', '.join(numbers)})"
+    numbers = [float(np.asarray(value)) for _, value in named if value is not None and np.ndim(value) == 0]
+    # The middle of a range may be off zero by its last bit.
+    tiny = 1e-12 * max(map(abs, numbers), default=0.0)
+    told = [f"{0.0 if abs(number) < tiny else number:.4g}" for number in numbers]
+    return f"{type(prior).__name__}({', '.join(told)})"

@@ -20,6 +20,7 @@ import numpy as np
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WORDS = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
 _ENDINGS = ".csv, .jsonl, .ndjson or .parquet"
 
 

@@ -58,8 +58,9 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
     assert f"{fit}\n\nWritten" in result.stdout
     observations = fitting.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
     assert fitting.fit("chinchilla", observations, starts=256, replicates=40) == fit
-    printed = run("fit", "runs.csv", "--json", "--law", "chinchilla", *FAST)
-    assert (printed.exit_code, printed.stdout) == (0, fit.to_json())
+    for words in (["runs.csv", "--json"], ["--json", "runs.csv"]):
+        printed = run("fit", *words, "--law", "chinchilla", *FAST)
+        assert (printed.exit_code, printed.stdout) == (0, fit.to_json())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxscale
-from jaxscale import likelihoods
+from jaxscale import likelihoods, priors
 from jaxscale.tables import DataError
 from tests.test_posterior import X, line, modelled, of, power, powers, share, straight
 
@@ -54,6 +54,21 @@ def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: No
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("log", "log residuals need responses above 0, but 1 of 4 are not; take a likelihood in another space"),
+        ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; take a likelihood in another"),
+    ],
+)
+def test_responses_that_a_space_does_not_hold(space: Any, said: str) -> None:
+    observations = of(dict(x=[1.0, 2.0, 3.0, 4.0], y=[0.5, 0.0, 2.0, 1.0]), "x")
+    starts = {"a": np.zeros(1), "b": np.ones(1)}
+    with pytest.raises(DataError) as caught:
+        jaxscale.posterior_many(line, [observations], likelihood=likelihoods.normal(space), starts=starts)
+    assert said in str(caught.value)
+
+
 def test_what_else_is_refused(x64: None) -> None:
     fitted = jaxscale.fit(power, powers(), replicates=0, starts=64)
     with pytest.raises(ValueError, match="Argument fixed must not be given with a fit, whose own fixed values are"):
@@ -85,3 +100,8 @@ def test_what_likelihoods_and_densities_refuse(make: Any, said: str, untyped: No
     with pytest.raises(ValueError) as caught:
         make()
     assert str(caught.value).startswith(said)
+
+
+def test_a_prior_is_told_without_the_last_bit_of_its_middle() -> None:
+    assert priors.said(dist.LogNormal(4.441e-16, 1.5)) == "LogNormal(0, 1.5)"
+    assert priors.said(dist.Normal(-1e-3, 0.25)) == "Normal(-0.001, 0.25)"
