@@ -191,11 +191,11 @@ def _slope(function: Quantity, place: Mapping[str, np.ndarray], name: str) -> np
     return (up - down) / (2 * step.reshape(step.shape + (1,) * (up.ndim - 1)))
 
 
-def methods(design: str, rung: str) -> list[str]:
-    """The methods that a design is judged by; weights say nothing of a Student-t with the effect of every run."""
+def methods(design: str) -> list[str]:
+    """The methods that a design is judged by."""
     found = ["posterior, t", "posterior, normal", "Wald", "bootstrap", "profile"]
     if DESIGNS[design].checkpoints > 1:
-        return ["Wald, by runs", *found[rung == "importance" :]]
+        return ["Wald, by runs", *found]
     kind = {"level": "level", "halves": "group"}.get(DESIGNS[design].scatter)
     return [*found, f"posterior, normal, {kind}"] if kind else found
 
@@ -270,7 +270,7 @@ def go(
             for case in (case for case in CASES if only in case.law):
                 paths, wanted = {}, {}
                 for design in designs:
-                    for method in methods(design, rung):
+                    for method in methods(design):
                         kind = rung if method.startswith("posterior") else ""
                         path = paths[design, method] = folder / _named(case.law, design, method, kind, number)
                         if (not chosen or method in chosen) and not path.exists():

@@ -69,7 +69,12 @@ CASES: tuple[Case, ...] = (
     Case("transfer_tokens", _N | {"D_F": (1e6, 1e9)}, _NORMAL, scale=0.1),
     Case("qid_low_bit", _N | _D | {"P": (2.0, 4.0)}, _NORMAL, scale=0.1),
     Case("routed_bilinear", _N | {"E": (1.5, 256.0)}, _T),
-    Case("parallel_streams", _N | {"P": (1.0, 16.0)}, _T, dict(E=1.3, A=1e9, k=0.3, alpha=0.2)),
+    Case(
+        "parallel_streams",
+        _N | {"P": (1.0, 16.0)},
+        likelihoods.student_t(None, runs=True),
+        dict(E=1.3, A=1e9, k=0.3, alpha=0.2),
+    ),
     Case("kaplan_bcrit", {}, likelihoods.laplace(), scale=0.1),
     Case("exp_decay_floor", {"x": (1.0, 100.0)}, _PLAIN, dict(c=1.0, a=1.0, b=0.03)),
     Case("hill", {"x": (1.0, 1e4)}, likelihoods.laplace("linear"), dict(lo=0.1, hi=0.9, x0=100.0, n=1.0)),

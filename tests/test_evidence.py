@@ -85,6 +85,8 @@ X = np.linspace(-1, 1, 30)
 Y = 1 + 2 * X + SCALE * generator.standard_normal(30)
 ROWS = observed(X, Y)
 RUNS = observed(X, Y + 2 * SCALE * generator.standard_normal(10)[np.arange(30) % 10], run=np.arange(30) % 10)
+# The same, of which some could be censored, so that effects of runs are sampled.
+SEEN = replace(RUNS, inputs={**RUNS.inputs, "seen": np.zeros(30)})
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +138,7 @@ def test_a_run_is_left_out_whole() -> None:
 @pytest.mark.parametrize("ratio", [0.3, 30.0])
 def test_effects_that_were_sampled_are_integrated_out(ratio: float) -> None:
     plain = drawn(RUNS, 40, ratio)
-    heavy = drawn(RUNS, 40, ratio, likelihoods.student_t(1e7, "linear", runs=True))
+    heavy = drawn(SEEN, 40, ratio, likelihoods.student_t(1e7, "linear", runs=True, censored="seen"))
     effects = np.random.default_rng(1).standard_normal((40, heavy.model.runs))
     wanted = pointwise(plain.model, {**plain.params, **plain.nuisance})
     found = pointwise(heavy.model, {**heavy.params, **heavy.nuisance, "run_effect": effects})
@@ -144,7 +146,7 @@ def test_effects_that_were_sampled_are_integrated_out(ratio: float) -> None:
 
 
 def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = drawn(RUNS, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True))
+    draws = drawn(SEEN, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True, censored="seen"))
     b = np.linspace(-8, 8, 8001)
     t = (RUNS.response - draws.params["c"][:, None] - draws.params["m"][:, None] * X) / SCALE
     each = stats.t.logpdf(t[..., None] - 2 * b, 4.0) - np.log(SCALE)
@@ -152,6 +154,11 @@ def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.Monkey
     wanted = np.log(np.sum(np.exp(whole), axis=2) * (b[1] - b[0]))
     sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((6, draws.model.runs))}
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
+    # Where nothing may be censored, inside of the likelihood.
+    inside = drawn(RUNS, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True))
+    assert inside.model.runs == 0
+    found = pointwise(inside.model, {**inside.params, **inside.nuisance})
+    np.testing.assert_allclose(found, wanted, atol=1e-8)
     # However few draws are held at a time.
     monkeypatch.setattr("jaxscale.pointwise.TOGETHER", 25 * 10 * 4)
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
