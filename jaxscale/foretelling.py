@@ -7,13 +7,13 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.fitting import fit, law_of
+from jaxscale.fitting import checked_fixed, fit, law_of
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise
 from jaxscale.noise import default, squared
-from jaxscale.observations import Observations, bucket, widened
-from jaxscale.preparation import columns_of
+from jaxscale.observations import Observations, bucket, checked, widened
+from jaxscale.preparation import columns_of, prepare
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.tables import DataError, did_you_mean
 from jaxscale.uncertainty.misfit import foreseen
@@ -44,11 +44,14 @@ def foretold(
     along the log size s, scaled to run from 0 to 1 over the data: a straight line and an integrated Wiener process,
     ``cov(delta(a), delta(b)) = tau^2 (1 + a b + m^2 (3 M - m) / 6)`` with m and M the lesser and greater of a and b.
     t is the logarithm, logit or identity that suits the response. The law is fitted by least squares and made linear
-    there; theta is flat, sigma scale-free, and the misfit, relative to the noise, half-Cauchy: its unit is that at
-    which both vary equally among the data, once the law has taken what it can. All are integrated out, so that data
-    which follow the law get intervals hardly wider than a fit's own, and data which bend away from it get wider ones,
-    the more so the farther they reach, around a middle that goes on as the residuals do. Where runs repeat, what the
-    rows of a run share is a further variance, and a new row is of a run of its own. Time grows with the rows cubed.
+    there; theta is flat, sigma scale-free. Odds are even that the law holds exactly (tau = 0); else tau / sigma is
+    half-Cauchy, in the unit at which both vary equally among the data, once the law has taken what it can. All are
+    integrated out: data which follow the law get intervals hardly wider than those of least squares; data which bend
+    away from it get wider ones, the more so the farther they reach, around a middle that goes on as the residuals do.
+    Where runs repeat, what the rows of a run share is a further variance, and a new row is of a run of its own. Time
+    grows with the rows cubed.
+
+    >>> jaxscale.foretold("chinchilla", runs, at={"N": 7e10, "D": 1.4e12})  # doctest: +SKIP
 
     Args:
         law: a law, or the name of one in the catalogue.
@@ -64,7 +67,8 @@ def foretold(
     Returns:
         An interval for every new measurement, in order, named by its inputs: ``mean`` is the median of what is
         foretold, ``sd`` its standard deviation (to first order; NaN below three degrees of freedom). ``about`` tells
-        the ``scatter`` sigma and the ``misfit`` tau, in the unit above (medians), and the degrees of ``freedom``.
+        the ``scatter`` sigma and the ``misfit`` tau / sigma in the unit above (medians), how probable it is that the
+        ``law_holds`` exactly, and the degrees of ``freedom``.
 
     Raises:
         DataError: the observations do not suit the law, or leave no degree of freedom.
@@ -83,22 +87,29 @@ def foretold(
         raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
     if not isinstance(at, Mapping):
         raise TypeError(f"Argument at must give inputs by name, such as {{'N': 7e10}}, but is {type(at).__name__}.")
+    if not isinstance(observations, Observations):
+        raise TypeError(
+            "Argument observations must be Observations (make them with Observations.from_table), "
+            f"but is {type(observations).__name__}."
+        )
+    free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
     space = default(law.response).space
-    settings: Any = dict(fixed=fixed, key=key, allow_unidentified=allow_unidentified, progress=progress)
     new = _places(law, at)
     names = _named(law, by)
-    made = fit(law, observations, noise=squared(space), **settings)
     with jax.enable_x64(True):
-        again = rebuilt(made)
-        rows = again.observations
+        rows = prepare(law, observations)
+        checked(law, rows, free)
         used = np.flatnonzero(rows.weight > 0)
-        if len(used) <= len(made.free):
+        if len(used) <= len(free):
             raise DataError(
-                f"{rows.name} has {len(used)} rows with positive weight for {len(made.free)} free parameters of "
+                f"{rows.name} has {len(used)} rows with positive weight for {len(free)} free parameters of "
                 f"{law.name}; add a row at least, or fix a parameter, for the scatter to be seen."
             )
         seen = {name: rows.inputs[name][..., used] for name in law.inputs}
         size, sizes = _sizes(names, seen, new)
+        settings: Any = dict(fixed=fixed, key=key, allow_unidentified=allow_unidentified, progress=progress)
+        made = fit(law, rows, noise=squared(space), **settings)
+        again = rebuilt(made)
         middle, slopes = _linear(again, {name: np.concatenate([seen[name], new[name]], -1) for name in law.inputs})
         count = len(used)
         response = np.asarray(squared(space).transform(rows.response[used]))
@@ -131,6 +142,7 @@ def foretold(
             "along": " * ".join(names),
             "scatter": scatter,
             "misfit": misfit,
+            "law_holds": belief.holds(),
             "freedom": belief.freedom,
             "seed": made.seed,
         },

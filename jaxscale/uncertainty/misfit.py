@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 # Variances in units of the noise's, evenly spaced in logarithms: of the misfit, and of what the rows of a run share.
-MISFITS = np.logspace(-3, 6, 46)
+# The first is that of a law which holds exactly.
+MISFITS = np.concatenate([[0.0], np.logspace(-3, 6, 46)])
 SHARED = np.logspace(-2, 3, 11)
 
 
@@ -34,13 +35,13 @@ class Belief:
         """By bisection between the least and the greatest quantile of the parts, shape (m,)."""
         from scipy.special import stdtr, stdtrit
 
-        ends = self.mean + float(stdtrit(self.freedom, share)) * self.spread
-        low, high = ends.min(axis=0), ends.max(axis=0)
         finite = np.isfinite(self.spread).all(axis=0)
+        spread = np.where(finite, self.spread, 1.0)
+        ends = self.mean + float(stdtrit(self.freedom, share)) * spread
+        low, high = ends.min(axis=0), ends.max(axis=0)
         for _ in range(60):
             guess = 0.5 * (low + high)
-            with np.errstate(invalid="ignore"):
-                below = self.weight @ stdtr(self.freedom, (guess - self.mean) / self.spread) < share
+            below = self.weight @ stdtr(self.freedom, (guess - self.mean) / spread) < share
             low, high = np.where(below, guess, low), np.where(below, high, guess)
         return np.where(finite, 0.5 * (low + high), 0.0 if share == 0.5 else np.copysign(np.inf, share - 0.5))
 
@@ -59,6 +60,10 @@ class Belief:
             order = np.argsort(values)
             found.append(float(values[order][np.searchsorted(np.cumsum(self.weight[order]), 0.5)]))
         return found[0], found[1]
+
+    def holds(self) -> float:
+        """The probability that the law holds exactly."""
+        return float(self.weight[self.tau == 0].sum())
 
 
 def foreseen(
@@ -113,7 +118,7 @@ def foreseen(
         spread[:, np.linalg.norm(lost, axis=1) > 1e-6 * np.linalg.norm(slopes / unit, axis=1)] = np.inf
         log_weight = -0.5 * (np.sum(np.log(each), axis=1) + freedom * np.log(variance))
         log_weight -= np.sum(np.log(np.diag(lower))) + np.sum(np.log(s[:rank]))
-        log_weight += _half_cauchy(MISFITS) + (0.0 if run is None else _half_cauchy(shared))
+        log_weight += _prior() + (0.0 if run is None else _half_cauchy(shared))
         parts.append((log_weight, mean, spread, np.sqrt(variance), np.sqrt(MISFITS)))
     log_weight, mean, spread, sigma, tau = (np.concatenate(part) for part in zip(*parts, strict=True))
     each = np.exp(log_weight - log_weight.max())
@@ -125,6 +130,12 @@ def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = a[:, None], b[None, :]
     least, most = np.minimum(np.abs(a), np.abs(b)), np.maximum(np.abs(a), np.abs(b))
     return 1 + a * b + np.where(a * b > 0, least**2 * (3 * most - least) / 6, 0.0)
+
+
+def _prior() -> np.ndarray:
+    """Log weights of the misfits: even odds that the law holds exactly, else half-Cauchy."""
+    others = np.exp(_half_cauchy(MISFITS[1:]))
+    return np.log(0.5 * np.concatenate([[1.0], others / others.sum()]))
 
 
 def _half_cauchy(variance: Any) -> Any:
