@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
 """Foretelling: intervals beyond the data, when the law itself may be somewhat wrong."""
 
 import json
@@ -9,6 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 import jaxscale
+from benchmarks import calibration_reality
 from jaxscale import laws
 from jaxscale.tables import DataError
 from jaxscale.uncertainty import misfit
@@ -246,6 +247,16 @@ def test_a_forecast_from_data_that_bend_away_widens_and_holds_what_comes(follows
     assert found.about["law_holds"] < 0.01 and found.about["misfit"] > 1
 
 
+def test_the_benchmark_of_real_sweeps_asks_for_the_same(follows):
+    """The rows that are held out are foretold from the others."""
+    y, held = np.append(power(X, noise=0.003, seed=4), power(FAR)), np.arange(len(X) + len(FAR)) >= len(X)
+    sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
+    made, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
+    np.testing.assert_allclose(made[0], ends(follows), rtol=1e-12)
+    assert calibration_reality.scored(sweep, made[0])["hits"] == len(FAR)
+    assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
+
+
 def test_rows_of_weight_0_are_left_out_and_the_order_of_rows_is_nothing(follows):
     """The same intervals, to rounding, from shuffled rows with a wild one among them."""
     order = np.random.default_rng(7).permutation(24)
@@ -262,7 +273,7 @@ def test_levels_are_nested_and_places_that_are_alike_have_names_of_their_own():
     outer = jaxscale.foretold("compute_power_floor", data, at={"X": 1e22}, level=0.95, progress=False)
     assert list(inner.params) == ["X = 1e+22", "X = 1e+22 (2)"] and inner["X = 1e+22"] == inner["X = 1e+22 (2)"]
     assert outer["X = 1e+22"][0] < inner["X = 1e+22"][0] < inner["X = 1e+22"][1] < outer["X = 1e+22"][1]
-    assert outer.params["X = 1e+22"]["mean"] == inner.params["X = 1e+22"]["mean"]
+    assert outer.params["X = 1e+22"]["mean"] == pytest.approx(inner.params["X = 1e+22"]["mean"], rel=1e-12)
 
 
 def test_shares_stay_shares():
