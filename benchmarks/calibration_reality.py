@@ -22,7 +22,8 @@ from jaxscale.uncertainty.laplace import classical, sandwich
 LEVEL = 0.9
 # The share of a sweep, by size, that is held out, and the rows of a curve that are fitted at most.
 HELD, LONGEST = 1 / 3, 64
-METHODS = ("Wald", "Wald, by runs", "posterior, normal", "posterior, t", "posterior, normal, level", "Wald, stretched")
+METHODS = ("Wald", "Wald, by runs", "posterior, normal", "posterior, t", "posterior, normal, level")
+METHODS += ("Wald, stretched", "foretold")
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,21 @@ def stretched(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
     return found
 
 
+def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
+    """Ends of the intervals of :func:`jaxscale.foretold`, by the product of all inputs, and what it says of itself."""
+    import jaxscale
+
+    ends, about = [], []
+    for sweep in sweeps:
+        seen = observed(law, _part(sweep, ~sweep.held), sweep.response[~sweep.held], _runs(sweep, ~sweep.held))
+        # A sweep too poor for its law is no reason to leave it out: the other methods have it too.
+        settings: Any = dict(level=LEVEL, allow_unidentified=True, progress=False)
+        found = jaxscale.foretold(law, seen, at=_part(sweep, sweep.held), **settings)
+        ends.append(np.array([(row["lower"], row["upper"]) for row in found.params.values()]).T)
+        about.append({name: found.about[name] for name in ("scatter", "misfit")})
+    return ends, about
+
+
 def _inner(sweep: Sweep) -> Sweep:
     """The fitted rows alone, their largest third held out: by the product of the inputs, which all grow with size."""
     seen = ~sweep.held
@@ -318,9 +334,8 @@ def go(
         known, places = laws.get(law), None
         assert known.response.domain is positive
         for method in METHODS:
-            path = (
-                folder / f"{law}_{'runs' if clustered else 'rows'}_{method.replace(', ', '-').replace(' ', '-')}.json"
-            )
+            stem = method.replace(", ", "-").replace(" ", "-")
+            path = folder / f"{law}_{'runs' if clustered else 'rows'}_{stem}.json"
             if (
                 path.exists()
                 or (method == "Wald, by runs" and not clustered)
@@ -335,6 +350,8 @@ def go(
                 places = jaxscale.fit_many(known, seen, noise=noise, progress=False).params
             if method == "Wald, stretched":
                 ends, about = stretched(known, own, places), [{} for _ in own]
+            elif method == "foretold":
+                ends, about = by_misfit(known, own)
             elif method.startswith("Wald"):
                 ends, about = by_curvature(known, own, places, "runs" in method), [{} for _ in own]
             else:

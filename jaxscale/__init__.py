@@ -21,6 +21,7 @@ from jaxscale.tables import DataError
 
 if TYPE_CHECKING:
     from jaxscale.evidence import compare, leave_future_out, loo, stacking
+    from jaxscale.foretelling import foretold
     from jaxscale.sensitivity_to_priors import prior_sensitivity
     from jaxscale.uncertainty.contour import Contour, contour
     from jaxscale.uncertainty.densities import sample
@@ -62,6 +63,7 @@ __all__ = [
     "fit",
     "fit_many",
     "fix",
+    "foretold",
     "grid",
     "jackknife",
     "laplace",
@@ -92,6 +94,7 @@ _LATER = {
     "bootstrap_intervals": "jaxscale.uncertainty.resampling_intervals",
     "compare": "jaxscale.evidence",
     "contour": "jaxscale.uncertainty.contour",
+    "foretold": "jaxscale.foretelling",
     "jackknife": "jaxscale.uncertainty.resampling",
     "laplace": "jaxscale.uncertainty.normal",
     "leave_future_out": "jaxscale.evidence",
