@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
-from jaxscale import laws
+from jaxscale import Observations, laws, likelihoods
 from jaxscale.notices import Notice
 from jaxscale.tables import read_table
-from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked
+from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked, trend
 
 
 def test_holm_rejects_in_order_until_one_stands():
@@ -166,6 +167,9 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=240, method="laplace"), "Intervals by laplace were not measured."),
         (dict(rows=240, family="beta_binomial"), "Intervals of a beta-binomial likelihood were not measured."),
         (dict(rows=96, runs=RUNS, checkpoints=8.0, family="student_t"), "A student-t likelihood with an effect"),
+        (dict(rows=240, uneven=(0.6, 0.01)), ""),
+        (dict(rows=240, uneven=(0.62, 1e-5)), "Residuals scatter more where the level is high (rank correlation 0.62)"),
+        (dict(rows=240, uneven=(-0.5, 1e-5)), "Residuals scatter less where the level is high"),
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
@@ -175,3 +179,26 @@ def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     told = checked(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"
+
+
+def test_a_trend_of_the_scatter_is_a_rank_correlation():
+    """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
+    level = np.arange(1.0, 21.0)
+    assert trend(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
+    assert trend(1 / level, level)[0] == -1.0
+    assert trend(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
+    assert trend(level[:7], level[:7]) == (0.0, 1.0) == trend(np.ones(20), level)
+
+
+@pytest.mark.parametrize("scale_by", ["constant", "level"])
+def test_a_scatter_that_grows_with_the_level_is_said(scale_by):
+    """By the notice of a posterior with one scale, which names the cure."""
+    generator = np.random.default_rng(0)
+    x = np.geomspace(1.0, 1e4, 60)
+    level = 0.1 + 0.8 * x / (100.0 + x)
+    columns = dict(x=x, y=level + 0.02 * level**2 * generator.standard_normal(60))
+    sweep = Observations.from_table(columns, inputs=["x"], response="y")
+    likelihood = likelihoods.normal("linear", scale_by=scale_by)
+    drawn = jaxscale.posterior("hill", sweep, likelihood=likelihood, method="importance", draws=100, progress=False)
+    told = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
+    assert any("so take scale_by='level'" in one for one in told) == (scale_by == "constant")

@@ -4,6 +4,10 @@ Everything here was measured by ``python -m benchmarks.calibration coverage``; a
 change a number.
 """
 
+from typing import Any
+
+import numpy as np
+
 from jaxscale.uncertainty.importance import EFFICIENT
 
 # Measured 2026-11-25: nominal 90 % intervals, 100 to 300 simulated sweeps a cell, default priors, importance sampling
@@ -40,6 +44,27 @@ RUNS = 12
 METHODS = ("importance", "nuts")
 
 
+# A rank correlation of the size of residuals with the level is seen where it is as improbable as this by chance.
+UNEVEN = 1e-3
+
+
+def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
+    """Rank correlation of the size of the residuals with the size of the level, and its p-value; (0, 1) of too few.
+
+    Args:
+        residual: shape (n,).
+        level: the law's values or what rises with them, shape (n,).
+    """
+    from scipy import stats
+
+    usable = np.isfinite(residual) & np.isfinite(level)
+    size, level = np.abs(residual[usable]), level[usable]
+    if len(size) < 8 or np.ptp(size) == 0 or np.ptp(level) == 0:
+        return 0.0, 1.0
+    found: Any = stats.spearmanr(size, level)
+    return float(found.statistic), float(found.pvalue)
+
+
 def checked(
     *,
     law: str,
@@ -51,6 +76,7 @@ def checked(
     checkpoints: float = 1.0,
     efficiency: float | None = None,
     variant: str = "",
+    uneven: tuple[float, float] = (0.0, 1.0),
 ) -> str:
     """Why intervals of a posterior were not seen to hold what they claim; empty where they were.
 
@@ -64,6 +90,7 @@ def checked(
         checkpoints: rows of each run, on average.
         efficiency: effective number of draws over the draws of the proposal, of importance sampling.
         variant: what else sets the posterior apart from those that were measured, in words.
+        uneven: rank correlation of the size of residuals with the level and its p-value, of one scale for all rows.
     """
     several = runs is not None and checkpoints > 1
     count = runs if runs is not None and several else rows
@@ -82,9 +109,53 @@ def checked(
         return f"A {family.replace('_', '-')} likelihood with an effect of each run was not measured."
     if several and count < RUNS:
         return f"There are {count} runs with several rows each, and fewer than {RUNS} were not measured."
+    correlation, chance = uneven
+    if chance < UNEVEN:
+        return (
+            f"Residuals scatter {'more' if correlation > 0 else 'less'} where the level is high (rank correlation "
+            f"{correlation:.2f}); one scale for all was seen to make intervals too narrow, so take scale_by='level'."
+        )
     if count < RUNS_PER_PARAMETER * free and not several:
         return (
             f"There are {count} runs for {free} inferred parameters of {law}; below {RUNS_PER_PARAMETER:g} for each, "
             "90 % intervals were seen to hold the truth less often than they claim."
         )
     return ""
+
+
+def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
+    """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
+
+    Args:
+        model: what was sampled (:class:`jaxscale.models.Model`).
+        rung: that the posterior ended on.
+        efficiency: effective number of draws over those of the proposal; NaN for NUTS.
+        seen: residuals at the middle of the posterior and what they are taken from, in the likelihood's space, each of
+            shape (n,); None where groups have their own.
+    """
+    chosen, used = model.likelihood, model.data["weight"] > 0
+    rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
+    uneven = (0.0, 1.0)
+    if seen is not None and chosen.scale_by == "constant" and chosen.family in FAMILIES:
+        residual, target = (np.asarray(each)[used] for each in seen)
+        level = residual + target
+        uneven = trend(residual, np.abs(level) if chosen.space == "linear" else level)
+    variant = ""
+    if model.pooling:
+        variant = "Pooled groups"
+    elif chosen.censored:
+        variant = "Censored responses"
+    elif chosen.scale_by != "constant":
+        variant = f"A scale by {chosen.scale_by}"
+    return checked(
+        law=model.law.name,
+        free=len(model.free),
+        rows=rows,
+        family=chosen.family,
+        method=rung,
+        runs=runs if chosen.runs else None,
+        checkpoints=rows / runs,
+        efficiency=efficiency,
+        variant=variant,
+        uneven=uneven,
+    )

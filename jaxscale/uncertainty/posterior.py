@@ -28,7 +28,7 @@ from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
-from jaxscale.uncertainty.calibrated import checked
+from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, proposals, refuse, stacked_starts
 
@@ -311,34 +311,13 @@ def _draws(
     )
     notices, usable = diagnostics.judged(made)
     more, trusted = sampled.judged(0)
-    reason = _unmeasured(model, sampled)
+    with jax.enable_x64(True):
+        middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
+        seen = None if model.pooling else _residuals(model, middle)
+    efficiency = float(sampled.ess[0]) / proposals(sampled.x.shape[1])
+    reason = unmeasured(model, rung, efficiency, seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)
-
-
-def _unmeasured(model: Model, sampled: Sampled) -> str:
-    """Why the intervals of the first posterior were not seen to hold what they claim; empty where they were."""
-    chosen, used = model.likelihood, model.data["weight"] > 0
-    rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
-    return checked(
-        law=model.law.name,
-        free=len(model.free),
-        rows=rows,
-        family=chosen.family,
-        method=str(sampled.rung[0]),
-        runs=runs if chosen.runs else None,
-        checkpoints=rows / runs,
-        efficiency=float(sampled.ess[0]) / proposals(sampled.x.shape[1]),
-        variant=(
-            "Pooled groups"
-            if model.pooling
-            else "Censored responses"
-            if chosen.censored
-            else f"A scale by {chosen.scale_by}"
-            if chosen.scale_by != "constant"
-            else ""
-        ),
-    )
 
 
 def _noise(likelihood: Likelihood) -> noise.Noise:
