@@ -19,6 +19,7 @@ import jaxscale
 from jaxscale import Draws, Observations, fix, laws, likelihoods, noise
 from jaxscale.datasets import data_folder
 from jaxscale.diagnostics import ENOUGH, MIXED
+from jaxscale.uncertainty.importance import TRUSTED
 
 LOGS, RAW = noise.squared("log"), noise.squared("linear")
 SIZES = dict(N="params", D="tokens")
@@ -82,39 +83,58 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing stands against the draws."""
+        """Whether nothing stands against the draws: their chains, or their weights."""
         few = min(self.bulk, self.tail) < ENOUGH
-        return self.rhat <= MIXED and not few and self.draws.about["divergences"] == 0
+        fine = self.draws.about["khat"] < TRUSTED if self.draws.method == "importance" else self.rhat <= MIXED
+        return fine and not few and self.draws.about["divergences"] == 0
 
     @property
     def cells(self) -> list[str]:
         """The verdict as a row of the table."""
         about, name = self.draws.about, getattr(self.pair.law, "name", self.pair.law)
-        numbers = [f"{self.rhat:.3f}", f"{self.bulk:.0f}", f"{self.tail:.0f}", f"{about['divergences']}"]
+        numbers = [self.draws.method, f"{about.get('khat', np.nan):.2f}", f"{self.rhat:.3f}"]
+        numbers += [f"{self.bulk:.0f}", f"{self.tail:.0f}", f"{about['divergences']}"]
         cost = [f"{about.get('steps', np.nan):.0f}", f"{about['modes']}", f"{self.seconds:.1f}"]
         return [self.pair.name, name, f"{self.rows}", *numbers, *cost, "pass" if self.passed else self.worst]
 
     @property
     def worst(self) -> str:
         """The parameter that mixed worst."""
+        if self.draws.method == "importance":
+            return "FAIL, weights"
         rows = self.draws.intervals().params
         name = min(rows, key=lambda name: min(rows[name]["ess_bulk"], rows[name]["ess_tail"]))
         return f"FAIL, worst {name}"
 
 
-HEAD = ["rows", "law", "n", "R-hat", "bulk", "tail", "diverged", "steps", "modes", "seconds", "verdict"]
+HEAD = [
+    "rows",
+    "law",
+    "n",
+    "rung",
+    "k-hat",
+    "R-hat",
+    "bulk",
+    "tail",
+    "diverged",
+    "steps",
+    "modes",
+    "seconds",
+    "verdict",
+]
 
 
 def judged(pair: Pair, folder: Path | None = None, **settings: Any) -> Verdict:
     """Fit, draw and judge; seconds are those of the draws, compilation included."""
     fitted = pair.fit(folder or data())
     began = time.perf_counter()
-    settings = dict(method="nuts", likelihood=pair.likelihood, progress=False) | settings
+    settings = dict(likelihood=pair.likelihood, progress=False) | settings
     drawn = jaxscale.posterior(fitted, **settings)
     seconds = time.perf_counter() - began
     rows = drawn.intervals().params.values()
-    rhat = max(row["rhat"] for row in rows)
-    bulk, tail = (min(row[name] for row in rows) for name in ("ess_bulk", "ess_tail"))
+    worth = min(len(drawn), drawn.about.get("ess", np.inf))
+    rhat = max(row.get("rhat", np.nan) for row in rows)
+    bulk, tail = (min(row.get(name, worth) for row in rows) for name in ("ess_bulk", "ess_tail"))
     return Verdict(pair, drawn, fitted.rows_used, rhat, bulk, tail, seconds)
 
 

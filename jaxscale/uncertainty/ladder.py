@@ -37,6 +37,8 @@ BELOW = 15.0
 ROUNDS, WIDER, PIECE_WIDER, TAME = 5, 1.4, 1.2, 0.5
 # How many pieces, how many draws they are fitted to, and what the modes, the pieces and the whole weigh.
 PIECES, FITTED, SHARES = 4, 1000, (0.05, 0.75, 0.2)
+# Share of the draws that is effective where weights are better than chains that do not mix.
+FAIR = 0.1
 # Acceptance that NUTS aims at; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
 # How often chains that have not mixed are made longer.
@@ -67,6 +69,12 @@ class Sampled:
     rhat: np.ndarray
     modes: np.ndarray
     interrupted: bool = False
+
+    def of(self, chosen: np.ndarray) -> "Sampled":
+        """Some of the posteriors."""
+        arrays = ("x", "rung", "khat", "ess", "rhat", "modes")
+        own = {name: getattr(self, name)[chosen] for name in arrays}
+        return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
 
     def about(self, k: int) -> dict[str, Any]:
         """What one of the posteriors says of itself."""
@@ -375,6 +383,12 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
+    # Chains that have not mixed take the place of nothing better than weights that are uneven, but may be trusted.
+    fair = (sampled.khat[left] < TRUSTED) & (sampled.ess[left] > FAIR * count)
+    worse = fair & ~(higher.rhat <= diagnostics.MIXED)
+    if np.all(worse):
+        return replace(sampled, interrupted=higher.interrupted)
+    left, higher = left[~worse], higher.of(~worse)
     # An interruption leaves fewer draws; those of importance sampling are in random order.
     x = sampled.x[:, : higher.x.shape[1]]
     stats = {name: values[:, : higher.x.shape[1]] for name, values in sampled.stats.items()}
