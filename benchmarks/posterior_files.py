@@ -107,21 +107,7 @@ class Verdict:
         return f"FAIL, worst {name}"
 
 
-HEAD = [
-    "rows",
-    "law",
-    "n",
-    "rung",
-    "k-hat",
-    "R-hat",
-    "bulk",
-    "tail",
-    "diverged",
-    "steps",
-    "modes",
-    "seconds",
-    "verdict",
-]
+HEAD = "rows,law,n,rung,k-hat,R-hat,bulk,tail,diverged,steps,modes,seconds,verdict".split(",")
 
 
 def judged(pair: Pair, folder: Path | None = None, **settings: Any) -> Verdict:

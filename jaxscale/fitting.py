@@ -26,6 +26,7 @@ from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.result import Fit, UnidentifiedError
+from jaxscale.room import make_room
 from jaxscale.search import Found, search
 from jaxscale.starts import Grid, Listed
 from jaxscale.tables import did_you_mean
@@ -104,6 +105,7 @@ def fit(
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     noise = default(law.response) if noise is None else noise
+    make_room()
     with jax.enable_x64(True):
         observations = prepare(law, observations)
         notices = checked(law, observations, free)

@@ -23,6 +23,7 @@ from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
+from jaxscale.room import make_room
 from jaxscale.search import tolerance
 from jaxscale.starts import score
 
@@ -110,6 +111,7 @@ def fit_many(
         ValueError: an argument is wrong.
     """
     law = law_of(law)
+    make_room()
     sets = [observations] if isinstance(observations, Observations) else list(observations)
     strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
     if strangers:

@@ -28,6 +28,7 @@ from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
+from jaxscale.room import make_room
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, proposals, refuse, stacked_starts
@@ -124,6 +125,7 @@ def posterior(
         ValueError: an argument is wrong.
     """
     refuse(method, chains, draws, warmup)
+    make_room()
     begun = time.perf_counter()
     seed, generator = generator_of(key)
     if isinstance(source, Fit):
@@ -203,6 +205,7 @@ def posterior_many(
     """
     law = law_of(law)
     refuse(method, chains, draws, warmup)
+    make_room()
     sets = list(observations)
     if not sets:
         raise ValueError("Argument observations must not be empty.")

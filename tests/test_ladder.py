@@ -1,0 +1,59 @@
+"""Which rung of the ladder a posterior ends on."""
+
+import numpy as np
+import pytest
+
+from jaxscale.uncertainty.ladder import Ladder, Sampled, climbed
+
+
+def sampled(rung: str, khat: float, ess: float, rhat: float, count: int = 3) -> Sampled:
+    every = lambda value: np.full(count, value)  # noqa: E731
+    stats = {name: np.full((count, 8), 1.0 if rung == "nuts" else 0.0) for name in ("energy", "diverging", "steps")}
+    x = np.full((count, 8, 2), 1.0 if rung == "nuts" else 0.0)
+    return Sampled(x, np.full(count, rung, dtype=object), every(khat), every(ess), 2, stats, every(rhat), every(1))
+
+
+class Faked(Ladder):
+    """A ladder whose rungs end as they are told to."""
+
+    def __init__(self, khat: list[float], effective: list[float], rhat: list[float]) -> None:
+        self.count = 3
+        self.khat, self.effective, self.rhat = map(np.asarray, (khat, effective, rhat))
+
+    def importance(self, count: int, draws: int, rounds: int = 1) -> Sampled:
+        found = sampled("importance", 0.0, 0.0, np.nan)
+        found.khat, found.ess = self.khat, self.effective * count
+        return found
+
+    def nuts(self, members: np.ndarray, chains: int, draws: int, warmup: int) -> Sampled:
+        found = sampled("nuts", np.nan, np.nan, 1.0, len(members))
+        found.rhat = self.rhat[members]
+        return found
+
+
+@pytest.mark.parametrize(
+    ("khat", "effective", "rhat", "rung"),
+    [
+        (0.3, 0.5, 1.0, "importance"),
+        (0.3, 0.15, 1.0, "nuts"),
+        (0.8, 0.5, 1.0, "nuts"),
+        # Chains that have not mixed are no better than uneven weights that can be trusted; but than others.
+        (0.3, 0.15, 1.2, "importance"),
+        (0.3, 0.15, np.nan, "importance"),
+        (0.3, 0.05, 1.2, "nuts"),
+        (0.8, 0.15, 1.2, "nuts"),
+    ],
+)
+def test_the_rung_that_is_taken(khat: float, effective: float, rhat: float, rung: str) -> None:
+    # The others beside it: one that importance sampling serves, one that only NUTS does.
+    ladder = Faked([khat, 0.1, 0.9], [effective, 0.6, 0.6], [rhat, 1.0, 1.0])
+    found = climbed(ladder, "auto", 2, 4, 250)
+    assert found.rung.tolist() == [rung, "importance", "nuts"]
+    ends = [1.0 if one == "nuts" else 0.0 for one in found.rung]
+    assert found.x[:, 0, 0].tolist() == ends and found.stats["steps"][:, 0].tolist() == ends
+
+
+def test_all_of_them_may_stay() -> None:
+    ladder = Faked([0.3, 0.2, 0.1], [0.15, 0.12, 0.11], [1.3, 1.2, 1.1])
+    found = climbed(ladder, "auto", 2, 4, 250)
+    assert found.rung.tolist() == ["importance"] * 3 and (found.x == 0).all()
