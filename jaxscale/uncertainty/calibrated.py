@@ -10,12 +10,12 @@ import numpy as np
 
 from jaxscale.uncertainty.importance import EFFICIENT
 
-# The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws over 1,000 simulated sweeps a cell
-# (100 to 300 where it says so there), default priors, for every parameter, the optimal size and the law's value further
-# out: 84 to 93 % are held by a Student-t or normal posterior of 12, 25, 40 or 240 runs, of 12 runs with 8 checkpoints
-# each, under normal and heavy tails and where half of the runs scatter twice as much. What falls out of that:
-# - routed_bilinear by importance sampling, 77 to 92 %: a parameter that may be zero bends the posterior in its logarithm;
-#   less than a fifth of the proposal's draws is effective there, from which the ladder goes on to NUTS.
+# The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell (fewer
+# where it says so there), default priors, for every parameter, the optimal size and the law's value further out: 84 to
+# 93 % are held by a Student-t or normal posterior of 12, 25, 40 or 240 runs, of 12 runs with 8 checkpoints each, under
+# normal and heavy tails and where half of the runs scatter twice as much. What falls out of that:
+# - routed_bilinear by importance sampling, 77 to 92 %: a parameter that may be zero bends the posterior in its
+#   logarithm; there less than a fifth of the draws is effective, from which the ladder goes on to NUTS.
 # - one scale where the scatter follows the level over a decade or more (responses between 0.1 and 0.9): 46 to 90 %; a
 #   scale by level holds there.
 # The least number of runs for each inferred parameter: 12 for the five of chinchilla.
