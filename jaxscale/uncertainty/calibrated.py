@@ -10,8 +10,8 @@ import numpy as np
 
 from jaxscale.uncertainty.importance import EFFICIENT
 
-# The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell (fewer
-# where it says so there), default priors, for every parameter, the optimal size and the law's value further out: 84 to
+# The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell
+# (fewer where it says so there), default priors, for every parameter, the optimal size and the value further out: 84 to
 # 93 % are held by a Student-t or normal posterior of 12, 25, 40 or 240 runs, of 12 runs with 8 checkpoints each, under
 # normal and heavy tails and where half of the runs scatter twice as much. What falls out of that:
 # - routed_bilinear by importance sampling, 77 to 92 %: a parameter that may be zero bends the posterior in its
