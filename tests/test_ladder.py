@@ -37,7 +37,8 @@ class Faked(Ladder):
         (0.3, 0.5, 1.0, "importance"),
         (0.3, 0.15, 1.0, "nuts"),
         (0.8, 0.5, 1.0, "nuts"),
-        # Chains that have not mixed are no better than uneven weights that can be trusted; but than others.
+        (0.3, 0.15, 1.03, "nuts"),
+        # Chains that are far from mixing are no better than uneven weights that can be trusted; but than others.
         (0.3, 0.15, 1.2, "importance"),
         (0.3, 0.15, np.nan, "importance"),
         (0.3, 0.05, 1.2, "nuts"),

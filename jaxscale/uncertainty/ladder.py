@@ -37,8 +37,8 @@ BELOW = 15.0
 ROUNDS, WIDER, PIECE_WIDER, TAME = 5, 1.4, 1.2, 0.5
 # How many pieces, how many draws they are fitted to, and what the modes, the pieces and the whole weigh.
 PIECES, FITTED, SHARES = 4, 1000, (0.05, 0.75, 0.2)
-# Share of the draws that is effective where weights are better than chains that do not mix.
-FAIR = 0.1
+# Share of the draws that is effective where weights are better than chains that are so far from mixing.
+FAIR, UNMIXED = 0.1, 1.05
 # Acceptance that NUTS aims at; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
 # How often chains that have not mixed are made longer.
@@ -383,9 +383,9 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
-    # Chains that have not mixed take the place of nothing better than weights that are uneven, but may be trusted.
+    # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
     fair = (sampled.khat[left] < TRUSTED) & (sampled.ess[left] > FAIR * count)
-    worse = fair & ~(higher.rhat <= diagnostics.MIXED)
+    worse = fair & ~(higher.rhat <= UNMIXED)
     if np.all(worse):
         return replace(sampled, interrupted=higher.interrupted)
     left, higher = left[~worse], higher.of(~worse)
