@@ -186,11 +186,12 @@ class Printing(TyperCommand):
     """A command whose ``--json`` may stand without a path: then JSON is printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the path of standard output behind a ``--json`` that has none: an option or a table follows it."""
+        """Put the path of standard output behind a ``--json`` that has none: an option or the table follows it."""
         given = []
+        tables = sum(word.lower().endswith(ENDINGS) for word in args)
         for word, after in zip(args, [*args[1:], "--"], strict=True):
             given.append(word)
-            option, table = after[:1] == "-" and after != "-", after.lower().endswith(ENDINGS)
+            option, table = after[:1] == "-" and after != "-", tables == 1 and after.lower().endswith(ENDINGS)
             if word == "--json" and (option or table):
                 given.append(str(PRINTED))
         return super().parse_args(ctx, given)
