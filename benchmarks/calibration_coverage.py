@@ -1,6 +1,7 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Coverage: how often intervals that claim 90 % hold the constants that a sweep was drawn from."""
 
+import contextlib
 import json
 import math
 import time
@@ -146,17 +147,17 @@ def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[st
         noise = jaxscale.noise.squared(cast(Any, case.space))
         settings: Any = dict(noise=noise, fixed=case.held, starts=128, replicates=0, allow_unidentified=True)
         fitted = jaxscale.fit(law, some, progress=False, **settings)
-        if method == "profile":
-            found = jaxscale.profile(fitted, of=of, level=LEVEL).intervals().params
-            own = {name: (found[name]["lower"], found[name]["upper"]) for name in every}
-        else:
-            try:
+        # A fit at a bound has neither; that counts as a miss.
+        own: dict[str, Any] = dict.fromkeys(every, (math.nan, math.nan))
+        with contextlib.suppress(ValueError):
+            if method == "profile":
+                found = jaxscale.profile(fitted, of=of, level=LEVEL).intervals().params
+                own = {name: (found[name]["lower"], found[name]["upper"]) for name in every}
+            else:
                 draws = jaxscale.bootstrap(fitted, replicates=400, progress=False)
                 params = {**{name: np.full(len(draws), v) for name, v in case.held.items()}, **draws.params}
                 tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
                 own = {name: tuple(np.nanquantile(value(params), tails)) for name, value in every.items()}
-            except ValueError:
-                own = dict.fromkeys(every, (math.nan, math.nan))
         for name, pair in own.items():
             ends[name].append(pair)
     truth = {
