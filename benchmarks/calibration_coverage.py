@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,14 +49,7 @@ def quantities(case: Case, law: Law) -> dict[str, Quantity]:
     """What is inferred: parameters, the optimal size at ten times the largest budget, the law's value further out."""
     found: dict[str, Quantity] = {name: (lambda p, n=name: p[n]) for name in law.parameters if name not in case.fixed}
     if case.optimum:
-        budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
-
-        def size(p: Mapping[str, np.ndarray]) -> np.ndarray:
-            a, b = p["alpha"], p.get("beta", p["alpha"])
-            ratio = np.log(a) + np.log(p["A"]) - np.log(b) - np.log(p["B"])
-            return np.exp((ratio + b * math.log(budget / 6)) / (a + b))
-
-        found["N*"] = size
+        found["N*"] = partial(_optimal_size, case)
     for label, place in zip(("near", "far"), case.beyond, strict=True):
         at = {name: np.asarray(value, float) for name, value in place.items()}
 
@@ -66,6 +60,14 @@ def quantities(case: Case, law: Law) -> dict[str, Quantity]:
 
         found[f"value {label}"] = value
     return found
+
+
+def _optimal_size(case: Case, p: Mapping[str, Any], xp: Any = np) -> Any:
+    """The size that is optimal at ten times the largest budget."""
+    budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
+    a, b = p["alpha"], p.get("beta", p["alpha"])
+    ratio = xp.log(a) + xp.log(p["A"]) - xp.log(b) - xp.log(p["B"])
+    return xp.exp((ratio + b * math.log(budget / 6)) / (a + b))
 
 
 def counted(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, float]:
@@ -171,14 +173,7 @@ def _derived(case: Case, law: Law) -> dict[str, Any]:
     """What is inferred beside the parameters, as functions that can be differentiated."""
     found: dict[str, Any] = {}
     if case.optimum:
-        budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
-
-        def size(p: Mapping[str, Any]) -> Any:
-            a, b = p["alpha"], p.get("beta", p["alpha"])
-            ratio = jnp.log(a) + jnp.log(p["A"]) - jnp.log(b) - jnp.log(p["B"])
-            return jnp.exp((ratio + b * math.log(budget / 6)) / (a + b))
-
-        found["N*"] = size
+        found["N*"] = partial(_optimal_size, case, xp=jnp)
     for label, place in zip(("near", "far"), case.beyond, strict=True):
         at = [place[name] for name in law.inputs]
         found[f"value {label}"] = lambda p, at=at: law(*at, **p)

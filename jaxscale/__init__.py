@@ -11,10 +11,11 @@ from jaxscale.identifiability import DesignCheck, check
 from jaxscale.intervals import Intervals
 from jaxscale.journal import JournalError
 from jaxscale.law import Input, Law, LawError, Response
-from jaxscale.many import Fits, fit_many
+from jaxscale.many import fit_many
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import prepare
+from jaxscale.problems import Fits
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.solver import Solution, solve
 from jaxscale.tables import DataError

@@ -214,10 +214,10 @@ def _counted(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, share
 def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
     """Log density of every run's residuals together, shape (n,) by code of the run (0 where there is no such run).
 
-    The effect ``b ~ Normal(0, run_ratio * scale)`` that a run's rows share is integrated out, of Student-t rows by
-    quadrature and of normal ones in closed form: with precisions
-    ``w_i`` and a variance ``v`` of the effect, ``sum log w_i / 2 - log(1 + v W) / 2 - (sum w r^2 - v (sum w r)^2 /
-    (1 + v W)) / 2`` where ``W = sum w_i``.
+    The effect ``b ~ Normal(0, run_ratio * scale)`` that a run's rows share is integrated out: of Student-t rows by
+    quadrature, in units of each row's own scale; of normal ones in closed form. With precisions ``w_i`` and a variance
+    ``v`` of the effect that is ``sum log w_i / 2 - log(1 + v W) / 2 - (sum w r^2 - v (sum w r)^2 / (1 + v W)) / 2``
+    where ``W = sum w_i``.
     """
     transform = SPACES[likelihood.space][1]
     s = scales(likelihood, sites, level, data["group"])

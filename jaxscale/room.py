@@ -28,7 +28,7 @@ def make_room() -> bool:
     They are compiled anew when they are next used. To be called where none of them runs.
     """
     global _compiled
-    if _compiled < BETWEEN or not MAPS.exists():
+    if _compiled < BETWEEN or not (MAPS.exists() and LIMIT.exists()):
         return False
     _compiled = 0
     many = MAPS.read_bytes().count(b"\n") > MOST * int(LIMIT.read_text())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise
+from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise, problems
 from jaxscale.observations import Observations
 from jaxscale.tables import DataError
 from tests.sweeps import TRUE, small, sweep
@@ -163,7 +163,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=many._starts, named=many._named, settle=batch._settle)
+    programs: dict[str, Any] = dict(starts=problems._starts, named=problems._named, settle=batch._settle)
     return {name: program._cache_size() for name, program in programs.items()}
 
 
@@ -192,7 +192,7 @@ def test_few_starts_are_enough_for_a_call() -> None:
         assert np.all(fits.polished <= 2 * min(starts, polish)) and fits.objective.shape == (2,)
 
 
-class Scripted(many._Batch):
+class Scripted(problems.Problems):
     """A batch whose searches end as the test says: the objectives and ends of two polished starts, round by round."""
 
     rounds: list[tuple[list[float], list[int]]]

@@ -42,7 +42,10 @@ def test_programs_are_let_go_only_where_areas_are_many(few: Path, monkeypatch: p
     assert not room.make_room()
 
 
-def test_nothing_is_done_where_areas_cannot_be_counted(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MAPS", few.parent / "none")
+@pytest.mark.parametrize("missing", ["MAPS", "LIMIT"])
+def test_nothing_is_done_where_areas_cannot_be_counted(
+    few: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setattr(room, missing, few.parent / "none")
     compiled(2)
     assert not room.make_room()

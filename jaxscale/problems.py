@@ -1,0 +1,264 @@
+"""The problems of many fits: their starts, polished as one batch, searched again where few agree, and the answers."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale import kernel
+from jaxscale.batch import Runner, descend, sizes
+from jaxscale.coordinates import centre_of
+from jaxscale.kernel import STATUS, Lanes
+from jaxscale.law import Law
+from jaxscale.noise import Noise
+from jaxscale.objective import Problem
+from jaxscale.observations import Observations, bucket, padded
+from jaxscale.search import tolerance
+from jaxscale.starts import score
+
+# A problem of which fewer polished starts agree than this share is searched again, with other starts.
+AGREED = 0.25
+# Problems whose starts are scored by one call: the smallest of these that holds all, or else the largest.
+TOGETHER = (1, 8, 64)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The answers of :func:`fit_many`, as arrays.
+
+    Args:
+        law: name of the law.
+        axes: what the axes of the arrays are: of "data", "fixed", "noise", "weighting" those that were sequences.
+        params: every parameter by name.
+        objective: the minimised sums.
+        status: codes of ``jaxscale.kernel.STATUS``; 1 and 2 (converged, flat) are good ends.
+        agree: how many of the polished starts of a problem ended at its best objective, to 1e-6.
+        polished: how many starts of each problem were polished.
+        steps: iterations of the lane that each answer comes from.
+    """
+
+    law: str
+    axes: tuple[str, ...]
+    params: dict[str, np.ndarray]
+    objective: np.ndarray
+    status: np.ndarray
+    agree: np.ndarray
+    polished: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def ok(self) -> np.ndarray:
+        """Which fits ended well."""
+        return np.isin(self.status, (kernel.CONVERGED, kernel.FLAT))
+
+    @property
+    def messages(self) -> np.ndarray:
+        """The status of every fit in a word."""
+        return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
+
+
+@partial(jax.jit, static_argnames=("best", "random"))
+def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, best: int, random: int) -> Any:
+    """For every problem the coordinates of its best starts and of the first, random ones, shape (problems, size, k)."""
+
+    def one(part: Any) -> Any:
+        (inputs, fixed, centre, held), delta, y, w = part
+        noise = eqx.tree_at(lambda n: n.delta, problem.noise, delta)
+        own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
+        z, f = score(own, u, jnp.zeros_like(u), jnp.ones(u.shape[1:], bool), y, w)
+        chosen = jax.lax.top_k(-f[random:], best)[1] + random
+        return z[:, jnp.concatenate([chosen, jnp.arange(random)])]
+
+    parts = (problem.inputs, problem.fixed, problem.centre, problem.held)
+    return jax.lax.map(one, (parts, delta, response, weight))
+
+
+@jax.jit
+def _named(problem: Problem, z: Any) -> dict[str, Any]:
+    return {name: jnp.broadcast_to(v, z.shape[1:]) for name, v in problem.params(z).items()}
+
+
+class Problems:
+    """The problems of one call: data set, then fixed values, then noise, the last varying fastest."""
+
+    def __init__(
+        self,
+        law: Law,
+        free: tuple[str, ...],
+        shared: dict[str, float],
+        sets: list[Observations],
+        values: list[dict[str, float]],
+        noises: list[Noise],
+        alone: bool,
+        runner: Runner,
+    ) -> None:
+        self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
+        self.alone = alone
+        rows = bucket(max(map(len, sets)))
+        wide = [padded(some, rows) for some in sets]
+        which, nest, level = (index.ravel() for index in np.indices(self.shape))
+        self.which = which
+        self.response = np.stack([some.response for some in wide])
+        self.weight = np.stack([some.weight for some in wide])
+        centres = [centre_of(law, some.inputs, some.response, np) for some in sets]
+        centre = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf, float) for leaf in leaves])[which], *centres)
+        inputs = {name: np.stack([some.inputs[name] for some in wide])[which] for name in law.inputs}
+        count = len(which)
+        fixed = {name: np.full(count, value) for name, value in shared.items()}
+        held = {}
+        for name in sorted({name for some in values for name in some} - set(shared)):
+            flags = np.array([name in some for some in values])[nest]
+            held[name] = (flags, np.array([some.get(name, 1.0) for some in values], float)[nest])
+        self.delta = np.array([float(noise.delta) for noise in noises])[level]
+        self.problem = Problem(law, free, noises[0], inputs, fixed, centre, True, held)
+
+    def searched(
+        self, starts: int, polish: int, generator: np.random.Generator
+    ) -> tuple[Lanes, np.ndarray, np.ndarray]:
+        """The best lane of every problem, how many of its polished starts agree, and how many there were."""
+        count = len(self.which)
+        best = max(polish - polish // 4, 1)
+        random = min(polish - best, starts - 1)
+        best = min(best, starts - random)
+        agree, polished = np.zeros(count, int), np.zeros(count, int)
+        lanes: Lanes | None = None
+        members = np.arange(count)
+        for _ in range(2):
+            u = generator.uniform(size=(len(self.free), starts))
+            z = self._started(members, u, best, random)
+            k = z.shape[-1]
+            ended = self._descended(np.repeat(members, k), np.moveaxis(z, 0, 1).reshape(z.shape[1], -1))
+            table = jax.tree.map(lambda a: a.reshape(*a.shape[:-1], len(members), k), ended)  # noqa: B023
+            f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
+            weight = self.weight[self.which[members]].sum(axis=1)
+            top = _best(f, table.status, tolerance(self.problem.noise, f.min(axis=1), weight))
+            chosen: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
+            if lanes is None:
+                lanes, known = chosen, np.full(len(members), np.inf)
+            else:
+                known = lanes.local.f[members]
+                _replaced(lanes, members, chosen)
+            floor = lanes.local.f[members]
+            reach = floor + tolerance(self.problem.noise, floor, weight)
+            # What agreed on an optimum that has since been bettered no longer counts.
+            near = np.isfinite(f) & (f <= reach[:, None])
+            agree[members] = np.where(known <= reach, agree[members], 0) + near.sum(axis=1)
+            polished[members] += k
+            members = np.flatnonzero((agree < np.maximum(AGREED * polished, 2)) & np.isfinite(lanes.local.f))
+            if not len(members) or k == 1:
+                break
+        assert lanes is not None
+        return lanes, agree, polished
+
+    def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+        parts = []
+        together = next((count for count in TOGETHER if count >= len(members)), TOGETHER[-1])
+        for first in range(0, len(members), together):
+            some = np.resize(members[first : first + together], together)
+            data = (self.response[self.which[some]], self.weight[self.which[some]])
+            parts.append((self.problem.own(some), self.delta[some], u, *data))
+        run = _with(best, random)
+        return np.concatenate(self.runner(run, parts))[: len(members)]
+
+    def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
+        """Lanes of some problems (by number) polished, each on its own data."""
+        problem = self._alone() if self.alone else self.problem
+        lanes = kernel.begin(problem, z, goal=self.delta[members], xp=np, **settings)
+        return descend(
+            self.runner,
+            problem,
+            z,
+            lambda index: self.response[self.which[members[index]]],
+            weight or (lambda index: self.weight[self.which[members[index]]]),
+            lanes=lanes,
+            member=members,
+            rows=self.response.shape[1],
+        )
+
+    def _alone(self) -> Problem:
+        """The only problem, its inputs shared by all lanes: they need be transformed but once."""
+        whole = self.problem
+        inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
+        return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
+
+    def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
+        """Every weighting of every problem, from the problem's optimum."""
+        count = len(tables[0])
+        members = np.repeat(np.arange(len(self.which)), count)
+        extra = self.response.shape[1]
+        factors = np.stack([np.pad(table, ((0, 0), (0, extra - table.shape[1]))) for table in tables])
+
+        def weight(lanes: np.ndarray) -> Any:
+            def of(index: np.ndarray) -> np.ndarray:
+                sets = self.which[members[lanes[index]]]
+                return self.weight[sets] * factors[sets, lanes[index] % count]
+
+            return of
+
+        z = base.z[:, members]
+        every = np.arange(len(members))
+        ended = self._descended(members, z, weight(every), direct=True, warm=True)
+        failed = np.flatnonzero(~np.isin(ended.status, (kernel.CONVERGED, kernel.FLAT)))
+        if len(failed):
+            again = self._descended(members[failed], z[:, failed], weight(failed))
+            _replaced(ended, failed, again)
+        return ended
+
+    def answer(
+        self, lanes: Lanes, agree: np.ndarray, polished: np.ndarray, axes: dict[str, bool], weightings: int
+    ) -> Fits:
+        """The lanes as arrays over the axes that were asked for."""
+        members = np.repeat(np.arange(len(self.which)), weightings)
+        width = sizes(self.response.shape[1]).pool
+        parts, count = [], len(members)
+        for first in range(0, count, width):
+            index = np.minimum(np.arange(first, first + width), count - 1)
+            parts.append((self.problem.own(members[index]), lanes.z[:, index]))
+        named = self.runner(_named, parts)
+        whole = (*self.shape, weightings)
+        kept = [k for k, wanted in enumerate(axes.values()) if wanted]
+        shape = tuple(whole[k] for k in kept)
+        params = {
+            name: np.concatenate([part[name] for part in named])[:count].reshape(shape) for name in self.law.parameters
+        }
+        agree, polished = (np.repeat(table, weightings).reshape(shape) for table in (agree, polished))
+        f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
+        status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
+        said = tuple(name for name, wanted in axes.items() if wanted)
+        return Fits(self.law.name, said, params, f.reshape(shape), status, agree, polished, steps)
+
+
+_PROGRAMS: dict[tuple[int, int], Any] = {}
+
+
+def _with(best: int, random: int) -> Any:
+    """The program of :func:`_starts` with its static numbers set, the same object for the same numbers."""
+    if (best, random) not in _PROGRAMS:
+        program = partial(_starts, best=best, random=random)
+        program.__name__ = f"_starts_{best}_{random}"  # pyright: ignore[reportAttributeAccessIssue]
+        _PROGRAMS[best, random] = program
+    return _PROGRAMS[best, random]
+
+
+def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """The best lane of every problem, shape (problems,); among lanes that tie one that ended well."""
+    settled = np.where(np.isin(status, (kernel.CONVERGED, kernel.FLAT)), f, np.inf)
+    tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
+    return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
+
+
+def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
+    """Put other lanes in the place of those that they better."""
+    known = lanes.local.f[place]
+    better = others.local.f < np.where(np.isfinite(known), known, np.inf)
+    for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(others), strict=True):
+        old[..., place] = np.where(better, new, old[..., place])
+
+
+def _fitting(top: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Indices along the last axis of an array of any rank."""
+    return np.broadcast_to(top[:, None], (*array.shape[:-1], 1))
