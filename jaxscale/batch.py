@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,13 +42,27 @@ class Sizes:
 
     def longer(self, n: int) -> "Sizes":
         """The same for n rows: fewer lanes where each holds much data."""
-        pool = self.pool if n <= LONG else max(2 * self.width, self.pool * LONG // n // self.width * self.width)
-        return Sizes(self.scored, self.abreast, pool, self.width)
+        if n <= LONG:
+            return self
+        step = min(self.width, FEW)
+        pool = max(min(2 * step, FEW), self.pool * LONG // n // step * step)
+        return replace(self, pool=pool, width=min(self.width, pool))
+
+    def holding(self, lanes: int) -> "Sizes":
+        """The same for so many lanes: on a device, where idle lanes cost as much as others, few have a pool of few."""
+        return self if self.width <= FEW or lanes > FEW else replace(self, pool=FEW, width=FEW)
+
+    def scoring(self, starts: int) -> "Sizes":
+        """The same for so many starts that are scored."""
+        few = 4 * FEW
+        return self if self.scored <= few or starts > few else replace(self, scored=few, abreast=few)
 
 
 LONG = 4096
 CORE = Sizes(scored=512, abreast=64, pool=256, width=16)
-DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=4096)
+# All of a pool abreast: a step of a device takes as long for few lanes as for many, so no lane waits for room.
+DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=16384)
+FEW = 1024
 LONGEST = 400
 
 
@@ -73,7 +87,7 @@ def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
 
 def _abreast(function: Any, starts: Any, n: int) -> Any:
     """``function`` over few starts (the last axis) at a time, so that what it computes stays in cache."""
-    width = sizes(n).abreast
+    width = sizes(n).scoring(jax.tree.leaves(starts)[0].shape[-1]).abreast
     few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, width), -2, 0), starts)
     ends = jax.lax.map(function, few)
     return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
@@ -81,7 +95,8 @@ def _abreast(function: Any, starts: Any, n: int) -> Any:
 
 @jax.jit
 def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
-    return kernel.settle(problem, lanes, response, weight, budget, sizes(response.shape[-1]).width)
+    width = sizes(response.shape[-1]).holding(len(response)).width
+    return kernel.settle(problem, lanes, response, weight, budget, width)
 
 
 _compiled: set[Any] = set()
@@ -290,7 +305,7 @@ class Task:
         return self._in_chunks(_place, arguments, len(next(iter(params.values()))))
 
     def _in_chunks(self, program: Any, arguments: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-        parts = [arguments(index) for index in _chunks(count, sizes(len(self.response)).scored)]
+        parts = [arguments(index) for index in _chunks(count, sizes(len(self.response)).scoring(count).scored)]
         ends = self.runner(program, parts)
         z = np.concatenate([end[0] for end in ends], axis=-1)[:, :count]
         return z, np.concatenate([end[1] for end in ends])[:count]
@@ -350,7 +365,7 @@ def descend(
     if not len(running):
         return state
     n = response.shape[-1] if rows is None else rows
-    size = sizes(n)
+    size = sizes(n).holding(len(running))
     budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
 
     def gathered(data: Any, place: np.ndarray) -> Any:

@@ -62,7 +62,8 @@ def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
         return jnp.where(here, row, table - table[:, j, None] * row), good
 
     start = (jnp.concatenate([matrix, g[:, None]], axis=1), jnp.ones(g.shape[1:], bool))
-    table, good = jax.lax.fori_loop(0, p, column, start)
+    # A device takes longer to begin a round of a loop than to go through one; cores compile the loop faster.
+    table, good = jax.lax.fori_loop(0, p, column, start, unroll=jax.default_backend() != "cpu")
     return table[:, p], good & jnp.all(jnp.isfinite(table[:, p]), axis=0)
 
 

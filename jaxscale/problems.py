@@ -24,6 +24,8 @@ from jaxscale.starts import score
 AGREED = 0.25
 # Problems whose starts are scored by one call: the smallest of these that holds all, or else the largest.
 TOGETHER = (1, 8, 64)
+# On a device they are scored abreast, so many numbers at a time.
+TOGETHER_ON_DEVICE, NUMBERS = (1, 64, 1024), 2**25
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
         return z[:, jnp.concatenate([chosen, jnp.arange(random)])]
 
     parts = (problem.inputs, problem.fixed, problem.centre, problem.held)
-    return jax.lax.map(one, (parts, delta, response, weight))
+    whole = (parts, delta, response, weight)
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(one, whole)
+    abreast = max(1, NUMBERS // (u.shape[1] * response.shape[1]))
+    return jax.lax.map(one, whole, batch_size=min(abreast, len(response)))
 
 
 @jax.jit
@@ -156,7 +162,8 @@ class Problems:
 
     def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
         parts = []
-        together = next((count for count in TOGETHER if count >= len(members)), TOGETHER[-1])
+        counts = TOGETHER if jax.default_backend() == "cpu" else TOGETHER_ON_DEVICE
+        together = next((count for count in counts if count >= len(members)), counts[-1])
         for first in range(0, len(members), together):
             some = np.resize(members[first : first + together], together)
             data = (self.response[self.which[some]], self.weight[self.which[some]])
@@ -213,8 +220,8 @@ class Problems:
     ) -> Fits:
         """The lanes as arrays over the axes that were asked for."""
         members = np.repeat(np.arange(len(self.which)), weightings)
-        width = sizes(self.response.shape[1]).pool
-        parts, count = [], len(members)
+        count = len(members)
+        width, parts = sizes(self.response.shape[1]).holding(count).pool, []
         for first in range(0, count, width):
             index = np.minimum(np.arange(first, first + width), count - 1)
             parts.append((self.problem.own(members[index]), lanes.z[:, index]))

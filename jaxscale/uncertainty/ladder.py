@@ -113,18 +113,27 @@ def _climb(model: Model, starts: Any) -> Mode:
     return jax.vmap(lambda m, x: jax.vmap(lambda x: modes.climbed(log_density(m), x))(x))(model, starts)
 
 
-def _together(model: Model) -> int:
-    """Densities that are worked on at a time: what they hold should stay in a core's cache."""
-    return int(max(16, 2**15 // model.length))
+def _together(model: Model, draws: int) -> tuple[int, int]:
+    """Models, and draws of each, that are weighed at a time: what they hold should stay in a core's cache.
+
+    A device takes as much as its memory allows.
+    """
+    if jax.default_backend() == "cpu":
+        return 1, int(max(16, 2**15 // model.length))
+    most = 2**26 // model.length
+    return int(max(1, most // draws)), int(max(16, min(draws, most)))
 
 
 @jax.jit
 def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> importance.Weighted:
+    models, draws = _together(model, noise.shape[1])
+
     def one(part: Any) -> importance.Weighted:
         m, p, c, e = part
-        return importance.sampled(m.log_density, p, c, e, _together(m))
+        return importance.sampled(m.log_density, p, c, e, draws)
 
-    return jax.lax.map(one, (model, proposal, component, noise))
+    whole = (model, proposal, component, noise)
+    return jax.lax.map(one, whole, batch_size=None if models == 1 else min(models, len(noise)))
 
 
 @lru_cache(maxsize=64)
