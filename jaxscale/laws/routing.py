@@ -55,7 +55,7 @@ def saturating_transform(x, *, x_start, x_max):
     response=Response("nat/token", positive),
     a=exponent(real, range=(-0.5, -0.005), meaning="power of the parameters at one effective expert"),
     b=exponent(real, range=(-1.0, -0.005), meaning="power of the effective experts at one parameter"),
-    c=positive_number(range=(1e-4, 0.1), meaning="interaction: what size takes from the gain of experts"),
+    c=coefficient(range=(-0.05, 0.05), meaning="interaction: what size takes from the gain of experts"),
     d=positive_number(range=(0.1, 5.0), meaning="log10 loss at one parameter and one effective expert"),
     E_start=E_START,
     E_max=E_MAX,
@@ -93,7 +93,7 @@ def routed_bilinear(N, E, *, a, b, c, d, E_start, E_max):
     response=Response("parameters", positive),
     a=exponent(real, range=(-0.5, -0.05), meaning="power of the parameters at one effective expert"),
     b=exponent(real, range=(-0.4, -0.01), meaning="power of the effective experts at one parameter"),
-    c=positive_number(range=(1e-4, 0.015), meaning="interaction: what size takes from the gain of experts"),
+    c=coefficient(range=(-0.015, 0.015), meaning="interaction: what size takes from the gain of experts"),
     E_start=E_START,
     E_max=E_MAX,
     formula=r"\bar N = N^{\alpha(\hat E)/\alpha(E_\mathrm{start})}"
