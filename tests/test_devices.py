@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tests.on_devices import numbers
 
 # Seconds after which a process is taken to hang.
 PATIENCE = 600
@@ -49,3 +52,8 @@ def test_two_processes_return_the_bits_of_one(meshes: list[str], tmp_path: Path)
     assert printed(*processes) == [meshes[:1] * 2] * 2
     folders = [{path.name for path in tmp_path.glob(f"kept{end}/*/*")} for end in ("", "-0", "-1")]
     assert len(folders[0]) > 5 and folders == folders[:1] * 3
+
+
+def test_the_programs_of_an_accelerator_give_the_same_numbers() -> None:
+    there = [float.fromhex(line) for line in printed(started(1, "pretended"))[0]]
+    np.testing.assert_allclose(there, numbers(), rtol=1e-8)
