@@ -1,4 +1,4 @@
-"""The command line of uncertainty: ``jaxscale posterior``, ``bootstrap`` and ``profile``."""
+"""The command line of uncertainty: ``jaxscale posterior``, ``bootstrap``, ``profile`` and ``foretell``."""
 
 import inspect
 import json
@@ -6,6 +6,7 @@ import re
 import tempfile
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 _COUNTS = ("binomial", "beta_binomial")
 _POOLINGS = ("complete", "partial", "none")
+# Options of a fit that foretelling has its own way with.
+_FITTED_ITS_OWN_WAY = ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level", "checkpoint")
 
 
 def posterior(
@@ -153,6 +156,53 @@ def profile(
     begun = time.perf_counter()
     found = profiling.profile(fitted, param or None, level=level, key=task.seed)
     _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
+
+
+def foretell(
+    task: Task,
+    *,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBERS", help="Inputs of the new runs, such as N=7e10,4e11; for every input."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The input that is the size, or several; all unless given."),
+    ] = None,
+    level: Level = 0.9,
+) -> None:
+    """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
+    from jaxscale import console, foretelling
+    from jaxscale.uncertainty import kinds
+
+    task.check_outputs()
+    kinds.check_level(level)
+    for name in _FITTED_ITS_OWN_WAY:
+        if getattr(task, name) != getattr(Task, name):
+            raise ValueError(
+                f"Option --{name.replace('_', '-')} must not be given to foretell, which fits by least squares from "
+                "its own starts; leave it out."
+            )
+    law = task.found()
+    places = console.lists(at, "--at")
+    if not places:
+        wanted = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
+        raise ValueError(f"Option --at must give the inputs of the new runs: {wanted}.")
+    observations = task.observations(law)
+    console.keep_compiled_programs()
+    begun = time.perf_counter()
+    found = foretelling.foretold(
+        law,
+        observations,
+        at=places,
+        by=by or None,
+        level=level,
+        fixed=task.fixed(),
+        key=task.seed,
+        allow_unidentified=task.allow_unidentified,
+    )
+    about = {**found.about, "seconds": time.perf_counter() - begun}
+    _end(task, replace(found, about=about, notices=()), found.notices, observations)
 
 
 def _check_outputs(task: Task, save: Path | None) -> None:
@@ -293,8 +343,6 @@ def _prior(name: str, text: str) -> Any:
 
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
     """Intervals that say which loss was fitted, and how long the refits took."""
-    from dataclasses import replace
-
     from jaxscale.rebuilt import noise_of
 
     told = {"fitted_with": noise_of(fitted).describe(), "seconds": time.perf_counter() - begun}
@@ -312,8 +360,6 @@ def _end(
     status: str = "converged",
 ) -> None:
     """Write what was asked for, print the report, and leave with the status that the result deserves."""
-    from dataclasses import replace
-
     from jaxscale import interval_report
     from jaxscale.result import nulls
 
@@ -343,4 +389,4 @@ def _end(
         raise typer.Exit(MARKED)
 
 
-COMMANDS = (posterior, bootstrap, profile)
+COMMANDS = (posterior, bootstrap, profile, foretell)

@@ -59,6 +59,15 @@ def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:
     }
 
 
+def lists(given: Sequence[str] | None, option: str) -> dict[str, list[float]]:
+    """``["N=7e10,4e11"]`` as ``{"N": [7e10, 4e11]}``; arguments and errors as of :func:`numbers`."""
+    shape = "NAME=NUMBER or NAME=NUMBER,NUMBER"
+    return {
+        name: [_number(each, option, f"{name}={text}", shape) for each in text.split(",")]
+        for name, text in assignments(given, option, shape).items()
+    }
+
+
 def axis(given: str, option: str) -> tuple[float, float, int]:
     """``"1e7:1e9:5"`` as ``(1e7, 1e9, 5)``.
 

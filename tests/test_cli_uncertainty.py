@@ -13,8 +13,10 @@ import pytest
 
 from jaxscale import console, simulate
 from jaxscale.draws import Draws
+from jaxscale.foretelling import foretold
 from jaxscale.intervals import Intervals
 from jaxscale.notices import Notice
+from jaxscale.observations import Observations
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
@@ -260,6 +262,43 @@ def test_a_profile_is_reported_for_the_parameters_that_were_named() -> None:
     assert row["lower"] < row["mean"] < row["upper"] and row["level"] == 0.95
     said = refused("profile", "runs.csv", *LAW, "--param", "alpa")
     assert said == "Option --param must be one of E, A, alpha, but is 'alpa' (did you mean 'alpha'?)."
+
+
+def test_larger_runs_are_foretold() -> None:
+    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8"]
+    result = run(*words, "--at", "N=7e10,4e11", "--level", 0.8, "--json", "out.json")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
+    assert "80 % interval" in lines[5] and [line.split("  ")[0] for line in lines[7:9]] == ["N = 7e+10", "N = 4e+11"]
+    assert "Along          N" in lines and "Fixed          E 1.8" in lines
+    told = json.loads(Path("out.json").read_text())
+    law, data = console.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
+    there = foretold(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
+    assert told["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
+    assert (told["law_holds"], told["method"]) == (there.about["law_holds"], "law and misfit")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "Option --at must give the inputs of the new runs: --at N=...."),
+        (["--at", "N=7e10,x"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N=7e10,x'."),
+        (["--at", "N"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N'."),
+        (["--at", "N=-1"], "Argument at must keep N above 0, but holds -1."),
+        (
+            ["--at", "N=1e10", "--by", "M"],
+            "Argument by names 'M', which is no input of my_law; its inputs are N.",
+        ),
+        (
+            ["--at", "N=1e10", "--noise-level", 0.1],
+            "Option --noise-level must not be given to foretell, which fits by least squares from its own starts; "
+            "leave it out.",
+        ),
+    ],
+)
+def test_a_mistaken_foretelling_is_refused(words: list[Any], said: str) -> None:
+    assert refused("foretell", "runs.csv", "--law", "my_laws.py:my_law", *words) == said
 
 
 def test_help_names_the_commands_and_says_what_they_take() -> None:
