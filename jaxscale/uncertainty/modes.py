@@ -38,10 +38,14 @@ def climbed(log_density: Callable[[Any], Any], start: Any) -> Mode:
     """
     cost = lambda x: -log_density(x)  # noqa: E731
 
+    def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
+        f, g = jax.value_and_grad(cost)(x)
+        return g, (f, g)
+
     def judged(x: Any) -> tuple[Any, Any, Any, Any]:
         """Value, slope along each axis of curvature, and these axes."""
-        f, g = jax.value_and_grad(cost)(x)
-        matrix = jax.hessian(cost)(x)
+        # Value and slope come with the Hessian: a third less to compile.
+        matrix, (f, g) = jax.jacfwd(slope, has_aux=True)(x)
         matrix = jnp.where(jnp.all(jnp.isfinite(matrix)), matrix, jnp.eye(len(x)))
         values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
         size = jnp.abs(values)
