@@ -287,7 +287,7 @@ def gathered(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
     cells: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         made = json.loads(path.read_text())
-        method = made["method"] + (" (auto)" if made["rung"] == "auto" else "")
+        method = made["method"] + (f" ({made['rung']})" if made["rung"] in ("auto", "nuts") else "")
         for name, cell in made["cells"].items():
             known = cells.setdefault((made["law"], made["design"], name, method), {"widths": [], "heavy": 0, "nuts": 0})
             for key in ("count", "hits", "too high", "too low", "hits of heavy"):

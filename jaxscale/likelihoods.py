@@ -37,8 +37,8 @@ class Likelihood(eqx.Module):
         space: where residuals are taken.
         df: degrees of freedom of Student-t; inferred where None.
         scale_by: "constant": one scale; "level": ``scale * law**power``; "group": a scale for every group.
-        runs: whether the rows of a run share a random effect, normal with standard deviation ``run_ratio * scale``;
-            None: where a run has several rows.
+        runs: whether the rows of a run share a random effect, normal with standard deviation ``run_ratio`` in units of
+            each row's own scale; None: where a run has several rows.
         trials: input that holds the number of trials, for counts.
         censored: input that is 1 where the response is only a lower bound.
     """
@@ -214,25 +214,23 @@ def _counted(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, share
 def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
     """Log density of every run's residuals together, shape (n,) by code of the run (0 where there is no such run).
 
-    The effect ``b ~ Normal(0, run_ratio * scale)`` that a run's rows share is integrated out: of Student-t rows by
-    quadrature, in units of each row's own scale; of normal ones in closed form. With precisions ``w_i`` and a variance
-    ``v`` of the effect that is ``sum log w_i / 2 - log(1 + v W) / 2 - (sum w r^2 - v (sum w r)^2 / (1 + v W)) / 2``
-    where ``W = sum w_i``.
+    The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is integrated
+    out: of Student-t rows by quadrature, of normal ones in closed form. With residuals ``z_i`` in these units, weights
+    ``w_i`` and ``v = run_ratio^2`` that is ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` but for
+    constants, where ``W = sum w_i``.
     """
     transform = SPACES[likelihood.space][1]
     s = scales(likelihood, sites, level, data["group"])
     weight = data["weight"]
-    r = jnp.where(weight > 0, transform(y) - transform(level), 0.0)
+    z = jnp.where(weight > 0, transform(y) - transform(level), 0.0) / s
     total = lambda values: jax.ops.segment_sum(values, data["run"], num_segments=level.shape[0])  # noqa: E731
     if likelihood.family == "student_t":
         df = sites.get("df", likelihood.df)
-        each = _shared_t(r / s, weight, sites["run_ratio"], df, data["run"], total)
+        each = _shared_t(z, weight, sites["run_ratio"], df, data["run"], total)
         return jnp.where(total(weight) > 0, each - total(weight * jnp.log(s)), 0.0)
-    w = weight / (s * s)
-    scale = jnp.mean(sites["scale"]) if likelihood.scale_by == "group" else sites["scale"]
-    v = (sites["run_ratio"] * scale) ** 2
-    heavy, pulled = total(w), total(w * r)
-    alone = total(-weight * (jnp.log(s) + 0.5 * jnp.log(2 * jnp.pi)) - 0.5 * w * r * r)
+    v = sites["run_ratio"] ** 2
+    heavy, pulled = total(weight), total(weight * z)
+    alone = total(-weight * (jnp.log(s) + 0.5 * jnp.log(2 * jnp.pi) + 0.5 * z * z))
     return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
 
 

@@ -182,11 +182,13 @@ def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(na
     assert float(slope @ along) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
 
 
-def test_effects_of_runs_integrated_out_are_those_that_are_sampled(x64: None) -> None:
-    marginal = modelled(likelihoods.normal(runs=True))
-    sampled = modelled(likelihoods.normal(runs=True, censored="seen"))
+@pytest.mark.parametrize("by", ["constant", "level", "group"])
+def test_effects_of_runs_integrated_out_are_those_that_are_sampled(by: Any, x64: None) -> None:
+    marginal = modelled(likelihoods.normal(runs=True, scale_by=by))
+    sampled = modelled(likelihoods.normal(runs=True, scale_by=by, censored="seen"))
     assert marginal.likelihood.marginal and not sampled.likelihood.marginal and sampled.runs >= 10
-    sites = TRUE | dict(scale=jnp.asarray(0.02), run_ratio=jnp.asarray(1.5))
+    scale = jnp.linspace(0.01, 0.03, sampled.groups) if by == "group" else jnp.asarray(0.02)
+    sites = TRUE | dict(scale=scale, run_ratio=jnp.asarray(1.5), power=jnp.asarray(0.8))
     nodes = np.linspace(-8.0, 8.0, 2001)
     at = jax.vmap(lambda node: sampled.rows(sites | dict(run_effect=jnp.full(sampled.runs, node))))(jnp.asarray(nodes))
     by_run = np.asarray(at)[:, :40].reshape(len(nodes), 10, 4).sum(axis=2)
