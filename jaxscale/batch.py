@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -102,6 +103,7 @@ def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: 
 _compiled: set[Any] = set()
 _ahead: dict[Any, Future[Any]] = {}
 _lock = threading.Lock()
+_alone = threading.Lock()
 
 
 def _signature(program: Any, arguments: Any) -> Any:
@@ -152,8 +154,8 @@ class Runner:
         mesh: devices, of this process or of many; None for the default device.
         journal: where finished parts are kept, so that an interrupted run goes on.
         ticker: told of finished parts.
-        alone: whether one part runs at a time, as it must where programs solve batches of systems by LAPACK: batches
-            of several parts would wait for each other's threads for ever (jaxlib 0.10).
+        alone: whether one part runs at a time in this process, as it must where programs solve batches of systems by
+            LAPACK: batches of several parts would wait for each other's threads for ever (jaxlib 0.10).
     """
 
     mesh: Any = None
@@ -193,7 +195,7 @@ class Runner:
 
         def inside(part: tuple[Any, ...]) -> Any:
             # Every worker computes in the caller's precision.
-            with jax.enable_x64(x64):
+            with jax.enable_x64(x64), _alone if self.alone else nullcontext():
                 result = jax.tree.map(np.asarray, program(*part))
             self._tell()
             return result

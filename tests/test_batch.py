@@ -1,6 +1,7 @@
 """The runner: parts in order, and one at a time where they must be."""
 
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -25,3 +26,22 @@ def test_parts_come_back_in_order_and_alone_where_they_must_be(alone: bool) -> N
     assert [int(end) for end in ends] == list(range(6))
     assert max(most) <= runner.together
     assert not alone or max(most) == runner.together == 1
+
+
+def test_parts_that_must_be_alone_are_alone_among_threads_of_ones_own() -> None:
+    running, most = 0, 0
+
+    def program(k: np.ndarray) -> np.ndarray:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.01)
+        running -= 1
+        return k
+
+    threads = [Thread(target=Runner(alone=True), args=(program, [(np.asarray(k),) for k in range(4)])) for _ in "abc"]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert most == 1
