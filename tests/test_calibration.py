@@ -13,7 +13,7 @@ from benchmarks import calibration, calibration_coverage, calibration_reality, c
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.notices import Notice
 from jaxscale.tables import read_table
-from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked, trend
+from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
 
 
 def test_holm_rejects_in_order_until_one_stands():
@@ -180,6 +180,16 @@ def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     told = checked(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"
+
+
+def test_a_likelihood_that_was_not_measured_is_named():
+    """Scales by level or group of normal residuals were, without effects of runs."""
+    kinds = likelihoods
+    assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
+    assert variant_of(kinds.normal(scale_by="group")) == variant_of(kinds.normal(scale_by="level")) == ""
+    assert variant_of(kinds.student_t(scale_by="level")) == "A scale by level"
+    assert variant_of(kinds.normal(scale_by="group", runs=True)) == "A scale by group and effects of runs"
+    assert variant_of(kinds.normal(censored="cut")) == "Censored responses"
 
 
 def test_a_trend_of_the_scatter_is_a_rank_correlation():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.likelihoods import Likelihood
 from jaxscale.uncertainty.importance import EFFICIENT
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell
@@ -106,6 +107,17 @@ def checked(
     return ""
 
 
+def variant_of(likelihood: Likelihood) -> str:
+    """What sets a likelihood apart from those that were measured, in words; empty where nothing does."""
+    if likelihood.censored:
+        return "Censored responses"
+    if likelihood.scale_by == "constant":
+        return ""
+    if likelihood.family not in FAMILIES_OF_SCALES:
+        return f"A scale by {likelihood.scale_by}"
+    return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
+
+
 def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
     """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
 
@@ -123,13 +135,6 @@ def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] |
         residual, target = (np.asarray(each)[used] for each in seen)
         level = residual + target
         uneven = trend(residual, np.abs(level) if chosen.space == "linear" else level)
-    variant = ""
-    if model.pooling:
-        variant = "Pooled groups"
-    elif chosen.censored:
-        variant = "Censored responses"
-    elif chosen.scale_by != "constant" and chosen.family not in FAMILIES_OF_SCALES:
-        variant = f"A scale by {chosen.scale_by}"
     return checked(
         law=model.law.name,
         free=len(model.free),
@@ -139,6 +144,6 @@ def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] |
         runs=runs if chosen.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,
-        variant=variant,
+        variant="Pooled groups" if model.pooling else variant_of(chosen),
         uneven=uneven,
     )
