@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 _COUNTS = ("binomial", "beta_binomial")
+_SCALES = ("constant", "level", "group")
 _POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with.
 _FITTED_ITS_OWN_WAY = ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level", "checkpoint")
@@ -40,6 +41,9 @@ def posterior(
     ),
     likelihood: Annotated[
         str | None, typer.Option(help=f"{', '.join(_LIKELIHOODS[:-1])} or {_LIKELIHOODS[-1]}; in place of --noise.")
+    ] = None,
+    scale_by: Annotated[
+        str | None, typer.Option(help="level or group: what the scatter depends on, where it is not one for all.")
     ] = None,
     trials: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the number of trials, for counts.")
@@ -83,12 +87,12 @@ def posterior(
         "key": task.seed,
     }
     if likelihood is None:
-        _without(trials=trials, censored=censored)
+        _without(scale_by=scale_by, trials=trials, censored=censored)
         fitted = task.fitted(part="fit")
         source, notices = (fitted, None), fitted.notices
     else:
         law = task.found()
-        settings["likelihood"], more = _likelihood(task, law, likelihood, trials, censored)
+        settings["likelihood"], more = _likelihood(task, law, likelihood, scale_by, trials, censored)
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
         source, notices = (law, observations), _design(task, law, observations, likelihood not in _COUNTS)
@@ -232,11 +236,12 @@ def _one_of(option: str, given: str, known: Collection[str]) -> str:
 def _without(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ValueError(f"Option --{name} needs a likelihood that uses it; see --likelihood.")
+            option = name.replace("_", "-")
+            raise ValueError(f"Option --{option} needs a likelihood that uses it; see --likelihood.")
 
 
 def _likelihood(
-    task: Task, law: "Law", name: str, trials: str | None, censored: str | None
+    task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
     """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
     from jaxscale import likelihoods, noise
@@ -244,8 +249,8 @@ def _likelihood(
     _one_of("--likelihood", name, _LIKELIHOODS)
     counts = name in _COUNTS
     unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
-    unused |= {"trials": trials, "censored": censored}
-    for used in ("trials",) if counts else ("space", "censored", *(["df"] if name == "student_t" else [])):
+    unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
+    for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
         del unused[used]
     for option, value in unused.items():
         if value is not None:
@@ -258,6 +263,8 @@ def _likelihood(
     settings: dict[str, Any] = {"space": task.space or noise.default(law.response).space}
     if task.df is not None:
         settings["df"] = task.df
+    if scale_by is not None:
+        settings["scale_by"] = _one_of("--scale-by", scale_by, _SCALES)
     more = {}
     if censored is not None:
         settings["censored"] = _free_name("censored", law)

@@ -93,7 +93,8 @@ CODES: dict[str, tuple[str, str]] = {
     "not_calibrated": (
         "The posterior is not calibrated for this design: with so few runs, or this likelihood, its intervals were not "
         "seen to hold the truth as often as they claim.",
-        "Add runs, fix a parameter, or use a likelihood and a design that the coverage study covers.",
+        "Add runs, fix a parameter, or use a likelihood and a design that the coverage study covers; where residuals "
+        "scatter by the level, --likelihood normal --scale-by level.",
     ),
     "several_modes": (
         "The posterior has several separate modes; intervals may span a gap where nothing is plausible.",

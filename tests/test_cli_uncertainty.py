@@ -120,6 +120,16 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
     }
 
 
+@pytest.mark.parametrize("by", ["level", "group"])
+def test_the_scatter_may_follow_the_level_or_the_group(by: str, handed: list[Any]) -> None:
+    _, *body = rows()
+    write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
+    words = ["--law", "my_laws.py:my_law", "--likelihood", "normal", "--scale-by", by, "--group", "k"]
+    assert refused("posterior", "own.csv", *words) == "Enough."
+    told = {"level": "a power of the level", "group": "for each group"}[by]
+    assert handed[0][2]["likelihood"].describe().endswith(told)
+
+
 def test_counts_name_their_trials(handed: list[Any]) -> None:
     _, *body = rows()
     write("counts.csv", [["N", "hits", "tried"], *([row[0], str(i % 5 / 4), "4"] for i, row in enumerate(body))])
@@ -141,6 +151,12 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
             "Option --df must not be given with --likelihood normal; leave it out.",
         ),
         (["--likelihood", "binomial", "--space", "log"], "Option --space must not be given with --likelihood binomial"),
+        (["--scale-by", "level"], "Option --scale-by needs a likelihood that uses it; see --likelihood."),
+        (["--likelihood", "normal", "--scale-by", "lever"], "Option --scale-by must be one of constant, level, group"),
+        (
+            ["--likelihood", "binomial", "--scale-by", "level"],
+            "Option --scale-by must not be given with --likelihood binomial",
+        ),
         (["--trials", "N"], "Option --trials needs a likelihood that uses it; see --likelihood."),
         (["--censored", "N"], "Option --censored needs a likelihood that uses it; see --likelihood."),
         (["--level", 1], "Argument level must lie between 0 and 1, but is 1.0."),
