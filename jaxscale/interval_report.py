@@ -27,6 +27,7 @@ _TOLD = (
     *("kind", "unit", "replicates", "failed", "from", "left_out"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
+_LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:
@@ -72,6 +73,8 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         return f"{told}, {about['steps']:.1f} steps a draw{before}"
     if method == "laplace":
         return "normal approximation at the mode" + (f" ({khat} as a proposal)" if khat else "")
+    if method == "law and misfit":
+        return "the law by least squares and a smooth misfit of it along the size, integrated out"
     if method == "new group":
         return f"new group, from draws by {about['from']}" + (f" ({khat})" if khat else "")
     kind, _, bootstrap = method.partition(" of ")

@@ -286,8 +286,10 @@ def test_larger_runs_are_foretold() -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
-    assert "80 % interval" in lines[5] and [line.split("  ")[0] for line in lines[7:9]] == ["N = 7e+10", "N = 4e+11"]
-    assert "Along          N" in lines and "Fixed          E 1.8" in lines
+    assert lines[3].startswith("Method         the law by least squares and a smooth misfit")
+    assert "80 % interval" in lines[6] and [line.split("  ")[0] for line in lines[8:10]] == ["N = 7e+10", "N = 4e+11"]
+    assert "Size           N" in lines and "Fixed          E 1.8" in lines
+    assert any(line.startswith("P(law holds)   0.") for line in lines)
     told = json.loads(Path("out.json").read_text())
     law, data = console.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
     there = foretold(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})

@@ -211,7 +211,7 @@ def test_a_forecast_from_data_of_the_law_is_centred_on_it(follows):
     assert 0.001 < follows.about["scatter"] < 0.006
     for row in follows.params.values():
         assert row["lower"] < row["mean"] < row["upper"] and row["sd"] > 0
-    assert "X = 2e+21" in str(follows) and "Law holds" in str(follows)
+    assert "X = 2e+21" in str(follows) and "P(law holds)" in str(follows)
     assert json.loads(follows.to_json())["params"]["X = 2e+21"]["level"] == 0.9
 
 
