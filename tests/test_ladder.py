@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxscale.uncertainty.ladder import Ladder, Sampled, climbed
+from jaxscale.uncertainty.ladder import Ladder, climbed
+from jaxscale.uncertainty.sampled import Sampled
 
 
 def sampled(rung: str, khat: float, ess: float, rhat: float, count: int = 3) -> Sampled:

@@ -5,7 +5,7 @@ of this machine or over a mesh. One compiled program serves a law and a bucket o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
-from jaxscale.notices import Notice
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
 from jaxscale.uncertainty.fitted_mixtures import fitted
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
+from jaxscale.uncertainty.sampled import Sampled
 
 # Whatever has a log_density and a length: a model of a law, or a density of somebody's own.
 Model = Any
@@ -43,62 +43,6 @@ FAIR, UNMIXED = 0.1, 1.05
 ACCEPT = (0.8, 0.95, 0.99)
 # How often chains that have not mixed are made longer.
 LONGER = 2
-
-
-@dataclass
-class Sampled:
-    """What some posteriors of one structure ended with; arrays have a leading axis of posteriors.
-
-    Args:
-        x: coordinates of the draws, shape (posteriors, draws, size).
-        rung: "importance" or "nuts" for each.
-        khat: of the last round of importance sampling; NaN where there was none.
-        ess: effective number of the proposal's draws; NaN for NUTS.
-        chains: of NUTS.
-        stats: of NUTS, each of shape (posteriors, draws); NaN for importance sampling.
-        rhat: largest R-hat of NUTS over the coordinates; NaN for importance sampling.
-        modes: how many distinct modes were met.
-    """
-
-    x: np.ndarray
-    rung: np.ndarray
-    khat: np.ndarray
-    ess: np.ndarray
-    chains: int
-    stats: dict[str, np.ndarray]
-    rhat: np.ndarray
-    modes: np.ndarray
-    interrupted: bool = False
-
-    def of(self, chosen: np.ndarray) -> "Sampled":
-        """Some of the posteriors."""
-        arrays = ("x", "rung", "khat", "ess", "rhat", "modes")
-        own = {name: getattr(self, name)[chosen] for name in arrays}
-        return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
-
-    def about(self, k: int) -> dict[str, Any]:
-        """What one of the posteriors says of itself."""
-        told: dict[str, Any] = {"modes": int(self.modes[k])}
-        if np.isfinite(self.khat[k]):
-            told["khat"] = float(self.khat[k])
-        if self.rung[k] == "importance":
-            told["ess"] = float(self.ess[k])
-        told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
-        if self.rung[k] == "nuts":
-            told["steps"] = float(np.mean(self.stats["steps"][k]))
-        return told
-
-    def judged(self, k: int) -> tuple[list[Notice], bool]:
-        """What a person should know of one of the posteriors, and whether its weights may be trusted."""
-        notices, trusted = [], True
-        if self.rung[k] != "nuts" and not self.khat[k] < TRUSTED:
-            notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {TRUSTED}."))
-            trusted = False
-        if self.interrupted:
-            notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws are kept."))
-        if self.modes[k] > 1:
-            notices.append(Notice("several_modes", f"The posterior has {self.modes[k]} modes that weigh something."))
-        return notices, trusted
 
 
 def width() -> int:
@@ -247,7 +191,7 @@ class Ladder:
                 break
             else:
                 better = found.stats["diverging"].sum(axis=1) <= kept.stats["diverging"][left].sum(axis=1)
-                kept = _replaced(kept, left[better], found, better)
+                kept.put(left[better], found, better)
             left = np.flatnonzero(kept.stats["diverging"].sum(axis=1) > 0)
             if not len(left) or found.interrupted:
                 break
@@ -323,14 +267,6 @@ def _follow(proposal: Proposal, places: np.ndarray, found: Any, seen: np.ndarray
     modes -= np.logaddexp.reduce(modes, axis=1, keepdims=True)
     shares = [modes + np.log(SHARES[0]), np.log(SHARES[1] * weights), np.full((len(places), 1), np.log(SHARES[2]))]
     proposal.log_weights[places] = np.concatenate(shares, axis=1)
-
-
-def _replaced(kept: Sampled, places: np.ndarray, found: Sampled, chosen: np.ndarray) -> Sampled:
-    kept.x[places], kept.rhat[places] = found.x[chosen], found.rhat[chosen]
-    for name, values in kept.stats.items():
-        values[places] = found.stats[name][chosen]
-    kept.interrupted |= found.interrupted
-    return kept
 
 
 def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:

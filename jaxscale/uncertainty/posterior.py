@@ -31,7 +31,8 @@ from jaxscale.result import Fit
 from jaxscale.room import make_room
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, Sampled, climbed, proposals, refuse, stacked_starts
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse, stacked_starts
+from jaxscale.uncertainty.sampled import Sampled
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
 

@@ -1,0 +1,72 @@
+"""What posteriors that were sampled together ended with, and what each has to say of itself."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jaxscale.notices import Notice
+from jaxscale.uncertainty.importance import TRUSTED
+
+
+@dataclass
+class Sampled:
+    """What some posteriors of one structure ended with; arrays have a leading axis of posteriors.
+
+    Args:
+        x: coordinates of the draws, shape (posteriors, draws, size).
+        rung: "importance" or "nuts" for each.
+        khat: of the last round of importance sampling; NaN where there was none.
+        ess: effective number of the proposal's draws; NaN for NUTS.
+        chains: of NUTS.
+        stats: of NUTS, each of shape (posteriors, draws); NaN for importance sampling.
+        rhat: largest R-hat of NUTS over the coordinates; NaN for importance sampling.
+        modes: how many distinct modes were met.
+    """
+
+    x: np.ndarray
+    rung: np.ndarray
+    khat: np.ndarray
+    ess: np.ndarray
+    chains: int
+    stats: dict[str, np.ndarray]
+    rhat: np.ndarray
+    modes: np.ndarray
+    interrupted: bool = False
+
+    def of(self, chosen: np.ndarray) -> "Sampled":
+        """Some of the posteriors."""
+        arrays = ("x", "rung", "khat", "ess", "rhat", "modes")
+        own = {name: getattr(self, name)[chosen] for name in arrays}
+        return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
+
+    def put(self, places: np.ndarray, others: "Sampled", chosen: np.ndarray) -> None:
+        """Put some of the others, draws and all, in the place of some of these."""
+        self.x[places], self.rhat[places] = others.x[chosen], others.rhat[chosen]
+        for name, values in self.stats.items():
+            values[places] = others.stats[name][chosen]
+        self.interrupted |= others.interrupted
+
+    def about(self, k: int) -> dict[str, Any]:
+        """What one of the posteriors says of itself."""
+        told: dict[str, Any] = {"modes": int(self.modes[k])}
+        if np.isfinite(self.khat[k]):
+            told["khat"] = float(self.khat[k])
+        if self.rung[k] == "importance":
+            told["ess"] = float(self.ess[k])
+        told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
+        if self.rung[k] == "nuts":
+            told["steps"] = float(np.mean(self.stats["steps"][k]))
+        return told
+
+    def judged(self, k: int) -> tuple[list[Notice], bool]:
+        """What a person should know of one of the posteriors, and whether its weights may be trusted."""
+        notices, trusted = [], True
+        if self.rung[k] != "nuts" and not self.khat[k] < TRUSTED:
+            notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {TRUSTED}."))
+            trusted = False
+        if self.interrupted:
+            notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws are kept."))
+        if self.modes[k] > 1:
+            notices.append(Notice("several_modes", f"The posterior has {self.modes[k]} modes that weigh something."))
+        return notices, trusted

@@ -1,0 +1,31 @@
+"""Problems of a law and lanes of a batch, as tests of the engine make and read them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.coordinates import centre_of
+from jaxscale.law import Law
+from jaxscale.noise import Noise
+from jaxscale.objective import Local, Problem
+from jaxscale.objective import evaluate as plainly
+
+
+def problem_of(law: Law, inputs: dict[str, np.ndarray], response: np.ndarray, noise: Noise) -> Problem:
+    return Problem(law, tuple(law.parameters), noise, inputs, {}, centre_of(law, inputs, response, np))
+
+
+def lane(lanes: Any, index: Any) -> Any:
+    return jax.tree.map(lambda a: np.asarray(a)[..., index], lanes)
+
+
+def evaluated(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
+    """What the engine makes of rows that all lanes share, or of rows of their own."""
+    lanes = z.shape[1]
+    rows = (jnp.broadcast_to(a, (lanes, a.shape[-1])) for a in (problem.noise.transform(response), weight))
+    return plainly(problem, z, jnp.broadcast_to(delta, (lanes,)), *rows)
+
+
+evaluate = jax.jit(evaluated)
