@@ -1,6 +1,5 @@
 """Laws along a schedule: sums and changes of the rate, what they leave, and fits that are handed whole schedules."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,44 +11,14 @@ from jaxscale import Observations, fix, laws, noise, plotting, prepare, rename, 
 from jaxscale.law import Input, Law, Response, coefficient, law
 from jaxscale.laws.schedules import annealing_sums, changes_after_warmup, rate_changes
 from jaxscale.tables import DataError
+from tests.rates import PEAK, WARMUP, at, constant, cosine, decayed, two_stage
 
 pytestmark = pytest.mark.usefixtures("x64")
 multi_power, after_warmup = laws.get("multi_power"), laws.get("multi_power_after_warmup")
 annealing = laws.get("lr_annealing")
 CONSTANTS = dict(multi_power.published["luo2025_25m"])
 SUMS = dict(L0=2.7, A=0.5, alpha=0.5, C=0.4)
-PEAK, WARMUP = 3e-4, 2160
 STEPS = np.arange(1, 10001)
-
-
-def warmed(rates: Any) -> np.ndarray:
-    return np.concatenate([np.linspace(0.0, PEAK, WARMUP), rates])
-
-
-def cosine(steps: int, end: float = 0.1) -> np.ndarray:
-    share = np.arange(steps + 1 - WARMUP) / (steps - WARMUP)
-    return warmed(PEAK * (end + (1 - end) / 2 * (1 + np.cos(np.pi * share))))
-
-
-def constant(steps: int) -> np.ndarray:
-    return warmed(np.full(steps + 1 - WARMUP, PEAK))
-
-
-def two_stage(steps: int, end: float) -> np.ndarray:
-    rates = constant(steps)
-    rates[8000:] = end
-    return rates
-
-
-def decayed(steps: int, exponential: bool) -> np.ndarray:
-    rates, share = constant(steps), np.arange(1, 4001) / 4000
-    rates[-4000:] = PEAK * (0.1**share if exponential else 1 - 0.9 * share)
-    return rates
-
-
-def at(law: Law, features: Any, params: Any) -> Any:
-    """The law where its inputs are given by name."""
-    return law(*(features[name] for name in law.inputs), **params)
 
 
 def every_change(step: int, rates: np.ndarray, params: dict[str, float]) -> float:
@@ -374,55 +343,3 @@ def test_an_input_outside_its_interval_is_found_among_several_numbers() -> None:
     observations = Observations({k: np.asarray(v) for k, v in inputs.items()}, np.array([1.0, 2.0]), np.ones(2))
     with pytest.raises(DataError, match=r"column 'rate' \(input rate\), row 2: -2 must be above 0"):
         jaxscale.fit(fix(multi_power, A=1.0, B=1.0, C=1.0, alpha=0.5, beta=0.5, gamma=0.5), observations)
-
-
-REAL = ("cosine_24000", "constant_24000", "wsdcon_9")
-
-
-def published_schedule(name: str) -> np.ndarray:
-    """The schedules of the published curves; the rates in the table are these."""
-    kind, *_, last = name.split("_")
-    if kind == "wsdcon":
-        return two_stage(16000, int(last) * 1e-5)
-    makers = dict(cosine=cosine, constant=constant, wsd=lambda n: decayed(n, True), wsdld=lambda n: decayed(n, False))
-    return makers[kind](int(last))
-
-
-def published_curves(data: Path, where: str, names: Any, **settings: Any) -> Observations:
-    return Observations.from_table(
-        data / "lr_schedule_curves.csv",
-        inputs=dict(step="step", schedule="schedule"),
-        response="loss",
-        where=where,
-        series=dict(schedule={name: published_schedule(name) for name in names}),
-        **settings,
-    )
-
-
-TESTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdcon_18", "wsdcon_3", "wsdld_20000_24000")
-SIZES = [("25M", 0.003760, 2.912e-4), ("100M", 0.004348, 2.810e-4)]
-
-
-@pytest.mark.parametrize(("size", "error", "objective"), SIZES)
-def test_published_constants_on_the_published_curves(data: Path, size: str, error: float, objective: float) -> None:
-    params = multi_power.published[f"luo2025_{size.lower()}"]
-    mean = []
-    for name in TESTED:
-        rows = prepare(multi_power, published_curves(data, f"model_size == '{size}' and schedule == '{name}'", TESTED))
-        mean.append(np.abs(at(multi_power, rows.inputs, params) - rows.response).mean())
-    assert np.mean(mean) == pytest.approx(error, abs=5e-7)
-    rows = prepare(multi_power, published_curves(data, f"model_size == '{size}' and split == 'fit'", REAL))
-    r = np.abs(np.log(at(multi_power, rows.inputs, params)) - np.log(rows.response))
-    huber = np.sum(np.where(r <= 1e-3, r**2 / 2, 1e-3 * (r - 1e-3 / 2)))
-    assert huber == pytest.approx(objective, rel=5e-4)
-
-
-@pytest.mark.parametrize(("size", "error", "objective"), SIZES)
-def test_fits_of_the_published_curves(data: Path, size: str, error: float, objective: float) -> None:
-    rows = published_curves(data, f"model_size == '{size}' and split == 'fit'", REAL)
-    fit = jaxscale.fit(multi_power, rows, starts=512, polish=16, replicates=0, allow_unidentified=True)
-    assert fit.objective <= objective * (1 - 1e-6)
-    assert fit.status == "converged"
-    sums = jaxscale.fit(annealing, rows, starts=256, polish=16, replicates=0)
-    assert fit.objective <= sums.objective <= objective
-    assert sums.design["verdict"] == "identified"
