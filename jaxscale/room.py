@@ -22,16 +22,22 @@ def _count(event: str, duration_secs: float, **kwargs: Any) -> None:
 jax.monitoring.register_event_duration_secs_listener(_count)
 
 
-def make_room() -> bool:
+def make_room(most: float = MOST) -> bool:
     """Let go of all compiled programs where their areas of memory become many, and say whether that was done.
 
     They are compiled anew when they are next used. To be called where none of them runs.
+
+    Args:
+        most: the share of the areas that a process may have above which programs go.
+
+    Returns:
+        Whether they went.
     """
     global _compiled
     if _compiled < BETWEEN or not (MAPS.exists() and LIMIT.exists()):
         return False
     _compiled = 0
-    many = MAPS.read_bytes().count(b"\n") > MOST * int(LIMIT.read_text())
+    many = MAPS.read_bytes().count(b"\n") > most * int(LIMIT.read_text())
     if many:
         jax.clear_caches()
     return many

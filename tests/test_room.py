@@ -40,6 +40,11 @@ def test_programs_are_let_go_only_where_areas_are_many(few: Path, monkeypatch: p
     compiled(2)
     assert room.make_room() and cleared == [True]
     assert not room.make_room()
+    # A third of 36 is above 10 areas; a quarter of 36 is not.
+    few.write_text("36\n")
+    for most, cleared_then in ((1 / 3, False), (1 / 4, True)):
+        compiled(2)
+        assert room.make_room(most) is cleared_then
 
 
 @pytest.mark.parametrize("missing", ["MAPS", "LIMIT"])
