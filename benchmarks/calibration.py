@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> str:
             until=until,
             say=say,
         )
-        return calibration_coverage.summary(calibration_coverage.gathered(folder))
+        cells = calibration_coverage.summary(calibration_coverage.gathered(folder))
+        return f"{cells}\n\n{calibration_coverage.by_weights(folder)}"
     if options.what == "sbc":
         sets, blocks = (64, 1) if options.fast else (calibration_sbc.BLOCK, options.blocks)
         calibration_sbc.go(

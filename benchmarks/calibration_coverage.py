@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,11 +21,13 @@ from jaxscale import likelihoods
 from jaxscale.law import Law, positive
 from jaxscale.likelihoods import Likelihood
 from jaxscale.result import LOGARITHMIC
-from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED
+from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import proposals
 from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
+# Classes of the effective share of the draws of a proposal.
+SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 1.0)
 # Designs that are worked on as one batch.
 GROUPS = (
     ("12 runs", "25 runs", "40 runs, t3", "40 runs, by level", "40 runs, by halves"),
@@ -88,21 +91,19 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
     params = {name: np.asarray(v)[rows] for name, v in found.params.items()}
     cells, tails = {}, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     khat, ess = found.khat[rows], found.ess[rows]
-    heavy = khat >= TRUSTED
     for name, quantity in quantities(case, law).items():
         truth = float(np.squeeze(quantity({k: np.asarray(v, float) for k, v in case.truth.items()})))
         lower, upper = np.nanquantile(quantity(params), tails, axis=1)
         cells[name] = counted(lower, upper, truth)
-        cells[name]["hits of heavy"] = int(np.sum(heavy & (lower <= truth) & (truth <= upper)))
+        cells[name]["missed"] = np.flatnonzero(~((lower <= truth) & (truth <= upper))).tolist()
     about = {
-        "heavy": int(heavy.sum()),
+        "heavy": int(np.sum(khat >= TRUSTED)),
         "nuts": int(np.sum(found.method[rows] == "nuts")),
-        "thin": int(np.sum(found.ess[rows] < EFFICIENT * proposals(next(iter(params.values())).shape[1]))),
         "ok": int(found.ok[rows].sum()),
     }
     if np.isfinite(ess).any():
-        about |= {"ess": [float(np.nanquantile(ess, q)) for q in (0.1, 0.5)]}
-        about |= {"khat": [float(np.nanquantile(khat, q)) for q in (0.5, 0.9, 1.0)]}
+        about |= {"khat": np.round(khat, 3).tolist()}
+        about |= {"share": np.round(ess / proposals(next(iter(params.values())).shape[1]), 4).tolist()}
     return cells, about
 
 
@@ -279,7 +280,8 @@ def go(
                     paths[made["design"], made["method"]].write_text(json.dumps(made))
                     shares = " ".join(f"{k} {v['hits'] / v['count']:.2f}" for k, v in made["cells"].items())
                     told = f"{case.law} | {made['design']} | {made['method']} | {made['seconds']:.0f} s"
-                    say(f"{told} | {made['about']} | {shares}")
+                    facts = {k: v for k, v in made["about"].items() if isinstance(v, int)}
+                    say(f"{told} | {facts} | {shares}")
 
 
 def gathered(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
@@ -290,12 +292,30 @@ def gathered(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
         method = made["method"] + (f" ({made['rung']})" if made["rung"] in ("auto", "nuts") else "")
         for name, cell in made["cells"].items():
             known = cells.setdefault((made["law"], made["design"], name, method), {"widths": [], "heavy": 0, "nuts": 0})
-            for key in ("count", "hits", "too high", "too low", "hits of heavy"):
+            for key in ("count", "hits", "too high", "too low"):
                 known[key] = known.get(key, 0) + cell.get(key, 0)
             known["widths"].append(cell["width"])
             known["heavy"] += made["about"].get("heavy", 0)
             known["nuts"] += made["about"].get("nuts", 0)
     return cells
+
+
+def by_weights(folder: Path) -> str:
+    """A table of what intervals of importance sampling hold, by what their weights say of themselves."""
+    counts = {name: [0, 0, 0] for name in ("k-hat >= 0.7", *(f"{a:.0%} to {b:.0%}" for a, b in pairwise(SHARES)))}
+    for path in sorted(folder.glob("*_importance_*.json")):
+        made = json.loads(path.read_text())
+        if "share" not in made["about"] or "level" in made["design"]:
+            continue
+        khat, share = np.array(made["about"]["khat"]), np.array(made["about"]["share"])
+        place = np.where(khat >= TRUSTED, 0, np.clip(np.searchsorted(SHARES, share, side="right"), 1, len(SHARES) - 1))
+        for k, row in enumerate(counts.values()):
+            own = place == k
+            row[0] += int(own.sum())
+            row[1] += len(made["cells"]) * int(own.sum())
+            row[2] += sum(int(own[cell["missed"]].sum()) for cell in made["cells"].values())
+    rows = [[name, f"{a:,}", f"{1 - c / b:.1%}" if b else ""] for name, (a, b, c) in counts.items()]
+    return table(["effective share", "posteriors", "held"], rows)
 
 
 def p_value(hits: int, count: int) -> float:

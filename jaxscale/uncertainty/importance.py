@@ -43,8 +43,6 @@ class Weighted(eqx.Module):
         log_weights: smoothed, whose weights sum to 1, shape (draws,).
         khat: shape of the tail of the weights.
         ess: effective number of the proposal's draws.
-        mean: weighted mean, shape (size,).
-        root: of the weighted covariance, lower triangular.
     """
 
     x: Any
@@ -52,8 +50,6 @@ class Weighted(eqx.Module):
     log_weights: Any
     khat: Any
     ess: Any
-    mean: Any
-    root: Any
 
 
 def log_density_of(proposal: Proposal, x: Any) -> Any:
@@ -87,13 +83,7 @@ def sampled(
     both = lambda x: (log_density(x), log_density_of(proposal, x))  # noqa: E731
     target, proposed = jax.lax.map(both, x, batch_size=together)
     log_weights, khat = psis.smoothed(target - proposed)
-    weight = jnp.exp(log_weights)[:, None]
-    mean = jnp.sum(weight * jnp.where(weight > 0, x, 0.0), axis=0)
-    away = jnp.where(weight > 0, x - mean, 0.0)
-    covariance = (weight * away).T @ away
-    # A little of each variance keeps the covariance of few draws from collapsing.
-    root = jnp.linalg.cholesky(covariance + 1e-9 * jnp.diag(jnp.diagonal(covariance)))
-    return Weighted(x, target, log_weights, khat, psis.effective(log_weights), mean, root)
+    return Weighted(x, target, log_weights, khat, psis.effective(log_weights))
 
 
 def noise_of(seed: np.ndarray, log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,3 +115,27 @@ def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarr
     place = (np.arange(draws) + generator.uniform()) / draws * edges[-1]
     chosen = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
     return generator.permutation(chosen)
+
+
+def tempered(log_weights: np.ndarray, enough: float) -> np.ndarray:
+    """Log weights raised to the power, at most 1, at which so many draws are effective; shape (draws,).
+
+    Args:
+        log_weights: shape (draws,).
+        enough: effective draws that are asked for.
+
+    Source: Cappé 2004, doi:10.1198/106186004X12803 (population Monte Carlo); the power is chosen as in tempering.
+    """
+    top = log_weights - log_weights.max()
+
+    def effective(power: float) -> float:
+        weight = np.exp(power * top)
+        return weight.sum() ** 2 / (weight**2).sum()
+
+    low, high = 0.0, 1.0
+    if effective(high) >= enough:
+        return log_weights
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if effective(middle) >= enough else (low, middle)
+    return low * top

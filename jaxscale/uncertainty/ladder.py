@@ -34,9 +34,11 @@ BELOW = 15.0
 # Rounds of importance sampling, the later ones about what the earlier tell: a mixture of a few pieces fitted to their
 # draws and one component with their moments, all made wider: a proposal that is too narrow misses the tails and does
 # not know it. Rounds end where k-hat is this low and enough draws are effective.
-ROUNDS, WIDER, PIECE_WIDER, TAME = 5, 1.4, 1.2, 0.5
+ROUNDS, WIDER, PIECE_WIDER, TAME = 14, 1.4, 1.2, 0.5
 # How many pieces, how many draws they are fitted to, and what the modes, the pieces and the whole weigh.
-PIECES, FITTED, SHARES = 4, 1000, (0.05, 0.75, 0.2)
+PIECES, FITTED, SHARES = 4, 4000, (0.05, 0.75, 0.2)
+# Where fewer draws are effective, weights are made more even until so many tell the next round where to go.
+TOLD = 100.0
 # Share of the draws that is effective where weights are better than chains that are so far from mixing.
 FAIR, UNMIXED = 0.1, 1.05
 # Acceptance that NUTS aims at; raised while draws diverge.
@@ -128,14 +130,17 @@ class Ladder:
             made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
             component, noise = (np.stack(several) for several in zip(*made, strict=True))
             found = self.run(_weigh, members, part, component, noise)
-            picked = lambda a, n: np.stack(  # noqa: E731
-                [one[importance.resampled(k, w, n)] for one, k, w in zip(a, keys, found.log_weights, strict=True)]  # noqa: B023
-            )
-            seen = picked(found.x, FITTED)
+            usable = np.isfinite(found.khat)
+            told = np.stack([importance.tempered(w, TOLD) for w in found.log_weights])
+            seen = _picked(found.x, keys, told, FITTED)
             found = eqx.tree_at(
                 lambda f: (f.x, f.log_density, f.log_weights),
                 found,
-                (picked(found.x, draws), picked(found.log_density, draws), np.zeros((len(members), 1))),
+                (
+                    _picked(found.x, keys, found.log_weights, draws),
+                    _picked(found.log_density, keys, found.log_weights, draws),
+                    np.zeros((len(members), 1)),
+                ),
             )
             if known is None:
                 known = jax.tree.map(np.array, found)
@@ -143,9 +148,7 @@ class Ladder:
                 # The last round counts, not that of the lowest k-hat: low by luck is where the tails were missed.
                 for old, new in zip(jax.tree.leaves(known), jax.tree.leaves(found), strict=True):
                     old[members] = new
-            usable = np.isfinite(found.root).all(axis=(1, 2)) & np.isfinite(found.mean).all(axis=1)
-            usable &= found.ess > 2 * size
-            _follow(proposal, members[usable], jax.tree.map(lambda a: a[usable], found), seen[usable], keys[usable])  # noqa: B023
+            _follow(proposal, members[usable], seen[usable], keys[usable])
             members = members[~((found.khat < TAME) & (found.ess > EFFICIENT * count)) & usable]
             if not len(members):
                 break
@@ -254,14 +257,21 @@ class Ladder:
         return np.isfinite(self.log_weights).sum(axis=1)
 
 
-def _follow(proposal: Proposal, places: np.ndarray, found: Any, seen: np.ndarray, keys: np.ndarray) -> None:
+def _picked(a: np.ndarray, keys: np.ndarray, log_weights: np.ndarray, count: int) -> np.ndarray:
+    """Draws of equal weight of every posterior, shape (posteriors, count, ...)."""
+    chosen = [importance.resampled(k, w, count) for k, w in zip(keys, log_weights, strict=True)]
+    return np.stack([one[places] for one, places in zip(a, chosen, strict=True)])
+
+
+def _follow(proposal: Proposal, places: np.ndarray, seen: np.ndarray, keys: np.ndarray) -> None:
     """Turn the proposals of some places to what their draws tell: a few pieces, and all of it by one wide component."""
     if not len(places):
         return
-    weights, means, roots = fitted(seen, keys, PIECES)
+    each = [fitted(x, key, PIECES) for x, key in zip(seen, keys, strict=True)]
+    weights, means, roots, mean, root = (np.stack(part) for part in zip(*each, strict=True))
     new, whole = slice(COMPONENTS, COMPONENTS + PIECES), COMPONENTS + PIECES
-    proposal.means[places, new], proposal.means[places, whole] = means, found.mean
-    proposal.roots[places, new], proposal.roots[places, whole] = PIECE_WIDER * roots, WIDER * found.root
+    proposal.means[places, new], proposal.means[places, whole] = means, mean
+    proposal.roots[places, new], proposal.roots[places, whole] = PIECE_WIDER * roots, WIDER * root
     proposal.inverses[places] = np.linalg.inv(proposal.roots[places])
     modes = proposal.log_weights[places, :COMPONENTS]
     modes -= np.logaddexp.reduce(modes, axis=1, keepdims=True)
