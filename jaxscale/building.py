@@ -7,7 +7,7 @@ import equinox as eqx
 import numpy as np
 import numpyro.distributions as dist
 
-from jaxscale import likelihoods, priors
+from jaxscale import likelihoods, priors, run_effects
 from jaxscale.coordinates import centre_of, owned
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
@@ -29,7 +29,7 @@ def model_of(
     fixed: Mapping[str, float] | None = None,
     pooling: Mapping[str, str] | None = None,
     size: int | None = None,
-    shared_runs: int | None = None,
+    shared_runs: tuple[int, int] | None = None,
 ) -> Model:
     """The model of a law on observations, inside ``jax.enable_x64(True)``.
 
@@ -41,7 +41,7 @@ def model_of(
         fixed: values of parameters that are not inferred.
         pooling: parameter to "complete", "partial" or "none", over the groups.
         size: rows to pad to; a bucket unless given.
-        shared_runs: how many effects of runs to keep place for; as many as a bucket holds unless given.
+        shared_runs: how many runs there is room for, and how many rows of each; see :func:`room_of`.
 
     Raises:
         DataError: a column that the likelihood needs is missing, or there is no group or run where it needs one.
@@ -57,7 +57,7 @@ def model_of(
     wide = padded(_silenced(observations), size or bucket(len(observations)))
     n = len(wide)
     run = np.arange(n) if wide.run is None else wide.run
-    count = int(run.max()) + 1 if likelihood.runs and not likelihood.marginal else 0
+    runs, most = shared_runs or room_of(observations)
     groups = 1
     if observations.group is not None and (pooled or likelihood.scale_by == "group"):
         groups = int(observations.group.max()) + 1
@@ -68,12 +68,13 @@ def model_of(
         likelihood=likelihood,
         pooling=pooled,
         groups=groups,
-        runs=(shared_runs or bucket(count)) if count else 0,
+        runs=runs if likelihood.runs and not likelihood.marginal else 0,
         apart=bool(pooled) and bool(np.sum(observations.weight > 0) >= MANY * groups),
         priors={},
         inputs={name: wide.inputs[name] for name in law.inputs},
         response=wide.response,
         data={"weight": wide.weight, "run": run, "group": group}
+        | ({"places": run_effects.places(run, wide.weight > 0, runs, most)} if likelihood.marginal else {})
         | {name: wide.inputs[name] for name in likelihood.columns},
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
         centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
@@ -87,8 +88,16 @@ def model_of(
     if made.runs:
         used["run_effect"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
     given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
-    used |= priors.checked(given, used, law.name)
+    supports = {made.site(name): law.parameters[name].support for name in free}
+    used |= priors.checked(given, used, law.name, supports)
     return eqx.tree_at(lambda m: m.priors, made, {name: used[name] for name in made.shapes})
+
+
+def room_of(observations: Observations) -> tuple[int, int]:
+    """Room for the runs of some observations: how many, and how many rows of each, so that few sizes are compiled."""
+    run = np.arange(len(observations)) if observations.run is None else observations.run
+    most = run_effects.fullest(run, np.ones(len(run), bool))
+    return bucket(int(run.max()) + 1), most + most % 2
 
 
 def _inside(likelihood: Likelihood, response: np.ndarray) -> np.ndarray:

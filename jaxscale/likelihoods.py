@@ -6,11 +6,10 @@ need an input that holds the number of trials, censored responses one that holds
 lower bound: name their columns in ``Observations.from_table(inputs=...)`` beside the law's own inputs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import jax.scipy.stats as stats
@@ -24,9 +23,6 @@ ScaleBy = Literal["constant", "level", "group"]
 COUNTS = ("binomial", "beta_binomial")
 # Gauss-Legendre on the interval from 0 to 1.
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(64) + np.array([[1.0], [0.0]])) * 0.5
-
-# Nodes of the integral over the effect of a run, and steps to where it is balanced.
-_TRAPEZE, _BALANCED = np.linspace(-3.2, 3.2, 21), 4
 
 
 class Likelihood(eqx.Module):
@@ -209,52 +205,6 @@ def _counted(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, share
         return ways + special.xlogy(k, p) + special.xlog1py(trials - k, -p)
     a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
     return ways + special.betaln(k + a, trials - k + b) - special.betaln(a, b)
-
-
-def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
-    """Log density of every run's residuals together, shape (n,) by code of the run (0 where there is no such run).
-
-    The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is integrated
-    out: of Student-t rows by quadrature, of normal ones in closed form. With residuals ``z_i`` in these units, weights
-    ``w_i`` and ``v = run_ratio^2`` that is ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` but for
-    constants, where ``W = sum w_i``.
-    """
-    transform = SPACES[likelihood.space][1]
-    s = scales(likelihood, sites, level, data["group"])
-    weight = data["weight"]
-    z = jnp.where(weight > 0, transform(y) - transform(level), 0.0) / s
-    total = lambda values: jax.ops.segment_sum(values, data["run"], num_segments=level.shape[0])  # noqa: E731
-    if likelihood.family == "student_t":
-        df = sites.get("df", likelihood.df)
-        each = _shared_t(z, weight, sites["run_ratio"], df, data["run"], total)
-        return jnp.where(total(weight) > 0, each - total(weight * jnp.log(s)), 0.0)
-    v = sites["run_ratio"] ** 2
-    heavy, pulled = total(weight), total(weight * z)
-    alone = total(-weight * (jnp.log(s) + 0.5 * jnp.log(2 * jnp.pi) + 0.5 * z * z))
-    return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
-
-
-def _shared_t(z: Any, weight: Any, ratio: Any, df: Any, run: Any, total: Callable[[Any], Any]) -> Any:
-    """``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` for every run, by the trapezoidal rule.
-
-    In ``b = centre + width * sinh(u)`` the integrand falls off doubly exponentially, so that few nodes are exact to ten
-    digits; they reach 12 widths. The centre is where the weights that the density gives to its rows balance.
-    """
-    pull = 1 / (ratio * ratio)
-    width = 1 / jnp.sqrt(pull + (df + 1) / (df + 3) * total(weight))
-    centre = jnp.zeros_like(z)
-    for _ in range(_BALANCED):
-        w = weight * (df + 1) / (df + (z - centre[run]) ** 2)
-        centre = total(w * z) / (total(w) + pull)
-    # The integral does not depend on them.
-    width, centre = jax.lax.stop_gradient((width, centre))
-    b = centre[:, None] + width[:, None] * np.sinh(_TRAPEZE)
-    away = z[:, None] - b[run]
-    constant = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(df * jnp.pi)
-    seen = total(weight[:, None] * (constant - 0.5 * (df + 1) * jnp.log1p(away * away / df)))
-    prior = -0.5 * pull * b * b - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
-    measure = jnp.log(width)[:, None] + np.log(np.cosh(_TRAPEZE) * (_TRAPEZE[1] - _TRAPEZE[0]))
-    return special.logsumexp(seen + prior + measure, axis=1)
 
 
 def replicated(

@@ -17,7 +17,7 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
-from jaxscale import likelihoods, priors
+from jaxscale import likelihoods, priors, run_effects
 from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
@@ -40,7 +40,8 @@ class Model(eqx.Module):
         priors: a distribution for every site.
         inputs: shape (..., n).
         response: shape (n,).
-        data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
+        data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,); where effects of
+            runs are integrated out, ``places``, see :func:`jaxscale.run_effects.places`.
         fixed: values of the other parameters.
         centre: measured on the inputs.
     """
@@ -169,14 +170,21 @@ class Model(eqx.Module):
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
     def log_prior(self, sites: Mapping[str, Any]) -> Any:
-        """The log density of the priors at some sites."""
-        return sum(jnp.sum(self.priors[name].log_prob(sites[name])) for name in self.shapes)
+        """The log density of the priors at some sites; those of a law's own coordinates may reach beyond a prior."""
+        bounded = self.free if owned(self.law, self.free) else ()
+        total = jnp.zeros(())
+        for name in self.shapes:
+            density = self.priors[name].log_prob(sites[name])
+            if name in bounded:
+                density = jnp.where(self.priors[name].support(sites[name]), density, -jnp.inf)
+            total += jnp.sum(density)
+        return total
 
     def rows(self, sites: Mapping[str, Any]) -> Any:
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
         if self.likelihood.marginal:
-            return likelihoods.shared(self.likelihood, sites, level, self.response, self.data)
+            return run_effects.shared(self.likelihood, sites, level, self.response, self.data)
         weight = self.data["weight"]
         each = likelihoods.rows(self.likelihood, sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)
@@ -215,6 +223,7 @@ class Model(eqx.Module):
     def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
         """What :meth:`located` finds, inside of a program."""
         places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
+        places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
         if owned(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
@@ -261,7 +270,7 @@ class Model(eqx.Module):
         if not self.likelihood.marginal:
             return (each + bend)[:, weight > 0]
         codes = np.asarray(self.data["run"])
-        return (each + np.bincount(codes, bend, len(weight)))[:, np.unique(codes[weight > 0])]
+        return (each + np.bincount(codes, bend, each.shape[1]))[:, np.unique(codes[weight > 0])]
 
 
 @jax.jit
@@ -299,9 +308,22 @@ def _off_the_edge(support: Any, start: Any) -> Any:
 
 def _inverted(prior: dist.Distribution, start: Any) -> Any:
     """The coordinate of a number, moved inside the prior's support where it lies outside."""
-    start = jnp.asarray(start, float)
-    inside = jnp.all(prior.support(start))  # pyright: ignore[reportOptionalCall]
-    return biject_to(prior.support).inv(jnp.where(inside, start, prior.mean))
+    return biject_to(prior.support).inv(inside(prior, jnp.asarray(start, float)))
+
+
+def inside(prior: dist.Distribution, value: Any) -> Any:
+    """A number, or where it lies outside the prior's support one a little inside of the end that it is beyond."""
+    low, high = priors.ends(prior)
+    if low is None and high is None:
+        return value
+    # A bit of the interval, of what there is to say how wide a half line is.
+    if low is not None and high is not None:
+        step = 0.01 * (high - low)
+    else:
+        end: Any = low if high is None else high
+        step = 0.01 * jnp.maximum(jnp.abs(value - end), jnp.abs(end))
+    held = value if low is None else jnp.where(value > low, value, low + step)
+    return held if high is None else jnp.where(held < high, held, high - step)
 
 
 def stacked(models: list[Any]) -> Any:

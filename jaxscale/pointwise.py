@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from jaxscale import run_effects
 from jaxscale.draws import Draws
 from jaxscale.observations import Observations, padded
 from jaxscale.preparation import prepare
@@ -112,6 +113,8 @@ def scoring(model: Any, observations: Observations) -> Any:
     run = np.arange(size) if wide.run is None else wide.run
     group = np.zeros(size, int) if model.groups == 1 or wide.group is None else wide.group
     data = {"weight": wide.weight, "run": run, "group": group}
+    if model.likelihood.marginal:
+        data |= {"places": run_effects.places(run, wide.weight > 0, *model.data["places"].shape)}
     data |= {name: wide.inputs[name] for name in model.likelihood.columns}
     inputs = {name: wide.inputs[name] for name in model.law.inputs}
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data)

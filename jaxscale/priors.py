@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpyro.distributions as dist
 
-from jaxscale.law import Law, Parameter, positive, unit
+from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.likelihoods import Likelihood
 from jaxscale.tables import did_you_mean
 
@@ -95,11 +95,20 @@ def spread(kind: Parameter) -> dist.Distribution:
     return dist.HalfNormal(_number(0.5 if logarithmic else (kind.range[1] - kind.range[0]) / 4))
 
 
-def checked(priors: Mapping[str, Any], known: Mapping[str, Any], law: str) -> dict[str, dist.Distribution]:
+def checked(
+    priors: Mapping[str, Any], known: Mapping[str, Any], law: str, supports: Mapping[str, Support]
+) -> dict[str, dist.Distribution]:
     """Priors that a person gave, as they are used.
 
+    Args:
+        priors: what was given, by name.
+        known: the priors that stand unless others are given.
+        law: name of the law.
+        supports: what a law's parameters may be, by name of their site.
+
     Raises:
-        ValueError: a name is unknown, or a prior is no one-dimensional NumPyro distribution.
+        ValueError: a name is unknown, or a prior is no one-dimensional NumPyro distribution that has a density, or
+            gives some probability to what a parameter cannot be.
     """
     given: dict[str, dist.Distribution] = {}
     for name, prior in priors.items():
@@ -112,8 +121,33 @@ def checked(priors: Mapping[str, Any], known: Mapping[str, Any], law: str) -> di
             raise ValueError(
                 f"Argument priors must hold NumPyro distributions of single numbers, but {name} has {prior!r}."
             )
+        if isinstance(prior, dist.Delta):
+            raise ValueError(f"Argument priors must hold densities, but {name} has {said(prior)}; fix it instead.")
+        if prior.support is None or prior.is_discrete:
+            raise ValueError(f"Argument priors must hold densities over numbers, but {name} has {said(prior)}.")
         given[name] = _as_arrays(prior)
+        _refuse_beyond(name, given[name], ends(known[name]), supports.get(name))
     return given
+
+
+def ends(prior: dist.Distribution) -> tuple[Any, Any]:
+    """The least and the largest number that a prior gives probability to; None where there is no end."""
+    support: Any = prior.support
+    return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+
+
+def _refuse_beyond(name: str, prior: dist.Distribution, usual: tuple[Any, Any], support: Support | None) -> None:
+    """Refuse ends beyond what a site may be; a prior without ends is cut where a law's parameter ends."""
+    low, high = ends(prior)
+    if support is not None and low is None and high is None:
+        return
+    least, most = (-math.inf if usual[0] is None else 0.0, math.inf) if support is None else (support.low, support.high)
+    if (-math.inf if low is None else low) < least or (math.inf if high is None else high) > most:
+        what = f"between {least:g} and {most:g}" if math.isfinite(most) else f"above {least:g}"
+        raise ValueError(
+            f"Argument priors gives {name} the prior {said(prior)}, which reaches beyond what it may be, {what}; give "
+            "one that does not."
+        )
 
 
 def _number(value: float) -> np.ndarray:

@@ -105,6 +105,11 @@ class Ladder:
         self.width = min(width(), self.count)
         self.keys = lambda n: seed.integers(2**32, size=(n, 2), dtype=np.uint32)
         found = self.run(_climb, np.arange(self.count), starts, alone=True)
+        if not np.isfinite(found.log_density).any(axis=1).all():
+            raise ValueError(
+                "The posterior density is nowhere finite about the fitted parameters: a prior or the likelihood "
+                "excludes what the data say; give other priors, or leave out the rows that cannot be."
+            )
         self.mode, self.log_weights = _sorted(found)
 
     def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
@@ -347,7 +352,8 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     # An interruption leaves fewer draws; those of importance sampling are in random order.
     x = sampled.x[:, : higher.x.shape[1]]
     stats = {name: values[:, : higher.x.shape[1]] for name, values in sampled.stats.items()}
-    for whole, part in ((x, higher.x), (sampled.rung, higher.rung), (sampled.rhat, higher.rhat)):
+    pairs = ((x, higher.x), (sampled.rung, higher.rung), (sampled.ess, higher.ess), (sampled.rhat, higher.rhat))
+    for whole, part in pairs:
         whole[left] = part
     for name, values in stats.items():
         values[left] = higher.stats[name]

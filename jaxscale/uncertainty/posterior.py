@@ -1,5 +1,6 @@
 """Posteriors: what parameters are plausible after the data, by the cheapest method that can be trusted."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
-from jaxscale.building import model_of
+from jaxscale.building import model_of, room_of
 from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
@@ -156,7 +157,8 @@ def posterior(
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
-            journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | settings)
+            told_apart = settings | dict(priors=_families(model), pooling=model.pooling)
+            journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
             ladder = Ladder(Runner(mesh, journal, ticker), lone, stacked_starts(starts)[None], generator)
@@ -219,10 +221,10 @@ def posterior_many(
     with jax.enable_x64(True):
         sets = [prepare(law, some) for some in sets]
         size = bucket(max(map(len, sets)))
-        runs = bucket(max(1 if some.run is None else int(some.run.max()) + 1 for some in sets))
+        runs, most = (max(each) for each in zip(*map(room_of, sets), strict=True))
         models, places = [], []
         for k, some in enumerate(sets):
-            model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=runs)
+            model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=(runs, most))
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
             places.append((place, _nuisance(model, law, place)))
@@ -233,7 +235,8 @@ def posterior_many(
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
-            journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | settings)
+            told_apart = settings | dict(priors=_families(whole), pooling=whole.pooling)
+            journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             ladder = Ladder(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
@@ -251,6 +254,12 @@ def posterior_many(
         chains,
         whole,
     )
+
+
+def _families(model: Model) -> str:
+    """What the numbers inside of the priors do not tell: their kinds, for a checkpoint."""
+    # The same in every process: without the addresses of functions.
+    return re.sub("0x[0-9a-f]+", "", str(jax.tree.structure(model.priors)))
 
 
 @jax.jit

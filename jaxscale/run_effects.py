@@ -1,0 +1,126 @@
+"""Effects of runs, integrated out: the log density of all rows of a run together."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.special as special
+import numpy as np
+
+from jaxscale.likelihoods import Likelihood, scales
+from jaxscale.noise import SPACES
+
+# Nodes of the integral over an effect about each of its two peaks, and steps from a start to a peak.
+TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
+# The integral ends so many standard deviations of the effect out, or where the tails of the rows are 1e-8.
+REACH, DIGITS = 6.5, 8.0
+
+
+def places(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
+    """Which rows each run has, shape (runs, most): their numbers, and -1 where there are no more.
+
+    Args:
+        run: codes of the runs, shape (n,).
+        used: which rows count, shape (n,).
+        runs: how many runs there is room for.
+        most: how many rows of a run.
+    """
+    found = np.full((runs, most), -1)
+    for code in np.unique(run[used]):
+        own = np.flatnonzero(used & (run == code))
+        found[code, : len(own)] = own
+    return found
+
+
+def fullest(run: np.ndarray, used: np.ndarray) -> int:
+    """The number of rows of the run that has most."""
+    return int(np.bincount(run[used], minlength=1).max())
+
+
+def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    """Log density of every run's residuals together, shape (runs,) by code (0 where there is no such run).
+
+    The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is integrated
+    out: of Student-t rows by quadrature, of normal ones in closed form. With residuals ``z_i`` in these units, weights
+    ``w_i`` and ``v = run_ratio^2`` that is ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` but for
+    constants, where ``W = sum w_i``.
+
+    Args:
+        likelihood: of the residuals.
+        sites: nuisance by name.
+        level: the law's values, shape (n,).
+        y: responses, shape (n,).
+        data: ``weight`` and ``group``, shape (n,), and ``places`` of the rows, shape (runs, most).
+    """
+    transform = SPACES[likelihood.space][1]
+    there = data["places"] >= 0
+    of_runs = lambda values: jnp.where(there, values[data["places"]], 0.0)  # noqa: E731
+    weight = of_runs(data["weight"])
+    s = jnp.where(weight > 0, of_runs(scales(likelihood, sites, level, data["group"])), 1.0)
+    z = jnp.where(weight > 0, of_runs(transform(y) - transform(level)), 0.0) / s
+    scaled = jnp.sum(weight * jnp.log(s), axis=1)
+    if likelihood.family == "student_t":
+        each = _of_student_t(z, weight, sites["run_ratio"], sites.get("df", likelihood.df))
+        return jnp.where(jnp.any(weight > 0, axis=1), each - scaled, 0.0)
+    v = sites["run_ratio"] ** 2
+    heavy, pulled = jnp.sum(weight, axis=1), jnp.sum(weight * z, axis=1)
+    alone = -scaled - jnp.sum(weight * (0.5 * jnp.log(2 * jnp.pi) + 0.5 * z * z), axis=1)
+    return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
+
+
+def _of_student_t(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
+    """``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` for every run, by two trapezoidal rules.
+
+    Rows of a run that lie far apart make several peaks. The two that weigh most have a rule each, in ``b = centre +
+    width * sinh(u)``, in which the integrand falls off doubly exponentially; what lies between is shared out by smooth
+    functions that sum to 1. Against a dense rule over random runs of up to eight rows: 3e-5 at worst where the rows
+    scatter as the density says (1e-6 in nine of ten), 0.015 at worst for two rows at any distance (7e-4 in nine of
+    ten); three or more rows, each ten scales from the others, are the worst found, 0.3.
+
+    Args:
+        z: residuals, shape (runs, most).
+        weight: 0 where there is no row, shape (runs, most).
+        ratio: standard deviation of the effect.
+        df: degrees of freedom.
+    """
+    constant = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(df * jnp.pi)
+
+    def integrand(b: Any) -> Any:
+        """Its logarithm at places b of every run, shape (runs, count)."""
+        away = z[:, None, :] - b[:, :, None]
+        each = constant - 0.5 * (df + 1) * jnp.log1p(away * away / df)
+        prior = -0.5 * (b / ratio) ** 2 - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
+        return prior + jnp.sum(weight[:, None, :] * each, axis=2)
+
+    centre, width, far = jax.lax.stop_gradient(_peaks(integrand, z, weight, ratio, df))
+    u = jnp.arcsinh(far / width)[..., None] * TRAPEZE
+    b = centre[..., None] + width[..., None] * jnp.sinh(u)
+    near = (1 + ((b[:, :, None] - centre[:, None, :, None]) / width[:, None, :, None]) ** 2) ** -2
+    own = jnp.stack([near[:, k, k] for k in range(2)], axis=1) / jnp.sum(near, axis=2)
+    measure = jnp.log(own * width[..., None] * jnp.cosh(u) * (u[..., 1:2] - u[..., :1]))
+    flat = lambda a: a.reshape(len(z), -1)  # noqa: E731
+    return special.logsumexp(integrand(flat(b)) + flat(measure), axis=1)
+
+
+def _peaks(integrand: Callable[[Any], Any], z: Any, weight: Any, ratio: Any, df: Any) -> tuple[Any, Any, Any]:
+    """Centres, widths and reach of the two peaks that weigh most, shape (runs, 2); the same one twice if alone."""
+    pull = 1 / (ratio * ratio)
+    centre = jnp.stack([jnp.zeros(len(z)), jnp.min(z, axis=1), jnp.max(z, axis=1)], axis=1)
+    heavy = pull
+    for step in range(STEPS + 1):
+        # The place where the weights that the density gives to its rows balance is where it is highest.
+        w = weight[:, None, :] * (df + 1) / (df + (z[:, None, :] - centre[:, :, None]) ** 2)
+        heavy = jnp.sum(w, axis=2) + pull
+        centre = jnp.sum(w * z[:, None, :], axis=2) / heavy if step < STEPS else centre
+    width = 1 / jnp.sqrt(heavy)
+    mass = integrand(centre) + jnp.log(width)
+    pick = lambda a, k: jnp.take_along_axis(a, k[:, None], axis=1)  # noqa: E731
+    first = jnp.argmax(mass, axis=1)
+    apart = jnp.abs(centre - pick(centre, first)) > 2 * pick(width, first)
+    second = jnp.where(jnp.any(apart, axis=1), jnp.argmax(jnp.where(apart, mass, -jnp.inf), axis=1), first)
+    centre, width = (jnp.concatenate([pick(a, first), pick(a, second)], axis=1) for a in (centre, width))
+    spread = jnp.max(jnp.abs(z[:, None, :] - centre[:, :, None]), axis=2)
+    fall = jnp.minimum(DIGITS / ((df + 1) * jnp.maximum(jnp.sum(weight, axis=1), 1e-3)), 6.0)
+    tails = spread + jnp.sqrt(df) * 10.0 ** fall[:, None]
+    return centre, width, jnp.minimum(jnp.abs(centre) + REACH * ratio, tails)

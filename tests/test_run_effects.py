@@ -1,0 +1,101 @@
+"""Effects of runs that are integrated out, against a dense rule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import logsumexp
+
+from jaxscale import likelihoods, run_effects
+
+RUNS, MOST = 6, 4
+
+
+def dense(z: np.ndarray, weight: np.ndarray, ratio: float, df: float) -> float:
+    """The integral over one effect by many nodes: even ones over the effect, finer ones about each row."""
+    ends = [
+        np.linspace(-9 * ratio, 9 * ratio, 100_001),
+        *(one + np.sinh(np.linspace(-9, 9, 10_001)) for one in [*z, 0]),
+    ]
+    b = np.unique(np.concatenate(ends))
+    logs = stats.norm.logpdf(b, scale=ratio) + weight @ stats.t.logpdf(z[:, None] - b, df)
+    return float(np.asarray(logsumexp(logs[1:-1] + np.log((b[2:] - b[:-2]) / 2))))
+
+
+def rows_of(z: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals and weights, shape (runs, most)."""
+    residual, weight = np.zeros((RUNS, MOST)), np.zeros((RUNS, MOST))
+    for k, own in enumerate(z):
+        residual[k, : len(own)], weight[k, : len(own)] = own, 1.0
+    return residual, weight
+
+
+ALIKE = [[0.3], [-0.2, 0.5], [1.0, 1.5, 0.2], [0.1, -2.0, 0.4, 0.3], [6.0, 6.5]]
+APART = [[0.0, 8.0], [0.0, 20.0], [0.0, 0.0, 15.0, 15.0], [-3.0, 40.0], [25.0]]
+
+
+@pytest.mark.parametrize(
+    ("z", "ratio", "df", "close"),
+    [
+        (ALIKE, 1.0, 8.0, 1e-5),
+        (ALIKE, 0.1, 2.0, 1e-6),
+        (ALIKE, 5.0, 3.0, 1e-5),
+        (ALIKE, 3.0, 1.0, 1e-3),
+        (APART, 5.0, 4.0, 2e-2),
+        (APART, 30.0, 4.0, 2e-2),
+        (APART, 30.0, 1.2, 2e-2),
+    ],
+)
+def test_students_rows_share_an_effect(z: list[list[float]], ratio: float, df: float, close: float, x64: None) -> None:
+    residual, weight = rows_of(z)
+    found = run_effects._of_student_t(jnp.asarray(residual), jnp.asarray(weight), ratio, df)
+    known = [dense(r[w > 0], w[w > 0], ratio, df) for r, w in zip(residual[: len(z)], weight[: len(z)], strict=True)]
+    np.testing.assert_allclose(found[: len(z)], known, atol=close)
+
+
+def test_weights_count_rows_as_often(x64: None) -> None:
+    twice, weight = rows_of([[0.4, -1.0]])
+    thrice, ones = rows_of([[0.4, 0.4, -1.0]])
+    weight[0, :2] = 2.0, 1.0
+    found = [
+        run_effects._of_student_t(jnp.asarray(r), jnp.asarray(w), 1.3, 5.0)[0]
+        for r, w in ((twice, weight), (thrice, ones))
+    ]
+    assert float(found[0]) == pytest.approx(float(found[1]), abs=1e-7)
+
+
+def test_slopes_are_those_of_the_integral(x64: None) -> None:
+    residual, weight = map(jnp.asarray, rows_of(ALIKE))
+    whole = lambda p: jnp.sum(run_effects._of_student_t(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
+    at = np.array([1.1, 1.5, 4.0])
+    slope = jax.grad(whole)(jnp.asarray(at))
+    for k in range(3):
+        step = 1e-4 * np.eye(3)[k]
+        # The nodes follow the numbers, the slopes do not see them move: what is left is the error of the rule.
+        assert float(slope[k]) == pytest.approx(float(whole(at + step) - whole(at - step)) / 2e-4, rel=1e-3)
+
+
+def test_places_of_rows_by_run() -> None:
+    run, used = np.array([2, 0, 2, 1, 2]), np.array([True, True, True, False, True])
+    np.testing.assert_array_equal(run_effects.places(run, used, 4, 3), [[1, -1, -1], [-1] * 3, [0, 2, 4], [-1] * 3])
+    assert run_effects.fullest(run, used) == 3 and run_effects.fullest(run, ~used) == 1
+
+
+def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
+    rng = np.random.default_rng(0)
+    run = np.repeat(np.arange(5), 3)
+    level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)
+    likelihood = likelihoods.student_t(None, runs=True)
+    sites = dict(scale=jnp.asarray(0.1), run_ratio=jnp.asarray(1.4), df=jnp.asarray(4.0))
+    of = lambda order, shape: run_effects.shared(  # noqa: E731
+        likelihood,
+        sites,
+        jnp.asarray(level),
+        jnp.asarray(y[order]),
+        dict(weight=weight, group=np.zeros(15, int), places=run_effects.places(run[order], weight > 0, *shape)),
+    )
+    mixed = rng.permutation(15)
+    small, wide = of(np.arange(15), (5, 3)), of(mixed, (8, 4))
+    assert wide.shape == (8,) and (np.asarray(wide[5:]) == 0).all()
+    np.testing.assert_allclose(small, wide[:5], rtol=1e-12)
