@@ -204,7 +204,11 @@ class Model(eqx.Module):
         return replace(self, likelihood=replace(self.likelihood, family="student_t", df=4.0))
 
     def numpyro(self) -> Callable[[], None]:
-        """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates."""
+        """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates.
+
+        Its numbers are float64: run it inside ``jax.enable_x64(True)``. A process should keep to one precision for it,
+        as JAX does not run programs that it compiled for the other.
+        """
 
         def program() -> None:
             sites = {}

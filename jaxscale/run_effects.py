@@ -1,5 +1,7 @@
 """Effects of runs, integrated out: the log density of all rows of a run together."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +17,10 @@ from jaxscale.noise import SPACES
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
 # The integral ends so many standard deviations of the effect out, or where the tails of the rows are 1e-8.
 REACH, DIGITS = 6.5, 8.0
+# How sharply the integral is shared out between its peaks, in steps from one to the other.
+SHARP = 16.0
+# Rows whose factors are multiplied before the logarithm is taken, and the largest factor.
+TOGETHER, LARGEST = 8, 1e30
 
 
 def places(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
@@ -74,9 +80,9 @@ def _of_student_t(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
 
     Rows of a run that lie far apart make several peaks. The two that weigh most have a rule each, in ``b = centre +
     width * sinh(u)``, in which the integrand falls off doubly exponentially; what lies between is shared out by smooth
-    functions that sum to 1. Against a dense rule over random runs of up to eight rows: 3e-5 at worst where the rows
-    scatter as the density says (1e-6 in nine of ten), 0.015 at worst for two rows at any distance (7e-4 in nine of
-    ten); three or more rows, each ten scales from the others, are the worst found, 0.3.
+    functions that sum to 1. Against a dense rule over random runs of up to eight rows: 1e-5 in 99 of 100 runs whose
+    rows scatter as the density says, 0.02 at worst; 0.02 at worst for two rows at any distance (1e-3 in nine of ten);
+    three or more rows, each ten scales from the others, are the worst found, 0.3.
 
     Args:
         z: residuals, shape (runs, most).
@@ -84,23 +90,46 @@ def _of_student_t(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
         ratio: standard deviation of the effect.
         df: degrees of freedom.
     """
-    constant = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(df * jnp.pi)
+    lone = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(df * jnp.pi)
+    constant = lone * jnp.sum(weight, axis=1) - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
 
     def integrand(b: Any) -> Any:
-        """Its logarithm at places b of every run, shape (runs, count)."""
-        away = z[:, None, :] - b[:, :, None]
-        each = constant - 0.5 * (df + 1) * jnp.log1p(away * away / df)
-        prior = -0.5 * (b / ratio) ** 2 - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
-        return prior + jnp.sum(weight[:, None, :] * each, axis=2)
+        """Its logarithm at places b of every run but for the constant, shape (runs, count)."""
+        return -0.5 * (b / ratio) ** 2 - 0.5 * (df + 1) * _logs(z, weight, b, df)
 
     centre, width, far = jax.lax.stop_gradient(_peaks(integrand, z, weight, ratio, df))
     u = jnp.arcsinh(far / width)[..., None] * TRAPEZE
-    b = centre[..., None] + width[..., None] * jnp.sinh(u)
-    near = (1 + ((b[:, :, None] - centre[:, None, :, None]) / width[:, None, :, None]) ** 2) ** -2
-    own = jnp.stack([near[:, k, k] for k in range(2)], axis=1) / jnp.sum(near, axis=2)
-    measure = jnp.log(own * width[..., None] * jnp.cosh(u) * (u[..., 1:2] - u[..., :1]))
+    # Both hyperbolic functions from one exponential.
+    e = jnp.exp(u)
+    b = centre[..., None] + width[..., None] * 0.5 * (e - 1 / e)
+    other, narrow = centre[:, ::-1], width[:, ::-1]
+    between = (centre * narrow + other * width) / (width + narrow)
+    apart = jnp.where(other == centre, 0.0, SHARP / jnp.where(other == centre, 1.0, other - centre))
+    own = 1 / (1 + jnp.exp(jnp.clip(apart[..., None] * (b - between[..., None]), -40.0, 40.0)))
+    measure = own * width[..., None] * 0.5 * (e + 1 / e) * (u[..., 1:2] - u[..., :1])
     flat = lambda a: a.reshape(len(z), -1)  # noqa: E731
-    return special.logsumexp(integrand(flat(b)) + flat(measure), axis=1)
+    return constant + special.logsumexp(integrand(flat(b)), axis=1, b=flat(measure))
+
+
+def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
+    """``sum_i w_i log(1 + (z_i - b)^2 / df)`` at places b of shape (runs, count), a few rows of every run at a time."""
+    few = min(TOGETHER, z.shape[1])
+    extra = -z.shape[1] % few
+    some = lambda a: jnp.pad(a, ((0, 0), (0, extra))).reshape(len(z), -1, few).transpose(1, 2, 0)[..., None]  # noqa: E731
+    # Where weights are 0 and 1 the logarithm of a product does for them.
+    even = jnp.all((weight == 0) | (weight == 1))
+
+    def product(part: Any) -> Any:
+        factors = [
+            jnp.where(w > 0, jnp.minimum(1 + (z - b) ** 2 / df, LARGEST), 1.0) for z, w in zip(*part, strict=True)
+        ]
+        return jnp.log(functools.reduce(operator.mul, factors))
+
+    def each(part: Any) -> Any:
+        return sum(w * jnp.log1p((z - b) ** 2 / df) for z, w in zip(*part, strict=True))
+
+    step = lambda total, part: (total + jax.lax.cond(even, product, each, part), None)  # noqa: E731
+    return jax.lax.scan(step, jnp.zeros_like(b), (some(z), some(weight)))[0]
 
 
 def _peaks(integrand: Callable[[Any], Any], z: Any, weight: Any, ratio: Any, df: Any) -> tuple[Any, Any, Any]:
