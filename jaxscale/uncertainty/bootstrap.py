@@ -44,6 +44,8 @@ def refitted(
 ) -> tuple[Lanes, np.ndarray]:
     """Refits of many data sets from one optimum; those that do not settle try once more with careful steps.
 
+    A data set with fewer rows than free parameters determines none of its optima, so its refit counts as not settled.
+
     Args:
         runner: where it runs.
         problem: law, inputs of shape (n,), noise.
@@ -57,8 +59,9 @@ def refitted(
     """
     start = np.repeat(z[:, None], count, axis=1)
     lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
-    settled = _settled(lanes)
-    failed = np.flatnonzero(~settled)
+    enough = np.broadcast_to(np.sum(weight > 0, axis=-1) >= len(problem.free), count)
+    settled = _settled(lanes) & enough
+    failed = np.flatnonzero(~settled & enough)
     if len(failed):
         response, weight = (data[failed] if data.ndim == 2 else data for data in (response, weight))
         again = descend(runner, problem, start[:, failed], response, weight)

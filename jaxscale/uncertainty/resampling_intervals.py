@@ -203,7 +203,7 @@ def _studentised(
             np.concatenate([again.wide.response[None], response]),
             weight,
             np.concatenate([np.ones((1, len(weight))), counts]),
-            codes_of(again, unit),
+            codes_of(again.wide, unit),
             again.problem.noise.loss == "squared" and unit == "row" and kind in ("residual", "parametric"),
         )
         slope = change if of is None else _slopes(draws, fit, of) @ change
