@@ -120,9 +120,10 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
         observations: what was fitted, where the fit was read from a file.
 
     Returns:
-        One draw for every unit left out, in order, in ``stats["left_out"]`` by its place among the rows that count,
-        or by its code; ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer
-        together than estimates do, so they are marked as not usable.
+        One draw for every unit left out, in order: ``stats["left_out"]`` tells the row's place among the observations
+        (from 0, rows of weight 0 counted too; such rows are not left out), or the code of the run or group.
+        ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer together than
+        estimates do, so they are marked as not usable.
 
     Raises:
         ValueError: an argument is wrong, the observations are missing, others or no more than the free

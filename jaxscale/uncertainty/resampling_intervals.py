@@ -13,7 +13,7 @@ from jaxscale.draws import Draws
 from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.linear import Linear, linearise
-from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.rebuilt import Rebuilt, is_of, rebuilt
 from jaxscale.result import LOGARITHMIC, Fit
 from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
 from jaxscale.uncertainty.standard_errors import curvature_speaks
@@ -91,7 +91,7 @@ def bootstrap_intervals(
     if not draws.method.endswith("bootstrap") or "replicates" not in draws.about:
         raise ValueError(f"Argument draws must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
     rows = fit.observations if fit.observations is not None else draws.observations
-    other = draws.observations is not None and draws.observations.sha256 != fit.data_sha256
+    other = draws.observations is not None and not is_of(fit, draws.observations)
     if (draws.law, draws.free) != (fit.law, fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
     values = _quantities(draws, fit, of)
