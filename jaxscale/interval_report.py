@@ -24,7 +24,7 @@ _KINDS = {
 # What the lines of a report say already, or what only the JSON file tells.
 _TOLD = (
     *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
-    *("kind", "unit", "replicates", "failed", "from", "left_out"),
+    *("kind", "unit", "replicates", "finished", "failed", "from", "left_out"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 _LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
@@ -86,7 +86,8 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     intervals = f"; {_KINDS[kind]}" if kind else ""
     if "left_out" in about:
         intervals += f" (corrected by {about['left_out']} refits without one {about['unit']} each)"
-    return f"{bootstrap}, {_counted(about['replicates'], 'refit')}, {failed}{intervals}"
+    some = f"{about['finished']:,} of " if "finished" in about else ""
+    return f"{bootstrap}, {some}{_counted(about['replicates'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:

@@ -186,8 +186,8 @@ def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
 def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
     refitted, failing = resampling.refitted, [4]
 
-    def some_fail(*arguments: Any) -> Any:
-        lanes, settled = refitted(*arguments)
+    def some_fail(*arguments: Any, **more: Any) -> Any:
+        lanes, settled = refitted(*arguments, **more)
         settled[: failing[0]] = False
         return lanes, settled
 

@@ -56,7 +56,7 @@ def bootstrap(
 
     Refits keep to the basin of the optimum. Those that do not settle try again with careful steps; what then still
     fails is left out and counted, and so are resamples with fewer distinct rows than free parameters. An absolute loss
-    is refitted by its smoothed descent.
+    is refitted by its smoothed descent. An interruption (Ctrl-C) keeps the refits that are finished, with a notice.
 
     Args:
         fit: the fit.
@@ -74,7 +74,8 @@ def bootstrap(
 
     Returns:
         The parameters of the refits that settled. ``stats`` tells the objective and the number of each replicate;
-        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed`` and the seed.
+        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed``, the seed and, after an
+        interruption, how many replicates are ``finished``.
 
     Raises:
         ValueError: an argument is wrong, the observations are missing, others or no more than the free
@@ -98,12 +99,19 @@ def bootstrap(
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates)
-        notices = []
+            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates, keep=True)
+        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
+        notices, finished = [], len(settled)
+        if finished < replicates:
+            if np.sum(settled) < 2:
+                raise KeyboardInterrupt
+            notices.append(
+                Notice("interrupted", f"Resampling was interrupted; {finished} of {replicates} refits are kept.")
+            )
+            about["finished"] = finished
         if kind == "residual" and again.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
         return _drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
 
 
