@@ -26,7 +26,7 @@ _ABOUT_THE_ESTIMATE = ("profile likelihood", "law and misfit")
 # What the lines of a report say already, or what only the JSON file tells.
 _TOLD = (
     *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
-    *("kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr"),
+    *("kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 _LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
