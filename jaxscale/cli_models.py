@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxscale.options import Task
@@ -11,6 +11,7 @@ from jaxscale.options import Task
 if TYPE_CHECKING:
     from jaxscale.law import Law
     from jaxscale.likelihoods import Likelihood
+    from jaxscale.observations import Observations
 
 LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 COUNTS = ("binomial", "beta_binomial")
@@ -124,3 +125,33 @@ def prior_of(name: str, text: str) -> Any:
     if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
         raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
     return made
+
+
+def refuse_model(
+    task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
+) -> None:
+    """Refuse, before the fit, what the posterior after it would refuse of its priors and pooling.
+
+    Args:
+        task: the options.
+        observations: the data.
+        priors: parameter to distribution.
+        pooling: parameter to how groups share it.
+
+    Raises:
+        DataError: the data do not suit the law, or name no groups.
+        ValueError: a name is unknown or fixed.
+    """
+    import jax
+
+    from jaxscale import likelihoods
+    from jaxscale.building import model_of
+    from jaxscale.observations import checked
+    from jaxscale.preparation import prepare
+
+    law, fixed = task.found(), task.fixed()
+    with jax.enable_x64(True):
+        rows = prepare(law, observations)
+        checked(law, rows, [name for name in law.parameters if name not in fixed])
+        chosen = likelihoods.of_noise(task.noise_of(law))
+        model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

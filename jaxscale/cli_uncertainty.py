@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxscale.cli_models import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, without
+from jaxscale.cli_models import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
 from jaxscale.endings import INTERRUPTED, MARKED, complain, deliver, keeping
 from jaxscale.options import Level, Save, Task
 
@@ -85,7 +85,9 @@ def posterior(
     }
     if likelihood is None:
         without(scale_by=scale_by, trials=trials, censored=censored)
-        fitted = task.fitted(part="fit")
+        fitted = task.fitted(
+            part="fit", check=lambda rows: refuse_model(task, rows, settings["priors"], settings["pooling"])
+        )
         source, notices = (fitted, None), fitted.notices
     else:
         law = task.found()
@@ -120,6 +122,7 @@ def bootstrap(
     one_of("--intervals", intervals, resampling_intervals.KINDS)
     resampling.refuse(kind, by, "rademacher", replicates, "squared")
     law, fixed = task.found(), task.fixed()
+    resampling_intervals.refuse(intervals, task.noise_of(law))
     free = [name for name in law.parameters if name not in fixed]
     fitted = task.fitted(part="fit", check=lambda rows: resampling.unit_of(rows, free, by, kind))
     begun = time.perf_counter()

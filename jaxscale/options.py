@@ -16,6 +16,7 @@ from jaxscale.tables import ENDINGS
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.law import Law
+    from jaxscale.noise import Noise
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
 
@@ -113,6 +114,13 @@ class Task:
 
         return console.numbers(self.fix, "--fix")
 
+    def noise_of(self, law: "Law") -> "Noise":
+        """The noise that is fitted with."""
+        from jaxscale.noise import default, named
+
+        loss = default(law.response).loss if self.noise is None else self.noise
+        return named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+
     def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
         """The data.
 
@@ -163,11 +171,9 @@ class Task:
             check: refuses data that will not do for what follows the fit, before it is made.
         """
         from jaxscale import console, fitting
-        from jaxscale.noise import default, named
 
         law, fixed = self.found(), self.fixed()
-        loss = default(law.response).loss if self.noise is None else self.noise
-        noise = named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+        noise = self.noise_of(law)
         observations = self.observations(law)
         if check is not None:
             check(observations)

@@ -41,6 +41,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "Option --by must name what the observations have, but they name no run: name their column with "
             "--run COLUMN.",
         ),
+        (
+            ["bootstrap", "--noise", "absolute", "--intervals", "studentised"],
+            "Option --intervals must not be 'studentised' with absolute on log residuals, whose curvature says "
+            "nothing of a refit's standard error; use --intervals bca.",
+        ),
+        (
+            ["posterior", "--pool", "beta=none"],
+            "Option --pool names 'beta', which is no free parameter of my_law; these are E, A, alpha.",
+        ),
+        (
+            ["posterior", "--pool", "alpha=partial"],
+            "runs.csv: pooling needs groups; name their column with --group COLUMN.",
+        ),
+        (
+            ["posterior", "--prior", "alpha=Normal(0.3,0.1)", "--fix", "alpha=0.34"],
+            "Option --prior names 'alpha', which is nothing that is inferred for my_law; inferred are E, A, scale.",
+        ),
     ],
 )
 def test_a_plain_mistake_is_refused_before_the_fit(
