@@ -31,7 +31,8 @@ _OPTIONS = {name: name for name in _SAME.split()} | {
 # What a message of the library says, and what a person types instead.
 _WORDS = (
     (r"Argument kind must not be 'studentised'", "Option --intervals must not be 'studentised'"),
-    (r"kind='bca'", "--intervals bca"),
+    (r"\buse kind='bca'", "use --intervals bca"),
+    (r"\buse kind='(\w+)'", r"use --kind \1"),
     (r"jaxscale\.laws\.names\(\)", "jaxscale laws"),
     (r"jaxscale\.(bootstrap|fit|posterior|profile)\b", r"jaxscale \1"),
     (r"read them with Observations\.from_table\(\.\.\., (\w+)=column\)", r"name their column with --\1 COLUMN"),
@@ -65,14 +66,9 @@ def in_shell(message: str) -> str:
         name = _OPTIONS.get(found[1])
         return found[0] if name is None else f"Option --{name}"
 
-    def setting(found: re.Match[str]) -> str:
-        name = _OPTIONS.get(found[1])
-        return found[0] if name is None else f"--{name} {found[2]}"
-
     for pattern, words in _WORDS:
         message = re.sub(pattern, words, message)
-    message = re.sub(r"\bArgument (\w+)", option, message)
-    return re.sub(r"\b(\w+)='(\w+)'", setting, message)
+    return re.sub(r"\bArgument (\w+)", option, message)
 
 
 def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]], quiet: bool) -> None:

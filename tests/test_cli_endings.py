@@ -168,6 +168,7 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
         ("correct it or leave its row out with where.", "correct it or leave its row out with --where."),
         ("use jaxscale.bootstrap.", "use jaxscale bootstrap."),
         ("decorate a function with jaxscale.law.", "decorate a function with jaxscale.law."),
+        ("The filter \"kind='a'\" is wrong at '='.", "The filter \"kind='a'\" is wrong at '='."),
         ("Option --prior gives a 'kind='x''.", "Option --prior gives a 'kind='x''."),
     ],
 )
