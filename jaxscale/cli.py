@@ -6,6 +6,7 @@ Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from jaxscale import cli_uncertainty
-from jaxscale.endings import INTERRUPTED, MARKED, REFUSED, complain, deliver
+from jaxscale.endings import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell
 from jaxscale.options import AsJson, Fix, Inputs, LawName, NoiseLevel, Printing, Seed, TableName, Task, Where, with_task
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
@@ -90,7 +91,8 @@ def demo(
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
     console.keep_compiled_programs()
     fitted = fitting.fit(law, observations, key=seed)
-    files = {paths["csv"]: sweep, **_files(fitted, paths["json"], paths["png"])}
+    files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
+    files = {paths["csv"]: sweep, **files}
     console.write_together(files)
     typer.echo(report.text(fitted))
     typer.echo("\nThe runs were drawn from known constants:\n")
@@ -235,8 +237,8 @@ def fit(
 
 
 app.command(cls=Printing)(with_task(fit))
-for command in cli_uncertainty.COMMANDS:
-    app.command(cls=Printing)(with_task(command))
+for command, hidden in cli_uncertainty.COMMANDS.items():
+    app.command(cls=Printing)(with_task(command, hidden))
 
 
 def _published(law: Any, label: str | None) -> dict[str, float]:
@@ -251,16 +253,17 @@ def _published(law: Any, label: str | None) -> dict[str, float]:
     return dict(law.published[label])
 
 
-def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Path, bytes]:
-    """The contents of the files that were asked for, all ready before the first is written."""
+def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Path, Callable[[], bytes]]:
+    """What makes the contents of the files that were asked for."""
     from jaxscale import plotting
 
-    files = {}
+    files: dict[Path, Callable[[], bytes]] = {}
     if json_path is not None:
-        files[json_path] = fitted.to_json().encode()
+        files[json_path] = lambda: fitted.to_json().encode()
     if plot is not None:
-        assert fitted.observations is not None
-        files[plot] = plotting.render(plotting.plot(fitted, fitted.observations), plotting.ending_of(plot))
+        data, ending = fitted.observations, plotting.ending_of(plot)
+        assert data is not None
+        files[plot] = lambda: plotting.render(plotting.plot(fitted, data), ending)
     return files
 
 
@@ -277,4 +280,4 @@ def _sentence(error: BaseException) -> str:
         return f"{error.design.message} To fit all the same, add --allow-unidentified."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    return str(error)
+    return in_shell(str(error))

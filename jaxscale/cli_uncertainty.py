@@ -1,17 +1,16 @@
 """The command line of uncertainty: ``jaxscale posterior``, ``bootstrap``, ``profile`` and ``foretell``."""
 
-import inspect
 import json
-import re
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jaxscale.cli_models import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
 from jaxscale.endings import INTERRUPTED, MARKED, complain, deliver, keeping
 from jaxscale.options import Level, Save, Task
 
@@ -20,17 +19,17 @@ if TYPE_CHECKING:
     from jaxscale.draws import Draws
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
-    from jaxscale.likelihoods import Likelihood
     from jaxscale.notices import Notice
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
 
-_LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
-_COUNTS = ("binomial", "beta_binomial")
-_SCALES = ("constant", "level", "group")
 _POOLINGS = ("complete", "partial", "none")
-# Options of a fit that foretelling has its own way with.
-_FITTED_ITS_OWN_WAY = ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level", "checkpoint")
+# Options of a fit that foretelling has its own way with, and what it says of them.
+_FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
+    ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level"),
+    "fits by least squares from its own starts",
+)
+_FITTED_ITS_OWN_WAY["checkpoint"] = "keeps no parts to go on from"
 
 
 def posterior(
@@ -40,7 +39,7 @@ def posterior(
         "auto"
     ),
     likelihood: Annotated[
-        str | None, typer.Option(help=f"{', '.join(_LIKELIHOODS[:-1])} or {_LIKELIHOODS[-1]}; in place of --noise.")
+        str | None, typer.Option(help=f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; in place of --noise.")
     ] = None,
     scale_by: Annotated[
         str | None, typer.Option(help="level or group: what the scatter depends on, where it is not one for all.")
@@ -76,10 +75,8 @@ def posterior(
     kinds.check_level(level)
     ladder.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
-        "priors": {name: _prior(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
-        "pooling": {
-            name: _one_of("--pool", how, _POOLINGS) for name, how in _given(pool, "--pool", "NAME=HOW").items()
-        },
+        "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
+        "pooling": {name: one_of("--pool", how, _POOLINGS) for name, how in _given(pool, "--pool", "NAME=HOW").items()},
         "method": method,
         "chains": chains,
         "draws": draws,
@@ -87,15 +84,17 @@ def posterior(
         "key": task.seed,
     }
     if likelihood is None:
-        _without(scale_by=scale_by, trials=trials, censored=censored)
-        fitted = task.fitted(part="fit")
+        without(scale_by=scale_by, trials=trials, censored=censored)
+        fitted = task.fitted(
+            part="fit", check=lambda rows: refuse_model(task, rows, settings["priors"], settings["pooling"])
+        )
         source, notices = (fitted, None), fitted.notices
     else:
         law = task.found()
-        settings["likelihood"], more = _likelihood(task, law, likelihood, scale_by, trials, censored)
+        settings["likelihood"], more = likelihood_of(task, law, likelihood, scale_by, trials, censored)
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
-        source, notices = (law, observations), _design(task, law, observations, likelihood not in _COUNTS)
+        source, notices = (law, observations), _design(task, law, observations, likelihood not in COUNTS)
         console.keep_compiled_programs()
     with keeping(task.checkpoint):
         drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
@@ -119,9 +118,13 @@ def bootstrap(
 
     _check_outputs(task, save)
     kinds.check_level(level)
-    _one_of("--kind", kind, resampling.KINDS)
-    _one_of("--intervals", intervals, resampling_intervals.KINDS)
-    fitted = task.fitted(part="fit")
+    one_of("--kind", kind, resampling.KINDS)
+    one_of("--intervals", intervals, resampling_intervals.KINDS)
+    resampling.refuse(kind, by, "rademacher", replicates, "squared")
+    law, fixed = task.found(), task.fixed()
+    resampling_intervals.refuse(intervals, task.noise_of(law))
+    free = [name for name in law.parameters if name not in fixed]
+    fitted = task.fitted(part="fit", check=lambda rows: resampling.unit_of(rows, free, by, kind))
     begun = time.perf_counter()
     with keeping(task.checkpoint):
         drawn = resampling.bootstrap(
@@ -153,9 +156,11 @@ def profile(
 
     task.check_outputs()
     kinds.check_level(level)
-    law = task.found()
+    law, fixed = task.found(), task.fixed()
     for name in param or ():
-        _one_of("--param", name, law.parameters)
+        one_of("--param", name, law.parameters)
+        if name in fixed:
+            raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
     fitted = task.fitted(part="fit")
     begun = time.perf_counter()
     found = profiling.profile(fitted, param or None, level=level, key=task.seed)
@@ -181,11 +186,10 @@ def foretell(
 
     task.check_outputs()
     kinds.check_level(level)
-    for name in _FITTED_ITS_OWN_WAY:
+    for name, how in _FITTED_ITS_OWN_WAY.items():
         if getattr(task, name) != getattr(Task, name):
             raise ValueError(
-                f"Option --{name.replace('_', '-')} must not be given to foretell, which fits by least squares from "
-                "its own starts; leave it out."
+                f"Option --{name.replace('_', '-')} must not be given to foretell, which {how}; leave it out."
             )
     law = task.found()
     places = console.lists(at, "--at")
@@ -206,7 +210,7 @@ def foretell(
         allow_unidentified=task.allow_unidentified,
     )
     about = {**found.about, "seconds": time.perf_counter() - begun}
-    _end(task, replace(found, about=about, notices=()), found.notices, observations)
+    _end(task, replace(found, about=about, notices=()), found.notices, observations, status=about["status"])
 
 
 def _check_outputs(task: Task, save: Path | None) -> None:
@@ -221,62 +225,6 @@ def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]
     from jaxscale import console
 
     return console.assignments(entries, option, shape)
-
-
-def _one_of(option: str, given: str, known: Collection[str]) -> str:
-    from jaxscale.tables import did_you_mean
-
-    if given not in known:
-        raise ValueError(
-            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
-        )
-    return given
-
-
-def _without(**options: Any) -> None:
-    for name, value in options.items():
-        if value is not None:
-            option = name.replace("_", "-")
-            raise ValueError(f"Option --{option} needs a likelihood that uses it; see --likelihood.")
-
-
-def _likelihood(
-    task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
-) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
-    from jaxscale import likelihoods, noise
-
-    _one_of("--likelihood", name, _LIKELIHOODS)
-    counts = name in _COUNTS
-    unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
-    unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
-    for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
-        del unused[used]
-    for option, value in unused.items():
-        if value is not None:
-            raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
-    if counts:
-        if trials is None:
-            raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
-        own = _free_name("trials", law)
-        return getattr(likelihoods, name)(own), {own: trials}
-    settings: dict[str, Any] = {"space": task.space or noise.default(law.response).space}
-    if task.df is not None:
-        settings["df"] = task.df
-    if scale_by is not None:
-        settings["scale_by"] = _one_of("--scale-by", scale_by, _SCALES)
-    more = {}
-    if censored is not None:
-        settings["censored"] = _free_name("censored", law)
-        more[settings["censored"]] = censored
-    return getattr(likelihoods, name)(**settings), more
-
-
-def _free_name(name: str, law: "Law") -> str:
-    """A name that none of the law's inputs has."""
-    while name in (*law.inputs, *law.sources):
-        name += "_"
-    return name
 
 
 def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -> "list[Notice]":
@@ -305,49 +253,6 @@ def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -
     return [*notices, Notice("unidentified", design.message)]
 
 
-def _prior(name: str, text: str) -> Any:
-    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
-    import jax
-    import numpyro.distributions as dist
-
-    from jaxscale.tables import did_you_mean
-
-    told = f"Option --prior gives {name} {text!r}"
-    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
-    if found is None:
-        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
-    kind, inside = found.groups()
-    # Names with a small first letter are functions that do something else.
-    known = [each for each in dist.__all__ if each[0].isupper()]
-    if kind not in known:
-        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
-    places, names = [], {}
-    for part in inside.split(",") if inside.strip() else []:
-        key, equals, number = part.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
-        if equals:
-            names[key.strip()] = value
-        else:
-            places.append(value)
-    with jax.enable_x64(True):
-        try:
-            make = getattr(dist, kind)
-            make(*places, **names, validate_args=True)
-            made = make(*places, **names)
-        except TypeError:
-            takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
-            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
-        except Exception as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
-    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
-        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
-    return made
-
-
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
     """Intervals that say which loss was fitted, and how long the refits took."""
     from jaxscale.rebuilt import noise_of
@@ -374,15 +279,13 @@ def _end(
     if drawn is not None and any(values.ndim > 1 for values in drawn.params.values()) and data is not None:
         about["groups"] = task.groups(data)
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
-    files: dict[Path, bytes] = {}
+    files: dict[Path, Callable[[], bytes]] = {}
     if task.json_path is not None:
         usable = True if drawn is None else drawn.usable
         told = {"khat": None, "divergences": None, **intervals.to_dict(), "usable": usable}
-        files[task.json_path] = (json.dumps(nulls(told), indent=2, allow_nan=False) + "\n").encode()
+        files[task.json_path] = lambda: (json.dumps(nulls(told), indent=2, allow_nan=False) + "\n").encode()
     if save is not None and drawn is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            drawn.save(Path(folder, "draws.nc"))
-            files[save] = Path(folder, "draws.nc").read_bytes()
+        files[save] = lambda: _saved(drawn)
     deliver(lambda: interval_report.text(intervals, data), files, task.quiet)
     if any(notice.code == "interrupted" for notice in intervals.notices):
         where = f"; the same command goes on in {task.checkpoint}" if task.checkpoint is not None else ""
@@ -396,4 +299,11 @@ def _end(
         raise typer.Exit(MARKED)
 
 
-COMMANDS = (posterior, bootstrap, profile, foretell)
+def _saved(drawn: "Draws") -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        drawn.save(Path(folder, "draws.nc"))
+        return Path(folder, "draws.nc").read_bytes()
+
+
+# Each command, and the shared options that it does not show.
+COMMANDS = {posterior: (), bootstrap: (), profile: (), foretell: tuple(_FITTED_ITS_OWN_WAY)}

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -271,11 +272,20 @@ def check_outputs(*paths: Path | None, read: str | None = None) -> None:
             raise ValueError(f"{path} cannot be written: {folder} is not writable; choose another folder.")
         if path.is_dir():
             raise ValueError(f"{path} cannot be written: it is a folder; give the path of a file.")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} cannot be written: it is no ordinary file; give the path of one.")
         if read is not None and path.resolve() == Path(read).resolve():
             raise ValueError(f"{path} cannot be written: it is the table that is read; give another path.")
         if path.resolve() in seen:
             raise ValueError(f"{path} is named twice; give every file a path of its own.")
         seen.add(path.resolve())
+        try:
+            # Only a file that was made shows that one can be: folders may be full, or no place for files at all.
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}."):
+                pass
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(f"{path} cannot be written: {folder} takes no file ({reason}); choose another.") from None
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:

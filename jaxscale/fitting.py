@@ -25,6 +25,7 @@ from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.progress import ticking
+from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.room import make_room
 from jaxscale.search import Found, search
@@ -206,6 +207,7 @@ def _fit(
         data_sha256=observations.sha256,
         data=observations.name,
         columns=dict(observations.columns),
+        used_sha256=fingerprint(law, observations),
         law_object=law,
         observations=observations,
     )

@@ -68,7 +68,7 @@ def foretold(
         An interval for every new measurement, in order, named by its inputs: ``mean`` is the median of what is
         foretold, ``sd`` its standard deviation (to first order; NaN below three degrees of freedom). ``about`` tells
         the ``scatter`` sigma and the ``misfit`` tau / sigma in the unit above (medians), how probable it is that the
-        ``law_holds`` exactly, and the degrees of ``freedom``.
+        ``law_holds`` exactly, the degrees of ``freedom`` and the fit's ``status``.
 
     Raises:
         DataError: the observations do not suit the law, or leave no degree of freedom.
@@ -145,6 +145,7 @@ def foretold(
             "law_holds": belief.holds(),
             "freedom": belief.freedom,
             "seed": made.seed,
+            "status": made.status,
         },
         notices=made.notices,
     )

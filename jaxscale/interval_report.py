@@ -21,10 +21,12 @@ _KINDS = {
     "bca": "BCa intervals",
     "studentised": "studentised intervals",
 }
+# Methods whose first number is the estimate itself; all others hand over draws, and the number is their mean.
+_ABOUT_THE_ESTIMATE = ("profile likelihood", "law and misfit")
 # What the lines of a report say already, or what only the JSON file tells.
 _TOLD = (
     *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
-    *("kind", "unit", "replicates", "failed", "from", "left_out"),
+    *("kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 _LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
@@ -86,28 +88,33 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     intervals = f"; {_KINDS[kind]}" if kind else ""
     if "left_out" in about:
         intervals += f" (corrected by {about['left_out']} refits without one {about['unit']} each)"
-    return f"{bootstrap}, {_counted(about['replicates'], 'refit')}, {failed}{intervals}"
+    some = f"{about['finished']:,} of " if "finished" in about else ""
+    return f"{bootstrap}, {some}{_counted(about['replicates'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:
     columns = [key for key in _COLUMNS if any(key in row for row in intervals.params.values())]
-    # Refits and profiles are about the fit's own value, samplers about the mean of their draws.
-    middle = "mean" if "priors" in intervals.about or columns else "estimate"
-    head = (
-        "Quantity",
-        middle,
-        "sd",
-        f"{100 * intervals.level:g} % interval",
-        *(_COLUMNS[key][0] for key in columns),
-    )
+    kind = intervals.method.partition(" of ")[0]
+    middle = "estimate" if kind in (*_KINDS, *_ABOUT_THE_ESTIMATE) else "mean"
+    # Refits without one unit each lie far closer together than estimates do: only the standard error is of these.
+    left_out = intervals.method == "jackknife"
+    spreads = ["std. error"] if left_out else ["sd", f"{100 * intervals.level:g} % interval"]
+    head = ("Quantity", middle, *spreads, *(_COLUMNS[key][0] for key in columns))
     rows: list[tuple[str, ...]] = [head]
     for name, row in intervals.params.items():
-        sd = row["sd"]
+        sd = _jackknifed(intervals.about, row["sd"]) if left_out else row["sd"]
         extra = [_COLUMNS[key][1].format(row[key]) if math.isfinite(row.get(key, math.nan)) else "" for key in columns]
+        ends = [] if left_out else [_ends(row["lower"], row["upper"], sd)]
         spread = number(sd, sd) if math.isfinite(sd) else "none"
-        rows.append((name, number(row["mean"], sd), spread, _ends(row["lower"], row["upper"], sd), *extra))
+        rows.append((name, number(row["mean"], sd), spread, *ends, *extra))
     first, *lines = aligned(rows, "<" + ">" * (len(head) - 1))
     return [first, "-" * len(first), *lines]
+
+
+def _jackknifed(about: Mapping[str, Any], sd: float) -> float:
+    """The jackknife's standard error: ``(G - 1) / sqrt(G)`` times the standard deviation of the G refits."""
+    count = about.get("replicates", 0) - about.get("failed", 0)
+    return sd * (count - 1) / math.sqrt(count) if count > 1 else math.nan
 
 
 def _ends(low: float, high: float, sd: float) -> str:

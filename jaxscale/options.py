@@ -1,10 +1,11 @@
 """Options that commands share, and what they mean."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -15,6 +16,7 @@ from jaxscale.tables import ENDINGS
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.law import Law
+    from jaxscale.noise import Noise
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
 
@@ -112,6 +114,13 @@ class Task:
 
         return console.numbers(self.fix, "--fix")
 
+    def noise_of(self, law: "Law") -> "Noise":
+        """The noise that is fitted with."""
+        from jaxscale.noise import default, named
+
+        loss = default(law.response).loss if self.noise is None else self.noise
+        return named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+
     def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
         """The data.
 
@@ -147,20 +156,27 @@ class Task:
         names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
         return {str(code): str(names[code]) for code in sorted(names)}
 
-    def fitted(self, *, replicates: int = 0, part: str | None = None) -> "Fit":
+    def fitted(
+        self,
+        *,
+        replicates: int = 0,
+        part: str | None = None,
+        check: "Callable[[Observations], Any] | None" = None,
+    ) -> "Fit":
         """The fit.
 
         Args:
             replicates: bootstrap resamples for its standard errors.
             part: folder inside the checkpoint, for commands that keep more than the fit there.
+            check: refuses data that will not do for what follows the fit, before it is made.
         """
         from jaxscale import console, fitting
-        from jaxscale.noise import default, named
 
         law, fixed = self.found(), self.fixed()
-        loss = default(law.response).loss if self.noise is None else self.noise
-        noise = named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+        noise = self.noise_of(law)
         observations = self.observations(law)
+        if check is not None:
+            check(observations)
         console.keep_compiled_programs()
         with keeping(self.checkpoint):
             return fitting.fit(
@@ -197,9 +213,19 @@ class Printing(TyperCommand):
         return super().parse_args(ctx, given)
 
 
-def with_task(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with an option for every field of :class:`Task` in place of its argument ``task``."""
-    shared = inspect.signature(Task, eval_str=True).parameters
+def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Callable[..., None]:
+    """A command with an option for every field of :class:`Task` in place of its argument ``task``.
+
+    Args:
+        command: takes a task, and options of its own by keyword.
+        hidden: fields whose options its help does not show: the command refuses them with a reason.
+    """
+    shared = dict(inspect.signature(Task, eval_str=True).parameters)
+    for name in hidden:
+        kind, option = get_args(shared[name].annotation)
+        option = copy(option)
+        option.hidden = True
+        shared[name] = shared[name].replace(annotation=Annotated[kind, option])
     own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "task"]
     # The command's own options stand before those that say where the answer goes.
     last = list(shared).index("seed")

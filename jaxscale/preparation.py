@@ -78,7 +78,10 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     inputs = featured(law, inputs)
     for name in inputs:
         if name not in law.inputs:
-            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}")
+            known = ", ".join(dict.fromkeys((*law.inputs, *law.sources)))
+            raise ValueError(
+                f"{law.name} has no input {name!r}{did_you_mean(name, law.inputs)}; its inputs are {known}."
+            )
     missing = [name for name in law.inputs if name not in inputs]
     if missing:
         raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")

@@ -1,6 +1,8 @@
 """A fit as the problem it solved: what refits, profiles and posteriors go on from."""
 
+import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,9 +56,40 @@ def observations_of(fit: Fit, observations: Observations | None = None) -> Obser
     rows = fit.observations if observations is None else observations
     if rows is None:
         raise ValueError("A fit read from a file holds no observations; hand them over as observations=...")
-    if rows.sha256 != fit.data_sha256 or np.sum(rows.weight > 0) != fit.rows_used:
+    if not is_of(fit, rows):
         raise ValueError("Argument observations must be those of the fit, but has other data or other rows.")
     return rows
+
+
+def is_of(fit: Fit, rows: Observations) -> bool:
+    """Whether a fit was made to these observations."""
+    if fit.used_sha256:
+        return fit.used_sha256 == fingerprint(fit._law(), rows)  # pyright: ignore[reportPrivateUsage]
+    # A file of an older version tells only the table, its columns and how many rows counted.
+    count = int(np.sum(rows.weight > 0))
+    return (rows.sha256, count, dict(rows.columns)) == (fit.data_sha256, fit.rows_used, fit.columns)
+
+
+def fingerprint(law: Law, observations: Observations) -> str:
+    """A hash of the numbers that a fit uses: inputs of the law, responses, weights, codes of runs and groups.
+
+    Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
+    same on every machine, what was computed may differ in its last bits.
+    """
+    given = observations.inputs
+    names = law.sources if law.prepare is not None and set(law.sources) <= set(given) else law.inputs
+    parts: dict[str, Any] = {name: given[name] for name in names if name in given}
+    for name in parts.keys() & observations.series.keys():
+        # Each row by what its sequence holds, whatever its place in the list.
+        each = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).digest() for a in observations.series[name]]
+        parts[name] = np.array([each[int(place)] for place in given[name]])
+    parts |= {"response": observations.response, "weight": observations.weight}
+    parts |= {key: a for key in ("run", "group") if (a := getattr(observations, key)) is not None}
+    digest = hashlib.sha256()
+    for name, values in parts.items():
+        digest.update(f"{name} {np.shape(values)}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def rebuilt(fit: Fit, observations: Observations | None = None) -> Rebuilt:

@@ -61,6 +61,7 @@ class Fit:
         data_sha256: fingerprint of the table.
         data: name of the table.
         columns: input or "response" to column.
+        used_sha256: fingerprint of the numbers that were fitted; empty in files of older versions.
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
     """
@@ -88,6 +89,7 @@ class Fit:
     data_sha256: str
     data: str
     columns: dict[str, str]
+    used_sha256: str = ""
     law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
 

@@ -186,8 +186,8 @@ def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
 def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
     refitted, failing = resampling.refitted, [4]
 
-    def some_fail(*arguments: Any) -> Any:
-        lanes, settled = refitted(*arguments)
+    def some_fail(*arguments: Any, **more: Any) -> Any:
+        lanes, settled = refitted(*arguments, **more)
         settled[: failing[0]] = False
         return lanes, settled
 
@@ -309,8 +309,12 @@ def test_a_fit_without_spare_rows_has_no_laplace_draws(plain) -> None:
     exact = fitted(observed(weight=few))
     with pytest.raises(ValueError, match=r"The optimum of line has no finite covariance.*use jaxscale\.bootstrap"):
         jaxscale.laplace(exact)
-    with pytest.raises(ValueError, match=r"needs more rows than free parameters, but there are 2 rows and 2 param"):
-        jaxscale.bootstrap(exact, kind="residual")
+    said = r"Resampling needs more rows than free parameters, but there are 2 rows and 2 parameters; add rows or fix"
+    for kind in resampling.KINDS:
+        with pytest.raises(ValueError, match=said):
+            jaxscale.bootstrap(exact, kind=kind)
+    with pytest.raises(ValueError, match=said):
+        jaxscale.jackknife(exact)
 
 
 def test_another_data_set_compiles_no_program() -> None:

@@ -159,9 +159,9 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         ),
         (["--trials", "N"], "Option --trials needs a likelihood that uses it; see --likelihood."),
         (["--censored", "N"], "Option --censored needs a likelihood that uses it; see --likelihood."),
-        (["--level", 1], "Argument level must lie between 0 and 1, but is 1.0."),
-        (["--method", "mcmc"], "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
-        (["--chains", 0], "Argument chains must be a positive number, but is 0."),
+        (["--level", 1], "Option --level must lie between 0 and 1, but is 1.0."),
+        (["--method", "mcmc"], "Option --method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
+        (["--chains", 0], "Option --chains must be a positive number, but is 0."),
         (["--pool", "A"], "Option --pool must look like NAME=HOW, but is 'A'."),
         (["--pool", "A=partly"], "Option --pool must be one of complete, partial, none, but is 'partly'"),
         (["--prior", "alpha"], "Option --prior must look like NAME=DIST, but is 'alpha'."),
@@ -213,8 +213,11 @@ def test_draws_are_saved_beside_the_json_file_or_neither_is(monkeypatch: pytest.
         raise OSError(28, "No space left on device", "draws.nc")
 
     monkeypatch.setattr(Draws, "save", full)
-    said = refused("posterior", "runs.csv", *LAW, "--json", "none.json", "--save", "none.nc")
-    assert said == "draws.nc: No space left on device." and not Path("none.json").exists()
+    # What was drawn is told all the same.
+    result = run("posterior", "runs.csv", *LAW, "--json", "none.json", "--save", "none.nc", "--quiet")
+    assert (result.exit_code, result.stderr) == (2, "jaxscale: draws.nc: No space left on device.\n")
+    assert result.stdout.startswith("my_law given runs.csv") and "Written" not in result.stdout
+    assert not Path("none.json").exists()
 
 
 def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,8 +266,9 @@ def test_a_mistaken_bootstrap_is_refused(handed: list[Any]) -> None:
     words = ["bootstrap", "runs.csv", *LAW]
     assert "Option --kind must be one of case, cluster, " in refused(*words, "--kind", "cases")
     assert "Option --intervals must be one of percentile, " in refused(*words, "--intervals", "bc")
-    assert "Argument level must lie" in refused(*words, "--level", 2)
-    assert refused(*words, "--kind", "wild", "--by", "run", "--replicates", 7, "--checkpoint", "kept") == "Enough."
+    assert "Option --level must lie" in refused(*words, "--level", 2)
+    by_run = ["--kind", "wild", "--by", "run", "--run", "N", "--replicates", 7, "--checkpoint", "kept"]
+    assert refused(*words, *by_run) == "Enough."
     fitted, settings = handed[0]
     assert fitted.law == "my_law"
     assert settings == {"kind": "wild", "by": "run", "replicates": 7, "key": 0, "checkpoint": Path("kept/bootstrap")}
@@ -303,10 +307,10 @@ def test_larger_runs_are_foretold() -> None:
         ([], "Option --at must give the inputs of the new runs: --at N=...."),
         (["--at", "N=7e10,x"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N=7e10,x'."),
         (["--at", "N"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N'."),
-        (["--at", "N=-1"], "Argument at must keep N above 0, but holds -1."),
+        (["--at", "N=-1"], "Option --at must keep N above 0, but holds -1."),
         (
             ["--at", "N=1e10", "--by", "M"],
-            "Argument by names 'M', which is no input of my_law; its inputs are N.",
+            "Option --by names 'M', which is no input of my_law; its inputs are N.",
         ),
         (
             ["--at", "N=1e10", "--noise-level", 0.1],

@@ -57,6 +57,20 @@ def test_a_folder_that_is_locked_is_refused_before_any_work(tmp_path: Path, monk
         console.check_outputs(tmp_path / "out.json")
 
 
+def test_a_folder_that_takes_no_file_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.check_outputs(tmp_path / "out.json")
+    assert not list(tmp_path.iterdir()), "the trial leaves nothing behind"
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(console.tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(ValueError, match=r"takes no file \(No space left on device\); choose another\."):
+        console.check_outputs(tmp_path / "out.json")
+
+
 def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"12"

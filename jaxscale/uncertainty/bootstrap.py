@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.batch import Runner, descend
+from jaxscale.batch import Runner, descend, sizes
 from jaxscale.kernel import Lanes
 from jaxscale.linear import params_at
 from jaxscale.objective import Problem
@@ -40,9 +40,18 @@ def resampled(
 
 
 def refitted(
-    runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
+    runner: Runner,
+    problem: Problem,
+    z: np.ndarray,
+    response: np.ndarray,
+    weight: np.ndarray,
+    count: int,
+    *,
+    keep: bool = False,
 ) -> tuple[Lanes, np.ndarray]:
     """Refits of many data sets from one optimum; those that do not settle try once more with careful steps.
+
+    A data set with fewer rows than free parameters determines none of its optima, so its refit counts as not settled.
 
     Args:
         runner: where it runs.
@@ -51,14 +60,35 @@ def refitted(
         response: shape (n,) or (count, n).
         weight: shape (n,) or (count, n).
         count: number of refits.
+        keep: whether an interruption ends the work with the refits that are finished, the first ones, if there are any.
 
     Returns:
-        The lanes, and which of them settled, shape (count,).
+        The lanes, and which of them settled, shape (count,); fewer after an interruption.
     """
+    # As many at a time as fill every worker once: what runs abreast is the same as for all at once.
+    size = runner.together * sizes(weight.shape[-1]).pool
+    done: list[tuple[Lanes, np.ndarray]] = []
+    for index in np.array_split(np.arange(count), -(-count // size)):
+        own, counts = (data[index] if data.ndim == 2 else data for data in (response, weight))
+        try:
+            done.append(_refitted(runner, problem, z, own, counts, len(index)))
+        except KeyboardInterrupt:
+            # Processes that work together have to stop together.
+            if not (keep and done) or jax.process_count() > 1:
+                raise
+            break
+    lanes, settled = zip(*done, strict=True)
+    return jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *lanes), np.concatenate(settled)
+
+
+def _refitted(
+    runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
+) -> tuple[Lanes, np.ndarray]:
     start = np.repeat(z[:, None], count, axis=1)
     lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
-    settled = _settled(lanes)
-    failed = np.flatnonzero(~settled)
+    enough = np.broadcast_to(np.sum(weight > 0, axis=-1) >= len(problem.free), count)
+    settled = _settled(lanes) & enough
+    failed = np.flatnonzero(~settled & enough)
     if len(failed):
         response, weight = (data[failed] if data.ndim == 2 else data for data in (response, weight))
         again = descend(runner, problem, start[:, failed], response, weight)

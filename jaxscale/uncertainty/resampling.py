@@ -1,6 +1,7 @@
 """Resampling a fit: six bootstraps and the jackknife, each one batch of refits from the optimum."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jaxscale.linear import Linear, linearise, params_at
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.progress import ticking
-from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.rebuilt import Rebuilt, observations_of, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty import schemes
 from jaxscale.uncertainty.bootstrap import refitted
@@ -54,7 +55,8 @@ def bootstrap(
       and absolute loss, which are no likelihoods, from a Student-t fitted to the residuals.
 
     Refits keep to the basin of the optimum. Those that do not settle try again with careful steps; what then still
-    fails is left out and counted. An absolute loss is refitted by its smoothed descent.
+    fails is left out and counted, and so are resamples with fewer distinct rows than free parameters. An absolute loss
+    is refitted by its smoothed descent. An interruption (Ctrl-C) keeps the refits that are finished, with a notice.
 
     Args:
         fit: the fit.
@@ -72,21 +74,23 @@ def bootstrap(
 
     Returns:
         The parameters of the refits that settled. ``stats`` tells the objective and the number of each replicate;
-        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed`` and the seed.
+        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed``, the seed and, after an
+        interruption, how many replicates are ``finished``.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing or others, or no refit settled.
+        ValueError: an argument is wrong, the observations are missing, others or no more than the free
+            parameters, or no refit settled.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
-    _refuse(fit, kind, by, signs, replicates)
+    refuse(kind, by, signs, replicates, fit.noise["loss"])
+    unit = unit_of(observations_of(fit, observations), fit.free, by, kind)
     seed, _ = generator_of(key)
     with jax.enable_x64(True):
         again = rebuilt(fit, observations)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        unit = unit_of(again, kind, by)
         some = resamples(again, linear, kind, unit, signs, replicates, seed)
         noise, journal = again.problem.noise, None
         if checkpoint is not None:
@@ -95,12 +99,19 @@ def bootstrap(
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates)
-        notices = []
+            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates, keep=True)
+        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
+        notices, finished = [], len(settled)
+        if finished < replicates:
+            if np.sum(settled) < 2:
+                raise KeyboardInterrupt
+            notices.append(
+                Notice("interrupted", f"Resampling was interrupted; {finished} of {replicates} refits are kept.")
+            )
+            about["finished"] = finished
         if kind == "residual" and again.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
         return _drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
 
 
@@ -117,23 +128,25 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
         observations: what was fitted, where the fit was read from a file.
 
     Returns:
-        One draw for every unit left out, in order, in ``stats["left_out"]`` by its place among the rows that count,
-        or by its code; ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer
-        together than estimates do, so they are marked as not usable.
+        One draw for every unit left out, in order: ``stats["left_out"]`` tells the row's place among the observations
+        (from 0, rows of weight 0 counted too; such rows are not left out), or the code of the run or group.
+        ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer together than
+        estimates do, so they are marked as not usable.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing or others, or fewer than two refits settled.
+        ValueError: an argument is wrong, the observations are missing, others or no more than the free
+            parameters, or fewer than two refits settled.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
     """
     if by is not None and by not in UNITS:
         raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
+    unit = unit_of(observations_of(fit, observations), fit.free, by)
     with jax.enable_x64(True):
         again = rebuilt(fit, observations)
-        unit = by or ("run" if again.clusters is not None else "row")
         used = np.flatnonzero(again.wide.weight > 0)
-        codes = codes_of(again, unit)
+        codes = codes_of(again.wide, unit)
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
         weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
@@ -162,49 +175,72 @@ def resamples(
 ) -> Resamples:
     """The data sets of a bootstrap: the same for the same seed."""
     generator = np.random.default_rng(seed)
-    codes = codes_of(again, unit)
+    codes = codes_of(again.wide, unit)
     if kind in ("case", "cluster"):
         return schemes.cases(again, codes, replicates, generator)
     if kind == "wild":
         return schemes.wild(again, linear, codes, signs, replicates, generator)
-    if schemes.freedom(again) <= 0:
-        raise ValueError(
-            f"Argument kind is {kind!r}, which needs more rows than free parameters, but there are "
-            f"{schemes.freedom(again) + len(again.problem.free)} rows and {len(again.problem.free)} parameters; add "
-            "rows or fix parameters."
-        )
     if kind == "residual":
         return schemes.residual(again, linear, replicates, generator)
     return schemes.parametric(again, linear, replicates, generator)
 
 
-def unit_of(again: Rebuilt, kind: str, by: str | None) -> str:
-    """What a kind of bootstrap keeps together."""
-    if kind == "residual":
-        return "row"
-    return by or ("run" if kind == "cluster" or again.clusters is not None else "row")
+def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str = "") -> str:
+    """What is kept together: "row", "run" or "group".
+
+    Args:
+        rows: the data.
+        free: names of the fitted parameters.
+        by: what is asked for; runs where these repeat, else rows, unless given.
+        kind: of the bootstrap.
+
+    Raises:
+        ValueError: the data have too few rows, name no such units, or only one.
+    """
+    used = rows.weight > 0
+    if np.sum(used) <= len(free):
+        raise ValueError(
+            f"Resampling needs more rows than free parameters, but there are {np.sum(used)} rows and {len(free)} "
+            "parameters; add rows or fix parameters."
+        )
+    repeated = rows.run is not None and len(np.unique(rows.run[used])) < np.sum(used)
+    unit = "row" if kind == "residual" else by or ("run" if kind == "cluster" or repeated else "row")
+    codes_of(rows, unit)
+    return unit
 
 
-def codes_of(again: Rebuilt, unit: str) -> np.ndarray | None:
-    """Codes of the units of the padded rows; None where every row is one.
+def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
+    """Codes of the units of the rows; None where every row is one.
 
     Raises:
         ValueError: the observations name no such units, or only one.
     """
     if unit == "row":
         return None
-    codes = again.wide.run if unit == "run" else again.wide.group
+    codes = rows.run if unit == "run" else rows.group
     if codes is None:
         raise ValueError(
             f"Argument by must name what the observations have, but they name no {unit}: read them with "
             f"Observations.from_table(..., {unit}=column)."
         )
-    if len(np.unique(codes[again.wide.weight > 0])) < 2:
+    if len(np.unique(codes[rows.weight > 0])) < 2:
         raise ValueError(f"Argument by is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
     return codes
 
 
-def _refuse(fit: Fit, kind: str, by: str | None, signs: str, replicates: Any) -> None:
+def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) -> None:
+    """Refuse arguments of a bootstrap that are wrong whatever the data.
+
+    Args:
+        kind: as of :func:`bootstrap`.
+        by: likewise.
+        signs: likewise.
+        replicates: likewise.
+        loss: of the fit's noise.
+
+    Raises:
+        ValueError: one of them is wrong.
+    """
     if kind not in KINDS:
         raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if by is not None and by not in UNITS[1:]:
@@ -213,9 +249,9 @@ def _refuse(fit: Fit, kind: str, by: str | None, signs: str, replicates: Any) ->
         raise ValueError(f"Argument by must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
     if signs not in SIGNS:
         raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
-    if kind == "wild" and signs != "rademacher" and fit.noise["loss"] != "squared":
+    if kind == "wild" and signs != "rademacher" and loss != "squared":
         raise ValueError(
-            f"Argument signs must be 'rademacher' with {fit.noise['loss']} noise, whose optimum would be biased by "
+            f"Argument signs must be 'rademacher' with {loss} noise, whose optimum would be biased by "
             f"signs of a median other than 0, but is {signs!r}."
         )
     if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:

@@ -13,7 +13,8 @@ from jaxscale.draws import Draws
 from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.linear import Linear, linearise
-from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.noise import Noise
+from jaxscale.rebuilt import Rebuilt, is_of, noise_of, rebuilt
 from jaxscale.result import LOGARITHMIC, Fit
 from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
 from jaxscale.uncertainty.standard_errors import curvature_speaks
@@ -91,9 +92,10 @@ def bootstrap_intervals(
     if not draws.method.endswith("bootstrap") or "replicates" not in draws.about:
         raise ValueError(f"Argument draws must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
     rows = fit.observations if fit.observations is not None else draws.observations
-    other = draws.observations is not None and draws.observations.sha256 != fit.data_sha256
+    other = draws.observations is not None and not is_of(fit, draws.observations)
     if (draws.law, draws.free) != (fit.law, fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
+    refuse(kind, noise_of(fit))
     values = _quantities(draws, fit, of)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
     extra: dict[str, np.ndarray] = {}
@@ -113,6 +115,27 @@ def bootstrap_intervals(
     columns = {"mean": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}
     return Intervals(fit.law, f"{kind} of {draws.method}", level, table, draws.about | about, draws.notices)
+
+
+def refuse(kind: str, noise: Noise) -> None:
+    """Refuse a kind of intervals that a noise never allows.
+
+    Args:
+        kind: as of :func:`bootstrap_intervals`.
+        noise: of the fit.
+
+    Raises:
+        ValueError: the kind is studentised and the loss absolute.
+    """
+    if kind == "studentised" and noise.loss == "absolute":
+        raise _without_curvature(noise)
+
+
+def _without_curvature(noise: Noise) -> ValueError:
+    return ValueError(
+        f"Argument kind must not be 'studentised' with {noise.describe()}, whose curvature says nothing of a refit's "
+        "standard error; use kind='bca'."
+    )
 
 
 def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
@@ -182,10 +205,7 @@ def _studentised(
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
         weight = again.wide.weight
         if not curvature_speaks(again.problem.noise, linear.residual[weight > 0]):
-            raise ValueError(
-                f"Argument kind must not be 'studentised' with {again.problem.noise.describe()}, whose curvature "
-                "says nothing of a refit's standard error; use kind='bca'."
-            )
+            raise _without_curvature(again.problem.noise)
         about = draws.about
         kind, unit, seed = about["kind"], about["unit"], about["seed"]
         some = resamples(again, linear, kind, unit, about.get("signs", "rademacher"), about["replicates"], seed)
@@ -203,7 +223,7 @@ def _studentised(
             np.concatenate([again.wide.response[None], response]),
             weight,
             np.concatenate([np.ones((1, len(weight))), counts]),
-            codes_of(again, unit),
+            codes_of(again.wide, unit),
             again.problem.noise.loss == "squared" and unit == "row" and kind in ("residual", "parametric"),
         )
         slope = change if of is None else _slopes(draws, fit, of) @ change

@@ -1,0 +1,157 @@
+"""The command line's words for models: likelihoods with their settings, and priors."""
+
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jaxscale.options import Task
+
+# What commands need is imported inside them, so that help and mistyped options answer at once.
+if TYPE_CHECKING:
+    from jaxscale.law import Law
+    from jaxscale.likelihoods import Likelihood
+    from jaxscale.observations import Observations
+
+LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
+COUNTS = ("binomial", "beta_binomial")
+_SCALES = ("constant", "level", "group")
+
+
+def one_of(option: str, given: str, known: Collection[str]) -> str:
+    """What an option was given, where that is known.
+
+    Raises:
+        ValueError: it is not.
+    """
+    from jaxscale.tables import did_you_mean
+
+    if given not in known:
+        raise ValueError(
+            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
+        )
+    return given
+
+
+def without(**options: Any) -> None:
+    """Refuse options that need a likelihood of their own.
+
+    Raises:
+        ValueError: one of them is given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"Option --{option} needs a likelihood that uses it; see --likelihood.")
+
+
+def likelihood_of(
+    task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
+) -> tuple["Likelihood", dict[str, str]]:
+    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
+    from jaxscale import likelihoods, noise
+
+    one_of("--likelihood", name, LIKELIHOODS)
+    counts = name in COUNTS
+    unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
+    unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
+    for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
+        del unused[used]
+    for option, value in unused.items():
+        if value is not None:
+            raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
+    if counts:
+        if trials is None:
+            raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
+        own = _free_name("trials", law)
+        return getattr(likelihoods, name)(own), {own: trials}
+    settings: dict[str, Any] = {"space": task.space or noise.default(law.response).space}
+    if task.df is not None:
+        settings["df"] = task.df
+    if scale_by is not None:
+        settings["scale_by"] = one_of("--scale-by", scale_by, _SCALES)
+    more = {}
+    if censored is not None:
+        settings["censored"] = _free_name("censored", law)
+        more[settings["censored"]] = censored
+    return getattr(likelihoods, name)(**settings), more
+
+
+def _free_name(name: str, law: "Law") -> str:
+    """A name that none of the law's inputs has."""
+    while name in (*law.inputs, *law.sources):
+        name += "_"
+    return name
+
+
+def prior_of(name: str, text: str) -> Any:
+    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
+    import jax
+    import numpyro.distributions as dist
+
+    from jaxscale.tables import did_you_mean
+
+    told = f"Option --prior gives {name} {text!r}"
+    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
+    if found is None:
+        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
+    kind, inside = found.groups()
+    # Names with a small first letter are functions that do something else.
+    known = [each for each in dist.__all__ if each[0].isupper()]
+    if kind not in known:
+        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+    places, names = [], {}
+    for part in inside.split(",") if inside.strip() else []:
+        key, equals, number = part.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
+        if equals:
+            names[key.strip()] = value
+        else:
+            places.append(value)
+    with jax.enable_x64(True):
+        try:
+            make = getattr(dist, kind)
+            make(*places, **names, validate_args=True)
+            made = make(*places, **names)
+        except TypeError:
+            takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
+            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
+        except Exception as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
+    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
+        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
+    return made
+
+
+def refuse_model(
+    task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
+) -> None:
+    """Refuse, before the fit, what the posterior after it would refuse of its priors and pooling.
+
+    Args:
+        task: the options.
+        observations: the data.
+        priors: parameter to distribution.
+        pooling: parameter to how groups share it.
+
+    Raises:
+        DataError: the data do not suit the law, or name no groups.
+        ValueError: a name is unknown or fixed.
+    """
+    import jax
+
+    from jaxscale import likelihoods
+    from jaxscale.building import model_of
+    from jaxscale.observations import checked
+    from jaxscale.preparation import prepare
+
+    law, fixed = task.found(), task.fixed()
+    with jax.enable_x64(True):
+        rows = prepare(law, observations)
+        checked(law, rows, [name for name in law.parameters if name not in fixed])
+        chosen = likelihoods.of_noise(task.noise_of(law))
+        model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

@@ -1,0 +1,176 @@
+"""How the commands of uncertainty end: refused before the fit, marked after it, interrupted with what is finished."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jaxscale import console, endings, fitting, foretelling, simulate
+from jaxscale.notices import Notice
+from jaxscale.uncertainty import resampling
+from tests.commands import LAW_FILE, refused, remembering, rows, run, write
+
+LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in a folder of its own that holds the example as runs.csv, and a law of two terms."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs.csv").write_text(console.csv_text(simulate.example()))
+    Path("my_laws.py").write_text(LAW_FILE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["profile", "--param", "alpha", "--fix", "alpha=0.34"],
+            "Option --param names alpha, which --fix holds; leave out one of the two.",
+        ),
+        (
+            ["bootstrap", "--replicates", 0],
+            "Option --replicates must be a whole number of at least 2, but is 0.",
+        ),
+        (["bootstrap", "--by", "foo"], "Option --by must be 'run' or 'group', but is 'foo'."),
+        (
+            ["bootstrap", "--kind", "cluster"],
+            "Option --by must name what the observations have, but they name no run: name their column with "
+            "--run COLUMN.",
+        ),
+        (
+            ["bootstrap", "--noise", "absolute", "--intervals", "studentised"],
+            "Option --intervals must not be 'studentised' with absolute on log residuals, whose curvature says "
+            "nothing of a refit's standard error; use --intervals bca.",
+        ),
+        (
+            ["posterior", "--pool", "beta=none"],
+            "Option --pool names 'beta', which is no free parameter of my_law; these are E, A, alpha.",
+        ),
+        (
+            ["posterior", "--pool", "alpha=partial"],
+            "runs.csv: pooling needs groups; name their column with --group COLUMN.",
+        ),
+        (
+            ["posterior", "--prior", "alpha=Normal(0.3,0.1)", "--fix", "alpha=0.34"],
+            "Option --prior names 'alpha', which is nothing that is inferred for my_law; inferred are E, A, scale.",
+        ),
+    ],
+)
+def test_a_plain_mistake_is_refused_before_the_fit(
+    words: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = remembering(monkeypatch, fit=fitting)
+    command, *options = words
+    assert refused(command, "runs.csv", *LAW, *options) == said
+    assert not seen
+
+
+def test_too_few_rows_are_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = remembering(monkeypatch, fit=fitting)
+    write("few.csv", rows(3))
+    assert refused("bootstrap", "few.csv", *LAW) == (
+        "Resampling needs more rows than free parameters, but there are 3 rows and 3 parameters; add rows or fix "
+        "parameters."
+    )
+    assert not seen
+    assert refused("bootstrap", "few.csv", *LAW, "--fix", "E=1.8") == "Enough."
+
+
+def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = foretelling.fit
+    notice = Notice("starts_disagree", "Only 1 of 8 starts ended here.")
+
+    def marked(*given: Any, **settings: Any) -> Any:
+        return replace(whole(*given, **settings), status="starts_disagree", notices=(notice,))
+
+    monkeypatch.setattr(foretelling, "fit", marked)
+    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8", "--at", "N=7e10"]
+    result = run(*words, "--json", "out.json")
+    assert result.exit_code == 3
+    assert result.stderr == "jaxscale: fitted, but starts disagree; see the notices of the report.\n"
+    assert "starts_disagree: Only 1 of 8 starts" in result.stdout
+    assert json.loads(Path("out.json").read_text())["status"] == "starts_disagree"
+
+
+def test_foretell_offers_no_option_that_it_refuses() -> None:
+    shown = run("foretell", "--help").stdout.split()
+    hidden = "noise space delta df scale starts polish noise-level checkpoint".split()
+    assert not {f"--{name}" for name in hidden} & set(shown) and {"--at", "--by", "--seed", "--fix"} <= set(shown)
+    assert {f"--{name}" for name in hidden} <= set(run("bootstrap", "--help").stdout.split())
+    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
+    assert refused(*words, "--checkpoint", "parts") == (
+        "Option --checkpoint must not be given to foretell, which keeps no parts to go on from; leave it out."
+    )
+
+
+def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
+    said = refused("foretell", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
+    assert said == "my_law has no input 'X'; its inputs are N."
+
+
+def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    refitted = resampling.refitted
+
+    def stopped(*given: Any, **settings: Any) -> Any:
+        lanes, settled = refitted(*given, **settings)
+        return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
+
+    monkeypatch.setattr(resampling, "refitted", stopped)
+    result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30, "--json", "out.json")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
+    assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
+    told = json.loads(Path("out.json").read_text())
+    assert (told["replicates"], told["finished"], told["usable"]) == (30, 20, True)
+    assert told["warnings"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
+    monkeypatch.setattr(
+        resampling, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
+    )
+    result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30)
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+
+
+def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "out.json")
+
+    monkeypatch.setattr(console, "write_together", full)
+    result = run("fit", "runs.csv", *LAW, "--json", "out.json")
+    assert (result.exit_code, result.stderr) == (2, "jaxscale: out.json: No space left on device.\n")
+    assert result.stdout.startswith("my_law fitted to runs.csv (99 of 99 rows)") and "Written" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "own.csv: pooling needs groups; name their column with group=.",
+            "own.csv: pooling needs groups; name their column with --group COLUMN.",
+        ),
+        ("Argument draws must be a positive number, but is 0.", "Option --draws must be a positive number, but is 0."),
+        ("Argument key must not be negative, but is -1.", "Option --seed must not be negative, but is -1."),
+        ("Argument seen must be true.", "Argument seen must be true."),
+        (
+            "says nothing; use kind='parametric', or add runs.",
+            "says nothing; use --kind parametric, or add runs.",
+        ),
+        (
+            "Argument kind must not be 'studentised' with absolute noise; use kind='bca'.",
+            "Option --intervals must not be 'studentised' with absolute noise; use --intervals bca.",
+        ),
+        (
+            "is given; map it to a column with inputs={'N': column}.",
+            "is given; map it to a column with --input N=COLUMN.",
+        ),
+        ("correct it or leave its row out with where.", "correct it or leave its row out with --where."),
+        ("use jaxscale.bootstrap.", "use jaxscale bootstrap."),
+        ("decorate a function with jaxscale.law.", "decorate a function with jaxscale.law."),
+        ("The filter \"kind='a'\" is wrong at '='.", "The filter \"kind='a'\" is wrong at '='."),
+        ("Option --prior gives a 'kind='x''.", "Option --prior gives a 'kind='x''."),
+    ],
+)
+def test_messages_speak_of_options(message: str, said: str) -> None:
+    assert endings.in_shell(message) == said
