@@ -56,6 +56,15 @@ class Draws:
     observations: Observations | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse a parameter that has the name of something drawn beside the law's parameters."""
+        for name in self.params:
+            if name in self.nuisance:
+                raise ValueError(
+                    f"Parameter {name!r} of {self.law} has the name of something that is drawn beside the law's "
+                    f"parameters; rename it: jaxscale.rename(law, {name}={name + '_of_law'!r})."
+                )
+
     def __len__(self) -> int:
         """The number of draws."""
         return len(next(iter(self.params.values())))

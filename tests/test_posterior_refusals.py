@@ -75,8 +75,6 @@ def test_what_else_is_refused(x64: None) -> None:
         jaxscale.posterior(fitted, fixed={"E": 1.0})
     with pytest.raises(ValueError, match="Argument observations must not be empty"):
         jaxscale.posterior_many(line, [])
-    with pytest.raises(DataError, match=r"must be successes divided by trials \(n\), but some row has no whole"):
-        modelled(BINOMIAL, of(dict(x=X + 2, n=np.full(12, 10.0), y=np.linspace(0.11, 0.9, 12)), "x", "n"), share)
     with pytest.raises(ValueError, match="Argument pooling must be empty for farseer, which has coordinates of its"):
         rows = dict(N=np.geomspace(1e8, 1e10, 12), D=np.geomspace(1e10, 1e9, 12), y=np.linspace(0.9, 0.5, 12))
         some = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")

@@ -17,7 +17,7 @@ from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
 from jaxscale.journal import Journal
-from jaxscale.law import Law, unit
+from jaxscale.law import Law
 from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
@@ -214,7 +214,7 @@ def posterior_many(
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(key)
     if starts is None:
-        at = fit_many(law, [_proxy(law, some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
+        at = fit_many(law, [_proxy(some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
         starts = at.params
     with jax.enable_x64(True):
         sets = [prepare(law, some) for some in sets]
@@ -333,19 +333,19 @@ def _noise(likelihood: Likelihood) -> noise.Noise:
     return noise.student_t(4.0, space=likelihood.space)
 
 
-def _proxy(law: Law, observations: Observations, likelihood: Likelihood) -> Observations:
-    """Observations that a fit takes: counted shares off their ends."""
-    if likelihood.trials is None or law.response.domain is not unit:
+def _proxy(observations: Observations, likelihood: Likelihood) -> Observations:
+    """Observations that a fit takes: counted shares off their ends, also where rows of weight 0 hold something else."""
+    if likelihood.trials is None or likelihood.trials not in observations.inputs:
         return observations
-    trials = observations.inputs[likelihood.trials]
-    shares = (observations.response * trials + 0.5) / (trials + 1)
+    trials = np.maximum(observations.inputs[likelihood.trials], 1.0)
+    shares = np.clip((observations.response * trials + 0.5) / (trials + 1), 1e-12, 1 - 1e-12)
     return eqx.tree_at(lambda o: o.response, observations, shares)
 
 
 def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
     return fit(
         law,
-        _proxy(law, observations, likelihood),
+        _proxy(observations, likelihood),
         noise=_noise(likelihood),
         fixed=fixed,
         key=seed,
