@@ -179,8 +179,8 @@ def _refuse_censored(observations: Observations, likelihood: Likelihood) -> None
     bad = used & ~np.isin(marks, (0.0, 1.0))
     if bad.any():
         raise DataError(
-            f"{_row(observations, bad)}: the mark of censoring ({likelihood.censored}) is {marks[bad][0]:g}; it must be "
-            "1 where the response is only a lower bound, else 0."
+            f"{_row(observations, bad)}: the mark of censoring ({likelihood.censored}) is {marks[bad][0]:g}; it must "
+            "be 1 where the response is only a lower bound, else 0."
         )
     if np.all(marks[used] == 1):
         raise DataError(

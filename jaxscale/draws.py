@@ -12,9 +12,15 @@ import numpy as np
 
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
+from jaxscale.likelihoods import Likelihood
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
+
+# How the names of what is drawn for all groups and runs end.
+OF_ALL = ("_offset", "_spread", "_population", "run_effect")
+# Why some draws cannot do what needs the model that was sampled.
+NO_MODEL = "hold no model (those of a file, of one group and of refits do not)"
 
 
 class NotUsableError(ValueError):
@@ -40,6 +46,7 @@ class Draws:
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
         model: the model that was sampled (:class:`jaxscale.models.Model`), where there is one.
+        likelihood: how responses scatter where there is no model: that of one group out of several.
     """
 
     law: str
@@ -55,6 +62,7 @@ class Draws:
     law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
+    likelihood: Likelihood | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a parameter that has the name of something drawn beside the law's parameters."""
@@ -108,10 +116,52 @@ class Draws:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: draws.of_group(0).")
         return self.derive(lambda params: law(*columns, **params))
 
-    def of_group(self, group: int) -> "Draws":
-        """The draws of one group's parameters, by its place in the order of appearance."""
+    @property
+    def scatter(self) -> Likelihood | None:
+        """How responses scatter about the law: the likelihood of the model or of the group; None where unknown."""
+        return self.likelihood if self.model is None else self.model.likelihood
+
+    @property
+    def groups(self) -> int:
+        """The number of groups that have parameters or a scale of their own; 0 where all share everything."""
+        own = [*self.params.values(), *(self.nuisance[name] for name in ("scale",) if name in self.nuisance)]
+        return max((values.shape[1] for values in own if values.ndim > 1), default=0)
+
+    def of_group(self, group: int | np.integer) -> "Draws":
+        """The draws of one group: its parameters and its scatter, without what belongs to all groups.
+
+        Args:
+            group: its place in the order of appearance, from 0.
+
+        Returns:
+            Draws on which ``predict`` and ``responses`` work; the model, the observations and the log densities, which
+            are of all groups, are not among them.
+
+        Raises:
+            ValueError: there is no such group, or groups share everything.
+        """
+        if not self.groups:
+            raise ValueError("These draws have no groups with parameters of their own; use them as they are.")
+        if isinstance(group, bool) or not isinstance(group, int | np.integer) or not 0 <= group < self.groups:
+            raise ValueError(
+                f"Argument group must be the place of a group in the order of appearance, from 0 to {self.groups - 1}, "
+                f"but is {group!r}."
+            )
         own = {name: value[:, group] if value.ndim > 1 else value for name, value in self.params.items()}
-        return replace(self, params=own)
+        beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
+        likelihood = self.scatter
+        if "scale" in beside and beside["scale"].ndim > 1:
+            beside["scale"] = beside["scale"][:, group]
+            likelihood = None if likelihood is None else replace(likelihood, scale_by="constant")
+        return replace(
+            self,
+            params=own,
+            nuisance=beside,
+            stats={name: values for name, values in self.stats.items() if not name.startswith("log_")},
+            observations=None,
+            model=None,
+            likelihood=likelihood,
+        )
 
     def new_group(self, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> "Draws":
         """The parameters of a group that was not among the data, see :func:`jaxscale.hierarchy.new_group`."""
@@ -133,12 +183,20 @@ class Draws:
         from jaxscale.fitting import generator_of
         from jaxscale.likelihoods import replicated
 
-        if self.model is None or self.model.likelihood.columns or self.model.likelihood.scale_by == "group":
-            raise ValueError("These draws hold no model of the scatter that needs the law's inputs only.")
+        scatter = self.scatter
+        if scatter is None:
+            raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so how responses scatter is not known.")
+        if scatter.columns:
+            raise ValueError(
+                f"New responses would need {', '.join(scatter.columns)} beside the law's inputs; use predict, which is "
+                "without the scatter."
+            )
+        if scatter.scale_by == "group":
+            raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
         level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         with jax.enable_x64(True):
-            return replicated(self.model.likelihood, generator_of(key)[1], self.nuisance, level, rows)
+            return replicated(scatter, generator_of(key)[1], self.nuisance, level, rows)
 
     def quantiles(
         self, levels: Any, of: Callable[[dict[str, Any]], Any] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.draws import Draws
+from jaxscale.draws import NO_MODEL, Draws
 from jaxscale.layout import aligned, item, wrapped
 from jaxscale.mixtures import mixed
 from jaxscale.notices import CODES, Notice
@@ -319,7 +319,8 @@ def _comparable(elpds: Mapping[str, Elpd]) -> None:
 def _refuse(draws: Draws) -> None:
     if draws.model is None:
         raise ValueError(
-            f"These draws ({draws.method}) have no model whose likelihood could be computed; draw them with posterior."
+            f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "
+            "posterior handed back."
         )
     draws.require_usable()
 

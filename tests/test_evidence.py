@@ -192,7 +192,9 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
 
 
 def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
-    with pytest.raises(ValueError, match=r"^These draws \(importance\) have no model .*; draw them with posterior\.$"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(importance\) hold no model .*; take those that posterior handed back\.$"
+    ):
         loo(replace(simple, model=None))
     with pytest.raises(NotUsableError):
         loo(replace(simple, usable=False))
@@ -249,7 +251,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
             dict(posterior=lambda some: drawn(observed(X[:5], Y[:5]))),
             r"^Argument posterior must draw given all 30 rows \(those not to be seen",
         ),
-        (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
+        (dict(posterior=lambda some: replace(drawn(some), model=None)), "hold no model"),
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:

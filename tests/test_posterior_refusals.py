@@ -1,11 +1,9 @@
 # pyright: reportArgumentType=false
 """What posteriors refuse: one sentence that names the argument, before anything is fitted."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -13,16 +11,7 @@ import pytest
 import jaxscale
 from jaxscale import likelihoods, priors
 from jaxscale.tables import DataError
-from tests.test_posterior import X, line, modelled, of, power, powers, share, straight
-
-
-@pytest.fixture
-def untyped() -> Iterator[None]:
-    """Arguments of a wrong type reach the checks that a user meets."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
+from tests.test_posterior import line, modelled, of, power, powers, straight
 
 BINOMIAL = likelihoods.binomial("n")
 
