@@ -1,6 +1,6 @@
 """Building a model: from a law, observations and what a person says of them to arrays and distributions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -93,6 +93,25 @@ def model_of(
     given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
     used |= priors.checked(given, used, law.name)
     return eqx.tree_at(lambda m: m.priors, made, {name: used[name] for name in made.shapes})
+
+
+def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
+    """Refuse what is no likelihood (or None), and data sets that are no observations.
+
+    Raises:
+        TypeError: something is of another type.
+    """
+    for some in sets:
+        if not isinstance(some, Observations):
+            raise TypeError(
+                "Argument observations must be Observations (make them with Observations.from_table), "
+                f"but is {type(some).__name__}."
+            )
+    if not isinstance(likelihood, Likelihood | None):
+        raise TypeError(
+            "Argument likelihood must be one of jaxscale.likelihoods, such as likelihoods.normal(), but is "
+            f"{likelihood!r}."
+        )
 
 
 def _inside(likelihood: Likelihood, response: np.ndarray) -> np.ndarray:

@@ -115,9 +115,13 @@ def save(draws: Draws, path: str | Path) -> None:
         path: a file that ends in .nc.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: the path has another ending.
     """
     refuse_ending(path)
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; create it first.")
     tree = to_arviz(draws)
     for node in tree.subtree:
         for values in node.variables.values():

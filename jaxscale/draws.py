@@ -15,7 +15,8 @@ from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
-from jaxscale.preparation import columns_of
+from jaxscale.preparation import columns_of, outside
+from jaxscale.tables import did_you_mean
 
 # How the names of what is drawn for all groups and runs end.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")
@@ -25,6 +26,20 @@ NO_MODEL = "hold no model (those of a file, of one group and of refits do not)"
 
 class NotUsableError(ValueError):
     """The draws are not to be acted on; the message says why and what to do."""
+
+
+class _Named(dict[str, Any]):
+    """The parameters of one draw by name, which say so where one is unknown."""
+
+    def __init__(self, law: str, params: Mapping[str, Any]) -> None:
+        super().__init__(params)
+        self.law = law
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(
+            f"A function of the parameters asks for {name!r}, which is no parameter of {self.law}"
+            f"{did_you_mean(name, self)}; these are {', '.join(self)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -98,22 +113,38 @@ class Draws:
 
         Args:
             of: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
+
+        Raises:
+            ValueError: the function asks for an unknown parameter, or computes by NumPy instead of JAX.
         """
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
-            return np.asarray(jax.vmap(of)(params))
+            try:
+                return np.asarray(jax.vmap(lambda each: of(_Named(self.law, each)))(params))
+            except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+                raise ValueError(
+                    "A function of the parameters must compute by JAX: use jax.numpy in place of numpy and math, and "
+                    "jnp.where in place of if."
+                ) from error
 
     def predict(self, **inputs: Any) -> np.ndarray:
         """The law for every draw, shape (draws, ...) with the inputs' shape behind.
 
         Raises:
-            ValueError: an input is missing or unknown, or each group has its own parameters (see ``of_group``).
+            ValueError: an input is missing, unknown, outside its domain or of another length, or each group has its
+                own parameters (see ``of_group``).
         """
         law = self._law()
         columns = columns_of(law, inputs)
+        if found := outside(law, dict(zip(law.inputs, columns, strict=True))):
+            raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: draws.of_group(0).")
+        try:
+            np.broadcast_shapes(*(column.shape for column in columns))
+        except ValueError:
+            self._refuse_shapes(law, columns)
         return self.derive(lambda params: law(*columns, **params))
 
     @property
@@ -206,7 +237,16 @@ class Draws:
         Args:
             levels: numbers between 0 and 1, shape (q,) or ().
             of: a function of the parameters of one draw, as for :meth:`derive`.
+
+        Raises:
+            ValueError: a level is not between 0 and 1.
         """
+        try:
+            bad = [level for level in np.ravel(np.asarray(levels, float)) if not 0 <= level <= 1]
+        except (TypeError, ValueError):
+            bad = [levels]
+        if bad:
+            raise ValueError(f"Argument levels must hold numbers between 0 and 1, but holds {bad[0]!r}.")
         if of is not None:
             return np.quantile(self.derive(of), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
@@ -221,11 +261,16 @@ class Draws:
             of: name to function of the parameters of one draw; the free parameters unless given.
 
         Raises:
-            ValueError: the level is not between 0 and 1.
+            ValueError: the level is not between 0 and 1, or ``of`` is no mapping.
         """
         from jaxscale import diagnostics
 
-        if not 0 < level < 1:
+        if not isinstance(of, Mapping | None):
+            raise ValueError(
+                "Argument of must map names to functions of the parameters, such as {'ratio': lambda p: ...}, but is "
+                f"{type(of).__name__}."
+            )
+        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         values = {name: self.params[name] for name in self.free} if of is None else {}
         if of is None:
@@ -256,6 +301,7 @@ class Draws:
         """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
 
         Raises:
+            FileNotFoundError: there is no such folder.
             ValueError: the path has another ending.
         """
         from jaxscale import containers
@@ -277,6 +323,14 @@ class Draws:
         from jaxscale import containers
 
         return containers.load(path, law)
+
+    def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+        """Refuse inputs that do not go together; an input may hold several numbers a row, as the law knows."""
+        try:
+            jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
+        except (TypeError, ValueError) as error:
+            told = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
+            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
 
     def _law(self) -> Law:
         if self.law_object is not None:

@@ -294,6 +294,12 @@ def compare(elpds: Mapping[str, Elpd]) -> Comparison:
 
 
 def _comparable(elpds: Mapping[str, Elpd]) -> None:
+    odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
+    if odd:
+        raise TypeError(
+            f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"{type(odd[0]).__name__}."
+        )
     if not elpds:
         raise ValueError("Argument elpds must not be empty.")
     first_name, first = next(iter(elpds.items()))
@@ -317,6 +323,8 @@ def _comparable(elpds: Mapping[str, Elpd]) -> None:
 
 
 def _refuse(draws: Draws) -> None:
+    if not isinstance(draws, Draws):
+        raise TypeError(f"Argument draws must be what posterior handed back, but is {type(draws).__name__}.")
     if draws.model is None:
         raise ValueError(
             f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "

@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale import psis
-from jaxscale.building import model_of
+from jaxscale.building import model_of, refuse_types
 from jaxscale.coordinates import coordinate_at, ordered, value_at
 from jaxscale.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.fitting import generator_of
@@ -38,9 +38,14 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         As many draws as there were, of one group: ``predict`` works on them.
 
     Raises:
-        ValueError: nothing is pooled partially, or something is not pooled at all or has a scale for each group.
+        TypeError: the observations are of another type.
+        ValueError: ``candidates`` is not positive, there is no model, nothing is pooled partially, or something is not
+            pooled at all or has a scale for each group.
     """
     model = draws.model
+    if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
+        raise ValueError(f"Argument candidates must be a positive number, but is {candidates!r}.")
+    refuse_types(None, () if observations is None else [observations])
     if model is None:
         raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):

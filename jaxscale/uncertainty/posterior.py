@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
-from jaxscale.building import model_of
+from jaxscale.building import model_of, refuse_types
 from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
@@ -123,9 +123,11 @@ def posterior(
 
     Raises:
         DataError: the observations do not suit the law or the likelihood.
+        TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
     refuse(method, chains, draws, warmup)
+    refuse_types(likelihood, () if observations is None else [observations])
     make_room()
     begun = time.perf_counter()
     seed, generator = generator_of(key)
@@ -202,12 +204,16 @@ def posterior_many(
 
     Raises:
         DataError: some observations do not suit the law.
+        TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
     law = law_of(law)
     refuse(method, chains, draws, warmup)
-    make_room()
+    if isinstance(observations, Observations):
+        raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
+    refuse_types(likelihood, sets)
+    make_room()
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
