@@ -299,8 +299,9 @@ def generator_of(key: Any) -> tuple[int, np.random.Generator]:
         if key < 0:
             raise ValueError(f"Argument key must not be negative, but is {key!r}.")
         return int(key), np.random.default_rng(int(key))
-    typed = jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key)
-    if not typed and not jnp.issubdtype(getattr(key, "dtype", None), np.integer):
+    kind: Any = getattr(key, "dtype", float)
+    typed = jnp.issubdtype(kind, jax.dtypes.prng_key)
+    if not typed and not jnp.issubdtype(kind, np.integer):
         raise ValueError(f"Argument key must be a whole number or a JAX random key, but is {key!r}.")
     data = jax.random.key_data(key) if typed else key
     words = [int(word) for word in np.ravel(np.asarray(data))]
