@@ -21,7 +21,7 @@ from jaxscale.tables import did_you_mean
 # How the names of what is drawn for all groups and runs end.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")
 # Why some draws cannot do what needs the model that was sampled.
-NO_MODEL = "hold no model (those of a file, of one group and of refits do not)"
+NO_MODEL = "hold no model (those of one group, of refits and of a file read without observations do not)"
 
 
 class NotUsableError(ValueError):
@@ -209,7 +209,7 @@ class Draws:
                 have one.
 
         Raises:
-            ValueError: there is no model of the scatter, or it needs more than the law's inputs.
+            ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
         from jaxscale.fitting import generator_of
         from jaxscale.likelihoods import replicated
@@ -217,10 +217,10 @@ class Draws:
         scatter = self.scatter
         if scatter is None:
             raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so how responses scatter is not known.")
-        if scatter.columns:
+        if scatter.trials is not None:
             raise ValueError(
-                f"New responses would need {', '.join(scatter.columns)} beside the law's inputs; use predict, which is "
-                "without the scatter."
+                f"New shares of counts would need their trials ({scatter.trials}) beside the law's inputs; use "
+                "predict, which is without the scatter."
             )
         if scatter.scale_by == "group":
             raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
@@ -309,20 +309,38 @@ class Draws:
         containers.save(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, law: Law | None = None) -> "Draws":
-        """Read what :meth:`save` wrote, bit for bit; the model and the observations are not in a file.
+    def load(
+        cls,
+        path: str | Path,
+        law: Law | None = None,
+        *,
+        observations: Observations | None = None,
+        likelihood: Likelihood | None = None,
+        priors: Mapping[str, Any] | None = None,
+    ) -> "Draws":
+        """Read what :meth:`save` wrote, bit for bit; the model is not in a file, but made anew where it is told.
 
         Args:
             path: a file that ends in .nc.
             law: the law, where it is not in the catalogue.
+            observations: those that the posterior was drawn with, for what needs the model (``loo``, ``new_group``,
+                ``responses``).
+            likelihood: the same; that of the law's response unless given.
+            priors: the same; the defaults unless given.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not one of draws, or those of another law.
+            TypeError: the observations or the likelihood are of another type.
+            ValueError: the file is not one of draws, or those of another law, or the model is not theirs.
         """
         from jaxscale import containers
 
-        return containers.load(path, law)
+        read = containers.load(path, law)
+        if observations is not None:
+            return containers.modelled(read, observations, likelihood, priors)
+        if likelihood is not None or priors is not None:
+            raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
+        return read
 
     def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
         """Refuse inputs that do not go together; an input may hold several numbers a row, as the law knows."""

@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
     np.testing.assert_allclose(
         DRAWS.derive(lambda p: jnp.log(p["b"]) + sum(p.values())), np.log([0.1, 0.2, 0.3]) + [1.1, 1.2, 1.3]
     )
+
+
+def test_new_responses_of_counts_need_trials_and_censored_ones_nothing() -> None:
+    counted = replace(DRAWS, likelihood=likelihoods.binomial("n"))
+    with pytest.raises(
+        ValueError, match=r"^New shares of counts would need their trials \(n\) beside the law's inputs;"
+    ):
+        counted.responses(N=1.0, D=1.0)
+    cut = replace(DRAWS, nuisance={"scale": np.full(3, 0.1)}, likelihood=likelihoods.normal(censored="seen"))
+    assert cut.responses(N=[1.0, 2.0], D=1.0).shape == (3, 2)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -162,13 +162,18 @@ def test_groups_that_there_are_not(draws: jaxscale.Draws, group: Any, untyped: N
 def test_draws_of_a_file_say_that_it_holds_no_model(draws: jaxscale.Draws, tmp_path: Path) -> None:
     draws.save(tmp_path / "draws.nc")
     loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
-    said = r"hold no model \(those of a file, of one group and of refits do not\)"
+    said = r"hold no model \(those of one group, of refits and of a file read without observations do not\)"
     with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + said):
         loaded.new_group()
     with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so how responses scatter is not known"):
         loaded.responses(x=1.0)
     with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so their likelihood cannot be computed"):
         jaxscale.loo(loaded)
+    told = jaxscale.Draws.load(
+        tmp_path / "draws.nc", line, observations=draws.observations, likelihood=likelihoods.normal("linear")
+    )
+    np.testing.assert_array_equal(told.new_group().params["a"], draws.new_group().params["a"])
+    np.testing.assert_array_equal(jaxscale.loo(told).pointwise, jaxscale.loo(draws).pointwise)
 
 
 def test_refusals(draws: jaxscale.Draws) -> None:
