@@ -1,6 +1,6 @@
 """Building a model: from a law, observations and what a person says of them to arrays and distributions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -44,13 +44,17 @@ def model_of(
         shared_runs: how many runs there is room for, and how many rows of each; see :func:`room_of`.
 
     Raises:
-        DataError: a column that the likelihood needs is missing, or there is no group or run where it needs one.
-        ValueError: a name or a prior is unknown, or a law with its own coordinates is pooled.
+        DataError: a column that the likelihood needs is missing or holds something else, or there is no group or run
+            where it needs one.
+        ValueError: a name or a prior is unknown, a parameter is named like something else that is inferred, or a law
+            with its own coordinates is pooled.
     """
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
     likelihood = _resolved(law, observations, likelihood)
     pooled = _pooled(law, free, observations, pooling or {})
+    _refuse_names(law, likelihood, pooled)
+    _refuse_standard(law, likelihood, pooled, given or {})
     # Neither the centre nor a prior may depend on rows that do not count.
     used_rows = observations.weight > 0
     seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
@@ -100,6 +104,25 @@ def room_of(observations: Observations) -> tuple[int, int]:
     return bucket(int(run.max()) + 1), most + most % 2
 
 
+def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
+    """Refuse what is no likelihood (or None), and data sets that are no observations.
+
+    Raises:
+        TypeError: something is of another type.
+    """
+    for some in sets:
+        if not isinstance(some, Observations):
+            raise TypeError(
+                "Argument observations must be Observations (make them with Observations.from_table), "
+                f"but is {type(some).__name__}."
+            )
+    if not isinstance(likelihood, Likelihood | None):
+        raise TypeError(
+            "Argument likelihood must be one of jaxscale.likelihoods, such as likelihoods.normal(), but is "
+            f"{likelihood!r}."
+        )
+
+
 def _inside(likelihood: Likelihood, response: np.ndarray) -> np.ndarray:
     """Responses as the centre may see them: shares of counts off their ends."""
     return np.clip(response, 1e-3, 1 - 1e-3) if likelihood.family in likelihoods.COUNTS else response
@@ -127,14 +150,8 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
         raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
     if likelihood.runs and observations.run is None:
         raise DataError(f"{observations.name}: an effect of each run needs runs; name their column with run=.")
-    if likelihood.trials is not None:
-        counts = observations.inputs[likelihood.trials]
-        hits = counts * observations.response
-        if np.any(counts < 1) or np.any(np.abs(hits - np.round(hits)) > 1e-6 * np.maximum(counts, 1)):
-            raise DataError(
-                f"{observations.name}: with counts the response must be successes divided by trials "
-                f"({likelihood.trials}), but some row has no whole number of them."
-            )
+    _refuse_counts(observations, likelihood)
+    _refuse_censored(observations, likelihood)
     used = observations.weight > 0
     y = observations.response[used]
     low, high = {"log": (0.0, np.inf), "logit": (0.0, 1.0)}.get(likelihood.space, (-np.inf, np.inf))
@@ -149,6 +166,55 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
         repeated = observations.run is not None and len(np.unique(observations.run[used])) < used.sum()
         return _with_runs(likelihood, bool(repeated))
     return likelihood
+
+
+def _row(observations: Observations, bad: np.ndarray) -> str:
+    """The table and the first row of some, for a message."""
+    place = int(np.flatnonzero(bad)[0])
+    return f"{observations.name}, row {observations.rows[place] if observations.rows else place + 1}"
+
+
+def _refuse_counts(observations: Observations, likelihood: Likelihood) -> None:
+    """Refuse trials that are no whole numbers, and successes that are none or more than the trials."""
+    if likelihood.trials is None:
+        return
+    used, counts = observations.weight > 0, observations.inputs[likelihood.trials]
+    bad = used & ~((counts >= 1) & (np.abs(counts - np.round(counts)) <= 1e-6))
+    if bad.any():
+        raise DataError(
+            f"{_row(observations, bad)}: {counts[bad][0]:g} trials ({likelihood.trials}); trials must be whole numbers "
+            "of at least 1."
+        )
+    hits = counts * observations.response
+    beside = (
+        f"{{:g}} successes of {{:g}} trials; the response must be successes divided by trials ({likelihood.trials})"
+    )
+    bad = used & ~((hits >= -1e-6) & (hits <= counts * (1 + 1e-6)))
+    if bad.any():
+        told = beside.format(hits[bad][0], counts[bad][0])
+        raise DataError(f"{_row(observations, bad)}: {told}, from 0 to 1 (divide percents by 100).")
+    bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * counts)
+    if bad.any():
+        told = beside.format(hits[bad][0], counts[bad][0])
+        raise DataError(f"{_row(observations, bad)}: {told}, with a whole number of successes.")
+
+
+def _refuse_censored(observations: Observations, likelihood: Likelihood) -> None:
+    """Refuse marks of censoring that are neither 0 nor 1, and data of which nothing was observed."""
+    if likelihood.censored is None:
+        return
+    used, marks = observations.weight > 0, observations.inputs[likelihood.censored]
+    bad = used & ~np.isin(marks, (0.0, 1.0))
+    if bad.any():
+        raise DataError(
+            f"{_row(observations, bad)}: the mark of censoring ({likelihood.censored}) is {marks[bad][0]:g}; it must "
+            "be 1 where the response is only a lower bound, else 0."
+        )
+    if np.all(marks[used] == 1):
+        raise DataError(
+            f"{observations.name}: every row is censored ({likelihood.censored} is 1), so there is no observed "
+            "response; add rows that were observed."
+        )
 
 
 def _with_runs(likelihood: Likelihood, runs: bool) -> Likelihood:
@@ -172,4 +238,41 @@ def _pooled(
         raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
     if apart and owned(law, free):
         raise ValueError(f"Argument pooling must be empty for {law.name}, which has coordinates of its own.")
+    for name, how in apart:
+        if how == "partial" and observations.group is not None and not np.ptp(observations.group):
+            raise DataError(
+                f"{observations.name}: partial pooling of {name} needs at least two groups, but there is one; leave "
+                f"{name} out of pooling."
+            )
     return apart
+
+
+def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...]) -> None:
+    """Refuse a parameter that is named like something that is inferred beside the law."""
+    beside = dict.fromkeys(priors.of_nuisance(likelihood), "the likelihood")
+    if likelihood.runs:
+        beside["run_effect"] = "the likelihood"
+    for name, how in pooled:
+        if how == "partial":
+            beside |= dict.fromkeys((f"{name}_population", f"{name}_spread", f"{name}_offset"), "pooling")
+    for name in law.parameters:
+        if name in beside:
+            raise ValueError(
+                f"Parameter {name!r} of {law.name} has the name of something that {beside[name]} infers; rename it: "
+                f"jaxscale.rename(law, {name}={name + '_of_law'!r})."
+            )
+
+
+def _refuse_standard(
+    law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...], given: Mapping[str, Any]
+) -> None:
+    """Refuse priors of what is standard normal by construction: its width is a parameter of its own."""
+    widths = {f"{name}_offset": f"{name}_spread" for name, how in pooled if how == "partial"}
+    if likelihood.runs:
+        widths["run_effect"] = "run_ratio"
+    for name in given:
+        if name in widths:
+            raise ValueError(
+                f"Argument priors must not name {name!r}, which is Normal(0, 1) by construction; give a prior of "
+                f"{widths[name]!r}, the width of what it multiplies."
+            )

@@ -8,6 +8,7 @@ The tree has the groups that ArviZ knows: ``posterior`` (what varies, and the nu
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ import numpy as np
 from jaxscale.draws import Draws
 from jaxscale.fitting import _versions as versions
 from jaxscale.law import Law
+from jaxscale.likelihoods import Likelihood, of_response
 from jaxscale.notices import Notice
+from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise
+from jaxscale.preparation import prepare
 from jaxscale.result import write_atomically
 
 ENDING = ".nc"
 # What ArviZ calls the numbers of every draw.
 NAMES = {"log_density": "lp", "steps": "n_steps"}
+# How many draws a model that is made anew is held against.
+FIRST = 20
 
 
 def to_arviz(draws: Draws) -> Any:
@@ -115,9 +121,13 @@ def save(draws: Draws, path: str | Path) -> None:
         path: a file that ends in .nc.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: the path has another ending.
     """
     refuse_ending(path)
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; create it first.")
     tree = to_arviz(draws)
     for node in tree.subtree:
         for values in node.variables.values():
@@ -151,6 +161,50 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         raise ValueError(f"{path} cannot be read as NetCDF; write draws with Draws.save.") from error
     with opened as tree:
         return from_arviz(tree, law)
+
+
+def modelled(
+    draws: Draws, observations: Observations, likelihood: Likelihood | None, given: Mapping[str, Any] | None
+) -> Draws:
+    """Draws of a posterior with their model, made anew; what it says of the first draws must be what they hold.
+
+    Args:
+        draws: read from a file.
+        observations: what the posterior was drawn with.
+        likelihood: the same; that of the law's response unless given.
+        given: priors in place of the default ones.
+
+    Raises:
+        TypeError: the observations or the likelihood are of another type.
+        ValueError: the draws are of no posterior, or of another model.
+    """
+    import jax
+
+    from jaxscale.building import model_of, refuse_types
+
+    refuse_types(likelihood, [observations])
+    if not {"log_likelihood", "log_prior"} <= set(draws.stats):
+        raise ValueError(
+            f"These draws ({draws.method}) are of no posterior, so they have no model; leave its parts out."
+        )
+    law = draws._law()  # pyright: ignore[reportPrivateUsage]
+    apart = [name for name in draws.free if draws.params[name].ndim > 1]
+    pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in apart}
+    fixed = {name: float(values[0]) for name, values in draws.params.items() if name not in draws.free}
+    chosen = of_response(law.response) if likelihood is None else likelihood
+    with jax.enable_x64(True):
+        model = model_of(law, prepare(law, observations), chosen, given=given, fixed=fixed, pooling=pooling)
+        every = {**draws.params, **draws.nuisance}
+        sites = {name: every[name][:FIRST] for name in model.shapes if name in every}
+        alike = all(name in sites and sites[name].shape[1:] == shape for name, shape in model.shapes.items())
+        said = {"likelihood": lambda s: model.rows(s).sum(), "priors": model.log_prior}
+        for name, log_density in said.items():
+            held = draws.stats[f"log_{name.removesuffix('s')}"][:FIRST]
+            if not alike or not np.allclose(jax.vmap(log_density)(sites), held, rtol=1e-8, atol=1e-8):
+                raise ValueError(
+                    f"Arguments observations and {name} must be those that the draws were made with, but are others."
+                )
+    return replace(draws, law_object=law, observations=observations, model=model)
 
 
 def refuse_ending(path: str | Path) -> None:

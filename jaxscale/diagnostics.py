@@ -32,11 +32,16 @@ def convergence(chains: np.ndarray) -> dict[str, float]:
 def ebfmi(energy: np.ndarray) -> np.ndarray:
     """Energy Bayesian fraction of missing information of every chain, ``mean (E_i - E_(i-1))^2 / var E``.
 
+    NaN where a chain has one draw, or its energy never changes.
+
     Args:
         energy: shape (chains, draws).
     """
+    if energy.shape[1] < 2:
+        return np.full(len(energy), np.nan)
     change = np.mean(np.diff(energy, axis=1) ** 2, axis=1)
-    return change / np.var(energy, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return change / np.var(energy, axis=1)
 
 
 @jax.jit
@@ -66,32 +71,36 @@ def _rhats(x: Any) -> Any:
 def largest_rhat(x: np.ndarray) -> np.ndarray:
     """The largest R-hat over the coordinates of every posterior, from draws of shape (posteriors, chains, draws, size).
 
-    ArviZ's number but for ties (which continuous draws do not have), for thousands of posteriors.
+    ArviZ's number but for ties (which continuous draws do not have), for thousands of posteriors. NaN where chains have
+    fewer than four draws, of which no half says how far it varies.
     """
+    if x.shape[2] < 4:
+        return np.full(len(x), np.nan)
     return np.array([np.max(np.asarray(_rhats(each))) for each in x])
 
 
 def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
-    """What chains say of themselves, and whether they may be acted on; for other draws nothing.
+    """What draws of a posterior say of themselves, and whether they may be acted on.
+
+    Chains must have mixed; draws of another rung must only be enough.
 
     Args:
         draws: a :class:`jaxscale.draws.Draws`.
     """
     if draws.method != "nuts":
-        return (), True
+        return _counted(draws)
     rows = draws.intervals().params
     notices, usable = [], True
+    # A number that is not known is no good one: comparisons with NaN are false, and NumPy's extremes keep it.
     worst = {name: row["rhat"] for name, row in rows.items() if not row["rhat"] <= MIXED}
     if worst:
-        told = ", ".join(f"{name} {value:.3f}" for name, value in sorted(worst.items(), key=lambda kv: -kv[1])[:4])
-        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {told}."))
-        usable = max(worst.values()) <= UNMIXED
-    few = {name: min(row["ess_bulk"], row["ess_tail"]) for name, row in rows.items()}
+        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_told(worst, 3, -1)}."))
+        usable = bool(np.max([*worst.values()]) <= UNMIXED)
+    few = {name: float(np.min([row["ess_bulk"], row["ess_tail"]])) for name, row in rows.items()}
     few = {name: value for name, value in few.items() if not value >= ENOUGH}
     if few:
-        told = ", ".join(f"{name} {value:.0f}" for name, value in sorted(few.items(), key=lambda kv: kv[1])[:4])
-        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {told}."))
-        usable = usable and min(few.values()) >= TOO_FEW
+        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_told(few, 0, 1)}."))
+        usable = usable and bool(np.min([*few.values()]) >= TOO_FEW)
     count = int(np.sum(draws.stats["diverging"]))
     if count:
         notices.append(Notice("divergences", f"{count} of {len(draws)} draws diverged."))
@@ -100,3 +109,19 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     if energy.min() < ENERGETIC:
         notices.append(Notice("low_energy", f"E-BFMI is {energy.min():.2f} in the worst chain, below {ENERGETIC}."))
     return tuple(notices), bool(usable)
+
+
+def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+    """What independent draws say of their number, and that of the weighted ones they were picked from."""
+    ess = draws.about.get("ess", np.inf)
+    if len(draws) < TOO_FEW:
+        return (Notice("few_draws", f"There are {len(draws)} draws, fewer than {TOO_FEW}."),), False
+    if not ess >= TOO_FEW:
+        return (Notice("few_draws", f"The effective number of weighted draws is {ess:.0f}, below {TOO_FEW}."),), False
+    return (), True
+
+
+def _told(values: dict[str, float], digits: int, sign: int) -> str:
+    """The four worst numbers by name, those that are not known first."""
+    worst = sorted(values.items(), key=lambda pair: (not np.isnan(pair[1]), sign * pair[1]))[:4]
+    return ", ".join(f"{name} (unknown)" if np.isnan(value) else f"{name} {value:.{digits}f}" for name, value in worst)

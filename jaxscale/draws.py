@@ -12,13 +12,34 @@ import numpy as np
 
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
+from jaxscale.likelihoods import Likelihood
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
-from jaxscale.preparation import columns_of
+from jaxscale.preparation import columns_of, outside
+from jaxscale.tables import did_you_mean
+
+# How the names of what is drawn for all groups and runs end.
+OF_ALL = ("_offset", "_spread", "_population", "run_effect")
+# Why some draws cannot do what needs the model that was sampled.
+NO_MODEL = "hold no model (those of one group, of refits and of a file read without observations do not)"
 
 
 class NotUsableError(ValueError):
     """The draws are not to be acted on; the message says why and what to do."""
+
+
+class _Named(dict[str, Any]):
+    """The parameters of one draw by name, which say so where one is unknown."""
+
+    def __init__(self, law: str, params: Mapping[str, Any]) -> None:
+        super().__init__(params)
+        self.law = law
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(
+            f"A function of the parameters asks for {name!r}, which is no parameter of {self.law}"
+            f"{did_you_mean(name, self)}; these are {', '.join(self)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,7 @@ class Draws:
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
         model: the model that was sampled (:class:`jaxscale.models.Model`), where there is one.
+        likelihood: how responses scatter where there is no model: that of one group out of several.
     """
 
     law: str
@@ -55,6 +77,16 @@ class Draws:
     law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
+    likelihood: Likelihood | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a parameter that has the name of something drawn beside the law's parameters."""
+        for name in self.params:
+            if name in self.nuisance:
+                raise ValueError(
+                    f"Parameter {name!r} of {self.law} has the name of something that is drawn beside the law's "
+                    f"parameters; rename it: jaxscale.rename(law, {name}={name + '_of_law'!r})."
+                )
 
     def __len__(self) -> int:
         """The number of draws."""
@@ -81,28 +113,86 @@ class Draws:
 
         Args:
             of: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
+
+        Raises:
+            ValueError: the function asks for an unknown parameter, or computes by NumPy instead of JAX.
         """
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
-            return np.asarray(jax.vmap(of)(params))
+            try:
+                return np.asarray(jax.vmap(lambda each: of(_Named(self.law, each)))(params))
+            except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+                raise ValueError(
+                    "A function of the parameters must compute by JAX: use jax.numpy in place of numpy and math, and "
+                    "jnp.where in place of if."
+                ) from error
 
     def predict(self, **inputs: Any) -> np.ndarray:
         """The law for every draw, shape (draws, ...) with the inputs' shape behind.
 
         Raises:
-            ValueError: an input is missing or unknown, or each group has its own parameters (see ``of_group``).
+            ValueError: an input is missing, unknown, outside its domain or of another length, or each group has its
+                own parameters (see ``of_group``).
         """
         law = self._law()
         columns = columns_of(law, inputs)
+        if found := outside(law, dict(zip(law.inputs, columns, strict=True))):
+            raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: draws.of_group(0).")
+        try:
+            np.broadcast_shapes(*(column.shape for column in columns))
+        except ValueError:
+            self._refuse_shapes(law, columns)
         return self.derive(lambda params: law(*columns, **params))
 
-    def of_group(self, group: int) -> "Draws":
-        """The draws of one group's parameters, by its place in the order of appearance."""
+    @property
+    def scatter(self) -> Likelihood | None:
+        """How responses scatter about the law: the likelihood of the model or of the group; None where unknown."""
+        return self.likelihood if self.model is None else self.model.likelihood
+
+    @property
+    def groups(self) -> int:
+        """The number of groups that have parameters or a scale of their own; 0 where all share everything."""
+        own = [*self.params.values(), *(self.nuisance[name] for name in ("scale",) if name in self.nuisance)]
+        return max((values.shape[1] for values in own if values.ndim > 1), default=0)
+
+    def of_group(self, group: int | np.integer) -> "Draws":
+        """The draws of one group: its parameters and its scatter, without what belongs to all groups.
+
+        Args:
+            group: its place in the order of appearance, from 0.
+
+        Returns:
+            Draws on which ``predict`` and ``responses`` work; the model, the observations and the log densities, which
+            are of all groups, are not among them.
+
+        Raises:
+            ValueError: there is no such group, or groups share everything.
+        """
+        if not self.groups:
+            raise ValueError("These draws have no groups with parameters of their own; use them as they are.")
+        if isinstance(group, bool) or not isinstance(group, int | np.integer) or not 0 <= group < self.groups:
+            raise ValueError(
+                f"Argument group must be the place of a group in the order of appearance, from 0 to {self.groups - 1}, "
+                f"but is {group!r}."
+            )
         own = {name: value[:, group] if value.ndim > 1 else value for name, value in self.params.items()}
-        return replace(self, params=own)
+        beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
+        likelihood = self.scatter
+        if "scale" in beside and beside["scale"].ndim > 1:
+            beside["scale"] = beside["scale"][:, group]
+            likelihood = None if likelihood is None else replace(likelihood, scale_by="constant")
+        return replace(
+            self,
+            params=own,
+            nuisance=beside,
+            stats={name: values for name, values in self.stats.items() if not name.startswith("log_")},
+            observations=None,
+            model=None,
+            likelihood=likelihood,
+        )
 
     def new_group(self, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> "Draws":
         """The parameters of a group that was not among the data, see :func:`jaxscale.hierarchy.new_group`."""
@@ -119,17 +209,25 @@ class Draws:
                 have one.
 
         Raises:
-            ValueError: there is no model of the scatter, or it needs more than the law's inputs.
+            ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
         from jaxscale.fitting import generator_of
         from jaxscale.likelihoods import replicated
 
-        if self.model is None or self.model.likelihood.columns or self.model.likelihood.scale_by == "group":
-            raise ValueError("These draws hold no model of the scatter that needs the law's inputs only.")
+        scatter = self.scatter
+        if scatter is None:
+            raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so how responses scatter is not known.")
+        if scatter.trials is not None:
+            raise ValueError(
+                f"New shares of counts would need their trials ({scatter.trials}) beside the law's inputs; use "
+                "predict, which is without the scatter."
+            )
+        if scatter.scale_by == "group":
+            raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
         level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         with jax.enable_x64(True):
-            return replicated(self.model.likelihood, generator_of(key)[1], self.nuisance, level, rows)
+            return replicated(scatter, generator_of(key)[1], self.nuisance, level, rows)
 
     def quantiles(
         self, levels: Any, of: Callable[[dict[str, Any]], Any] | None = None
@@ -139,7 +237,16 @@ class Draws:
         Args:
             levels: numbers between 0 and 1, shape (q,) or ().
             of: a function of the parameters of one draw, as for :meth:`derive`.
+
+        Raises:
+            ValueError: a level is not between 0 and 1.
         """
+        try:
+            bad = [level for level in np.ravel(np.asarray(levels, float)) if not 0 <= level <= 1]
+        except (TypeError, ValueError):
+            bad = [levels]
+        if bad:
+            raise ValueError(f"Argument levels must hold numbers between 0 and 1, but holds {bad[0]!r}.")
         if of is not None:
             return np.quantile(self.derive(of), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
@@ -154,11 +261,16 @@ class Draws:
             of: name to function of the parameters of one draw; the free parameters unless given.
 
         Raises:
-            ValueError: the level is not between 0 and 1.
+            ValueError: the level is not between 0 and 1, or ``of`` is no mapping.
         """
         from jaxscale import diagnostics
 
-        if not 0 < level < 1:
+        if not isinstance(of, Mapping | None):
+            raise ValueError(
+                "Argument of must map names to functions of the parameters, such as {'ratio': lambda p: ...}, but is "
+                f"{type(of).__name__}."
+            )
+        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         values = {name: self.params[name] for name in self.free} if of is None else {}
         if of is None:
@@ -189,6 +301,7 @@ class Draws:
         """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
 
         Raises:
+            FileNotFoundError: there is no such folder.
             ValueError: the path has another ending.
         """
         from jaxscale import containers
@@ -196,20 +309,46 @@ class Draws:
         containers.save(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, law: Law | None = None) -> "Draws":
-        """Read what :meth:`save` wrote, bit for bit; the model and the observations are not in a file.
+    def load(
+        cls,
+        path: str | Path,
+        law: Law | None = None,
+        *,
+        observations: Observations | None = None,
+        likelihood: Likelihood | None = None,
+        priors: Mapping[str, Any] | None = None,
+    ) -> "Draws":
+        """Read what :meth:`save` wrote, bit for bit; the model is not in a file, but made anew where it is told.
 
         Args:
             path: a file that ends in .nc.
             law: the law, where it is not in the catalogue.
+            observations: those that the posterior was drawn with, for what needs the model (``loo``, ``new_group``,
+                ``responses``).
+            likelihood: the same; that of the law's response unless given.
+            priors: the same; the defaults unless given.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not one of draws, or those of another law.
+            TypeError: the observations or the likelihood are of another type.
+            ValueError: the file is not one of draws, or those of another law, or the model is not theirs.
         """
         from jaxscale import containers
 
-        return containers.load(path, law)
+        read = containers.load(path, law)
+        if observations is not None:
+            return containers.modelled(read, observations, likelihood, priors)
+        if likelihood is not None or priors is not None:
+            raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
+        return read
+
+    def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+        """Refuse inputs that do not go together; an input may hold several numbers a row, as the law knows."""
+        try:
+            jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
+        except (TypeError, ValueError) as error:
+            told = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
+            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
 
     def _law(self) -> Law:
         if self.law_object is not None:

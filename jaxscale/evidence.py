@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.draws import Draws
+from jaxscale.draws import NO_MODEL, Draws
 from jaxscale.layout import aligned, item, wrapped
 from jaxscale.mixtures import mixed
 from jaxscale.notices import CODES, Notice
@@ -294,6 +294,12 @@ def compare(elpds: Mapping[str, Elpd]) -> Comparison:
 
 
 def _comparable(elpds: Mapping[str, Elpd]) -> None:
+    odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
+    if odd:
+        raise TypeError(
+            f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"{type(odd[0]).__name__}."
+        )
     if not elpds:
         raise ValueError("Argument elpds must not be empty.")
     first_name, first = next(iter(elpds.items()))
@@ -317,9 +323,12 @@ def _comparable(elpds: Mapping[str, Elpd]) -> None:
 
 
 def _refuse(draws: Draws) -> None:
+    if not isinstance(draws, Draws):
+        raise TypeError(f"Argument draws must be what posterior handed back, but is {type(draws).__name__}.")
     if draws.model is None:
         raise ValueError(
-            f"These draws ({draws.method}) have no model whose likelihood could be computed; draw them with posterior."
+            f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "
+            "posterior handed back."
         )
     draws.require_usable()
 

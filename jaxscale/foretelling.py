@@ -13,7 +13,7 @@ from jaxscale.law import Law
 from jaxscale.linear import linearise
 from jaxscale.noise import default, squared
 from jaxscale.observations import Observations, bucket, checked, widened
-from jaxscale.preparation import columns_of, prepare
+from jaxscale.preparation import columns_of, outside, prepare
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.tables import DataError, did_you_mean
 from jaxscale.uncertainty.misfit import foreseen
@@ -159,12 +159,8 @@ def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise ValueError(
             f"Argument at must hold numbers or equally long arrays, but their lengths are {sorted(counts)}."
         )
-    for name, column in columns.items():
-        kind = law.inputs[name]
-        bad = column[~((column > kind.low) & (column < kind.high))]
-        if bad.size:
-            side = f"above {kind.low:g}" if not bad[0] > kind.low else f"below {kind.high:g}"
-            raise ValueError(f"Argument at must keep {name} {side}, but holds {bad[0]:g}.")
+    if found := outside(law, columns):
+        raise ValueError(f"Argument at must keep {found[0]} {found[1]}, but holds {found[2]:g}.")
     count = max(counts, default=1)
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
 

@@ -11,9 +11,9 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale import psis
-from jaxscale.building import model_of
+from jaxscale.building import model_of, refuse_types
 from jaxscale.coordinates import coordinate_at, ordered, value_at
-from jaxscale.draws import Draws
+from jaxscale.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.fitting import generator_of
 from jaxscale.models import Model
 from jaxscale.notices import Notice
@@ -38,9 +38,16 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         As many draws as there were, of one group: ``predict`` works on them.
 
     Raises:
-        ValueError: nothing is pooled partially, or something is not pooled at all or has a scale for each group.
+        TypeError: the observations are of another type.
+        ValueError: ``candidates`` is not positive, there is no model, nothing is pooled partially, or something is not
+            pooled at all or has a scale for each group.
     """
     model = draws.model
+    if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
+        raise ValueError(f"Argument candidates must be a positive number, but is {candidates!r}.")
+    refuse_types(None, () if observations is None else [observations])
+    if model is None:
+        raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
         raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
     alone = [name for name, how in model.pooling if how == "none"]
@@ -72,11 +79,10 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             if not khat < TRUSTED:
                 told = f"k-hat of the new group's weights is {khat:.2f}, not below {TRUSTED}."
                 notices = (*notices, Notice("heavy_weights", told))
-    latent = ("_offset", "_spread", "_population", "run_effect")
     return replace(
         draws,
         params={name: values[index] for name, values in flat.items()},
-        nuisance={name: v[index] for name, v in nuisance.items() if not name.endswith(latent)},
+        nuisance={name: v[index] for name, v in nuisance.items() if not name.endswith(OF_ALL)},
         method="new group",
         chains=1,
         stats={},
@@ -85,6 +91,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         usable=draws.usable and khat < TRUSTED,
         observations=observations,
         model=None,
+        likelihood=model.likelihood,
     )
 
 

@@ -203,7 +203,7 @@ def band(
     used = observations.weight > 0
     if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
         used &= observations.group == group
-    draws = _thinned(draws).of_group(group)
+    draws = _thinned(draws).of_group(group) if draws.groups else _thinned(draws)
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():
@@ -211,14 +211,14 @@ def band(
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
     level = draws.predict(**_placed(law, input, line, at))
-    space = "linear" if draws.model is None else draws.model.likelihood.space
+    space = "linear" if draws.scatter is None else draws.scatter.space
     forward, backward = _into(space), _BACK[space]
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
     here = forward(np.median(draws.predict(**rows), axis=0))
     there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
-    new = None if draws.model is None else _new(draws, level, line, observations, group, key)
+    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = 100 if space == "log" else 1
     told = ", ".join(f"its {name}" if callable(value) else f"{name} = {value:.4g}" for name, value in at.items())
@@ -329,17 +329,14 @@ def _levels(model: Any, sites: dict[str, Any]) -> Any:
 
 
 def _new(
-    draws: Draws, level: np.ndarray, line: np.ndarray, observations: Observations, group: int, key: Any
+    draws: Draws, scatter: likelihoods.Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
 ) -> np.ndarray:
     """New responses along a line, each of a run of its own; counts have the observed trials' median."""
-    model = draws.model
-    data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.full(len(line), group)}
-    for name in model.likelihood.columns:
-        data[name] = np.full(len(line), round(float(np.median(observations.inputs[name]))))
-    if model.likelihood.scale_by == "group" and draws.nuisance["scale"].shape[1] <= group:
-        data["group"] = np.zeros(len(line), int)
+    data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
+    for name in scatter.columns:
+        data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
     with jax.enable_x64(True):
-        return likelihoods.replicated(model.likelihood, generator_of(key)[1], draws.nuisance, level, data)
+        return likelihoods.replicated(scatter, generator_of(key)[1], draws.nuisance, level, data)
 
 
 def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:

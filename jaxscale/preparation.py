@@ -88,6 +88,16 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     return [np.asarray(inputs[name], float) for name in law.inputs]
 
 
+def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
+    """The first input that leaves its domain: its name, on which side it must lie, and a number that does not."""
+    for name, column in columns.items():
+        kind = law.inputs[name]
+        bad = column[~((column > kind.low) & (column < kind.high))]
+        if bad.size:
+            return name, f"above {kind.low:g}" if not bad[0] > kind.low else f"below {kind.high:g}", float(bad[0])
+    return None
+
+
 def _features(law: Law, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     features = law.prepare(**given) if law.prepare is not None else {}
     return {name: np.asarray(values, float) for name, values in features.items() if name in law.inputs}

@@ -71,7 +71,9 @@ def is_of(fit: Fit, rows: Observations) -> bool:
 
 
 def fingerprint(law: Law, observations: Observations) -> str:
-    """A hash of the numbers that a fit uses: inputs of the law, responses, weights, codes of runs and groups.
+    """A hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
+
+    Groups are left out, of which a fit knows nothing: a posterior that pools them may go on from it.
 
     Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
     same on every machine, what was computed may differ in its last bits.
@@ -84,7 +86,7 @@ def fingerprint(law: Law, observations: Observations) -> str:
         each = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).digest() for a in observations.series[name]]
         parts[name] = np.array([each[int(place)] for place in given[name]])
     parts |= {"response": observations.response, "weight": observations.weight}
-    parts |= {key: a for key in ("run", "group") if (a := getattr(observations, key)) is not None}
+    parts |= {} if observations.run is None else {"run": observations.run}
     digest = hashlib.sha256()
     for name, values in parts.items():
         digest.update(f"{name} {np.shape(values)}".encode())

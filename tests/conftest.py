@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -79,3 +80,11 @@ def x64() -> Iterator[None]:
     """Compute in float64 inside the test, whatever the default of the process."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def untyped() -> Iterator[None]:
+    """Arguments of a wrong type reach the checks that a user meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 from jaxscale import Notice, Observations, containers, likelihoods
 from jaxscale.building import model_of
 from jaxscale.draws import Draws
+from jaxscale.evidence import loo
 from jaxscale.law import Law
 from tests.lines import line
 
@@ -175,6 +177,39 @@ def test_another_law_is_refused(tmp_path: Path) -> None:
     other: Law = replace(line, name="curve")
     with pytest.raises(ValueError, match=r"^Argument law is curve, but the draws are those of line\.$"):
         Draws.load(tmp_path / "draws.nc", other)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> None:
+    draws = replace(sampled(runs), usable=True)
+    with jax.enable_x64(True):
+        sites = {name: (draws.params | draws.nuisance)[name] for name in draws.model.shapes}
+        told = {"log_likelihood": jax.vmap(lambda s: draws.model.rows(s).sum())(sites)}
+        told["log_prior"] = jax.vmap(draws.model.log_prior)(sites)
+    draws = replace(draws, stats=draws.stats | {name: np.asarray(values) for name, values in told.items()})
+    path = tmp_path / "draws.nc"
+    draws.save(path)
+    own: dict[str, Any] = dict(observations=draws.observations, likelihood=likelihoods.normal("linear"))
+    again = Draws.load(path, line, **own)
+    same(draws, again)
+    np.testing.assert_array_equal(loo(again).pointwise, loo(draws).pointwise)
+    np.testing.assert_array_equal(again.responses(x=[1.0, 2.0]), draws.responses(x=[1.0, 2.0]))
+    other = replace(own["observations"], response=own["observations"].response + 0.1)
+    said = "^Arguments observations and {} must be those that the draws were made with, but are others"
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("likelihood", dict(likelihood=likelihoods.laplace("linear"))),
+        ("likelihood", dict(likelihood=likelihoods.student_t(space="linear"))),
+        ("likelihood", dict(observations=other)),
+        ("priors", dict(priors={"scale": dist.LogNormal(0.0, 1.0)})),
+    ]
+    for name, changes in wrong:
+        with pytest.raises(ValueError, match=said.format(name)):
+            Draws.load(path, line, **(own | changes))
+    with pytest.raises(ValueError, match="^Argument observations must be given with a likelihood or priors"):
+        Draws.load(path, line, likelihood=own["likelihood"])
+    replace(draws, stats={}, method="case bootstrap").save(path)
+    with pytest.raises(ValueError, match=r"^These draws \(case bootstrap\) are of no posterior, so they have no model"):
+        Draws.load(path, line, **own)
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

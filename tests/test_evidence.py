@@ -164,6 +164,24 @@ def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("ratio", [0.3, 2.0, 20.0])
+@pytest.mark.parametrize("censored", [False, True])
+def test_effects_under_residuals_with_kinks_are_integrated_out(ratio: float, censored: bool) -> None:
+    seen = replace(RUNS, inputs={**RUNS.inputs, "seen": np.where(np.arange(30) % 4 == 0, 1.0 * censored, 0.0)})
+    draws = drawn(seen, 3, ratio, likelihoods.laplace("linear", runs=True, censored="seen"))
+    b = np.linspace(-9, 9, 60_001)
+    t = (RUNS.response - draws.params["c"][:, None] - draws.params["m"][:, None] * X) / SCALE
+    wanted = np.empty((3, 10))
+    for k, run in np.ndindex(3, 10):
+        away = t[k, RUNS.run == run, None] - ratio * b
+        each = np.where(
+            seen.inputs["seen"][RUNS.run == run, None] > 0, stats.laplace.logsf(away), stats.laplace.logpdf(away)
+        ) - np.log(SCALE) * (seen.inputs["seen"][RUNS.run == run, None] == 0)
+        wanted[k, run] = np.log(np.trapezoid(np.exp(each.sum(axis=0) + stats.norm.logpdf(b)), b))
+    sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((3, draws.model.runs))}
+    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=5e-4)
+
+
 def test_rows_that_weights_cannot_leave_out_are_named() -> None:
     far = observed(np.append(X, 300.0), np.append(Y, 0.0))
     found = loo(drawn(far, 2000))
@@ -192,7 +210,9 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
 
 
 def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
-    with pytest.raises(ValueError, match=r"^These draws \(importance\) have no model .*; draw them with posterior\.$"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(importance\) hold no model .*; take those that posterior handed back\.$"
+    ):
         loo(replace(simple, model=None))
     with pytest.raises(NotUsableError):
         loo(replace(simple, usable=False))
@@ -249,7 +269,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
             dict(posterior=lambda some: drawn(observed(X[:5], Y[:5]))),
             r"^Argument posterior must draw given all 30 rows \(those not to be seen",
         ),
-        (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
+        (dict(posterior=lambda some: replace(drawn(some), model=None)), "hold no model"),
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:

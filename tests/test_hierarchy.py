@@ -1,6 +1,7 @@
 """Parameters pooled over groups, and groups that were not among the data."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -110,6 +111,69 @@ def test_one_group_predicts_by_its_own_parameters(draws: jaxscale.Draws) -> None
         draws.predict(x=1.0)
     third = draws.of_group(2).predict(x=0.0)
     np.testing.assert_allclose(third, draws.params["a"][:, 2])
+    # A place that NumPy counted is one, too.
+    np.testing.assert_array_equal(draws.of_group(np.int32(2)).params["a"], draws.params["a"][:, 2])
+
+
+def test_one_group_has_nothing_that_is_of_all(draws: jaxscale.Draws) -> None:
+    """Rows of all groups are not scored with the parameters of one."""
+    own = draws.of_group(1)
+    assert own.model is None and own.observations is None
+    assert set(own.params) == {"a", "b"} and set(own.nuisance) == {"scale"}
+    assert set(own.stats) == {"energy", "diverging", "steps"}
+    with pytest.raises(ValueError, match=r"These draws \(nuts\) hold no model"):
+        jaxscale.loo(own)
+    assert "log_likelihood" not in own.to_arviz().children
+    # Its new measurements scatter as those of all groups do.
+    new = own.responses(x=np.zeros(20))
+    assert new.shape == (len(draws), 20)
+    scatter = np.sqrt(own.params["a"].var() + np.mean(own.nuisance["scale"] ** 2))
+    assert new.std() == pytest.approx(scatter, rel=0.02)
+    assert draws.new_group().responses(x=0.0).std() > 3 * new.std()
+
+
+def test_a_group_has_its_own_scale() -> None:
+    one, scale = np.ones(400), np.repeat([[0.1, 2.0]], 400, axis=0)
+    likelihood = likelihoods.normal("linear", scale_by="group")
+    with jax.enable_x64(True):
+        model = model_of(line, grouped(4, levels=LEVELS[:2]), likelihood)
+    draws = jaxscale.Draws(
+        "line", {"a": one, "b": one}, "nuts", ("a", "b"), {"scale": scale}, law_object=line, model=model
+    )
+    with pytest.raises(
+        ValueError, match=r"^Each group has a scale of its own; choose a group first: draws.of_group\(0\)"
+    ):
+        draws.responses(x=1.0)
+    for group, size in enumerate((0.1, 2.0)):
+        assert draws.of_group(group).responses(x=np.ones(50)).std() == pytest.approx(size, rel=0.03)
+
+
+@pytest.mark.parametrize("group", [6, -1, "f2", 1.0, True, None])
+def test_groups_that_there_are_not(draws: jaxscale.Draws, group: Any, untyped: None) -> None:
+    with pytest.raises(ValueError) as caught:
+        draws.of_group(group)
+    assert str(caught.value) == (
+        f"Argument group must be the place of a group in the order of appearance, from 0 to 5, but is {group!r}."
+    )
+    with pytest.raises(ValueError, match="These draws have no groups with parameters of their own; use them as they"):
+        draws.of_group(0).of_group(group)
+
+
+def test_draws_of_a_file_say_that_it_holds_no_model(draws: jaxscale.Draws, tmp_path: Path) -> None:
+    draws.save(tmp_path / "draws.nc")
+    loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
+    said = r"hold no model \(those of one group, of refits and of a file read without observations do not\)"
+    with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + said):
+        loaded.new_group()
+    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so how responses scatter is not known"):
+        loaded.responses(x=1.0)
+    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so their likelihood cannot be computed"):
+        jaxscale.loo(loaded)
+    told = jaxscale.Draws.load(
+        tmp_path / "draws.nc", line, observations=draws.observations, likelihood=likelihoods.normal("linear")
+    )
+    np.testing.assert_array_equal(told.new_group().params["a"], draws.new_group().params["a"])
+    np.testing.assert_array_equal(jaxscale.loo(told).pointwise, jaxscale.loo(draws).pointwise)
 
 
 def test_refusals(draws: jaxscale.Draws) -> None:
@@ -124,8 +188,8 @@ def test_refusals(draws: jaxscale.Draws) -> None:
         jaxscale.posterior(line, bare, likelihood=normal, pooling={"a": "partial"})
     with pytest.raises(DataError, match="a scale for each group needs groups"):
         jaxscale.posterior(line, bare, likelihood=likelihoods.normal("linear", scale_by="group"))
-    with pytest.raises(ValueError, match="must come from a posterior with partial pooling"):
-        new_group(dataclasses.replace(draws, model=None))
+    with pytest.raises(ValueError, match="must come from a posterior with partial pooling, but pools nothing so"):
+        new_group(dataclasses.replace(draws, model=dataclasses.replace(draws.model, pooling=())))
     mixed = dataclasses.replace(draws.model, pooling=(("a", "partial"), ("b", "none")))
     with pytest.raises(ValueError, match="A new group says nothing of b"):
         new_group(dataclasses.replace(draws, model=mixed))

@@ -1,11 +1,9 @@
 # pyright: reportArgumentType=false
 """What posteriors refuse: one sentence that names the argument, before anything is fitted."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -13,16 +11,7 @@ import pytest
 import jaxscale
 from jaxscale import likelihoods, priors
 from jaxscale.tables import DataError
-from tests.test_posterior import X, line, modelled, of, power, powers, share, straight
-
-
-@pytest.fixture
-def untyped() -> Iterator[None]:
-    """Arguments of a wrong type reach the checks that a user meets."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
+from tests.test_posterior import line, modelled, of, power, powers, straight
 
 BINOMIAL = likelihoods.binomial("n")
 
@@ -75,8 +64,6 @@ def test_what_else_is_refused(x64: None) -> None:
         jaxscale.posterior(fitted, fixed={"E": 1.0})
     with pytest.raises(ValueError, match="Argument observations must not be empty"):
         jaxscale.posterior_many(line, [])
-    with pytest.raises(DataError, match=r"must be successes divided by trials \(n\), but some row has no whole"):
-        modelled(BINOMIAL, of(dict(x=X + 2, n=np.full(12, 10.0), y=np.linspace(0.11, 0.9, 12)), "x", "n"), share)
     with pytest.raises(ValueError, match="Argument pooling must be empty for farseer, which has coordinates of its"):
         rows = dict(N=np.geomspace(1e8, 1e10, 12), D=np.geomspace(1e10, 1e9, 12), y=np.linspace(0.9, 0.5, 12))
         some = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")

@@ -26,7 +26,6 @@ OTHERS: list[dict[str, Any]] = [
     dict(where="part == 1"),
     dict(weight="w"),
     dict(run="k"),
-    dict(group="k"),
     dict(inputs={"x": "w"}),
 ]
 
@@ -53,6 +52,7 @@ def test_the_same_numbers_of_a_longer_table_are_taken(kept: str) -> None:
     longer = TABLE | {"more": np.arange(ROWS)}
     np.testing.assert_array_equal(again.influence("m", read(longer)), again.influence("m", read()))
     assert read(longer).sha256 != again.data_sha256
+    assert is_of(again, read(group="k"))
 
 
 def test_a_file_of_an_older_version_is_read_and_compared_by_table_rows_and_columns(kept: str) -> None:

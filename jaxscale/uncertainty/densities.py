@@ -86,14 +86,15 @@ def sample(
         ladder = Ladder(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
         sampled = climbed(ladder, method, chains, draws, warmup)
     rung = str(sampled.rung[0])
+    beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if rung == "nuts" else 1, "seed": seed}
     made = Draws(
         law="a density",
         params={"x": sampled.x[0]},
         method=rung,
         free=("x",),
-        chains=chains if rung == "nuts" else 1,
+        chains=beside["chains"],
         stats={name: values[0] for name, values in sampled.stats.items()} if rung == "nuts" else {},
-        about=sampled.about(0) | {"seed": seed, "seconds": time.perf_counter() - begun},
+        about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
     )
     notices, usable = diagnostics.judged(made)
     more, trusted = sampled.judged(0)

@@ -13,12 +13,12 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
-from jaxscale.building import model_of, room_of
+from jaxscale.building import model_of, refuse_types, room_of
 from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
 from jaxscale.journal import Journal
-from jaxscale.law import Law, unit
+from jaxscale.law import Law
 from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
@@ -124,9 +124,11 @@ def posterior(
 
     Raises:
         DataError: the observations do not suit the law or the likelihood.
+        TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
     refuse(method, chains, draws, warmup)
+    refuse_types(likelihood, () if observations is None else [observations])
     make_room()
     begun = time.perf_counter()
     seed, generator = generator_of(key)
@@ -204,19 +206,23 @@ def posterior_many(
 
     Raises:
         DataError: some observations do not suit the law.
+        TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
     law = law_of(law)
     refuse(method, chains, draws, warmup)
-    make_room()
+    if isinstance(observations, Observations):
+        raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
+    refuse_types(likelihood, sets)
+    make_room()
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(key)
     if starts is None:
-        at = fit_many(law, [_proxy(law, some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
+        at = fit_many(law, [_proxy(some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
         starts = at.params
     with jax.enable_x64(True):
         sets = [prepare(law, some) for some in sets]
@@ -342,19 +348,19 @@ def _noise(likelihood: Likelihood) -> noise.Noise:
     return noise.student_t(4.0, space=likelihood.space)
 
 
-def _proxy(law: Law, observations: Observations, likelihood: Likelihood) -> Observations:
-    """Observations that a fit takes: counted shares off their ends."""
-    if likelihood.trials is None or law.response.domain is not unit:
+def _proxy(observations: Observations, likelihood: Likelihood) -> Observations:
+    """Observations that a fit takes: counted shares off their ends, also where rows of weight 0 hold something else."""
+    if likelihood.trials is None or likelihood.trials not in observations.inputs:
         return observations
-    trials = observations.inputs[likelihood.trials]
-    shares = (observations.response * trials + 0.5) / (trials + 1)
+    trials = np.maximum(observations.inputs[likelihood.trials], 1.0)
+    shares = np.clip((observations.response * trials + 0.5) / (trials + 1), 1e-12, 1 - 1e-12)
     return eqx.tree_at(lambda o: o.response, observations, shares)
 
 
 def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
     return fit(
         law,
-        _proxy(law, observations, likelihood),
+        _proxy(observations, likelihood),
         noise=_noise(likelihood),
         fixed=fixed,
         key=seed,

@@ -1,0 +1,178 @@
+"""What a model refuses before anything is computed: counts, marks, names and priors that cannot be meant."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import jaxscale
+from jaxscale import DataError, Input, Observations, Response, likelihoods
+from jaxscale.building import model_of
+from jaxscale.draws import Draws
+from jaxscale.law import coefficient, fraction, law, positive, real, unit
+from jaxscale.models import Model
+
+NORMAL = likelihoods.normal("linear")
+
+
+@law(inputs=dict(x=Input("")), response=Response("share", unit), p=fraction(), source="a test")
+def share(x, *, p):
+    """One chance."""
+    return p + 0 * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("", positive), a=coefficient(), source="a test")
+def falling(x, *, a):
+    """A share in the guise of a loss."""
+    return jnp.exp(-a * x)
+
+
+@law(inputs=dict(x=Input("")), response=Response("", real), scale=coefficient(), b=coefficient(), source="a test")
+def scaled(x, *, scale, b):
+    """A line whose level has the name of the noise's scale."""
+    return scale + b * x
+
+
+@law(inputs=dict(x=Input("")), response=Response("", real), b=coefficient(), b_spread=coefficient(), source="a test")
+def spread(x, *, b, b_spread):
+    """A line that has a parameter of the name of another's spread."""
+    return b_spread + b * x
+
+
+def counted(response: list[float], trials: list[float], weight: Any = None) -> Observations:
+    table = {"x": np.arange(1.0, len(response) + 1), "y": response, "n": trials, "w": weight or [1.0] * len(response)}
+    return Observations.from_table(table, inputs=["x", "n"], response="y", weight="w")
+
+
+def grouped(groups: list[str], **more: Any) -> Observations:
+    x = np.arange(1.0, len(groups) + 1)
+    table = {"x": x, "y": 1 + 0.5 * x + 0.1 * np.sin(9 * x), "g": groups, "run": np.arange(len(x)) // 2, **more}
+    return Observations.from_table(table, inputs=["x", *more], response="y", group="g", run="run")
+
+
+def built(law: Any, observations: Observations, likelihood: Any, **more: Any) -> Model:
+    with jax.enable_x64(True):
+        return model_of(law, observations, likelihood, **more)
+
+
+@pytest.mark.parametrize(
+    ("response", "trials", "said"),
+    [
+        ([0.5, 1.25], [10, 200], "dict, row 2: 250 successes of 200 trials; the response must be successes divided by"),
+        ([45.0, 80.0], [20, 20], "trials (n), from 0 to 1 (divide percents by 100)."),
+        ([0.5, -0.1], [10, 10], "dict, row 2: -1 successes of 10 trials; the response must be successes divided by"),
+        ([0.5, 0.5, 0.11], [10, 4, 10], "dict, row 3: 1.1 successes of 10 trials; the response must be successes"),
+        ([0.11, 0.5], [10, 4], "dict, row 1: 1.1 successes of 10 trials; the response must be successes divided by"),
+        ([0.5, 0.0], [10, 0.0], "dict, row 2: 0 trials (n); trials must be whole numbers of at least 1."),
+        ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be whole numbers of at least 1."),
+    ],
+)
+def test_counts_that_are_none(response: list[float], trials: list[float], said: str) -> None:
+    for likelihood in (likelihoods.binomial("n"), likelihoods.beta_binomial("n")):
+        with pytest.raises(DataError) as caught:
+            built(share, counted(response, trials), likelihood)
+        assert said in str(caught.value)
+
+
+def test_rows_of_weight_0_are_not_judged() -> None:
+    data = counted([0.5, 250.0, 0.3, 0.0], [10, 0.5, 10, 10], [1.0, 0.0, 1.0, 1.0])
+    model = built(share, data, likelihoods.binomial("n"))
+    assert np.isfinite(model.log_likelihood({"p": np.array([0.3])})).all()
+    # The fit from which draws begin does not look at them either.
+    drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", draws=20)
+    assert np.isfinite(drawn.params["p"]).all()
+    seen = grouped(["a", "b", "a"], seen=[0.0, 1.0, 2.0])
+    with pytest.raises(DataError):
+        built(share, seen, likelihoods.normal("linear", censored="seen"))
+    blind = Observations(seen.inputs, seen.response, np.array([1.0, 1.0, 0.0]))
+    built(share, blind, likelihoods.normal("linear", censored="seen"))
+
+
+def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
+    data = counted([1.0, 0.8, 0.5, 0.2, 0.1, 0.0], [10.0] * 6)
+    drawn = jaxscale.posterior(falling, data, likelihood=likelihoods.binomial("n"), chains=2, draws=200, progress=False)
+    x, grid = data.inputs["x"], np.linspace(1e-3, 2, 4001)
+    p = np.exp(-grid[:, None] * x)
+    # The prior is wide enough not to matter.
+    weight = np.exp(np.sum(10 * data.response * np.log(p) + 10 * (1 - data.response) * np.log1p(-p), axis=1))
+    mean = np.sum(weight * grid) / np.sum(weight)
+    assert abs(drawn.params["a"].mean() - mean) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ([0.0, 1.0, 2.0], "dict, row 3: the mark of censoring (seen) is 2; it must be 1 where the response is only a"),
+        ([0.5, 1.0, 0.0], "dict, row 1: the mark of censoring (seen) is 0.5; it must be 1 where the response is only"),
+        ([1.0, 1.0, 1.0], "dict: every row is censored (seen is 1), so there is no observed response; add rows that"),
+    ],
+)
+def test_marks_of_censoring(seen: list[float], said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        built(share, grouped(["a", "b", "a"], seen=seen), likelihoods.normal("linear", censored="seen"))
+    assert said in str(caught.value)
+
+
+def test_a_parameter_may_not_be_named_like_what_is_inferred_beside_it() -> None:
+    data = grouped(["a", "b"] * 4)
+    with pytest.raises(ValueError) as caught:
+        jaxscale.posterior(scaled, data, likelihood=NORMAL)
+    assert str(caught.value) == (
+        "Parameter 'scale' of scaled has the name of something that the likelihood infers; rename it: "
+        "jaxscale.rename(law, scale='scale_of_law')."
+    )
+    # A value that is fixed would hide it all the same; another name is none of its business.
+    with pytest.raises(ValueError, match="Parameter 'scale' of scaled has the name"):
+        built(scaled, data, NORMAL, fixed={"scale": 1.0})
+    assert "scale_of_law" in built(jaxscale.rename(scaled, scale="scale_of_law"), data, NORMAL).shapes
+    assert set(built(jaxscale.rename(scaled, scale="power"), data, NORMAL).shapes) >= {"power", "scale"}
+    for name, likelihood in (
+        ("power", likelihoods.normal("linear", scale_by="level")),
+        ("df", likelihoods.student_t(space="linear")),
+        ("run_ratio", likelihoods.normal("linear", runs=True)),
+        ("run_effect", likelihoods.laplace("linear", runs=True)),
+    ):
+        with pytest.raises(ValueError, match=f"Parameter '{name}' of .* has the name of something that the likelihood"):
+            built(jaxscale.rename(scaled, scale=name), data, likelihood)
+    with pytest.raises(ValueError, match="Parameter 'b_spread' of spread has the name of something that pooling infer"):
+        built(spread, data, NORMAL, pooling={"b": "partial"})
+    assert "b_spread" in built(spread, data, NORMAL, pooling={"b": "none"}).shapes
+
+
+def test_draws_hold_no_parameter_and_nuisance_of_one_name() -> None:
+    with pytest.raises(ValueError, match=r"Parameter 'scale' of scaled has the name of .*rename\(law, scale='scale_of"):
+        Draws("scaled", {"scale": np.ones(3)}, "case bootstrap", ("scale",), {"scale": np.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "likelihood", "pooling"),
+    [
+        ("run_effect", "run_ratio", likelihoods.laplace("linear", runs=True), {}),
+        ("run_effect", "run_ratio", likelihoods.normal("linear", runs=True), {}),
+        ("b_offset", "b_spread", NORMAL, {"b": "partial"}),
+    ],
+)
+def test_what_is_standard_normal_has_no_prior(name: str, width: str, likelihood: Any, pooling: Any) -> None:
+    given = {name: dist.Normal(0.0, 2.0)}
+    law, data = jaxscale.rename(scaled, scale="a"), grouped(["a", "b"] * 4)
+    with pytest.raises(ValueError) as caught:
+        built(law, data, likelihood, given=given, pooling=pooling)
+    assert str(caught.value) == (
+        f"Argument priors must not name '{name}', which is Normal(0, 1) by construction; give a prior of '{width}', "
+        "the width of what it multiplies."
+    )
+    assert width in built(law, data, likelihood, given={width: dist.HalfNormal(1.0)}, pooling=pooling).shapes
+
+
+def test_one_group_is_not_pooled_partially() -> None:
+    law = jaxscale.rename(scaled, scale="a")
+    with pytest.raises(
+        DataError, match="dict: partial pooling of a needs at least two groups, but there is one; leave"
+    ):
+        built(law, grouped(["f"] * 4), NORMAL, pooling={"a": "partial"})
+    with jax.enable_x64(True):
+        model = built(law, grouped(["f"] * 4), NORMAL, pooling={"a": "none"})
+        assert np.isfinite(model.log_density(jnp.zeros(model.size)))

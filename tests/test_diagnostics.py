@@ -1,0 +1,101 @@
+"""What draws say of themselves: chains that have not mixed, numbers that are not known, draws that are too few."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxscale
+from jaxscale import diagnostics
+from jaxscale.draws import Draws
+
+CHAINS, EACH = 4, 250
+
+
+def chains(**params: np.ndarray) -> Draws:
+    """Draws as NUTS hands them back, chain after chain."""
+    count = len(next(iter(params.values())))
+    energy = np.random.default_rng(9).standard_normal(count)
+    stats = {"diverging": np.zeros(count), "energy": energy}
+    return Draws("line", params, "nuts", tuple(params), chains=CHAINS, stats=stats)
+
+
+def good(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(CHAINS * EACH)
+
+
+def codes(notices: tuple[jaxscale.Notice, ...]) -> list[str]:
+    return [notice.code for notice in notices]
+
+
+def test_chains_that_mixed_have_nothing_to_say() -> None:
+    assert diagnostics.judged(chains(a=good(), b=good(1))) == ((), True)
+
+
+@pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a"), ("b", "c", "a")])
+def test_a_number_that_is_not_known_is_no_good_one_wherever_it_stands(order: tuple[str, ...]) -> None:
+    """Python's max and min drop NaN or not by its place."""
+    slow = good(1)
+    # R-hat of 1.03 or so: to be told, but no reason to refuse.
+    slow[:EACH] += 0.6
+    values = {"a": slow, "b": np.full(CHAINS * EACH, 2.0), "c": good(2)}
+    alone, usable = diagnostics.judged(chains(a=slow, c=good(2)))
+    assert usable and codes(alone) == ["not_mixed", "few_draws"]
+    notices, usable = diagnostics.judged(chains(**{name: values[name] for name in order}))
+    assert not usable
+    assert codes(notices) == ["not_mixed", "few_draws"]
+    assert notices[0].message.startswith("R-hat is above 1.01 for b (unknown), a 1.0")
+    assert notices[1].message.startswith("The effective sample size is below 400 for b (unknown)")
+
+
+def test_a_few_draws_a_chain_have_no_rhat() -> None:
+    x = np.random.default_rng(0).standard_normal((2, CHAINS, 4, 3))
+    for count in (1, 2, 3):
+        assert np.isnan(diagnostics.largest_rhat(x[:, :, :count])).all()
+    assert np.isfinite(diagnostics.largest_rhat(x)).all()
+    for count in (1, 2, 3):
+        notices, usable = diagnostics.judged(chains(a=good()[: CHAINS * count]))
+        assert not usable and codes(notices)[:2] == ["not_mixed", "few_draws"]
+
+
+def test_energy_of_one_draw_says_nothing() -> None:
+    assert np.isnan(diagnostics.ebfmi(np.ones((3, 1)))).all()
+    assert np.isnan(diagnostics.ebfmi(np.ones((3, 5)))).all()
+    np.testing.assert_allclose(diagnostics.ebfmi(np.array([[0.0, 2.0, 0.0, 2.0]])), 4.0)
+
+
+@pytest.mark.parametrize("method", ["importance", "laplace"])
+@pytest.mark.parametrize(
+    ("count", "about", "said"),
+    [
+        (99, {}, "There are 99 draws, fewer than 100."),
+        (100, {}, ""),
+        (1000, {"ess": 99.0}, "The effective number of weighted draws is 99, below 100."),
+        (1000, {"ess": float("nan")}, "The effective number of weighted draws is nan, below 100."),
+        (1000, {"ess": 100.0}, ""),
+        (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
+    ],
+)
+def test_too_few_draws_of_the_cheap_rungs(method: str, count: int, about: dict[str, Any], said: str) -> None:
+    notices, usable = diagnostics.judged(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
+    assert usable == (not said)
+    assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", said)] if said else [])
+
+
+def normal(x: Any, _: Any) -> Any:
+    return -0.5 * jnp.sum(x * x)
+
+
+def test_draws_of_a_density_can_be_printed() -> None:
+    drawn = jaxscale.sample(normal, np.zeros(2), method="nuts", chains=2, draws=250)
+    assert drawn.about["draws"] == len(drawn) == 500 and drawn.about["chains"] == drawn.chains == 2
+    assert "NUTS, 2 chains of 250 draws" in str(drawn)
+    few = jaxscale.sample(normal, np.zeros(2), method="importance", chains=2, draws=10)
+    assert (few.about["draws"], few.about["chains"]) == (20, 1) and "importance sampling" in str(few)
+    assert not few.usable and [notice.code for notice in few.notices] == ["few_draws"]
+    assert "x[1]" in str(jaxscale.sample(normal, np.zeros(2), method="laplace"))
+    # Three draws a chain are kept of all that were sampled, and the sampler does not stumble over them.
+    none = jaxscale.sample(normal, np.zeros(2), method="nuts", chains=2, draws=3)
+    assert len(none) == 6 and not none.usable
+    assert "R-hat is above 1.01 for x[0] (unknown), x[1] (unknown)" in none.notices[0].message

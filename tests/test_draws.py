@@ -1,0 +1,167 @@
+# pyright: reportArgumentType=false
+"""What draws refuse at their door: one sentence that names what was given and what to do."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxscale
+from jaxscale import Input, Observations, Response, likelihoods
+from jaxscale.draws import Draws
+from jaxscale.evidence import compare, leave_future_out, loo, stacking
+from jaxscale.fitting import generator_of
+from jaxscale.law import amplitude, coefficient, law, positive, real
+from jaxscale.noise import huber
+from tests.lines import line
+
+
+@law(
+    inputs=dict(N=Input("parameters"), D=Input("tokens")),
+    response=Response("nats", positive),
+    A=amplitude(N="b"),
+    b=coefficient(),
+    source="a test",
+)
+def two(N, D, *, A, b):
+    """A law of two inputs."""
+    return A * N**-b + 1 / D
+
+
+@law(inputs=dict(w=Input(""), N=Input("")), response=Response("", real), c=coefficient(), source="a test")
+def mixed(w, N, *, c):
+    """A law of an input that holds several numbers a row."""
+    return c * jnp.sum(w, axis=0) + N
+
+
+DRAWS = Draws("two", {"A": np.ones(3), "b": np.array([0.1, 0.2, 0.3])}, "laplace", ("A", "b"), law_object=two)
+TABLE = {"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 2.5]}
+DATA = Observations.from_table(TABLE, inputs=["x"], response="y")
+
+
+def test_levels_are_numbers_between_0_and_1(untyped: None) -> None:
+    for level in ("0.9", 0, 1, 90, None, float("nan")):
+        with pytest.raises(ValueError) as caught:
+            DRAWS.intervals(level)
+        assert str(caught.value) == f"Argument level must lie between 0 and 1, but is {level!r}."
+    for levels, bad in ((1.5, "1.5"), ([0.1, -0.1], "-0.1"), ("0.9x", "'0.9x'"), (np.nan, "nan")):
+        with pytest.raises(
+            ValueError, match="^Argument levels must hold numbers between 0 and 1, but holds "
+        ) as caught:
+            DRAWS.quantiles(levels)
+        assert bad in str(caught.value)
+    assert DRAWS.quantiles([0.0, 1.0])["b"].tolist() == [0.1, 0.3]
+    with pytest.raises(ValueError, match="^Argument of must map names to functions of the parameters, .* is function"):
+        DRAWS.intervals(of=lambda p: p["b"])
+
+
+def test_inputs_go_together_and_lie_in_their_domains() -> None:
+    with pytest.raises(ValueError) as caught:
+        DRAWS.predict(N=[1.0, 2.0, 3.0], D=[1.0, 2.0])
+    assert str(caught.value) == "Inputs must be numbers or equally long arrays, but have shapes N (3,), D (2,)."
+    with pytest.raises(ValueError, match=r"^Argument N must lie above 0, but holds -1\.$"):
+        DRAWS.predict(N=[1.0, -1.0], D=1.0)
+    with pytest.raises(ValueError, match=r"^Argument D must lie above 0, but holds nan\.$"):
+        DRAWS.predict(N=1.0, D=np.nan)
+    assert DRAWS.predict(N=np.ones((3, 1)), D=np.ones(2)).shape == (3, 3, 2)
+    several = Draws("mixed", {"c": np.ones(4)}, "laplace", ("c",), law_object=mixed)
+    assert several.predict(w=np.ones((5, 3)), N=np.ones(3)).shape == (4, 3)
+    # One mixture of five numbers for all rows.
+    assert several.predict(w=np.ones(5), N=np.ones(3)).shape == (4, 3)
+
+
+def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
+    with pytest.raises(ValueError) as caught:
+        DRAWS.derive(lambda p: p["B"])
+    assert str(caught.value).startswith("A function of the parameters asks for 'B', which is no parameter of two")
+    assert str(caught.value).endswith("these are A, b.")
+    wrong: list[Callable[[dict[str, Any]], Any]] = [
+        lambda p: np.log(p["A"]),
+        lambda p: math.log(p["A"]),
+        lambda p: 1.0 if p["A"] > 0 else 0.0,
+    ]
+    for of in wrong:
+        for call in (DRAWS.derive, lambda of: DRAWS.quantiles(0.5, of), lambda of: DRAWS.intervals(of={"f": of})):
+            with pytest.raises(ValueError, match=r"must compute by JAX: use jax.numpy in place of numpy and math, and"):
+                call(of)
+    np.testing.assert_allclose(
+        DRAWS.derive(lambda p: jnp.log(p["b"]) + sum(p.values())), np.log([0.1, 0.2, 0.3]) + [1.1, 1.2, 1.3]
+    )
+
+
+def test_new_responses_of_counts_need_trials_and_censored_ones_nothing() -> None:
+    counted = replace(DRAWS, likelihood=likelihoods.binomial("n"))
+    with pytest.raises(
+        ValueError, match=r"^New shares of counts would need their trials \(n\) beside the law's inputs;"
+    ):
+        counted.responses(N=1.0, D=1.0)
+    cut = replace(DRAWS, nuisance={"scale": np.full(3, 0.1)}, likelihood=likelihoods.normal(censored="seen"))
+    assert cut.responses(N=[1.0, 2.0], D=1.0).shape == (3, 2)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "x.nc"
+    with pytest.raises(FileNotFoundError) as caught:
+        DRAWS.save(path)
+    assert str(caught.value) == f"{path} cannot be written: there is no folder {path.parent}; create it first."
+
+
+@pytest.mark.parametrize("key", ["abc", 1.5, None, np.float64(2.0), [1, 2], np.array([1.0, 2.0])])
+def test_keys_that_are_none(key: Any) -> None:
+    with pytest.raises(ValueError) as caught:
+        generator_of(key)
+    assert str(caught.value) == f"Argument key must be a whole number or a JAX random key, but is {key!r}."
+
+
+def test_keys_of_every_kind() -> None:
+    assert generator_of(np.int32(7))[0] == 7
+    assert generator_of(jax.random.key(7))[0] == generator_of(jax.random.PRNGKey(7))[0] == 7
+
+
+def test_arguments_of_other_types(untyped: None) -> None:
+    said = r"^Argument observations must be Observations \(make them with Observations.from_table\), but is "
+    for other, name in (("demo.csv", "str"), (TABLE, "dict")):
+        with pytest.raises(TypeError, match=said + name):
+            jaxscale.posterior("chinchilla", other)
+        with pytest.raises(TypeError, match=said + "str"):
+            jaxscale.posterior_many("chinchilla", other)
+    with pytest.raises(TypeError, match=r"^Argument observations must be a sequence of Observations, but is a single"):
+        jaxscale.posterior_many(line, DATA)
+    for other in ("normal", huber()):
+        said = "^Argument likelihood must be one of jaxscale.likelihoods, such as likelihoods.normal"
+        with pytest.raises(TypeError, match=said):
+            jaxscale.posterior(line, DATA, likelihood=other)
+        with pytest.raises(TypeError, match=said):
+            jaxscale.posterior_many(line, [DATA], likelihood=other)
+    assert isinstance(likelihoods.normal(), likelihoods.Likelihood)
+
+
+def test_evidence_of_other_types(untyped: None) -> None:
+    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is Intervals\.$"):
+        loo(DRAWS.intervals())
+    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is NoneType\.$"):
+        leave_future_out(lambda some: None, DATA, "x")
+    for call in (compare, stacking):
+        with pytest.raises(
+            TypeError, match=r"^Argument elpds must map names to what loo handed back, .* holds list\.$"
+        ):
+            call([1.0])
+        with pytest.raises(
+            TypeError, match=r"^Argument elpds must map names to what loo handed back, .* holds Draws\.$"
+        ):
+            call({"two": DRAWS})
+
+
+@pytest.mark.parametrize("candidates", [0, -1, 1.5, True])
+def test_new_groups_have_candidates(candidates: Any, untyped: None) -> None:
+    with pytest.raises(ValueError) as caught:
+        DRAWS.new_group(candidates=candidates)
+    assert str(caught.value) == f"Argument candidates must be a positive number, but is {candidates!r}."
+    with pytest.raises(TypeError, match="^Argument observations must be Observations .* but is dict"):
+        DRAWS.new_group(TABLE)
