@@ -78,8 +78,8 @@ def model_of(
         inputs={name: wide.inputs[name] for name in law.inputs},
         response=wide.response,
         data={"weight": wide.weight, "run": run, "group": group}
-        | ({"places": run_effects.places(run, wide.weight > 0, runs, most)} if likelihood.marginal else {})
         | {name: wide.inputs[name] for name in likelihood.columns},
+        places=run_effects.places(run, wide.weight > 0, runs, most) if likelihood.marginal else np.zeros((0, 0), int),
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
         centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
     )

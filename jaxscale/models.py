@@ -40,8 +40,8 @@ class Model(eqx.Module):
         priors: a distribution for every site.
         inputs: shape (..., n).
         response: shape (n,).
-        data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,); where effects of
-            runs are integrated out, ``places``, see :func:`jaxscale.run_effects.places`.
+        data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
+        places: of the rows of every run where effects are integrated out, see :func:`jaxscale.run_effects.places`.
         fixed: values of the other parameters.
         centre: measured on the inputs.
     """
@@ -57,6 +57,7 @@ class Model(eqx.Module):
     inputs: dict[str, Any]
     response: Any
     data: dict[str, Any]
+    places: Any
     fixed: dict[str, Any]
     centre: Centre
 
@@ -184,7 +185,7 @@ class Model(eqx.Module):
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
         if self.likelihood.marginal:
-            return run_effects.shared(self.likelihood, sites, level, self.response, self.data)
+            return run_effects.shared(self.likelihood, sites, level, self.response, self.data, self.places)
         weight = self.data["weight"]
         each = likelihoods.rows(self.likelihood, sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)

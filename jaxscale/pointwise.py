@@ -125,11 +125,12 @@ def scoring(model: Any, observations: Observations) -> Any:
     run = np.arange(size) if wide.run is None else wide.run
     group = np.zeros(size, int) if model.groups == 1 or wide.group is None else wide.group
     data = {"weight": wide.weight, "run": run, "group": group}
-    if model.likelihood.marginal:
-        data |= {"places": run_effects.places(run, wide.weight > 0, *model.data["places"].shape)}
     data |= {name: wide.inputs[name] for name in model.likelihood.columns}
     inputs = {name: wide.inputs[name] for name in model.law.inputs}
-    return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data)
+    places = (
+        run_effects.places(run, wide.weight > 0, *model.places.shape) if model.likelihood.marginal else model.places
+    )
+    return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 
 def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:

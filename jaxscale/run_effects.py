@@ -44,7 +44,9 @@ def fullest(run: np.ndarray, used: np.ndarray) -> int:
     return int(np.bincount(run[used], minlength=1).max())
 
 
-def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+def shared(
+    likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any
+) -> Any:
     """Log density of every run's residuals together, shape (runs,) by code (0 where there is no such run).
 
     The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is integrated
@@ -57,11 +59,11 @@ def shared(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any,
         sites: nuisance by name.
         level: the law's values, shape (n,).
         y: responses, shape (n,).
-        data: ``weight`` and ``group``, shape (n,), and ``places`` of the rows, shape (runs, most).
+        data: ``weight`` and ``group``, shape (n,).
+        rows: which rows each run has, shape (runs, most), see :func:`places`.
     """
     transform = SPACES[likelihood.space][1]
-    there = data["places"] >= 0
-    of_runs = lambda values: jnp.where(there, values[data["places"]], 0.0)  # noqa: E731
+    of_runs = lambda values: jnp.where(rows >= 0, values[rows], 0.0)  # noqa: E731
     weight = of_runs(data["weight"])
     s = jnp.where(weight > 0, of_runs(scales(likelihood, sites, level, data["group"])), 1.0)
     z = jnp.where(weight > 0, of_runs(transform(y) - transform(level)), 0.0) / s

@@ -93,7 +93,8 @@ def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
         sites,
         jnp.asarray(level),
         jnp.asarray(y[order]),
-        dict(weight=weight, group=np.zeros(15, int), places=run_effects.places(run[order], weight > 0, *shape)),
+        dict(weight=weight, group=np.zeros(15, int)),
+        run_effects.places(run[order], weight > 0, *shape),
     )
     mixed = rng.permutation(15)
     small, wide = of(np.arange(15), (5, 3)), of(mixed, (8, 4))
