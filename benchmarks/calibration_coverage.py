@@ -27,7 +27,7 @@ from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
 # Classes of the effective share of the draws of a proposal.
-SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 1.0)
+SHARES = (0.0, 0.05, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
 # Designs that are worked on as one batch.
 GROUPS = (
     ("12 runs", "25 runs", "40 runs, t3", "40 runs, by level", "40 runs, by halves"),

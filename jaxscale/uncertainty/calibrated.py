@@ -13,9 +13,9 @@ from jaxscale.uncertainty.importance import EFFICIENT
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,
 # default priors, over the parameters, the optimal size and the value further out: a Student-t posterior of 12, 25, 40
-# or 240 runs, or of 12 runs with 8 checkpoints each, holds 87 to 92 % in every cell, also under heavy tails and where
+# or 240 runs, or of 12 runs with 8 checkpoints each, holds 86 to 93 % in every cell, also under heavy tails and where
 # half of the runs scatter twice as much; NUTS, on 100 of the sweeps, the same within chance. What falls out of that is
-# one scale where the scatter follows the level: over a decade of levels most quantities are held in 46 to 78 %, over
+# one scale where the scatter follows the level: over a decade of levels most quantities are held in 48 to 78 %, over
 # less in 74 % at worst; a scale by level holds there.
 # The least number of runs for each inferred parameter: 12 for the five of chinchilla.
 RUNS_PER_PARAMETER = 2.4
