@@ -137,15 +137,12 @@ class Ladder:
             found = self.run(_weigh, members, part, component, noise)
             usable = np.isfinite(found.khat)
             told = np.stack([importance.tempered(w, TOLD) for w in found.log_weights])
-            seen = _picked(found.x, keys, told, FITTED)
+            (seen,) = _picked(keys, told, FITTED, found.x)
+            x, log_density = _picked(keys, found.log_weights, draws, found.x, found.log_density)
             found = eqx.tree_at(
                 lambda f: (f.x, f.log_density, f.log_weights),
                 found,
-                (
-                    _picked(found.x, keys, found.log_weights, draws),
-                    _picked(found.log_density, keys, found.log_weights, draws),
-                    np.zeros((len(members), 1)),
-                ),
+                (x, log_density, np.zeros((len(members), 1))),
             )
             if known is None:
                 known = jax.tree.map(np.array, found)
@@ -262,10 +259,10 @@ class Ladder:
         return np.isfinite(self.log_weights).sum(axis=1)
 
 
-def _picked(a: np.ndarray, keys: np.ndarray, log_weights: np.ndarray, count: int) -> np.ndarray:
-    """Draws of equal weight of every posterior, shape (posteriors, count, ...)."""
+def _picked(keys: np.ndarray, log_weights: np.ndarray, count: int, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Draws of equal weight of every posterior: the same of all arrays, each of shape (posteriors, count, ...)."""
     chosen = [importance.resampled(k, w, count) for k, w in zip(keys, log_weights, strict=True)]
-    return np.stack([one[places] for one, places in zip(a, chosen, strict=True)])
+    return [np.stack([one[places] for one, places in zip(a, chosen, strict=True)]) for a in arrays]
 
 
 def _follow(proposal: Proposal, places: np.ndarray, seen: np.ndarray, keys: np.ndarray) -> None:
