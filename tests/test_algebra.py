@@ -12,7 +12,7 @@ from jax.test_util import check_grads
 
 import jaxscale
 from jaxscale import Observations, algebra, chain, compose, fix, laws, noise, rename, simulate, tie
-from jaxscale.law import Input, Law, LawError, Response, coefficient, exponent, floor, law, positive, real, unit
+from jaxscale.law import Input, Law, Response, coefficient, exponent, floor, law, positive, real, unit
 
 pytestmark = pytest.mark.usefixtures("x64")
 chinchilla = laws.get("chinchilla")
@@ -280,98 +280,6 @@ def test_the_code_of_a_law_tells_recipes_apart() -> None:
     one, other = fix(chinchilla, E=1.69, name="same"), fix(chinchilla, E=1.7, name="same")
     assert "A / N**alpha" in one.code and one.code != other.code
     assert law(inputs={}, response=Response(""), source="a textbook")(eval("lambda: 1.0")).code == ""
-
-
-REFUSED: dict[str, tuple[Any, str]] = {
-    "fix nothing": (lambda: fix(chinchilla), "fix needs at least one parameter of chinchilla: E, A, alpha, B, beta"),
-    "fix unknown": (
-        lambda: fix(chinchilla, Alpha=1.0),
-        "fix names 'Alpha', which is no parameter of chinchilla (did you mean 'alpha'?)",
-    ),
-    "fix outside": (
-        lambda: fix(chinchilla, A=-1.0),
-        "fix must keep A of chinchilla in its support (positive), but got -1.0",
-    ),
-    "fix all": (
-        lambda: fix(power_law, a=1.0, b=1.0),
-        "fix must leave a parameter of power_law free, but holds all of a, b",
-    ),
-    "tie nothing": (lambda: tie(chinchilla), "tie needs at least one parameter of chinchilla: E, A, alpha, B, beta"),
-    "tie unknown": (lambda: tie(chinchilla, beta="gamma"), "tie names 'gamma', which is no parameter of chinchilla"),
-    "tie in a row": (
-        lambda: tie(chinchilla, beta="alpha", alpha="E"),
-        "tie sets beta of chinchilla to alpha, which itself goes; name a parameter that stays",
-    ),
-    "tie to itself": (
-        lambda: tie(chinchilla, beta="beta"),
-        "tie sets beta of chinchilla to beta, which itself goes; name a parameter that stays",
-    ),
-    "tie wider": (
-        lambda: tie(signed, q="a"),
-        "tie sets q of signed (positive) to a, whose support (real) is wider",
-    ),
-    "rename unknown": (
-        lambda: rename(chinchilla, betta="b"),
-        "rename names 'betta', which chinchilla has not (did you mean 'beta'?)",
-    ),
-    "rename taken": (
-        lambda: rename(chinchilla, beta="alpha"),
-        "rename gives two things in chinchilla the name 'alpha'; choose another",
-    ),
-    "declare a parameter": (
-        lambda: rename(chinchilla, beta=Input("tokens")),
-        "rename declares 'beta' anew, which is a parameter of chinchilla and no input",
-    ),
-    "sum of units": (
-        lambda: chinchilla + bits,
-        "the responses of chinchilla (nat/token) and bits (bit/token) are in different units; convert one, or say what "
-        "their sum is with response",
-    ),
-    "equal names": (
-        lambda: power_law_floor + power_law,
-        "power_law_floor and power_law both have a parameter 'a'; make it one with shared=['a'], or rename that of "
-        "power_law (rename, or prefix)",
-    ),
-    "shared by one": (
-        lambda: algebra.add(power_law_floor, shares, shared=["s"]),
-        "shared names 's', which must be a parameter of at least two of power_law_floor and shares",
-    ),
-    "shared in two supports": (
-        lambda: algebra.add(rename(power_law_floor, a="q", c="a"), rename(signed, q="c"), shared=["a"]),
-        "a cannot be shared: it is positive in power_law_floor(c→a, a→q) and real in signed(q→c)",
-    ),
-    "inputs of two units": (
-        lambda: algebra.add(chinchilla, laws.get("kaplan_nd"), prefix="k_"),
-        "the input N counts parameters in chinchilla and non-embedding parameters in kaplan_nd; give one another name, "
-        "or declare it anew, with rename",
-    ),
-    "input and parameter": (
-        lambda: algebra.add(chinchilla, ratio, response=Response("nat/token")),
-        "'N' is an input and a parameter of chinchilla + ratio; give one of them another name with rename",
-    ),
-    "compose nothing": (lambda: compose(chinchilla), "compose needs a law for at least one input of chinchilla: N, D"),
-    "compose unknown": (
-        lambda: compose(chinchilla, M=capacity),
-        "compose names 'M', which is no input of chinchilla",
-    ),
-    "compose units": (
-        lambda: compose(chinchilla, D=capacity),
-        "precision_capacity gives parameters, but the input D of chinchilla counts tokens; convert, or declare the "
-        "input anew with rename",
-    ),
-    "chain through one of two": (
-        lambda: chain(capacity, chinchilla),
-        "chain must say through which input of chinchilla it goes: N, D",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(case: str) -> None:
-    make, message = REFUSED[case]
-    with pytest.raises(LawError) as caught:
-        make()
-    assert str(caught.value) == message
 
 
 def test_inputs_of_one_name_are_defined_where_all_are() -> None:

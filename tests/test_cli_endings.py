@@ -7,21 +7,13 @@ from typing import Any
 
 import pytest
 
-from jaxscale import console, endings, fitting, foretelling, simulate
+from jaxscale import console, endings, fitting, foretelling
 from jaxscale.notices import Notice
 from jaxscale.uncertainty import resampling
-from tests.commands import LAW_FILE, refused, remembering, rows, run, write
+from tests.commands import refused, remembering, rows, run, write
 
+pytestmark = pytest.mark.usefixtures("with_example")
 LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv, and a law of two terms."""
-    monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(simulate.example()))
-    Path("my_laws.py").write_text(LAW_FILE)
-    return tmp_path
 
 
 @pytest.mark.parametrize(

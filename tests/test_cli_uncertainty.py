@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import console, simulate
+from jaxscale import console
 from jaxscale.draws import Draws
 from jaxscale.foretelling import foretold
 from jaxscale.intervals import Intervals
@@ -19,19 +19,11 @@ from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
-from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
+from tests.commands import proportional, refused, remembering, rows, run, write
 
+pytestmark = pytest.mark.usefixtures("with_example")
 LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
 SMALL = ("--method", "importance", "--chains", 2, "--draws", 500)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv, and a law of two terms."""
-    monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(simulate.example()))
-    Path("my_laws.py").write_text(LAW_FILE)
-    return tmp_path
 
 
 @pytest.fixture
