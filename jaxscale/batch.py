@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.compilation import compiled
 from jaxscale.journal import Journal
 from jaxscale.kernel import Lanes
 from jaxscale.objective import Problem
@@ -72,7 +73,7 @@ def sizes(n: int) -> Sizes:
     return (CORE if jax.default_backend() == "cpu" else DEVICE).longer(n)
 
 
-@jax.jit
+@compiled
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
     def some(part: Any) -> Any:
         u, z, drawn = part
@@ -81,7 +82,7 @@ def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: 
     return _abreast(some, (u, z, drawn), response.shape[-1])
 
 
-@jax.jit
+@compiled
 def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
     return _abreast(lambda part: placed(problem, part, response, weight), params, response.shape[-1])
 
@@ -94,7 +95,7 @@ def _abreast(function: Any, starts: Any, n: int) -> Any:
     return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
 
 
-@jax.jit
+@compiled
 def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
     width = sizes(response.shape[-1]).holding(len(response)).width
     return kernel.settle(problem, lanes, response, weight, budget, width)

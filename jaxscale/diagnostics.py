@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
+from jaxscale.compilation import compiled
 from jaxscale.notices import Notice
 
 # What is asked of every parameter, and what draws must have to be acted on at all.
@@ -44,7 +45,7 @@ def ebfmi(energy: np.ndarray) -> np.ndarray:
         return change / np.var(energy, axis=1)
 
 
-@jax.jit
+@compiled
 def _rhats(x: Any) -> Any:
     """Rank-normalised split R-hat (the larger of bulk and tail), shape (...,), from shape (chains, draws, ...)."""
     half = x.shape[1] // 2

@@ -1,7 +1,6 @@
 """Groups that share what they can: predictions for a group that was not among the data."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +11,7 @@ import numpy as np
 
 from jaxscale import psis
 from jaxscale.building import model_of, refuse_types
+from jaxscale.compilation import compiled
 from jaxscale.coordinates import coordinate_at, ordered, value_at
 from jaxscale.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.fitting import generator_of
@@ -95,7 +95,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     )
 
 
-@partial(jax.jit, static_argnames="count")
+@compiled(static_argnames="count")
 def _chosen(log_weights: Any, key: Any, count: int) -> tuple[Any, Any]:
     """Places of draws of equal weight in random order, and how far the weights can be trusted."""
     weights, shape = psis.smoothed(log_weights)

@@ -7,12 +7,12 @@ Fisher information ``J^T J``; only its triangular factor (QR) is kept, one for e
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxscale.compilation import compiled
 from jaxscale.law import Law, positive
 from jaxscale.noise import default
 from jaxscale.observations import bucket, widened
@@ -63,7 +63,7 @@ class Information:
         return next(iter(self.inputs.values())).shape[-1]
 
 
-@partial(jax.jit, static_argnums=0)
+@compiled(brief=True, static_argnums=0)
 def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> tuple[Any, Any]:
     def value(params: Any, row: Any) -> tuple[Any, Any]:
         response = law(*(row[name] for name in law.inputs), **params)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.compilation import compiled
 from jaxscale.derivatives import value
 from jaxscale.objective import Problem, each_row
 
@@ -26,13 +27,13 @@ class Linear(eqx.Module):
     change: Any
 
 
-@jax.jit
+@compiled(brief=True)
 def params_at(problem: Problem, z: Any) -> dict[str, Any]:
     """Parameters by name at coordinates z of shape (size,) or (size, lanes)."""
     return problem.params(z)
 
 
-@jax.jit
+@compiled(brief=True)
 def linearise(problem: Problem, z: Any, response: Any) -> Linear:
     """Parameters, predictions, residuals and their derivatives at coordinates z of shape (size,)."""
 

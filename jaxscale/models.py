@@ -18,6 +18,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 
 from jaxscale import likelihoods, priors, run_effects
+from jaxscale.compilation import compiled
 from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
@@ -278,7 +279,7 @@ class Model(eqx.Module):
         return (each + np.bincount(codes, bend, each.shape[1]))[:, np.unique(codes[weight > 0])]
 
 
-@jax.jit
+@compiled
 def _rows_of(model: Model, sites: dict[str, Any]) -> Any:
     return jax.lax.map(model.rows, sites, batch_size=256)
 

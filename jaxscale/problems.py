@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend, sizes
+from jaxscale.compilation import compiled
 from jaxscale.coordinates import centre_of
 from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
@@ -63,7 +64,7 @@ class Fits:
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
 
-@partial(jax.jit, static_argnames=("best", "random"))
+@compiled(static_argnames=("best", "random"))
 def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, best: int, random: int) -> Any:
     """For every problem the coordinates of its best starts and of the first, random ones, shape (problems, size, k)."""
 
@@ -83,7 +84,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
     return jax.lax.map(one, whole, batch_size=min(abreast, len(response)))
 
 
-@jax.jit
+@compiled
 def _named(problem: Problem, z: Any) -> dict[str, Any]:
     return {name: jnp.broadcast_to(v, z.shape[1:]) for name, v in problem.params(z).items()}
 

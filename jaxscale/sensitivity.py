@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.compilation import compiled
 from jaxscale.objective import Problem, loss
 from jaxscale.observations import Observations
 
@@ -97,7 +98,7 @@ def _solved(hessian: Any, right: Any) -> Any:
     return jnp.linalg.solve(scaled, right / size) / size
 
 
-@jax.jit
+@compiled
 def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
     """The derivative, in the weight of every row, of what has these slopes in the parameters; shape (n,)."""
 

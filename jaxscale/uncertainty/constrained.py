@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, sizes
+from jaxscale.compilation import compiled
 from jaxscale.coordinates import curved
 from jaxscale.kernel import DONE, STEP_CAP, solve_damped
 from jaxscale.objective import Local, Problem, evaluate
@@ -177,7 +178,7 @@ def _program(of: tuple[Quantity, ...]) -> Any:
         new = jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
         return jax.tree.map(lambda first, second: jnp.where(going, first, second), new, state)
 
-    @jax.jit
+    @compiled
     def constrained(problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any) -> Any:
         lanes, places = z.shape[1], (which, goal, unit)
         delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))
@@ -208,7 +209,7 @@ def _program(of: tuple[Quantity, ...]) -> Any:
 def gradients_of(of: tuple[Quantity, ...]) -> Any:
     """A program that gives quantities and their derivatives in the coordinates, shapes (k,) and (k, size)."""
 
-    @jax.jit
+    @compiled
     def gradients(problem: Problem, z: Any) -> tuple[Any, Any]:
         return quantities(of, problem, z), jax.jacfwd(lambda z: quantities(of, problem, z))(z)
 

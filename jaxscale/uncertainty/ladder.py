@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
+from jaxscale.compilation import compiled
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
 from jaxscale.uncertainty.fitted_mixtures import fitted
@@ -52,7 +53,7 @@ def width() -> int:
     return 8 if jax.default_backend() == "cpu" else 256
 
 
-@jax.jit
+@compiled
 def _climb(model: Model, starts: Any) -> Mode:
     """Modes of every model from its starts, shape (models, components, size)."""
     log_density = lambda m: getattr(m, "smooth", m).log_density  # noqa: E731
@@ -70,7 +71,7 @@ def _together(model: Model, draws: int) -> tuple[int, int]:
     return int(max(1, most // draws)), int(max(16, min(draws, most)))
 
 
-@jax.jit
+@compiled
 def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> importance.Weighted:
     models, draws = _together(model, noise.shape[1])
 
@@ -85,7 +86,7 @@ def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> impo
 @lru_cache(maxsize=64)
 def _program(function: Any, **static: int) -> Any:
     """A jitted function with its static numbers set: one object for one set of numbers, named for a checkpoint."""
-    program = jax.jit(partial(function, **static))
+    program = compiled(partial(function, **static))
     program.__name__ = "_".join([function.__name__, *map(str, static.values())])  # pyright: ignore
     return program
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
 from jaxscale.fitting import generator_of
 from jaxscale.linear import Linear, linearise, params_at
@@ -15,7 +16,7 @@ from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.standard_errors import curvature_speaks, robust
 
-_evaluate = jax.jit(evaluate)
+_evaluate = compiled(evaluate, brief=True)
 
 
 def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observations | None = None) -> Draws:

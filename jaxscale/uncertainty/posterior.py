@@ -14,6 +14,7 @@ import numpy as np
 from jaxscale import diagnostics, likelihoods, noise, priors
 from jaxscale.batch import Runner
 from jaxscale.building import model_of, refuse_types, room_of
+from jaxscale.compilation import compiled
 from jaxscale.derivatives import value
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
@@ -268,12 +269,12 @@ def _families(model: Model) -> str:
     return re.sub("0x[0-9a-f]+", "", str(jax.tree.structure(model.priors)))
 
 
-@jax.jit
+@compiled
 def _located(model: Model, params: Any, nuisance: Any) -> Any:
     return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
 
-@jax.jit
+@compiled
 def _named(model: Model, x: Any) -> dict[str, Any]:
     """Sites and parameters by name, log prior and log likelihood of every draw of every model."""
 
@@ -370,7 +371,7 @@ def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed:
     )
 
 
-@jax.jit
+@compiled
 def _residuals(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
     """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
     transform = SPACES[model.likelihood.space][1]

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, sizes
+from jaxscale.compilation import compiled
 from jaxscale.objective import Problem, evaluate, loss
 
 
-@jax.jit
+@compiled
 def _covariances(
     problem: Problem, z: Any, response: Any, weight: Any, counts: Any, codes: Any, classical: Any
 ) -> tuple[Any, Any]:

@@ -1,0 +1,72 @@
+"""Compiled programs: settings of the compiler, and what a program is inside other transformations."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxscale import compilation
+from jaxscale.compilation import Program, compiled
+
+X = np.linspace(0.1, 2.0, 32)
+
+
+@compiled
+def curve(x):
+    return jnp.exp(-x) * jnp.sin(x) + jnp.sqrt(x)
+
+
+@compiled(brief=True)
+def brief_curve(x):
+    return jnp.exp(-x) * jnp.sin(x) + jnp.sqrt(x)
+
+
+@compiled(static_argnames=("power",))
+def raised(x, power):
+    return x**power
+
+
+@pytest.fixture
+def fresh_settings() -> Iterator[None]:
+    """Settings are looked up before and after the test."""
+    compilation._supported.cache_clear()
+    yield
+    compilation._supported.cache_clear()
+
+
+@pytest.mark.parametrize("program", [curve, brief_curve])
+def test_a_program_returns_the_bits_of_jit(program: Program) -> None:
+    np.testing.assert_array_equal(program(X), jax.jit(program.function)(X))
+
+
+def test_a_program_compiles_once_for_a_shape() -> None:
+    program = compiled(lambda x: x + 1)
+    for length in (3, 3, 4, 4):
+        program(np.zeros(length))
+    assert program._cache_size() == 2
+
+
+def test_static_arguments_reach_jit() -> None:
+    np.testing.assert_array_equal(raised(np.arange(3.0), power=2), [0.0, 1.0, 4.0])
+    np.testing.assert_array_equal(raised(np.arange(3.0), power=3), [0.0, 1.0, 8.0])
+
+
+def test_a_program_can_be_transformed() -> None:
+    whole = np.asarray(curve(X))
+    np.testing.assert_allclose(jax.vmap(curve)(X[:, None])[:, 0], whole, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda x: 2 * curve(x))(X), 2 * whole, rtol=1e-6)
+    slope = jax.grad(curve)(0.5)
+    expected = np.exp(-0.5) * (np.cos(0.5) - np.sin(0.5)) + 0.5 / np.sqrt(0.5)
+    np.testing.assert_allclose(slope, expected, rtol=1e-6)
+
+
+def test_a_setting_that_the_compiler_does_not_know_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, fresh_settings: None
+) -> None:
+    monkeypatch.setitem(compilation.SETTINGS, "xla_no_such_setting", True)
+    known = compilation._supported(True)
+    assert "xla_no_such_setting" not in known
+    assert set(compilation._supported(False)) == set(known) - set(compilation.BRIEF)
+    np.testing.assert_allclose(compiled(lambda x: 2 * x)(X), 2 * X, rtol=1e-6)
