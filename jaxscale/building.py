@@ -5,7 +5,6 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-import numpyro.distributions as dist
 
 from jaxscale import likelihoods, priors, run_effects
 from jaxscale.coordinates import centre_of, owned
@@ -13,6 +12,7 @@ from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
 from jaxscale.models import Model
 from jaxscale.observations import Observations, bucket, padded
+from jaxscale.prior_density import Standard
 from jaxscale.tables import DataError, did_you_mean
 
 # Groups of so many rows or more, on average, are sampled by their own places.
@@ -87,10 +87,10 @@ def model_of(
     for name, how in pooled:
         if how == "partial":
             used[f"{name}_spread"] = priors.spread(law.parameters[name])
-            used[f"{name}_offset"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
+            used[f"{name}_offset"] = Standard.of("Normal", loc=0.0, scale=1.0)
     used |= priors.of_nuisance(likelihood)
     if made.runs:
-        used["run_effect"] = dist.Normal(np.asarray(0.0), np.asarray(1.0))
+        used["run_effect"] = Standard.of("Normal", loc=0.0, scale=1.0)
     given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
     supports = {made.site(name): law.parameters[name].support for name in free}
     used |= priors.checked(given, used, law.name, supports)

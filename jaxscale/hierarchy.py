@@ -74,8 +74,8 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             if "run_effect" in own.shapes:
                 given["run_effect"] = np.random.default_rng(seed).standard_normal((count * candidates, own.runs))
             each = own.log_likelihood(given).sum(axis=1)
-            index, shape = map(np.asarray, _chosen(jnp.asarray(each), second, count))
-            khat = float(shape)
+            log_weights, khat = psis.smoothed(each)
+            index = np.asarray(_chosen(log_weights, second, count))
             if not khat < TRUSTED:
                 told = f"k-hat of the new group's weights is {khat:.2f}, not below {TRUSTED}."
                 notices = (*notices, Notice("heavy_weights", told))
@@ -95,11 +95,10 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     )
 
 
-@compiled(static_argnames="count")
-def _chosen(log_weights: Any, key: Any, count: int) -> tuple[Any, Any]:
-    """Places of draws of equal weight in random order, and how far the weights can be trusted."""
-    weights, shape = psis.smoothed(log_weights)
-    return jr.permutation(key, psis.systematic(key, weights, count)), shape
+@compiled(brief=True, static_argnames="count")
+def _chosen(log_weights: Any, key: Any, count: int) -> Any:
+    """Places of draws of equal weight in random order."""
+    return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
 @eqx.filter_jit

@@ -1,7 +1,7 @@
 """Models: a law, its likelihood and its priors as one density, in coordinates in which it can be sampled.
 
 The coordinates of a law's parameters are those of a fit (centred, unconstrained), joined along the ridges of a floor
-and its terms; those of everything else are NumPyro's for the support of its prior. A model is a tree of arrays: many of
+and its terms; those of everything else are those of its prior. A model is a tree of arrays: many of
 one structure are stacked and sampled as one batch, and new data compile nothing.
 """
 
@@ -13,9 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
-from numpyro.distributions import biject_to, constraints
 
 from jaxscale import likelihoods, priors, run_effects
 from jaxscale.compilation import compiled
@@ -23,6 +20,7 @@ from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
 from jaxscale.likelihoods import Likelihood
+from jaxscale.prior_density import Prior
 from jaxscale.ridges import Ridge, joined, parted, ridge_of
 
 
@@ -38,7 +36,7 @@ class Model(eqx.Module):
         runs: number of effects of runs that are sampled, 0 where there are none or they are integrated out.
         apart: whether the coordinates of pooled groups are the groups' own places rather than their offsets: where
             groups have many rows their places are sharp, and offset and spread lie on a narrow ridge.
-        priors: a distribution for every site.
+        priors: one for every site.
         inputs: shape (..., n).
         response: shape (n,).
         data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
@@ -54,7 +52,7 @@ class Model(eqx.Module):
     groups: int = eqx.field(static=True)
     runs: int = eqx.field(static=True)
     apart: bool = eqx.field(static=True)
-    priors: dict[str, Any]
+    priors: dict[str, Prior]
     inputs: dict[str, Any]
     response: Any
     data: dict[str, Any]
@@ -131,9 +129,8 @@ class Model(eqx.Module):
         for name in self.shapes:
             if name in found:
                 continue
-            change = biject_to(self.priors[name].support)
-            found[name] = change(z[name])
-            total += jnp.sum(change.log_abs_det_jacobian(z[name], found[name]))
+            found[name], bend = self.priors[name].constrained(z[name])
+            total += jnp.sum(bend)
             pooled = name.removesuffix("_offset")
             if self.apart and pooled != name:
                 kind, spread = self.law.parameters[pooled], found[f"{pooled}_spread"]
@@ -146,9 +143,7 @@ class Model(eqx.Module):
         """A parameter and its map's log derivative, from its coordinate."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
-            change = biject_to(prior.support)
-            made = change(z)
-            return made, change.log_abs_det_jacobian(z, made)
+            return prior.constrained(z)
         at = lambda z: value_at(self.law, kind, z, leant_on, self.centre)  # noqa: E731
         made, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
         return made, jnp.log(jnp.abs(slope))
@@ -178,7 +173,7 @@ class Model(eqx.Module):
         for name in self.shapes:
             density = self.priors[name].log_prob(sites[name])
             if name in bounded:
-                density = jnp.where(self.priors[name].support(sites[name]), density, -jnp.inf)
+                density = jnp.where(self.priors[name].contains(sites[name]), density, -jnp.inf)
             total += jnp.sum(density)
         return total
 
@@ -211,11 +206,12 @@ class Model(eqx.Module):
         Its numbers are float64: run it inside ``jax.enable_x64(True)``. A process should keep to one precision for it,
         as JAX does not run programs that it compiled for the other.
         """
+        import numpyro
 
         def program() -> None:
             sites = {}
             for name, shape in self.shapes.items():
-                prior = self.priors[name]
+                prior = self.priors[name].distribution
                 sites[name] = numpyro.sample(name, prior.expand(list(shape)).to_event(len(shape)) if shape else prior)
             numpyro.deterministic("level", self.level(sites))
             numpyro.factor("log_likelihood", jnp.sum(self.rows(sites)))
@@ -297,14 +293,9 @@ def _log_volume(matrix: Any) -> Any:
     return total
 
 
-def _native(support: Any, prior: Any) -> bool:
+def _native(support: Any, prior: Prior) -> bool:
     """Whether a prior leaves the parameter's own support as it is, so that its own coordinate serves."""
-    known = prior.support
-    if support is positive:
-        return known in (constraints.positive, constraints.nonnegative, constraints.real)
-    if support is unit:
-        return known in (constraints.unit_interval, constraints.real)
-    return known is constraints.real
+    return prior.domain in {positive: ("positive", "real"), unit: ("unit", "real")}.get(support, ("real",))
 
 
 def _off_the_edge(support: Any, start: Any) -> Any:
@@ -312,14 +303,14 @@ def _off_the_edge(support: Any, start: Any) -> Any:
     return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
-def _inverted(prior: dist.Distribution, start: Any) -> Any:
+def _inverted(prior: Prior, start: Any) -> Any:
     """The coordinate of a number, moved inside the prior's support where it lies outside."""
-    return biject_to(prior.support).inv(inside(prior, jnp.asarray(start, float)))
+    return prior.unconstrained(inside(prior, jnp.asarray(start, float)))
 
 
-def inside(prior: dist.Distribution, value: Any) -> Any:
+def inside(prior: Prior, value: Any) -> Any:
     """A number, or where it lies outside the prior's support one a little inside of the end that it is beyond."""
-    low, high = priors.ends(prior)
+    low, high = prior.ends
     if low is None and high is None:
         return value
     # A bit of the interval, of what there is to say how wide a half line is.

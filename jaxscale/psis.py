@@ -10,14 +10,15 @@ with the prior on the shape of the former.
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jax.scipy.special import logsumexp
+import numpy as np
 
 
-def smoothed(log_ratios: Any) -> tuple[Any, Any]:
+def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     """Smoothed log weights that sum to 1, and the shape of their tail.
+
+    In NumPy: sorting takes XLA longer to compile than all posteriors of an afternoon take to run.
 
     Args:
         log_ratios: log density over log density of the proposal, shape (draws,), up to a constant; NaN counts as -inf.
@@ -25,55 +26,65 @@ def smoothed(log_ratios: Any) -> tuple[Any, Any]:
     Returns:
         Log weights of shape (draws,), and khat: infinite where fewer than five weights make the tail.
     """
-    count = log_ratios.shape[0]
+    count = len(log_ratios)
     tail = min(int(0.2 * count), math.ceil(3 * math.sqrt(count)))
-    ratios = jnp.where(jnp.isnan(log_ratios), -jnp.inf, log_ratios)
-    top = jnp.max(ratios)
-    ratios = ratios - jnp.where(jnp.isfinite(top), top, 0.0)
+    ratios = np.where(np.isnan(log_ratios), -np.inf, log_ratios)
+    top = ratios.max()
+    if not np.isfinite(top):
+        return ratios, math.inf
+    ratios = ratios - top
     if tail < 5:
-        return ratios - logsumexp(ratios), jnp.asarray(jnp.inf, ratios.dtype)
-    order = jnp.argsort(ratios)
+        return ratios - _log_sum(ratios), math.inf
+    order = np.argsort(ratios, kind="stable")
     rising = ratios[order]
     # A cut-off that underflows would make an empty exponential.
-    cut = jnp.maximum(rising[count - tail - 1], jnp.log(jnp.finfo(ratios.dtype).tiny))
+    cut = max(rising[count - tail - 1], math.log(np.finfo(float).tiny))
     above = rising[count - tail :]
-    excess = jnp.exp(above) - jnp.exp(cut)
-    spread = excess[-1] > excess[0] + 1e-10 * jnp.abs(excess[-1])
-    shape, scale = _pareto(jnp.where(spread, excess, jnp.arange(1.0, tail + 1)))
-    place = (jnp.arange(tail) + 0.5) / tail
-    quantiles = jnp.log(_quantile(place, shape, scale) + jnp.exp(cut))
-    fitted = jnp.where(spread & jnp.isfinite(quantiles), jnp.minimum(quantiles, 0.0), above)
-    weights = ratios.at[order[count - tail :]].set(fitted)
-    khat = jnp.where(spread, shape, -jnp.inf)
-    return weights - logsumexp(weights), jnp.where(jnp.isfinite(top), khat, jnp.inf)
+    excess = np.exp(above) - math.exp(cut)
+    if not excess[-1] > excess[0] + 1e-10 * abs(excess[-1]):
+        return ratios - _log_sum(ratios), -math.inf
+    with np.errstate(all="ignore"):
+        shape, scale = _pareto(excess)
+        quantiles = np.log(_quantile((np.arange(tail) + 0.5) / tail, shape, scale) + math.exp(cut))
+    ratios[order[count - tail :]] = np.where(np.isfinite(quantiles), np.minimum(quantiles, 0.0), above)
+    return ratios - _log_sum(ratios), shape
 
 
-def _pareto(x: Any) -> tuple[Any, Any]:
+def _pareto(x: np.ndarray) -> tuple[float, float]:
     """Shape and scale of a generalised Pareto distribution that rising excesses come from."""
-    count = x.shape[0]
+    count = len(x)
     points = 30 + int(math.sqrt(count))
-    quarter = jnp.maximum(x[int(count / 4 + 0.5) - 1], jnp.finfo(x.dtype).tiny)
-    step = jnp.sqrt(points / (jnp.arange(1, points + 1) - 0.5))
+    quarter = max(x[int(count / 4 + 0.5) - 1], np.finfo(float).tiny)
+    step = np.sqrt(points / (np.arange(1, points + 1) - 0.5))
     theta = 1 / x[-1] + (1 - step) / (3 * quarter)
-    shapes = jax.vmap(lambda t: jnp.mean(jnp.log1p(-t * x)))(theta)
-    likelihood = count * (jnp.log(-theta / shapes) - shapes - 1)
-    weight = jax.nn.softmax(jnp.where(jnp.isnan(likelihood), -jnp.inf, likelihood))
-    best = jnp.sum(jnp.where(weight > 0, theta * weight, 0.0))
-    shape = jnp.mean(jnp.log1p(-best * x))
+    shapes = np.log1p(-theta[:, None] * x).mean(axis=1)
+    likelihood = count * (np.log(-theta / shapes) - shapes - 1)
+    likelihood = np.where(np.isnan(likelihood), -np.inf, likelihood)
+    weight = np.exp(likelihood - likelihood.max())
+    weight /= weight.sum()
+    best = np.sum(np.where(weight > 0, theta * weight, 0.0))
+    shape = np.log1p(-best * x).mean()
     scale = -shape / best
     # The prior on the shape is worth ten observations at a half.
-    return (shape * count + 5.0) / (count + 10.0), scale
+    return float((shape * count + 5.0) / (count + 10.0)), float(scale)
 
 
-def _quantile(p: Any, shape: Any, scale: Any) -> Any:
-    near = jnp.abs(shape) < 1e-12
-    safe = jnp.where(near, 1.0, shape)
-    return scale * jnp.where(near, -jnp.log1p(-p), jnp.expm1(-safe * jnp.log1p(-p)) / safe)
+def _quantile(p: np.ndarray, shape: float, scale: float) -> np.ndarray:
+    if abs(shape) < 1e-12:
+        return -scale * np.log1p(-p)
+    return scale * np.expm1(-shape * np.log1p(-p)) / shape
 
 
-def effective(log_weights: Any) -> Any:
+def _log_sum(values: np.ndarray) -> Any:
+    """``log(sum(exp(values)))``."""
+    top = values.max()
+    return top + np.log(np.exp(values - top).sum())
+
+
+def effective(log_weights: np.ndarray) -> float:
     """The effective number of draws, ``1 / sum w^2``, of normalised log weights of shape (draws,)."""
-    return jnp.exp(-logsumexp(2 * log_weights))
+    with np.errstate(invalid="ignore"):
+        return float(np.exp(-_log_sum(2 * log_weights)))
 
 
 def systematic(key: Any, log_weights: Any, count: int) -> Any:

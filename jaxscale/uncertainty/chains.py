@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from numpyro.infer.hmc import hmc
 
 from jaxscale.uncertainty.modes import Mode
 
@@ -18,6 +17,8 @@ TREE = 10
 
 def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple[Any, Any]:
     """NUTS on one model in whitened coordinates: the function that begins a chain and the one that goes on."""
+    # Most posteriors need no chains, and NumPyro takes a while to import.
+    from numpyro.infer.hmc import hmc
 
     def potential(w: Any) -> Any:
         return -model.log_density(centre + root @ w)

@@ -1,13 +1,10 @@
 """Importance sampling about the modes, with Pareto-smoothed weights: the cheap rung of a posterior."""
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import gammaln, logsumexp
 
 from jaxscale import psis
 
@@ -52,38 +49,45 @@ class Weighted(eqx.Module):
     ess: Any
 
 
-def log_density_of(proposal: Proposal, x: Any) -> Any:
-    """The log density of a proposal at x, shape (size,)."""
-    size = x.shape[0]
+def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
+    """The log density of a proposal at x of shape (draws, size), shape (draws,)."""
+    size = x.shape[1]
+    used = np.flatnonzero(proposal.log_weights > -np.inf)
+    constant = math.lgamma(0.5 * (DF + size)) - math.lgamma(0.5 * DF) - 0.5 * size * math.log(DF * math.pi)
+    terms = np.empty((len(used), len(x)))
+    for row, k in zip(terms, used, strict=True):
+        y = (x - proposal.means[k]) @ proposal.inverses[k].T
+        bend = np.sum(np.log(np.abs(np.diagonal(proposal.roots[k]))))
+        row[:] = constant - bend - 0.5 * (DF + size) * np.log1p(np.sum(y * y, axis=1) / DF) + proposal.log_weights[k]
+    top = terms.max(axis=0)
+    return top + np.log(np.exp(terms - top).sum(axis=0))
 
-    def one(mean: Any, root: Any, inverse: Any) -> Any:
-        # No solver: two batches of LAPACK at the same time wait for each other for ever on two cores (jaxlib 0.10).
-        y = jnp.einsum("ij,j->i", inverse, x - mean, precision=jax.lax.Precision.HIGHEST)
-        bend = jnp.sum(jnp.log(jnp.abs(jnp.diagonal(root))))
-        constant = gammaln(0.5 * (DF + size)) - gammaln(0.5 * DF) - 0.5 * size * jnp.log(DF * jnp.pi)
-        return constant - bend - 0.5 * (DF + size) * jnp.log1p(jnp.sum(y * y) / DF)
 
-    return logsumexp(proposal.log_weights + jax.vmap(one)(proposal.means, proposal.roots, proposal.inverses))
-
-
-def sampled(
-    log_density: Callable[[Any], Any], proposal: Proposal, component: Any, noise: Any, together: int
-) -> Weighted:
-    """Draw from a proposal, weigh by the density, smooth the weights.
+def proposed(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Draws of a proposal, shape (draws, size).
 
     Args:
-        log_density: of a vector of shape (size,), up to a constant.
         proposal: where to draw.
         component: that each draw is from, shape (draws,).
         noise: standard t of DF degrees of freedom, shape (draws, size), see :func:`noise_of`.
-        together: densities that are worked on at a time.
     """
-    moved = jnp.einsum("cij,cj->ci", proposal.roots[component], noise, precision=jax.lax.Precision.HIGHEST)
-    x = proposal.means[component] + moved
-    both = lambda x: (log_density(x), log_density_of(proposal, x))  # noqa: E731
-    target, proposed = jax.lax.map(both, x, batch_size=together)
-    log_weights, khat = psis.smoothed(target - proposed)
-    return Weighted(x, target, log_weights, khat, psis.effective(log_weights))
+    x = np.empty_like(noise)
+    for k in np.unique(component):
+        own = component == k
+        x[own] = proposal.means[k] + noise[own] @ proposal.roots[k].T
+    return x
+
+
+def weighed(x: np.ndarray, log_density: np.ndarray, proposal: Proposal) -> Weighted:
+    """Weigh draws of a proposal by the density they are to be of, and smooth the weights.
+
+    Args:
+        x: draws, shape (draws, size).
+        log_density: of the draws, up to a constant, shape (draws,).
+        proposal: that they are of.
+    """
+    log_weights, khat = psis.smoothed(log_density - log_density_of(proposal, x))
+    return Weighted(x, log_density, log_weights, khat, psis.effective(log_weights))
 
 
 def noise_of(seed: np.ndarray, log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -40,6 +40,8 @@ ROUNDS, WIDER, PIECE_WIDER, TAME = 14, 1.4, 1.2, 0.5
 PIECES, FITTED, SHARES = 4, 4000, (0.05, 0.75, 0.2)
 # Where fewer draws are effective, weights are made more even until so many tell the next round where to go.
 TOLD = 100.0
+# Draws whose densities one call of a program computes.
+BLOCK = 4096
 # Share of the draws that is effective where weights are better than chains that are so far from mixing.
 FAIR, UNMIXED = 0.1, 1.05
 # Acceptance that NUTS aims at; raised while draws diverge.
@@ -53,34 +55,37 @@ def width() -> int:
     return 8 if jax.default_backend() == "cpu" else 256
 
 
-@compiled
-def _climb(model: Model, starts: Any) -> Mode:
-    """Modes of every model from its starts, shape (models, components, size)."""
-    log_density = lambda m: getattr(m, "smooth", m).log_density  # noqa: E731
-    return jax.vmap(lambda m, x: jax.vmap(lambda x: modes.climbed(log_density(m), x))(x))(model, starts)
-
-
-def _together(model: Model, draws: int) -> tuple[int, int]:
-    """Models, and draws of each, that are weighed at a time: what they hold should stay in a core's cache.
-
-    A device takes as much as its memory allows.
-    """
-    if jax.default_backend() == "cpu":
-        return 1, int(max(16, 2**15 // model.length))
-    most = 2**26 // model.length
-    return int(max(1, most // draws)), int(max(16, min(draws, most)))
+# The density is traced once for every structure of model, and the programs below are made from that trace.
+_log_density = jax.jit(lambda model, x: model.log_density(x))
 
 
 @compiled
-def _weigh(model: Model, proposal: Proposal, component: Any, noise: Any) -> importance.Weighted:
-    models, draws = _together(model, noise.shape[1])
+def _curved(model: Model, x: Any) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian of the log density of every model at x, shape (models, components, size)."""
 
-    def one(part: Any) -> importance.Weighted:
-        m, p, c, e = part
-        return importance.sampled(m.log_density, p, c, e, draws)
+    def at(m: Model, x: Any) -> tuple[Any, Any, Any]:
+        return modes.curvature(lambda x: _log_density(getattr(m, "smooth", m), x), x)
 
-    whole = (model, proposal, component, noise)
-    return jax.lax.map(one, whole, batch_size=None if models == 1 else min(models, len(noise)))
+    return jax.vmap(lambda m, x: jax.vmap(lambda x: at(m, x))(x))(model, x)
+
+
+def _abreast(length: int, draws: int) -> int:
+    """Draws whose densities are computed side by side: on a CPU what they hold should stay in a core's cache."""
+    if jax.default_backend() != "cpu":
+        return draws
+    return min(draws, 2 ** max(4, int(np.log2(2**15 / length))))
+
+
+@compiled
+def _densities(model: Model, x: Any) -> Any:
+    """The log density of every model at its draws x, shape (models, draws, size)."""
+    size = _abreast(model.length, x.shape[1])
+
+    def one(part: Any) -> Any:
+        m, x = part
+        return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=size)
+
+    return jax.lax.map(one, (model, x))
 
 
 @lru_cache(maxsize=64)
@@ -105,7 +110,7 @@ class Ladder:
         self.runner, self.model, self.count = runner, model, len(starts)
         self.width = min(width(), self.count)
         self.keys = lambda n: seed.integers(2**32, size=(n, 2), dtype=np.uint32)
-        found = self.run(_climb, np.arange(self.count), starts, alone=True)
+        found = self._modes(starts)
         if not np.isfinite(found.log_density).any(axis=1).all():
             raise ValueError(
                 "The posterior density is nowhere finite about the fitted parameters: a prior or the likelihood "
@@ -115,14 +120,47 @@ class Ladder:
 
     def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
         """A program over the models of some places, in parts of one size; see :class:`Runner` for alone."""
-        index = np.arange(-(-len(members) // self.width) * self.width).reshape(-1, self.width)
-        index = np.minimum(index, len(members) - 1)
         parts = []
-        for some in index:
+        for some in self._groups(len(members)):
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts.append((own, *jax.tree.map(lambda a: a[some], arrays)))  # noqa: B023
         ends = replace(self.runner, alone=alone)(program, parts)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
+
+    def _groups(self, count: int) -> np.ndarray:
+        """So many places in groups of one size, shape (groups, width); the last place fills the last group."""
+        index = np.arange(-(-count // self.width) * self.width).reshape(-1, self.width)
+        return np.minimum(index, count - 1)
+
+    def _modes(self, starts: np.ndarray) -> Mode:
+        """Modes of every posterior from its starts, shape (posteriors, components, size)."""
+        posteriors, components, size = starts.shape
+
+        def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
+            # The starts of one posterior stand together; those that have ended are evaluated with them.
+            whole = starts.reshape(-1, size).copy()
+            whole[places] = x
+            members = np.unique(places // components)
+            ends = self.run(_curved, members, whole.reshape(starts.shape)[members])
+            at = np.searchsorted(members, places // components), places % components
+            return tuple(a[at] for a in ends)
+
+        found = modes.climbed(curved, starts.reshape(-1, size))
+        return jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), found)
+
+    def log_densities(self, members: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Log densities of draws of some posteriors, shape (members, draws, size), a block of draws at a time."""
+        draws = x.shape[1]
+        step = BLOCK if jax.default_backend() == "cpu" else -(-draws // BLOCK) * BLOCK
+        blocks = np.minimum(np.arange(-(-draws // step) * step), draws - 1).reshape(-1, step)
+        groups = self._groups(len(members))
+        parts = []
+        for some in groups:
+            own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
+            parts += [(own, x[some[:, None], block]) for block in blocks]
+        ends = self.runner(_densities, parts)
+        rows = [np.concatenate(ends[k : k + len(blocks)], axis=1) for k in range(0, len(ends), len(blocks))]
+        return np.concatenate(rows)[: len(members), :draws]
 
     def importance(self, count: int, draws: int, rounds: int = ROUNDS) -> Sampled:
         """Importance sampling about the modes, and about the moments that come out, while weights are not trusted."""
@@ -134,8 +172,11 @@ class Ladder:
             keys = self.keys(self.count)[members]
             size = part.means.shape[-1]
             made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
-            component, noise = (np.stack(several) for several in zip(*made, strict=True))
-            found = self.run(_weigh, members, part, component, noise)
+            each = [jax.tree.map(lambda a: a[k], part) for k in range(len(members))]  # noqa: B023
+            x = np.stack([importance.proposed(p, *draw) for p, draw in zip(each, made, strict=True)])
+            density = self.log_densities(members, x)
+            weighed = [importance.weighed(*own) for own in zip(x, density, each, strict=True)]
+            found = jax.tree.map(lambda *leaves: np.stack(leaves), *weighed)
             usable = np.isfinite(found.khat)
             told = np.stack([importance.tempered(w, TOLD) for w in found.log_weights])
             (seen,) = _picked(keys, told, FITTED, found.x)

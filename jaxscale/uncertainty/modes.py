@@ -1,24 +1,29 @@
-"""Modes: the top of a density and its curvature there, by damped Newton steps."""
+"""Modes: the maximum of a log density and its curvature there, by damped Newton steps on many starts at once.
+
+The steps are NumPy's; what is compiled is one program for value, gradient and Hessian.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 STEPS = 100
 # A step moves no coordinate by more than this: coordinates are logarithms or of the size of the data.
 LONGEST = 2.0
+# A further step that would gain less than this, in nats, is not taken.
+ENOUGH = 1e-9
 
 
 class Mode(eqx.Module):
-    """The top of a log density near a start.
+    """The maxima of log densities near their starts; arrays have any leading axes.
 
     Args:
-        x: where it is, shape (size,).
-        log_density: its value there.
-        root: lower triangular L with ``L L' = (-Hessian)^-1``, shape (size, size); directions in which the density
+        x: where they are, shape (..., size).
+        log_density: the values there, shape (...,).
+        root: lower triangular L with ``L L' = (-Hessian)^-1``, shape (..., size, size); directions in which a density
             bends upwards or not at all count by the size of their curvature.
         promise: what a further Newton step would gain.
     """
@@ -29,52 +34,77 @@ class Mode(eqx.Module):
     promise: Any
 
 
-def climbed(log_density: Callable[[Any], Any], start: Any) -> Mode:
-    """Climb from a start, shape (size,), to the top of a log density.
+class _Local:
+    """Value, slope along each axis of curvature, curvatures and axes of the cost ``-log density`` at some points."""
+
+    def __init__(self, f: np.ndarray, g: np.ndarray, hessian: np.ndarray) -> None:
+        finite: Any = np.isfinite(hessian).all(axis=(-2, -1))
+        matrix = np.where(finite[:, None, None], hessian, np.eye(g.shape[-1]))
+        values, self.axes = np.linalg.eigh(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
+        size = np.abs(values)
+        self.curvature = np.maximum(size, 1e-10 * size.max(axis=-1, keepdims=True) + np.finfo(float).tiny)
+        self.f = f
+        self.slope = np.einsum("nji,nj->ni", self.axes, np.where(np.isfinite(g), g, 0.0))
+
+    @property
+    def promise(self) -> np.ndarray:
+        """What an undamped Newton step would gain."""
+        with np.errstate(over="ignore"):
+            return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
+
+    def put(self, chosen: np.ndarray, others: "_Local", places: np.ndarray) -> None:
+        """Take over some of the others at some places."""
+        for name in ("f", "slope", "curvature", "axes"):
+            getattr(self, name)[places] = getattr(others, name)[chosen]
+
+
+def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
+    """Climb from many starts to the maxima of log densities.
 
     Args:
-        log_density: of a vector of shape (size,).
-        start: where it is finite.
+        curved: value, gradient and Hessian of the log densities at x, shape (count, size), of the starts of some
+            places, shape (count,).
+        start: where they are finite, shape (starts, size).
     """
-    cost = lambda x: -log_density(x)  # noqa: E731
+    count, size = start.shape
+    every = np.arange(count)
+    x, damping = start.copy(), np.full(count, 1e-3)
+
+    def at(x: np.ndarray, places: np.ndarray) -> _Local:
+        f, g, hessian = (-np.asarray(a) for a in curved(x, places))
+        return _Local(f, g, hessian)
+
+    here = at(x, every)
+    left = every
+    for _ in range(STEPS):
+        going = (here.promise[left] > ENOUGH) & (damping[left] < 1e12) & np.isfinite(here.f[left])
+        left = left[going]
+        if not len(left):
+            break
+        # Where the density is no number a step may be none; it is then refused.
+        with np.errstate(over="ignore", invalid="ignore"):
+            move = here.slope[left] / (here.curvature[left] * (1 + damping[left, None]))
+            move = -np.einsum("nij,nj->ni", here.axes[left], move)
+            move *= np.minimum(1.0, LONGEST / (np.abs(move).max(axis=-1) + 1e-300))[:, None]
+        there = at(x[left] + move, left)
+        better = there.f < here.f[left]
+        x[left[better]] += move[better]
+        here.put(better, there, left[better])
+        damping[left] = np.where(better, damping[left] * 0.2, np.maximum(damping[left], 0.1) * 8)
+    # L L' = V diag(1 / curvature) V': triangular by a QR of the half's transpose.
+    half = here.axes / np.sqrt(here.curvature)[:, None, :]
+    upper = np.linalg.qr(np.swapaxes(half, -1, -2), mode="r")
+    sign = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
+    return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.promise)
+
+
+def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian of a log density at x of shape (size,), inside of a program."""
 
     def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
-        f, g = jax.value_and_grad(cost)(x)
+        f, g = jax.value_and_grad(log_density)(x)
         return g, (f, g)
 
-    def judged(x: Any) -> tuple[Any, Any, Any, Any]:
-        """Value, slope along each axis of curvature, and these axes."""
-        # Value and slope come with the Hessian: a third less to compile.
-        matrix, (f, g) = jax.jacfwd(slope, has_aux=True)(x)
-        matrix = jnp.where(jnp.all(jnp.isfinite(matrix)), matrix, jnp.eye(len(x)))
-        values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
-        size = jnp.abs(values)
-        values = jnp.maximum(size, 1e-10 * jnp.max(size) + jnp.finfo(x.dtype).tiny)
-        return f, vectors.T @ jnp.where(jnp.isfinite(g), g, 0.0), values, vectors
-
-    def step(state: Any) -> Any:
-        x, (f, along, values, vectors), damping, count = state
-        move = -vectors @ (along / (values * (1 + damping)))
-        move = move * jnp.minimum(1.0, LONGEST / jnp.max(jnp.abs(move) + 1e-300))
-        # The first round only looks at the start, so that what it compiles to stands in the program once.
-        tried = judged(x + jnp.where(count == 0, 0.0, move))
-        better = (tried[0] < f) | (count == 0)
-        kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, (f, along, values, vectors))
-        damping = jnp.where(better, damping * 0.2, jnp.maximum(damping, 0.1) * 8)
-        return jnp.where(better & (count > 0), x + move, x), kept, damping, count + 1
-
-    def going(state: Any) -> Any:
-        _, (f, along, values, _), damping, count = state
-        promise = 0.5 * jnp.sum(along**2 / values)
-        return (count == 0) | ((promise > 1e-9) & (count < STEPS) & (damping < 1e12) & jnp.isfinite(f))
-
-    size, dtype = len(start), start.dtype
-    nothing = (jnp.asarray(jnp.inf, dtype), jnp.zeros(size, dtype), jnp.ones(size, dtype), jnp.eye(size, dtype=dtype))
-    begun = (start, nothing, jnp.asarray(5e-3, dtype), jnp.asarray(0))
-    x, (f, along, values, vectors), _, _ = jax.lax.while_loop(going, step, begun)
-    promise = 0.5 * jnp.sum(along**2 / values)
-    half = vectors / jnp.sqrt(values)
-    # L L' = V diag(1 / values) V': triangular by a QR of the half's transpose.
-    upper = jnp.linalg.qr(half.T, mode="r")
-    root = upper.T * jnp.where(jnp.diagonal(upper) < 0, -1.0, 1.0)
-    return Mode(x, -f, root, promise)
+    # Value and slope come with the Hessian: a third less to compile.
+    hessian, (f, g) = jax.jacfwd(slope, has_aux=True)(x)
+    return f, g, hessian

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import diagnostics, likelihoods, noise, priors
+from jaxscale import diagnostics, likelihoods, noise
 from jaxscale.batch import Runner
 from jaxscale.building import model_of, refuse_types, room_of
 from jaxscale.compilation import compiled
@@ -33,7 +33,7 @@ from jaxscale.result import Fit
 from jaxscale.room import make_room
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse, stacked_starts
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse
 from jaxscale.uncertainty.sampled import Sampled
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -156,7 +156,7 @@ def posterior(
     fitted = fitted or _fitted(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
-        starts = [model.located(place, _nuisance(model, law, place)) for place in places[:COMPONENTS]]
+        starts = _starts(model, law, places)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
@@ -164,9 +164,9 @@ def posterior(
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
-            ladder = Ladder(Runner(mesh, journal, ticker), lone, stacked_starts(starts)[None], generator)
+            ladder = Ladder(Runner(mesh, journal, ticker), lone, starts[None], generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
-            named = jax.tree.map(lambda a: a[0], ladder.run(_named, np.arange(1), sampled.x))
+            named = jax.tree.map(lambda a: a[0], _by_name(ladder, sampled))
     return _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
 
 
@@ -247,7 +247,7 @@ def posterior_many(
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             ladder = Ladder(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
-        named = ladder.run(_named, np.arange(len(sets)), sampled.x)
+        named = _by_name(ladder, sampled)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
     return Posteriors(
         law.name,
@@ -266,32 +266,49 @@ def posterior_many(
 def _families(model: Model) -> str:
     """What the numbers inside of the priors do not tell: their kinds, for a checkpoint."""
     # The same in every process: without the addresses of functions.
-    return re.sub("0x[0-9a-f]+", "", str(jax.tree.structure(model.priors)))
+    return re.sub("0x[0-9a-f]+", "", str({name: prior.kind for name, prior in sorted(model.priors.items())}))
 
 
-@compiled
+@compiled(brief=True)
 def _located(model: Model, params: Any, nuisance: Any) -> Any:
     return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
 
-@compiled
+@compiled(brief=True)
 def _named(model: Model, x: Any) -> dict[str, Any]:
-    """Sites and parameters by name, log prior and log likelihood of every draw of every model."""
+    """Sites and parameters by name, log prior and the map's log slope for draws x, shape (models, draws, size)."""
 
     def one(m: Model, x: Any) -> dict[str, Any]:
-        sites, _ = m.sites(x)
+        sites, bend = m.sites(x)
         return {
             "sites": sites,
             "params": {name: jnp.asarray(v) for name, v in m.parameters(sites).items()},
             "log_prior": m.log_prior(sites),
-            "log_likelihood": jnp.sum(m.rows(sites)),
+            "bend": jnp.asarray(bend),
         }
 
-    def each(part: Any) -> dict[str, Any]:
-        m, x = part
-        return jax.lax.map(lambda x: one(m, x), x, batch_size=256)
+    return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(model, x)
 
-    return jax.lax.map(each, (model, x))
+
+def _by_name(ladder: Ladder, sampled: Sampled) -> dict[str, Any]:
+    """Sites, parameters, log prior and log likelihood of every draw of every posterior."""
+    every = np.arange(ladder.count)
+    named = ladder.run(_named, every, sampled.x)
+    density = sampled.stats["log_density"]
+    if np.isnan(density).any():
+        density = ladder.log_densities(every, sampled.x)
+    # The log density is the sum of three, of which the likelihood alone takes time to compute.
+    return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
+
+
+def _starts(model: Model, law: Law, places: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """Coordinates to climb from, shape (components, size): of some parameters, the first again where they are few."""
+    chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
+    nuisance = [_nuisance(model, law, place) for place in chosen]
+    wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
+    return np.asarray(
+        _located(wide, *stacked([(dict(place), own) for place, own in zip(chosen, nuisance, strict=True)]))
+    )
 
 
 def _draws(
@@ -307,7 +324,7 @@ def _draws(
     rung = str(sampled.rung[0])
     about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told} | sampled.about(0)
     about |= {
-        "priors": {name: priors.said(model.priors[name]) for name in model.shapes},
+        "priors": {name: str(model.priors[name]) for name in model.shapes},
         "draws": len(named["log_prior"]),
         "chains": sampled.chains if rung == "nuts" else 1,
         "seed": seed,
@@ -371,7 +388,7 @@ def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed:
     )
 
 
-@compiled
+@compiled(brief=True)
 def _residuals(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
     """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
     transform = SPACES[model.likelihood.space][1]

@@ -1,0 +1,255 @@
+"""Densities of single numbers: priors as named numbers in a fixed order.
+
+NumPyro keeps the numbers of a distribution in the order of a set, which differs between processes, so a program that
+holds a distribution is another program in every process and no cache knows it. Here numbers have an order of their
+own, and the densities of the default priors are written out: they trace in a tenth of the time and need no NumPyro.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.scipy.special as special
+import numpy as np
+
+
+def _normal(x: Any, loc: Any, scale: Any) -> Any:
+    """``-((x - loc) / scale)^2 / 2 - log(scale sqrt(2 pi))``."""
+    return -0.5 * ((x - loc) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
+
+
+def _log_normal(x: Any, loc: Any, scale: Any) -> Any:
+    """That of a normal ``log x``, less ``log x``."""
+    log = jnp.log(x)
+    return _normal(log, loc, scale) - log
+
+
+def _half_normal(x: Any, scale: Any) -> Any:
+    """Twice that of a normal about 0."""
+    return _normal(x, 0.0, scale) + math.log(2.0)
+
+
+def _gamma(x: Any, concentration: Any, rate: Any) -> Any:
+    """``x^(concentration - 1) exp(-rate x) rate^concentration / Gamma(concentration)``, its logarithm."""
+    constant = concentration * jnp.log(rate) - special.gammaln(concentration)
+    return constant + (concentration - 1) * jnp.log(x) - rate * x
+
+
+def _beta(x: Any, concentration1: Any, concentration0: Any) -> Any:
+    """``x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B(concentration1, concentration0)``, its logarithm."""
+    constant = -special.betaln(concentration1, concentration0)
+    return constant + special.xlogy(concentration1 - 1, x) + special.xlog1py(concentration0 - 1, -x)
+
+
+# The families whose densities are written out, by NumPyro's names: log density and domain.
+FAMILIES: dict[str, tuple[Callable[..., Any], str]] = {
+    "Normal": (_normal, "real"),
+    "LogNormal": (_log_normal, "positive"),
+    "HalfNormal": (_half_normal, "positive"),
+    "Gamma": (_gamma, "positive"),
+    "Beta": (_beta, "unit"),
+}
+# Ends of the domains; None where there is no end.
+ENDS: dict[str, tuple[Any, Any]] = {"real": (None, None), "positive": (0.0, None), "unit": (0.0, 1.0)}
+
+
+class Standard(eqx.Module):
+    """A prior of one of the families that are written out.
+
+    Args:
+        family: NumPyro's name of it.
+        numbers: its settings by NumPyro's names.
+    """
+
+    family: str = eqx.field(static=True)
+    numbers: dict[str, Any]
+
+    @classmethod
+    def of(cls, family: str, **numbers: float) -> "Standard":
+        """A prior from its numbers, in float64."""
+        return cls(family, {name: np.asarray(number, float) for name, number in numbers.items()})
+
+    @property
+    def domain(self) -> str | None:
+        """The support: real, positive or unit."""
+        return FAMILIES[self.family][1]
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The least and the largest number that has probability; None where there is no end."""
+        return ENDS[FAMILIES[self.family][1]]
+
+    @property
+    def kind(self) -> str:
+        """What it is but for its numbers."""
+        return self.family
+
+    def log_prob(self, x: Any) -> Any:
+        """The log density."""
+        return FAMILIES[self.family][0](x, **self.numbers)
+
+    def contains(self, x: Any) -> Any:
+        """Whether a number has probability."""
+        low, high = self.ends
+        inside = jnp.ones(jnp.shape(x), bool) if low is None else x > low
+        return inside if high is None else inside & (x < high)
+
+    def constrained(self, z: Any) -> tuple[Any, Any]:
+        """The number at an unconstrained coordinate, and the log of the map's slope."""
+        if self.domain == "positive":
+            return jnp.exp(z), z
+        if self.domain == "unit":
+            return 1.0 / (1.0 + jnp.exp(-z)), -jax.nn.softplus(z) - jax.nn.softplus(-z)
+        return z, jnp.zeros_like(z)
+
+    def unconstrained(self, x: Any) -> Any:
+        """The coordinate of a number."""
+        if self.domain == "positive":
+            return jnp.log(x)
+        return jnp.log(x) - jnp.log1p(-x) if self.domain == "unit" else x
+
+    @property
+    def distribution(self) -> Any:
+        """The same as a NumPyro distribution."""
+        import numpyro.distributions as dist
+
+        return getattr(dist, self.family)(**self.numbers)
+
+    def __str__(self) -> str:
+        """As a report prints it."""
+        names = list(inspect.signature(FAMILIES[self.family][0]).parameters)[1:]
+        return _written(self.family, [self.numbers[name] for name in names])
+
+
+class Wrapped(eqx.Module):
+    """Any other NumPyro distribution of one number.
+
+    Args:
+        structure: what it is but for its numbers.
+        numbers: its arrays, in the order of the names of the attributes that hold them.
+    """
+
+    structure: Any = eqx.field(static=True)
+    numbers: list[Any]
+
+    @property
+    def distribution(self) -> Any:
+        """The NumPyro distribution."""
+        return _assembled(self.structure, iter(self.numbers))
+
+    @property
+    def domain(self) -> str | None:
+        """The support: real, positive or unit; None for another."""
+        from numpyro.distributions import constraints
+
+        support = self.distribution.support
+        if support in (constraints.positive, constraints.nonnegative):
+            return "positive"
+        return "unit" if support == constraints.unit_interval else "real" if support == constraints.real else None
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The least and the largest number that has probability; None where there is no end."""
+        support = self.distribution.support
+        return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+
+    @property
+    def kind(self) -> str:
+        """What it is but for its numbers."""
+        return str(self.structure)
+
+    def log_prob(self, x: Any) -> Any:
+        """The log density."""
+        return self.distribution.log_prob(x)
+
+    def contains(self, x: Any) -> Any:
+        """Whether a number has probability."""
+        return self.distribution.support(x)
+
+    def constrained(self, z: Any) -> tuple[Any, Any]:
+        """The number at an unconstrained coordinate, and the log of the map's slope."""
+        change = self._change
+        x = change(z)
+        return x, change.log_abs_det_jacobian(z, x)
+
+    def unconstrained(self, x: Any) -> Any:
+        """The coordinate of a number."""
+        return self._change.inv(x)
+
+    @property
+    def _change(self) -> Any:
+        from numpyro.distributions import biject_to
+
+        return biject_to(self.distribution.support)
+
+    def __str__(self) -> str:
+        """As a report prints it."""
+        return said(self.distribution)
+
+
+Prior = Standard | Wrapped
+
+
+def prior_of(distribution: Any) -> Prior:
+    """The prior that a NumPyro distribution of one number stands for."""
+    family = type(distribution).__name__
+    structure, numbers = _parted(distribution)
+    if type(distribution).__module__.startswith("numpyro.") and family in FAMILIES:
+        return Standard.of(family, **{name: getattr(distribution, name) for name in distribution.arg_constraints})
+    return Wrapped(structure, [np.asarray(number, float) for number in numbers])
+
+
+def said(distribution: Any) -> str:
+    """A NumPyro distribution as a report prints it: ``LogNormal(-4.6, 2.5)``."""
+    values = [getattr(distribution, key, None) for key in distribution.arg_constraints]
+    numbers = [value for value in values if value is not None and np.ndim(value) == 0]
+    return _written(type(distribution).__name__, numbers)
+
+
+def _written(family: str, numbers: Sequence[Any]) -> str:
+    values = [float(np.asarray(number)) for number in numbers]
+    # The middle of a range may be off zero by its last bit.
+    tiny = 1e-12 * max(map(abs, values), default=0.0)
+    return f"{family}({', '.join(f'{0.0 if abs(value) < tiny else value:.4g}' for value in values)})"
+
+
+def _parted(tree: Any) -> tuple[Any, list[Any]]:
+    """The structure and the arrays of a tree, in which distributions are ordered by the names of their attributes."""
+    import numpyro.distributions as dist
+
+    def is_distribution(node: Any) -> bool:
+        return isinstance(node, dist.Distribution)
+
+    if not is_distribution(tree):
+        leaves, structure = jax.tree.flatten(tree, is_leaf=is_distribution)
+        if not any(map(is_distribution, leaves)):
+            return (structure, len(leaves)), leaves
+        parts = [_parted(leaf) for leaf in leaves]
+        return (structure, tuple(kind for kind, _ in parts)), [leaf for _, own in parts for leaf in own]
+    kind = type(tree)
+    data, fixed = tree.tree_flatten()
+    named = sorted(zip(kind.gather_pytree_data_fields(), data, strict=True), key=lambda pair: pair[0])
+    parts = [(name, *_parted(value)) for name, value in named]
+    aside = tuple(sorted(zip(kind.gather_pytree_aux_fields(), fixed, strict=True), key=lambda pair: pair[0]))
+    structure = (kind, tuple((name, inside) for name, inside, _ in parts), aside)
+    return structure, [leaf for _, _, own in parts for leaf in own]
+
+
+def _assembled(structure: Any, leaves: Iterator[Any]) -> Any:
+    """The inverse of :func:`_parted`."""
+    if isinstance(structure[0], type):
+        kind, inside, aside = structure
+        data = {name: _assembled(part, leaves) for name, part in inside}
+        fixed = dict(aside)
+        return kind.tree_unflatten(
+            tuple(fixed[name] for name in kind.gather_pytree_aux_fields()),
+            tuple(data[name] for name in kind.gather_pytree_data_fields()),
+        )
+    tree, inside = structure
+    if isinstance(inside, int):
+        return jax.tree.unflatten(tree, [next(leaves) for _ in range(inside)])
+    return jax.tree.unflatten(tree, [_assembled(part, leaves) for part in inside])
