@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 class _Commands(TyperGroup):
     """Commands whose mistakes end in one sentence on standard error, never in a traceback."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option ``--help``, which is False where it is not given: for None, Typer imports Pydantic."""
+        option = super().get_help_option(ctx)
+        if option is not None and option.default is None:
+            option.default = False
+        return option
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -55,19 +62,20 @@ def main() -> None:
     app(prog_name="jaxscale")
 
 
-def _version(asked: bool | None) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from importlib.metadata import version
 
         typer.echo(f"jaxscale {version('jaxscale')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
 def _shared(
     version: Annotated[
-        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = None,
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of every command."""
 
@@ -137,9 +145,9 @@ def list_laws(
 @app.command()
 def messages() -> None:
     """List the notices that a result can carry, with their meaning and cure."""
-    from jaxscale import report
+    from jaxscale import notices
 
-    typer.echo(report.messages_text())
+    typer.echo(notices.messages_text())
 
 
 @app.command()
