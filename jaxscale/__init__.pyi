@@ -11,6 +11,7 @@ from jaxscale.algebra import fix as fix
 from jaxscale.algebra import rename as rename
 from jaxscale.algebra import tie as tie
 from jaxscale.bibliography import citation as citation
+from jaxscale.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.draws import Draws as Draws
 from jaxscale.draws import NotUsableError as NotUsableError
 from jaxscale.evidence import compare as compare

@@ -97,7 +97,7 @@ def demo(
         table = Path(folder, "demo.csv")
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
-    console.keep_compiled_programs()
+    console.enable_compilation_cache()
     fitted = fitting.fit(law, observations, key=seed)
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
@@ -220,7 +220,7 @@ def check(
     columns = console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
-    console.keep_compiled_programs()
+    console.enable_compilation_cache()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
     typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else layout.folded(str(design)))
     if design.verdict != "identified":

@@ -176,7 +176,7 @@ class Task:
         observations = self.observations(law)
         if check is not None:
             check(observations)
-        console.keep_compiled_programs()
+        console.enable_compilation_cache()
         with keeping(self.checkpoint):
             return fitting.fit(
                 law,
