@@ -74,10 +74,10 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Run what is asked for and print its tables."""
-    from jaxscale import console
+    from jaxscale import enable_compilation_cache
 
     options = parsed()
-    console.keep_compiled_programs()
+    enable_compilation_cache()
     print(run(options))
     print(machine())
 

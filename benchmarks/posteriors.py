@@ -45,7 +45,7 @@ def files(only: str, rung: str) -> list[list[str]]:
 
 def main() -> None:
     """Print one of the tables."""
-    from jaxscale import console
+    from jaxscale import enable_compilation_cache
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["reference", "files", "speed"])
@@ -56,7 +56,7 @@ def main() -> None:
     if options.what == "speed":
         head, rows = posterior_speed.HEAD, posterior_speed.rows()
     else:
-        console.keep_compiled_programs()
+        enable_compilation_cache()
         if options.what == "reference":
             head, rows = posterior_references.HEAD, reference(options.only, options.draws)
         else:

@@ -125,14 +125,14 @@ def chosen(only: str, family: str, each: int) -> list[Law]:
 
 def main() -> None:
     """Print the table, a law at a time, and how many laws there are of each verdict."""
-    from jaxscale import console
+    from jaxscale import enable_compilation_cache
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="laws whose names hold this")
     parser.add_argument("--family", default="", help="laws of this family")
     parser.add_argument("--each", type=int, default=0, help="so many laws of each family; all unless given")
     options = parser.parse_args()
-    console.keep_compiled_programs()
+    enable_compilation_cache()
     verdicts = []
     for law in chosen(options.only, options.family, options.each):
         verdicts.append(refit(law))

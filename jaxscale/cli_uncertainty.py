@@ -95,7 +95,7 @@ def posterior(
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
         source, notices = (law, observations), _design(task, law, observations, likelihood not in COUNTS)
-        console.keep_compiled_programs()
+        console.enable_compilation_cache()
     with keeping(task.checkpoint):
         drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
     _end(task, drawn.intervals(level), notices, drawn.observations, drawn=drawn, save=save)
@@ -197,7 +197,7 @@ def foretell(
         wanted = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
         raise ValueError(f"Option --at must give the inputs of the new runs: {wanted}.")
     observations = task.observations(law)
-    console.keep_compiled_programs()
+    console.enable_compilation_cache()
     begun = time.perf_counter()
     found = foretelling.foretold(
         law,

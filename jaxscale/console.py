@@ -4,7 +4,6 @@ import csv
 import importlib.util
 import io
 import os
-import stat
 import sys
 import tempfile
 import traceback
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale import datasets, laws
+from jaxscale import compilation_cache, datasets, laws
 from jaxscale.law import Law
 from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
@@ -318,31 +317,9 @@ def csv_text(columns: Mapping[str, Any]) -> str:
     return buffer.getvalue()
 
 
-def keep_compiled_programs() -> None:
-    """Keep what JAX compiles in the user's cache, so that the next command starts at once.
-
-    A folder that somebody else could write to is left alone: it holds programs that would be run.
-    """
-    import jax
-
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
-        return
-    folder = datasets.cache_folder() / "xla"
+def enable_compilation_cache() -> None:
+    """Keep compiled programs for the next command, or say on standard error why that cannot be."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        safe = all(_is_ours(path.lstat()) for path in (folder.parent, folder))
-        reason = "it belongs to or can be written by somebody else"
+        compilation_cache.configure()
     except OSError as error:
-        safe, reason = False, error.strerror or str(error)
-    if not safe:
-        print(f"jaxscale: compiled programs are not kept in {folder}: {reason}.", file=sys.stderr)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def _is_ours(found: os.stat_result) -> bool:
-    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not writable_by_others
+        print(f"jaxscale: {error}", file=sys.stderr)

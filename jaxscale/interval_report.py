@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxscale.layout import WIDTH, aligned, item
+from jaxscale.notices import notice_lines
 from jaxscale.observations import Observations
-from jaxscale.report import notice_lines, number
+from jaxscale.report import number
 
 if TYPE_CHECKING:
     from jaxscale.intervals import Intervals

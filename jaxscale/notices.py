@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from jaxscale.layout import wrapped
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -113,3 +115,16 @@ CODES: dict[str, tuple[str, str]] = {
         "Check these rows for errors, try a likelihood with heavier tails, or refit without them to score them.",
     ),
 }
+
+
+def messages_text() -> str:
+    """Every notice that a result can carry: its code, what it means and what to do."""
+    return "\n\n".join("\n".join(notice_lines(code, meaning)) for code, (meaning, _) in CODES.items())
+
+
+def notice_lines(code: str, message: str) -> list[str]:
+    """A notice and its cure, as lines of a report."""
+    return [
+        *wrapped(f"{code}: {message}", "", "  "),
+        *wrapped(f"Cure: {CODES[code][1]}", "  "),
+    ]

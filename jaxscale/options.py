@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperCommand
 
 from jaxscale.endings import PRINTED, keeping
-from jaxscale.tables import ENDINGS
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class Task:
         observations = self.observations(law)
         if check is not None:
             check(observations)
-        console.keep_compiled_programs()
+        console.enable_compilation_cache()
         with keeping(self.checkpoint):
             return fitting.fit(
                 law,
@@ -203,6 +202,10 @@ class Printing(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the path of standard output behind a ``--json`` that has none: an option or the table follows it."""
+        if "--json" not in args:
+            return super().parse_args(ctx, args)
+        from jaxscale.tables import ENDINGS
+
         given = []
         tables = sum(word.lower().endswith(ENDINGS) for word in args)
         for word, after in zip(args, [*args[1:], "--"], strict=True):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.layout import WIDTH, aligned, item, wrapped
-from jaxscale.notices import CODES
+from jaxscale.layout import WIDTH, aligned, item
+from jaxscale.notices import notice_lines
 from jaxscale.result import Fit
 
 _STRONG = 0.9
@@ -62,11 +62,6 @@ def constants(fit: Fit, truth: Mapping[str, float]) -> str:
         off = (fit.params[name] - truth[name]) / error if error > 0 else math.nan
         rows.append((name, f"{truth[name]:g}", number(fit.params[name], error), f"{off:+.1f} std. errors"))
     return "\n".join(aligned(rows, "<>>>"))
-
-
-def messages_text() -> str:
-    """Every notice that a result can carry: its code, what it means and what to do."""
-    return "\n\n".join("\n".join(notice_lines(code, meaning)) for code, (meaning, _) in CODES.items())
 
 
 def number(value: float, error: float = math.nan) -> str:
@@ -197,14 +192,6 @@ def _design(design: Mapping[str, Any]) -> str:
         f"{design['verdict']}{override} (at {100 * design['noise_level']:g} % noise; "
         f"condition number {design['condition']:.3g})"
     )
-
-
-def notice_lines(code: str, message: str) -> list[str]:
-    """A notice and its cure, as lines of a report."""
-    return [
-        *wrapped(f"{code}: {message}", "", "  "),
-        *wrapped(f"Cure: {CODES[code][1]}", "  "),
-    ]
 
 
 def _columns(columns: Mapping[str, str]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from benchmarks import peers, peers_jax, peers_packages
+from benchmarks import peers, peers_jax, peers_packages, startup
+from jaxscale import cli
 
 OPTIMUM = 0.00101827401781
 # Of the published grid, one of the 8 % from which L-BFGS-B gets there.
@@ -180,3 +181,57 @@ def test_packages_find_what_they_minimise(sweep):
     run = peers_packages.simple_scaling_laws_package(sweep)
     assert run.own_objective == pytest.approx(0.0416019038, rel=1e-8)
     assert run.objective > OPTIMUM * 1.05
+
+
+def test_the_startup_table_shows_medians_ratios_and_targets():
+    turns = [(3.0, 4.0), (2.0, 9.0), (1.0, 5.0)]
+    assert startup.cells("fit-filled", turns, 0.5) == [
+        "jaxscale fit, 99 rows, filled cache",
+        "2 s, 5 CPU s",
+        "4.00",
+        "2.4 x",
+        "1.8 x",
+    ]
+    assert startup.cells("many-first", turns, 0.5)[1:] == ["2 s, 5 CPU s", "4.00", "12 s", ""]
+    assert startup.cells("python-fit", turns, 0.5)[1:] == ["5 CPU s", "", "4 CPU s", "3 CPU s"]
+    assert startup.cells("import", turns, 0.5)[1:] == ["2.00 x import jax, 5.00 in CPU s", "", "1.25 x", "1.1 x"]
+    assert startup.cells("new-law-maps", turns, 0.5)[1:] == ["5 maps", "", "200 maps", ""]
+
+
+def test_the_startup_rows_are_chosen_by_name(capsys):
+    assert startup.parsed([]).chosen == [name for name in startup.ROWS if name != "ones"]
+    assert startup.parsed(["--only", "many", "--only", "python-fit"]).chosen == [
+        "python-fit",
+        "many-first",
+        "many-again",
+    ]
+    with pytest.raises(SystemExit):
+        startup.parsed(["--only", "nope"])
+    assert "no row has nope in its name; rows are ones, posterior-filled" in capsys.readouterr().err
+
+
+def test_the_startup_rows_hold_the_help_of_every_command():
+    registered = [each.name or getattr(each.callback, "__name__", "") for each in cli.app.registered_commands]
+    assert sorted(startup.COMMANDS) == sorted(registered)
+    assert set(startup.ONCE) <= set(startup.ROWS) and set(startup.HELP) <= set(startup.ROWS)
+
+
+def test_the_startup_table_measures_each_row_in_each_turn():
+    said = []
+    found = startup.measured(["messages"], 2, said.append)
+    assert said == [f"turn {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "messages")]
+    assert set(found) == {"ones", "messages"} and {len(turns) for turns in found.values()} == {2}
+    assert all(np.all(np.isfinite(turns)) for turns in found.values())
+
+
+def test_a_startup_process_has_a_cache_and_a_hash_seed_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "of the caller")
+    monkeypatch.setenv("XDG_CACHE_HOME", "of the caller")
+    names = ("XDG_CACHE_HOME", "PYTHONHASHSEED", "JAX_COMPILATION_CACHE_DIR")
+    program = ["-c", f"import os; print([os.environ.get(name, '') for name in {names}])"]
+    process = startup.Process(tmp_path)
+    named, again, own = (process.run(program, cache, seed)[2] for cache, seed in (("a", 1), ("a", 2), ("", 3)))
+    assert named == f"{[str(tmp_path / 'a'), '1', '']}\n" and again == f"{[str(tmp_path / 'a'), '2', '']}\n"
+    assert own.startswith(f"['{tmp_path}") and "'3'" in own and not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="(?s)-c fail failed:.*NameError"):
+        process.run(["-c", "fail"])

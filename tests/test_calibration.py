@@ -1,6 +1,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 """The calibration benchmark: its counting, its designs and its fast form."""
 
+import itertools
 import json
 from typing import Any
 
@@ -199,6 +200,17 @@ def test_a_trend_of_the_scatter_is_a_rank_correlation():
     assert trend(1 / level, level)[0] == -1.0
     assert trend(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
     assert trend(level[:7], level[:7]) == (0.0, 1.0) == trend(np.ones(20), level)
+
+
+def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
+    """With many, few and no ties among the residuals, for trends of any strength."""
+    for count, steps, slope in itertools.product((8, 9, 40, 240, 2000), (3, 1000, 10**9), (0.0, 0.1, -1.0, 30.0)):
+        generator = np.random.default_rng(count)
+        level = generator.standard_normal(count)
+        residual = np.round(np.exp(slope * level) * generator.standard_normal(count) * steps) / steps
+        residual[0] += 1
+        expected = stats.spearmanr(np.abs(residual), level)
+        assert trend(residual, level) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12, abs=0)
 
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])

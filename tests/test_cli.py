@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and that every mistake ends in one sentence and exit status 2."""
 
+import ast
 import importlib.metadata
 import json
 import os
@@ -320,6 +321,35 @@ def test_version_and_help() -> None:
     assert run("--version").stdout == f"jaxscale {importlib.metadata.version('jaxscale')}\n"
     shown = run("--help").stdout
     assert all(f" {name} " in shown for name in ("demo", "laws", "simulate", "check", "fit", "messages"))
+
+
+def test_help_and_mistyped_words_import_no_numerical_library(folder: Path) -> None:
+    """They must answer at once; each of these libraries takes longer to import than the answer to print."""
+    program = """
+import contextlib, io, sys
+from jaxscale.cli import app
+heavy = ("jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "matplotlib")
+names = [each.callback.__name__ if each.name is None else each.name for each in app.registered_commands]
+answered = {}
+for words in (["--help"], [], ["--version"], ["messages"], ["fitt"], ["fit", "--nope"], ["fit", "runs.csv"],
+              *([name, "--help"] for name in names)):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            app(words, prog_name="jaxscale")
+        except SystemExit as end:
+            answered[" ".join(words)] = end.code
+    assert out.getvalue() or err.getvalue(), words
+    assert not [name for name in heavy if name in sys.modules], (words, [name for name in heavy if name in sys.modules])
+print(answered)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    statuses = ast.literal_eval(done.stdout)
+    refused = {"", "fitt", "fit --nope", "fit runs.csv"}
+    commands = "demo laws simulate check messages fit posterior bootstrap profile foretell".split()
+    assert set(statuses) == {"--help", "--version", "messages", *refused, *(f"{name} --help" for name in commands)}
+    assert {words for words, status in statuses.items() if status == 2} == refused
+    assert {status for words, status in statuses.items() if words not in refused} == {0}
 
 
 def test_a_process_refuses_without_a_traceback(folder: Path) -> None:

@@ -1,9 +1,7 @@
-"""What the commands share: laws from files, checked paths, files written together, kept programs."""
+"""What the commands share: laws from files, checked paths, files written together, the compilation cache."""
 
-import stat
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 
 from jaxscale import console, laws
 from tests.commands import LAW_FILE
+from tests.test_compilation_cache import unconfigured_cache
 
 
 def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
@@ -88,33 +87,18 @@ def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
-def test_compiled_programs_are_kept_in_a_folder_that_is_ours_alone(
+def test_a_folder_of_compiled_programs_that_cannot_be_used_is_reported_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"]
-    names += ["jax_persistent_cache_min_entry_size_bytes"]
-    before = {name: jax.config.values[name] for name in names}
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    try:
-        console.keep_compiled_programs()
-        assert {name: jax.config.values[name] for name in names} == before, "a folder that is set is kept"
-        jax.config.update(names[0], None)
-        console.keep_compiled_programs()
-        folder = tmp_path / "cache" / "jaxscale" / "xla"
-        assert jax.config.values[names[0]] == str(folder)
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert [jax.config.values[name] for name in names[1:]] == [0.0, -1]
-        jax.config.update(names[0], None)
-        folder.chmod(0o770)
-        console.keep_compiled_programs()
-        assert jax.config.values[names[0]] is None
-        assert "can be written by somebody else" in capsys.readouterr().err
-        file = tmp_path / "file"
-        file.write_text("")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(file))
-        console.keep_compiled_programs()
-        assert jax.config.values[names[0]] is None
-        assert "compiled programs are not kept" in capsys.readouterr().err
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with unconfigured_cache() as settings:
+        console.enable_compilation_cache()
+        assert settings()[0] is None
+        folder = tmp_path.resolve() / "file" / "jaxscale" / "xla"
+        said = f"jaxscale: compiled programs are not kept in {folder}: {folder.parent}: Not a directory.\n"
+        assert capsys.readouterr().err == said
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        console.enable_compilation_cache()
+        assert settings()[0] == str(tmp_path.resolve() / "cache" / "jaxscale" / "xla")
+        assert capsys.readouterr() == ("", "")

@@ -1,6 +1,9 @@
 """The package as a whole: its public names, what importing it does, and what a newcomer is told to type."""
 
+import ast
+import importlib
 import importlib.metadata
+import pkgutil
 import re
 import subprocess
 import sys
@@ -13,8 +16,13 @@ import jaxscale
 from tests.conftest import CHECKOUT, real_data
 
 README = CHECKOUT / "README.md"
+# What neither the import nor a fit needs: only some calls do.
 LATE_IMPORTS = ("matplotlib", "narwhals", "numpyro", "optax", "optimistix", "pandas", "polars", "pyarrow", "rich")
 LATE_IMPORTS += ("scipy", "typer")
+# Every submodule, but not the one that runs the command line.
+SUBMODULES = [
+    found.name for found in pkgutil.walk_packages(jaxscale.__path__, "jaxscale.") if not found.name.endswith("__main__")
+]
 
 
 def python(program: str) -> str:
@@ -24,15 +32,59 @@ def python(program: str) -> str:
     return done.stdout
 
 
-def test_all_is_sorted_and_equals_what_is_visible() -> None:
-    """A name that a person can see is a name that the project keeps."""
-    assert list(jaxscale.__all__) == sorted(set(jaxscale.__all__))
-    public = {name for name in dir(jaxscale) if not name.startswith("_")}
-    modules = {name for name in public if isinstance(getattr(jaxscale, name), types.ModuleType)}
+def loaded() -> dict[str, object]:
+    """The attributes of the package once every submodule and every public name has been imported."""
+    for name in SUBMODULES:
+        importlib.import_module(name)
+    assert all(getattr(jaxscale, name) is not None for name in jaxscale.__all__)
+    return dict(vars(jaxscale))
+
+
+def test_the_package_holds_its_public_names_and_its_submodules_and_nothing_else() -> None:
+    """Every public attribute is either declared or a submodule, whatever has been imported."""
+    assert jaxscale.__all__ == sorted(set(jaxscale.__all__))
+    # The import hook that checks types in tests binds the name jaxtyping in every module.
+    public = {name: value for name, value in loaded().items() if not name.startswith("_") and name != "jaxtyping"}
     declared = set(jaxscale.__all__) - {"__version__"}
-    assert declared <= public
-    assert public - modules <= declared
-    assert all(getattr(jaxscale, name) is not None for name in declared)
+    assert declared <= set(public)
+    submodules = {name for name in public if f"jaxscale.{name}" in SUBMODULES}
+    assert set(public) - declared - submodules == set()
+    assert all(public[name] is sys.modules[f"jaxscale.{name}"] for name in submodules)
+
+
+def test_a_public_name_is_a_module_only_where_it_is_declared_as_one() -> None:
+    """Importing a submodule binds its name in the package, which must not replace a function of that name."""
+    stub = ast.parse((Path(jaxscale.__file__).parent / "__init__.pyi").read_text())
+    stated = {alias.name: each.module for each in stub.body if isinstance(each, ast.ImportFrom) for alias in each.names}
+    assert sorted([*stated, "__version__"]) == jaxscale.__all__
+    values = loaded()
+    for name, module in stated.items():
+        assert isinstance(values[name], types.ModuleType) == (module == "jaxscale"), name
+        if module != "jaxscale":
+            assert values[name] is getattr(sys.modules[str(module)], name), name
+
+
+def test_a_public_name_is_found_in_any_order_of_imports() -> None:
+    program = """
+import importlib, sys, types
+from jaxscale import fit, simulate
+import jaxscale.fitting, jaxscale.simulate
+import jaxscale
+assert isinstance(fit, types.FunctionType) and jaxscale.fit is fit is sys.modules["jaxscale.fitting"].fit
+assert jaxscale.simulate is simulate is sys.modules["jaxscale.simulate"]
+names = {}
+exec("from jaxscale import *", names)
+print(sorted(set(names) - {"__builtins__"}) == jaxscale.__all__)
+print("fit" in vars(jaxscale), dir(jaxscale) == jaxscale.__all__)
+"""
+    assert python(program).splitlines() == ["True", "True True"]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="^module 'jaxscale' has no attribute 'fitt'$"):
+        getattr(jaxscale, "fitt")  # noqa: B009
+    with pytest.raises(ImportError, match="cannot import name 'fitt' from 'jaxscale'"):
+        from jaxscale import fitt  # noqa: F401  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_version_is_that_of_the_installed_package() -> None:
@@ -44,16 +96,35 @@ def test_importing_changes_no_jax_setting_and_starts_no_device() -> None:
 import jax
 from jax._src import xla_bridge
 before = dict(jax.config.values)
-import jaxscale, jaxscale.laws
-after = jax.config.values
-print([name for name in before | after if name not in before or name not in after or before[name] != after[name]])
-print(xla_bridge.backends_are_initialized())
+def changed():
+    after = jax.config.values
+    return [name for name in before | after if name not in before or name not in after or before[name] != after[name]]
+import jaxscale
+print(changed(), "jaxscale.fitting" in __import__("sys").modules)
+jaxscale.fit, jaxscale.laws.names()
+print(changed(), xla_bridge.backends_are_initialized())
+from jaxscale import *
+print(changed(), xla_bridge.backends_are_initialized())
 """
-    assert python(program).splitlines() == ["[]", "False"]
+    assert python(program).splitlines() == ["[] False", "[] False", "[] False"]
 
 
-def test_importing_leaves_what_only_some_calls_need() -> None:
-    program = f"import sys, jaxscale; print([name for name in {LATE_IMPORTS} if name in sys.modules])"
+def test_importing_the_package_imports_only_the_standard_library() -> None:
+    program = """
+import sys
+before = set(sys.modules)
+import jaxscale
+print(sorted({name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
+"""
+    assert python(program).strip() == "['jaxscale']"
+
+
+def test_a_fit_and_the_catalogue_import_nothing_that_only_other_calls_need() -> None:
+    program = f"""
+import sys, jaxscale
+jaxscale.fit, jaxscale.fit_many, jaxscale.solve, jaxscale.check, jaxscale.laws.names()
+print([name for name in {LATE_IMPORTS} if name in sys.modules])
+"""
     assert python(program).strip() == "[]"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import layout, report, simulate
+from jaxscale import layout, notices, report, simulate
 from jaxscale.fitting import fit
 from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
@@ -123,7 +123,7 @@ def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
 def test_a_notice_is_told_with_its_cure(fitted: Fit, code: str) -> None:
     text = flowing(changed(fitted, notices=(Notice(code, "Something was found."),)))
     assert f"{code}: Something was found. Cure: {' '.join(CODES[code][1].split())}" in text
-    assert f"{code}: {CODES[code][0]} Cure: {CODES[code][1]}" in flowing(report.messages_text())
+    assert f"{code}: {CODES[code][0]} Cure: {CODES[code][1]}" in flowing(notices.messages_text())
 
 
 @pytest.mark.parametrize(

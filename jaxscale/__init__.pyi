@@ -1,0 +1,56 @@
+"""The public names of jaxscale and the modules that define them; ``__init__.py`` reads its table from this file."""
+
+from jaxscale import datasets as datasets
+from jaxscale import laws as laws
+from jaxscale import likelihoods as likelihoods
+from jaxscale import noise as noise
+from jaxscale import simulate as simulate
+from jaxscale.algebra import chain as chain
+from jaxscale.algebra import compose as compose
+from jaxscale.algebra import fix as fix
+from jaxscale.algebra import rename as rename
+from jaxscale.algebra import tie as tie
+from jaxscale.bibliography import citation as citation
+from jaxscale.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxscale.draws import Draws as Draws
+from jaxscale.draws import NotUsableError as NotUsableError
+from jaxscale.evidence import compare as compare
+from jaxscale.evidence import leave_future_out as leave_future_out
+from jaxscale.evidence import loo as loo
+from jaxscale.evidence import stacking as stacking
+from jaxscale.fitting import fit as fit
+from jaxscale.fitting import grid as grid
+from jaxscale.foretelling import foretold as foretold
+from jaxscale.identifiability import DesignCheck as DesignCheck
+from jaxscale.identifiability import check as check
+from jaxscale.intervals import Intervals as Intervals
+from jaxscale.journal import JournalError as JournalError
+from jaxscale.law import Input as Input
+from jaxscale.law import Law as Law
+from jaxscale.law import LawError as LawError
+from jaxscale.law import Response as Response
+from jaxscale.many import fit_many as fit_many
+from jaxscale.notices import Notice as Notice
+from jaxscale.observations import Observations as Observations
+from jaxscale.preparation import prepare as prepare
+from jaxscale.problems import Fits as Fits
+from jaxscale.result import Fit as Fit
+from jaxscale.result import UnidentifiedError as UnidentifiedError
+from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
+from jaxscale.solver import Solution as Solution
+from jaxscale.solver import solve as solve
+from jaxscale.tables import DataError as DataError
+from jaxscale.uncertainty.contour import Contour as Contour
+from jaxscale.uncertainty.contour import contour as contour
+from jaxscale.uncertainty.densities import sample as sample
+from jaxscale.uncertainty.normal import laplace as laplace
+from jaxscale.uncertainty.posterior import posterior as posterior
+from jaxscale.uncertainty.posterior import posterior_many as posterior_many
+from jaxscale.uncertainty.profile import Profile as Profile
+from jaxscale.uncertainty.profile import profile as profile
+from jaxscale.uncertainty.resampling import bootstrap as bootstrap
+from jaxscale.uncertainty.resampling import jackknife as jackknife
+from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals as bootstrap_intervals
+
+__all__: list[str]
+__version__: str
