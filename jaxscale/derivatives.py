@@ -133,17 +133,24 @@ def expansion(
     leaves, structure = jax.tree.flatten(rest)
     count = len(z)
 
+    def given(*numbers: Any) -> Any:
+        return function(numbers[:count], jax.tree.unflatten(structure, numbers[count:]))
+
+    numbers = [*z, *leaves]
+    shapes = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers]
+    # Traced once: each derivative follows the trace.
+    once = jax.make_jaxpr(given)(*shapes)
+
     def everything(*numbers: Any) -> list[Any]:
         def plain(*z: Any) -> Any:
-            return function(z, jax.tree.unflatten(structure, numbers[count:]))
+            return _run(once, [*z, *numbers[count:]], [False] * len(numbers))[0]
 
         z = numbers[:count]
         slopes = [lambda *z, k=k: _slope(plain, z, k) for k in range(count)]
         pairs = [_slope(slopes[k], z, m) for k in range(count) for m in range(k + 1) if order == 2]
         return [plain(*z), *(slope(*z) for slope in slopes), *pairs]
 
-    numbers = [*z, *leaves]
-    traced = jax.make_jaxpr(everything)(*(jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers))
+    traced = jax.make_jaxpr(everything)(*shapes)
     results = _shared(traced, numbers)
     vanishes = [isinstance(variable, Literal) and variable.val == 0 for variable in traced.jaxpr.outvars]
     second = [None if gone else result for gone, result in zip(vanishes, results, strict=True)]

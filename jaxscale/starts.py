@@ -153,8 +153,11 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     for k, name in enumerate(names):
         if name in problem.held:
             free = free.at[k].set(~jnp.broadcast_to(problem.held[name][0], free[k].shape))
-    solution = drawn
-    for _ in range(3):
+    low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], gram.dtype)[:, None]
+    high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
+
+    def solved(_: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        free = state[0]
         both = free[:, None] & free[None, :]
         held = jnp.where(free, 0.0, drawn)
         matrix = jnp.where(both, gram, 0.0) + jnp.where(free, 1e-12, 1.0)[:, None] * eye
@@ -162,9 +165,9 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         solution, good = solve_damped(matrix, target)
         solution = jnp.where(good & jnp.all(jnp.isfinite(solution), axis=0), solution, drawn)
         level = solution / size
-        low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], level.dtype)[:, None]
-        high = jnp.asarray([s.high for s in supports], level.dtype)[:, None]
-        free = free & (level > low) & (level < high)
+        return free & (level > low) & (level < high), solution
+
+    free, solution = jax.lax.fori_loop(0, 3, solved, (free, drawn))
     solution = jnp.where(free, solution, drawn) / size
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 

@@ -1,10 +1,13 @@
 """Which standard errors a fit gets: classical, sandwich, or resampled."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner
+from jaxscale.compilation import compiled
 from jaxscale.linear import Linear
 from jaxscale.noise import Noise
 from jaxscale.objective import Problem, loss, slopes
@@ -84,15 +87,21 @@ def robust(
     """
     noise, used = problem.noise, np.flatnonzero(weight > 0)
     # All rows, padding included: one shape for a bucket, so that other data compile nothing.
-    r = jnp.asarray(linear.residual)
-    s = float(problem.log_scale(z))
-    psi, bend, _ = (np.asarray(a)[used] for a in slopes(noise, r, jnp.asarray(noise.delta, float), s))
+    r, s = linear.residual, np.asarray(problem.log_scale(z), float)
+    psi, bend, tilt = (np.asarray(a)[used] for a in _slopes(noise, r, s))
     scores = (weight[used] * psi)[:, None] * linear.slope[used]
     if noise.infers_scale:
-        cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
-        scores[:, -1] = weight[used] * np.asarray(cost(s, r))[used]
+        scores[:, -1] = weight[used] * tilt
     if clusters is None:
         return sandwich(exact, scores, change, None)
     slope = linear.slope[used]
     shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
     return sandwich(exact, scores, change, clusters[used], shares)
+
+
+@compiled(brief=True)
+def _slopes(noise: Noise, r: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    """First and second derivative of every row's loss in the residual, and the first in the log scale, shape (n,)."""
+    first, second, _ = slopes(noise, r, jnp.asarray(noise.delta, r.dtype), log_scale)
+    cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+    return first, second, cost(log_scale, r) if noise.infers_scale else jnp.zeros_like(r)
