@@ -130,26 +130,18 @@ class Wrapped(eqx.Module):
 
     Args:
         structure: what it is but for its numbers.
+        domain: the support: "real", "positive" or "unit"; None for another.
         numbers: its arrays, in the order of the names of the attributes that hold them.
     """
 
     structure: Any = eqx.field(static=True)
+    domain: str | None = eqx.field(static=True)
     numbers: list[Any]
 
     @property
     def distribution(self) -> Any:
         """The NumPyro distribution."""
         return _assembled(self.structure, iter(self.numbers))
-
-    @property
-    def domain(self) -> str | None:
-        """The support: real, positive or unit; None for another."""
-        from numpyro.distributions import constraints
-
-        support = self.distribution.support
-        if support in (constraints.positive, constraints.nonnegative):
-            return "positive"
-        return "unit" if support == constraints.unit_interval else "real" if support == constraints.real else None
 
     @property
     def ends(self) -> tuple[Any, Any]:
@@ -196,11 +188,18 @@ Prior = Standard | Wrapped
 
 def prior_of(distribution: Any) -> Prior:
     """The prior that a NumPyro distribution of one number stands for."""
+    from numpyro.distributions import constraints
+
     family = type(distribution).__name__
     structure, numbers = _parted(distribution)
     if type(distribution).__module__.startswith("numpyro.") and family in FAMILIES:
         return Standard.of(family, **{name: getattr(distribution, name) for name in distribution.arg_constraints})
-    return Wrapped(structure, [np.asarray(number, float) for number in numbers])
+    # Looked up here, where the ends of a support are numbers: inside of a program they cannot be compared.
+    support = distribution.support
+    known = {"positive": (constraints.positive, constraints.nonnegative), "unit": (constraints.unit_interval,)}
+    known["real"] = (constraints.real,)
+    domain = next((name for name, supports in known.items() if support in supports), None)
+    return Wrapped(structure, domain, [np.asarray(number, float) for number in numbers])
 
 
 def said(distribution: Any) -> str:

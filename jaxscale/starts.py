@@ -156,7 +156,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
-    def solved(_: int, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def solved(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         free = state[0]
         both = free[:, None] & free[None, :]
         held = jnp.where(free, 0.0, drawn)

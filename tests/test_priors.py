@@ -9,10 +9,11 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxscale
-from jaxscale import Observations, journal, laws, likelihoods, priors
+from jaxscale import Observations, journal, laws, likelihoods
 from jaxscale.batch import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.models import inside, stacked
+from jaxscale.prior_density import prior_of
 from jaxscale.uncertainty.densities import Density
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder
 from tests.test_posterior import modelled, powers
@@ -43,7 +44,7 @@ def test_priors_that_are_refused(given: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize("given", [dist.Uniform(0.0, 1.6), dist.Uniform(1.0, 1.6), dist.Pareto(1.8, 0.2)])
 def test_priors_that_exclude_the_fit_are_climbed_from_their_inside(given: dist.Distribution) -> None:
     drawn = jaxscale.posterior("power_law_floor", ROWS, priors=dict(c=given), method="importance", **FEW)
-    low, high = priors.ends(given)
+    low, high = prior_of(given).ends
     assert drawn.params["c"].min() >= low and (high is None or drawn.params["c"].max() <= high)
     near = high if high is not None else low
     # The data want 1.71: what is left of the posterior leans against the nearer end.
@@ -94,7 +95,7 @@ def test_priors_end_in_a_laws_own_coordinates_too() -> None:
     ],
 )
 def test_a_start_is_moved_inside(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
-    assert float(inside(prior, jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
+    assert float(inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
 
 
 def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def width() -> int:
 _log_density = jax.jit(lambda model, x: model.log_density(x))
 
 
-@compiled
+@compiled(brief=True)
 def _curved(model: Model, x: Any) -> tuple[Any, Any, Any]:
     """Value, gradient and Hessian of the log density of every model at x, shape (models, components, size)."""
 

@@ -13,6 +13,8 @@ import numpy as np
 STEPS = 100
 # A step moves no coordinate by more than this: coordinates are logarithms or of the size of the data.
 LONGEST = 2.0
+# Most coordinates that are differentiated forwards.
+FORWARD = 24
 # A further step that would gain less than this, in nats, is not taken.
 ENOUGH = 1e-9
 
@@ -100,9 +102,11 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
 
 def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:
     """Value, gradient and Hessian of a log density at x of shape (size,), inside of a program."""
+    # Few coordinates go forward twice, which compiles in half the time; many go backward first, which runs faster.
+    slope_of = jax.jacfwd if len(x) <= FORWARD else jax.jacrev
 
     def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
-        f, g = jax.value_and_grad(log_density)(x)
+        g, f = slope_of(lambda x: (log_density(x),) * 2, has_aux=True)(x)
         return g, (f, g)
 
     # Value and slope come with the Hessian: a third less to compile.
