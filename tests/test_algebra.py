@@ -13,6 +13,7 @@ from jax.test_util import check_grads
 import jaxscale
 from jaxscale import Observations, algebra, chain, compose, fix, laws, noise, rename, simulate, tie
 from jaxscale.law import Input, Law, Response, coefficient, exponent, floor, law, positive, real, unit
+from tests.compilation import quick_compilation
 
 pytestmark = pytest.mark.usefixtures("x64")
 chinchilla = laws.get("chinchilla")
@@ -242,7 +243,9 @@ def test_derivatives_of_what_was_made() -> None:
     def value(sizes: Any, params: Any) -> Any:
         return chained(jnp.exp(sizes[0]), *BITS, jnp.exp(sizes[1]), **params)
 
-    check_grads(value, (jnp.log(jnp.array([1e9, 2e10])), values), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-4)
+    # Operation by operation, so that first and second derivatives share compiled programs.
+    with jax.disable_jit():
+        check_grads(value, (jnp.log(jnp.array([1e9, 2e10])), values), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-4)
     columns = [np.full(3, size) for size in (1e9, *BITS, 2e10)]
     mapped = jax.jit(jax.vmap(lambda *row: chained(*row, **values)))(*columns)
     np.testing.assert_allclose(mapped, chained(1e9, *BITS, 2e10, **values), rtol=1e-14)
@@ -301,7 +304,8 @@ def test_a_composed_law_is_fitted_through_the_public_door() -> None:
     truth = dict(A=480.0, alpha=0.35, B=2000.0, beta=0.37, R_D=12.0)
     table = simulate.simulate(composed, truth, sizes, noise=1e-9)
     observations = Observations.from_table(table, inputs=list(composed.inputs), response="loss")
-    fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), replicates=0, starts=512)
+    with quick_compilation():
+        fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), replicates=0, starts=512)
     assert fit.params == pytest.approx(truth, rel=1e-5)
     assert fit.law == "chinchilla(D=repetition_tokens)(E=1.8)"
     assert fit(N=1e9, U_D=1e9, D=1e11) == pytest.approx(float(composed(1e9, 1e9, 1e11, **truth)), rel=1e-7)
@@ -314,5 +318,6 @@ def test_a_chain_is_fitted_to_accuracies() -> None:
     truth = dict(B=2085.43, beta=0.3658, **CURVE)
     table = simulate.simulate(chained, truth, sizes, noise=1e-7, response="accuracy")
     observations = Observations.from_table(table, inputs=["N", "D"], response="accuracy")
-    fit = jaxscale.fit(chained, observations, replicates=0, starts=1024)
+    with quick_compilation():
+        fit = jaxscale.fit(chained, observations, replicates=0, starts=1024)
     assert fit.params == pytest.approx(truth, rel=2e-3)

@@ -12,6 +12,7 @@ from jaxscale.fitting import fit
 from jaxscale.law import Law
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
+from tests.compilation import quick_compilation
 
 CATALOGUE = laws.catalogue()
 ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\}", re.DOTALL)
@@ -20,7 +21,8 @@ ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
     observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
-    return fit("chinchilla", observations, starts=64, replicates=8)
+    with quick_compilation():
+        return fit("chinchilla", observations, starts=64, replicates=8)
 
 
 def keys(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Coordinates: there and back for every law, starts that suit the data, and what centring is worth."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from jaxscale.law import (
     real,
     unit,
 )
+from tests.contracts import CATALOGUE, Contracts, assert_close
 
 pytestmark = pytest.mark.usefixtures("x64")
 LANES = 64
@@ -61,11 +63,11 @@ def own_coordinates(x, *, height, tilt):
 
 
 # A law without parameters has no coordinates.
-LAWS = {name: law for name, law in laws.catalogue().items() if law.parameters} | {"every_other_kind": every_other_kind}
-EVERY_LAW = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
-PUBLISHED = [(law, name) for law in LAWS.values() for name in law.published]
+LAWS = {name: law for name, law in CATALOGUE.items() if law.parameters} | {"every_other_kind": every_other_kind}
+CONTRACTS = Contracts()
 
 
+@functools.cache
 def centre(law: Law, low: float = 2.0, high: float = 9.0) -> Centre:
     """The centre of a sweep over two decades of every input."""
     inputs = {name: (kind.lower or 10.0) * np.geomspace(10, 1e3, 12) for name, kind in law.inputs.items()}
@@ -75,7 +77,7 @@ def centre(law: Law, low: float = 2.0, high: float = 9.0) -> Centre:
 def drawn(law: Law, seed: int = 0, fixed: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
     free = tuple(name for name in law.parameters if name not in (fixed or {}))
     u = np.random.default_rng(seed).uniform(1e-6, 1 - 1e-6, (len(free), LANES))
-    params = draw(law, centre(law), free, jnp.asarray(u), fixed or {})
+    params = draw(law, centre(law), free, list(map(jnp.asarray, u)), fixed or {})
     return {name: np.broadcast_to(np.asarray(value), LANES) for name, value in params.items()}
 
 
@@ -96,21 +98,22 @@ def assert_round_trip(law: Law, params: Mapping[str, Any], fixed: Mapping[str, A
     back = to_params(law, centre(law), free, z, fixed)
     assert list(back) == list(law.parameters)
     for name, value in params.items():
-        np.testing.assert_allclose(back[name], value, rtol=1e-10, err_msg=name)
+        assert_close(back[name], value, rtol=1e-10, err_msg=name)
 
 
-@pytest.mark.parametrize(("law", "name"), PUBLISHED, ids=[f"{law.name}-{name}" for law, name in PUBLISHED])
-def test_published_parameters_survive_there_and_back(law: Law, name: str) -> None:
-    assert_round_trip(law, law.published[name], {})
+@CONTRACTS.add
+def published_parameters_survive_there_and_back(law: Law) -> None:
+    for constants in law.published.values():
+        assert_round_trip(law, constants, {})
 
 
-@EVERY_LAW
-def test_drawn_parameters_survive_there_and_back(law: Law) -> None:
+@CONTRACTS.add
+def drawn_parameters_survive_there_and_back(law: Law) -> None:
     assert_round_trip(law, drawn(law), {})
 
 
-@EVERY_LAW
-def test_coordinates_survive_there_and_back(law: Law) -> None:
+@CONTRACTS.add
+def coordinates_survive_there_and_back(law: Law) -> None:
     free = tuple(law.parameters)
     z = np.random.default_rng(1).uniform(-2.0, 2.0, (len(free), LANES))
     # Large exponents and tiny powers of scales leave no room in a double, so those of a drawn start are used.
@@ -118,17 +121,17 @@ def test_coordinates_survive_there_and_back(law: Law) -> None:
     z = np.stack(
         [np.asarray(start[k]) if law.parameters[name].kind == "exponent" else z[k] for k, name in enumerate(free)]
     )
-    back = from_params(law, centre(law), free, to_params(law, centre(law), free, jnp.asarray(z), {}))
+    back = from_params(law, centre(law), free, to_params(law, centre(law), free, list(map(jnp.asarray, z)), {}))
     for k, name in enumerate(free):
-        np.testing.assert_allclose(back[k], z[k], rtol=1e-9, atol=1e-9, err_msg=name)
+        assert_close(back[k], z[k], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
-@EVERY_LAW
-def test_every_coordinate_lies_in_the_support(law: Law) -> None:
+@CONTRACTS.add
+def every_coordinate_lies_in_the_support(law: Law) -> None:
     free = tuple(law.parameters)
     z = np.random.default_rng(2).uniform(-8.0, 8.0, (len(free), 512))
     z[:, :2] = [-8.0, 8.0]
-    params = to_params(law, centre(law), free, jnp.asarray(z), {})
+    params = to_params(law, centre(law), free, list(map(jnp.asarray, z)), {})
     leaning = {name for name, kind in law.parameters.items() if kind.powers}
     for name, kind in law.parameters.items():
         value = np.asarray(params[name])
@@ -137,8 +140,8 @@ def test_every_coordinate_lies_in_the_support(law: Law) -> None:
         assert name in leaning or all(kind.support.contains(v) for v in value), name
 
 
-@EVERY_LAW
-def test_every_coordinate_lies_inside_the_support_at_plausible_exponents(law: Law) -> None:
+@CONTRACTS.add
+def every_coordinate_lies_inside_the_support_at_plausible_exponents(law: Law) -> None:
     free, start = tuple(law.parameters), drawn(law, 3)
     exponents = {name: start[name] for name, kind in law.parameters.items() if kind.kind == "exponent"}
     powers = {power.lstrip("-") for kind in law.parameters.values() for _, power in kind.powers}
@@ -150,13 +153,13 @@ def test_every_coordinate_lies_inside_the_support_at_plausible_exponents(law: La
         name: np.maximum(value, 0.05) if law.parameters[name].support is positive else value
         for name, value in exponents.items()
     }
-    params = to_params(law, centre(law), moved, jnp.asarray(z), fixed)
+    params = to_params(law, centre(law), moved, list(map(jnp.asarray, z)), fixed)
     for name in moved:
         assert all(law.parameters[name].support.contains(v) for v in np.asarray(params[name])), name
 
 
-@EVERY_LAW
-def test_a_start_lies_in_the_support_and_suits_the_data(law: Law) -> None:
+@CONTRACTS.add
+def a_start_lies_in_the_support_and_suits_the_data(law: Law) -> None:
     params, data = drawn(law, 4), centre(law)
     for name, kind in law.parameters.items():
         value, (low, high) = params[name], kind.range
@@ -205,25 +208,30 @@ def test_a_floor_is_drawn_from_its_range_where_the_response_is_not_positive() ->
 
 def test_ranges_on_one_side_of_zero_are_filled_in_logs() -> None:
     params = draw(every_other_kind, centre(every_other_kind), ("debt",), jnp.asarray([[0.0, 0.5, 1.0]]), {})
-    np.testing.assert_allclose(params["debt"], [-1e-4, -1e-3, -1e-2])
+    assert_close(params["debt"], [-1e-4, -1e-3, -1e-2])
 
 
 def test_the_free_coordinate_of_an_amplitude_is_the_log_of_its_term() -> None:
     chinchilla = laws.get("chinchilla")
     data, params = centre(chinchilla), dict(chinchilla.published["hoffmann2022"])
     z = from_params(chinchilla, data, ("A", "B"), params)
-    np.testing.assert_allclose(np.exp(z), [term(chinchilla, name, params, data) for name in ("A", "B")])
+    assert_close(np.exp(z), [term(chinchilla, name, params, data) for name in ("A", "B")])
 
 
-@EVERY_LAW
-def test_fixed_parameters_stay_and_the_others_lean_on_them(law: Law) -> None:
+@CONTRACTS.add
+def fixed_parameters_stay_and_the_others_lean_on_them(law: Law) -> None:
+    whole = drawn(law, 6)
     for name in law.parameters:
-        whole = drawn(law, 6)
         fixed = {name: whole[name]}
         started = drawn(law, 7, fixed)
         np.testing.assert_array_equal(started[name], whole[name])
         if len(law.parameters) > 1:
             assert_round_trip(law, {**started, **fixed}, fixed)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_a_law_keeps_its_contracts_of_coordinates(law: Law) -> None:
+    CONTRACTS.assert_all(law)
 
 
 def test_curved_coordinates_are_the_logarithms() -> None:

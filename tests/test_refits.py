@@ -11,6 +11,7 @@ from benchmarks import refit
 from jaxscale import laws, pages
 from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from jaxscale.result import Fit
+from tests.compilation import quick_compilation
 
 Columns = dict[str, np.ndarray]
 
@@ -45,7 +46,8 @@ def test_the_laws_span_all_families() -> None:
 @pytest.mark.parametrize("name", THIRTY)
 def test_the_constants_of_a_law_come_back(name: str, caplog: pytest.LogCaptureFixture) -> None:
     law = laws.get(name)
-    columns, fit = refit.fitted(law)
+    with quick_compilation():
+        columns, fit = refit.fitted(law)
     assert refit.judged(law, columns, fit) == ("parameters", "")
     assert Fit.from_json(fit.to_json()) == fit
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
@@ -70,7 +72,8 @@ def pair(x, *, a1, b1, a2, b2):
 @pytest.fixture(scope="module")
 def found() -> tuple[Columns, Fit]:
     """A sweep of the pair, and a fit that was told its constants."""
-    columns, fit = refit.fitted(laws.get("knowledge_bits"))
+    with quick_compilation():
+        columns, fit = refit.fitted(laws.get("knowledge_bits"))
     return refit.sweep(pair), replace(fit, law="pair", law_object=pair, params=pair.typical)
 
 
