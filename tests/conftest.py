@@ -82,6 +82,18 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def fast_compilation() -> Iterator[None]:
+    """Compile without optimisation, in half the time: for modules that compile much and compute little.
+
+    Not for tests of bits: programs that other modules have compiled already keep their optimisation.
+    """
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
 def untyped() -> Iterator[None]:
     """Arguments of a wrong type reach the checks that a user meets."""
