@@ -39,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxscale-tests-")
         os.environ.update({name.upper(): str(value) for name, value in CACHE_SETTINGS.items()})
+        # Matrices of tests are small: threads of BLAS on all cores would mostly wait for each other, at several times
+        # the CPU time. This process has imported NumPy already; those of ``-n`` and those that tests start have not.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     for name, value in CACHE_SETTINGS.items():
         jax.config.update(name, value)
