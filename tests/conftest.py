@@ -39,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxscale-tests-")
         os.environ.update({name.upper(): str(value) for name, value in CACHE_SETTINGS.items()})
+        # Matrices of tests are small: threads of BLAS on all cores would mostly wait for each other, at several times
+        # the CPU time. This process has imported NumPy already; those of ``-n`` and those that tests start have not.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     for name, value in CACHE_SETTINGS.items():
         jax.config.update(name, value)
@@ -80,6 +83,18 @@ def x64() -> Iterator[None]:
     """Compute in float64 inside the test, whatever the default of the process."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def fast_compilation() -> Iterator[None]:
+    """Compile without optimisation, in half the time: for modules that compile much and compute little.
+
+    Not for tests of bits: programs that other modules have compiled already keep their optimisation.
+    """
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """The NIST reference problems as laws: formula, kinds, and ranges around the first published start."""
 
 import csv
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ from jaxscale.law import (
 )
 
 
-def saturation(x, *, b1, b2):
-    """Exponential saturation."""
-    return -b1 * jnp.expm1(-b2 * x)
+def saturation(x, q, *, b1, b2):
+    """Saturation, ``b1 (1 - (1 + q b2 x)**(-1/q))``: exponential for q = 0, hyperbolic for q = 1."""
+    order = jnp.where(q > 0, q, 1.0)
+    return -b1 * jnp.expm1(-jnp.where(q > 0, jnp.log1p(order * b2 * x) / order, b2 * x))
 
 
 def chwirut(x, *, b1, b2, b3):
@@ -89,21 +92,6 @@ def mgh17(x, *, b1, b2, b3, b4, b5):
     return b1 + b2 * jnp.exp(-x * b4) + b3 * jnp.exp(-x * b5)
 
 
-def misra1b(x, *, b1, b2):
-    """Saturation of second order."""
-    return b1 * (1 - (1 + b2 * x / 2) ** -2)
-
-
-def misra1c(x, *, b1, b2):
-    """Saturation of order one half."""
-    return b1 * (1 - (1 + 2 * b2 * x) ** -0.5)
-
-
-def misra1d(x, *, b1, b2):
-    """Hyperbolic saturation."""
-    return b1 * b2 * x / (1 + b2 * x)
-
-
 def nelson(x, x2, *, b1, b2, b3):
     """Degradation under stress, in the log of the response."""
     return b1 - b2 * x * jnp.exp(-b3 * x2)
@@ -124,12 +112,17 @@ rate, number = positive_number, coefficient
 
 @dataclass(frozen=True)
 class Form:
-    """A formula with the kind of each parameter, those it is affine in, and terms that can be swapped."""
+    """A formula with the kind of each parameter, those it is affine in, and terms that can be swapped.
+
+    ``constants`` are inputs that all rows of a problem share. Problems with the same formula share one law, and with it
+    the compiled programs.
+    """
 
     function: Callable[..., Any]
     affine: tuple[str, ...]
     kinds: dict[str, Callable[..., Parameter]] = field(default_factory=dict)
     swaps: tuple[tuple[str, ...], ...] = ()
+    constants: dict[str, float] = field(default_factory=dict)
 
 
 def _period(range: tuple[float, float]) -> Parameter:
@@ -156,9 +149,14 @@ PEAKS = Form(
     dict(b2=rate, b4=_location, b5=rate, b7=_location, b8=rate),
     (("b3", "b4", "b5"), ("b6", "b7", "b8")),
 )
-SATURATION = Form(saturation, ("b1",), dict(b2=rate))
+
+
+def _saturation(q: float) -> Form:
+    return Form(saturation, ("b1",), dict(b2=rate), constants=dict(q=q))
+
+
 FORMS: dict[str, Form] = {
-    "BoxBOD": SATURATION,
+    "BoxBOD": _saturation(0.0),
     "Chwirut2": Form(chwirut, (), dict(b1=rate, b2=rate, b3=rate)),
     "DanWood": Form(power, ("b1",), dict(b1=_amplitude, b2=_exponent)),
     "ENSO": Form(
@@ -176,10 +174,10 @@ FORMS: dict[str, Form] = {
     "Lanczos3": LANCZOS,
     "MGH09": Form(mgh09, ("b1",), dict(b2=rate, b3=rate, b4=rate)),
     "MGH17": Form(mgh17, ("b1", "b2", "b3"), dict(b4=rate, b5=rate), (("b2", "b4"), ("b3", "b5"))),
-    "Misra1a": SATURATION,
-    "Misra1b": Form(misra1b, ("b1",), dict(b2=rate)),
-    "Misra1c": Form(misra1c, ("b1",), dict(b2=rate)),
-    "Misra1d": Form(misra1d, ("b1",), dict(b2=rate)),
+    "Misra1a": _saturation(0.0),
+    "Misra1b": _saturation(0.5),
+    "Misra1c": _saturation(2.0),
+    "Misra1d": _saturation(1.0),
     "Nelson": Form(nelson, ("b1", "b2")),
     "Rat42": Form(ratkowsky, ("b1",), dict(b3=rate)),
     "Roszman1": Form(roszman, ("b1", "b2"), dict(b3=rate)),
@@ -214,34 +212,50 @@ class Problem:
         return moved
 
 
-def around(start: float) -> tuple[float, float]:
-    """Two decades to either side of a start, with its sign."""
-    low, high = sorted((start / 100, start * 100))
-    return low, high
+def around(*starts: float) -> tuple[float, float]:
+    """Two decades to either side of some starts, with their sign."""
+    ends = [scale * start for start in starts for scale in (0.01, 100.0)]
+    return min(ends), max(ends)
 
 
-def problem(folder: Path, name: str) -> Problem:
-    """Read one problem and make its law."""
+def certified_of(folder: Path, name: str) -> list[dict[str, str]]:
+    """The rows of the parameters of one problem."""
     with open(folder / "nist_strd_certified.csv") as file:
-        entries = [row for row in csv.DictReader(file) if row["problem"] == name]
-    with open(folder / "nist_strd_data.csv") as file:
-        rows = [row for row in csv.DictReader(file) if row["problem"] == name]
-    form = FORMS[name]
-    columns = ["x", "x2"] if rows[0]["x2"] else ["x"]
-    y = np.array([float(row["y"]) for row in rows])
-    starts = tuple({row["parameter"]: float(row[key]) for row in entries} for key in ("start1", "start2"))
-    kinds: dict[str, Any] = {key: form.kinds.get(key, number)(range=around(value)) for key, value in starts[0].items()}
-    made = law(
-        inputs={column: Input("", low=-np.inf) for column in columns},
+        return [row for row in csv.DictReader(file) if row["problem"] == name]
+
+
+@cache
+def law_of(folder: Path, function: Callable[..., Any]) -> Law:
+    """The law of all problems with one formula, with ranges around the first published start of each."""
+    names = [name for name, form in FORMS.items() if form.function is function]
+    form = FORMS[names[0]]
+    starts: dict[str, list[float]] = {}
+    for row in (row for name in names for row in certified_of(folder, name)):
+        starts.setdefault(row["parameter"], []).append(float(row["start1"]))
+    kinds: dict[str, Any] = {key: form.kinds.get(key, number)(range=around(*some)) for key, some in starts.items()}
+    inputs = [key for key, value in inspect.signature(function).parameters.items() if value.kind != value.KEYWORD_ONLY]
+    return law(
+        inputs={column: Input("", low=-np.inf) for column in inputs},
         response=Response("", real),
         source="NIST StRD nonlinear regression",
         affine=form.affine,
-        name=name,
+        name=function.__name__,
         **kinds,
-    )(form.function)
+    )(function)
+
+
+def problem(folder: Path, name: str) -> Problem:
+    """Read one problem."""
+    entries = certified_of(folder, name)
+    with open(folder / "nist_strd_data.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["problem"] == name]
+    form = FORMS[name]
+    made = law_of(folder, form.function)
+    y = np.array([float(row["y"]) for row in rows])
+    starts = tuple({row["parameter"]: float(row[key]) for row in entries} for key in ("start1", "start2"))
     return Problem(
         law=made,
-        inputs={column: np.array([float(row[column]) for row in rows]) for column in columns},
+        inputs={column: np.array([float((row | form.constants)[column]) for row in rows]) for column in made.inputs},
         response=np.log(y) if entries[0]["response"] == "log(y)" else y,
         starts=(starts[0], starts[1]),
         certified={row["parameter"]: float(row["certified"]) for row in entries},

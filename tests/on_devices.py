@@ -3,7 +3,8 @@
 ``python -m tests.on_devices MESH...`` prints a line for each mesh (a number of devices, or "none");
 ``python -m tests.on_devices together PORT PROCESSES WHICH FOLDER`` lines for the mesh of all devices of all processes:
 with a journal that they share, then with one for each, of which only the first process's is full.
-``python -m tests.on_devices pretended`` prints numbers as of an accelerator, which this machine need not have.
+``python -m tests.on_devices numbers`` prints numbers of this machine;
+``python -m tests.on_devices pretended`` the same as of an accelerator, which this machine need not have.
 """
 
 import hashlib
@@ -66,9 +67,10 @@ if __name__ == "__main__":
         if which == 0:
             shutil.copytree(folder, f"{folder}-0")
         print(bits(mesh_of(), f"{folder}-{which}"))
-    elif sys.argv[1] == "pretended":
-        # What depends on the kind of device asks for its name alone.
-        jax.default_backend = lambda: "gpu"
+    elif sys.argv[1] in ("numbers", "pretended"):
+        if sys.argv[1] == "pretended":
+            # What depends on the kind of device asks for its name alone.
+            jax.default_backend = lambda: "gpu"
         for number in numbers():
             print(number.hex())
     else:

@@ -85,7 +85,7 @@ def test_rows_of_weight_0_are_not_judged() -> None:
     drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", draws=20)
     assert np.isfinite(drawn.params["p"]).all()
     seen = grouped(["a", "b", "a"], seen=[0.0, 1.0, 2.0])
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"row 3: the mark of censoring \(seen\) is 2; it must be 1 where"):
         built(share, seen, likelihoods.normal("linear", censored="seen"))
     blind = Observations(seen.inputs, seen.response, np.array([1.0, 1.0, 0.0]))
     built(share, blind, likelihoods.normal("linear", censored="seen"))

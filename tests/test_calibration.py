@@ -148,8 +148,9 @@ def test_wald_predictions_of_a_straight_law_are_those_of_the_textbook():
 def test_the_command_knows_its_three_parts():
     """And nothing else."""
     assert calibration.parsed(["sbc", "--fast"]).fast
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ending:
         calibration.parsed(["nothing"])
+    assert ending.value.code == 2
 
 
 FEW = int(RUNS_PER_PARAMETER * 5) - 1

@@ -214,7 +214,7 @@ def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
         ValueError, match=r"^These draws \(importance\) hold no model .*; take those that posterior handed back\.$"
     ):
         loo(replace(simple, model=None))
-    with pytest.raises(NotUsableError):
+    with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not to be acted on: "):
         loo(replace(simple, usable=False))
     with pytest.raises(ValueError, match=r"^Weights need 25 draws or more, but there are 24; draw more\.$"):
         loo(drawn(ROWS, 24))

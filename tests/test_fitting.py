@@ -1,7 +1,9 @@
 """The front door: arguments, standard errors by design, notices, files, compilations, intervals."""
 
+import inspect
 import json
 import math
+import re
 from typing import Any
 
 import jax
@@ -233,7 +235,10 @@ def test_a_vanishing_term_is_said():
     table = {**design, "loss": 2.0 * np.exp(1e-3 * wiggle) * (design["N"] / 1e9) ** -0.1}
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     fit = jaxscale.fit(counted, observations, replicates=2, allow_unidentified=True)
-    assert {"at_bound", "flat", "outside_range"} & {notice.code for notice in fit.notices}
+    told = {notice.code: notice.message for notice in fit.notices}
+    assert {"at_bound", "flat", "outside_range"} & set(told) == {"at_bound"}
+    # The term of the data is that which the responses do not have.
+    assert re.fullmatch(r"B = \S+ has run to the edge of its support\.", told["at_bound"])
 
 
 @pytest.mark.parametrize(
@@ -259,6 +264,12 @@ def test_argument_messages(arguments, message):
 
 
 def test_wrong_observations_and_unknown_laws_are_said():
+    with pytest.raises(TypeError) as refusal:
+        # The type checker of the tests would refuse the call earlier.
+        inspect.unwrap(jaxscale.fit)(counted, {"N": [1.0]})
+    assert str(refusal.value) == (
+        "Argument observations must be Observations (make them with Observations.from_table), but is dict."
+    )
     with pytest.raises(ValueError, match="chinchilla"):
         jaxscale.fit("chinchila", observed())
 

@@ -18,22 +18,17 @@ from scipy.stats import f as fisher
 
 import jaxscale
 from jaxscale import Fit, Observations, noise, plotting
-from jaxscale.law import Input, Law, Response, coefficient, law, positive_number, real
+from jaxscale.law import Input, Law, Response, law, positive_number, real
 from jaxscale.result import nulls
 from jaxscale.uncertainty import statistic
+from tests.lines import line
 from tests.test_real_data import sweep
 
-X = {"x": Input("", low=-np.inf, typical=(-2.0, 3.0))}
+pytestmark = pytest.mark.usefixtures("fast_compilation")
 ROWS = 30
 x = np.linspace(-2.0, 3.0, ROWS)
 w = np.linspace(0.5, 2.0, ROWS)
 y = 1.0 + 0.5 * x + np.random.default_rng(0).standard_normal(ROWS)
-
-
-@law(inputs=X, response=Response("", real), c=coefficient(), m=coefficient(), source="a test")
-def line(x, *, c, m):
-    """A straight line."""
-    return c + m * x
 
 
 @law(

@@ -1,10 +1,12 @@
 """Progress, grids and memory: parts are counted, who waits sees a bar, and millions of starts are never laid out."""
 
+import inspect
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,12 +145,32 @@ def test_a_grid_of_millions_takes_no_memory() -> None:
     assert [float(values[1]) for values in points.values()] == [1.7, 1e4, 0.9]
 
 
-def test_a_grid_of_millions_is_picked_from_without_being_laid_out() -> None:
+class Placed(Exception):
+    """The first block of a grid was handed over."""
+
+
+def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator, picked, blocks = np.random.default_rng(0), [], []
+
+    def choice(*arguments: Any, **settings: Any) -> np.ndarray:
+        picked.append(generator.choice(*arguments, **settings))
+        return picked[-1]
+
+    def place(points: dict[str, np.ndarray]) -> Any:
+        blocks.append(points)
+        raise Placed
+
+    monkeypatch.setattr(search, "BLOCK", 64)
+    task = SimpleNamespace(problem=SimpleNamespace(size=3), place=place)
+    some = Grid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
     tracemalloc.start()
-    picked = np.random.default_rng(0).choice(4_000_000, 64, replace=False)
+    with pytest.raises(Placed):
+        # The type checker of the tests would refuse what stands in for the task and the generator.
+        inspect.unwrap(search._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(set(picked.tolist())) == 64 and peak < 1e5
+    assert len(set(picked[0].tolist())) == 64 and peak < 1e5
+    assert [len(points["E"]) for points in blocks] == [64]
 
 
 SCORE = """

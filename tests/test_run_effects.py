@@ -10,6 +10,8 @@ from scipy.special import logsumexp
 from jaxscale import likelihoods, run_effects
 
 RUNS, MOST = 6, 4
+# One program for all tests.
+integrated = jax.jit(run_effects._of_student_t)
 
 
 def dense(z: np.ndarray, weight: np.ndarray, ratio: float, df: float) -> float:
@@ -49,7 +51,7 @@ APART = [[0.0, 8.0], [0.0, 20.0], [0.0, 0.0, 15.0, 15.0], [-3.0, 40.0], [25.0]]
 )
 def test_students_rows_share_an_effect(z: list[list[float]], ratio: float, df: float, close: float, x64: None) -> None:
     residual, weight = rows_of(z)
-    found = run_effects._of_student_t(jnp.asarray(residual), jnp.asarray(weight), ratio, df)
+    found = integrated(residual, weight, ratio, df)
     known = [dense(r[w > 0], w[w > 0], ratio, df) for r, w in zip(residual[: len(z)], weight[: len(z)], strict=True)]
     np.testing.assert_allclose(found[: len(z)], known, atol=close)
 
@@ -58,22 +60,18 @@ def test_weights_count_rows_as_often(x64: None) -> None:
     twice, weight = rows_of([[0.4, -1.0]])
     thrice, ones = rows_of([[0.4, 0.4, -1.0]])
     weight[0, :2] = 2.0, 1.0
-    found = [
-        run_effects._of_student_t(jnp.asarray(r), jnp.asarray(w), 1.3, 5.0)[0]
-        for r, w in ((twice, weight), (thrice, ones))
-    ]
+    found = [integrated(r, w, 1.3, 5.0)[0] for r, w in ((twice, weight), (thrice, ones))]
     assert float(found[0]) == pytest.approx(float(found[1]), abs=1e-7)
 
 
 def test_slopes_are_those_of_the_integral(x64: None) -> None:
     residual, weight = map(jnp.asarray, rows_of(ALIKE))
     whole = lambda p: jnp.sum(run_effects._of_student_t(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
-    at = np.array([1.1, 1.5, 4.0])
-    slope = jax.grad(whole)(jnp.asarray(at))
+    at, step = np.array([1.1, 1.5, 4.0]), 1e-4 * np.eye(3)
+    value, slope = jax.jit(jax.vmap(jax.value_and_grad(whole)))(np.concatenate([[at], at + step, at - step]))
     for k in range(3):
-        step = 1e-4 * np.eye(3)[k]
         # The nodes follow the numbers, the slopes do not see them move: what is left is the error of the rule.
-        assert float(slope[k]) == pytest.approx(float(whole(at + step) - whole(at - step)) / 2e-4, rel=1e-3)
+        assert float(slope[0, k]) == pytest.approx(float(value[1 + k] - value[4 + k]) / 2e-4, rel=1e-3)
 
 
 def test_places_of_rows_by_run() -> None:
@@ -88,11 +86,10 @@ def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
     level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)
     likelihood = likelihoods.student_t(None, runs=True)
     sites = dict(scale=jnp.asarray(0.1), run_ratio=jnp.asarray(1.4), df=jnp.asarray(4.0))
-    of = lambda order, shape: run_effects.shared(  # noqa: E731
-        likelihood,
-        sites,
-        jnp.asarray(level),
-        jnp.asarray(y[order]),
+    shared = jax.jit(lambda *arrays: run_effects.shared(likelihood, sites, *arrays))
+    of = lambda order, shape: shared(  # noqa: E731
+        level,
+        y[order],
         dict(weight=weight, group=np.zeros(15, int)),
         run_effects.places(run[order], weight > 0, *shape),
     )

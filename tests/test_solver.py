@@ -18,7 +18,7 @@ from jaxscale.noise import absolute, huber, student_t
 from jaxscale.observations import Observations
 from jaxscale.solver import Solution, solve
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "fast_compilation")
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = dict(c=1.0, a=3.0, b=0.4)
 x = np.geomspace(1.0, 1e3, 24)
@@ -217,7 +217,7 @@ def test_a_parameter_without_effect_keeps_the_others() -> None:
     solution = solve(idle, {"x": x}, 2.0 * x + np.sin(x))
     assert list(solution.params) == ["q", "m"]
     assert float(solution.params["m"]) == pytest.approx(float(np.sum(x * (2.0 * x + np.sin(x))) / np.sum(x * x)))
-    assert int(solution.status) in (CONVERGED, FLAT)
+    assert int(solution.status) == CONVERGED
 
 
 def test_too_few_iterations_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
