@@ -69,23 +69,27 @@ def _curved(model: Model, x: Any) -> tuple[Any, Any, Any]:
     return jax.vmap(lambda m, x: jax.vmap(lambda x: at(m, x))(x))(model, x)
 
 
-def _abreast(length: int, draws: int) -> int:
-    """Draws whose densities are computed side by side: on a CPU what they hold should stay in a core's cache."""
-    if jax.default_backend() != "cpu":
-        return draws
-    return min(draws, 2 ** max(4, int(np.log2(2**15 / length))))
+def _together(length: int, draws: int) -> tuple[int, int]:
+    """Models, and draws of each, whose densities are computed side by side.
+
+    On a CPU what they hold should stay in a core's cache; a device takes as much as its memory allows.
+    """
+    if jax.default_backend() == "cpu":
+        return 1, min(draws, 2 ** max(4, int(np.log2(2**15 / length))))
+    most = 2**26 // length
+    return int(max(1, most // draws)), int(max(16, min(draws, most)))
 
 
 @compiled
 def _densities(model: Model, x: Any) -> Any:
     """The log density of every model at its draws x, shape (models, draws, size)."""
-    size = _abreast(model.length, x.shape[1])
+    models, draws = _together(model.length, x.shape[1])
 
     def one(part: Any) -> Any:
         m, x = part
-        return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=size)
+        return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=draws)
 
-    return jax.lax.map(one, (model, x))
+    return jax.lax.map(one, (model, x), batch_size=None if models == 1 else min(models, len(x)))
 
 
 @lru_cache(maxsize=64)
