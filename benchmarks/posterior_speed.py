@@ -55,7 +55,11 @@ def ours(method: str, repeats: int = 5) -> None:
     for fit in fits:
         times.append(timed(lambda _, fit=fit: jaxscale.posterior(fit, **settings), 1))
         drawn = times[-1].value
-        programs = (ladder._climb._cache_size(), ladder._program.cache_info().currsize)
+        programs = (
+            ladder._curved._cache_size(),
+            ladder._densities._cache_size(),
+            ladder._program.cache_info().currsize,
+        )
         sizes.append(sum(programs))
         rows = drawn.intervals().params.values()
         worth.append(drawn.about.get("ess") or min(row["ess_bulk"] for row in rows))

@@ -245,7 +245,9 @@ def test_derivatives_of_what_was_made() -> None:
 
     # Operation by operation, so that first and second derivatives share compiled programs.
     with jax.disable_jit():
-        check_grads(value, (jnp.log(jnp.array([1e9, 2e10])), values), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-4)
+        check_grads(
+            value, (jnp.log(jnp.array([1e9, 2e10])), values), order=2, modes=("fwd", "rev"), rtol=1e-4, atol=1e-4
+        )
     columns = [np.full(3, size) for size in (1e9, *BITS, 2e10)]
     mapped = jax.jit(jax.vmap(lambda *row: chained(*row, **values)))(*columns)
     np.testing.assert_allclose(mapped, chained(1e9, *BITS, 2e10, **values), rtol=1e-14)
