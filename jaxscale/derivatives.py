@@ -109,6 +109,33 @@ def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) ->
     return [read(variable) for variable in jaxpr.outvars]
 
 
+def inlined(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """The same function of arguments of these shapes, traced once and without the jitted functions inside.
+
+    A transformation works through each of these, and so does every transformation of the result: a Hessian under
+    ``vmap`` is traced in less than half the time without them.
+
+    Args:
+        function: of trees of arrays.
+        *arguments: whose shapes it is traced for.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    ends: list[Any] = []
+
+    def plain(*leaves: Any) -> list[Any]:
+        results, end = jax.tree.flatten(function(*jax.tree.unflatten(structure, leaves)))
+        ends.append(end)
+        return results
+
+    closed = jax.make_jaxpr(plain)(*leaves)
+
+    def flat(*arguments: Any) -> Any:
+        leaves = jax.tree.leaves(arguments)
+        return jax.tree.unflatten(ends[0], _run(closed, leaves, [False] * len(leaves)))
+
+    return flat
+
+
 def _slope(function: Callable[..., Any], z: Sequence[Any], k: int) -> Any:
     """The derivative in the k-th argument alone: what does not depend on it is known to be zero."""
     one = jnp.ones_like(z[k])

@@ -101,8 +101,8 @@ given = dict(b=dist.TruncatedNormal(0.3, 0.1, low=0.0), scale=dist.LogNormal(-4.
 with jax.enable_x64(True):
     model = stacked([model_of(laws.get("power_law_floor"), rows, likelihoods.student_t(), given=given)])
     draws = np.zeros((1, 8, model.size))
-    for program in (ladder._curved, ladder._densities, posterior._named):
-        print(program.__name__, hashlib.sha256(program.jitted.lower(model, draws).as_text().encode()).hexdigest())
+    for program, x in ((ladder._curved, draws[:, 0]), (ladder._densities, draws), (posterior._named, draws)):
+        print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
 print(posterior._families(model))
 """
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.compilation import compiled
+from jaxscale.derivatives import inlined
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
 from jaxscale.uncertainty.fitted_mixtures import fitted
@@ -55,18 +56,20 @@ def width() -> int:
     return 8 if jax.default_backend() == "cpu" else 256
 
 
-# The density is traced once for every structure of model, and the programs below are made from that trace.
-_log_density = jax.jit(lambda model, x: model.log_density(x))
+def _log_density(model: Model, x: Any) -> Any:
+    return model.log_density(x)
 
 
 @compiled(brief=True)
 def _curved(model: Model, x: Any) -> tuple[Any, Any, Any]:
-    """Value, gradient and Hessian of the log density of every model at x, shape (models, components, size)."""
+    """Value, gradient and Hessian of the log density of every model at a point of its own, shape (models, size)."""
 
     def at(m: Model, x: Any) -> tuple[Any, Any, Any]:
-        return modes.curvature(lambda x: _log_density(getattr(m, "smooth", m), x), x)
+        m = getattr(m, "smooth", m)
+        log_density = inlined(_log_density, m, x)
+        return modes.curvature(lambda x: log_density(m, x), x)
 
-    return jax.vmap(lambda m, x: jax.vmap(lambda x: at(m, x))(x))(model, x)
+    return jax.vmap(at)(model, x)
 
 
 def _together(length: int, draws: int) -> tuple[int, int]:
@@ -122,32 +125,23 @@ class Ladder:
             )
         self.mode, self.log_weights = _sorted(found)
 
-    def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
+    def run(
+        self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False, width: int | None = None
+    ) -> Any:
         """A program over the models of some places, in parts of one size; see :class:`Runner` for alone."""
         parts = []
-        for some in self._groups(len(members)):
+        for some in _groups(len(members), width or self.width):
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts.append((own, *jax.tree.map(lambda a: a[some], arrays)))  # noqa: B023
         ends = replace(self.runner, alone=alone)(program, parts)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
-
-    def _groups(self, count: int) -> np.ndarray:
-        """So many places in groups of one size, shape (groups, width); the last place fills the last group."""
-        index = np.arange(-(-count // self.width) * self.width).reshape(-1, self.width)
-        return np.minimum(index, count - 1)
 
     def _modes(self, starts: np.ndarray) -> Mode:
         """Modes of every posterior from its starts, shape (posteriors, components, size)."""
         posteriors, components, size = starts.shape
 
         def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
-            # The starts of one posterior stand together; those that have ended are evaluated with them.
-            whole = starts.reshape(-1, size).copy()
-            whole[places] = x
-            members = np.unique(places // components)
-            ends = self.run(_curved, members, whole.reshape(starts.shape)[members])
-            at = np.searchsorted(members, places // components), places % components
-            return tuple(a[at] for a in ends)
+            return self.run(_curved, places // components, x, width=self.width * components)
 
         found = modes.climbed(curved, starts.reshape(-1, size))
         return jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), found)
@@ -157,7 +151,7 @@ class Ladder:
         draws = x.shape[1]
         step = BLOCK if jax.default_backend() == "cpu" else -(-draws // BLOCK) * BLOCK
         blocks = np.minimum(np.arange(-(-draws // step) * step), draws - 1).reshape(-1, step)
-        groups = self._groups(len(members))
+        groups = _groups(len(members), self.width)
         parts = []
         for some in groups:
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
@@ -303,6 +297,12 @@ class Ladder:
 
     def _met(self) -> np.ndarray:
         return np.isfinite(self.log_weights).sum(axis=1)
+
+
+def _groups(count: int, width: int) -> np.ndarray:
+    """So many places in groups of one size, shape (groups, width); the last place fills the last group."""
+    index = np.arange(-(-count // width) * width).reshape(-1, width)
+    return np.minimum(index, count - 1)
 
 
 def _picked(keys: np.ndarray, log_weights: np.ndarray, count: int, *arrays: np.ndarray) -> list[np.ndarray]:
