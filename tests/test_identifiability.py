@@ -81,7 +81,9 @@ def test_the_cure_cures(kind: Callable[[Draws], Design]) -> None:
 
 def test_the_cure_spends_no_more_than_the_dearest_run_where_that_will_do() -> None:
     N = np.geomspace(1e7, 1e9, 8)
-    for run in check(CHINCHILLA, dict(N=N, D=20 * N)).cure:
+    cure = check(CHINCHILLA, dict(N=N, D=20 * N)).cure
+    assert cure
+    for run in cure:
         assert run["N"] * run["D"] <= 20 * N[-1] ** 2 * (1 + 1e-9)
 
 

@@ -163,8 +163,8 @@ def plausible_ranges_contain_the_starts_of_the_field(law: Law) -> None:
     terms = {power.lstrip("-") for kind in law.parameters.values() for _, power in kind.powers}
     for name, kind in law.parameters.items():
         low, high = kind.range
-        if name in terms and kind.support is positive and (law.name, name) not in NARROW:
-            assert low <= 0.05 and high >= 1.5, name
+        if name in terms and kind.support is positive:
+            assert (low <= 0.05 and high >= 1.5) is ((law.name, name) not in NARROW), name
         if kind.meaning.startswith("width of ") and " in log " in kind.meaning:
             assert low <= 0.05 and high >= 5.0, name
 

@@ -224,6 +224,8 @@ def test_missing_mass_of_a_distribution_of_ranks_falls_with_the_known_slope(rank
     p /= p.sum()
     missing = [np.sum(p * np.exp(T * np.log1p(-p))) for T in (1e3, 1e4)]
     np.testing.assert_allclose(np.log10(missing[1] / missing[0]), expected, rtol=5e-3)
+    whole = laws.get("tails_truncation")(np.array([1e3, 1e4]), 1e60, a=1.0, b=1.0, beta=1.5)
+    np.testing.assert_allclose(np.log10(whole[1] / whole[0]), expected, rtol=0.05)
 
 
 def test_pruned_data_give_a_straight_line_in_plain_size() -> None:

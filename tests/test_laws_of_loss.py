@@ -85,7 +85,7 @@ def test_the_suited_model_size_is_the_optimum_on_the_unique_data() -> None:
     for share, exact in ((0.0511, True), (0.0512, False)):
         N = share * 1e10
         same = abs(float(constrained(N, 1e10, 1e10, **CONSTRAINED) - plain(N, 1e10, **BASE))) < 1e-12
-        assert same or not exact
+        assert same is exact
         excess = float(constrained(2 * N, 1e10, 1e10, **CONSTRAINED) - plain(2 * N, 1e10, **BASE))
         assert excess > 1e-5
     above = laws.get("data_constrained")(1e30, 1e10, 1e10, **{**CONSTRAINED, "R_N": 1e-9, "E": 0.0})

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import laws, layout, pages, shapes
+from jaxscale import bibliography, laws, layout, pages, shapes
 from jaxscale.formulas import readable
 from jaxscale.law import Input, Response, exponent, floor, law, location, real
 
@@ -60,8 +60,8 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
         assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
     for label, values in entry.published.items():
         assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
-    assert "\nShape: " in text and ("\n@" in text or "\n% " in text)
-    assert ": there is nothing to fit." in said or entry.parameters
+    assert "\nShape: " in text and text.endswith(f"\n\n{bibliography.bibtex(entry)}")
+    assert (": there is nothing to fit." in said) is (not entry.parameters)
 
 
 def test_a_page_tells_open_and_closed_ends() -> None:

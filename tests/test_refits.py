@@ -52,7 +52,17 @@ def test_the_constants_of_a_law_come_back(name: str, caplog: pytest.LogCaptureFi
     assert Fit.from_json(fit.to_json()) == fit
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
         refit.fitted(law, seed=1)
-    assert [record.message for record in caplog.records if record.message.startswith("Compiling")] == []
+    assert compilations(caplog) == []
+
+
+def compilations(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.message.startswith("Compiling")]
+
+
+def test_compilations_are_seen(caplog: pytest.LogCaptureFixture) -> None:
+    with jax.log_compiles(True), caplog.at_level(logging.WARNING):
+        jax.jit(lambda x: 2 * x)(1.0)
+    assert len(compilations(caplog)) == 1
 
 
 @law(
