@@ -18,7 +18,7 @@ from jaxscale.noise import absolute, huber, student_t
 from jaxscale.observations import Observations
 from jaxscale.solver import Solution, solve
 
-pytestmark = pytest.mark.usefixtures("x64", "fast_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = dict(c=1.0, a=3.0, b=0.4)
 x = np.geomspace(1.0, 1e3, 24)
