@@ -19,7 +19,9 @@ CACHE_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0.1,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
-
+# Most tests compile much and compute little: without optimisation they take half the time. The environment decides if
+# it says anything: JAX_DISABLE_MOST_OPTIMIZATIONS=false tests optimised programs throughout.
+UNOPTIMISED = "jax_disable_most_optimizations"
 
 # Room is made between tests, well before fits and posteriors make it: a test that counts compilations must not see it.
 MOST_BETWEEN_TESTS = 0.3
@@ -39,10 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxscale-tests-")
         os.environ.update({name.upper(): str(value) for name, value in CACHE_SETTINGS.items()})
+        os.environ.setdefault(UNOPTIMISED.upper(), "true")
         # Matrices of tests are small: threads of BLAS on all cores would mostly wait for each other, at several times
         # the CPU time. This process has imported NumPy already; those of ``-n`` and those that tests start have not.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update(UNOPTIMISED, os.environ[UNOPTIMISED.upper()].lower() in ("true", "1"))
     for name, value in CACHE_SETTINGS.items():
         jax.config.update(name, value)
 
@@ -86,15 +90,17 @@ def x64() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def fast_compilation() -> Iterator[None]:
-    """Compile without optimisation, in half the time: for modules that compile much and compute little.
+def optimised() -> Iterator[None]:
+    """Compile with optimisation, as users do: for tests of bits, and for those that compute more than they compile.
 
-    Not for tests of bits: programs that other modules have compiled already keep their optimisation.
+    The compiled programs of other tests go before and after: no two that are compared differ in this.
     """
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
+    before = jax.config.values[UNOPTIMISED]
+    jax.clear_caches()
+    jax.config.update(UNOPTIMISED, False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
+    jax.config.update(UNOPTIMISED, before)
 
 
 @pytest.fixture

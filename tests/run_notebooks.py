@@ -1,5 +1,6 @@
 """Execute every notebook in a temporary folder and stop at the first cell that fails: python tests/run_notebooks.py."""
 
+import os
 import sys
 import tempfile
 import time
@@ -25,10 +26,15 @@ def main(folder: Path = NOTEBOOKS) -> None:
     paths = sorted(folder.glob("*.ipynb"))
     if not paths:
         sys.exit(f"There is no notebook in {folder}.")
-    for path in paths:
-        began = time.perf_counter()
-        execute(path)
-        print(f"{path.name}: executed in {time.perf_counter() - began:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as cache:
+        # The kernels share their compiled programs, and with none of before.
+        settings = dict(COMPILATION_CACHE_DIR=cache, PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0.1")
+        os.environ.update({f"JAX_{name}": value for name, value in settings.items()})
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        for path in paths:
+            began = time.perf_counter()
+            execute(path)
+            print(f"{path.name}: executed in {time.perf_counter() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from jaxscale.law import Input, Law, Response, coefficient, law, unit
 from jaxscale.observations import Observations
 from jaxscale.solver import solve
 
-pytestmark = pytest.mark.usefixtures("x64", "fast_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 FLOOR = laws.get("power_law_floor")
 TRUTH = dict(c=1.0, a=3.0, b=0.4)
 x = np.geomspace(1.0, 1e3, 14)

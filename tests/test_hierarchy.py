@@ -31,7 +31,6 @@ def line(x, *, a, b):
     return a + b * x
 
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 # 1,000 draws: means have errors of a thirtieth of a standard deviation, more than fine enough for what is asserted.
 NUTS: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), method="nuts", chains=4, draws=250)
 LEVELS = np.array([1.0, 1.4, 0.7, 1.1, 1.9, 1.3])

@@ -16,7 +16,7 @@ from jaxscale.noise import absolute, huber, squared
 from jaxscale.objective import Problem
 from tests.lanes import evaluate, lane, problem_of
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "optimised")
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = dict(CHINCHILLA.published["besiroglu2024"])
 

@@ -14,6 +14,7 @@ from jaxscale.observations import Observations
 from jaxscale.tables import DataError
 from tests.sweeps import TRUE, small, sweep
 
+pytestmark = pytest.mark.usefixtures("optimised")
 FIXED = [{}, {"E": 1.7}, {"alpha": 0.3}]
 NOISES = [noise.huber(1e-3), noise.huber(1e-1)]
 WEIGHTS = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=6).astype(float)

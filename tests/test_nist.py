@@ -13,7 +13,7 @@ DIGITS, MEDIAN = 9.5, 10.5
 
 
 @pytest.fixture(scope="module")
-def fits(data: Path, fast_compilation: None) -> dict[tuple[str, str], tuple[nist.Problem, jaxscale.Fit]]:
+def fits(data: Path) -> dict[tuple[str, str], tuple[nist.Problem, jaxscale.Fit]]:
     """Every problem fitted from both published starts and from its ranges alone, by default settings."""
     found = {}
     for name in nist.FORMS:

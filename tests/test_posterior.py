@@ -19,7 +19,6 @@ from jaxscale.batch import Runner
 from jaxscale.building import model_of
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 FEW: Any = dict(chains=4, draws=500, progress=False)
 X = np.linspace(-1.0, 2.0, 12)
 TRUE = dict(E=1.8, A=30.0, alpha=0.4)

@@ -18,7 +18,6 @@ from jaxscale.uncertainty.densities import Density
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder
 from tests.test_posterior import modelled, powers
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 X = np.geomspace(1.0, 1e4, 30)
 Y = (2 * X**-0.3 + 1.7) * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
 ROWS = Observations.from_table(dict(x=X, y=Y), inputs=["x"], response="y")

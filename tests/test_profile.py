@@ -24,7 +24,6 @@ from jaxscale.uncertainty import statistic
 from tests.lines import line
 from tests.test_real_data import sweep
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 ROWS = 30
 x = np.linspace(-2.0, 3.0, ROWS)
 w = np.linspace(0.5, 2.0, ROWS)

@@ -14,7 +14,6 @@ import pytest
 import jaxscale
 from jaxscale import Fit, Observations, fix, laws, noise
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 # References are printed with so many digits that they may lie this much below the true minimum.
 ROUNDING = 1 + 1e-6
 LOGS, RAW = noise.squared("log"), noise.squared("linear")

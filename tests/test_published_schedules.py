@@ -10,7 +10,7 @@ import jaxscale
 from jaxscale import Observations, laws, prepare
 from tests.rates import at, constant, cosine, decayed, two_stage
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "optimised")
 multi_power, annealing = laws.get("multi_power"), laws.get("lr_annealing")
 REAL = ("cosine_24000", "constant_24000", "wsdcon_9")
 

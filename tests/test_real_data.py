@@ -9,7 +9,6 @@ import jaxscale
 from jaxscale import noise
 from jaxscale.observations import Observations
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 COLUMNS = dict(N="params", D="tokens")
 PUBLISHED_EXPONENTS = {"alpha": 0.0154, "beta": 0.0206}
 BASE = dict(

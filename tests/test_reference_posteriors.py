@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.posterior_references import REFERENCES, compared
 
-pytestmark = pytest.mark.usefixtures("fast_compilation")
 MODELS = {model.posterior: model for model in REFERENCES}
 
 

@@ -13,7 +13,7 @@ from jaxscale.laws.schedules import annealing_sums, changes_after_warmup, rate_c
 from jaxscale.tables import DataError
 from tests.rates import PEAK, WARMUP, at, constant, cosine, decayed, two_stage
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "optimised")
 multi_power, after_warmup = laws.get("multi_power"), laws.get("multi_power_after_warmup")
 annealing = laws.get("lr_annealing")
 CONSTANTS = dict(multi_power.published["luo2025_25m"])

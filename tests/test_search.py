@@ -19,7 +19,7 @@ from jaxscale.objective import Problem
 from jaxscale.search import Found
 from jaxscale.starts import Listed, crossed, hypercube, placed, project
 
-pytestmark = pytest.mark.usefixtures("x64", "fast_compilation")
+pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA = laws.get("chinchilla")
 TRUTH = dict(CHINCHILLA.published["besiroglu2024"])
 
