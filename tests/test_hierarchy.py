@@ -88,7 +88,7 @@ def test_partial_pooling_shrinks_and_none_does_not() -> None:
     """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
     observations = grouped(2, seed=3)
     # The spreads of the means are 0.400 and 0.407; with 500 draws they have errors of less than 0.001.
-    few = NUTS | dict(chains=2)
+    few: dict[str, Any] = {**NUTS, "chains": 2}
     partial = jaxscale.posterior(line, observations, pooling={"a": "partial"}, **few)
     apart = jaxscale.posterior(line, observations, pooling={"a": "none"}, **few)
     assert partial.params["a"].mean(axis=0).std() < apart.params["a"].mean(axis=0).std()
