@@ -6,6 +6,7 @@ Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing
 
 import gc
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -63,6 +64,9 @@ def main() -> None:
     # While modules are imported and programs are traced, full collections of garbage take a tenth of a command's CPU
     # time and free next to nothing.
     gc.set_threshold(100_000, 50, 100)
+    # Matrices are small: the threads of NumPy's library for them would wait for each other at several times the CPU
+    # time. It reads this when NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app(prog_name="jaxscale")
 
 

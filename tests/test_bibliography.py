@@ -12,7 +12,6 @@ from jaxscale.fitting import fit
 from jaxscale.law import Law
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
-from tests.compilation import quick_compilation
 
 CATALOGUE = laws.catalogue()
 ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\}", re.DOTALL)
@@ -21,8 +20,7 @@ ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
     observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
-    with quick_compilation():
-        return fit("chinchilla", observations, starts=64, replicates=8)
+    return fit("chinchilla", observations, starts=64, replicates=8)
 
 
 def keys(text: str) -> list[str]:

@@ -11,7 +11,6 @@ from benchmarks import refit
 from jaxscale import laws, pages
 from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from jaxscale.result import Fit
-from tests.compilation import quick_compilation
 
 Columns = dict[str, np.ndarray]
 
@@ -46,8 +45,7 @@ def test_the_laws_span_all_families() -> None:
 @pytest.mark.parametrize("name", THIRTY)
 def test_the_constants_of_a_law_come_back(name: str, caplog: pytest.LogCaptureFixture) -> None:
     law = laws.get(name)
-    with quick_compilation():
-        columns, fit = refit.fitted(law)
+    columns, fit = refit.fitted(law)
     assert refit.judged(law, columns, fit) == ("parameters", "")
     assert Fit.from_json(fit.to_json()) == fit
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
@@ -82,8 +80,7 @@ def pair(x, *, a1, b1, a2, b2):
 @pytest.fixture(scope="module")
 def found() -> tuple[Columns, Fit]:
     """A sweep of the pair, and a fit that was told its constants."""
-    with quick_compilation():
-        columns, fit = refit.fitted(laws.get("knowledge_bits"))
+    columns, fit = refit.fitted(laws.get("knowledge_bits"))
     return refit.sweep(pair), replace(fit, law="pair", law_object=pair, params=pair.typical)
 
 

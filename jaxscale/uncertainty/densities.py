@@ -33,6 +33,11 @@ class Density(eqx.Module):
         """How many numbers the data hold at most along one axis."""
         return max((max(np.shape(leaf), default=1) for leaf in jax.tree.leaves(self.data)), default=1)
 
+    @property
+    def alone(self) -> bool:
+        """That one part runs at a time: any function may solve systems by LAPACK (:class:`jaxscale.batch.Runner`)."""
+        return True
+
     def log_density(self, x: Any) -> Any:
         """The log density at x, shape (size,)."""
         return self.function(x, self.data)

@@ -133,7 +133,7 @@ class Ladder:
         for some in _groups(len(members), width or self.width):
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts.append((own, *jax.tree.map(lambda a: a[some], arrays)))  # noqa: B023
-        ends = replace(self.runner, alone=alone)(program, parts)
+        ends = replace(self.runner, alone=alone or getattr(self.model, "alone", False))(program, parts)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
 
     def _modes(self, starts: np.ndarray) -> Mode:
@@ -156,7 +156,7 @@ class Ladder:
         for some in groups:
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts += [(own, x[some[:, None], block]) for block in blocks]
-        ends = self.runner(_densities, parts)
+        ends = replace(self.runner, alone=getattr(self.model, "alone", False))(_densities, parts)
         rows = [np.concatenate(ends[k : k + len(blocks)], axis=1) for k in range(0, len(ends), len(blocks))]
         return np.concatenate(rows)[: len(members), :draws]
 
