@@ -37,7 +37,7 @@ def fresh_settings() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("program", [curve, brief_curve])
-def test_a_program_returns_the_bits_of_jit(program: Program) -> None:
+def test_a_program_returns_the_bits_of_jit(program: Program, optimised: None) -> None:
     np.testing.assert_array_equal(program(X), jax.jit(program.function)(X))
 
 
