@@ -16,9 +16,9 @@ import numpy as np
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.compilation import compiled
-from jaxscale.derivatives import inlined
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import importance, modes
+from jaxscale.uncertainty.density_programs import curvatures, log_densities
 from jaxscale.uncertainty.fitted_mixtures import fitted
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
@@ -54,45 +54,6 @@ LONGER = 2
 def width() -> int:
     """How many posteriors one call of a program takes on."""
     return 8 if jax.default_backend() == "cpu" else 256
-
-
-def _log_density(model: Model, x: Any) -> Any:
-    return model.log_density(x)
-
-
-@compiled(brief=True)
-def _curved(model: Model, x: Any) -> tuple[Any, Any, Any]:
-    """Value, gradient and Hessian of the log density of every model at a point of its own, shape (models, size)."""
-
-    def at(m: Model, x: Any) -> tuple[Any, Any, Any]:
-        m = getattr(m, "smooth", m)
-        log_density = inlined(_log_density, m, x)
-        return modes.curvature(lambda x: log_density(m, x), x)
-
-    return jax.vmap(at)(model, x)
-
-
-def _together(length: int, draws: int) -> tuple[int, int]:
-    """Models, and draws of each, whose densities are computed side by side.
-
-    On a CPU what they hold should stay in a core's cache; a device takes as much as its memory allows.
-    """
-    if jax.default_backend() == "cpu":
-        return 1, min(draws, 2 ** max(4, int(np.log2(2**15 / length))))
-    most = 2**26 // length
-    return int(max(1, most // draws)), int(max(16, min(draws, most)))
-
-
-@compiled
-def _densities(model: Model, x: Any) -> Any:
-    """The log density of every model at its draws x, shape (models, draws, size)."""
-    models, draws = _together(model.length, x.shape[1])
-
-    def one(part: Any) -> Any:
-        m, x = part
-        return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=draws)
-
-    return jax.lax.map(one, (model, x), batch_size=None if models == 1 else min(models, len(x)))
 
 
 @lru_cache(maxsize=64)
@@ -141,7 +102,7 @@ class Ladder:
         posteriors, components, size = starts.shape
 
         def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
-            return self.run(_curved, places // components, x, width=self.width * components)
+            return self.run(curvatures, places // components, x, width=self.width * components)
 
         found = modes.climbed(curved, starts.reshape(-1, size))
         return jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), found)
@@ -156,7 +117,7 @@ class Ladder:
         for some in groups:
             own = jax.tree.map(lambda a: a[members[some]], self.model)  # noqa: B023
             parts += [(own, x[some[:, None], block]) for block in blocks]
-        ends = replace(self.runner, alone=getattr(self.model, "alone", False))(_densities, parts)
+        ends = replace(self.runner, alone=getattr(self.model, "alone", False))(log_densities, parts)
         rows = [np.concatenate(ends[k : k + len(blocks)], axis=1) for k in range(0, len(ends), len(blocks))]
         return np.concatenate(rows)[: len(members), :draws]
 

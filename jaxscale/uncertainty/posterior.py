@@ -6,24 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import diagnostics, likelihoods, noise
+from jaxscale import diagnostics, likelihoods
 from jaxscale.batch import Runner
 from jaxscale.building import model_of, refuse_types, room_of
 from jaxscale.compilation import compiled
-from jaxscale.derivatives import value
 from jaxscale.draws import Draws
-from jaxscale.fitting import checked_fixed, fit, generator_of, identity, law_of
+from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
 from jaxscale.law import Law
-from jaxscale.likelihoods import COUNTS, Likelihood
+from jaxscale.likelihoods import Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
-from jaxscale.noise import SPACES
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
@@ -33,6 +30,15 @@ from jaxscale.result import Fit
 from jaxscale.room import make_room
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.uncertainty.initial_values import (
+    continuous,
+    fitted_to,
+    located,
+    noise_of_fit,
+    nuisance_at,
+    residuals_at,
+    starts_at,
+)
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse
 from jaxscale.uncertainty.sampled import Sampled
 
@@ -153,10 +159,10 @@ def posterior(
         rows = prepare(law, observations)
         model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
     # What is wrong with the model is said before anything is fitted.
-    fitted = fitted or _fitted(law, observations, chosen, values, seed)
+    fitted = fitted or fitted_to(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
-        starts = _starts(model, law, places)
+        starts = starts_at(model, law, places)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
@@ -223,7 +229,9 @@ def posterior_many(
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(key)
     if starts is None:
-        at = fit_many(law, [_proxy(some, chosen) for some in sets], noise=_noise(chosen), fixed=values, key=seed)
+        at = fit_many(
+            law, [continuous(some, chosen) for some in sets], noise=noise_of_fit(chosen), fixed=values, key=seed
+        )
         starts = at.params
     with jax.enable_x64(True):
         sets = [prepare(law, some) for some in sets]
@@ -234,11 +242,11 @@ def posterior_many(
             model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=(runs, most))
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
-            places.append((place, _nuisance(model, law, place)))
+            places.append((place, nuisance_at(model, law, place)))
         whole = stacked(models)
         every = bucket(len(sets))
         padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stacked(places)))
-        climbs = np.repeat(np.asarray(_located(*padded))[: len(sets), None], COMPONENTS, axis=1)
+        climbs = np.repeat(np.asarray(located(*padded))[: len(sets), None], COMPONENTS, axis=1)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
@@ -270,11 +278,6 @@ def _families(model: Model) -> str:
 
 
 @compiled(brief=True)
-def _located(model: Model, params: Any, nuisance: Any) -> Any:
-    return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
-
-
-@compiled(brief=True)
 def _named(model: Model, x: Any) -> dict[str, Any]:
     """Sites and parameters by name, log prior and the map's log slope for draws x, shape (models, draws, size)."""
 
@@ -299,16 +302,6 @@ def _by_name(ladder: Ladder, sampled: Sampled) -> dict[str, Any]:
         density = ladder.log_densities(every, sampled.x)
     # The log density is the sum of three, of which the likelihood alone takes time to compute.
     return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
-
-
-def _starts(model: Model, law: Law, places: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """Coordinates to climb from, shape (components, size): of some parameters, the first again where they are few."""
-    chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
-    nuisance = [_nuisance(model, law, place) for place in chosen]
-    wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
-    return np.asarray(
-        _located(wide, *stacked([(dict(place), own) for place, own in zip(chosen, nuisance, strict=True)]))
-    )
 
 
 def _draws(
@@ -350,67 +343,8 @@ def _draws(
     more, trusted = sampled.judged(0)
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
-        seen = None if model.pooling else _residuals(model, middle)
+        seen = None if model.pooling else residuals_at(model, middle)
     efficiency = float(sampled.ess[0]) / proposals(sampled.x.shape[1])
     reason = unmeasured(model, rung, efficiency, seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)
-
-
-def _noise(likelihood: Likelihood) -> noise.Noise:
-    """The loss whose fit is a good place to climb from."""
-    if likelihood.family in COUNTS:
-        return noise.squared("logit")
-    if likelihood.family == "normal" and likelihood.censored is None:
-        return noise.squared(likelihood.space)
-    return noise.student_t(4.0, space=likelihood.space)
-
-
-def _proxy(observations: Observations, likelihood: Likelihood) -> Observations:
-    """Observations that a fit takes: counted shares off their ends, also where rows of weight 0 hold something else."""
-    if likelihood.trials is None or likelihood.trials not in observations.inputs:
-        return observations
-    trials = np.maximum(observations.inputs[likelihood.trials], 1.0)
-    shares = np.clip((observations.response * trials + 0.5) / (trials + 1), 1e-12, 1 - 1e-12)
-    return eqx.tree_at(lambda o: o.response, observations, shares)
-
-
-def _fitted(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
-    return fit(
-        law,
-        _proxy(observations, likelihood),
-        noise=_noise(likelihood),
-        fixed=fixed,
-        key=seed,
-        replicates=0,
-        allow_unidentified=True,
-        progress=False,
-    )
-
-
-@compiled(brief=True)
-def _residuals(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
-    """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
-    transform = SPACES[model.likelihood.space][1]
-    level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)
-    target = transform(model.response)
-    return transform(level) - target, target
-
-
-def _nuisance(model: Model, law: Law, place: Mapping[str, float]) -> dict[str, float]:
-    """Where the climb begins in what is inferred beside the law: scales as large as the residuals."""
-    chosen = model.likelihood
-    guess = {"df": 8.0, "run_ratio": 1.0, "power": 0.0, "concentration": 50.0}
-    if chosen.family in COUNTS:
-        return guess
-    values = {name: np.asarray(place[name], float) for name in law.parameters}
-    used = model.data["weight"] > 0
-    r, target = (np.asarray(each)[used] for each in _residuals(model, values))
-    r = r[np.isfinite(r)]
-    if not len(r):
-        return {**guess, "scale": 0.1}
-    freedom = max(len(r) - len(model.free), 1)
-    size = np.sqrt(np.sum(r * r) / freedom) if chosen.family == "normal" else 1.4826 * np.median(np.abs(r))
-    floor = 1e-9 + 1e-9 * np.abs(target).max()
-    scale = float(max(size, floor))
-    return {**guess, "scale": scale / np.sqrt(2.0) if model.likelihood.runs else scale}

@@ -1,0 +1,52 @@
+"""The two programs that sampling is made of: log densities of many draws, and their curvature at a few points.
+
+A model is whatever has a ``log_density`` and a ``length``; models of one structure are stacked.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.compilation import compiled
+from jaxscale.derivatives import inlined
+from jaxscale.uncertainty import modes
+
+
+def _log_density(model: Any, x: Any) -> Any:
+    return model.log_density(x)
+
+
+@compiled(brief=True)
+def curvatures(model: Any, x: Any) -> tuple[Any, Any, Any]:
+    """Value, gradient and Hessian of the log density of every model at a point of its own, shape (models, size)."""
+
+    def at(m: Any, x: Any) -> tuple[Any, Any, Any]:
+        m = getattr(m, "smooth", m)
+        log_density = inlined(_log_density, m, x)
+        return modes.curvature(lambda x: log_density(m, x), x)
+
+    return jax.vmap(at)(model, x)
+
+
+def _together(length: int, draws: int) -> tuple[int, int]:
+    """Models, and draws of each, whose densities are computed side by side.
+
+    On a CPU what they hold should stay in a core's cache; a device takes as much as its memory allows.
+    """
+    if jax.default_backend() == "cpu":
+        return 1, min(draws, 2 ** max(4, int(np.log2(2**15 / length))))
+    most = 2**26 // length
+    return int(max(1, most // draws)), int(max(16, min(draws, most)))
+
+
+@compiled
+def log_densities(model: Any, x: Any) -> Any:
+    """The log density of every model at its draws x, shape (models, draws, size)."""
+    models, draws = _together(model.length, x.shape[1])
+
+    def one(part: Any) -> Any:
+        m, x = part
+        return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=draws)
+
+    return jax.lax.map(one, (model, x), batch_size=None if models == 1 else min(models, len(x)))
