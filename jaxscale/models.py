@@ -218,12 +218,8 @@ class Model(eqx.Module):
 
         return program
 
-    def located(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> np.ndarray:
-        """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
-        return np.array(self.placed(params, nuisance))
-
     def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
-        """What :meth:`located` finds, inside of a program."""
+        """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
         places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
         places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
         if owned(self.law, self.free):
