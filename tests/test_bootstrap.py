@@ -385,3 +385,13 @@ def test_what_cannot_be_resampled_is_refused(plain) -> None:
     median = fitted(observed(), noise=noise.absolute("linear"), replicates=0)
     with pytest.raises(ValueError, match="Argument signs must be 'rademacher' with absolute noise"):
         jaxscale.bootstrap(median, kind="wild", signs="mammen")
+
+
+@pytest.mark.parametrize("kind", ["case", "residual", "wild", "parametric"])
+def test_the_seed_chooses_the_resamples(kind: str, plain: jaxscale.Fit) -> None:
+    first, again, other = (
+        table(jaxscale.bootstrap(plain, kind=kind, replicates=20, key=key))  # pyright: ignore[reportArgumentType]
+        for key in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(np.all(np.isclose(first, other, rtol=1e-12, atol=0.0), axis=1))
