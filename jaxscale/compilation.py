@@ -64,14 +64,19 @@ def compiled(function: Callable[..., Any] | None = None, *, brief: bool = False,
 @functools.cache
 def _supported(brief: bool) -> dict[str, Any]:
     """The settings that this version of XLA knows: it refuses a program that names another."""
-    found = {}
-    for name, value in (SETTINGS | (BRIEF if brief else {})).items():
-        try:
-            jax.jit(_nothing, compiler_options={name: value}).lower().compile()
-        except Exception:
-            continue
-        found[name] = value
-    return found
+    wanted = SETTINGS | (BRIEF if brief else {})
+    if _compiles(tuple((SETTINGS | BRIEF).items())):
+        return wanted
+    return {name: value for name, value in wanted.items() if _compiles(((name, value),))}
+
+
+@functools.cache
+def _compiles(settings: tuple[tuple[str, Any], ...]) -> bool:
+    try:
+        jax.jit(_nothing, compiler_options=dict(settings)).lower().compile()
+    except Exception:
+        return False
+    return True
 
 
 def _nothing() -> float:

@@ -37,12 +37,6 @@ def params_at(problem: Problem, z: Any) -> dict[str, Any]:
 def linearise(problem: Problem, z: Any, response: Any) -> Linear:
     """Parameters, predictions, residuals and their derivatives at coordinates z of shape (size,)."""
 
-    def of_params(free: Any, row: Any) -> Any:
-        return problem.noise.transform(value(problem.law, row, {**problem.fixed, **free}))
-
-    def of_z(z: Any, row: Any) -> Any:
-        return problem.noise.transform(problem.predict(z, row))
-
     def named(z: Any) -> Any:
         params = problem.params(z)
         return jnp.stack([params[name] for name in problem.free]) if problem.free else jnp.zeros((0,))
@@ -51,16 +45,23 @@ def linearise(problem: Problem, z: Any, response: Any) -> Linear:
     free = {name: params[name] for name in problem.free}
 
     def at(row: Any) -> Any:
-        return problem.predict(z, row), of_z(z, row), jax.jacfwd(of_params)(free, row), jax.jacfwd(of_z)(z, row)
+        def both(free: Any) -> tuple[Any, Any]:
+            y = value(problem.law, row, {**problem.fixed, **free})
+            r = problem.noise.transform(y)
+            return r, (y, r)
 
-    rows, fitted, slopes, slope = each_row(problem, at)
+        slopes, ends = jax.jacfwd(both, has_aux=True)(free)
+        return *ends, jnp.stack([slopes[name] for name in problem.free])
+
+    prediction, fitted, jacobian = each_row(problem, at)
+    change = jax.jacfwd(named)(z)
     return Linear(
         params=params,
-        prediction=rows,
+        prediction=prediction,
         residual=fitted - problem.noise.transform(response),
-        jacobian=jnp.stack([slopes[name] for name in problem.free], axis=1),
-        slope=slope,
-        change=jax.jacfwd(named)(z),
+        jacobian=jacobian,
+        slope=jnp.matmul(jacobian, change, precision=jax.lax.Precision.HIGHEST),
+        change=change,
     )
 
 

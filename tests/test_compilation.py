@@ -31,9 +31,12 @@ def raised(x, power):
 @pytest.fixture
 def fresh_settings() -> Iterator[None]:
     """Settings are looked up before and after the test."""
-    compilation._supported.cache_clear()
+    known = (compilation._supported, compilation._compiles)
+    for each in known:
+        each.cache_clear()
     yield
-    compilation._supported.cache_clear()
+    for each in known:
+        each.cache_clear()
 
 
 @pytest.mark.parametrize("program", [curve, brief_curve])
