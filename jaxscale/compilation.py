@@ -1,8 +1,8 @@
 """Compilation: ``jax.jit`` with the compiler settings that suit the engine's programs on CPUs.
 
 The programs are small and run for milliseconds, while XLA's defaults take seconds to compile them. The emitters for
-fusions and the split of a program into many modules serve large models; without them a program compiles in two thirds
-of the time, occupies a tenth of the memory maps, and computes the same bits at the same speed.
+fusions and the split of a program into many modules serve large models; without them the programs of a fit compile in
+two thirds of the time, occupy a third of the memory maps, and compute the same bits at the same speed.
 """
 
 import functools
