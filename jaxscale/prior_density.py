@@ -2,7 +2,7 @@
 
 NumPyro keeps the numbers of a distribution in the order of a set, which differs between processes, so a program that
 holds a distribution is another program in every process and no cache knows it. Here numbers have an order of their
-own, and the densities of the default priors are written out: they trace in a tenth of the time and need no NumPyro.
+own, and the densities of the default priors are written out, so that these need no NumPyro.
 """
 
 import inspect
@@ -180,7 +180,7 @@ class Wrapped(eqx.Module):
 
     def __str__(self) -> str:
         """As a report prints it."""
-        return said(self.distribution)
+        return describe(self.distribution)
 
 
 Prior = Standard | Wrapped
@@ -202,7 +202,7 @@ def prior_of(distribution: Any) -> Prior:
     return Wrapped(structure, domain, [np.asarray(number, float) for number in numbers])
 
 
-def said(distribution: Any) -> str:
+def describe(distribution: Any) -> str:
     """A NumPyro distribution as a report prints it: ``LogNormal(-4.6, 2.5)``."""
     values = [getattr(distribution, key, None) for key in distribution.arg_constraints]
     numbers = [value for value in values if value is not None and np.ndim(value) == 0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.likelihoods import Likelihood
-from jaxscale.prior_density import Prior, Standard, prior_of, said
+from jaxscale.prior_density import Prior, Standard, describe, prior_of
 from jaxscale.tables import did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.
@@ -124,9 +124,9 @@ def checked(
                 f"Argument priors must hold NumPyro distributions of single numbers, but {name} has {prior!r}."
             )
         if isinstance(prior, dist.Delta):  # pyright: ignore[reportPossiblyUnbound]
-            raise ValueError(f"Argument priors must hold densities, but {name} has {said(prior)}; fix it instead.")
+            raise ValueError(f"Argument priors must hold densities, but {name} has {describe(prior)}; fix it instead.")
         if prior.support is None or prior.is_discrete:
-            raise ValueError(f"Argument priors must hold densities over numbers, but {name} has {said(prior)}.")
+            raise ValueError(f"Argument priors must hold densities over numbers, but {name} has {describe(prior)}.")
         given[name] = prior_of(prior)
         _refuse_beyond(name, given[name], known[name].ends, supports.get(name))
     return given

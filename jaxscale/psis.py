@@ -18,7 +18,7 @@ import numpy as np
 def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     """Smoothed log weights that sum to 1, and the shape of their tail.
 
-    In NumPy: sorting takes XLA longer to compile than all posteriors of an afternoon take to run.
+    In NumPy, since XLA takes long to compile a sort.
 
     Args:
         log_ratios: log density over log density of the proposal, shape (draws,), up to a constant; NaN counts as -inf.

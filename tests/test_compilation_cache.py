@@ -112,7 +112,7 @@ def test_a_folder_of_another_user_is_refused(
 def test_a_parent_where_others_cannot_replace_the_folder_is_accepted(
     tmp_path: Path, settings: Callable[[], list[object]]
 ) -> None:
-    """As in a folder for temporary files: everybody writes there, but nobody replaces what another user made."""
+    """A sticky folder such as that for temporary files: all users write to it, and only owners replace their files."""
     tmp_path.chmod(0o1777)
     folder = tmp_path.resolve() / "programs"
     assert jaxscale.enable_compilation_cache(folder) == str(folder) == settings()[0]

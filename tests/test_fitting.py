@@ -235,10 +235,10 @@ def test_a_vanishing_term_is_said():
     table = {**design, "loss": 2.0 * np.exp(1e-3 * wiggle) * (design["N"] / 1e9) ** -0.1}
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     fit = jaxscale.fit(counted, observations, replicates=2, allow_unidentified=True)
-    told = {notice.code: notice.message for notice in fit.notices}
-    assert {"at_bound", "flat", "outside_range"} & set(told) == {"at_bound"}
+    messages = {notice.code: notice.message for notice in fit.notices}
+    assert {"at_bound", "flat", "outside_range"} & set(messages) == {"at_bound"}
     # The term of the data is that which the responses do not have.
-    assert re.fullmatch(r"B = \S+ has run to the edge of its support\.", told["at_bound"])
+    assert re.fullmatch(r"B = \S+ has run to the edge of its support\.", messages["at_bound"])
 
 
 @pytest.mark.parametrize(

@@ -90,5 +90,5 @@ def test_what_likelihoods_and_densities_refuse(make: Any, said: str, untyped: No
 
 
 def test_a_prior_is_told_without_the_last_bit_of_its_middle() -> None:
-    assert priors.said(dist.LogNormal(4.441e-16, 1.5)) == "LogNormal(0, 1.5)"
-    assert priors.said(dist.Normal(-1e-3, 0.25)) == "Normal(-0.001, 0.25)"
+    assert priors.describe(dist.LogNormal(4.441e-16, 1.5)) == "LogNormal(0, 1.5)"
+    assert priors.describe(dist.Normal(-1e-3, 0.25)) == "Normal(-0.001, 0.25)"

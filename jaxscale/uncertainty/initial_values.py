@@ -21,7 +21,7 @@ from jaxscale.uncertainty.ladder import COMPONENTS
 
 
 def starts_at(model: Model, law: Law, places: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """Coordinates to climb from, shape (components, size): of some parameters, the first again where they are few."""
+    """Starts of the mode search, shape (components, size): coordinates of these parameters, the first repeated."""
     chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
     nuisance = [nuisance_at(model, law, place) for place in chosen]
     wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
@@ -37,7 +37,7 @@ def located(model: Model, params: Any, nuisance: Any) -> Any:
 
 
 def noise_of_fit(likelihood: Likelihood) -> noise.Noise:
-    """The loss whose fit is a good place to climb from."""
+    """The noise of the fit whose optimum starts the mode search."""
     if likelihood.family in COUNTS:
         return noise.squared("logit")
     if likelihood.family == "normal" and likelihood.censored is None:
@@ -55,7 +55,7 @@ def continuous(observations: Observations, likelihood: Likelihood) -> Observatio
 
 
 def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
-    """The fit of a law that is a good place to begin at."""
+    """The fit of a law whose optimum starts the mode search."""
     return fit(
         law,
         continuous(observations, likelihood),
@@ -78,7 +78,7 @@ def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def nuisance_at(model: Model, law: Law, place: Mapping[str, float]) -> dict[str, float]:
-    """Where the climb begins in what is inferred beside the law: scales as large as the residuals."""
+    """Initial values of the nuisance parameters: scales as large as the residuals."""
     chosen = model.likelihood
     guess = {"df": 8.0, "run_ratio": 1.0, "power": 0.0, "concentration": 50.0}
     if chosen.family in COUNTS:
