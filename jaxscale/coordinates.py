@@ -12,10 +12,14 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from jaxscale.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.law import Law, Parameter, positive, unit
 
 # Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
 EXPONENTS = (0.05, 1.5)
+# Sizes of starts, in the data's own unit, of a number that is measured in the unit of the response, and of one whose
+# range may hold for other sizes of the inputs.
+LEVELS, COEFFICIENTS, PLAIN = (1e-3, 10.0), (-3.0, 3.0), (1e-2, 1e2)
 
 
 class Centre(eqx.Module):
@@ -27,9 +31,10 @@ class Centre(eqx.Module):
     response_low: Any
     response_high: Any
     response_size: Any
+    unit: dict[str, Any] = eqx.field(default_factory=dict)
 
 
-def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp) -> Centre:
+def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp, units: bool = True) -> Centre:
     """Measure the data: per input its log geometric mean (or mean) and range; the response's range.
 
     Args:
@@ -37,6 +42,7 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp)
         inputs: name to array of shape (n,), in the law's raw units.
         response: shape (n,).
         xp: the array library; NumPy at the front doors, where nothing need be compiled for it.
+        units: whether to measure the units of the parameters that have one.
     """
     middle, low, high = {}, {}, {}
     for name, kind in law.inputs.items():
@@ -44,7 +50,35 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp)
         middle[name] = xp.mean(xp.log(x)) if kind.low >= 0 else xp.mean(x)
         low[name], high[name] = xp.min(x), xp.max(x)
     y = xp.asarray(response)
-    return Centre(middle, low, high, xp.min(y), xp.max(y), xp.median(xp.abs(y)))
+    size = xp.median(xp.abs(y))
+    # Where most responses are zero their median is no size.
+    size = xp.where(size > 0, size, xp.where(xp.max(xp.abs(y)) > 0, xp.max(xp.abs(y)), 1.0))
+    found = units_of(law, {name: xp.asarray(inputs[name]) for name in law.inputs}, size, xp) if units else {}
+    return Centre(middle, low, high, xp.min(y), xp.max(y), size, found)
+
+
+def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dict[str, Any]:
+    """The data's own units of the parameters that have one.
+
+    For a rate of x it is the inverse of the size of x. A number that is measured in the unit of the response is scaled
+    by the response as well; others are counted in the unit that the sizes of the law's inputs are typical of, in which
+    declared ranges hold.
+
+    Args:
+        law: the law.
+        inputs: name to array of shape (n,).
+        response: the size of the responses, or None to leave it out.
+        xp: the array library.
+    """
+    units = {}
+    for name, exponents in dimensions(law).items():
+        plain = RESPONSE in exponents and response is not None
+        size = response ** exponents[RESPONSE] if plain else 1.0
+        for key, exponent in exponents.items():
+            if key != RESPONSE:
+                size = size * scale_of(law.inputs[key], inputs[key], plain, xp) ** exponent
+        units[name] = size
+    return units
 
 
 def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre) -> Any:
@@ -89,7 +123,7 @@ def to_params(
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
     for name in ordered(law, free):
-        params[name] = _kept(held, name, value_at(law, law.parameters[name], z[place[name]], params, centre))
+        params[name] = _kept(held, name, value_at(law, name, z[place[name]], params, centre))
     return {name: params[name] for name in law.parameters}
 
 
@@ -102,8 +136,9 @@ def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
-def value_at(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
     """A parameter at its coordinate, given the parameters that it leans on."""
+    kind = law.parameters[name]
     if kind.support is unit:
         return 1.0 / (1.0 + jnp.exp(-z))
     if kind.support is positive:
@@ -114,7 +149,14 @@ def value_at(law: Law, kind: Parameter, z: Any, params: Mapping[str, Any], centr
         return jnp.exp(z + _shift(law, kind, params, centre))
     if kind.powers:
         return z * centre.response_size * jnp.exp(_shift(law, kind, params, centre))
-    return z
+    return z * plain_unit(law, name, centre)
+
+
+def plain_unit(law: Law, name: str, centre: Centre) -> Any:
+    """What the coordinate of a real number without declared powers is measured in."""
+    if law.parameters[name].kind == "floor":
+        return centre.response_size
+    return centre.unit.get(name, 1.0)
 
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
@@ -122,11 +164,12 @@ def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[s
     if owned(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
         return [z[k] for k in range(len(free))]
-    return [coordinate_at(law, law.parameters[name], params[name], params, centre) for name in free]
+    return [coordinate_at(law, name, params[name], params, centre) for name in free]
 
 
-def coordinate_at(law: Law, kind: Parameter, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
     """The coordinate of a parameter, given the parameters that it leans on: the inverse of :func:`value_at`."""
+    kind = law.parameters[name]
     if kind.support is unit:
         return jnp.log(value) - jnp.log1p(-value)
     if kind.support is positive:
@@ -137,7 +180,7 @@ def coordinate_at(law: Law, kind: Parameter, value: Any, params: Mapping[str, An
         return jnp.log(value) - _shift(law, kind, params, centre)
     if kind.powers:
         return value / (centre.response_size * jnp.exp(_shift(law, kind, params, centre)))
-    return value
+    return value / plain_unit(law, name, centre)
 
 
 def curved(law: Law, free: Sequence[str]) -> list[bool]:
@@ -169,29 +212,53 @@ def draw(
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
     for name in ordered(law, free):
-        params[name] = _kept(held, name, _drawn(law, law.parameters[name], u[place[name]], params, centre))
+        params[name] = _kept(held, name, _drawn(law, name, u[place[name]], params, centre))
     return params
 
 
-def _drawn(law: Law, kind: Parameter, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+    kind = law.parameters[name]
     low, high = kind.range
     size = centre.response_size
     if kind.kind == "exponent" and kind.support is positive:
         low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
-            return jnp.where(centre.response_low > 0, u * jnp.abs(centre.response_low), low + u * (high - low))
+            return jnp.where(centre.response_low > 0, u * jnp.abs(centre.response_low), u * size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
         if kind.support is not positive:
             return (2 * u - 1) * size * jnp.exp(_shift(law, kind, params, centre))
         term = jnp.log(size) + (u - 1) * jnp.log(1e3)
-        return value_at(law, kind, term, params, centre)
+        return value_at(law, name, term, params, centre)
     if kind.kind == "location" and kind.input is not None:
         first, last = centre.low[kind.input], centre.high[kind.input]
         if kind.support is positive and law.inputs[kind.input].low >= 0:
             return first * (last / first) ** u
         return first + u * (last - first)
+    if name in centre.unit and kind.kind != "fraction":
+        return _in_unit(law, name, u, centre.unit[name])
+    return _between(kind, low, high, u)
+
+
+def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
+    """A number by its size in the data's own unit of it; half of them in the declared one where that may be meant."""
+    kind, exponents = law.parameters[name], dimensions(law)[name]
+    low, high = kind.range
+    if RESPONSE in exponents:
+        signed = -LEVELS[1], -LEVELS[0]
+        ends = LEVELS if low >= 0 or kind.support is positive else signed if high <= 0 else COEFFICIENTS
+        return _between(kind, *ends, u) * unit
+    if all(law.inputs[key].relative for key in exponents):
+        return _between(kind, low, high, u) * unit
+    # Nobody said at which sizes of the input the range holds: it may be that of the user's own data.
+    twice = 2 * u
+    plain = _between(kind, *(PLAIN if kind.support is positive else (-PLAIN[1], PLAIN[1])), jnp.clip(twice - 1, 0, 1))
+    return jnp.where(twice < 1, _between(kind, low, high, jnp.clip(twice, 0, 1)), plain * unit)
+
+
+def _between(kind: Parameter, low: float, high: float, u: Any) -> Any:
+    """A number in a range, evenly spaced in its logarithm where the range lies on one side of 0."""
     if low > 0 or high < 0:
         near, far = (low, high) if low > 0 else (high, low)
         return near * (far / near) ** u

@@ -332,7 +332,9 @@ def _correlation(covariance: np.ndarray) -> tuple[tuple[float, ...], ...]:
 def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
     told: dict[str, Any] = {"loss": noise.loss, "space": noise.space}
     if noise.loss == "huber":
-        told["delta"] = float(noise.delta)
+        told["delta"] = "scale" if noise.adaptive else float(noise.delta)
+    if noise.adaptive:
+        told["scale"] = float(np.exp(problem.log_scale(z)))
     if noise.loss == "student_t":
         told |= {
             "df": float(noise.df),

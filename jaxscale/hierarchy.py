@@ -114,9 +114,9 @@ def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) 
             if pooled.get(name) != "partial":
                 continue
             kind = model.law.parameters[name]
-            z = coordinate_at(model.law, kind, central[name], central, model.centre)
+            z = coordinate_at(model.law, name, central[name], central, model.centre)
             apart = z + sites[f"{name}_spread"] * normals[k]
-            made[name] = value_at(model.law, kind, apart, made, model.centre)
+            made[name] = value_at(model.law, name, apart, made, model.centre)
         return {name: jnp.broadcast_to(made[name], (candidates,)) for name in model.law.parameters}
 
     keys = jr.split(key, len(next(iter(sites.values()))))

@@ -45,6 +45,11 @@ class Input:
     typical: Range | None = None
 
     @property
+    def relative(self) -> bool:
+        """Whether the declaration says at which sizes its parameters' ranges hold."""
+        return self.typical is not None or self.lower > 0
+
+    @property
     def sizes(self) -> Range:
         """The sizes at which the law is used."""
         return self.typical or (max(self.lower, 1e-2), 1e13 if self.lower else 1e6)

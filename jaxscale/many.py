@@ -112,6 +112,7 @@ def _refuse(
     first = noises[0]
     for other in noises:
         same = (other.loss, other.space) == (first.loss, first.space) and other.infers_scale == first.infers_scale
+        same = same and other.adaptive == first.adaptive
         if not same or not np.array_equal(other.df, first.df) or not np.array_equal(other.scale, first.scale):
             raise ValueError(
                 f"Argument noise must hold noises that differ in delta only, but holds {first.describe()} and "

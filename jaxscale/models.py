@@ -133,8 +133,8 @@ class Model(eqx.Module):
             total += jnp.sum(bend)
             pooled = name.removesuffix("_offset")
             if self.apart and pooled != name:
-                kind, spread = self.law.parameters[pooled], found[f"{pooled}_spread"]
-                middle = coordinate_at(self.law, kind, found[f"{pooled}_population"], central, self.centre)
+                spread = found[f"{pooled}_spread"]
+                middle = coordinate_at(self.law, pooled, found[f"{pooled}_population"], central, self.centre)
                 found[name] = (z[name] - middle) / spread
                 total -= self.groups * jnp.log(spread)
         return found, total
@@ -144,7 +144,7 @@ class Model(eqx.Module):
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
             return prior.constrained(z)
-        at = lambda z: value_at(self.law, kind, z, leant_on, self.centre)  # noqa: E731
+        at = lambda z: value_at(self.law, name, z, leant_on, self.centre)  # noqa: E731
         made, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
         return made, jnp.log(jnp.abs(slope))
 
@@ -154,10 +154,9 @@ class Model(eqx.Module):
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
         pooled = dict(self.pooling)
         for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
-            kind = self.law.parameters[name]
-            z = coordinate_at(self.law, kind, made[name], central, self.centre)
+            z = coordinate_at(self.law, name, made[name], central, self.centre)
             apart = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
-            made[name] = value_at(self.law, kind, apart, made, self.centre)
+            made[name] = value_at(self.law, name, apart, made, self.centre)
         return {name: made[name] for name in self.law.parameters}
 
     def level(self, sites: Mapping[str, Any]) -> Any:
@@ -230,7 +229,7 @@ class Model(eqx.Module):
             for name in self.free:
                 kind, site = self.law.parameters[name], self.site(name)
                 if _native(kind.support, self.priors[site]):
-                    z[site] = coordinate_at(self.law, kind, places[name], places, self.centre)
+                    z[site] = coordinate_at(self.law, name, places[name], places, self.centre)
                 else:
                     z[site] = _inverted(self.priors[site], places[name])
         for name in self.shapes:
@@ -238,7 +237,7 @@ class Model(eqx.Module):
                 continue
             pooled = name.removesuffix("_offset")
             if self.apart and pooled != name:
-                z[name] = coordinate_at(self.law, self.law.parameters[pooled], places[pooled], places, self.centre)
+                z[name] = coordinate_at(self.law, pooled, places[pooled], places, self.centre)
                 continue
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
             z[name] = _inverted(self.priors[name], start)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxscale.coordinates import Centre, to_params
 from jaxscale.derivatives import expansion, value
 from jaxscale.law import Law
-from jaxscale.noise import Noise
+from jaxscale.noise import CONSISTENT, TUNING, Noise
 
 # Rows that are worked on at a time; a quarter of them where each holds several numbers.
 BLOCK = 512
@@ -91,6 +91,10 @@ def loss(noise: Noise, r: Any, delta: Any, log_scale: Any) -> Any:
     if noise.loss == "student_t":
         t = r * jnp.exp(-log_scale)
         return log_scale + 0.5 * (noise.df + 1) * jnp.log1p(t * t / noise.df)
+    if noise.adaptive:
+        s = jnp.exp(log_scale)
+        inside = jnp.clip(r / s, -TUNING, TUNING)
+        return inside * (r - 0.5 * s * inside)
     inside = jnp.clip(r, -delta, delta)
     return inside * (r - 0.5 * inside)
 
@@ -102,10 +106,26 @@ def slopes(noise: Noise, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, 
         below = noise.df + r * r * inverse
         weight = (noise.df + 1) * inverse / below
         return weight * r, weight * (1 - 2 * r * r * inverse / below), weight
+    if noise.adaptive:
+        u, inverse = r * jnp.exp(-log_scale), jnp.exp(-log_scale)
+        within = jnp.abs(u) <= TUNING
+        weight = inverse * jnp.where(within, 1.0, TUNING / jnp.maximum(jnp.abs(u), TUNING))
+        return jnp.clip(u, -TUNING, TUNING), within * inverse, weight
     inside = jnp.abs(r) <= delta
     tiny = jnp.finfo(r.dtype).tiny
     weight = jnp.where(inside, 1.0, delta / jnp.maximum(jnp.abs(r), tiny))
     return jnp.clip(r, -delta, delta), inside.astype(r.dtype), weight
+
+
+def scale_cost(noise: Noise, free: int, weight: Any, log_scale: Any) -> Any:
+    """What the scale of an adaptive loss costs, ``s beta (1 - p / n) sum w / 2``; shape (...,) of weight (..., n).
+
+    The share ``1 - p / n`` makes up for the residuals that the law's free parameters absorb: without outliers the scale
+    is that of least squares with n - p degrees of freedom.
+    """
+    rows = jnp.sum(weight > 0, axis=-1)
+    spare = jnp.maximum(rows - free, 0.5) / jnp.maximum(rows, 1)
+    return 0.5 * CONSISTENT * spare * jnp.sum(weight, axis=-1) * jnp.exp(log_scale)
 
 
 class Local(eqx.Module):
@@ -255,7 +275,21 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
         weight: shape (lanes, n).
     """
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
-    return over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
+    local = over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
+    if not problem.noise.adaptive:
+        return local
+    # In the logarithm of the scale the cost is its own first and second derivative.
+    cost = scale_cost(problem.noise, len(problem.free), weight, problem.log_scale(z))
+    return eqx.tree_at(
+        lambda s: (s.f, s.g, s.safe, s.exact),
+        local,
+        (
+            local.f + cost,
+            local.g.at[-1].add(cost),
+            local.safe.at[-1, -1].add(cost),
+            local.exact.at[-1, -1].add(cost),
+        ),
+    )
 
 
 def over_rows(total: Any, data: Any, block: int) -> Any:

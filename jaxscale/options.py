@@ -72,7 +72,9 @@ class Task:
         str | None, _setting("squared, huber, absolute or student_t; by default what suits the law's response.")
     ] = None
     space: Annotated[str | None, _setting("Where residuals are taken: log, linear or logit.")] = None
-    delta: Annotated[float | None, _setting("Threshold of huber.")] = None
+    delta: Annotated[
+        str | None, _setting("Threshold of huber: a number, or scale for 1.345 of the fitted scale.", metavar="NUMBER")
+    ] = None
     df: Annotated[float | None, _setting("Degrees of freedom of student_t.")] = None
     scale: Annotated[float | None, _setting("Scale of student_t; fitted if absent.")] = None
     starts: Annotated[int, _setting("Starts to score.")] = 4096
@@ -117,8 +119,11 @@ class Task:
         """The noise that is fitted with."""
         from jaxscale.noise import default, named
 
+        delta = self.delta if self.delta in (None, "scale") else _threshold(self.delta)
+        if self.noise is None and (delta, self.df, self.scale) == (None, None, None):
+            return default(law.response, self.space)
         loss = default(law.response).loss if self.noise is None else self.noise
-        return named(loss, self.space, response=law.response, delta=self.delta, df=self.df, scale=self.scale)
+        return named(loss, self.space, response=law.response, delta=delta, df=self.df, scale=self.scale)
 
     def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
         """The data.
@@ -242,3 +247,11 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
     whole = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in ordered]
     spread.__signature__ = inspect.Signature(whole)  # pyright: ignore[reportFunctionMemberAccess]
     return spread
+
+
+def _threshold(text: str) -> float:
+    """The threshold of a Huber loss."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"Argument delta must be a positive number or 'scale', but is {text!r}.") from None

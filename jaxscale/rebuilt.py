@@ -41,7 +41,7 @@ def noise_of(fit: Fit) -> Noise:
     """The noise that was fitted with."""
     told, settings = fit.noise, {}
     if told["loss"] == "huber":
-        settings["delta"] = told["delta"]
+        settings["delta"] = told["delta"]  # a number, or "scale"
     if told["loss"] == "student_t":
         settings |= {"df": told["df"], "scale": None if told["scale_fitted"] else told["scale"]}
     return named(told["loss"], told["space"], **settings)

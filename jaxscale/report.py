@@ -84,7 +84,11 @@ def number(value: float, error: float = math.nan) -> str:
 
 
 def _noise(noise: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{name} = {value:.4g}" for name, value in noise.items() if name not in ("loss", "space"))
+    settings = ", ".join(
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in noise.items()
+        if name not in ("loss", "space", "scale_fitted")
+    )
     where = {"linear": "raw", "log": "log", "logit": "logit"}[noise["space"]]
     return f"{noise['loss']}{f' ({settings})' if settings else ''} on {where} residuals"
 

@@ -61,7 +61,9 @@ class Found:
 
 def tolerance(noise: Noise, f: Any, rows: Any) -> Any:
     """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
-    floor = rows * (1e2 * np.finfo(float).eps) ** 2
+    slip = 1e2 * np.finfo(float).eps
+    # An adaptive loss grows with the residuals themselves, a squared one with their squares.
+    floor = rows * (slip if noise.adaptive else slip**2)
     return 1e-6 * (rows if noise.loss == "student_t" else np.abs(f)) + floor
 
 
@@ -76,7 +78,7 @@ def _landscape(
     near = int(np.argmin(f))
     if f[near] < f[best] - tolerance(problem.noise, f[best], rows):
         best = near
-    reach = tolerance(problem.noise, f[best], rows)
+    reach = tolerance(problem.noise, f[best], rows) + 4 * float(lanes.local.rounding[best])
     # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
     tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
     best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.compilation import compiled
-from jaxscale.objective import Problem, loss
+from jaxscale.objective import Problem, loss, scale_cost
 from jaxscale.observations import Observations
 
 REFUSED = (
@@ -54,7 +54,10 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     keep = _usable(*jax.lax.stop_gradient((problem, z, response, weight)))
     r = _residuals(problem, z, *replaced(keep, (problem.inputs, response)))
     cost = loss(problem.noise, r, problem.noise.delta, problem.log_scale(z))
-    return jnp.sum(jnp.where(keep, weight, 0.0) * cost)
+    total = jnp.sum(jnp.where(keep, weight, 0.0) * cost)
+    if problem.noise.adaptive:
+        total = total + scale_cost(problem.noise, len(problem.free), weight, problem.log_scale(z))
+    return total
 
 
 @jax.custom_jvp

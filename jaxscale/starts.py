@@ -17,7 +17,7 @@ from jaxscale.coordinates import draw, from_params
 from jaxscale.derivatives import expansion, value
 from jaxscale.kernel import solve_damped
 from jaxscale.law import positive, unit
-from jaxscale.objective import Problem, dot, loss, over_rows
+from jaxscale.objective import Problem, dot, loss, over_rows, scale_cost
 
 
 class Grid(Mapping[str, np.ndarray]):
@@ -219,5 +219,7 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))[:, None]
     scale = problem.log_scale(z, True)
     f = summed(lambda r: jnp.abs(r) if problem.noise.loss == "absolute" else loss(problem.noise, r, delta, scale))
+    if problem.noise.adaptive:
+        f = f + scale_cost(problem.noise, len(problem.free), weight, z[-1])
     fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
     return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)

@@ -1,0 +1,162 @@
+"""Dimensional analysis of a law: how each parameter changes when an input or the response is counted in another unit.
+
+A law ``f(x; theta)`` whose inputs have no unit of their own obeys ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
+exponents ``d_k`` follow from the law itself: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
+response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so slopes at a few places and parameters give them by
+least squares. Where no exponents solve it the law fixes the unit, and declared ranges are taken as they are.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.law import Input, Law, unit
+
+RESPONSE = "response"
+# Rows and parameter sets of the system: the smallest that the design check compiles.
+ROWS, SETS = 16, 16
+# Relative step of the fourth-order difference in an input, and the relative residual of a law without units.
+STEP, SOLVED = 1e-3, 1e-6
+_KNOWN: dict[Law, tuple[dict[str, dict[str, float]], tuple[str, ...]]] = {}
+
+
+def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
+    """Exponents by parameter, then by input or "response"; those of 0 are left out.
+
+    Only for parameters whose size nothing else says: rates, widths, coefficients and places, and amplitudes without
+    declared powers. There are none for an input whose unit the law fixes.
+
+    Args:
+        law: the law.
+    """
+    return _analysed(law)[0]
+
+
+def absolute(law: Law) -> tuple[str, ...]:
+    """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
+    return tuple(name for name in law.parameters if _analysed(law)[1] and _open(law, name))
+
+
+def _analysed(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+    """The exponents, and the inputs whose unit the law fixes."""
+    if law not in _KNOWN:
+        found: dict[str, dict[str, float]] = {}
+        fixed: tuple[str, ...] = ()
+        if any(_open(law, name) for name in law.parameters):
+            # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+            with ThreadPoolExecutor(1) as pool:
+                found, fixed = pool.submit(_inferred, law).result()
+        places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
+        _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}, fixed
+    return _KNOWN[law]
+
+
+def _open(law: Law, name: str) -> bool:
+    kind = law.parameters[name]
+    return kind.kind in ("positive_number", "coefficient") or (kind.kind == "amplitude" and not kind.powers)
+
+
+def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+    from jaxscale.information import slopes
+
+    try:
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            columns, sets = _sample(law)
+            names = tuple(law.parameters)
+            value, slope = slopes(law, names, columns, sets)
+            moves = slope * np.stack([sets[name] for name in names], axis=-1)[:, None, :]
+            changes = {name: _change(law, names, columns, sets, name) for name in law.inputs}
+    except (ValueError, TypeError, FloatingPointError, ArithmeticError):
+        return {}, tuple(law.inputs)
+    found: dict[str, dict[str, float]] = {}
+    fixed = []
+    for key, change in [*((name, -changes[name]) for name in law.inputs), (RESPONSE, value)]:
+        known = np.zeros_like(value)
+        for k, name in enumerate(names):
+            kind = law.parameters[name]
+            for input, power in kind.powers if kind.kind != "scale" else ():
+                sign = -1.0 if power.startswith("-") else 1.0
+                known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
+        exponents = _solved(names, moves, change - known, value)
+        if not exponents and key != RESPONSE:
+            fixed.append(key)
+        for name, exponent in exponents.items():
+            if exponent and _open(law, name):
+                found.setdefault(name, {})[key] = exponent
+    return found, tuple(fixed)
+
+
+def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
+    """The exponents that solve Euler's identity, shape (sets, rows, ...); none where it has no solution."""
+    table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
+    weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
+    good = np.isfinite(table).all(axis=1) & np.isfinite(goal) & np.isfinite(weight)
+    if not good.any():
+        return {}
+    table, goal = table[good] * weight[good, None], goal[good] * weight[good]
+    size = np.linalg.norm(table, axis=0)
+    live = size > 1e-12
+    exponents = np.zeros(len(names))
+    exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-9)[0] / size[live]
+    tidy = np.round(exponents * 12) / 12
+    exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
+    if np.linalg.norm(table @ exponents - goal) > SOLVED * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
+        return {}
+    return dict(zip(names, exponents.tolist(), strict=True))
+
+
+def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Places within the inputs' typical sizes and plausible parameters, in the law's own units."""
+    from jaxscale.coordinates import centre_of, draw
+
+    generator = np.random.default_rng(0)
+    columns = {name: _places(kind, generator) for name, kind in law.inputs.items()}
+    response = np.array([0.3, 0.5, 0.7] if law.response.domain is unit else [0.5, 1.0, 2.0])
+    centre = centre_of(law, columns, np.resize(response, ROWS), np, units=False)
+    u = generator.uniform(0.3, 0.95, (len(law.parameters), SETS))
+    drawn = draw(law, centre, tuple(law.parameters), u, {})
+    return columns, {name: np.broadcast_to(np.asarray(drawn[name], float), (SETS,)) for name in law.parameters}
+
+
+def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
+    low, high = kind.sizes
+    share = generator.uniform(0.05, 0.95, ROWS)
+    if np.isfinite(kind.low) and np.isfinite(kind.high):
+        return kind.low + share * (kind.high - kind.low)
+    if not np.isfinite(kind.low):
+        return low + share * (high - low)
+    low = max(low, kind.low + 1e-3, 1e-2)
+    return low * (high / low) ** share
+
+
+def _change(
+    law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
+) -> np.ndarray:
+    """``x df/dx`` in one input, by a difference of fourth order in its logarithm."""
+    from jaxscale.information import slopes
+
+    def at(steps: int) -> np.ndarray:
+        return slopes(law, names, {**columns, name: columns[name] * np.exp(steps * STEP)}, sets)[0]
+
+    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * STEP)
+
+
+def scale_of(kind: Input, values: Any, plain: bool, xp: Any) -> Any:
+    """The size of an input's values: their geometric mean, or their range where zero is an origin like any other.
+
+    Args:
+        kind: the input.
+        values: of the rows that count, shape (n,).
+        plain: as it is, rather than in the unit of the input's typical sizes.
+        xp: the array library.
+    """
+    low, high = kind.sizes if kind.relative else (1.0, 1.0)
+    if kind.low >= 0:
+        usual = 1.0 if plain else float(np.sqrt(max(low, 1e-6 * high) * high))
+        return xp.exp(xp.mean(xp.log(values))) / usual
+    usual = 1.0 if plain or high <= low else high - low
+    spread = xp.max(values) - xp.min(values)
+    return xp.where(spread > 0, spread, 1.0) / usual
