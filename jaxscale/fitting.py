@@ -31,7 +31,7 @@ from jaxscale.room import make_room
 from jaxscale.search import Found, search
 from jaxscale.starts import Grid, Listed
 from jaxscale.tables import did_you_mean
-from jaxscale.uncertainty.standard_errors import covariance_of
+from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 
 # The most basins that a fit lists.
 LISTED = 12
@@ -47,6 +47,7 @@ def fit(
     fixed: Mapping[str, Any] | None = None,
     polish: int = 64,
     replicates: int = 400,
+    errors: Errors | None = None,
     noise_level: float = 0.005,
     allow_unidentified: bool = False,
     mesh: Any = None,
@@ -71,6 +72,9 @@ def fit(
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
         replicates: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
+        errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale); unless
+            given, HC3 where a test of the residuals rejects one variance for all rows at 1 %, with 15 or more spare
+            rows.
         noise_level: noise assumed by the design check, relative to the response.
         allow_unidentified: fit although the design check says that parameters are not identified.
         mesh: a ``jax.sharding.Mesh`` over whose devices, of this process or of many, the work is spread; results are
@@ -128,7 +132,7 @@ def fit(
             runner = Runner(mesh, journal, ticker)
             search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
             return _fit(
-                runner, law, observations, noise, search_settings, seed, values, free, replicates, design, notices
+                runner, law, observations, noise, search_settings, seed, values, free, replicates, errors, design, notices
             )
 
 
@@ -142,6 +146,7 @@ def _fit(
     values: dict[str, float],
     free: tuple[str, ...],
     replicates: int,
+    errors: Errors | None,
     design: Any,
     notices: list[Notice],
 ) -> Fit:
@@ -164,7 +169,7 @@ def _fit(
     await_compiled(linearise, (problem, z, wide.response))
     linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
     problems, status = judged(problem, found, linear, z, certificate, wide.weight)
-    covariance, method, freedom, failed = covariance_of(
+    sure = covariance_of(
         runner,
         problem,
         found,
@@ -174,9 +179,11 @@ def _fit(
         observations.run,
         replicates,
         search_settings["generator"],
+        errors,
     )
-    if failed:
-        problems.append(Notice("resamples_failed", f"{failed} of {replicates} bootstrap refits did not settle."))
+    covariance = sure.matrix
+    if sure.failed:
+        problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
     return Fit(
         law=law.name,
         params={name: float(linear.params[name]) for name in law.parameters},
@@ -184,7 +191,7 @@ def _fit(
         correlation=_correlation(covariance),
         free=free,
         fixed=dict(values),
-        uncertainty={"method": method, "freedom": freedom, "replicates": replicates if "bootstrap" in method else 0},
+        uncertainty=_uncertainty(sure, replicates),
         noise=_described(noise, problem, z),
         objective=objective,
         certificate=certificate,
@@ -309,6 +316,20 @@ def generator_of(key: Any) -> tuple[int, np.random.Generator]:
     words = [int(word) for word in np.ravel(np.asarray(data))]
     seed = int("".join(f"{word:08x}" for word in words), 16)
     return seed, np.random.default_rng(seed)
+
+
+def _uncertainty(sure: Covariance, replicates: int) -> dict[str, Any]:
+    """How the standard errors were got, and what intervals need beside them."""
+    told: dict[str, Any] = {
+        "method": sure.method,
+        "freedom": sure.freedom,
+        "replicates": replicates if "bootstrap" in sure.method else 0,
+    }
+    if sure.reason:
+        told["reason"] = sure.reason
+    if sure.percentiles:
+        told["percentiles"] = {"shares": list(SHARES)} | {k: list(v) for k, v in sure.percentiles.items()}
+    return told
 
 
 def _certificate(found: Found) -> float:

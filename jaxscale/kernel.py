@@ -29,6 +29,8 @@ EVERY = 2
 # Systems up to this size are solved by elimination; beyond it LAPACK takes over, which no law of the catalogue needs.
 SMALL = 40
 STEP_CAP = 1.0
+# A step in a logarithm below this is that of a number that is to vanish.
+RUNAWAY = 8.0
 VERTEX = 0.03
 # A lane is done when a further Newton step promises less than this share of its objective.
 DONE = 1e-24
@@ -133,14 +135,35 @@ def _ridge(local: Local) -> Any:
 
 
 def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
-    """Steps by the damped exact and the damped safe model, and whether the first exists."""
+    """Steps by the damped exact and the damped majorising model, and whether the first exists."""
     here = lanes.local
-    eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
-    damped = lanes.damping * lanes.diagonal[None] * eye + _ridge(here)
+    damped = _damping(lanes)
     systems = jnp.concatenate([here.exact + damped, here.safe + damped], axis=-1)
     x, good = solve_damped(systems, jnp.concatenate([here.g] * 2, axis=-1))
     exact, safe = jnp.split(-x, 2, axis=-1)
     return exact, safe, jnp.split(good, 2)[0]
+
+
+def _damping(lanes: Lanes) -> Any:
+    eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
+    return lanes.damping * lanes.diagonal[None] * eye + _ridge(lanes.local)
+
+
+def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
+    """The step in which what is to vanish falls by the cap, and the other coordinates move as suits that.
+
+    In the logarithm of a number that would best be negative a model asks for a step without end: the whole step, cut to
+    the cap, would hold all other coordinates where they are.
+    """
+    here = lanes.local
+    falls = logarithmic[:, None] & (d < -RUNAWAY)
+    known = jnp.where(falls, -STEP_CAP, 0.0)
+    matrix = jnp.where(use_exact, here.exact, here.safe) + _damping(lanes)
+    target = jnp.where(falls, known, -here.g - jnp.sum(matrix * known[None], axis=1))
+    eye = jnp.eye(len(d), dtype=d.dtype)[:, :, None]
+    matrix = jnp.where(falls[:, None] | falls[None], eye, matrix)
+    moved, good = solve_damped(matrix, target)
+    return jnp.where(jnp.any(falls, axis=0) & good, moved, d)
 
 
 def _newton(local: Local) -> tuple[Any, Any]:
@@ -173,8 +196,9 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     close = ~stay & (decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (delta <= goal)
 
     use_exact = close if problem.reweighted else good & lanes.newton | close
-    d = jnp.where(close, lanes.toward, jnp.where(use_exact, exact, safe))
     capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
+    d = _bounded(lanes, jnp.where(use_exact, exact, safe), use_exact, capped)
+    d = jnp.where(close, lanes.toward, d)
     longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
     d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
     d = jnp.where(stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.law import Law, positive
+from jaxscale.law import Law
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
@@ -108,10 +108,12 @@ class Fit:
         return float(value) if value.ndim == 0 else value
 
     def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Lower and upper end of every free parameter's interval, by t quantiles of its standard error.
+        """Lower and upper end of every free parameter's interval.
 
-        For positive parameters that span decades (amplitudes, scales, locations) the interval is taken
-        in their logarithm, so that it stays positive.
+        By t quantiles of the standard error where the parameter has no bounds: in the logarithm of a positive number,
+        the logit of a fraction. Where such an interval spans a factor, or a parameter lies at a bound, by the profile
+        likelihood; where standard errors come from resamples, by their percentiles. No interval leaves the support.
+        With fewer than two degrees of freedom the ends are NaN.
 
         Args:
             level: coverage, between 0 and 1.
@@ -119,21 +121,11 @@ class Fit:
         Raises:
             ValueError: the level is not between 0 and 1.
         """
-        from scipy.special import stdtrit
+        from jaxscale.uncertainty.fit_intervals import intervals_of
 
         if not 0 < level < 1:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
-        freedom = self.uncertainty["freedom"]
-        t = float(stdtrit(freedom, 0.5 + level / 2)) if freedom > 0 else math.nan
-        kinds, ends = self._law().parameters, {}
-        for name in self.free:
-            value, spread = self.params[name], t * self.stderr[name]
-            if kinds[name].support is positive and kinds[name].kind in LOGARITHMIC:
-                factor = math.exp(min(spread / value, 700.0)) if math.isfinite(spread) else math.nan
-                ends[name] = (value / factor, value * factor)
-            else:
-                ends[name] = (value - spread, value + spread)
-        return ends
+        return intervals_of(self, level)
 
     def influence(
         self, of: str | Callable[[dict[str, Any]], Any], observations: Observations | None = None

@@ -1,12 +1,42 @@
-"""Standard errors from the curvature at the optimum: classical and sandwich."""
+"""Standard errors from the curvature at the optimum: classical, HC3 and sandwich.
+
+A direction that the data leave undetermined makes infinite only the variances of the parameters that it moves.
+"""
 
 import numpy as np
+
+# Components of an undetermined direction that are more than rounding noise.
+COMPONENT = 1e-6
+
+
+def bread(jacobian: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The inverse of ``J' W J``, by a singular value decomposition: normal equations would square its condition.
+
+    Args:
+        jacobian: residuals' derivative in the parameters, shape (n, p).
+        weight: shape (n,); rows of weight 0 do not count.
+
+    Returns:
+        A root R with ``(J' W J)^-1 = R R'``, shape (p, p), without the directions that have no information; which
+        parameters such a direction moves, shape (p,); leverages, shape (n,), 0 for rows that do not count.
+    """
+    matrix = jacobian * np.sqrt(weight)[:, None]
+    matrix = np.where(weight[:, None] > 0, matrix, 0.0)
+    size = np.linalg.norm(matrix, axis=0)
+    lost = ~((size > 0) & np.isfinite(size))
+    scaled = np.where(lost, 0.0, matrix / np.where(lost, 1.0, size))
+    left, values, right = np.linalg.svd(scaled, full_matrices=False)
+    known = values > max(np.sum(weight > 0), matrix.shape[1]) * np.finfo(float).eps * values.max(initial=0.0)
+    if len(values) < matrix.shape[1]:
+        known, right = np.append(known, False), np.vstack([right, np.ones(matrix.shape[1])])
+        return np.zeros((matrix.shape[1],) * 2), np.ones(matrix.shape[1], bool), np.ones(len(weight))
+    lost |= np.any(~known[:, None] & (np.abs(right) > COMPONENT), axis=0)
+    root = (right[known].T / values[known]) / np.where(size > 0, size, 1.0)[:, None]
+    return root, lost, np.sum(left[:, known] ** 2, axis=1)
 
 
 def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
     """Covariance of least squares, ``s^2 (J' W J)^-1`` with ``s^2 = sum w r^2 / (n - p)``.
-
-    By a QR of the column-scaled Jacobian: normal equations would square its condition.
 
     Args:
         jacobian: residuals' derivative in the parameters, shape (n, p).
@@ -14,23 +44,46 @@ def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) ->
         weight: shape (n,); rows of weight 0 do not count.
 
     Returns:
-        Covariance of shape (p, p), infinite where the Jacobian has no full rank, and n - p.
+        Covariance of shape (p, p), infinite for parameters that the rows do not determine, and n - p.
     """
     used = weight > 0
-    root = np.sqrt(weight[used])
-    matrix = jacobian[used] * root[:, None]
-    rows, columns = matrix.shape
-    freedom = rows - columns
-    scale = np.linalg.norm(matrix, axis=0)
-    if freedom <= 0 or not np.all(scale > 0) or not np.all(np.isfinite(scale)):
-        return np.full((columns, columns), np.inf), freedom
-    triangle = np.linalg.qr(matrix / scale, mode="r")
-    diagonal = np.abs(np.diag(triangle))
-    if diagonal.min() <= rows * np.finfo(float).eps * diagonal.max():
-        return np.full((columns, columns), np.inf), freedom
-    inverse = np.linalg.solve(triangle, np.eye(columns)) / scale[:, None]
-    variance = np.sum((root * residual[used]) ** 2) / freedom
-    return variance * inverse @ inverse.T, freedom
+    freedom = int(used.sum()) - jacobian.shape[1]
+    if freedom <= 0:
+        return np.full((jacobian.shape[1],) * 2, np.inf), freedom
+    root, lost, _ = bread(jacobian, weight)
+    variance = np.sum(weight[used] * residual[used] ** 2) / freedom
+    return without(variance * root @ root.T, lost), freedom
+
+
+def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
+    """Covariance of least squares under heteroscedastic noise, with ``r_i / (1 - h_i)`` in place of the noise (HC3).
+
+    Args:
+        jacobian: residuals' derivative in the parameters, shape (n, p).
+        residual: shape (n,).
+        weight: shape (n,); rows of weight 0 do not count.
+
+    Returns:
+        Covariance of shape (p, p), infinite for parameters that the rows do not determine, and n - p.
+
+    Source:
+        MacKinnon and White, Journal of Econometrics 29 (1985).
+    """
+    used = weight > 0
+    freedom = int(used.sum()) - jacobian.shape[1]
+    if freedom <= 0:
+        return np.full((jacobian.shape[1],) * 2, np.inf), freedom
+    root, lost, leverage = bread(jacobian, weight)
+    # A row that alone decides a parameter has no residual to speak of.
+    noise = residual / np.where(leverage < 1 - 1e-10, 1 - leverage, 1.0)
+    scores = (weight * np.where(used, noise, 0.0))[:, None] * np.where(used[:, None], jacobian, 0.0)
+    moves = scores @ root @ root.T
+    return without(moves.T @ moves, lost), freedom
+
+
+def without(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """A covariance that is infinite for some parameters."""
+    return np.where(lost[:, None] | lost, np.inf, covariance)
 
 
 def sandwich(
@@ -53,7 +106,8 @@ def sandwich(
         bend: every row's share of the Hessian, shape (n, q, q).
 
     Returns:
-        Covariance of shape (p, p) and the degrees of freedom of its t quantiles (runs - 1, or n - q).
+        Covariance of shape (p, p), infinite for parameters that the rows do not determine, and the degrees of freedom
+        of its t quantiles (runs - 1, or n - q).
     """
     rows, size = scores.shape
     codes = np.arange(rows) if run is None else np.unique(run, return_inverse=True)[1]
@@ -61,20 +115,29 @@ def sandwich(
     freedom = rows - size if run is None else groups - 1
     unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), np.finfo(float).tiny))
     scaled = hessian * np.outer(unit, unit)
-    values = np.linalg.eigvalsh(scaled)
-    if freedom <= 0 or values[0] <= size * np.finfo(float).eps * values[-1]:
+    if freedom <= 0 or not np.all(np.isfinite(scaled)):
         return np.full((len(change), len(change)), np.inf), freedom
+    values, vectors = np.linalg.eigh(scaled)
+    rounding = size * np.finfo(float).eps * values[-1]
+    if values[0] < -rounding:
+        return np.full((len(change), len(change)), np.inf), freedom
+    known = values > rounding
     sums = np.zeros((groups, size))
     np.add.at(sums, codes, scores * unit)
-    matrices, factor = np.broadcast_to(scaled, (groups, size, size)), rows / max(rows - size, 1)
+    factor = rows / max(rows - size, 1)
+    inverse: np.ndarray = (vectors[:, known] / values[known]) @ vectors[:, known].T
+    moves = sums @ inverse
     if run is not None:
         factor = groups / max(groups - 1, 1) * (rows - 1) / max(rows - size, 1)
-        if bend is not None:
+        if bend is not None and known.all():
             shares = np.zeros((groups, size, size))
             np.add.at(shares, codes, bend * np.outer(unit, unit))
             matrices, factor = scaled - shares, (groups - 1) / groups
             if np.linalg.eigvalsh(matrices).min() <= size * np.finfo(float).eps * values[-1]:
                 # Without one of the runs the parameters are not identified at all.
                 return np.full((len(change), len(change)), np.inf), freedom
-    moves = np.linalg.solve(matrices, sums[:, :, None])[:, :, 0] @ (change * unit).T
-    return factor * moves.T @ moves, freedom
+            moves = np.linalg.solve(matrices, sums[:, :, None])[:, :, 0]
+    moves = moves @ (change * unit).T
+    moved = np.abs((change * unit) @ vectors[:, ~known]) if not known.all() else np.zeros((len(change), 1))
+    lost = np.any(moved > COMPONENT * np.linalg.norm(change * unit, axis=1, keepdims=True), axis=1)
+    return without(factor * moves.T @ moves, lost), freedom

@@ -1,23 +1,53 @@
-"""Which standard errors a fit gets: classical, sandwich, or resampled."""
+"""Which standard errors a fit gets: classical, HC3, sandwich, or resampled."""
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner
+from jaxscale.bounds import at_bounds, lifted
 from jaxscale.compilation import compiled
 from jaxscale.linear import Linear
-from jaxscale.noise import Noise
-from jaxscale.objective import Problem, loss, slopes
+from jaxscale.noise import TUNING, Noise
+from jaxscale.objective import Problem, loss, scale_cost, slopes
 from jaxscale.observations import Observations
 from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
-from jaxscale.uncertainty.laplace import classical, sandwich
+from jaxscale.uncertainty.heteroscedasticity import uneven
+from jaxscale.uncertainty.laplace import classical, hc3, sandwich
 
-# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta.
+# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta, and so many more rows
+# than it has parameters, which as many rows always fit exactly.
 INSIDE = 0.5
+# Percentiles of resamples that a fit keeps.
+SHARES = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975)
+SHARES = (*SHARES, 0.99, 0.995, 0.9975, 0.9995)
+
+Errors = Literal["classical", "hc3"]
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """The covariance of the free parameters, and how it was got.
+
+    Args:
+        matrix: shape (p, p), infinite for parameters that the rows do not determine.
+        method: "classical", "hc3", "sandwich", "cluster sandwich", "bootstrap", "cluster bootstrap" or "none".
+        freedom: degrees of freedom of t quantiles.
+        reason: why there are none, or why this method, in words; may be empty.
+        failed: resamples that did not settle.
+        percentiles: of the resamples, by parameter, at :data:`SHARES`.
+    """
+
+    matrix: np.ndarray
+    method: str
+    freedom: int
+    reason: str = ""
+    failed: int = 0
+    percentiles: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def covariance_of(
@@ -30,36 +60,143 @@ def covariance_of(
     run: np.ndarray | None,
     replicates: int,
     generator: np.random.Generator,
-) -> tuple[np.ndarray, str, int, int]:
-    """Covariance of the free parameters, how it was got, degrees of freedom, failed resamples."""
+    errors: Errors | None = None,
+) -> Covariance:
+    """Covariance of the free parameters.
+
+    Args:
+        runner: where resamples are refitted.
+        problem: law, inputs of shape (n,), noise.
+        found: the search that ended at the optimum.
+        linear: the fit at its optimum.
+        z: coordinates of the optimum, shape (size,).
+        wide: what was fitted, n rows.
+        run: codes of the runs, one for each row that was read, or None.
+        replicates: bootstrap resamples, where standard errors come from resampling.
+        generator: the source of randomness.
+        errors: "classical" or "hc3" where a test of the residuals is not to decide.
+    """
     noise, weight = problem.noise, wide.weight
     used = np.flatnonzero(weight > 0)
+    size = len(problem.free)
     codes = None if run is None else np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))])
     clusters = codes if codes is not None and len(np.unique(codes[used])) < len(used) else None
-    if noise.loss == "squared" and clusters is None:
-        covariance, freedom = classical(linear.jacobian, linear.residual, weight)
-        return covariance, "classical", freedom, 0
-    if not curvature_speaks(noise, linear.residual[used]):
-        if not replicates:
-            return np.full((len(problem.free),) * 2, np.nan), "none", len(used) - len(problem.free), 0
-        draws, failed = bootstrap(
-            runner, problem, z, wide.response, weight, run=clusters, replicates=replicates, generator=generator
-        )
-        table = np.stack([draws[name] for name in problem.free])
-        groups = len(used) if clusters is None else len(np.unique(clusters[used]))
-        freedom = groups - (1 if clusters is not None else len(problem.free))
-        covariance = np.atleast_2d(np.cov(table)) if table.shape[1] > 1 else np.full((len(table),) * 2, np.inf)
-        return covariance, "cluster bootstrap" if clusters is not None else "bootstrap", freedom, failed
-    exact = np.asarray(found.lanes.local.exact)[..., found.best]
-    covariance, freedom = robust(problem, linear, z, weight, exact, linear.change, clusters)
-    return covariance, "sandwich" if clusters is None else "cluster sandwich", freedom, 0
+    none = np.full((size, size), np.inf)
+    if clusters is not None and len(np.unique(clusters[used])) < 2:
+        return Covariance(none, "none", 0, "all rows belong to one run, so that nothing says how runs differ")
+    if clusters is None and len(used) <= size:
+        said = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
+        return Covariance(none, "none", len(used) - size, said)
+    plain = noise.loss == "squared" or noise.adaptive
+    if errors is not None and (not plain or clusters is not None):
+        said = "rows of one run are correlated" if clusters is not None else f"{noise.describe()} takes its own"
+        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
+    if plain and clusters is None:
+        return _least_squares(problem, linear, z, weight, errors)
+    if not curvature_speaks(noise, linear.residual[used], size):
+        return _resampled(runner, problem, linear, z, wide, clusters, replicates, generator)
+    if at_bounds(problem, linear.params, z):
+        matrix, freedom = _raw(problem, linear, z, weight, clusters)
+    else:
+        exact = np.asarray(found.lanes.local.exact)[..., found.best]
+        matrix, freedom = robust(problem, linear, z, weight, exact, linear.change, clusters)
+    return Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
 
 
-def curvature_speaks(noise: Noise, residual: np.ndarray) -> bool:
-    """Whether the objective's curvature says how sure an optimum is; residuals are those of the rows that count."""
-    if noise.loss == "huber":
-        return bool(np.mean(np.abs(residual) <= noise.delta) >= INSIDE)
+def _least_squares(
+    problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray, errors: Errors | None
+) -> Covariance:
+    """Classical or HC3 standard errors of least squares, or of Huber's loss with a fitted scale."""
+    residual, factor = pseudo_residuals(problem, linear, z, weight)
+    used, reason = weight > 0, ""
+    if errors is None:
+        reason = uneven(problem, linear, residual, weight)
+    if errors == "hc3" or reason:
+        matrix, freedom = hc3(linear.jacobian, residual, weight)
+        return Covariance(matrix * factor**2, "hc3", freedom, reason)
+    matrix, freedom = classical(linear.jacobian, residual, np.where(used, weight, 0.0))
+    return Covariance(matrix * factor**2, "classical", freedom)
+
+
+def pseudo_residuals(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """What stands for the residuals in the covariance of least squares, shape (n,), and Huber's correction.
+
+    For Huber's loss with a fitted scale s: ``s psi(r / s) / m`` with m the share of rows inside the threshold, and the
+    factor ``1 + p / n (1 - m) / m``.
+
+    Source:
+        Huber and Ronchetti, Robust Statistics, 2009, section 7.6.
+    """
+    if not problem.noise.adaptive:
+        return np.asarray(linear.residual), 1.0
+    used = weight > 0
+    s = float(np.exp(problem.log_scale(z)))
+    u = np.asarray(linear.residual) / s if s > 0 else np.zeros_like(linear.residual)
+    inside = max(float(np.mean(np.abs(u[used]) <= TUNING)), 1.0 / used.sum())
+    factor = 1 + len(problem.free) / used.sum() * (1 - inside) / inside
+    return s * np.clip(u, -TUNING, TUNING) / inside, factor
+
+
+def _resampled(
+    runner: Runner,
+    problem: Problem,
+    linear: Linear,
+    z: np.ndarray,
+    wide: Observations,
+    clusters: np.ndarray | None,
+    replicates: int,
+    generator: np.random.Generator,
+) -> Covariance:
+    """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
+    weight, size = wide.weight, len(problem.free)
+    used = np.flatnonzero(weight > 0)
+    if not replicates:
+        said = "no resamples were asked for, which this loss takes them from"
+        return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
+    begin = lifted(problem, linear.params, z)
+    draws, failed = bootstrap(
+        runner, problem, begin, wide.response, weight, run=clusters, replicates=replicates, generator=generator
+    )
+    table = np.stack([draws[name] for name in problem.free])
+    units = len(used) if clusters is None else len(np.unique(clusters[used]))
+    freedom = units - (1 if clusters is not None else size)
+    method = "cluster bootstrap" if clusters is not None else "bootstrap"
+    if table.shape[1] < 2:
+        return Covariance(np.full((size, size), np.inf), method, freedom, failed=failed)
+    ends = np.quantile(table, SHARES, axis=1)
+    spread = (ends[SHARES.index(0.8413)] - ends[SHARES.index(0.1587)]) / 2
+    calm = np.clip(table, *np.quantile(table, [0.025, 0.975], axis=1)[..., None])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(calm)))
+    np.fill_diagonal(correlation, 1.0)
+    percentiles = {name: tuple(map(float, ends[:, k])) for k, name in enumerate(problem.free)}
+    return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
+
+
+def curvature_speaks(noise: Noise, residual: np.ndarray, size: int = 0) -> bool:
+    """Whether the objective's curvature says how sure an optimum is.
+
+    Args:
+        noise: the noise.
+        residual: of the rows that count, shape (n,).
+        size: number of free parameters.
+    """
+    if noise.loss == "huber" and not noise.adaptive:
+        inside = np.sum(np.abs(residual) <= noise.delta)
+        return bool(inside >= size + INSIDE * (len(residual) - size))
     return noise.loss != "absolute"
+
+
+def _raw(
+    problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray, clusters: np.ndarray | None
+) -> tuple[np.ndarray, int]:
+    """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
+    used = np.flatnonzero(weight > 0)
+    psi, bend, _ = (np.asarray(a)[used] for a in _slopes(problem.noise, linear.residual, problem.log_scale(z)))
+    x, w = linear.jacobian[used], weight[used]
+    shares = (w * np.maximum(bend, 0))[:, None, None] * x[:, :, None] * x[:, None, :]
+    codes = None if clusters is None else clusters[used]
+    return sandwich(shares.sum(axis=0), (w * psi)[:, None] * x, np.eye(x.shape[1]), codes, shares)
 
 
 def robust(
@@ -89,12 +226,15 @@ def robust(
     # All rows, padding included: one shape for a bucket, so that other data compile nothing.
     r, s = linear.residual, np.asarray(problem.log_scale(z), float)
     psi, bend, tilt = (np.asarray(a)[used] for a in _slopes(noise, r, s))
-    scores = (weight[used] * psi)[:, None] * linear.slope[used]
+    slope = np.asarray(linear.slope)[used]
+    scores = (weight[used] * psi)[:, None] * slope
+    if noise.adaptive:
+        cost = float(scale_cost(noise, len(problem.free), weight, s)) / weight.sum()
+        tilt = tilt + cost
     if noise.infers_scale:
         scores[:, -1] = weight[used] * tilt
     if clusters is None:
         return sandwich(exact, scores, change, None)
-    slope = linear.slope[used]
     shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
     return sandwich(exact, scores, change, clusters[used], shares)
 

@@ -18,7 +18,7 @@ from jaxscale.coordinates import from_params
 from jaxscale.kernel import VERTEX
 from jaxscale.law import Law
 from jaxscale.linear import Linear, linearise
-from jaxscale.noise import Noise, huber
+from jaxscale.noise import TUNING, Noise, huber
 from jaxscale.objective import Problem, loss, slopes
 from jaxscale.observations import Observations
 from jaxscale.rebuilt import Rebuilt, rebuilt
@@ -84,7 +84,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
         ValueError: there are no spare rows, the residuals are all zero, or the parameters are not identified.
     """
     again = rebuilt(fit, observations)
-    problem, about = _smooth(again)
+    problem, about = smooth(again)
     y, weight = again.wide.response, again.wide.weight
     used = weight > 0
     rows, size = int(used.sum()), len(problem.free)
@@ -95,6 +95,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
         params = {name: jnp.asarray(value, float) for name, value in fit.params.items()}
         start = jnp.stack(from_params(problem.law, problem.centre, problem.free, params))
         z = np.concatenate([np.asarray(start), z[size:]])
+    z = z[: problem.size]
     none = np.zeros((1, size), bool)
     lanes = descend(runner, nested(problem, none, 0.0 + none), z[:, None], y, weight, direct=True, warm=True)
     f, z = float(lanes.local.f[0]), lanes.z[:, 0]
@@ -121,11 +122,17 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     return Ground(problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density)
 
 
-def _smooth(again: Rebuilt) -> tuple[Problem, dict[str, Any]]:
-    """The problem with a loss that has slopes: an absolute one is rounded off at its tip."""
+def smooth(again: Rebuilt) -> tuple[Problem, dict[str, Any]]:
+    """The problem with a loss that has slopes and no scale of its own to fit.
+
+    An absolute loss is rounded off at its tip; Huber's keeps the threshold that it was fitted with.
+    """
     law, about = _plain(again.law), {}
     problem = again.problem
     problem = Problem(law, problem.free, problem.noise, problem.inputs, problem.fixed, problem.centre)
+    if problem.noise.adaptive:
+        delta = TUNING * float(np.exp(again.problem.log_scale(again.z)))
+        return eqx.tree_at(lambda s: s.noise, problem, huber(max(delta, 1e-300), problem.noise.space)), about
     if problem.noise.loss != "absolute":
         return problem, about
     linear = linearise(again.problem, again.z, again.wide.response)

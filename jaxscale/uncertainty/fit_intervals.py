@@ -1,0 +1,233 @@
+"""Intervals of a fit's parameters: by standard errors where these say enough, else by the profile likelihood.
+
+A standard error says enough while its interval, taken where the parameter has no bounds (the logarithm of a positive
+number, the logit of a fraction), is narrow. At a bound, and where an interval spans a factor, the ends are those values
+at which the profiled objective rises by as much as the standard error says for small changes.
+"""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.batch import Runner, descend
+from jaxscale.bounds import at_bounds, lifted
+from jaxscale.coordinates import from_params
+from jaxscale.law import Support, real, unit
+from jaxscale.linear import linearise
+from jaxscale.objective import Problem
+from jaxscale.rebuilt import rebuilt
+from jaxscale.result import Fit
+from jaxscale.uncertainty.laplace import bread
+from jaxscale.uncertainty.standard_errors import pseudo_residuals
+from jaxscale.uncertainty.statistic import nested, smooth
+
+# With fewer degrees of freedom no interval is given.
+FEWEST = 2
+# The largest half width, in the logarithm or the logit, for which a standard error says enough.
+NARROW = 0.7
+# Values on either side at which the objective is profiled, and how far they reach in the logarithm or the logit.
+POINTS, REACH = 18, 16.0
+
+
+def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
+    """Lower and upper end of every free parameter's interval; NaN where there are too few degrees of freedom.
+
+    Args:
+        fit: the fit.
+        level: coverage, between 0 and 1.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    freedom = fit.uncertainty["freedom"]
+    if not freedom >= FEWEST:
+        return dict.fromkeys(fit.free, (math.nan, math.nan))
+    t = float(stdtrit(freedom, 0.5 + level / 2))
+    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    supports = {name: kinds[name].support for name in fit.free}
+    if "percentiles" in fit.uncertainty:
+        return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
+    wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
+    doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
+    ends = {name: _plain(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
+    if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
+        ends |= _profiled(fit, supports, t)
+    return ends
+
+
+def _bound(fit: Fit) -> bool:
+    return any(notice.code == "at_bound" for notice in fit.notices)
+
+
+def _half(fit: Fit, support: Support, name: str, t: float) -> float:
+    """Half the width of an interval where the parameter has no bounds."""
+    return t * fit.stderr[name] * _stretch(support, fit.params[name])
+
+
+def _stretch(support: Support, value: float) -> float:
+    """The slope of :func:`_free` at a value."""
+    if support is real:
+        return 0.0
+    low, high = support.low, support.high
+    if math.isfinite(low) and math.isfinite(high):
+        return (high - low) / max((value - low) * (high - value), 1e-300)
+    return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
+
+
+def _free(support: Support, value: Any) -> Any:
+    """A parameter where it has no bounds."""
+    low, high = support.low, support.high
+    with np.errstate(divide="ignore"):
+        if math.isfinite(low) and math.isfinite(high):
+            return np.log(value - low) - np.log(high - value)
+        if math.isfinite(low):
+            return np.log(value - low)
+        return -np.log(high - value) if math.isfinite(high) else np.asarray(value)
+
+
+def _back(support: Support, place: Any) -> Any:
+    """The inverse of :func:`_free`."""
+    low, high = support.low, support.high
+    with np.errstate(over="ignore"):
+        if math.isfinite(low) and math.isfinite(high):
+            return low + (high - low) / (1 + np.exp(-place))
+        if math.isfinite(low):
+            return low + np.exp(place)
+        return high - np.exp(-place) if math.isfinite(high) else place
+
+
+def _plain(support: Support, value: float, half: float) -> tuple[float, float]:
+    """The interval of a standard error, taken where the parameter has no bounds."""
+    if not math.isfinite(half):
+        return math.nan, math.nan
+    place, wide = float(_free(support, value)), half * (_stretch(support, value) or 1.0)
+    if not (math.isfinite(place) and wide < 700):
+        # At the bound itself: what the standard error reaches inside of the support.
+        return max(support.low, value - half), min(support.high, value + half)
+    return float(_back(support, place - wide)), float(_back(support, place + wide))
+
+
+def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> dict[str, tuple[float, float]]:
+    """Percentiles of the resamples, drawn out about the estimate as t quantiles are longer than normal ones."""
+    from scipy.special import ndtri
+
+    kept, ends = fit.uncertainty["percentiles"], {}
+    places = ndtri(np.array(kept["shares"]))
+    for name in fit.free:
+        values = _free(supports[name], np.array(kept[name]))
+        middle = float(_free(supports[name], fit.params[name]))
+        found = np.interp([-z, z], places, values)
+        if math.isfinite(middle) and np.all(np.isfinite(found)):
+            found = middle + (found - middle) * max(t / z, 1.0)
+        low, high = _back(supports[name], found)
+        ends[name] = (float(low), float(high))
+    return ends
+
+
+def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tuple[float, float]]:
+    """Ends where the profiled objective has risen by ``t^2 / 2`` units."""
+    with jax.enable_x64(True):
+        profile = _Profile(fit, supports)
+        sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
+        tables = [profile.values(name, sign) for name, sign in sides]
+        rises = profile.rises(sides, tables)
+        guesses = [_crossing(fit.params[name], table, rise, t) for (name, _), table, rise in zip(sides, tables, rises, strict=True)]
+        # Once more close by: between two values the logarithm of the rise is not quite straight.
+        inside = [k for k, guess in enumerate(guesses) if guess is not None]
+        closer = [fit.params[sides[k][0]] + (guesses[k] - fit.params[sides[k][0]]) * np.array([0.95, 1.05]) for k in inside]
+        again = profile.rises([sides[k] for k in inside], closer) if inside else []
+        for k, table, rise in zip(inside, closer, again, strict=True):
+            better = _crossing(fit.params[sides[k][0]], table, rise, t, beyond=True)
+            guesses[k] = guesses[k] if better is None else better
+    ends: dict[str, tuple[float, float]] = {}
+    for name in fit.free:
+        low, high = (guesses[sides.index((name, sign))] for sign in (-1, 1))
+        support = supports[name]
+        ends[name] = (support.low if low is None else max(low, support.low), support.high if high is None else min(high, support.high))
+    return ends
+
+
+class _Profile:
+    """The problem of a fit with one parameter held at a time."""
+
+    def __init__(self, fit: Fit, supports: dict[str, Support]) -> None:
+        self.fit, self.supports = fit, supports
+        again = rebuilt(fit, None)
+        self.problem, _ = smooth(again)
+        self.wide = again.wide
+        params = {name: np.asarray(value, float) for name, value in fit.params.items()}
+        at = np.array([float(v) for v in from_params(self.problem.law, self.problem.centre, fit.free, params)])
+        at = np.concatenate([at, again.z[len(at) : self.problem.size]])
+        # What vanished may have no finite coordinate at all.
+        self.bounds = at_bounds(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
+        self.z = lifted(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
+        linear = jax.tree.map(np.asarray, linearise(self.problem, np.nan_to_num(at, neginf=-700.0), self.wide.response))
+        weight = self.wide.weight
+        root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
+        plain = np.sum(root**2, axis=1)
+        errors = np.array([fit.stderr[name] for name in fit.free])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unit = np.where(lost | ~np.isfinite(errors), np.nan, errors**2 / plain)
+        self.unit = np.where(np.isfinite(unit) & (unit > 0), unit, np.nanmedian(unit))
+        none = np.zeros((1, len(fit.free)), bool)
+        self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
+
+    def _bend(self, residual: np.ndarray) -> np.ndarray:
+        """The root of each row's curvature."""
+        delta = float(self.problem.noise.delta)
+        return (np.abs(residual) <= delta).astype(float) if np.isfinite(delta) else np.ones(len(residual))
+
+    def values(self, name: str, sign: int) -> np.ndarray:
+        """Values of a parameter on one side of its estimate, the nearest first; none beyond a bound."""
+        value, error, support = self.fit.params[name], self.fit.stderr[name], self.supports[name]
+        error = error if math.isfinite(error) else max(abs(value), 1e-3)
+        end = support.high if sign > 0 else support.low
+        if self.bounds.get(name) == end:
+            return np.zeros(0)
+        if math.isinf(end):
+            steps = error * np.geomspace(0.1, 300.0, POINTS)
+            return value + sign * steps
+        place = float(_free(support, value))
+        slope = min(max(error * _stretch(support, value), 1e-3), 3.0)
+        return np.asarray(_back(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
+
+    def rises(self, sides: list[tuple[str, int]], tables: list[np.ndarray]) -> list[np.ndarray]:
+        """Roots of the rise of the objective in units of the noise, for tables of values of one parameter each."""
+        places = np.repeat([self.fit.free.index(name) for name, _ in sides], list(map(len, tables)))
+        side = np.repeat(np.arange(len(sides)), list(map(len, tables)))
+        flags = places[:, None] == np.arange(len(self.fit.free))
+        values = np.where(flags, np.concatenate(tables)[:, None], 0.0)
+        z, f = self._descended(flags, values, np.repeat(self.z[:, None], len(places), axis=1))
+        for step in (-1, 1):
+            # Once more from the ends of the neighbours on the same side: a descent may end in a worse minimum.
+            other = np.clip(np.arange(len(places)) + step, 0, len(places) - 1)
+            other = np.where(side[other] == side, other, np.arange(len(places)))
+            again, g = self._descended(flags, values, self._inside(z[:, other]))
+            z, f = np.where(g < f, again, z), np.minimum(f, g)
+        rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
+        return [rise[side == k] for k in range(len(sides))]
+
+    def _inside(self, z: np.ndarray) -> np.ndarray:
+        """Coordinates in which what ran to a bound can leave it again."""
+        ran = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
+        return np.where(ran[:, None], self.z[:, None], z)
+
+    def _descended(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every lane with its parameters held: coordinates and the least objective, infinite where there is none."""
+        problem = nested(self.problem, flags, values)
+        lanes = descend(Runner(), problem, start, self.wide.response, self.wide.weight, direct=True)
+        return np.asarray(lanes.z), np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
+
+
+def _crossing(value: float, table: np.ndarray, rise: np.ndarray, t: float, beyond: bool = False) -> float | None:
+    """Where the rise is t, by straight lines in the logarithms of distance and rise; None where it stays below."""
+    fine = np.isfinite(rise) & (rise > 0)
+    far, rise = np.abs(table[fine] - value), np.maximum.accumulate(rise[fine])
+    if len(rise) < 2 or (not beyond and rise[-1] < t):
+        return None
+    k = int(np.clip(np.searchsorted(rise, t), 1, len(rise) - 1))
+    (a, b), (x, y) = np.log(rise[k - 1 : k + 1]), np.log(far[k - 1 : k + 1])
+    if not b > a:
+        return None
+    return float(value + np.sign(table[fine][0] - value) * np.exp(x + (math.log(t) - a) / (b - a) * (y - x)))
