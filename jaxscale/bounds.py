@@ -80,5 +80,3 @@ def lifted(problem: Problem, params: Mapping[str, Any], z: np.ndarray) -> np.nda
         else:
             moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
     return moved
-
-

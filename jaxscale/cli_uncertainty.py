@@ -237,20 +237,20 @@ def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -
         noted: whether to look at the responses too; counts may be 0, which a fit would refuse.
     """
     from jaxscale import identifiability
-    from jaxscale.notices import Notice
+    from jaxscale.fitting import fit
     from jaxscale.observations import checked
     from jaxscale.preparation import prepare
-    from jaxscale.result import UnidentifiedError
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
     notices = checked(law, rows, free) if noted else []
-    design = identifiability.check(law, rows.inputs, fixed=fixed, noise_level=task.noise_level, weight=rows.weight)
-    if design.verdict == "identified":
+    design = identifiability.check_in_any_unit(law, rows.inputs, fixed, task.noise_level, rows.weight)
+    if design is not None and design.verdict == "identified":
         return notices
-    if not task.allow_unidentified:
-        raise UnidentifiedError(design)
-    return [*notices, Notice("unidentified", design.message)]
+    # What the inputs alone leave in doubt a fit decides.
+    settings: Any = dict(fixed=fixed, replicates=0, noise_level=task.noise_level)
+    fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
+    return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
 
 
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":

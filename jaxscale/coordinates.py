@@ -159,6 +159,17 @@ def plain_unit(law: Law, name: str, centre: Centre) -> Any:
     return centre.unit.get(name, 1.0)
 
 
+def ranged(law: Law, name: str) -> bool:
+    """Whether a parameter's declared range can be compared with a value in any unit of the inputs and the response.
+
+    The size of a term, a scale and a place depend on the units through the exponents, or follow the data.
+    """
+    kind = law.parameters[name]
+    if kind.kind in ("amplitude", "scale", "location", "floor") or RESPONSE in dimensions(law).get(name, {}):
+        return False
+    return all(law.inputs[key].relative for key in dimensions(law).get(name, {}))
+
+
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
     """Coordinates of the free parameters, in their order: the inverse of :func:`to_params`."""
     if owned(law, free):

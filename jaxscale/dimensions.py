@@ -35,9 +35,14 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
     return _analysed(law)[0]
 
 
+def fixed_units(law: Law) -> tuple[str, ...]:
+    """Inputs whose unit the law fixes, and "response" where it fixes that of the response."""
+    return _analysed(law)[1]
+
+
 def absolute(law: Law) -> tuple[str, ...]:
     """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
-    return tuple(name for name in law.parameters if _analysed(law)[1] and _open(law, name))
+    return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
 
 
 def _analysed(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
@@ -70,7 +75,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
             moves = slope * np.stack([sets[name] for name in names], axis=-1)[:, None, :]
             changes = {name: _change(law, names, columns, sets, name) for name in law.inputs}
     except (ValueError, TypeError, FloatingPointError, ArithmeticError):
-        return {}, tuple(law.inputs)
+        return {}, (*law.inputs, RESPONSE)
     found: dict[str, dict[str, float]] = {}
     fixed = []
     for key, change in [*((name, -changes[name]) for name in law.inputs), (RESPONSE, value)]:
@@ -81,7 +86,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
                 sign = -1.0 if power.startswith("-") else 1.0
                 known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
         exponents = _solved(names, moves, change - known, value)
-        if not exponents and key != RESPONSE:
+        if not exponents:
             fixed.append(key)
         for name, exponent in exponents.items():
             if exponent and _open(law, name):

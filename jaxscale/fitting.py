@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -114,13 +115,7 @@ def fit(
     with jax.enable_x64(True):
         observations = prepare(law, observations)
         notices = checked(law, observations, free)
-        design = identifiability.check(
-            law, observations.inputs, fixed=values, noise_level=noise_level, weight=observations.weight
-        )
-        if design.verdict != "identified":
-            if not allow_unidentified:
-                raise UnidentifiedError(design)
-            notices.append(Notice("unidentified", design.message))
+        design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
         seed, generator = generator_of(key)
         explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else _count(starts)
@@ -131,9 +126,13 @@ def fit(
         with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
-            return _fit(
-                runner, law, observations, noise, search_settings, seed, values, free, replicates, errors, design, notices
+            fitted = _fit(
+                runner, law, observations, noise, search_settings, seed, values, free, replicates, errors, notices
             )
+    if design is None or design.verdict != "identified":
+        # What the inputs alone leave in doubt the data may determine all the same.
+        design = _judged_again(fitted, noise_level) or design
+    return _with_design(fitted, design, allow_unidentified)
 
 
 def _fit(
@@ -147,7 +146,6 @@ def _fit(
     free: tuple[str, ...],
     replicates: int,
     errors: Errors | None,
-    design: Any,
     notices: list[Notice],
 ) -> Fit:
     n = len(observations)
@@ -202,13 +200,7 @@ def _fit(
         basins=basins,
         status=status,
         notices=tuple(notices + problems),
-        design={
-            "verdict": design.verdict,
-            "condition": _finite(design.condition),
-            "noise_level": design.noise_level,
-            "stderr": {name: _finite(value) for name, value in design.stderr.items()},
-            "allowed": design.verdict != "identified",
-        },
+        design={},
         seed=seed,
         versions=dict(_versions()),
         data_sha256=observations.sha256,
@@ -218,6 +210,39 @@ def _fit(
         law_object=law,
         observations=observations,
     )
+
+
+def _judged_again(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
+    """The design check at the fitted parameters and the scatter that was seen."""
+    rows, law = fitted.observations, fitted.law_object
+    assert rows is not None and law is not None
+    with jax.enable_x64(True):
+        prediction = np.asarray(fitted(**{name: rows.inputs[name] for name in law.inputs}), float)
+        return identifiability.check_at(
+            law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level
+        )
+
+
+def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowed: bool) -> Fit:
+    """The fit with the design check that it passed, or that was overridden.
+
+    Raises:
+        UnidentifiedError: the check says that parameters are not identified, and that is not allowed.
+    """
+    if design is None:
+        return fitted
+    told = {
+        "verdict": design.verdict,
+        "condition": _finite(design.condition),
+        "noise_level": design.noise_level,
+        "stderr": {name: _finite(value) for name, value in design.stderr.items()},
+        "allowed": design.verdict != "identified",
+    }
+    if design.verdict == "identified":
+        return replace(fitted, design=told)
+    if not allowed:
+        raise UnidentifiedError(design)
+    return replace(fitted, design=told, notices=(Notice("unidentified", design.message), *fitted.notices))
 
 
 def grid(**axes: Sequence[float] | np.ndarray) -> Grid:

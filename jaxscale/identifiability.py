@@ -18,6 +18,7 @@ from jaxscale.information import (
     FLOOR_LIMIT,
     RANK,
     Information,
+    NotFiniteError,
     Pair,
     constant,
     cure,
@@ -28,6 +29,7 @@ from jaxscale.information import (
     spectrum,
 )
 from jaxscale.law import Law, positive, unit
+from jaxscale.noise import default
 from jaxscale.starts import hypercube
 from jaxscale.tables import did_you_mean
 
@@ -118,6 +120,77 @@ def check(
         LawError: the law itself fails; says where.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
+    return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
+
+
+def check_in_any_unit(
+    law: Law, inputs: Mapping[str, Any], fixed: Mapping[str, float], noise_level: float, weight: Any
+) -> DesignCheck | None:
+    """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
+
+    Args:
+        law: the law to be fitted.
+        inputs: name to array of shape (n,), or (several, n).
+        fixed: values of parameters that will not be fitted.
+        noise_level: expected noise as a share of the response.
+        weight: shape (n,).
+
+    Returns:
+        The check; None where the law has no finite value and slope at any of the parameters.
+    """
+    try:
+        return _checked(law, inputs, fixed, noise_level, weight, None, published=False)
+    except NotFiniteError:
+        return None
+
+
+def check_at(
+    law: Law,
+    inputs: Mapping[str, Any],
+    fixed: Mapping[str, float],
+    weight: np.ndarray,
+    params: Mapping[str, float],
+    prediction: np.ndarray,
+    response: np.ndarray,
+    noise_level: float,
+) -> DesignCheck | None:
+    """The check at fitted parameters and at the scatter that was seen: what the data do determine passes it.
+
+    Args:
+        law: the law that was fitted.
+        inputs: name to array of shape (n,), or (several, n).
+        fixed: values of parameters that were not fitted.
+        weight: shape (n,).
+        params: every parameter.
+        prediction: shape (n,).
+        response: shape (n,).
+        noise_level: what to assume where no row is to spare.
+
+    Returns:
+        The check; None where the law has no finite slope at the parameters.
+    """
+    used = weight > 0
+    spare = int(used.sum()) - (len(law.parameters) - len(fixed))
+    if spare > 0:
+        size = np.abs(prediction[used])
+        relative = default(law.response).space != "linear"
+        share = (response - prediction)[used] / (size if relative else max(float(np.median(size)), 1e-300))
+        noise_level = max(float(np.sqrt(np.sum(share**2) / spare)), 1e-12)
+    try:
+        return _checked(law, inputs, fixed, noise_level, weight, params, published=False)
+    except NotFiniteError:
+        return None
+
+
+def _checked(
+    law: Law,
+    inputs: Mapping[str, Any],
+    fixed: Mapping[str, float] | None,
+    noise_level: float,
+    weight: Any,
+    params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
+    published: bool,
+) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
         raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
@@ -128,8 +201,9 @@ def check(
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
     tried(law, columns)
-    sets = _given(law, params, values) if params is not None else _plausible(law, columns, values)
-    return _judged(measure(law, free, columns, weights, sets, noise_level))
+    with np.errstate(all="ignore"):
+        sets = _given(law, params, values) if params is not None else _plausible(law, columns, values, published)
+        return _judged(measure(law, free, columns, weights, sets, noise_level))
 
 
 def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -182,13 +256,15 @@ def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.nd
     return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
 
 
-def _plausible(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Published parameter sets where they speak of these inputs, else drawn ones, each of shape (sets,)."""
+def _plausible(
+    law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float], published: bool
+) -> dict[str, np.ndarray]:
+    """Published parameter sets, if wanted and where they speak of these inputs; else drawn ones; of shape (sets,)."""
     with jax.enable_x64(True):
         centre = _centre(law, columns)
         # Published constants mean nothing where a column is counted in another unit.
         units = all(columns[name].max() >= kind.lower for name, kind in law.inputs.items())
-        if law.published and units:
+        if published and law.published and units:
             entries = [_with_fixed(law, centre, entry, fixed) for entry in law.published.values()]
             return {name: np.array([float(entry[name]) for entry in entries]) for name in law.parameters}
         known = {**fixed, **_places(law, columns, fixed)}

@@ -33,6 +33,10 @@ LARGEST_CURE = 8
 ROWS = 1024
 
 
+class NotFiniteError(ValueError):
+    """A law has no finite value and slope at any of the parameters at which a design is looked at."""
+
+
 @dataclass(frozen=True)
 class Information:
     """A design at several parameter sets.
@@ -110,7 +114,7 @@ def measure(
         noise_level: expected noise as a share of the response.
 
     Raises:
-        ValueError: the law has no finite value and slope at any of the sets.
+        NotFiniteError: the law has no finite value and slope at any of the sets.
     """
     responses, slope = slopes(law, free, inputs, sets)
     domain = law.response.domain
@@ -119,9 +123,8 @@ def measure(
     )
     good &= np.any(responses != 0, axis=1)
     if not good.any():
-        raise ValueError(
-            f"Law {law.name} has no finite value and slope at plausible parameters; give some that suit the inputs "
-            "with params."
+        raise NotFiniteError(
+            f"Law {law.name} has no finite value and slope for these inputs at the parameters that were tried."
         )
     responses, slope = responses[good], slope[good]
     found = Information(
@@ -148,7 +151,10 @@ def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray
 
 
 def _triangle(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(np.linalg.qr(rows, mode="r"))
+    # Slopes of the law may differ by more than a double holds squares of.
+    largest = np.max(np.abs(rows), axis=-2, keepdims=True)
+    largest = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
+    return np.asarray(np.linalg.qr(rows / largest, mode="r")) * largest
 
 
 def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,7 +167,10 @@ def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         Values of shape (..., p), descending; vectors as rows, shape (..., p, p); standard errors of shape
         (..., p), infinite where a vector without information has a share in the parameter.
     """
-    size = np.linalg.norm(triangle, axis=-2)
+    # Squares of large slopes overflow.
+    largest = np.max(np.abs(triangle), axis=-2, keepdims=True)
+    largest = np.where(largest > 0, largest, 1.0)
+    size = (np.linalg.norm(triangle / largest, axis=-2, keepdims=True) * largest)[..., 0, :]
     size = np.where(size > 0, size, 1.0)
     _, values, vectors = np.linalg.svd(triangle / size[..., None, :], full_matrices=False)
     null = values <= RANK * values[..., :1]

@@ -3,8 +3,9 @@
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.bounds import at_bounds
+from jaxscale.coordinates import plain_unit, ranged, units_of
 from jaxscale.kernel import STATUS
-from jaxscale.law import positive, unit
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
@@ -23,7 +24,7 @@ def judged(
     weight: np.ndarray,
 ) -> tuple[list[Notice], str]:
     """What a person should know about the optimum, and the status of the fit."""
-    notices = [*_bounds(problem, linear, z), *_flat(problem, linear, weight)]
+    notices = [*_bounds(problem, linear, z), *_flat(problem, linear, z, weight)]
     landscape = found.landscape
     lane = int(found.lanes.status[found.best])
     status = "converged"
@@ -45,33 +46,48 @@ def judged(
 
 
 def _bounds(problem: Problem, linear: Linear, z: np.ndarray) -> list[Notice]:
+    """Parameters that have run to an end of their support, and those outside their declared range."""
+    ends = at_bounds(problem, linear.params, z)
+    inputs = {name: np.asarray(problem.inputs[name]) for name in problem.law.inputs}
+    units = units_of(problem.law, inputs, None, np)
     notices = []
-    size = float(problem.centre.response_size) or 1.0
-    for k, name in enumerate(problem.free):
+    for name in problem.free:
         kind, value = problem.law.parameters[name], float(linear.params[name])
-        low, high = kind.range
-        gone = {
-            "floor": kind.support is positive and value < 1e-6 * size,
-            "amplitude": kind.support is positive and float(np.exp(z[k])) < 1e-6 * size,
-            "exponent": kind.support is positive and value < 1e-4,
-        }.get(kind.kind, kind.support is positive and value < 1e-3 * low)
-        if gone or (kind.support is unit and min(value, 1 - value) < 1e-6):
-            notices.append(Notice("at_bound", f"{name} = {value:.6g} has run to the edge of its support."))
-        elif not low <= value <= high:
-            notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:g} to {high:g}."))
+        if name in ends:
+            notices.append(Notice("at_bound", f"{name} has run to {ends[name]:g}, the end of its support."))
+        elif ranged(problem.law, name):
+            low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
+            # A bound converted to another unit is not to the last digit what it was.
+            slack = 1e-9 * max(abs(low), abs(high))
+            if not low - slack <= value <= high + slack:
+                notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:.3g} to {high:.3g}."))
     return notices
 
 
-def _flat(problem: Problem, linear: Linear, weight: np.ndarray) -> list[Notice]:
-    """Directions in which the prediction does not move, by the smallest singular vector."""
-    slope = linear.slope[weight > 0][:, : len(problem.free)]
+def _flat(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
+    """Directions in which the prediction does not move, by the smallest singular vector.
+
+    Slopes are those in the parameters themselves, each in units of its own column, so that no unit matters. What ran to
+    a bound is left out: that is another notice.
+    """
+    ends = at_bounds(problem, linear.params, z)
+    names = [name for name in problem.free if name not in ends]
+    if not names:
+        return []
+    columns = [k for k, name in enumerate(problem.free) if name in names]
+    slope = linear.jacobian[weight > 0][:, columns]
     size = np.linalg.norm(slope, axis=0)
-    still = [name for name, s in zip(problem.free, size, strict=True) if not s > 1e-9 * size.max()]
+    values = np.array([abs(float(linear.params[name])) for name in names])
+    units = np.array([float(np.asarray(plain_unit(problem.law, name, problem.centre))) for name in names])
+    level = np.linalg.norm(np.asarray(problem.noise.transform(linear.prediction))[weight > 0]) + 1.0
+    still = [
+        name for name, s, v, u in zip(names, size, values, units, strict=True) if not s * max(v, u) > 1e-13 * level
+    ]
     if still:
         return [Notice("flat", f"The predictions do not depend on {', '.join(still)} at the optimum.")]
     _, values, vectors = np.linalg.svd(slope / size, full_matrices=False)
     if values[-1] > 1e-6 * values[0]:
         return []
     share = np.abs(vectors[-1])
-    names = [name for name, s in zip(problem.free, share, strict=True) if s > 0.3 * share.max()]
-    return [Notice("flat", f"{' and '.join(names)} trade off: the runs do not separate them.")]
+    told = [name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max()]
+    return [Notice("flat", f"{' and '.join(told)} trade off: the runs do not separate them.")]

@@ -191,6 +191,8 @@ def _basins(fit: Fit) -> str:
 
 
 def _design(design: Mapping[str, Any]) -> str:
+    if not design:
+        return "none: the law has no finite slope at the parameters"
     override = ", fitted all the same" if design["allowed"] else ""
     return (
         f"{design['verdict']}{override} (at {100 * design['noise_level']:g} % noise; "

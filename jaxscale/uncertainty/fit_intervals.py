@@ -14,13 +14,11 @@ import numpy as np
 from jaxscale.batch import Runner, descend
 from jaxscale.bounds import at_bounds, lifted
 from jaxscale.coordinates import from_params
-from jaxscale.law import Support, real, unit
+from jaxscale.law import Support, real
 from jaxscale.linear import linearise
-from jaxscale.objective import Problem
 from jaxscale.rebuilt import rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.laplace import bread
-from jaxscale.uncertainty.standard_errors import pseudo_residuals
 from jaxscale.uncertainty.statistic import nested, smooth
 
 # With fewer degrees of freedom no interval is given.
@@ -132,10 +130,15 @@ def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tup
         sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
         tables = [profile.values(name, sign) for name, sign in sides]
         rises = profile.rises(sides, tables)
-        guesses = [_crossing(fit.params[name], table, rise, t) for (name, _), table, rise in zip(sides, tables, rises, strict=True)]
+        guesses = [
+            _crossing(fit.params[name], table, rise, t)
+            for (name, _), table, rise in zip(sides, tables, rises, strict=True)
+        ]
         # Once more close by: between two values the logarithm of the rise is not quite straight.
         inside = [k for k, guess in enumerate(guesses) if guess is not None]
-        closer = [fit.params[sides[k][0]] + (guesses[k] - fit.params[sides[k][0]]) * np.array([0.95, 1.05]) for k in inside]
+        closer = [
+            fit.params[sides[k][0]] + (guesses[k] - fit.params[sides[k][0]]) * np.array([0.95, 1.05]) for k in inside
+        ]
         again = profile.rises([sides[k] for k in inside], closer) if inside else []
         for k, table, rise in zip(inside, closer, again, strict=True):
             better = _crossing(fit.params[sides[k][0]], table, rise, t, beyond=True)
@@ -144,7 +147,10 @@ def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tup
     for name in fit.free:
         low, high = (guesses[sides.index((name, sign))] for sign in (-1, 1))
         support = supports[name]
-        ends[name] = (support.low if low is None else max(low, support.low), support.high if high is None else min(high, support.high))
+        ends[name] = (
+            support.low if low is None else max(low, support.low),
+            support.high if high is None else min(high, support.high),
+        )
     return ends
 
 

@@ -1,0 +1,146 @@
+"""Whether results depend on the unit of an input or of the response: every law, every input, four factors.
+
+    python -m benchmarks.units                  the catalogue (about 40 CPU minutes)
+    python -m benchmarks.units LAW LAW ...      some laws
+
+Each law is fitted to 24 simulated rows, then to the same rows with one input, or the response, multiplied by 1e-9,
+1e-3, 1e3 and 1e9. Wanted are the same verdict, the same predictions and errors (1e-6 relative, in converted units) and
+the same notices, but for those that guess a unit. Inputs with a bounded interval are left out, and those whose unit the
+law itself fixes (a constant or a logarithm of the input stands in the formula) are counted.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+import jaxscale
+from jaxscale.dimensions import RESPONSE, absolute, dimensions, fixed_units
+from jaxscale.law import Law
+from jaxscale.noise import SPACES, default
+from jaxscale.uncertainty.schemes import INVERSES
+
+FACTORS = (1e-9, 1e-3, 1e3, 1e9)
+ROWS, SCATTER = 24, 0.003
+# Notices that guess a unit.
+GUESSES = ("units", "outside_range")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One law in one unit: what differs from the law in its own unit; empty where nothing does."""
+
+    law: str
+    target: str
+    factor: float
+    fault: str
+
+
+def sweep(law: Law, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    """Rows at the typical sizes and constants of a law, with a little noise; None where the law is not defined there."""
+    generator = np.random.default_rng(seed)
+    columns = {}
+    for name, kind in law.inputs.items():
+        low, high = kind.sizes
+        share = generator.permutation(np.linspace(0.03, 0.97, ROWS))
+        if np.isfinite(kind.low) and np.isfinite(kind.high):
+            columns[name] = kind.low + share * (kind.high - kind.low)
+        elif kind.low >= 0:
+            low = max(low, kind.low * 1.01, 1e-2)
+            columns[name] = low * (high / low) ** share
+        else:
+            columns[name] = low + share * (high - low)
+    space = default(law.response).space
+    with np.errstate(all="ignore"):
+        truth = np.array([float(law(*row, **law.typical)) for row in zip(*columns.values(), strict=True)])
+        seen = np.asarray(SPACES[space][1](truth))
+    if not np.all(np.isfinite(seen)) or np.ptp(seen) <= 1e-6 * np.max(np.abs(seen)):
+        return None
+    size = SCATTER * (np.std(seen) if space == "linear" else 1.0)
+    return columns, INVERSES[space](seen + size * generator.standard_normal(ROWS))
+
+
+def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "jaxscale.Fit | str":
+    """The fit, or why there is none."""
+    table = {**columns, "the response": response}
+    rows = jaxscale.Observations.from_table(table, inputs={name: name for name in columns}, response="the response")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return jaxscale.fit(law, rows, progress=False, replicates=0)
+    except jaxscale.UnidentifiedError:
+        return "refused"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", target: str, factor: float) -> str:
+    """What differs between a fit and the fit in another unit, in a word."""
+    if isinstance(one, str) or isinstance(other, str):
+        return (
+            "" if isinstance(one, str) and one == other else f"verdict: {one if isinstance(one, str) else other}"[:70]
+        )
+    if one.status != other.status:
+        return f"status {one.status}, {other.status}"
+    scale = factor if target == RESPONSE else 1.0
+    space = one.noise["space"]
+    size = scale if space == "linear" else 1.0
+    if not np.isclose(one.residuals["rms"] * size, other.residuals["rms"], rtol=1e-6):
+        return f"optimum: rms {one.residuals['rms'] * size:.6g}, {other.residuals['rms']:.6g}"
+    for name in one.free:
+        if law.parameters[name].powers or law.parameters[name].kind == "scale":
+            continue
+        unit = factor ** dimensions(law).get(name, {}).get(target, 0.0)
+        if law.parameters[name].kind == "floor":
+            unit = scale
+        pair = one.stderr[name] * unit, other.stderr[name]
+        if np.isfinite(pair[0]) != np.isfinite(pair[1]) or (np.isfinite(pair[0]) and not np.isclose(*pair, rtol=1e-6)):
+            return f"error of {name}: {pair[0]:.6g}, {pair[1]:.6g}"
+    codes = [sorted({n.code for n in fit.notices} - set(GUESSES)) for fit in (one, other)]
+    return "" if codes[0] == codes[1] else f"notices {codes[0]}, {codes[1]}"
+
+
+def cases(law: Law) -> Iterator[Case]:
+    """All units of one law."""
+    rows = sweep(law)
+    if rows is None:
+        return
+    columns, response = rows
+    one = fitted(law, columns, response)
+    for name, kind in law.inputs.items():
+        if np.isfinite(kind.high) or np.isfinite(kind.low) and kind.low != 0 or name in fixed_units(law):
+            continue
+        for factor in FACTORS:
+            moved = {**columns, name: columns[name] * factor}
+            yield Case(law.name, name, factor, fault(law, one, fitted(law, moved, response), name, factor))
+    if RESPONSE not in fixed_units(law) and law.response.domain.name != "unit":
+        for factor in FACTORS:
+            other = fitted(law, columns, response * factor)
+            yield Case(law.name, RESPONSE, factor, fault(law, one, other, RESPONSE, factor))
+
+
+def main(names: list[str]) -> None:
+    """Print what fails, and how much was tried."""
+    tried, faults, without, kept = 0, [], [], 0
+    for name in names or jaxscale.laws.names():
+        law = jaxscale.laws.get(name)
+        if not law.parameters:
+            continue
+        kept += len(absolute(law))
+        done = list(cases(law))
+        if not done:
+            without.append(name)
+        tried += len(done)
+        faults += [case for case in done if case.fault]
+        for case in done:
+            if case.fault:
+                print(f"{case.law:28} {case.target:10} x {case.factor:<8g} {case.fault}", flush=True)
+    laws = {case.law for case in faults}
+    print(f"{tried} fits in other units: {len(faults)} differ, of {len(laws)} laws.")
+    print(f"{kept} parameters have an absolute range; {len(without)} laws have no other unit: {', '.join(without)}.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
