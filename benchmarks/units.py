@@ -39,7 +39,7 @@ class Case:
 
 
 def sweep(law: Law, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
-    """Rows at the typical sizes and constants of a law, with a little noise; None where the law is not defined there."""
+    """Rows at the typical sizes and constants of a law, with a little noise; None where it is not defined there."""
     generator = np.random.default_rng(seed)
     columns = {}
     for name, kind in law.inputs.items():
@@ -79,9 +79,8 @@ def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "j
 def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", target: str, factor: float) -> str:
     """What differs between a fit and the fit in another unit, in a word."""
     if isinstance(one, str) or isinstance(other, str):
-        return (
-            "" if isinstance(one, str) and one == other else f"verdict: {one if isinstance(one, str) else other}"[:70]
-        )
+        said = one if isinstance(one, str) else other
+        return "" if one == other else f"verdict: {said}"[:70]
     if one.status != other.status:
         return f"status {one.status}, {other.status}"
     scale = factor if target == RESPONSE else 1.0

@@ -149,14 +149,7 @@ def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Cen
         return jnp.exp(z + _shift(law, kind, params, centre))
     if kind.powers:
         return z * centre.response_size * jnp.exp(_shift(law, kind, params, centre))
-    return z * plain_unit(law, name, centre)
-
-
-def plain_unit(law: Law, name: str, centre: Centre) -> Any:
-    """What the coordinate of a real number without declared powers is measured in."""
-    if law.parameters[name].kind == "floor":
-        return centre.response_size
-    return centre.unit.get(name, 1.0)
+    return z
 
 
 def ranged(law: Law, name: str) -> bool:
@@ -191,7 +184,7 @@ def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], ce
         return jnp.log(value) - _shift(law, kind, params, centre)
     if kind.powers:
         return value / (centre.response_size * jnp.exp(_shift(law, kind, params, centre)))
-    return value / plain_unit(law, name, centre)
+    return value
 
 
 def curved(law: Law, free: Sequence[str]) -> list[bool]:
@@ -235,7 +228,7 @@ def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centr
         low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
-            return jnp.where(centre.response_low > 0, u * jnp.abs(centre.response_low), u * size)
+            return u * jnp.where(centre.response_low > 0, jnp.abs(centre.response_low), size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
         if kind.support is not positive:

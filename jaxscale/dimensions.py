@@ -2,8 +2,8 @@
 
 A law ``f(x; theta)`` whose inputs have no unit of their own obeys ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
 exponents ``d_k`` follow from the law itself: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
-response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so slopes at a few places and parameters give them by
-least squares. Where no exponents solve it the law fixes the unit, and declared ranges are taken as they are.
+response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so slopes at a few places and parameters give them
+by least squares. Where no exponents solve it the law fixes the unit, and declared ranges are taken as they are.
 """
 
 from collections.abc import Mapping

@@ -113,7 +113,6 @@ def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) 
         for k, name in enumerate(ordered(model.law, model.free)):
             if pooled.get(name) != "partial":
                 continue
-            kind = model.law.parameters[name]
             z = coordinate_at(model.law, name, central[name], central, model.centre)
             apart = z + sites[f"{name}_spread"] * normals[k]
             made[name] = value_at(model.law, name, apart, made, model.centre)

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.bounds import at_bounds
-from jaxscale.coordinates import plain_unit, ranged, units_of
+from jaxscale.coordinates import ranged, units_of
 from jaxscale.kernel import STATUS
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
@@ -77,12 +77,10 @@ def _flat(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -
     columns = [k for k, name in enumerate(problem.free) if name in names]
     slope = linear.jacobian[weight > 0][:, columns]
     size = np.linalg.norm(slope, axis=0)
-    values = np.array([abs(float(linear.params[name])) for name in names])
-    units = np.array([float(np.asarray(plain_unit(problem.law, name, problem.centre))) for name in names])
+    # A column counts as 0 where neither the parameter nor one unit of it would move the prediction.
+    units = [max(abs(float(linear.params[name])), float(problem.centre.unit.get(name, 1.0))) for name in names]
     level = np.linalg.norm(np.asarray(problem.noise.transform(linear.prediction))[weight > 0]) + 1.0
-    still = [
-        name for name, s, v, u in zip(names, size, values, units, strict=True) if not s * max(v, u) > 1e-13 * level
-    ]
+    still = [name for name, s, u in zip(names, size, units, strict=True) if not s * u > 1e-13 * level]
     if still:
         return [Notice("flat", f"The predictions do not depend on {', '.join(still)} at the optimum.")]
     _, values, vectors = np.linalg.svd(slope / size, full_matrices=False)

@@ -125,8 +125,9 @@ def begin(
 def _diagonal(local: Local, before: Any) -> Any:
     """Marquardt's scaling, which forgets: a start far away must not freeze a parameter for good."""
     current = jnp.diagonal(local.safe).T
-    tiny = jnp.finfo(current.dtype).tiny
-    return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
+    limits = jnp.finfo(current.dtype)
+    # Plain numbers have any unit, so that slopes may differ by many powers of ten.
+    return jnp.maximum(jnp.maximum(0.3 * before, current), limits.eps**4 * jnp.max(current, axis=0) + limits.tiny)
 
 
 def _ridge(local: Local) -> Any:

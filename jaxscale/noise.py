@@ -4,7 +4,7 @@ A fit minimises ``sum_i w_i * rho(r_i)`` with ``r_i = t(law_i) - t(y_i)``, where
 identity, the logarithm or the logit. Objectives are sums, never means. Settings are arrays, so
 that a new delta compiles nothing.
 
-With ``delta="scale"`` Huber's threshold follows the residuals (Huber's proposal 2): the law and the scale ``s`` minimise
+With ``delta="scale"`` Huber's threshold follows the residuals (proposal 2 of Huber): law and scale ``s`` minimise
 ``sum_i w_i s rho(r_i / s) + s beta (1 - p / n) sum_i w_i / 2`` together, where rho has the threshold 1.345 and ``beta``
 is the mean of ``psi^2`` under the normal distribution, so that ``s`` is the standard deviation of normal noise.
 """
@@ -134,7 +134,7 @@ LOSSES: dict[str, Callable[..., Noise]] = {
 
 
 def named(loss: str, space: str | None = None, *, response: Response | None = None, **settings: Any) -> Noise:
-    """A noise by name; the space defaults to what suits the response's domain, but squared error to raw residuals.
+    """A noise by name; the space defaults to what suits the response's domain.
 
     Raises:
         ValueError: the name, the space or a setting is not one of the noise's.
@@ -146,7 +146,7 @@ def named(loss: str, space: str | None = None, *, response: Response | None = No
         if value is not None and key not in accepted:
             raise ValueError(f"Argument {key} must not be given with noise {loss}, but is {value!r}.")
     if space is None:
-        space = default(response).space if response is not None and loss != "squared" else "linear"
+        space = default(response).space if response is not None else "linear"
     return LOSSES[loss](space=_space(space), **{k: v for k, v in settings.items() if v is not None})
 
 

@@ -123,7 +123,9 @@ class Task:
         if self.noise is None and (delta, self.df, self.scale) == (None, None, None):
             return default(law.response, self.space)
         loss = default(law.response).loss if self.noise is None else self.noise
-        return named(loss, self.space, response=law.response, delta=delta, df=self.df, scale=self.scale)
+        # As in Python, where squared() without a space means raw residuals.
+        space = "linear" if loss == "squared" and self.noise and not self.space else self.space
+        return named(loss, space, response=law.response, delta=delta, df=self.df, scale=self.scale)
 
     def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
         """The data.

@@ -125,33 +125,35 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
 
 def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tuple[float, float]]:
     """Ends where the profiled objective has risen by ``t^2 / 2`` units."""
+    sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
     with jax.enable_x64(True):
         profile = _Profile(fit, supports)
-        sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
         tables = [profile.values(name, sign) for name, sign in sides]
-        rises = profile.rises(sides, tables)
-        guesses = [
-            _crossing(fit.params[name], table, rise, t)
-            for (name, _), table, rise in zip(sides, tables, rises, strict=True)
-        ]
+        found = _crossings(fit, profile, sides, tables, t, beyond=False)
         # Once more close by: between two values the logarithm of the rise is not quite straight.
-        inside = [k for k, guess in enumerate(guesses) if guess is not None]
-        closer = [
-            fit.params[sides[k][0]] + (guesses[k] - fit.params[sides[k][0]]) * np.array([0.95, 1.05]) for k in inside
-        ]
-        again = profile.rises([sides[k] for k in inside], closer) if inside else []
-        for k, table, rise in zip(inside, closer, again, strict=True):
-            better = _crossing(fit.params[sides[k][0]], table, rise, t, beyond=True)
-            guesses[k] = guesses[k] if better is None else better
-    ends: dict[str, tuple[float, float]] = {}
-    for name in fit.free:
-        low, high = (guesses[sides.index((name, sign))] for sign in (-1, 1))
-        support = supports[name]
-        ends[name] = (
-            support.low if low is None else max(low, support.low),
-            support.high if high is None else min(high, support.high),
-        )
+        inside = [side for side in sides if side in found]
+        middle = [fit.params[name] for name, _ in inside]
+        closer = [m + (found[side] - m) * np.array([0.95, 1.05]) for m, side in zip(middle, inside, strict=True)]
+        found |= _crossings(fit, profile, inside, closer, t, beyond=True)
+    ends = {}
+    for name, support in supports.items():
+        low, high = found.get((name, -1), support.low), found.get((name, 1), support.high)
+        ends[name] = (max(low, support.low), min(high, support.high))
     return ends
+
+
+def _crossings(
+    fit: Fit, profile: "_Profile", sides: list[tuple[str, int]], tables: list[np.ndarray], t: float, beyond: bool
+) -> dict[tuple[str, int], float]:
+    """By side, where the root of the rise is t; none for a side on which it stays below."""
+    if not sides:
+        return {}
+    rises = profile.rises(sides, tables)
+    ends = {
+        side: _crossing(fit.params[side[0]], table, rise, t, beyond)
+        for side, table, rise in zip(sides, tables, rises, strict=True)
+    }
+    return {side: end for side, end in ends.items() if end is not None}
 
 
 class _Profile:

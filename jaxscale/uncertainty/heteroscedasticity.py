@@ -1,4 +1,4 @@
-"""A test of heteroscedasticity: whether the squared residuals of a fit follow the prediction, the inputs or leverage."""
+"""A test of heteroscedasticity: whether squared residuals follow the prediction, the inputs or the leverage."""
 
 import numpy as np
 
