@@ -345,15 +345,16 @@ def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
 def _residuals(observations: Observations, linear: Linear, n: int) -> dict[str, Any]:
     """How far predictions and responses are apart, in the noise's space; R^2 in the response's own."""
     used = np.flatnonzero(observations.weight > 0)
-    r, y = linear.residual[:n][used], observations.response[used]
+    r, y, w = linear.residual[:n][used], observations.response[used], observations.weight[used]
     worst = int(used[np.argmax(np.abs(r))])
-    spread = np.sum((y - y.mean()) ** 2)
+    spread = np.sum(w * (y - np.average(y, weights=w)) ** 2)
     return {
         "rms": float(np.sqrt(np.mean(r**2))),
         "median": float(np.median(np.abs(r))),
         "largest": float(linear.residual[worst]),
         "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
-        "r2": _finite(1 - np.sum((y - linear.prediction[:n][used]) ** 2) / spread),
+        "row_unit": observations.row_unit,
+        "r2": _finite(1 - np.sum(w * (y - linear.prediction[:n][used]) ** 2) / spread),
     }
 
 

@@ -105,9 +105,10 @@ def _residuals(fit: Fit) -> str:
 
     side = "above" if told["largest"] > 0 else "below"
     where = " (in logits)" if fit.noise["space"] == "logit" else ""
+    worst = f"{told.get('row_unit', 'row')} {told['largest_row']}"
     return (
         f"{size(told['rms'])} root mean square, {size(told['median'])} median absolute{where}; "
-        f"largest in row {told['largest_row']}: prediction {size(abs(told['largest']))} {side} the response"
+        f"largest in {worst}: prediction {size(abs(told['largest']))} {side} the response"
     )
 
 
