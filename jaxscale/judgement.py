@@ -3,12 +3,13 @@
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.adequacy import comparable
 from jaxscale.kernel import STATUS
 from jaxscale.law import positive, unit
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
-from jaxscale.search import Found
+from jaxscale.search import Found, Landscape
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.
 CERTIFIED = 1e-8
@@ -33,15 +34,30 @@ def judged(
         status = "starts_disagree"
         said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
         notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
-    elif len(landscape.basins) > 1:
-        others = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in landscape.basins[1:4])
-        notices.append(Notice("other_basins", f"Polished starts also ended at objective {others}."))
+    else:
+        notices += _landscape(landscape, problem, int(np.sum(weight > 0)))
     if not certificate <= CERTIFIED and lane != kernel.FLAT:
         status = "not_converged"
-        notices.append(
-            Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step promises {certificate:.1e}.")
-        )
+        promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
+        notices.append(Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step gains {promise}."))
     return notices, status
+
+
+def _landscape(landscape: Landscape, problem: Problem, rows: int) -> list[Notice]:
+    """Independent starts that all ended elsewhere, and other minima near the best one."""
+    notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
+    # Only promising starts agree then: they crowd around the best one scored, and say little of what else there is.
+    if landscape.independent >= 8 and alone:
+        said = f"None of the {landscape.independent} independent starts ended at the best objective"
+        others = f"{landscape.agree_all} of all {landscape.polished} polished starts did"
+        notices.append(Notice("independent_starts_disagree", f"{said}; {others}."))
+    best, *others = landscape.basins
+    freedom = rows - problem.size
+    near = [basin for basin in others if comparable(basin.objective, best.objective, problem.noise.loss, freedom)]
+    if near:
+        told = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
+        notices.append(Notice("other_basins", f"Polished starts also ended at objective {told}."))
+    return notices
 
 
 def _bounds(problem: Problem, linear: Linear, z: np.ndarray) -> list[Notice]:
@@ -57,7 +73,7 @@ def _bounds(problem: Problem, linear: Linear, z: np.ndarray) -> list[Notice]:
         }.get(kind.kind, kind.support is positive and value < 1e-3 * low)
         if gone or (kind.support is unit and min(value, 1 - value) < 1e-6):
             notices.append(Notice("at_bound", f"{name} = {value:.6g} has run to the edge of its support."))
-        elif not low <= value <= high:
+        elif kind.declared and not low <= value <= high:
             notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:g} to {high:g}."))
     return notices
 

@@ -53,7 +53,7 @@ class Fit:
         rows_used: rows that count.
         starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.
         basins: minima met, best first: ``objective``, ``count``, ``params``.
-        status: "converged", "starts_disagree" or "not_converged".
+        status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
         notices: what a person should know.
         design: the design check before the fit; ``allowed`` where it was overridden.
         seed: of starts and resamples.
