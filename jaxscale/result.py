@@ -4,7 +4,6 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jaxscale.law import Law, positive
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
+from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
 
@@ -135,9 +135,7 @@ class Fit:
                 ends[name] = (value - spread, value + spread)
         return ends
 
-    def influence(
-        self, of: str | Callable[[dict[str, Any]], Any], observations: Observations | None = None
-    ) -> np.ndarray:
+    def influence(self, of: str | Quantity, observations: Observations | None = None) -> np.ndarray:
         """What every row does to a quantity: the quantity's derivative in the row's weight at the optimum.
 
         ``d of / d w_i``, exact (for a Huber loss: that of its active set, while no residual crosses delta). To first
@@ -157,7 +155,7 @@ class Fit:
             One number per observation, in float64.
 
         Raises:
-            TypeError: the loss is absolute, whose optimum has no such derivative.
+            TypeError: the loss is absolute, whose optimum has no such derivative, or ``of`` is no name and no function.
             ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
         """
         law = self._law()
@@ -168,7 +166,7 @@ class Fit:
             )
         from jaxscale.rebuilt import rebuilt
 
-        quantity = (lambda p: p[of]) if isinstance(of, str) else of
+        quantity = (lambda p: p[of]) if isinstance(of, str) else single(of)
         with jax.enable_x64(True):
             again = rebuilt(self, observations)
             values = influence(again.problem, again.z, again.wide, self.params, quantity)

@@ -21,7 +21,12 @@ from jaxscale.result import Fit
 @law(
     inputs={"x": Input("")},
     response=Response(""),
-    **{name: coefficient() for name in "abcdef"},
+    a=coefficient(),
+    b=coefficient(),
+    c=coefficient(),
+    d=coefficient(),
+    e=coefficient(),
+    f=coefficient(),
     source="a test",
 )
 def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
@@ -119,9 +124,7 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
 
 def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
     uncertainty = {"method": "none", "freedom": 90, "replicates": 0}
-    missing = dict(
-        stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4))
-    )
+    missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
     text = flowing(changed(fitted, uncertainty=uncertainty, **missing))
     assert "Std. errors none, as no resamples were asked for Correlations none Starts" in text
     left = {"method": "classical", "freedom": 0, "replicates": 0}
@@ -224,7 +227,13 @@ def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest
 
 
 @pytest.mark.parametrize(
-    "certificate, said", [(1e-9, "less than 1e-08 of it"), (3e-3, "0.003 of it"), (math.nan, "an unknown amount"), (math.inf, "an unknown amount")]
+    "certificate, said",
+    [
+        (1e-9, "less than 1e-08 of it"),
+        (3e-3, "0.003 of it"),
+        (math.nan, "an unknown amount"),
+        (math.inf, "an unknown amount"),
+    ],
 )
 def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certificate: float, said: str) -> None:
     assert f"a further step gains {said})" in flowing(changed(fitted, certificate=certificate))
@@ -250,7 +259,10 @@ def test_a_number_without_a_standard_error_has_six_digits() -> None:
     assert report.number(0.0, 0.5) == "0.000"
 
 
-@pytest.mark.parametrize("share, said", [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %"), (7e-37, "below 1e-10 %")])
+@pytest.mark.parametrize(
+    "share, said",
+    [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %"), (7e-37, "below 1e-10 %")],
+)
 def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None:
     stderr = {**fitted.stderr, "E": share * fitted.params["E"]}
     assert f"  {said}  " in line_of(changed(fitted, stderr=stderr), "E ")
