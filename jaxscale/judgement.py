@@ -35,7 +35,7 @@ def judged(
         said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
         notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
     else:
-        notices += _landscape(landscape, problem, int(np.sum(weight > 0)))
+        notices += _landscape(landscape, problem.noise.loss, int(np.sum(weight > 0)) - len(problem.free))
     if not certificate <= CERTIFIED and lane != kernel.FLAT:
         status = "not_converged"
         promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
@@ -43,7 +43,7 @@ def judged(
     return notices, status
 
 
-def _landscape(landscape: Landscape, problem: Problem, rows: int) -> list[Notice]:
+def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
     """Independent starts that all ended elsewhere, and other minima near the best one."""
     notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
     # Only promising starts agree then: they crowd around the best one scored, and say little of what else there is.
@@ -52,8 +52,7 @@ def _landscape(landscape: Landscape, problem: Problem, rows: int) -> list[Notice
         others = f"{landscape.agree_all} of all {landscape.polished} polished starts did"
         notices.append(Notice("independent_starts_disagree", f"{said}; {others}."))
     best, *others = landscape.basins
-    freedom = rows - problem.size
-    near = [basin for basin in others if comparable(basin.objective, best.objective, problem.noise.loss, freedom)]
+    near = [basin for basin in others if comparable(basin.objective, best.objective, loss, freedom)]
     if near:
         told = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
         notices.append(Notice("other_basins", f"Polished starts also ended at objective {told}."))
