@@ -48,7 +48,8 @@ class Fit:
         noise: loss, residual space and settings.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
-        residuals: ``rms``, ``median`` (absolute), ``largest`` with its row, in the noise's space; ``r2``.
+        residuals: ``rms``, ``median`` (absolute), ``largest`` in the noise's space; its row, ``largest_row``, as
+            ``row_unit`` counts it ("line" of a file, else "row"); ``r2``.
         rows_read: rows of the table.
         rows_used: rows that count.
         starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.
