@@ -15,6 +15,8 @@ from jaxscale.result import LOGARITHMIC, Fit
 
 # Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
 NATS = 25.0
+# One row in so many may lie far from a law that is fitted with a robust loss.
+_OUTLYING = 20
 # A constant counts as equally good where its objective is within this share.
 _SAME = 1e-9
 _TRANSFORMS: dict[str, Any] = {
@@ -52,16 +54,23 @@ def residuals_of(observations: Observations, linear: Linear) -> dict[str, Any]:
     used = np.flatnonzero(observations.weight > 0)
     r, y, w = linear.residual[used], observations.response[used], observations.weight[used]
     worst = int(used[np.argmax(np.abs(r))])
-    spread = np.sum(w * (y - np.average(y, weights=w)) ** 2)
-    r2 = float(1 - np.sum(w * (y - linear.prediction[used]) ** 2) / spread)
+    missed = y - linear.prediction[used]
+    near = np.argsort(np.abs(missed), kind="stable")[: len(used) - len(used) // _OUTLYING]
     return {
         "rms": float(np.sqrt(np.mean(r**2))),
         "median": float(np.median(np.abs(r))),
         "largest": float(linear.residual[worst]),
         "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
         "row_unit": observations.row_unit,
-        "r2": r2 if math.isfinite(r2) else math.nan,
+        "r2": _r2(y, missed, w),
+        "r2_trimmed": _r2(y[near], missed[near], w[near]),
     }
+
+
+def _r2(y: np.ndarray, missed: np.ndarray, weight: np.ndarray) -> float:
+    spread = float(np.sum(weight * (y - np.average(y, weights=weight)) ** 2))
+    value = 1 - float(np.sum(weight * missed**2)) / spread if spread > 0 else math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def assess(fit: Fit, noise: Noise) -> tuple[list[Notice], str]:
@@ -99,7 +108,13 @@ def _freedom(fit: Fit) -> list[Notice]:
 
 
 def _against_constant(fit: Fit, noise: Noise) -> list[Notice]:
-    r2, rows = fit.residuals["r2"], fit.observations
+    r2, trimmed, rows = fit.residuals["r2"], fit.residuals["r2_trimmed"], fit.observations
+    # A robust loss passes by a few rows on purpose, and they alone can make R^2 negative.
+    if r2 < 0 and trimmed > 0.5 and noise.loss != "squared":
+        count = fit.rows_used // _OUTLYING
+        which = "the row that is" if count == 1 else f"the {count} rows that are"
+        said = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
+        return [Notice("outlying_rows", said)]
     if r2 < 0:
         said = f"R^2 is {r2:.3g}: the mean of the responses is nearer to them than the law is."
         return [Notice("worse_than_constant", said)]

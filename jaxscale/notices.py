@@ -68,6 +68,10 @@ CODES: dict[str, tuple[str, str]] = {
         "The law describes the responses no better than a constant does.",
         "Keep only rows in the regime of the law (where), check the row of the largest residual, or use another law.",
     ),
+    "outlying_rows": (
+        "A few rows lie so far from the law that they alone make R^2 negative; the robust loss passes them by.",
+        "Check the row of the largest residual for an error; leave it out (where) if it is one.",
+    ),
     "no_degrees_of_freedom": (
         "There are as many free parameters as rows, so that nothing shows whether the law holds; R^2 means nothing.",
         "Add runs, fix parameters, or use a law with fewer of them.",

@@ -49,7 +49,8 @@ class Fit:
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
         residuals: ``rms``, ``median`` (absolute), ``largest`` in the noise's space; its row, ``largest_row``, as
-            ``row_unit`` counts it ("line" of a file, else "row"); ``r2``.
+            ``row_unit`` counts it ("line" of a file, else "row"); ``r2``, and ``r2_trimmed`` without the twentieth of
+            the rows that are farthest from the law.
         rows_read: rows of the table.
         rows_used: rows that count.
         starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.

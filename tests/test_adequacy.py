@@ -74,6 +74,22 @@ def test_a_law_that_is_worse_than_a_constant_is_said() -> None:
     assert "is not below that of a constant" in notice.message and flat.status == "worse_than_constant"
 
 
+def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
+    x = np.linspace(1.0, 6.0, 24)
+    y = 100.0 - 8.0 * x + 0.1 * np.cos(9.0 * x)
+    y[-1] = 400.0
+    settings = noise.huber(0.1, "linear")
+    fit = fitted(y, x, noise=settings, fixed={"c": 0.0})
+    assert fit.residuals["r2"] < 0 and fit.residuals["r2_trimmed"] > 0.99
+    assert fit.status == "converged"
+    (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
+    assert "without the row that is farthest from the law" in notice.message
+    # Least squares passes by no row, and too few rows have none to spare.
+    assert assess(fit, noise.squared())[1] == "worse_than_constant"
+    residuals = {**fit.residuals, "r2_trimmed": 0.2}
+    assert assess(dataclasses.replace(fit, residuals=residuals), settings)[1] == "worse_than_constant"
+
+
 def test_r2_has_the_weights_of_the_rows() -> None:
     y, weight = np.append(Y, -900.0), np.append(np.ones(6), 1e-9)
     fit = fitted(y, np.append(X, 7.0), weight)
