@@ -171,7 +171,7 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
 def _row(observations: Observations, bad: np.ndarray) -> str:
     """The table and the first row of some, for a message."""
     place = int(np.flatnonzero(bad)[0])
-    return f"{observations.name}, row {observations.rows[place] if observations.rows else place + 1}"
+    return f"{observations.name}, {observations.position(place)}"
 
 
 def _refuse_counts(observations: Observations, likelihood: Likelihood) -> None:

@@ -1,7 +1,8 @@
 """The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``posterior``, ``messages``, ...
 
 Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing was written;
-3 done, but the result is marked (not converged, starts disagree, draws not to be acted on); 130 interrupted.
+3 done, but the result is marked (not converged, starts disagree, worse than a constant, no degrees of freedom, draws
+not to be acted on); 130 interrupted.
 """
 
 import gc

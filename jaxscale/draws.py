@@ -1,7 +1,7 @@
 """Draws: a batch of parameter sets of equal weight, whatever method they come from."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from jaxscale.likelihoods import Likelihood
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of, outside
+from jaxscale.quantities import Quantities, Quantity, by_name, single
 from jaxscale.tables import did_you_mean
 
 # How the names of what is drawn for all groups and runs end.
@@ -106,7 +107,7 @@ class Draws:
             reasons = "; ".join(notice.message for notice in self.notices)
             raise NotUsableError(f"These draws ({self.method}) are not to be acted on: {reasons}")
 
-    def derive(self, of: Callable[[dict[str, Any]], Any]) -> np.ndarray:
+    def derive(self, of: Quantity) -> np.ndarray:
         """A function of the parameters for every draw, shape (draws, ...).
 
         >>> draws.derive(lambda p: p["beta"] / (p["alpha"] + p["beta"]))  # doctest: +SKIP
@@ -115,8 +116,10 @@ class Draws:
             of: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
 
         Raises:
+            TypeError: it is no function.
             ValueError: the function asks for an unknown parameter, or computes by NumPy instead of JAX.
         """
+        of = single(of)
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
             try:
@@ -229,9 +232,7 @@ class Draws:
         with jax.enable_x64(True):
             return replicated(scatter, generator_of(key)[1], self.nuisance, level, rows)
 
-    def quantiles(
-        self, levels: Any, of: Callable[[dict[str, Any]], Any] | None = None
-    ) -> dict[str, np.ndarray] | np.ndarray:
+    def quantiles(self, levels: Any, of: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
         """Quantiles of every free parameter by name, or of a function of the parameters.
 
         Args:
@@ -251,31 +252,26 @@ class Draws:
             return np.quantile(self.derive(of), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
 
-    def intervals(
-        self, level: float = 0.9, of: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None
-    ) -> Intervals:
-        """Equal-tailed intervals of the free parameters, or of functions of the parameters by name.
+    def intervals(self, level: float = 0.9, of: Quantities | None = None) -> Intervals:
+        """Equal-tailed intervals of the free parameters, or of functions of the parameters.
 
         Args:
             level: coverage, between 0 and 1.
-            of: name to function of the parameters of one draw; the free parameters unless given.
+            of: a function of the parameters of one draw, or name to function; the free parameters unless given.
 
         Raises:
-            ValueError: the level is not between 0 and 1, or ``of`` is no mapping.
+            TypeError: ``of`` is no function and maps to none.
+            ValueError: the level is not between 0 and 1.
         """
         from jaxscale import diagnostics
 
-        if not isinstance(of, Mapping | None):
-            raise ValueError(
-                "Argument of must map names to functions of the parameters, such as {'ratio': lambda p: ...}, but is "
-                f"{type(of).__name__}."
-            )
+        functions = {} if of is None else by_name(of)
         if not isinstance(level, int | float | np.number) or not 0 < level < 1:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         values = {name: self.params[name] for name in self.free} if of is None else {}
         if of is None:
             values |= {name: v for name, v in self.nuisance.items() if not name.endswith(("_offset", "run_effect"))}
-        for name, function in (of or {}).items():
+        for name, function in functions.items():
             values[name] = self.derive(function)
         rows: dict[str, dict[str, float]] = {}
         for name, several in values.items():

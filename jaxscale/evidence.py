@@ -99,8 +99,7 @@ def loo(draws: Draws) -> Elpd:
     scores = _mean(log_weights, each)
     p_loo = float(np.sum(_mean(np.full(each.shape, -math.log(len(draws))), each) - scores))
     unit, labels = labelled(draws.model, draws.observations)
-    data = draws.observations.sha256 if draws.observations is not None else ""
-    return _elpd(draws.law, "loo", scores, khat, unit, labels, data, {}, p_loo)
+    return _elpd(draws.law, "loo", scores, khat, unit, labels, draws.observations, {}, p_loo)
 
 
 def leave_future_out(
@@ -159,7 +158,7 @@ def leave_future_out(
         future.khat[scored],
         future.unit,
         future.labels[scored],
-        observations.sha256,
+        observations,
         told,
     )
 
@@ -374,7 +373,7 @@ def _elpd(
     khat: np.ndarray,
     unit: str,
     labels: np.ndarray,
-    data: str,
+    data: Observations | None,
     about: Mapping[str, Any],
     p_loo: float = math.nan,
 ) -> Elpd:
@@ -382,8 +381,10 @@ def _elpd(
     bad = labels[khat > TRUSTED]
     if len(bad):
         named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        which = "rows" if unit == "row" else "the runs that begin in rows"
+        rows = f"{'row' if data is None else data.row_unit}s"
+        which = rows if unit == "row" else f"the runs that begin in {rows}"
         told = f"k-hat is above {TRUSTED} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
         notices = (Notice("bad_loo", told),)
     se = _standard_error(scores)
-    return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, data, about, notices)
+    sha256 = "" if data is None else data.sha256
+    return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, sha256, about, notices)

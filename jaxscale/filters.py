@@ -186,11 +186,11 @@ def _against_number(table: Table, column: str, sign: str, value: float) -> np.nd
         return np.asarray(_COMPARE[sign](cells, value))
     parsed = [None if is_empty(cell) else number(cell) for cell in cells]
     if sign in ("<", "<=", ">", ">="):
-        for row, cell, entry in zip(table.rows, cells, parsed, strict=True):
+        for i, (cell, entry) in enumerate(zip(cells, parsed, strict=True)):
             if entry is None and not is_empty(cell):
                 raise FilterError(
-                    f"{table.name}, column {column!r}, row {row}: {shown(cell)} is not a number and cannot be compared "
-                    f"by {sign}; use == or != with a text."
+                    f"{table.name}, column {column!r}, {table.position(i)}: {shown(cell)} is not a number and cannot "
+                    f"be compared by {sign}; use == or != with a text."
                 )
     values = np.array([np.nan if entry is None else entry for entry in parsed], dtype=float)
     return np.asarray(_COMPARE[sign](values, value))

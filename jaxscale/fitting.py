@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import identifiability
+from jaxscale.adequacy import assess, residuals_of
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.coordinates import centre_of
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
-from jaxscale.linear import Linear, linearise, params_at, vertex
+from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.noise import Noise, default
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
@@ -182,7 +183,7 @@ def _fit(
     covariance = sure.matrix
     if sure.failed:
         problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
-    return Fit(
+    made = Fit(
         law=law.name,
         params={name: float(linear.params[name]) for name in law.parameters},
         stderr={name: _finite(np.sqrt(covariance[k, k])) for k, name in enumerate(free)},
@@ -193,7 +194,7 @@ def _fit(
         noise=_described(noise, problem, z),
         objective=objective,
         certificate=certificate,
-        residuals=_residuals(observations, linear, n),
+        residuals=residuals_of(observations, linear),
         rows_read=observations.rows_read or n,
         rows_used=int(np.sum(observations.weight > 0)),
         starts=_starts(found),
@@ -210,6 +211,8 @@ def _fit(
         law_object=law,
         observations=observations,
     )
+    more, status = assess(made, noise)
+    return replace(made, notices=(*made.notices, *more), status=status)
 
 
 def _judged_again(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
@@ -388,21 +391,6 @@ def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
             "scale_fitted": noise.scale is None,
         }
     return told
-
-
-def _residuals(observations: Observations, linear: Linear, n: int) -> dict[str, Any]:
-    """How far predictions and responses are apart, in the noise's space; R^2 in the response's own."""
-    used = np.flatnonzero(observations.weight > 0)
-    r, y = linear.residual[:n][used], observations.response[used]
-    worst = int(used[np.argmax(np.abs(r))])
-    spread = np.sum((y - y.mean()) ** 2)
-    return {
-        "rms": float(np.sqrt(np.mean(r**2))),
-        "median": float(np.median(np.abs(r))),
-        "largest": float(linear.residual[worst]),
-        "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
-        "r2": _finite(1 - np.sum((y - linear.prediction[:n][used]) ** 2) / spread),
-    }
 
 
 def _starts(found: Found) -> dict[str, int]:

@@ -3,13 +3,14 @@
 import numpy as np
 
 from jaxscale import kernel
+from jaxscale.adequacy import comparable
 from jaxscale.bounds import at_bounds
 from jaxscale.coordinates import ranged, units_of
 from jaxscale.kernel import STATUS
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
-from jaxscale.search import Found
+from jaxscale.search import Found, Landscape
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.
 CERTIFIED = 1e-8
@@ -24,7 +25,7 @@ def judged(
     weight: np.ndarray,
 ) -> tuple[list[Notice], str]:
     """What a person should know about the optimum, and the status of the fit."""
-    notices = [*_bounds(problem, linear, z), *_flat(problem, linear, z, weight)]
+    notices = [*_bounds(problem, linear, z, weight), *_flat(problem, linear, z, weight)]
     landscape = found.landscape
     lane = int(found.lanes.status[found.best])
     status = "converged"
@@ -34,28 +35,42 @@ def judged(
         status = "starts_disagree"
         said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
         notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
-    elif len(landscape.basins) > 1:
-        others = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in landscape.basins[1:4])
-        notices.append(Notice("other_basins", f"Polished starts also ended at objective {others}."))
+    else:
+        notices += _landscape(landscape, problem.noise.loss, int(np.sum(weight > 0)) - len(problem.free))
     if not certificate <= CERTIFIED and lane != kernel.FLAT:
         status = "not_converged"
-        notices.append(
-            Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step promises {certificate:.1e}.")
-        )
+        promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
+        notices.append(Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step gains {promise}."))
     return notices, status
 
 
-def _bounds(problem: Problem, linear: Linear, z: np.ndarray) -> list[Notice]:
+def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
+    """Independent starts that all ended elsewhere, and other minima near the best one."""
+    notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
+    # Only promising starts agree then: they crowd around the best one scored, and say little of what else there is.
+    if landscape.independent >= 8 and alone:
+        said = f"None of the {landscape.independent} independent starts ended at the best objective"
+        others = f"{landscape.agree_all} of all {landscape.polished} polished starts did"
+        notices.append(Notice("independent_starts_disagree", f"{said}; {others}."))
+    best, *others = landscape.basins
+    near = [basin for basin in others if comparable(basin.objective, best.objective, loss, freedom)]
+    if near:
+        told = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
+        notices.append(Notice("other_basins", f"Polished starts also ended at objective {told}."))
+    return notices
+
+
+def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
     """Parameters that have run to an end of their support, and those outside their declared range."""
     ends = at_bounds(problem, linear.params, z)
-    inputs = {name: np.asarray(problem.inputs[name]) for name in problem.law.inputs}
+    inputs = {name: np.asarray(problem.inputs[name])[..., weight > 0] for name in problem.law.inputs}
     units = units_of(problem.law, inputs, None, np)
     notices = []
     for name in problem.free:
         kind, value = problem.law.parameters[name], float(linear.params[name])
         if name in ends:
             notices.append(Notice("at_bound", f"{name} has run to {ends[name]:g}, the end of its support."))
-        elif ranged(problem.law, name):
+        elif kind.declared and ranged(problem.law, name):
             low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
             # A bound converted to another unit is not to the last digit what it was.
             slack = 1e-9 * max(abs(low), abs(high))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Range = tuple[float, float]
 
@@ -69,7 +70,7 @@ class Parameter:
 
     ``powers`` lists (input, exponent) pairs: an amplitude multiplies ``input**-exponent`` for
     each; a scale stands in ``(scale / input)**exponent``. An exponent written ``"-b"`` enters
-    with its sign turned.
+    with its sign turned. ``declared`` is False where the range is the default of its kind.
     """
 
     kind: str
@@ -79,6 +80,7 @@ class Parameter:
     input: str | None = None
     unit: str = ""
     meaning: str = ""
+    declared: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,50 +100,69 @@ class Check:
     rtol: float = 1e-3
 
 
-def floor(support: Support = positive, *, range: Range = (0.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
+# Ranges of kinds whose declaration gives none.
+_RANGES: dict[str, Range] = {
+    "floor": (0.0, 10.0),
+    "exponent": (0.01, 2.0),
+    "amplitude": (1e-3, 1e9),
+    "scale": (1.0, 1e20),
+    "location": (1e-9, 1e30),
+    "coefficient": (-10.0, 10.0),
+    "positive_number": (1e-2, 1e2),
+    "fraction": (0.0, 1.0),
+}
+
+
+def _parameter(kind: str, support: Support, range: Range | None, *powers: Any, **about: Any) -> Parameter:
+    return Parameter(kind, support, range or _RANGES[kind], *powers, declared=range is not None, **about)
+
+
+def floor(support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
     """A level that no input removes; starts lie between 0 and the smallest response."""
-    return Parameter("floor", support, range, unit=unit, meaning=meaning or "irreducible level")
+    return _parameter("floor", support, range, unit=unit, meaning=meaning or "irreducible level")
 
 
 def exponent(
-    support: Support = positive, *, range: Range = (0.01, 2.0), unit: str = "", meaning: str = ""
+    support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = ""
 ) -> Parameter:
     """The power of an input."""
-    return Parameter("exponent", support, range, unit=unit, meaning=meaning or "exponent")
+    return _parameter("exponent", support, range, unit=unit, meaning=meaning or "exponent")
 
 
 def amplitude(
-    support: Support = positive, *, range: Range = (1e-3, 1e9), unit: str = "", meaning: str = "", **powers: str
+    support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "", **powers: str
 ) -> Parameter:
     """A factor of ``N**-alpha * D**-beta`` when declared ``amplitude(N="alpha", D="beta")``."""
-    return Parameter("amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term")
+    return _parameter(
+        "amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term"
+    )
 
 
-def scale(*, range: Range = (1.0, 1e20), unit: str = "", meaning: str = "", **powers: str) -> Parameter:
+def scale(*, range: Range | None = None, unit: str = "", meaning: str = "", **powers: str) -> Parameter:
     """The ``N_c`` of ``(N_c / N)**alpha_N`` when declared ``scale(N="alpha_N")``."""
-    return Parameter("scale", positive, range, tuple(powers.items()), unit=unit, meaning=meaning or "scale")
+    return _parameter("scale", positive, range, tuple(powers.items()), unit=unit, meaning=meaning or "scale")
 
 
 def location(
-    input: str, support: Support = positive, *, range: Range = (1e-9, 1e30), unit: str = "", meaning: str = ""
+    input: str, support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = ""
 ) -> Parameter:
     """A place on the axis of ``input`` that lies inside the data: a break, a midpoint."""
-    return Parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
+    return _parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
 
 
-def coefficient(*, range: Range = (-10.0, 10.0), unit: str = "", meaning: str = "") -> Parameter:
+def coefficient(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
     """A real number; a range on one side of zero fixes the sign of its starts."""
-    return Parameter("coefficient", real, range, unit=unit, meaning=meaning or "coefficient")
+    return _parameter("coefficient", real, range, unit=unit, meaning=meaning or "coefficient")
 
 
-def positive_number(*, range: Range = (1e-2, 1e2), unit: str = "", meaning: str = "") -> Parameter:
+def positive_number(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
     """A positive number of plausible size ``range``: a width, a rate, a number of epochs."""
-    return Parameter("positive_number", positive, range, unit=unit, meaning=meaning or "positive number")
+    return _parameter("positive_number", positive, range, unit=unit, meaning=meaning or "positive number")
 
 
-def fraction(*, range: Range = (0.0, 1.0), unit: str = "", meaning: str = "") -> Parameter:
+def fraction(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
     """A number between 0 and 1."""
-    return Parameter("fraction", _UNIT, range, unit=unit, meaning=meaning or "fraction")
+    return _parameter("fraction", _UNIT, range, unit=unit, meaning=meaning or "fraction")
 
 
 _UNIT = unit

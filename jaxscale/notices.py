@@ -52,13 +52,37 @@ CODES: dict[str, tuple[str, str]] = {
         "Too few polished starts ended at the best objective to trust that it is the global optimum.",
         "Raise the number of starts, fix a parameter, or use a simpler law.",
     ),
+    "independent_starts_disagree": (
+        "No start that was drawn at random ended at the best objective; only starts chosen by their scores did.",
+        "Fit again with another seed and more starts, and compare the objectives; or fix a parameter.",
+    ),
     "other_basins": (
-        "There are other local minima; the best one is reported.",
+        "There are other local minima whose objectives are close to the best; the best one is reported.",
         "Compare their parameters (basins in the JSON file) before leaning on the numbers.",
     ),
     "not_converged": (
         "The best descent did not end at a certified optimum.",
         "Raise the number of starts; if it stays, the law is not determined by these data: fix a parameter.",
+    ),
+    "worse_than_constant": (
+        "The law describes the responses no better than a constant does.",
+        "Keep only rows in the regime of the law (where), check the row of the largest residual, or use another law.",
+    ),
+    "outlying_rows": (
+        "A few rows lie so far from the law that they alone make R^2 negative; the robust loss passes them by.",
+        "Check the row of the largest residual for an error; leave it out (where) if it is one.",
+    ),
+    "no_degrees_of_freedom": (
+        "There are as many free parameters as rows, so that nothing shows whether the law holds; R^2 means nothing.",
+        "Add runs, fix parameters, or use a law with fewer of them.",
+    ),
+    "few_degrees_of_freedom": (
+        "Standard errors rest on one degree of freedom or none, which is too few for intervals.",
+        "Add runs, fix parameters, or use a law with fewer of them.",
+    ),
+    "poorly_determined": (
+        "The data say next to nothing of a parameter: its standard error exceeds its value, or a factor of ten.",
+        "Do not quote it: fix one of the named parameters, add runs that vary its inputs, or use a simpler law.",
     ),
     "resamples_failed": (
         "Some refits of resampled data did not settle and were left out.",

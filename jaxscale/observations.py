@@ -20,6 +20,8 @@ from jaxscale.series import known_series, label_of, places
 from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
 
 _SMALLEST_BUCKET = 16
+# Units in which columns often count parameters, tokens and operations, and what makes single ones of them.
+_LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
 
 
 class Observations(eqx.Module):
@@ -34,10 +36,11 @@ class Observations(eqx.Module):
         series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
             run, while the input of that name holds the place in this list, shape (n,).
         columns: (input name or "response", column name) pairs, for messages.
-        rows: row numbers as the person sees them.
+        rows: numbers of the rows in the table, as ``row_unit`` counts them.
         rows_read: rows of the table before filtering.
         name: what messages call the table.
         sha256: fingerprint of the table.
+        row_unit: what ``rows`` counts: "line" of a text file, or "row".
     """
 
     inputs: dict[str, Float[np.ndarray, "... n"]]
@@ -51,10 +54,15 @@ class Observations(eqx.Module):
     rows_read: int = eqx.field(static=True, default=0)
     name: str = eqx.field(static=True, default="dict")
     sha256: str = eqx.field(static=True, default="")
+    row_unit: str = eqx.field(static=True, default="row")
 
     def __len__(self) -> int:
         """The number of rows, padding included."""
         return len(self.response)
+
+    def position(self, index: int | np.integer) -> str:
+        """Where a row stands in its table, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
+        return f"{self.row_unit} {self.rows[index] if self.rows else index + 1}"
 
     @classmethod
     def from_table(
@@ -124,6 +132,7 @@ class Observations(eqx.Module):
             rows_read=len(table),
             name=table.name,
             sha256=table.sha256,
+            row_unit=table.row_unit,
         )
 
 
@@ -152,9 +161,8 @@ def _numbers(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, l
     else:
         parsed = [number(cell) for cell in cells]
         values = np.array([np.nan if value is None else value for value in parsed], dtype=np.float64)
-    rows = table.rows[kept]
     bad = np.flatnonzero(~np.isfinite(values))
-    return values, [f"column {column!r}, row {rows[i]}: {_reason(cells[i])}" for i in bad]
+    return values, [f"column {column!r}, {table.position(kept[i])}: {_reason(cells[i])}" for i in bad]
 
 
 def _reason(cell: Any) -> str:
@@ -175,18 +183,16 @@ def _reason(cell: Any) -> str:
 
 
 def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:
-    rows = table.rows[kept]
     negative = np.flatnonzero((values < 0) & np.isfinite(values))
-    return [f"column {column!r}, row {rows[i]}: the weight {values[i]:g} is negative" for i in negative]
+    return [f"column {column!r}, {table.position(kept[i])}: the weight {values[i]:g} is negative" for i in negative]
 
 
 def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Codes 0, 1, ... of the distinct cells in order of appearance."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
-    rows = table.rows[kept]
     empty = [i for i, label in enumerate(labels) if label is None]
-    complaints = [f"column {column!r}, row {rows[i]}: the cell is empty" for i in empty]
+    complaints = [f"column {column!r}, {table.position(kept[i])}: the cell is empty" for i in empty]
     return np.array([order[label] for label in labels], dtype=np.int64), complaints
 
 
@@ -257,8 +263,7 @@ def _check_domain(law: Law, observations: Observations) -> None:
         for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
             bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
             side = f"above {low:g}" if not bad > low else f"below {high:g}"
-            row = observations.rows[i] if observations.rows else i + 1
-            complaints.append(f"{what}, row {row}: {bad:g} must be {side}")
+            complaints.append(f"{what}, {observations.position(i)}: {bad:g} must be {side}")
     _refuse(observations.name, complaints, f" for {law.name}")
 
 
@@ -298,25 +303,32 @@ def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[
         return []
     first = ", ".join(map(str, copies[:3])) + (", ..." if len(copies) > 3 else "")
     verb = "row repeats" if len(copies) == 1 else "rows repeat"
-    where = "row" if len(copies) == 1 else "rows"
+    where = observations.row_unit + ("" if len(copies) == 1 else "s")
     message = f"{len(copies)} {verb} the inputs and the response of an earlier one ({where} {first})"
     return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they were measured anew.")]
 
 
 def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
     return [
-        Notice("units", _unit_message(observations, key, entry, float(observations.inputs[key][used].max())))
+        Notice("units", _unit_message(observations, key, entry, observations.inputs[key][used]))
         for key, entry in law.inputs.items()
         if used.any() and entry.lower > 0 and observations.inputs[key][used].max() < entry.lower
     ]
 
 
-def _unit_message(observations: Observations, key: str, entry: Input, largest: float) -> str:
-    word, factor = ("billions", "1e9") if largest < 1e3 else ("millions", "1e6")
+def _unit_message(observations: Observations, key: str, entry: Input, values: np.ndarray) -> str:
+    smallest, largest, (_, high) = float(values.min()), float(values.max()), entry.sizes
+    # A column counts in a unit that puts both its smallest and its largest value where the law is used.
+    fitting = [
+        (word, factor)
+        for word, factor in _LARGER_UNITS.items()
+        if smallest * float(factor) >= entry.lower and largest * float(factor) <= high
+    ]
+    words, factors = " or ".join(word for word, _ in fitting), " or ".join(factor for _, factor in fitting)
+    likely = f", which looks like {words}; multiply the column by {factors} if so" if fitting else "; check its unit"
     return (
         f"{observations.name}, column {_column(observations, key)!r}: all values of {key} are below "
-        f"{entry.lower:g} {entry.unit} (the largest is {largest:g}), which looks like {word}; "
-        f"multiply the column by {factor} if so."
+        f"{entry.lower:g} {entry.unit} (the largest is {largest:g}){likely}."
     )
 
 

@@ -77,8 +77,15 @@ class Task:
     ] = None
     df: Annotated[float | None, _setting("Degrees of freedom of student_t.")] = None
     scale: Annotated[float | None, _setting("Scale of student_t; fitted if absent.")] = None
-    starts: Annotated[int, _setting("Starts to score.")] = 4096
-    polish: Annotated[int, _setting("Starts to polish, half of them promising.")] = 64
+    starts: Annotated[
+        int,
+        _setting(
+            "Starts to score; an easy problem ends with an eighth of them, a hard one scores up to four times as many."
+        ),
+    ] = 4096
+    polish: Annotated[
+        int, _setting("Starts to polish, half of them promising; an easy problem ends with half of them.")
+    ] = 64
     fix: Fix = None
     noise_level: NoiseLevel = 0.005
     allow_unidentified: Annotated[bool, _setting("Fit in spite of the design.", "--allow-unidentified")] = False

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.adequacy import comparable
 from jaxscale.layout import WIDTH, aligned, item
 from jaxscale.notices import notice_lines
 from jaxscale.result import Fit
 
-_STRONG = 0.9
+# Correlations above this size are listed, at most so many.
+_STRONG, _LISTED = 0.9, 10
+# Ends of an interval whose ratio is above this say nothing.
+_UNDETERMINED = 1e30
 
 
 def text(fit: Fit) -> str:
@@ -30,11 +34,11 @@ def text(fit: Fit) -> str:
             *item("Noise", _noise(fit.noise)),
             *item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
             *item("Residuals", _residuals(fit)),
-            *item("R^2", _share(fit.residuals["r2"])),
+            *item("R^2", _r2(fit)),
         ],
         _parameters(fit),
         [
-            *item("Std. errors", _method(fit.uncertainty)),
+            *item("Std. errors", _method(fit)),
             *item("Correlations", _correlations(fit)),
             *item("Starts", _starts(fit.starts)),
             *item("Other basins", _basins(fit)),
@@ -94,7 +98,7 @@ def _noise(noise: Mapping[str, Any]) -> str:
 
 
 def _promise(certificate: float) -> str:
-    if math.isnan(certificate):
+    if not math.isfinite(certificate):
         return "an unknown amount"
     bounds = (1e-12, 1e-10, 1e-8)
     below = next((bound for bound in bounds if certificate < bound), None)
@@ -105,18 +109,30 @@ def _residuals(fit: Fit) -> str:
     told, log = fit.residuals, fit.noise["space"] == "log"
 
     def size(value: float) -> str:
-        return f"{100 * value:.3g} %" if log else f"{value:.4g}"
+        return _percent(value) if log else f"{abs(value):.4g}"
 
     side = "above" if told["largest"] > 0 else "below"
     where = " (in logits)" if fit.noise["space"] == "logit" else ""
+    worst = f"{told.get('row_unit', 'row')} {told['largest_row']}"
     return (
         f"{size(told['rms'])} root mean square, {size(told['median'])} median absolute{where}; "
-        f"largest in row {told['largest_row']}: prediction {size(abs(told['largest']))} {side} the response"
+        f"largest in {worst}: prediction {size(told['largest'])} {side} the response"
     )
 
 
-def _share(value: float) -> str:
-    """An R^2 with digits where it differs from 1."""
+def _percent(residual: float) -> str:
+    """How far a prediction lies above or below its response, from the difference of their logarithms."""
+    share = 100 * abs(math.expm1(min(residual, 700.0)))
+    if share > 1e6:
+        return "over 1000000 %"
+    return f"{share:.3g} %" if share < 1000 else f"{share:.0f} %"
+
+
+def _r2(fit: Fit) -> str:
+    """R^2 with digits where it differs from 1."""
+    value = fit.residuals["r2"]
+    if fit.rows_used <= len(fit.free):
+        return "no meaning, with as many free parameters as rows"
     if math.isnan(value):
         return "undefined"
     places = 4 if value < 0.99 else min(1 - math.floor(math.log10(max(1 - value, 1e-12))), 12)
@@ -139,20 +155,33 @@ def _parameters(fit: Fit) -> list[str]:
                 number(value, error),
                 number(error, error) if known else "none",
                 _relative(error / abs(value)) if known and value else "",
-                f"{number(low, error)} to {number(high, error)}" if math.isfinite(low) else "none",
+                _ends(low, high, value, error),
             )
         )
     head, *lines = aligned(rows, "<>>>>")
     return [head, "-" * len(head), *lines]
 
 
+def _ends(low: float, high: float, value: float, error: float) -> str:
+    if math.isnan(low) or math.isnan(high):
+        return "none"
+    if math.isinf(high) or (low > 0 and high / low > _UNDETERMINED):
+        return "undetermined"
+    # An end far above the value is not known to the digits of the value.
+    wide = error * max(1.0, abs(high / value)) if value else error
+    return f"{number(low, error)} to {number(high, wide)}"
+
+
 def _relative(share: float) -> str:
     if share > 100:
         return "over 10000 %"
+    if share < 1e-12:
+        return "below 1e-10 %"
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
-def _method(uncertainty: Mapping[str, Any]) -> str:
+def _method(fit: Fit) -> str:
+    uncertainty = fit.uncertainty
     method, clustered = uncertainty["method"].removeprefix("cluster "), "cluster" in uncertainty["method"]
     how = {
         "classical": "classical (least squares with one noise level)",
@@ -164,15 +193,23 @@ def _method(uncertainty: Mapping[str, Any]) -> str:
         return how
     runs = ", clustered by run" if clustered else ""
     freedom = uncertainty["freedom"]
-    plural = "degree" if freedom == 1 else "degrees"
-    return f"{how}{runs}; intervals by t quantiles with {freedom} {plural} of freedom"
+    if not any(math.isfinite(error) for error in fit.stderr.values()):
+        return f"none, as {'no degree of freedom is left' if freedom <= 0 else 'the parameters are not determined'}"
+    if freedom < 2:
+        return f"{how}{runs}; no intervals, with {'one degree' if freedom == 1 else 'no degree'} of freedom"
+    return f"{how}{runs}; intervals by t quantiles with {freedom} degrees of freedom"
 
 
 def _correlations(fit: Fit) -> str:
     table = np.asarray(fit.correlation)
+    if not any(math.isfinite(error) for error in fit.stderr.values()):
+        return "none"
     pairs = [(i, j) for i in range(len(fit.free)) for j in range(i)]
-    strong = [(abs(table[i, j]), f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}") for i, j in pairs]
-    told = [said for size, said in sorted(strong, reverse=True) if size > _STRONG]
+    strong = [(i, j) for i, j in pairs if abs(table[i, j]) > _STRONG]
+    strong.sort(key=lambda pair: -abs(table[pair]))
+    told = [f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}" for i, j in strong[:_LISTED]]
+    if len(strong) > _LISTED:
+        told.append(f"and {len(strong) - _LISTED} more above {_STRONG} in absolute value")
     return "; ".join(told) if told else f"none above {_STRONG} in absolute value"
 
 
@@ -184,10 +221,18 @@ def _starts(starts: Mapping[str, int]) -> str:
 
 
 def _basins(fit: Fit) -> str:
-    others = fit.basins[1:4]
-    told = "; ".join(f"objective {basin['objective']:.7g} ({basin['count']} starts)" for basin in others)
-    more = len(fit.basins) - 1 - len(others)
-    return (told + (f"; and {more} more" if more else "")) or "none"
+    best, freedom = fit.basins[0]["objective"], fit.rows_used - len(fit.free)
+    near = [basin for basin in fit.basins[1:] if comparable(basin["objective"], best, fit.noise["loss"], freedom)]
+    told = [
+        f"objective {basin['objective']:.7g} ({basin['count']} {'start' if basin['count'] == 1 else 'starts'})"
+        for basin in near[:3]
+    ]
+    if len(near) > 3:
+        told.append(f"and {len(near) - 3} more")
+    far = len(fit.basins) - 1 - len(near)
+    if far:
+        return f"{'; '.join(told) or 'none of comparable objective'}; {far} far worse"
+    return "; ".join(told) or "none"
 
 
 def _design(design: Mapping[str, Any]) -> str:

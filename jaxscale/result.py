@@ -4,7 +4,6 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from jaxscale.law import Law
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
+from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
 
@@ -48,12 +48,14 @@ class Fit:
         noise: loss, residual space and settings.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
-        residuals: ``rms``, ``median`` (absolute), ``largest`` with its row, in the noise's space; ``r2``.
+        residuals: ``rms``, ``median`` (absolute), ``largest`` in the noise's space; its row, ``largest_row``, as
+            ``row_unit`` counts it ("line" of a file, else "row"); ``r2``, and ``r2_trimmed`` without the twentieth of
+            the rows that are farthest from the law.
         rows_read: rows of the table.
         rows_used: rows that count.
         starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.
         basins: minima met, best first: ``objective``, ``count``, ``params``.
-        status: "converged", "starts_disagree" or "not_converged".
+        status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
         notices: what a person should know.
         design: the design check before the fit; ``allowed`` where it was overridden.
         seed: of starts and resamples.
@@ -127,9 +129,7 @@ class Fit:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
         return intervals_of(self, level)
 
-    def influence(
-        self, of: str | Callable[[dict[str, Any]], Any], observations: Observations | None = None
-    ) -> np.ndarray:
+    def influence(self, of: str | Quantity, observations: Observations | None = None) -> np.ndarray:
         """What every row does to a quantity: the quantity's derivative in the row's weight at the optimum.
 
         ``d of / d w_i``, exact (for a Huber loss: that of its active set, while no residual crosses delta). To first
@@ -149,7 +149,7 @@ class Fit:
             One number per observation, in float64.
 
         Raises:
-            TypeError: the loss is absolute, whose optimum has no such derivative.
+            TypeError: the loss is absolute, whose optimum has no such derivative, or ``of`` is no name and no function.
             ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
         """
         law = self._law()
@@ -160,7 +160,7 @@ class Fit:
             )
         from jaxscale.rebuilt import rebuilt
 
-        quantity = (lambda p: p[of]) if isinstance(of, str) else of
+        quantity = (lambda p: p[of]) if isinstance(of, str) else single(of)
         with jax.enable_x64(True):
             again = rebuilt(self, observations)
             values = influence(again.problem, again.z, again.wide, self.params, quantity)

@@ -30,7 +30,7 @@ def places(
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     used = [label for label in dict.fromkeys(labels) if label is not None and label in known]
     complaints = [
-        f"column {column!r}, row {table.rows[kept][i]}: "
+        f"column {column!r}, {table.position(kept[i])}: "
         + ("the cell is empty" if label is None else f"there is no series {label!r}{did_you_mean(label, known)}")
         for i, label in enumerate(labels)
         if label not in known

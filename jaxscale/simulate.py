@@ -59,7 +59,8 @@ def simulate(
         values = {name: float(value) for name, value in params.items()}
         exact = np.asarray(jax.vmap(lambda *row: law(*row, **values), in_axes=-1)(*columns.values()))
     if not np.all(np.isfinite(exact)):
-        raise ValueError(f"Law {law.name} has no finite value in row {np.argmin(np.isfinite(exact))} of the inputs.")
+        place = np.argmin(np.isfinite(exact)) + 1
+        raise ValueError(f"Law {law.name} has no finite value in row {place} of the inputs.")
     draws = np.random.default_rng(seed)
     if runs is None:
         return {**columns, response: _noisy(law, exact, noise * draws.standard_normal(count))}

@@ -34,20 +34,25 @@ class Table:
 
     Args:
         columns: name to a one-dimensional array; text and mixed cells are objects.
-        rows: row numbers as a person sees them: the line in a CSV or JSONL file (a CSV header is
-            line 1), else counted from 1.
+        rows: numbers of the rows: the line in a CSV or JSONL file (a CSV header is line 1), else counted from 1.
         name: what messages call the table ("runs.csv", "data frame", "dict").
         sha256: fingerprint of the file's bytes, or of the columns where there is no file.
+        row_unit: what the numbers count: "line" of a text file, or "row".
     """
 
     columns: Mapping[str, np.ndarray]
     rows: np.ndarray
     name: str
     sha256: str
+    row_unit: str = "row"
 
     def __len__(self) -> int:
         """The number of rows."""
         return len(self.rows)
+
+    def position(self, index: int | np.integer) -> str:
+        """Where a row stands, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
+        return f"{self.row_unit} {self.rows[index]}"
 
     def column(self, name: str) -> np.ndarray:
         """The cells of one column.
@@ -152,7 +157,7 @@ def _table(name: str, columns: Mapping[str, np.ndarray], rows: Sequence[int] | N
     if not lengths[first]:
         raise DataError(f"{name} has no rows; it needs at least one besides the header.")
     numbers = np.arange(1, lengths[first] + 1) if rows is None else np.asarray(rows, dtype=int)
-    return Table(columns, numbers, name, sha256)
+    return Table(columns, numbers, name, sha256, "row" if rows is None else "line")
 
 
 def _text(name: str, content: bytes) -> str:
@@ -161,11 +166,11 @@ def _text(name: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{name}, row {line}: byte 0x{content[error.start]:02x} is not UTF-8 text; save the file as UTF-8."
+            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8 text; save the file as UTF-8."
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{name}, row {line}: a NUL byte is no text; save the file as UTF-8 text.")
+        raise DataError(f"{name}, line {line}: a NUL byte is no text; save the file as UTF-8 text.")
     return text
 
 
@@ -179,14 +184,14 @@ def _csv(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]:
                 lines.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{name}, row {start}: {error}; correct the quotes or the commas of this row.") from None
+        raise DataError(f"{name}, line {start}: {error}; correct the quotes or the commas of this line.") from None
     if not lines:
         raise DataError(f"{name} is empty; it needs a header and at least one row.")
     header = _header(name, lines[0][1])
     for line, cells in lines[1:]:
         if len(cells) != len(header):
             raise DataError(
-                f"{name}, row {line}: {len(cells)} cells under a header of {len(header)}; "
+                f"{name}, line {line}: {len(cells)} cells under a header of {len(header)}; "
                 "add or remove cells, or quote a cell that holds a comma."
             )
     columns = {key: _objects([cells[i] for _, cells in lines[1:]]) for i, key in enumerate(header)}
@@ -223,16 +228,16 @@ def _record(name: str, row: int, line: str) -> dict[str, Any]:
         record = json.loads(line, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f'{name}, row {row}: not a JSON object ({error}); write one object such as {{"loss": 2.5}} a line.'
+            f'{name}, line {row}: not a JSON object ({error}); write one object such as {{"loss": 2.5}} a line.'
         ) from None
     if not isinstance(record, dict):
         raise DataError(
-            f'{name}, row {row}: {shown(record)} is not a JSON object; write one such as {{"loss": 2.5}} a line.'
+            f'{name}, line {row}: {shown(record)} is not a JSON object; write one such as {{"loss": 2.5}} a line.'
         )
     for key, value in record.items():
         if isinstance(value, (dict, list)):
             raise DataError(
-                f"{name}, column {key!r}, row {row}: {shown(value)} is nested; give each value a column of its own."
+                f"{name}, column {key!r}, line {row}: {shown(value)} is nested; give each value a column of its own."
             )
     return record
 

@@ -84,10 +84,10 @@ def test_series_that_cannot_be_read_are_refused(case: str) -> None:
 def test_a_bad_cell_and_an_unknown_label_are_told() -> None:
     Path("rates.csv").write_text("run,lr\nlinear,3e-4\nlinear,x\n")
     told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
-    assert "rates.csv, column 'lr', row 3: 'x' is not a number" in told
+    assert "rates.csv, column 'lr', line 3: 'x' is not a number" in told
     Path("rates.csv").write_text("run,lr\nlinear,3e-4\n")
     told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
-    assert "curves.csv, column 'schedule', row 2: there is no series 'constant'" in told
+    assert "curves.csv, column 'schedule', line 2: there is no series 'constant'" in told
 
 
 def test_a_law_without_sources_takes_no_series() -> None:

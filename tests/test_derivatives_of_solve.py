@@ -1,6 +1,7 @@
 """Derivatives of a solve, by the implicit function theorem, against problems that are solved again."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -305,6 +306,10 @@ def test_influence_of_a_fit_from_a_file(plain: jaxscale.Fit) -> None:
 def test_influence_refuses_what_has_none(plain: jaxscale.Fit) -> None:
     with pytest.raises(ValueError, match=r"'aplha', which is no parameter of chinchilla \(did you mean 'alpha'\?\)"):
         plain.influence("aplha")
+    several: Any = {"far": far}
+    with pytest.raises(TypeError, match="Argument of must be a function of the parameters, such as lambda p"):
+        # The type checker of the tests would refuse the call earlier.
+        inspect.unwrap(jaxscale.Fit.influence)(plain, several)
     with pytest.raises(ValueError, match=r"must return one number, but returns an array of shape \(2,\)"):
         plain.influence(lambda p: CHINCHILLA(np.array([1e9, 1e10]), 1e11, **p))
     vertex = dataclasses.replace(plain, noise={"loss": "absolute", "space": "log"})

@@ -1,6 +1,7 @@
 # pyright: reportArgumentType=false
 """What draws refuse at their door: one sentence that names what was given and what to do."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from jaxscale.evidence import compare, leave_future_out, loo, stacking
 from jaxscale.fitting import generator_of
 from jaxscale.law import amplitude, coefficient, law, positive, real
 from jaxscale.noise import huber
+from jaxscale.quantities import by_name
 from tests.lines import line
 
 
@@ -57,8 +59,31 @@ def test_levels_are_numbers_between_0_and_1(untyped: None) -> None:
             DRAWS.quantiles(levels)
         assert bad in str(caught.value)
     assert DRAWS.quantiles([0.0, 1.0])["b"].tolist() == [0.1, 0.3]
-    with pytest.raises(ValueError, match="^Argument of must map names to functions of the parameters, .* is function"):
-        DRAWS.intervals(of=lambda p: p["b"])
+
+
+def ratio(p: dict[str, Any]) -> Any:
+    return p["A"] / p["b"]
+
+
+def test_a_function_alone_is_named_after_itself() -> None:
+    assert DRAWS.intervals(of=ratio).params == DRAWS.intervals(of={"ratio": ratio}).params
+    assert list(DRAWS.intervals(of=lambda p: p["b"]).params) == ["quantity"]
+    assert list(by_name(functools.partial(ratio))) == ["quantity"]
+
+
+@pytest.mark.usefixtures("untyped")
+def test_what_is_no_function_of_the_parameters_is_refused() -> None:
+    mapping = "Argument of must be a function of the parameters or map names to functions, such as {'ratio': lambda"
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: DRAWS.intervals(of="b"), mapping),
+        (lambda: DRAWS.intervals(of={"b": 1.0}), "Argument of must map names to functions of the parameters"),
+        (lambda: DRAWS.derive("b"), "Argument of must be a function of the parameters, such as lambda p: ..., b"),
+        (lambda: DRAWS.quantiles(0.5, {"b": ratio}), "Argument of must be a function of the parameters, such a"),
+    ]
+    for call, message in calls:
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value).startswith(message) and str(caught.value).endswith(".")
 
 
 def test_inputs_go_together_and_lie_in_their_domains() -> None:

@@ -261,11 +261,29 @@ def test_repeated_rows_are_noticed() -> None:
     assert "1 row repeats the inputs and the response of an earlier one (row 6)" in notice.message
 
 
+def test_rows_of_a_text_file_are_named_by_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("N,D,loss\n1e8,1e9,3.5\n2e8,x,3.2\n\n1e8,1e9,3.5\n4e8,1e9,3.0\n")
+    assert "runs.csv, column 'D', line 3: 'x' is not a number" in refusal(path)
+    with pytest.raises(DataError, match="runs.csv, column 'D', line 3: 'x' is not a number and cannot be compared"):
+        Observations.from_table(path, inputs=["N", "D"], response="loss", where="D > 1")
+    observations = Observations.from_table(path, inputs=["N", "D"], response="loss", where="D == 1e9")
+    assert [observations.position(i) for i in (0, 1)] == ["line 2", "line 5"]
+    assert padded(observations, 16).position(1) == "line 5"
+    (notice,) = checked(two_terms, observations, ["E", "A"])
+    assert "(line 5)" in notice.message
+    frame = Observations.from_table(COLUMNS, inputs=["N", "D"], response="loss", where="N > 1e8")
+    assert frame.position(0) == "row 2"
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0.1, 0.2, 0.4, 70.0], "below 100000 parameters (the largest is 70), which looks like billions; multiply"),
-        ([100, 200, 400, 7000], "(the largest is 7000), which looks like millions; multiply the column by 1e6"),
+        ([0.05, 0.2, 0.4, 70.0], "below 100000 parameters (the largest is 70), which looks like billions; multiply"),
+        ([0.05, 0.2, 0.4, 1400], "(the largest is 1400), which looks like billions; multiply the column by 1e9 if so"),
+        ([100, 200, 400, 70000], "(the largest is 70000), which looks like millions; multiply the column by 1e6"),
+        ([1, 2, 4, 70], "which looks like millions or billions; multiply the column by 1e6 or 1e9 if so."),
+        ([1e-6, 2, 4, 70], "(the largest is 70); check its unit."),
     ],
 )
 def test_counts_in_another_unit_are_noticed(values: list[float], words: str) -> None:

@@ -21,6 +21,7 @@ from jaxscale import Fit, Observations, noise, plotting
 from jaxscale.law import Input, Law, Response, law, positive_number, real
 from jaxscale.result import nulls
 from jaxscale.uncertainty import statistic
+from jaxscale.uncertainty.kinds import derived_of
 from tests.lines import line
 from tests.test_real_data import sweep
 
@@ -318,6 +319,7 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: d
     stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
     none = "Argument of must map names to functions of the parameters, but 'bad' maps to none."
     assert done.stdout.splitlines() == [stranger, stranger, none]
+    assert derived_of(double, ()) == {"double": double}
 
 
 def share(params: dict[str, Any]) -> Any:

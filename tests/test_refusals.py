@@ -19,14 +19,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "column, cell, said",
     [
-        (0, "", "bad.csv, column 'N', row 4: the cell is empty"),
-        (0, "nan", "column 'N', row 4: nan is not a number"),
-        (1, "inf", "column 'D', row 4: inf is infinite"),
-        (1, "12 billion", "column 'D', row 4: '12 billion' is not a number"),
-        (0, "0", "column 'N' (input N), row 4: 0 must be above 0 for chinchilla"),
-        (1, "-3", "column 'D' (input D), row 4: -3 must be above 0 for chinchilla"),
-        (2, "0", "column 'loss' (the response), row 4: 0 must be above 0 for chinchilla"),
-        (2, "3,5", "bad.csv, row 4: 4 cells under a header of 3"),
+        (0, "", "bad.csv, column 'N', line 4: the cell is empty"),
+        (0, "nan", "column 'N', line 4: nan is not a number"),
+        (1, "inf", "column 'D', line 4: inf is infinite"),
+        (1, "12 billion", "column 'D', line 4: '12 billion' is not a number"),
+        (0, "0", "column 'N' (input N), line 4: 0 must be above 0 for chinchilla"),
+        (1, "-3", "column 'D' (input D), line 4: -3 must be above 0 for chinchilla"),
+        (2, "0", "column 'loss' (the response), line 4: 0 must be above 0 for chinchilla"),
+        (2, "3,5", "bad.csv, line 4: 4 cells under a header of 3"),
     ],
 )
 def test_a_bad_cell_is_named_and_nothing_is_written(folder: Path, column: int, cell: str, said: str) -> None:

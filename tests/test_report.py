@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,26 @@ from hypothesis import strategies as st
 
 from jaxscale import layout, notices, report, simulate
 from jaxscale.fitting import fit
+from jaxscale.law import Input, Response, coefficient, law
 from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
+
+
+@law(
+    inputs={"x": Input("")},
+    response=Response(""),
+    a=coefficient(),
+    b=coefficient(),
+    c=coefficient(),
+    d=coefficient(),
+    e=coefficient(),
+    f=coefficient(),
+    source="a test",
+)
+def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+    """Six parameters."""
+    return a + b * x + c * x**2 + d * x**3 + e * x**4 + f * x**5
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +76,7 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     assert "Status converged" in said
     assert "Noise huber (delta = 0.001) on log residuals" in said
     assert "(a further step gains less than 1e-12 of it)" in said
-    assert f"Residuals {100 * fitted.residuals['rms']:.3g} % root mean square" in said
+    assert f"Residuals {100 * math.expm1(fitted.residuals['rms']):.3g} % root mean square" in said
     assert f"largest in row {fitted.residuals['largest_row']}: prediction" in said
     assert "bootstrap of 40 resamples; intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.starts['scored']} scored, {fitted.starts['polished']} polished" in said
@@ -94,6 +112,45 @@ def test_strong_correlations_are_listed_from_the_strongest(fitted: Fit) -> None:
     assert line_of(none, "Correlations").endswith("none above 0.9 in absolute value")
 
 
+def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
+    free = tuple("abcdef")
+    numbers = dict.fromkeys(free, 1.0)
+    table = tuple(tuple(0.92 + 0.001 * (i + j) if i != j else 1.0 for j in range(6)) for i in range(6))
+    made = dataclasses.replace(fitted, law_object=six, free=free, params=numbers, stderr=numbers, correlation=table)
+    said = flowing(report.text(made))
+    assert "Correlations e and f +0.929; d and f +0.928;" in said
+    assert said.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in said
+
+
+def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
+    uncertainty = {"method": "none", "freedom": 90, "replicates": 0}
+    missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
+    text = flowing(changed(fitted, uncertainty=uncertainty, **missing))
+    assert "Std. errors none, as no resamples were asked for Correlations none Starts" in text
+    left = {"method": "classical", "freedom": 0, "replicates": 0}
+    text = flowing(changed(fitted, uncertainty=left, rows_used=4, **missing))
+    assert "Std. errors none, as no degree of freedom is left Correlations none Starts" in text
+    assert "R^2 no meaning, with as many free parameters as rows" in text
+    text = flowing(changed(fitted, uncertainty={**left, "freedom": 1}))
+    assert "classical (least squares with one noise level); no intervals, with one degree of freedom" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "interval"),
+    [
+        (100.0, 1e10, "undetermined"),
+        (100.0, 1000.0, r"2\.38e-07 to 4\.20e\+10"),
+        (100.0, 50.0, r"37\.1 to 270"),
+        (100.0, math.nan, "none"),
+    ],
+)
+def test_ends_of_intervals_have_no_more_digits_than_they_bear(
+    fitted: Fit, value: float, error: float, interval: str
+) -> None:
+    made = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}}
+    assert re.search(rf"  {interval}$", line_of(changed(fitted, **made), "A "))
+
+
 @pytest.mark.parametrize(
     "method, said",
     [
@@ -104,17 +161,22 @@ def test_strong_correlations_are_listed_from_the_strongest(fitted: Fit) -> None:
     ],
 )
 def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
-    uncertainty = {"method": method, "freedom": 1, "replicates": 7}
+    uncertainty = {"method": method, "freedom": 2, "replicates": 7}
     text = flowing(changed(fitted, uncertainty=uncertainty))
-    assert f"{said} intervals by t quantiles with 1 degree of freedom" in text
+    assert f"{said} intervals by t quantiles with 2 degrees of freedom" in text
 
 
 def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
-    basins = tuple({"objective": 1.5 + i, "count": 2, "params": fitted.params} for i in range(6))
+    basins = tuple({"objective": 1.5 + 0.1 * i, "count": 1 + i, "params": fitted.params} for i in range(8))
     text = flowing(
         changed(fitted, basins=basins, design={**fitted.design, "verdict": "not identified", "allowed": True})
     )
-    assert "objective 2.5 (2 starts); objective 3.5 (2 starts); objective 4.5 (2 starts); and 2 more" in text
+    # With 95 degrees of freedom those up to 1.5 * (1 + 50 / 95) = 2.29 matter.
+    assert "objective 1.6 (2 starts); objective 1.7 (3 starts); objective 1.8 (4 starts); and 4 more" in text
+    far = ({"objective": 900.0, "count": 1, "params": fitted.params},)
+    assert "Other basins none of comparable objective; 1 far worse" in flowing(changed(fitted, basins=basins[:1] + far))
+    both = flowing(changed(fitted, basins=basins[:2] + far))
+    assert "Other basins objective 1.6 (2 starts); 1 far worse" in both
     assert "not identified, fitted all the same" in text
     assert "Status starts disagree" in flowing(changed(fitted, status="starts_disagree"))
 
@@ -150,7 +212,28 @@ def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, noise: dict[s
 
 
 @pytest.mark.parametrize(
-    "certificate, said", [(1e-9, "less than 1e-08 of it"), (3e-3, "0.003 of it"), (math.nan, "an unknown amount")]
+    ("largest", "said"),
+    [
+        (-1.1394, "prediction 68 % below"),
+        (0.01, "prediction 1.01 % above"),
+        (2.62, "prediction 1274 % above"),
+        (-40.0, "prediction 100 % below"),
+        (800.0, "prediction over 1000000 % above"),
+    ],
+)
+def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest: float, said: str) -> None:
+    text = flowing(changed(fitted, residuals={**fitted.residuals, "largest": largest, "row_unit": "line"}))
+    assert f"largest in line {fitted.residuals['largest_row']}: {said} the response" in text
+
+
+@pytest.mark.parametrize(
+    "certificate, said",
+    [
+        (1e-9, "less than 1e-08 of it"),
+        (3e-3, "0.003 of it"),
+        (math.nan, "an unknown amount"),
+        (math.inf, "an unknown amount"),
+    ],
 )
 def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certificate: float, said: str) -> None:
     assert f"a further step gains {said})" in flowing(changed(fitted, certificate=certificate))
@@ -176,7 +259,10 @@ def test_a_number_without_a_standard_error_has_six_digits() -> None:
     assert report.number(0.0, 0.5) == "0.000"
 
 
-@pytest.mark.parametrize("share, said", [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %")])
+@pytest.mark.parametrize(
+    "share, said",
+    [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %"), (7e-37, "below 1e-10 %")],
+)
 def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None:
     stderr = {**fitted.stderr, "E": share * fitted.params["E"]}
     assert f"  {said}  " in line_of(changed(fitted, stderr=stderr), "E ")

@@ -67,6 +67,8 @@ def test_functions_of_the_parameters_get_intervals_too(plain, cases, kind: str) 
     assert list(found.params) == ["both[0]", "both[1]", "m"]
     for name, same in (("both[0]", "m"), ("both[1]", "c"), ("m", "m")):
         assert found[name] == pytest.approx(alone[same], rel=1e-9)
+    single = jaxscale.bootstrap_intervals(cases, plain, kind=kind, of=pair["m"])
+    assert single.params == {"quantity": pytest.approx(found.params["m"], rel=1e-9)}
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.99])

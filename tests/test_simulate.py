@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "response is an input": (dict(response="x"), "Argument response must differ from the other columns, but is 'x'."),
     "response is the run": (dict(response="run"), "Argument response must differ from the other columns, but is 'run'"),
     "runs too short": (dict(runs=["a"]), "Argument runs must hold one label for each of the 2 rows, but has (1,)."),
-    "not finite": (dict(params=dict(a=math.nan)), "Law line has no finite value in row 0 of the inputs."),
+    "not finite": (dict(params=dict(a=math.nan)), "Law line has no finite value in row 1 of the inputs."),
 }
 
 

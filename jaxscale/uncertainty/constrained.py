@@ -7,7 +7,6 @@ judged by the augmented Lagrangian ``f + m h + s h^2 / 2``.
 Source: Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 17 and 18.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -21,13 +20,12 @@ from jaxscale.compilation import compiled
 from jaxscale.coordinates import curved
 from jaxscale.kernel import DONE, STEP_CAP, solve_damped
 from jaxscale.objective import Local, Problem, evaluate
+from jaxscale.quantities import Quantity
 
 # How much stiffer the augmented model is along the constraint than the objective is, in the objective's own metric.
 STIFF = 10.0
 LONGEST = 300
 RUNNING, ENDED, STUCK = range(3)
-
-Quantity = Callable[[dict[str, Any]], Any]
 
 
 class _State(eqx.Module):

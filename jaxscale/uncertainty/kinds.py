@@ -1,6 +1,6 @@
 """What a profile holds: parameters, or quantities derived from them, two rays each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from jaxscale.batch import Runner
 from jaxscale.law import Support
+from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.result import Fit
 from jaxscale.tables import did_you_mean
-from jaxscale.uncertainty.constrained import Quantity, gradients_of
+from jaxscale.uncertainty.constrained import gradients_of
 from jaxscale.uncertainty.rays import Rays, derived_rays, furthest, named_rays, stretch, values_on
 from jaxscale.uncertainty.statistic import Ground, cluster_ratios
 
@@ -117,12 +118,10 @@ def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     return wanted
 
 
-def derived_of(of: Mapping[str, Quantity] | None, wanted: tuple[str, ...]) -> dict[str, Quantity]:
+def derived_of(of: Quantities | None, wanted: tuple[str, ...]) -> dict[str, Quantity]:
     """Derived quantities by name; refuses what is no function, and names that are taken."""
-    derived = dict(of or {})
-    for name, function in derived.items():
-        if not callable(function):
-            raise TypeError(f"Argument of must map names to functions of the parameters, but {name!r} maps to none.")
+    derived = {} if of is None else by_name(of)
+    for name in derived:
         if name in wanted:
             raise ValueError(f"Argument of names {name!r}, which names a parameter already; give it another name.")
     return derived

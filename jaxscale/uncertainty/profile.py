@@ -1,7 +1,7 @@
 """Profile likelihood: intervals from refits that hold a parameter or a quantity derived from the parameters."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxscale.intervals import Intervals
 from jaxscale.linear import params_at
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations
+from jaxscale.quantities import Quantities
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of
 from jaxscale.uncertainty.rays import crossing
@@ -109,7 +110,7 @@ def profile(
     fit: Fit,
     names: Sequence[str] | None = None,
     *,
-    of: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None,
+    of: Quantities | None = None,
     level: float = 0.9,
     points: int = 21,
     observations: Observations | None = None,
@@ -129,8 +130,8 @@ def profile(
     Args:
         fit: the fit.
         names: free parameters to profile; all of them unless given.
-        of: derived quantities: name to function of the parameters by name that returns one number, by operations of
-            JAX. The same function object compiles once.
+        of: derived quantities: a function of the parameters by name that returns one number, by operations of JAX, or
+            name to function. The same function object compiles once.
         level: coverage of the intervals, between 0 and 1.
         points: values at which each quantity is held, the estimate among them.
         observations: what was fitted, where the fit was read from a file.

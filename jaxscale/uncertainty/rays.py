@@ -9,7 +9,8 @@ import numpy as np
 from jaxscale.batch import Runner, descend
 from jaxscale.kernel import CONVERGED, FLAT
 from jaxscale.law import Support, positive, unit
-from jaxscale.uncertainty.constrained import Quantity, constrained
+from jaxscale.quantities import Quantity
+from jaxscale.uncertainty.constrained import constrained
 from jaxscale.uncertainty.statistic import Ground, nested
 
 # How far a search goes: in standard errors, and in the logarithm of a factor.

@@ -1,6 +1,6 @@
 """Intervals from a bootstrap: percentile, basic, bias-corrected and accelerated, studentised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.linear import Linear, linearise
 from jaxscale.noise import Noise
+from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.rebuilt import Rebuilt, is_of, noise_of, rebuilt
 from jaxscale.result import LOGARITHMIC, Fit
 from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
@@ -21,7 +22,7 @@ from jaxscale.uncertainty.standard_errors import curvature_speaks
 from jaxscale.uncertainty.studentising import covariances
 
 KINDS = ("percentile", "basic", "bca", "studentised")
-Functions = Mapping[str, Callable[[dict[str, Any]], Any]]
+Functions = Mapping[str, Quantity]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def bootstrap_intervals(
     *,
     level: float = 0.9,
     kind: str = "percentile",
-    of: Functions | None = None,
+    of: Quantities | None = None,
 ) -> Intervals:
     """Intervals of the free parameters, or of functions of the parameters, from a bootstrap.
 
@@ -70,14 +71,15 @@ def bootstrap_intervals(
         fit: the fit that was resampled.
         level: coverage, between 0 and 1.
         kind: "percentile", "basic", "bca" or "studentised".
-        of: name to function of the parameters of one draw, by operations of JAX, that returns a number or an array;
-            the free parameters unless given.
+        of: a function of the parameters of one draw, by operations of JAX, that returns a number or an array, or name
+            to function; the free parameters unless given.
 
     Returns:
         The intervals; ``mean`` is the fit's own value, ``sd`` the spread of the draws, ``bias`` the mean of the draws
         less the fit's value.
 
     Raises:
+        TypeError: ``of`` is no function and maps to none.
         ValueError: an argument is wrong, the draws are no bootstrap of this fit, or the fit's loss allows no
             standard error of a refit.
 
@@ -96,7 +98,8 @@ def bootstrap_intervals(
     if (draws.law, draws.free) != (fit.law, fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
     refuse(kind, noise_of(fit))
-    values = _quantities(draws, fit, of)
+    functions = None if of is None else by_name(of)
+    values = _quantities(draws, fit, functions)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
     extra: dict[str, np.ndarray] = {}
     about: dict[str, Any] = {}
@@ -107,10 +110,10 @@ def bootstrap_intervals(
             low, high = _back(values, np.quantile(_out(values, values.drawn), ends, axis=0), np.ones(len(values.names)))
         elif kind == "bca":
             left = jackknife(fit, by=draws.about["unit"], observations=rows)
-            low, high, extra = _bca(values, _table(left, of)[1], ends)
+            low, high, extra = _bca(values, _table(left, functions)[1], ends)
             about["left_out"] = len(left)
         else:
-            (low, high), about["without_stderr"] = _studentised(draws, fit, rows, values, of, ends)
+            (low, high), about["without_stderr"] = _studentised(draws, fit, rows, values, functions, ends)
     spread, bias = values.drawn.std(axis=0, ddof=1), values.drawn.mean(axis=0) - values.value
     columns = {"mean": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}

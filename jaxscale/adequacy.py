@@ -1,0 +1,219 @@
+"""Adequacy of a fit: goodness of fit against a constant, degrees of freedom, precision of the parameters."""
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from jaxscale.law import positive, unit
+from jaxscale.linear import Linear
+from jaxscale.noise import CONSISTENT, TUNING, Noise
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.result import LOGARITHMIC, Fit
+
+# Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
+NATS = 25.0
+# One row in so many may lie far from a law that is fitted with a robust loss.
+_OUTLYING = 20
+# A constant counts as equally good where its objective is within this share.
+_SAME = 1e-9
+_TRANSFORMS: dict[str, Any] = {
+    "linear": lambda y: y,
+    "log": np.log,
+    "logit": lambda y: np.log(y) - np.log1p(-y),
+}
+# Notices that name parameters whose standard errors are not to be read.
+_NAMING = ("at_bound", "flat")
+
+
+def comparable(objective: float, best: float, loss: str, freedom: int) -> bool:
+    """Whether a local minimum is near enough to the best one for its parameters to be considered.
+
+    The objective of a Student-t likelihood is in nats. All others scale with the residuals, whose size is estimated:
+    with d degrees of freedom, ``d (f / f_best - 1) / 2`` is the log likelihood ratio of squared errors.
+
+    Args:
+        objective: of the minimum.
+        best: of the best minimum.
+        loss: name of the noise's loss.
+        freedom: degrees of freedom, rows less free parameters.
+    """
+    reach = NATS if loss == "student_t" else 2 * NATS / max(freedom, 1) * abs(best)
+    return objective <= best + reach
+
+
+def residuals_of(observations: Observations, linear: Linear) -> dict[str, Any]:
+    """How far predictions and responses are apart, in the noise's space; R^2 in the response's own.
+
+    Args:
+        observations: n rows, not padded.
+        linear: the fit at its optimum, at least n rows.
+    """
+    used = np.flatnonzero(observations.weight > 0)
+    r, y, w = linear.residual[used], observations.response[used], observations.weight[used]
+    worst = int(used[np.argmax(np.abs(r))])
+    missed = y - linear.prediction[used]
+    near = np.argsort(np.abs(missed), kind="stable")[: len(used) - len(used) // _OUTLYING]
+    return {
+        "rms": float(np.sqrt(np.mean(r**2))),
+        "median": float(np.median(np.abs(r))),
+        "largest": float(linear.residual[worst]),
+        "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
+        "row_unit": observations.row_unit,
+        "r2": _r2(y, missed, w),
+        "r2_trimmed": _r2(y[near], missed[near], w[near]),
+    }
+
+
+def _r2(y: np.ndarray, missed: np.ndarray, weight: np.ndarray) -> float:
+    spread = float(np.sum(weight * (y - np.average(y, weights=weight)) ** 2))
+    value = 1 - float(np.sum(weight * missed**2)) / spread if spread > 0 else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def assess(fit: Fit, noise: Noise) -> tuple[list[Notice], str]:
+    """Notices on whether a fit describes its data, and its status.
+
+    Args:
+        fit: a fit with its law and observations; its status is kept where it says that the search went wrong.
+        noise: that of the fit.
+
+    Returns:
+        Further notices, and "worse_than_constant" or "no_degrees_of_freedom" in place of "converged".
+    """
+    few, worse, poor = _freedom(fit), _against_constant(fit, noise), _poorly_determined(fit)
+    status = fit.status
+    for notice in (*worse, *few):
+        if status == "converged" and notice.code in ("worse_than_constant", "no_degrees_of_freedom"):
+            status = notice.code
+    return [*worse, *few, *poor], status
+
+
+def _freedom(fit: Fit) -> list[Notice]:
+    rows, count, freedom = fit.rows_used, len(fit.free), fit.uncertainty["freedom"]
+    if rows <= count:
+        said = f"{rows} rows and {count} free parameters: the fit passes through the rows whether or not the law holds."
+        return [Notice("no_degrees_of_freedom", said)]
+    if freedom >= 2:
+        return []
+    clustered = fit.uncertainty["method"].startswith("cluster")
+    runs = f"{freedom + 1} {'run' if freedom == 0 else 'runs'}"
+    what = runs if clustered else f"{rows} rows and {count} free parameters"
+    leave = "leaves" if clustered and freedom == 0 else "leave"
+    left = {0: "no degree", 1: "one degree"}.get(freedom, "no degree")
+    said = f"{what[0].upper()}{what[1:]} {leave} {left} of freedom to standard errors; intervals are not given."
+    return [Notice("few_degrees_of_freedom", said)]
+
+
+def _against_constant(fit: Fit, noise: Noise) -> list[Notice]:
+    r2, trimmed, rows = fit.residuals["r2"], fit.residuals["r2_trimmed"], fit.observations
+    # A robust loss passes by a few rows on purpose, and they alone can make R^2 negative.
+    if r2 < 0 and trimmed > 0.5 and noise.loss != "squared":
+        count = fit.rows_used // _OUTLYING
+        which = "the row that is" if count == 1 else f"the {count} rows that are"
+        said = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
+        return [Notice("outlying_rows", said)]
+    if r2 < 0:
+        said = f"R^2 is {r2:.3g}: the mean of the responses is nearer to them than the law is."
+        return [Notice("worse_than_constant", said)]
+    if rows is None:
+        return []
+    used = rows.weight > 0
+    target = _TRANSFORMS[noise.space](rows.response[used])
+    scale = fit.noise.get("scale", 1.0)
+    constant = objective_of_constant(noise, target, rows.weight[used], scale, len(fit.free))
+    if fit.objective < constant - _SAME * abs(constant):
+        return []
+    said = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
+    return [Notice("worse_than_constant", said)]
+
+
+def objective_of_constant(
+    noise: Noise, target: np.ndarray, weight: np.ndarray, scale: float = 1.0, free: int = 1
+) -> float:
+    """The objective of the best constant, ``min_c sum w rho(c - t)``; for Student's t of a stationary one.
+
+    Args:
+        noise: loss and settings.
+        target: responses in the noise's space, shape (n,).
+        weight: positive, shape (n,).
+        scale: the law's scale of the noise, for Student's t.
+        free: number of free parameters of the law, for Huber's loss with a fitted scale.
+    """
+    if noise.loss == "student_t":
+        return _student(noise, target, weight, scale)
+    if noise.adaptive:
+        return _huber_with_scale(target, weight, free)
+    delta = float(noise.delta)
+    low, high = float(target.min()), float(target.max())
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        r = middle - target
+        slope = float(np.sum(weight * (np.sign(r) if noise.loss == "absolute" else np.clip(r, -delta, delta))))
+        low, high = (middle, high) if slope < 0 else (low, middle)
+    r = high - target
+    if noise.loss == "absolute":
+        return float(np.sum(weight * np.abs(r)))
+    inside = np.clip(r, -delta, delta)
+    return float(np.sum(weight * inside * (r - 0.5 * inside)))
+
+
+def _huber_with_scale(target: np.ndarray, weight: np.ndarray, free: int) -> float:
+    """The same for Huber's loss with a fitted scale, by turns in the constant and in the scale."""
+    cost = 0.5 * CONSISTENT * max(len(target) - free, 0.5) / len(target) * float(np.sum(weight))
+    centre, s = float(np.median(target)), float(np.std(target))
+    for _ in range(200):
+        u = (target - centre) / s
+        pull = np.minimum(1.0, TUNING / np.maximum(np.abs(u), TUNING)) * weight
+        centre = float(np.sum(pull * target) / np.sum(pull))
+        psi = np.clip((target - centre) / s, -TUNING, TUNING)
+        s = max(s * math.sqrt(float(np.sum(weight * psi**2)) / (2 * cost)), np.finfo(float).tiny)
+    r = target - centre
+    inside = np.clip(r / s, -TUNING, TUNING)
+    return float(np.sum(weight * inside * (r - 0.5 * s * inside))) + cost * s
+
+
+def _student(noise: Noise, target: np.ndarray, weight: np.ndarray, scale: float) -> float:
+    """The same for Student's t, by expectation maximisation from the median; the scale too where it is fitted."""
+    df, centre = float(noise.df), float(np.median(target))
+    s = max(float(np.std(target)), scale) if noise.infers_scale else scale
+    for _ in range(100):
+        share = weight * (df + 1) / (df + ((target - centre) / s) ** 2)
+        centre = float(np.sum(share * target) / np.sum(share))
+        if noise.infers_scale:
+            # Where many responses are equal the scale of a constant would vanish.
+            s = max(math.sqrt(np.sum(share * (target - centre) ** 2) / np.sum(weight)), 1e-3 * scale)
+    cost = math.log(s) + 0.5 * (df + 1) * np.log1p(((target - centre) / s) ** 2 / df)
+    return float(np.sum(weight * cost))
+
+
+def _poorly_determined(fit: Fit) -> list[Notice]:
+    prose = " ".join(notice.message for notice in fit.notices if notice.code in _NAMING)
+    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    poor = []
+    for name in fit.free:
+        value, error = fit.params[name], fit.stderr[name]
+        named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
+        if math.isfinite(error) and not named and error > _coarse(fit, kinds[name], value):
+            poor.append(f"{name} = {value:.4g} has a standard error of {error:.3g}")
+    return [Notice("poorly_determined", f"{'; '.join(poor)}.")] if poor else []
+
+
+def _coarse(fit: Fit, kind: Any, value: float) -> float:
+    """The standard error above which next to nothing is known of a parameter."""
+    if kind.support is unit:
+        return 0.5
+    if kind.support is positive:
+        # Intervals of parameters that span decades are taken in the logarithm: one standard error is a factor of ten.
+        return value * (math.log(10) if kind.kind in LOGARITHMIC else 1.0)
+    # A real number may be 0, so that its size says nothing: what counts is the spread of what it adds to or lies among.
+    rows = fit.observations
+    if kind.kind == "exponent":
+        return 1.0
+    if rows is not None and kind.kind in ("floor", "amplitude") and not kind.powers:
+        return float(np.ptp(rows.response[rows.weight > 0]))
+    if rows is not None and kind.kind == "location":
+        return float(np.ptp(rows.inputs[kind.input]))
+    return kind.range[1] - kind.range[0] if kind.declared else math.inf

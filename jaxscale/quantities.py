@@ -1,0 +1,45 @@
+"""Quantities derived from the parameters: functions of them, by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Quantity = Callable[[dict[str, Any]], Any]
+# One function, which has its own name, or several by name.
+Quantities = Quantity | Mapping[str, Quantity]
+
+
+def by_name(of: Any) -> dict[str, Quantity]:
+    """Functions of the parameters by name; a function alone has the name of its definition, a lambda "quantity".
+
+    >>> list(by_name(lambda p: p["alpha"] / p["beta"]))
+    ['quantity']
+
+    Args:
+        of: a function of the parameters, or name to function.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if callable(of):
+        name = getattr(of, "__name__", "quantity")
+        return {name if name.isidentifier() else "quantity": of}
+    if not isinstance(of, Mapping):
+        raise TypeError(
+            "Argument of must be a function of the parameters or map names to functions, such as "
+            f"{{'ratio': lambda p: ...}}, but is {of!r}."
+        )
+    for name, function in of.items():
+        if not callable(function):
+            raise TypeError(f"Argument of must map names to functions of the parameters, but {name!r} maps to none.")
+    return dict(of)
+
+
+def single(of: Any) -> Quantity:
+    """A function of the parameters; refuses what is none.
+
+    Raises:
+        TypeError: it is no function.
+    """
+    if not callable(of):
+        raise TypeError(f"Argument of must be a function of the parameters, such as lambda p: ..., but is {of!r}.")
+    return of

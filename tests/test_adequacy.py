@@ -1,0 +1,213 @@
+"""Whether a fit describes its data: constants, degrees of freedom, precision, minima that matter."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, minimize_scalar
+
+import jaxscale
+from jaxscale import judgement, noise
+from jaxscale.adequacy import assess, comparable, objective_of_constant
+from jaxscale.law import Input, Response, coefficient, floor, law, real
+from jaxscale.notices import Notice
+from jaxscale.observations import Observations
+from jaxscale.report import text
+from jaxscale.search import Basin, Landscape
+
+X = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+OTHERS = ["other_basins"]
+Y = 100.0 + 20.0 * X + np.array([0.3, -0.2, 0.1, 0.2, -0.4, 0.1])
+
+
+@law(
+    inputs={"x": Input("")},
+    response=Response("", real),
+    a=floor(real),
+    b=coefficient(range=(-10.0, 10.0)),
+    c=coefficient(),
+    affine=("a", "b", "c"),
+    source="a test",
+)
+def parabola(x: Any, *, a: Any, b: Any, c: Any) -> Any:
+    """A parabola whose slope has a declared range."""
+    return a + b * x + c * x**2
+
+
+def fitted(y: Any = Y, x: Any = X, weight: Any = None, **settings: Any) -> jaxscale.Fit:
+    columns = {"x": x, "y": y, "w": np.ones(len(x)) if weight is None else weight}
+    observations = Observations.from_table(columns, inputs=["x"], response="y", weight="w")
+    settings = dict(noise=noise.squared(), starts=64, polish=8, replicates=0) | settings
+    return jaxscale.fit(parabola, observations, **settings)
+
+
+def codes(fit: jaxscale.Fit) -> set[str]:
+    return {notice.code for notice in fit.notices}
+
+
+@pytest.fixture(scope="module")
+def good() -> jaxscale.Fit:
+    return fitted()
+
+
+def test_ranges_count_where_they_were_declared(good: jaxscale.Fit) -> None:
+    # The level of 100 lies outside the default range of a floor, and the slope of 20 outside its declared one.
+    assert good.status == "converged"
+    assert [(notice.code, notice.message.split(" = ")[0]) for notice in good.notices] == [("outside_range", "b")]
+    kinds = parabola.parameters
+    assert (kinds["a"].declared, kinds["a"].range) == (False, (0.0, 10.0))
+    assert kinds["b"].declared and not kinds["c"].declared
+
+
+def test_a_law_that_is_worse_than_a_constant_is_said() -> None:
+    # Without a slope and a level that suits, the law cannot follow.
+    bad = fitted(fixed={"a": 0.0, "b": 0.0})
+    assert bad.residuals["r2"] < 0 and bad.status == "worse_than_constant"
+    assert "worse_than_constant" in codes(bad)
+    assert "Status         worse than constant" in text(bad)
+    # Symmetric about a maximum that no slope can follow: the slope is 0 and the line is the mean.
+    flat = fitted(np.array([1.0, 2.0, 3.0, 3.0, 2.0, 1.0]), fixed={"c": 0.0})
+    (notice,) = (notice for notice in flat.notices if notice.code == "worse_than_constant")
+    assert "is not below that of a constant" in notice.message and flat.status == "worse_than_constant"
+
+
+def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
+    x = np.linspace(1.0, 6.0, 24)
+    y = 100.0 - 8.0 * x + 0.1 * np.cos(9.0 * x)
+    y[-1] = 400.0
+    settings = noise.huber(0.1, "linear")
+    fit = fitted(y, x, noise=settings, fixed={"c": 0.0})
+    assert fit.residuals["r2"] < 0 and fit.residuals["r2_trimmed"] > 0.99
+    assert fit.status == "converged"
+    (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
+    assert "without the row that is farthest from the law" in notice.message
+    # Least squares passes by no row, and too few rows have none to spare.
+    assert assess(fit, noise.squared())[1] == "worse_than_constant"
+    residuals = {**fit.residuals, "r2_trimmed": 0.2}
+    assert assess(dataclasses.replace(fit, residuals=residuals), settings)[1] == "worse_than_constant"
+
+
+def test_r2_has_the_weights_of_the_rows() -> None:
+    y, weight = np.append(Y, -900.0), np.append(np.ones(6), 1e-9)
+    fit = fitted(y, np.append(X, 7.0), weight)
+    assert fit.residuals["r2"] > 0.99 and fit.status == "converged"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        noise.squared(),
+        noise.huber(0.3, "linear"),
+        noise.huber(1e-3),
+        noise.absolute(),
+        noise.student_t(4.0, 0.1),
+        noise.student_t(4.0),
+        noise.squared("logit"),
+    ],
+    ids=lambda settings: settings.describe() + str(settings.scale),
+)
+def test_the_best_constant_is_that_of_scipy(settings: noise.Noise) -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(0.5, 2, 15)
+    target = np.log(rng.uniform(0.2, 0.9, 15)) if settings.space == "log" else rng.normal(0.0, 1.0, 15)
+
+    def cost(c: float, s: float) -> float:
+        r = c - target
+        if settings.loss == "absolute":
+            return float(np.sum(weight * np.abs(r)))
+        if settings.loss == "student_t":
+            return float(np.sum(weight * (math.log(s) + 2.5 * np.log1p(r**2 / 4 / s**2))))
+        inside = np.clip(r, -float(settings.delta), float(settings.delta))
+        return float(np.sum(weight * inside * (r - inside / 2)))
+
+    found = objective_of_constant(settings, target, weight, 0.1)
+    if settings.infers_scale:
+        best = minimize(lambda p: cost(p[0], math.exp(p[1])), [np.median(target), 0.0], method="Nelder-Mead").fun
+    else:
+        ends = (target.min(), target.max())
+        best = min(minimize_scalar(lambda c: cost(c, 0.1), bounds=ends).fun, *(cost(c, 0.1) for c in target))
+    assert found == pytest.approx(best, rel=1e-5)
+
+
+def test_fits_without_degrees_of_freedom_are_said() -> None:
+    none = fitted(Y[:3], X[:3])
+    assert none.status == "no_degrees_of_freedom" and "no_degrees_of_freedom" in codes(none)
+    assert "few_degrees_of_freedom" not in codes(none)
+    said = text(none)
+    assert "R^2            no meaning" in said and "none, as no degree of freedom is left" in said
+    one = fitted(Y[:4], X[:4])
+    (notice,) = (notice for notice in one.notices if notice.code == "few_degrees_of_freedom")
+    assert notice.message.startswith("4 rows and 3 free parameters leave one degree of freedom")
+    assert one.status == "converged" and "no intervals, with one degree" in " ".join(text(one).split())
+    assert not {"no_degrees_of_freedom", "few_degrees_of_freedom"} & codes(fitted(Y[:5], X[:5]))
+
+
+def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
+    notices, _ = assess(dataclasses.replace(fit, **changes), noise.squared())
+    return {notice.code: notice.message for notice in notices}
+
+
+def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
+    for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
+        uncertainty = {"method": "cluster sandwich", "freedom": freedom, "replicates": 0}
+        assert assessed(good, uncertainty=uncertainty)["few_degrees_of_freedom"].startswith(said)
+
+
+def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:
+    assert assessed(good) == {}
+    spread = np.ptp(Y)
+    # The level against the spread of the responses, the slope against its declared range; nothing for the curvature.
+    large = {"a": 1.01 * spread, "b": 20.1, "c": 1e9}
+    said = assessed(good, stderr=large)["poorly_determined"]
+    assert "a = " in said and "; b = " in said and "c = " not in said
+    assert assessed(good, stderr={"a": 0.99 * spread, "b": 19.9, "c": math.nan}) == {}
+    named = (*good.notices, Notice("flat", "a and b trade off: the runs do not separate them."))
+    assert assessed(good, stderr=large, notices=named) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "law_name", "limit"), [("E", "chinchilla", 1.0), ("alpha", "chinchilla", 1.0), ("A", "chinchilla", 2.3)]
+)
+def test_positive_parameters_are_measured_by_their_size(
+    good: jaxscale.Fit, name: str, law_name: str, limit: float
+) -> None:
+    chosen = jaxscale.laws.get(law_name)
+    params = dict(next(iter(chosen.published.values())))
+    base = dataclasses.replace(good, law_object=chosen, params=params, free=(name,))
+    assert assessed(base, stderr={name: 0.99 * limit * params[name]}) == {}
+    assert name in assessed(base, stderr={name: 1.01 * limit * params[name]})["poorly_determined"]
+
+
+def test_minima_matter_up_to_a_likelihood_ratio_of_25_nats() -> None:
+    assert comparable(2.0, 1.0, "squared", 50) and not comparable(2.01, 1.0, "huber", 50)
+    assert comparable(-75.0, -100.0, "student_t", 50) and not comparable(-74.9, -100.0, "student_t", 50)
+
+
+@pytest.mark.parametrize(
+    ("landscape", "expected"),
+    [
+        (Landscape(512, 32, 32, 16, 0, 7, (Basin(1.0, 7, 0),)), ["independent_starts_disagree"]),
+        (Landscape(512, 32, 32, 16, 0, 8, (Basin(1.0, 8, 0),)), []),
+        (Landscape(512, 32, 32, 16, 1, 7, (Basin(1.0, 7, 0),)), []),
+        (Landscape(512, 32, 32, 7, 0, 7, (Basin(1.0, 7, 0),)), []),
+        (Landscape(512, 32, 32, 16, 16, 20, (Basin(1.0, 20, 0), Basin(600.0, 12, 3))), []),
+        (Landscape(512, 32, 32, 16, 16, 20, (Basin(1.0, 20, 0), Basin(1.2, 5, 3), Basin(600.0, 7, 4))), OTHERS),
+    ],
+)
+def test_starts_that_disagree_and_minima_that_matter(landscape: Landscape, expected: list[str]) -> None:
+    notices = judgement._landscape(landscape, "squared", 40)
+    assert [notice.code for notice in notices] == expected
+    assert not any("600" in notice.message for notice in notices)
+
+
+def test_runs_that_memorise_are_marked(data: Path) -> None:
+    path = data / "reported" / "memorising_regime.csv"
+    columns = {"inputs": {"N": "num_params", "D": "num_tokens"}, "response": "val_loss"}
+    whole = jaxscale.fit("chinchilla", Observations.from_table(path, **columns), replicates=0)
+    assert whole.status == "worse_than_constant" and "independent_starts_disagree" in codes(whole)
+    early = Observations.from_table(path, where="num_tokens <= 250000", **columns)
+    fit = jaxscale.fit("chinchilla", early, replicates=0)
+    assert fit.status == "converged" and "worse_than_constant" not in codes(fit)
