@@ -68,6 +68,35 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
+def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]) -> Law:
+    """A law some of whose parameters lie between bounds: ``bound(power_law_floor, c=(0, 2))``.
+
+    Args:
+        law: the law.
+        name: of the new law; that of the law unless given.
+        **bounds: parameter to its least and largest value, either of which may be infinite.
+
+    Raises:
+        LawError: a name is no parameter, or no value lies between the bounds and in the parameter's support.
+    """
+    _known(law, "bound", bounds)
+    ends = []
+    for key in (key for key in law.parameters if key in bounds):
+        given, support = bounds[key], law.parameters[key].support
+        try:
+            low, high = (float(end) for end in given)
+        except (TypeError, ValueError):
+            raise LawError(f"bound needs two numbers for {key} of {law.name}, but got {given!r}") from None
+        low, high = max(low, support.low), min(high, support.high)
+        if not low < high:
+            raise LawError(
+                f"bound leaves no value for {key} of {law.name} between {given[0]:g} and {given[1]:g}, as its support "
+                f"is {support.name}"
+            )
+        ends.append((key, low, high))
+    return made("bound", (law,), name or law.name, tuple(ends))
+
+
 def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law:
     """A law with other names for some of its inputs and parameters: ``rename(power_law, a="B")``.
 

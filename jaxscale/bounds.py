@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.coordinates import coordinate_at, owned
-from jaxscale.law import positive, unit
+from jaxscale.law import positive
 from jaxscale.objective import Problem
 
 # A term, a floor or a share below this part of what it could be has vanished.
@@ -49,12 +49,9 @@ def _end(problem: Problem, name: str, value: float, z: float) -> float | None:
         }.get(kind.kind, value < SLOW * kind.range[0] * float(centre.unit.get(name, 1.0)))
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
-    if kind.support is unit or np.isfinite(low) or np.isfinite(high):
-        if np.isfinite(low) and value - low <= GONE * width:
-            return low
-        if np.isfinite(high) and high - value <= GONE * width:
-            return high
-    return None
+    if np.isfinite(low) and value - low <= GONE * width:
+        return low
+    return high if np.isfinite(high) and high - value <= GONE * width else None
 
 
 def lifted(problem: Problem, params: Mapping[str, Any], z: np.ndarray) -> np.ndarray:
