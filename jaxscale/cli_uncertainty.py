@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxscale.draws import Draws
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
+    from jaxscale.noise import Space
     from jaxscale.notices import Notice
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with, and what it says of them.
 _FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
-    ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level"),
+    ("noise", "delta", "df", "scale", "starts", "polish", "noise_level"),
     "fits by least squares from its own starts",
 )
 _FITTED_ITS_OWN_WAY["checkpoint"] = "keeps no parts to go on from"
@@ -45,7 +46,8 @@ def posterior(
         str | None, typer.Option(help="level or group: what the scatter depends on, where it is not one for all.")
     ] = None,
     trials: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the number of trials, for counts.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the number of trials, where responses are counts or shares."),
     ] = None,
     censored: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that is 1 where the response is only a lower bound.")
@@ -94,7 +96,10 @@ def posterior(
         settings["likelihood"], more = likelihood_of(task, law, likelihood, scale_by, trials, censored)
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
-        source, notices = (law, observations), _design(task, law, observations, likelihood not in COUNTS)
+        source, notices = (
+            (law, observations),
+            _design(task, law, observations, None if likelihood in COUNTS else settings["likelihood"].space),
+        )
         console.enable_compilation_cache()
     with keeping(task.checkpoint):
         drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
@@ -206,6 +211,7 @@ def foretell(
         by=by or None,
         level=level,
         fixed=task.fixed(),
+        space=task.space,
         key=task.seed,
         allow_unidentified=task.allow_unidentified,
     )
@@ -227,14 +233,14 @@ def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]
     return console.assignments(entries, option, shape)
 
 
-def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -> "list[Notice]":
+def _design(task: Task, law: "Law", observations: "Observations", space: "Space | None") -> "list[Notice]":
     """What a fit would say of its data; refuses runs that cannot identify the law, unless that is allowed.
 
     Args:
         task: the options.
         law: the law.
         observations: the data.
-        noted: whether to look at the responses too; counts may be 0, which a fit would refuse.
+        space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
     """
     from jaxscale import identifiability
     from jaxscale.notices import Notice
@@ -244,7 +250,7 @@ def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
-    notices = checked(law, rows, free) if noted else []
+    notices = [] if space is None else checked(law, rows, free, space)
     design = identifiability.check(law, rows.inputs, fixed=fixed, noise_level=task.noise_level, weight=rows.weight)
     if design.verdict == "identified":
         return notices

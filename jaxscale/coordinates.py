@@ -44,7 +44,9 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp)
         middle[name] = xp.mean(xp.log(x)) if kind.low >= 0 else xp.mean(x)
         low[name], high[name] = xp.min(x), xp.max(x)
     y = xp.asarray(response)
-    return Centre(middle, low, high, xp.min(y), xp.max(y), xp.median(xp.abs(y)))
+    middling, mean = xp.median(xp.abs(y)), xp.mean(xp.abs(y))
+    # Half of the responses may be 0.
+    return Centre(middle, low, high, xp.min(y), xp.max(y), xp.where(middling > 0, middling, mean))
 
 
 def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre) -> Any:
@@ -180,7 +182,7 @@ def _drawn(law: Law, kind: Parameter, u: Any, params: Mapping[str, Any], centre:
         low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
-            return jnp.where(centre.response_low > 0, u * jnp.abs(centre.response_low), low + u * (high - low))
+            return u * jnp.where(centre.response_low > 0, centre.response_low, size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
         if kind.support is not positive:

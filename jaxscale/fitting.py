@@ -109,7 +109,7 @@ def fit(
     make_room()
     with jax.enable_x64(True):
         observations = prepare(law, observations)
-        notices = checked(law, observations, free)
+        notices = checked(law, observations, free, noise.space)
         design = identifiability.check(
             law, observations.inputs, fixed=values, noise_level=noise_level, weight=observations.weight
         )

@@ -39,18 +39,19 @@ def power_law_offset(x, *, c, a, b):
 
 
 def _to_params(z: Any, centre: Centre) -> dict[str, Any]:
-    """Parameters from the value, the slope and the rate at the middle of the data, the last two over its span."""
-    span = centre.high["x"] - centre.low["x"]
-    b, slope = z[2] / span, z[1] / span
-    term = slope / b
-    return dict(c=z[0] - term, a=term * jnp.exp(-b * centre.middle["x"]), b=b)
+    """Parameters from the values at both ends of the data, and the rate over their span."""
+    low, span = centre.low["x"], centre.high["x"] - centre.low["x"]
+    first, last, rate = z[0], z[1], z[2]
+    term, b = (last - first) / jnp.expm1(rate), rate / span
+    return dict(c=first - term, a=term * jnp.exp(-b * low), b=b)
 
 
 def _from_params(params: Mapping[str, Any], centre: Centre) -> list[Any]:
     """The inverse of :func:`_to_params`."""
-    span = centre.high["x"] - centre.low["x"]
-    term = params["a"] * jnp.exp(params["b"] * centre.middle["x"])
-    return [params["c"] + term, term * params["b"] * span, params["b"] * span]
+    first, last = (
+        params["c"] + params["a"] * jnp.exp(params["b"] * end) for end in (centre.low["x"], centre.high["x"])
+    )
+    return [first, last, params["b"] * (centre.high["x"] - centre.low["x"])]
 
 
 @law(
@@ -62,7 +63,7 @@ def _from_params(params: Mapping[str, Any], centre: Centre) -> list[Any]:
     formula=r"y = c + a e^{b x}",
     source=f"the exponential with a constant, {STANDARD}",
     affine=("c", "a"),
-    # The three parameters trade off along the curve; its value, slope and rate in the middle of the data do not.
+    # The parameters trade off: a term far outside the data, or a straight line. The values at the ends do not.
     coordinates=(_to_params, _from_params),
     checks=(Check(5.0, at=dict(x=6.0), params=dict(c=-3.0, a=2.0, b=math.log(2) / 3)),),
 )
