@@ -211,7 +211,7 @@ def foretell(
         by=by or None,
         level=level,
         fixed=task.fixed(),
-        space=task.space,
+        space=None if task.space is None else task.noise_of(law).space,
         key=task.seed,
         allow_unidentified=task.allow_unidentified,
     )
