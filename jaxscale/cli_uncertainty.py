@@ -74,6 +74,11 @@ def posterior(
     from jaxscale.uncertainty import posterior as sampling
 
     _check_outputs(task, save)
+    if task.group is not None and not pool and scale_by != "group":
+        raise ValueError(
+            "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
+            "--scale-by group, for their scatter; add one of them or leave out --group."
+        )
     kinds.check_level(level)
     ladder.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
@@ -123,6 +128,8 @@ def bootstrap(
 
     _check_outputs(task, save)
     kinds.check_level(level)
+    if task.group is not None and by != "group":
+        raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
     one_of("--kind", kind, resampling.KINDS)
     one_of("--intervals", intervals, resampling_intervals.KINDS)
     resampling.refuse(kind, by, "rademacher", replicates, "squared")
@@ -160,6 +167,7 @@ def profile(
     from jaxscale.uncertainty import profile as profiling
 
     task.check_outputs()
+    task.refuse_groups("profile")
     kinds.check_level(level)
     law, fixed = task.found(), task.fixed()
     for name in param or ():
@@ -190,6 +198,7 @@ def foretell(
     from jaxscale.uncertainty import kinds
 
     task.check_outputs()
+    task.refuse_groups("foretell")
     kinds.check_level(level)
     for name, how in _FITTED_ITS_OWN_WAY.items():
         if getattr(task, name) != getattr(Task, name):
@@ -312,4 +321,4 @@ def _saved(drawn: "Draws") -> bytes:
 
 
 # Each command, and the shared options that it does not show.
-COMMANDS = {posterior: (), bootstrap: (), profile: (), foretell: tuple(_FITTED_ITS_OWN_WAY)}
+COMMANDS = {posterior: (), bootstrap: (), profile: ("group",), foretell: ("group", *_FITTED_ITS_OWN_WAY)}
