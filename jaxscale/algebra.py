@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxscale.declarations import BUILDERS, alike
+from jaxscale.fixed_values import why_not
 from jaxscale.law import Input, Law, LawError, Response
 from jaxscale.tables import did_you_mean
 
@@ -33,13 +34,11 @@ def fix(law: Law, /, *, name: str | None = None, **values: float | int) -> Law:
         **values: parameters by name.
 
     Raises:
-        LawError: a name is no parameter, a value lies outside its support, or nothing is left to fit.
+        LawError: a name is no parameter, a value lies outside its support (its ends are allowed), or nothing is left.
     """
     _known(law, "fix", values)
-    for key, value in values.items():
-        support = law.parameters[key].support
-        if not support.contains(float(value)):
-            raise LawError(f"fix must keep {key} of {law.name} in its support ({support.name}), but got {value}")
+    if wrong := why_not(law, {key: float(value) for key, value in values.items()}):
+        raise LawError(f"fix of {law.name} {wrong}")
     if set(values) == set(law.parameters):
         raise LawError(f"fix must leave a parameter of {law.name} free, but holds all of {', '.join(values)}")
     return made("fix", (law,), name, tuple((key, float(values[key])) for key in law.parameters if key in values))

@@ -262,7 +262,7 @@ def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: C
         low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
-            return u * jnp.where(centre.response_low > 0, jnp.abs(centre.response_low), size)
+            return u * jnp.where(centre.response_low > 0, centre.response_low, size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
         if kind.support is not positive:

@@ -17,6 +17,7 @@ from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.coordinates import centre_of
+from jaxscale.fixed_values import why_not
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
@@ -115,7 +116,7 @@ def fit(
     make_room()
     with jax.enable_x64(True):
         observations = prepare(law, observations)
-        notices = checked(law, observations, free)
+        notices = checked(law, observations, free, noise.space)
         design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
         seed, generator = generator_of(key)
         explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
@@ -281,17 +282,16 @@ def law_of(law: Law | str) -> Law:
 
 
 def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
-    """Fixed values as numbers, in the law's order; refuses unknown names and values outside a support."""
+    """Fixed values as numbers, in the law's order; refuses unknown names and values beyond the ends of a support."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
-    for name, value in values.items():
+    for name in values:
         if name not in law.parameters:
             raise ValueError(
                 f"Argument fixed names {name!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-        if not law.parameters[name].support.contains(value):
-            support = law.parameters[name].support.name
-            raise ValueError(f"Argument fixed must keep {name} in its support ({support}), but sets it to {value}.")
+    if wrong := why_not(law, values):
+        raise ValueError(f"Argument fixed {wrong}.")
     return {name: values[name] for name in law.parameters if name in values}
 
 
@@ -323,7 +323,7 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
     whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
     for name, value in whole.items():
         support = law.parameters[name].support
-        if not np.all((value > support.low) & (value < support.high)):
+        if name not in values and not np.all((value > support.low) & (value < support.high)):
             raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
     if isinstance(starts, Grid):
         return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxscale.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.derivatives import tried
+from jaxscale.fixed_values import why_not
 from jaxscale.information import (
     EXPONENT_LIMIT,
     FLOOR_LIMIT,
@@ -237,10 +238,12 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
             hint = did_you_mean(name, law.parameters)
             raise ValueError(f"Argument {argument} names {name!r}, which is no parameter of {law.name}{hint}.")
         support = law.parameters[name].support
-        if not support.contains(float(value)):
+        if argument != "fixed" and not support.contains(float(value)):
             raise ValueError(
                 f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
             )
+    if argument == "fixed" and (wrong := why_not(law, {name: float(value) for name, value in values.items()})):
+        raise ValueError(f"Argument fixed {wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 

@@ -20,7 +20,6 @@ class Support:
         """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
         return bool(self.low < value < self.high)
 
-
     @property
     def bounded(self) -> bool:
         """Whether it has an end."""

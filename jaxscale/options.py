@@ -40,6 +40,10 @@ Inputs = Annotated[
 ]
 Where = Annotated[str | None, _data("Rows to keep, such as \"N > 1e8 and split == 'a'\".", metavar="FILTER")]
 Fix = Annotated[list[str] | None, _setting("Fix a parameter; may be repeated.", metavar="NAME=NUMBER")]
+Tie = Annotated[
+    list[str] | None,
+    _setting("Let a parameter equal another, such as beta=alpha; may be repeated.", metavar="NAME=OTHER"),
+]
 NoiseLevel = Annotated[float, _setting("Noise that the design check assumes, relative to the response.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
@@ -87,6 +91,7 @@ class Task:
         int, _setting("Starts to polish, half of them promising; an easy problem ends with half of them.")
     ] = 64
     fix: Fix = None
+    tie: Tie = None
     noise_level: NoiseLevel = 0.005
     allow_unidentified: Annotated[bool, _setting("Fit in spite of the design.", "--allow-unidentified")] = False
     seed: Seed = 0
@@ -107,14 +112,14 @@ class Task:
         console.check_outputs(own, *others, read=self.table)
 
     def found(self) -> "Law":
-        """The law.
+        """The law, with parameters tied as asked for.
 
         Raises:
-            ValueError: there is no such law.
+            ValueError: there is no such law, or a tie does not suit it.
         """
         from jaxscale import console
 
-        return console.find_law(self.law)
+        return console.tied(console.find_law(self.law), self.tie)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
@@ -157,6 +162,21 @@ class Task:
             group=self.group,
             series=sequences,
         )
+
+    def refuse_groups(self, command: str) -> None:
+        """Refuse groups for a command that takes all rows together.
+
+        Args:
+            command: its name.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if self.group is not None:
+            raise ValueError(
+                f"Option --group must not be given to {command}, which fits one set of parameters to all rows; pool "
+                f"groups with jaxscale posterior --group {self.group} --pool NAME=partial, or choose one with --where."
+            )
 
     def groups(self, observations: "Observations") -> dict[str, str]:
         """The names of the groups by their places, which stand behind the parameters that each has to itself."""

@@ -197,6 +197,10 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
 def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
     """Coordinates and objective of given parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
+    # A parameter that is held may stand at an end of its support, where it has no coordinate and needs none.
+    for k, name in enumerate(problem.free):
+        if name in problem.held:
+            coordinates[k] = jnp.where(problem.held[name][0], 0.0, coordinates[k])
     z = jnp.stack([jnp.asarray(value) for value in coordinates]) if coordinates else jnp.zeros((0, 1))
     lanes = z.shape[1]
 
