@@ -72,7 +72,7 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]
 
     Args:
         law: the law.
-        name: of the new law; that of the law unless given.
+        name: of the new law; ``power_law_floor(0.0<c<2.0)`` unless given.
         **bounds: parameter to its least and largest value, either of which may be infinite.
 
     Raises:
@@ -93,7 +93,8 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]
                 f"is {support.name}"
             )
         ends.append((key, low, high))
-    return made("bound", (law,), name or law.name, tuple(ends))
+    spelled = ", ".join(f"{low!r}<{key}<{high!r}" for key, low, high in ends)
+    return made("bound", (law,), name or f"{law.name}({spelled})", tuple(ends))
 
 
 def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law:

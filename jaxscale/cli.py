@@ -254,6 +254,12 @@ def fit(
     task: Task,
     *,
     replicates: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
+    errors: Annotated[
+        str | None,
+        typer.Option(
+            help="Standard errors of least squares: classical or hc3; by default as a test of residuals says."
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
@@ -263,7 +269,7 @@ def fit(
     task.refuse_groups("fit")
     if plot is not None:
         plotting.ending_of(plot)
-    fitted = task.fitted(replicates=replicates)
+    fitted = task.fitted(replicates=replicates, errors=errors)
     deliver(lambda: report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 

@@ -73,6 +73,7 @@ def posterior(
     from jaxscale.uncertainty import kinds, ladder
     from jaxscale.uncertainty import posterior as sampling
 
+    task.refuse_sigma("posterior")
     _check_outputs(task, save)
     if task.group is not None and not pool and scale_by != "group":
         raise ValueError(
@@ -199,6 +200,7 @@ def foretell(
 
     task.check_outputs()
     task.refuse_groups("foretell")
+    task.refuse_sigma("foretell")
     kinds.check_level(level)
     for name, how in _FITTED_ITS_OWN_WAY.items():
         if getattr(task, name) != getattr(Task, name):
@@ -253,6 +255,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
     """
     from jaxscale import identifiability
     from jaxscale.fitting import fit
+    from jaxscale.noise import squared
     from jaxscale.observations import checked
     from jaxscale.preparation import prepare
 
@@ -264,6 +267,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
         return notices
     # What the inputs alone leave in doubt a fit decides.
     settings: Any = dict(fixed=fixed, replicates=0, noise_level=task.noise_level)
+    settings["noise"] = squared("linear") if space is None else None
     fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
     return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
 

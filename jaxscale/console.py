@@ -139,6 +139,33 @@ def tied(law: Law, given: Sequence[str] | None) -> Law:
         raise ValueError(f"Option --{error}.") from None
 
 
+def bounded(law: Law, given: Sequence[str] | None) -> Law:
+    """A law some of whose parameters lie between bounds: ``["a=0:20", "b=0:"]``.
+
+    Args:
+        law: the law.
+        given: a parameter with its least and largest value, either of which may be left out; may be repeated.
+
+    Raises:
+        ValueError: an entry has another shape, or does not suit the law.
+    """
+    from jaxscale import algebra
+
+    shape, ends = "NAME=LOW:HIGH", {}
+    for name, text in assignments(given, "--bound", shape).items():
+        low, colon, high = text.partition(":")
+        if not colon:
+            raise ValueError(f"Option --bound must look like {shape}, but is {name}={text}.")
+        ends[name] = (
+            _number(low, "--bound", f"{name}={text}", shape) if low.strip() else float("-inf"),
+            _number(high, "--bound", f"{name}={text}", shape) if high.strip() else float("inf"),
+        )
+    try:
+        return algebra.bound(law, **ends) if ends else law
+    except LawError as error:
+        raise ValueError(f"Option --{error}.") from None
+
+
 def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:
     """The laws of the catalogue that have some inputs and belong to a family, sorted by name.
 

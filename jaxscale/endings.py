@@ -13,10 +13,9 @@ REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 PRINTED = Path("-")
 
 # Options by the names of the library's arguments.
-_SAME = (
-    "at by chains delta df draws group kind level method noise polish replicates run scale series space starts weight"
-)
+_SAME = "at bounds by chains delta df draws errors group kind level method noise polish replicates run scale series space starts weight"
 _OPTIONS = {name: name for name in _SAME.split()} | {
+    "bounds": "bound",
     "budgets": "isoflop",
     "fixed": "fix",
     "inputs": "input",

@@ -15,14 +15,16 @@ import numpy as np
 
 from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
+from jaxscale.algebra import bound
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.coordinates import centre_of
 from jaxscale.fixed_values import why_not
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
-from jaxscale.law import Law
+from jaxscale.law import Law, LawError
 from jaxscale.linear import linearise, params_at, vertex
-from jaxscale.noise import Noise, default
+from jaxscale.measurement_errors import scatter, weighted
+from jaxscale.noise import Noise, default, squared
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
@@ -48,6 +50,7 @@ def fit(
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -71,6 +74,7 @@ def fit(
             where few of these agree, what lies between and around them is searched as well.
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
+        bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
@@ -102,22 +106,32 @@ def fit(
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
         raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+    if bounds:
+        both = set(bounds) & set(fixed or {})
+        if both:
+            raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
+        law = bounded(law, bounds)
     values = checked_fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
     if replicates < 0 or replicates == 1:
         raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
+    if errors not in (None, "classical", "hc3"):
+        raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
     if polish < 1:
         raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
-    noise = default(law.response) if noise is None else noise
+    if noise is None:
+        noise = default(law.response)
+        noise = noise if observations.sigma is None else squared(noise.space)
     make_room()
     with jax.enable_x64(True):
-        observations = prepare(law, observations)
+        read = observations = prepare(law, observations)
         notices = checked(law, observations, free, noise.space)
         design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
+        observations = weighted(observations, noise)
         seed, generator = generator_of(key)
         explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else _count(starts)
@@ -134,6 +148,8 @@ def fit(
     if design is None or design.verdict != "identified":
         # What the inputs alone leave in doubt the data may determine all the same.
         design = _judged_again(fitted, noise_level) or design
+    if read.sigma is not None:
+        fitted = replace(fitted, observations=read, used_sha256=fingerprint(law, read))
     return _with_design(fitted, design, allow_unidentified)
 
 
@@ -182,6 +198,8 @@ def _fit(
         errors,
     )
     covariance = sure.matrix
+    if observations.sigma is not None:
+        problems += scatter(linear.residual[:n], observations.weight, len(free))
     if sure.failed:
         problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
     made = Fit(
@@ -270,6 +288,18 @@ def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> di
         "fixed": dict(values),
         "versions": {name: number for name, number in _versions().items() if name != "python"},
     }
+
+
+def bounded(law: Law, bounds: Mapping[str, tuple[float, float]]) -> Law:
+    """A law some of whose parameters lie between bounds.
+
+    Raises:
+        ValueError: the law has no such parameter, or no value lies between its bounds.
+    """
+    try:
+        return bound(law, **bounds)
+    except LawError as error:
+        raise ValueError(f"Argument bounds: {error}.") from None
 
 
 def law_of(law: Law | str) -> Law:

@@ -178,7 +178,9 @@ def check_at(
         share = (response - prediction)[used] / (size if relative else max(float(np.median(size)), 1e-300))
         noise_level = max(float(np.sqrt(np.sum(share**2) / spare)), 1e-12)
     try:
-        return _checked(law, inputs, fixed, noise_level, weight, params, published=False)
+        # A parameter at a bound is no member of the open interval that its support is.
+        sets = {name: np.array([float(params[name])]) for name in law.parameters}
+        return _checked(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets)
     except NotFiniteError:
         return None
 
@@ -191,6 +193,7 @@ def _checked(
     weight: Any,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     published: bool,
+    sets: dict[str, np.ndarray] | None = None,
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
@@ -203,7 +206,9 @@ def _checked(
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
     tried(law, columns)
     with np.errstate(all="ignore"):
-        sets = _given(law, params, values) if params is not None else _plausible(law, columns, values, published)
+        if params is not None:
+            sets = _given(law, params, values)
+        sets = sets or _plausible(law, columns, values, published)
         return _judged(measure(law, free, columns, weights, sets, noise_level))
 
 

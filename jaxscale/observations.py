@@ -34,6 +34,7 @@ class Observations(eqx.Module):
         weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
         run: codes 0..R-1 of the run a row belongs to, or None.
         group: codes 0..G-1 of the group a row belongs to, or None.
+        sigma: known standard errors of the responses, in their unit, shape (n,), or None.
         series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
             run, while the input of that name holds the place in this list, shape (n,).
         columns: (input name or "response", column name) pairs, for messages.
@@ -49,6 +50,7 @@ class Observations(eqx.Module):
     weight: Float[np.ndarray, " n"]
     run: Int[np.ndarray, " n"] | None = None
     group: Int[np.ndarray, " n"] | None = None
+    sigma: Float[np.ndarray, " n"] | None = None
     series: dict[str, tuple[Float[np.ndarray, " _"], ...]] = eqx.field(default_factory=dict)
     columns: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
     rows: tuple[int, ...] = eqx.field(static=True, default=())
@@ -76,6 +78,7 @@ class Observations(eqx.Module):
         weight: str | None = None,
         run: str | None = None,
         group: str | None = None,
+        sigma: str | None = None,
         series: Mapping[str, Mapping[Any, Any]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
@@ -88,6 +91,7 @@ class Observations(eqx.Module):
             weight: column of weights; all 1 unless given.
             run: column that names the run of a row.
             group: column that names the group of a row.
+            sigma: column of known standard errors of the responses, in their unit.
             series: input to the sequences that its column names, such as
                 ``dict(schedule={"cosine": rates, "constant": others})`` with one learning rate a step.
 
@@ -102,6 +106,8 @@ class Observations(eqx.Module):
         named = _named(inputs)
         kept = np.flatnonzero(filters.where(where, table)) if where is not None else np.arange(len(table))
         wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
+        if sigma is not None:
+            wanted["sigma"] = sigma
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
         known = known_series(series or {}, named)
@@ -114,6 +120,12 @@ class Observations(eqx.Module):
             complaints += found
         if weight is not None:
             complaints += _negative(table, weight, kept, numbers["weight"])
+        if sigma is not None:
+            errors = numbers["sigma"]
+            complaints += [
+                f"column {sigma!r}, {table.position(kept[i])}: the standard error {errors[i]:g} is not positive"
+                for i in np.flatnonzero(errors <= 0)
+            ]
         codes = {}
         for key, column in (("run", run), ("group", group)):
             codes[key], found = _codes(table, column, kept) if column is not None else (None, [])
@@ -127,6 +139,7 @@ class Observations(eqx.Module):
             weight=numbers.get("weight", np.ones(len(kept))),
             run=codes["run"],
             group=codes["group"],
+            sigma=numbers.get("sigma"),
             series=stored,
             columns=(*named.items(), ("response", response)),
             rows=tuple(table.rows[kept].tolist()),
@@ -148,7 +161,7 @@ def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
         named = {key: key for key in inputs}
     if not named:
         raise DataError("Argument inputs is empty; map at least one input of the law to a column.")
-    for key in ("response", "weight"):
+    for key in ("response", "weight", "sigma"):
         if key in named:
             raise DataError(f"Argument inputs names an input {key!r}, which is reserved; give the input another name.")
     return named
@@ -420,5 +433,6 @@ def padded(observations: Observations, size: int) -> Observations:
         weight=np.concatenate([observations.weight, np.zeros(extra)]),
         run=maybe(observations.run),
         group=maybe(observations.group),
+        sigma=maybe(observations.sigma),
         rows=observations.rows + observations.rows[:1] * extra,
     )
