@@ -17,6 +17,7 @@ from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
 from jaxscale.algebra import bound
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
+from jaxscale.bounds import at_bounds
 from jaxscale.coordinates import centre_of
 from jaxscale.fixed_values import why_not
 from jaxscale.journal import Journal
@@ -209,7 +210,7 @@ def _fit(
         correlation=_correlation(covariance),
         free=free,
         fixed=dict(values),
-        uncertainty=_uncertainty(sure, replicates),
+        uncertainty=_uncertainty(sure, replicates, at_bounds(problem, linear.params, z)),
         noise=_described(noise, problem, z),
         objective=objective,
         certificate=certificate,
@@ -227,6 +228,7 @@ def _fit(
         data=observations.name,
         columns=dict(observations.columns),
         used_sha256=fingerprint(law, observations),
+        percentiles={"shares": SHARES} | sure.percentiles if sure.percentiles else {},
         law_object=law,
         observations=observations,
     )
@@ -376,7 +378,7 @@ def generator_of(key: Any) -> tuple[int, np.random.Generator]:
     return seed, np.random.default_rng(seed)
 
 
-def _uncertainty(sure: Covariance, replicates: int) -> dict[str, Any]:
+def _uncertainty(sure: Covariance, replicates: int, bounds: dict[str, float]) -> dict[str, Any]:
     """How the standard errors were got, and what intervals need beside them."""
     told: dict[str, Any] = {
         "method": sure.method,
@@ -385,8 +387,8 @@ def _uncertainty(sure: Covariance, replicates: int) -> dict[str, Any]:
     }
     if sure.reason:
         told["reason"] = sure.reason
-    if sure.percentiles:
-        told["percentiles"] = {"shares": list(SHARES)} | {k: list(v) for k, v in sure.percentiles.items()}
+    if bounds:
+        told["at_bound"] = bounds
     return told
 
 

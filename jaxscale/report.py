@@ -148,7 +148,12 @@ def _parameters(fit: Fit) -> list[str]:
             continue
         error = fit.stderr[name]
         low, high = interval[name]
-        known = math.isfinite(error)
+        known, bounds = math.isfinite(error), fit.uncertainty.get("at_bound", {})
+        if name in bounds:
+            rows.append(
+                (name, f"{bounds[name]:g}", "at bound", "", _ends(low, high, value, max(abs(high - low), error)))
+            )
+            continue
         rows.append(
             (
                 name,
@@ -165,7 +170,7 @@ def _parameters(fit: Fit) -> list[str]:
 def _ends(low: float, high: float, value: float, error: float) -> str:
     if math.isnan(low) or math.isnan(high):
         return "none"
-    if math.isinf(high) or (low > 0 and high / low > _UNDETERMINED):
+    if math.isinf(high) or math.isinf(low) or (low > 0 and high / low > _UNDETERMINED):
         return "undetermined"
     # An end far above the value is not known to the digits of the value.
     wide = error * max(1.0, abs(high / value)) if value else error

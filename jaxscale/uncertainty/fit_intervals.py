@@ -45,7 +45,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     t = float(ndtri(0.5 + level / 2) if known else stdtrit(freedom, 0.5 + level / 2))
     kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
     supports = {name: kinds[name].support for name in fit.free}
-    if "percentiles" in fit.uncertainty:
+    if fit.percentiles:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
@@ -56,7 +56,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
 
 
 def _bound(fit: Fit) -> bool:
-    return any(notice.code == "at_bound" for notice in fit.notices)
+    return bool(fit.uncertainty.get("at_bound"))
 
 
 def _half(fit: Fit, support: Support, name: str, t: float) -> float:
@@ -100,7 +100,7 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     """Percentiles of the resamples, drawn out about the estimate as t quantiles are longer than normal ones."""
     from scipy.special import ndtri
 
-    kept, ends = fit.uncertainty["percentiles"], {}
+    kept, ends = fit.percentiles, {}
     places = ndtri(np.array(kept["shares"]))
     for name in fit.free:
         values = unbounded(supports[name], np.array(kept[name]))
