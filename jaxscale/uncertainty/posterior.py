@@ -39,7 +39,7 @@ from jaxscale.uncertainty.initial_values import (
     residuals_at,
     starts_at,
 )
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse
 from jaxscale.uncertainty.sampled import Sampled
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -344,7 +344,6 @@ def _draws(
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
         seen = None if model.pooling else residuals_at(model, middle)
-    efficiency = float(sampled.ess[0]) / proposals(sampled.x.shape[1])
-    reason = unmeasured(model, rung, efficiency, seen)
+    reason = unmeasured(model, rung, float(sampled.share[0]), seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)
