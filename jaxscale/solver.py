@@ -92,7 +92,8 @@ def solve(
     constant = jax.lax.stop_gradient((data, begun))
     found = _found(law, *constant, count, method, LONGEST)
     params, objective = _differentiable(law, data, *jax.lax.stop_gradient(found[:3]))
-    return Solution(params, objective, found[3])
+    # A compiled program sorts names.
+    return Solution({name: params[name] for name in law.parameters}, objective, found[3])
 
 
 _warned: set[str] = set()
