@@ -43,6 +43,10 @@ def solve(
 ) -> Solution:
     """Fit a law inside a jitted program: pure, no checks, arrays in and out.
 
+    Outside of ``jit`` the search and the derivative are compiled once for a law, noise, method and shapes. ``vmap``
+    runs the descents of all problems in pools, so that none waits for the slowest; where settings of the noise are
+    batched, where the loss is absolute, and for ``lbfgs``, all go on until the slowest ends.
+
     Differentiable in response, inputs, weight, fixed values and the settings of the noise, to any order and in
     both modes, by the implicit function theorem at the optimum; starts and key have no derivative. The derivative
     is that of the optimum that was found, exact where ``status`` says converged, and not finite where the data do
@@ -57,7 +61,8 @@ def solve(
     Args:
         law: the law.
         inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
-        response: shape (n,); its dtype is the precision of the whole computation.
+        response: shape (n,); its dtype is the precision of the whole computation: float32 unless JAX's x64 mode is on,
+            of which a warning says so once where float64 was given.
         weight: shape (n,); ones unless given; rows of weight 0 do not count.
         noise: the noise; that of the response's domain unless given.
         starts: how many random starts to score (the best 16 are polished), or starts by name,
@@ -72,6 +77,9 @@ def solve(
 
     Returns:
         Parameters by name, the objective (a sum over rows), and the status of the best lane.
+
+    Warns:
+        UserWarning: the response is float64 and JAX's x64 mode is off; once in a process.
     """
     _warn_of_precision(response)
     y = jnp.asarray(response)
