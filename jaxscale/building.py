@@ -94,7 +94,13 @@ def model_of(
     given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
     supports = {made.site(name): law.parameters[name].support for name in free}
     used |= priors.checked(given, used, law.name, supports)
-    return eqx.tree_at(lambda m: m.priors, made, {name: used[name] for name in made.shapes})
+    rescaled = {
+        made.site(name): {power: np.asarray(ratio, float) for power, ratio in moves.items()}
+        for name in free
+        if made.site(name) not in given and (moves := priors.rescaled(law, name, seen))
+    }
+    ordered = {name: used[name] for name in made.shapes}
+    return eqx.tree_at(lambda m: (m.priors, m.rescaled), made, (ordered, rescaled))
 
 
 def room_of(observations: Observations) -> tuple[int, int]:

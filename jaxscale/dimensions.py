@@ -20,7 +20,10 @@ RESPONSE = "response"
 ROWS, SETS = 16, 16
 # Relative step of the fourth-order difference in an input, and the relative residual of a law without units.
 STEP, SOLVED = 1e-3, 1e-6
-_KNOWN: dict[Law, tuple[dict[str, dict[str, float]], tuple[str, ...]]] = {}
+# No parameter changes by a larger power of a unit.
+LARGEST = 4.0
+_KNOWN: dict[Law, dict[str, dict[str, float]]] = {}
+_FIXED: dict[Law, tuple[str, ...]] = {}
 
 
 def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
@@ -32,31 +35,29 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
     Args:
         law: the law.
     """
-    return _analysed(law)[0]
+    if law not in _KNOWN:
+        found: dict[str, dict[str, float]] = {}
+        if any(_open(law, name) for name in law.parameters):
+            # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+            with ThreadPoolExecutor(1) as pool:
+                found, _FIXED[law] = pool.submit(_inferred, law).result()
+        places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
+        _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}
+    return _KNOWN[law]
 
 
 def fixed_units(law: Law) -> tuple[str, ...]:
     """Inputs whose unit the law fixes, and "response" where it fixes that of the response."""
-    return _analysed(law)[1]
+    if law not in _FIXED:
+        # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+        with ThreadPoolExecutor(1) as pool:
+            _FIXED[law] = pool.submit(_inferred, law).result()[1]
+    return _FIXED[law]
 
 
 def absolute(law: Law) -> tuple[str, ...]:
     """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
     return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
-
-
-def _analysed(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
-    """The exponents, and the inputs whose unit the law fixes."""
-    if law not in _KNOWN:
-        found: dict[str, dict[str, float]] = {}
-        fixed: tuple[str, ...] = ()
-        if any(_open(law, name) for name in law.parameters):
-            # A thread has no trace under way, so that the numbers are computed also while a program is traced.
-            with ThreadPoolExecutor(1) as pool:
-                found, fixed = pool.submit(_inferred, law).result()
-        places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
-        _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}, fixed
-    return _KNOWN[law]
 
 
 def _open(law: Law, name: str) -> bool:
@@ -86,8 +87,11 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
                 sign = -1.0 if power.startswith("-") else 1.0
                 known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
         exponents = _solved(names, moves, change - known, value)
-        if not exponents:
+        # A pure number that would have to change with the unit fixes it.
+        pure = any(exponents.get(name) for name in names if law.parameters[name].kind in ("fraction", "exponent"))
+        if not exponents or pure:
             fixed.append(key)
+            continue
         for name, exponent in exponents.items():
             if exponent and _open(law, name):
                 found.setdefault(name, {})[key] = exponent
@@ -105,7 +109,12 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
     size = np.linalg.norm(table, axis=0)
     live = size > 1e-12
     exponents = np.zeros(len(names))
-    exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-9)[0] / size[live]
+    exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
+    if np.any(live & (np.abs(exponents) > LARGEST)):
+        # Parameters that trade off at all of these places: the others must solve it.
+        live &= np.abs(exponents) <= LARGEST
+        exponents[:] = 0.0
+        exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
     tidy = np.round(exponents * 12) / 12
     exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
     if np.linalg.norm(table @ exponents - goal) > SOLVED * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
@@ -121,7 +130,7 @@ def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     columns = {name: _places(kind, generator) for name, kind in law.inputs.items()}
     response = np.array([0.3, 0.5, 0.7] if law.response.domain is unit else [0.5, 1.0, 2.0])
     centre = centre_of(law, columns, np.resize(response, ROWS), np, units=False)
-    u = generator.uniform(0.3, 0.95, (len(law.parameters), SETS))
+    u = generator.uniform(0.03, 0.97, (len(law.parameters), SETS))
     drawn = draw(law, centre, tuple(law.parameters), u, {})
     return columns, {name: np.broadcast_to(np.asarray(drawn[name], float), (SETS,)) for name in law.parameters}
 

@@ -43,6 +43,7 @@ class Model(eqx.Module):
         places: of the rows of every run where effects are integrated out, see :func:`jaxscale.run_effects.places`.
         fixed: values of the other parameters.
         centre: measured on the inputs.
+        rescaled: of amplitudes with default priors, by which power of each exponent these move with the inputs.
     """
 
     law: Law = eqx.field(static=True)
@@ -59,6 +60,7 @@ class Model(eqx.Module):
     places: Any
     fixed: dict[str, Any]
     centre: Centre
+    rescaled: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -170,10 +172,19 @@ class Model(eqx.Module):
         bounded = self.free if owned(self.law, self.free) else ()
         total = jnp.zeros(())
         for name in self.shapes:
-            density = self.priors[name].log_prob(sites[name])
+            unit = self.unit(name, sites)
+            density = self.priors[name].log_prob(sites[name] * jnp.exp(-unit)) - unit
             if name in bounded:
                 density = jnp.where(self.priors[name].contains(sites[name]), density, -jnp.inf)
             total += jnp.sum(density)
+        return total
+
+    def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
+        """The logarithm of what the prior of a site is counted in; 0 but for amplitudes in other units of the inputs."""
+        total: Any = 0.0
+        for power, ratio in self.rescaled.get(name, {}).items():
+            value = self.fixed[power] if power in self.fixed else sites[self.site(power)]
+            total = total + ratio * (value if jnp.ndim(value) == jnp.ndim(sites[name]) else jnp.mean(value))
         return total
 
     def rows(self, sites: Mapping[str, Any]) -> Any:
@@ -206,11 +217,17 @@ class Model(eqx.Module):
         as JAX does not run programs that it compiled for the other.
         """
         import numpyro
+        import numpyro.distributions as dist
 
         def program() -> None:
-            sites = {}
-            for name, shape in self.shapes.items():
+            sites: dict[str, Any] = {}
+            # Amplitudes after the exponents that their priors lean on.
+            for name, shape in sorted(self.shapes.items(), key=lambda pair: pair[0] in self.rescaled):
                 prior = self.priors[name].distribution
+                if name in self.rescaled:
+                    sites[name] = jnp.zeros(shape)
+                    change = dist.transforms.AffineTransform(0.0, jnp.exp(self.unit(name, sites)), prior.support)
+                    prior = dist.TransformedDistribution(prior, change)
                 sites[name] = numpyro.sample(name, prior.expand(list(shape)).to_event(len(shape)) if shape else prior)
             numpyro.deterministic("level", self.level(sites))
             numpyro.factor("log_likelihood", jnp.sum(self.rows(sites)))

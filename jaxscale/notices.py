@@ -122,6 +122,11 @@ CODES: dict[str, tuple[str, str]] = {
         "Add runs, fix a parameter, or use a likelihood and a design that the coverage study covers; where residuals "
         "scatter by the level, --likelihood normal --scale-by level.",
     ),
+    "prior_range": (
+        "The responses lie outside the range that the law declares for the named parameters, so that default priors, "
+        "which do not follow the responses, may pull the posterior.",
+        "Give priors for the named parameters (priors=, --prior), or express the response in the law's unit.",
+    ),
     "several_modes": (
         "The posterior has several separate modes; intervals may span a gap where nothing is plausible.",
         "Look at the pair plot; fix a parameter or give a prior that chooses between them.",

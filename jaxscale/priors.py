@@ -5,11 +5,13 @@ calibration would be void. A range holds 95 % of its prior.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxscale.coordinates import units_of
+from jaxscale.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.likelihoods import Likelihood
 from jaxscale.prior_density import Prior, Standard, describe, prior_of
@@ -23,7 +25,8 @@ def default(law: Law, name: str, inputs: Mapping[str, Any]) -> Prior:
     """The default prior of a law's parameter.
 
     Positive parameters are log-normal over their range (half-normal where it begins at 0), fractions Beta, others
-    normal. A place on an input lies in the inputs' range, as far as its own range allows.
+    normal. Ranges of rates, widths and other numbers with a unit are those of data in which the inputs have the sizes
+    that are typical of the law: they rescale with the inputs. A place on an input lies in the inputs' range.
 
     Args:
         law: the law.
@@ -31,7 +34,7 @@ def default(law: Law, name: str, inputs: Mapping[str, Any]) -> Prior:
         inputs: name to array of shape (n,).
     """
     kind = law.parameters[name]
-    low, high = _range(law, kind, inputs)
+    low, high = _range(law, name, inputs)
     if kind.support is unit:
         return _beta(low, high)
     if kind.support is positive:
@@ -56,16 +59,68 @@ def _beta(low: float, high: float) -> Prior:
     return Standard.of("Beta", concentration1=mean * count, concentration0=(1 - mean) * count)
 
 
-def _range(law: Law, kind: Parameter, inputs: Mapping[str, Any]) -> tuple[float, float]:
+def _range(law: Law, name: str, inputs: Mapping[str, Any]) -> tuple[float, float]:
+    kind = law.parameters[name]
     low, high = kind.range
-    if kind.input is None or kind.input not in inputs:
-        return low, high
-    x = np.asarray(inputs[kind.input])
-    first, last = float(x.min()), float(x.max())
-    if kind.support is positive and first > 0:
-        first, last = first / 2, last * 2
-    inside = max(low, first), min(high, last)
-    return inside if inside[0] < inside[1] else (low, high)
+    if kind.input is not None and kind.input in inputs:
+        x = np.asarray(inputs[kind.input])
+        first, last = float(x.min()), float(x.max())
+        return (first / 2, last * 2) if kind.support is positive and first > 0 else (first, last)
+    if kind.kind == "scale":
+        # A size of the input itself.
+        unit = math.exp(sum(ratio(law, key, inputs) for key, _ in kind.powers if key in inputs))
+    else:
+        columns = {key: np.asarray(inputs[key], float) for key in law.inputs if key in inputs}
+        unit = float(units_of(law, columns, None, np).get(name, 1.0)) if len(columns) == len(law.inputs) else 1.0
+    return low * unit, high * unit
+
+
+def ratio(law: Law, key: str, inputs: Mapping[str, Any]) -> float:
+    """The logarithm of an input's size in units of the size that is typical of the law."""
+    if law.inputs[key].low < 0:
+        return 0.0
+    return float(np.log(scale_of(law.inputs[key], np.asarray(inputs[key], float), False, np)))
+
+
+def rescaled(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]:
+    """By which power of each exponent the default prior of an amplitude moves with the inputs.
+
+    The range of an amplitude ``A`` of ``A * N**-alpha`` is meant for inputs of typical size: in other units it is that of
+    ``A * ratio**-alpha``.
+
+    Args:
+        law: the law.
+        name: the amplitude.
+        inputs: name to array of shape (n,).
+
+    Returns:
+        Exponent to the logarithm of the ratio, with the declared sign.
+    """
+    kind, found = law.parameters[name], {}
+    if kind.kind != "amplitude" or kind.support is not positive:
+        return {}
+    for key, power in kind.powers:
+        sign = -1.0 if power.startswith("-") else 1.0
+        found[power.lstrip("-")] = found.get(power.lstrip("-"), 0.0) + sign * ratio(law, key, inputs)
+    return {power: value for power, value in found.items() if value}
+
+
+def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[str, ...]:
+    """Parameters in the unit of the response whose declared range, and so default prior, the responses lie outside of.
+
+    Args:
+        law: the law.
+        names: parameters with default priors.
+        response: of the rows that count, shape (n,).
+    """
+    size = float(np.median(np.abs(response)))
+    found = dimensions(law)
+    return tuple(
+        name
+        for name in names
+        if (law.parameters[name].kind == "floor" or found.get(name, {}) == {RESPONSE: 1.0})
+        and size > max(map(abs, law.parameters[name].range))
+    )
 
 
 def of_nuisance(likelihood: Likelihood) -> dict[str, Prior]:

@@ -24,6 +24,7 @@ from jaxscale.models import Model, stacked
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
+from jaxscale.priors import too_narrow
 from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
@@ -173,7 +174,9 @@ def posterior(
             ladder = Ladder(Runner(mesh, journal, ticker), lone, starts[None], generator)
             sampled = climbed(ladder, method, chains, draws, warmup)
             named = jax.tree.map(lambda a: a[0], _by_name(ladder, sampled))
-    return _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
+    found = _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
+    names = [name for name in model.free if name not in (priors or {}) and model.site(name) not in (priors or {})]
+    return _with_ranges(found, law, names, rows.response[rows.weight > 0])
 
 
 def posterior_many(
@@ -271,6 +274,12 @@ def posterior_many(
     )
 
 
+def _prior_text(model: Model, name: str) -> str:
+    """The prior of a site as a report prints it; of an amplitude with what its unit moves it by."""
+    moves = [f"{np.exp(ratio):.3g}**{power}" for power, ratio in model.rescaled.get(name, {}).items()]
+    return " * ".join([str(model.priors[name]), *moves])
+
+
 def _families(model: Model) -> str:
     """What the numbers inside of the priors do not tell: their kinds, for a checkpoint."""
     # The same in every process: without the addresses of functions.
@@ -304,6 +313,16 @@ def _by_name(ladder: Ladder, sampled: Sampled) -> dict[str, Any]:
     return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
 
 
+def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
+    """The draws with a notice where responses lie outside the range that a default prior was made from."""
+    beyond = too_narrow(law, names, response)
+    if not beyond:
+        return draws
+    size = f"Responses of size {np.median(np.abs(response)):.3g} lie outside the range declared for {', '.join(beyond)}"
+    notice = Notice("prior_range", f"{size}, from which the default priors are made.")
+    return replace(draws, notices=(*draws.notices, notice))
+
+
 def _draws(
     model: Model,
     named: dict[str, Any],
@@ -317,7 +336,7 @@ def _draws(
     rung = str(sampled.rung[0])
     about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told} | sampled.about(0)
     about |= {
-        "priors": {name: str(model.priors[name]) for name in model.shapes},
+        "priors": {name: _prior_text(model, name) for name in model.shapes},
         "draws": len(named["log_prior"]),
         "chains": sampled.chains if rung == "nuts" else 1,
         "seed": seed,
