@@ -185,9 +185,10 @@ def _method(fit: Fit) -> str:
     method, clustered = uncertainty["method"].removeprefix("cluster "), "cluster" in uncertainty["method"]
     how = {
         "classical": "classical (least squares with one noise level)",
+        "hc3": f"HC3, as {uncertainty.get('reason') or 'asked for'}",
         "sandwich": "sandwich (from curvature and scores)",
         "bootstrap": f"bootstrap of {uncertainty['replicates']} resamples",
-        "none": "none, as no resamples were asked for",
+        "none": f"none, as {uncertainty.get('reason') or 'no resamples were asked for'}",
     }[method]
     if method == "none":
         return how

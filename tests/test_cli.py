@@ -111,7 +111,7 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
     ]
     refused("fit", "runs.csv", "--law", "chinchilla", *words, "--allow-unidentified")
     _, _, settings = handed[0]
-    assert settings.pop("noise").describe() == "huber(delta=0.001) on log residuals"
+    assert settings.pop("noise").describe() == "huber(delta=scale) on log residuals"
     assert settings == {
         "starts": 77,
         "key": 5,
