@@ -127,12 +127,16 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
 def test_fit_takes_a_noise_with_its_settings(handed: list[Any]) -> None:
     refused("fit", "runs.csv", "--law", "chinchilla", "--delta", 0.01)
     refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "student_t", "--df", 3, "--scale", 0.1)
-    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared", "--space", "linear")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared", "--space", "log")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--delta", "scale", "--space", "linear")
     noises = [settings["noise"] for _, _, settings in handed]
     assert [noise.describe() for noise in noises] == [
         "huber(delta=0.01) on log residuals",
         "student_t(df=3) on log residuals",
         "squared on raw residuals",
+        "squared on log residuals",
+        "huber(delta=scale) on raw residuals",
     ]
     assert float(noises[1].scale) == 0.1
 
