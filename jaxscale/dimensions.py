@@ -19,7 +19,7 @@ RESPONSE = "response"
 # Rows and parameter sets of the system: the smallest that the design check compiles.
 ROWS, SETS = 16, 16
 # Relative step of the fourth-order difference in an input, and the relative residual of a law without units.
-STEP, SOLVED = 1e-3, 1e-6
+STEP, SOLVED = 1e-4, 1e-6
 # No parameter changes by a larger power of a unit.
 LARGEST = 4.0
 _KNOWN: dict[Law, dict[str, dict[str, float]]] = {}

@@ -80,11 +80,12 @@ def bent(x, *, height, power):
     response=Response("", positive),
     start=positive_number(),
     rate=positive_number(range=(0.1, 10.0)),
+    debt=coefficient(range=(-1e-2, -1e-4)),
     source="a test",
 )
-def decay(t, *, start, rate):
-    """A rate, whose size goes by that of the input."""
-    return start * jnp.exp(-rate * t)
+def decay(t, *, start, rate, debt):
+    """A rate, whose size goes by that of the input, and numbers whose sizes go by that of the response."""
+    return start * jnp.exp(-rate * t) + debt
 
 
 # A law without parameters has no coordinates.
@@ -260,7 +261,7 @@ def test_ranges_on_one_side_of_zero_are_filled_in_logs() -> None:
     params = draw(bent, centre(bent), ("power",), u, {})
     assert_close(params["power"], [-1e-4, -1e-3, -1e-2])
     # In the response's own unit of 5.5 where the parameter is measured in that of the response.
-    params = draw(every_other_kind, centre(every_other_kind), ("debt",), u, {})
+    params = draw(decay, centre(decay), ("debt",), u, {})
     assert_close(params["debt"], [-5.5e-3, -5.5e-1, -5.5e1])
 
 

@@ -218,7 +218,7 @@ def test_explicit_starts_and_grid(huber_fit):
 
 
 def test_seeds_are_reproducible_and_keys_accepted():
-    resampled: Any = dict(noise=noise.huber(1e-3), replicates=8)
+    resampled: dict[str, Any] = dict(noise=noise.huber(1e-3), replicates=8)
     one = jaxscale.fit(counted, observed(), key=7, **resampled)
     again = jaxscale.fit(counted, observed(), key=7, **resampled)
     assert one == again
