@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.law import positive, unit
+from jaxscale.law import positive
 from jaxscale.linear import Linear
 from jaxscale.noise import CONSISTENT, TUNING, Noise
 from jaxscale.notices import Notice
@@ -203,8 +203,8 @@ def _poorly_determined(fit: Fit) -> list[Notice]:
 
 def _coarse(fit: Fit, kind: Any, value: float) -> float:
     """The standard error above which next to nothing is known of a parameter."""
-    if kind.support is unit:
-        return 0.5
+    if kind.support.low > -math.inf and kind.support.high < math.inf:
+        return (kind.support.high - kind.support.low) / 2
     if kind.support is positive:
         # Intervals of parameters that span decades are taken in the logarithm: one standard error is a factor of ten.
         return value * (math.log(10) if kind.kind in LOGARITHMIC else 1.0)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxscale.declarations import BUILDERS, alike
+from jaxscale.fixed_values import why_not
 from jaxscale.law import Input, Law, LawError, Response
 from jaxscale.tables import did_you_mean
 
@@ -33,13 +34,11 @@ def fix(law: Law, /, *, name: str | None = None, **values: float | int) -> Law:
         **values: parameters by name.
 
     Raises:
-        LawError: a name is no parameter, a value lies outside its support, or nothing is left to fit.
+        LawError: a name is no parameter, a value lies outside its support (its ends are allowed), or nothing is left.
     """
     _known(law, "fix", values)
-    for key, value in values.items():
-        support = law.parameters[key].support
-        if not support.contains(float(value)):
-            raise LawError(f"fix must keep {key} of {law.name} in its support ({support.name}), but got {value}")
+    if wrong := why_not(law, {key: float(value) for key, value in values.items()}):
+        raise LawError(f"fix of {law.name} {wrong}")
     if set(values) == set(law.parameters):
         raise LawError(f"fix must leave a parameter of {law.name} free, but holds all of {', '.join(values)}")
     return made("fix", (law,), name, tuple((key, float(values[key])) for key in law.parameters if key in values))
@@ -66,6 +65,36 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
                 f"tie sets {key} of {law.name} ({outer.name}) to {kept}, whose support ({inner.name}) is wider"
             )
     return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
+
+
+def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]) -> Law:
+    """A law some of whose parameters lie between bounds: ``bound(power_law_floor, c=(0, 2))``.
+
+    Args:
+        law: the law.
+        name: of the new law; ``power_law_floor(0.0<c<2.0)`` unless given.
+        **bounds: parameter to its least and largest value, either of which may be infinite.
+
+    Raises:
+        LawError: a name is no parameter, or no value lies between the bounds and in the parameter's support.
+    """
+    _known(law, "bound", bounds)
+    ends = []
+    for key in (key for key in law.parameters if key in bounds):
+        given, support = bounds[key], law.parameters[key].support
+        try:
+            low, high = (float(end) for end in given)
+        except (TypeError, ValueError):
+            raise LawError(f"bound needs two numbers for {key} of {law.name}, but got {given!r}") from None
+        low, high = max(low, support.low), min(high, support.high)
+        if not low < high:
+            raise LawError(
+                f"bound leaves no value for {key} of {law.name} between {given[0]:g} and {given[1]:g}, as its support "
+                f"is {support.name}"
+            )
+        ends.append((key, low, high))
+    spelled = ", ".join(f"{low!r}<{key}<{high!r}" for key, low, high in ends)
+    return made("bound", (law,), name or f"{law.name}({spelled})", tuple(ends))
 
 
 def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law:

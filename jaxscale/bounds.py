@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.coordinates import coordinate_at, owned
-from jaxscale.law import positive, unit
+from jaxscale.law import Support, positive
 from jaxscale.objective import Problem
 
 # A term, a floor or a share below this part of what it could be has vanished.
@@ -49,12 +49,9 @@ def _end(problem: Problem, name: str, value: float, z: float) -> float | None:
         }.get(kind.kind, value < SLOW * kind.range[0] * float(centre.unit.get(name, 1.0)))
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
-    if kind.support is unit or np.isfinite(low) or np.isfinite(high):
-        if np.isfinite(low) and value - low <= GONE * width:
-            return low
-        if np.isfinite(high) and high - value <= GONE * width:
-            return high
-    return None
+    if np.isfinite(low) and value - low <= GONE * width:
+        return low
+    return high if np.isfinite(high) and high - value <= GONE * width else None
 
 
 def lifted(problem: Problem, params: Mapping[str, Any], z: np.ndarray) -> np.ndarray:
@@ -80,3 +77,14 @@ def lifted(problem: Problem, params: Mapping[str, Any], z: np.ndarray) -> np.nda
         else:
             moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
     return moved
+
+
+def unbounded(support: Support, value: Any) -> Any:
+    """Values of a parameter where it has no bounds: the logarithm of a positive number, the logit of a fraction."""
+    low, high = support.low, support.high
+    with np.errstate(divide="ignore"):
+        if np.isfinite(low) and np.isfinite(high):
+            return np.log(value - low) - np.log(high - value)
+        if np.isfinite(low):
+            return np.log(value - low)
+        return -np.log(high - value) if np.isfinite(high) else np.asarray(value)

@@ -51,6 +51,7 @@ def model_of(
     """
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
+    observations = as_shares(observations, likelihood)
     likelihood = _resolved(law, observations, likelihood)
     pooled = _pooled(law, free, observations, pooling or {})
     _refuse_names(law, likelihood, pooled)
@@ -164,9 +165,11 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
     outside = int(np.sum(~((low < y) & (y < high))))
     if outside and likelihood.family not in likelihoods.COUNTS:
         where = "above 0" if likelihood.space == "log" else "between 0 and 1"
+        shares = np.all((y >= 0) & (y <= 1))
+        counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
         raise DataError(
             f"{observations.name}: {likelihood.space} residuals need responses {where}, but {outside} of {len(y)} are "
-            "not; take a likelihood in another space or leave these rows out."
+            f"not; take a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
         )
     if likelihood.runs is None:
         repeated = observations.run is not None and len(np.unique(observations.run[used])) < used.sum()
@@ -178,6 +181,46 @@ def _row(observations: Observations, bad: np.ndarray) -> str:
     """The table and the first row of some, for a message."""
     place = int(np.flatnonzero(bad)[0])
     return f"{observations.name}, {observations.position(place)}"
+
+
+def as_shares(observations: Observations, likelihood: Likelihood) -> Observations:
+    """Observations whose response is the share of successes, also where it was counted.
+
+    Args:
+        observations: the data; whole numbers of which one is above 1 are counts of successes.
+        likelihood: with trials, where responses are counts or their shares.
+    """
+    if likelihood.trials is None or likelihood.trials not in observations.inputs:
+        return observations
+    trials, y = observations.inputs[likelihood.trials], observations.response
+    used = observations.weight > 0
+    whole = np.all(y[used] == np.round(y[used])) and np.all((y >= 0) & (y <= trials), where=used)
+    if not (whole and np.any(y[used] > 1)):
+        return observations
+    return eqx.tree_at(lambda o: o.response, observations, np.where(used, y / np.maximum(trials, 1.0), y))
+
+
+def refuse_ambiguous(observations: Observations, likelihood: Likelihood) -> None:
+    """Refuse responses that may be counts of successes or their shares.
+
+    Args:
+        observations: as the user gave them.
+        likelihood: with trials, where responses are counts or their shares.
+
+    Raises:
+        DataError: every response is 0 or 1, and one of 1 has several trials.
+    """
+    if likelihood.trials is None or likelihood.trials not in observations.inputs:
+        return
+    trials, y = observations.inputs[likelihood.trials], observations.response
+    used = observations.weight > 0
+    bad = used & (y == 1) & (trials > 1)
+    if bad.any() and np.all(np.isin(y[used], (0.0, 1.0))):
+        raise DataError(
+            f"{_row(observations, bad)}: with {trials[bad][0]:g} trials ({likelihood.trials}) a response of 1 may be "
+            "one success or a share of 100 %, since every response is 0 or 1; divide successes by trials, or multiply "
+            "shares by trials."
+        )
 
 
 def _refuse_counts(observations: Observations, likelihood: Likelihood) -> None:
@@ -193,16 +236,17 @@ def _refuse_counts(observations: Observations, likelihood: Likelihood) -> None:
         )
     hits = counts * observations.response
     beside = (
-        f"{{:g}} successes of {{:g}} trials; the response must be successes divided by trials ({likelihood.trials})"
+        f"a response of {{:g}} with {{:g}} trials ({likelihood.trials}); the response must be the number of successes "
+        "in every row, or their share of the trials"
     )
     bad = used & ~((hits >= -1e-6) & (hits <= counts * (1 + 1e-6)))
     if bad.any():
-        told = beside.format(hits[bad][0], counts[bad][0])
+        told = beside.format(observations.response[bad][0], counts[bad][0])
         raise DataError(f"{_row(observations, bad)}: {told}, from 0 to 1 (divide percents by 100).")
     bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * counts)
     if bad.any():
-        told = beside.format(hits[bad][0], counts[bad][0])
-        raise DataError(f"{_row(observations, bad)}: {told}, with a whole number of successes.")
+        told = beside.format(observations.response[bad][0], counts[bad][0])
+        raise DataError(f"{_row(observations, bad)}: {told}, of which {hits[bad][0]:g} would be successes.")
 
 
 def _refuse_censored(observations: Observations, likelihood: Likelihood) -> None:

@@ -19,7 +19,20 @@ from typer.core import TyperGroup
 
 from jaxscale import cli_uncertainty
 from jaxscale.endings import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell
-from jaxscale.options import AsJson, Fix, Inputs, LawName, NoiseLevel, Printing, Seed, TableName, Task, Where, with_task
+from jaxscale.options import (
+    AsJson,
+    Fix,
+    Inputs,
+    LawName,
+    NoiseLevel,
+    Printing,
+    Seed,
+    TableName,
+    Task,
+    Tie,
+    Where,
+    with_task,
+)
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -216,6 +229,7 @@ def check(
     inputs: Inputs = None,
     where: Where = None,
     fix: Fix = None,
+    tie: Tie = None,
     noise_level: NoiseLevel = 0.005,
     as_json: AsJson = False,
 ) -> None:
@@ -224,7 +238,7 @@ def check(
     from jaxscale.observations import Observations
     from jaxscale.result import nulls
 
-    found, fixed = console.find_law(law), console.numbers(fix, "--fix")
+    found, fixed = console.tied(console.find_law(law), tie), console.numbers(fix, "--fix")
     read = console.find_table(table)
     columns = console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
@@ -240,20 +254,27 @@ def fit(
     task: Task,
     *,
     replicates: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
+    errors: Annotated[
+        str | None,
+        typer.Option(
+            help="Standard errors of least squares: classical or hc3; by default as a test of residuals says."
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
     from jaxscale import plotting, report
 
     task.check_outputs(plot)
+    task.refuse_groups("fit")
     if plot is not None:
         plotting.ending_of(plot)
-    fitted = task.fitted(replicates=replicates)
+    fitted = task.fitted(replicates=replicates, errors=errors)
     deliver(lambda: report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 
 
-app.command(cls=Printing)(with_task(fit))
+app.command(cls=Printing)(with_task(fit, ("group",)))
 for command, hidden in cli_uncertainty.COMMANDS.items():
     app.command(cls=Printing)(with_task(command, hidden))
 

@@ -152,6 +152,6 @@ def refuse_model(
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        checked(law, rows, [name for name in law.parameters if name not in fixed])
         chosen = likelihoods.of_noise(task.noise_of(law))
+        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
         model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxscale.draws import Draws
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
+    from jaxscale.noise import Space
     from jaxscale.notices import Notice
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with, and what it says of them.
 _FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
-    ("noise", "space", "delta", "df", "scale", "starts", "polish", "noise_level"),
+    ("noise", "delta", "df", "scale", "starts", "polish", "noise_level"),
     "fits by least squares from its own starts",
 )
 _FITTED_ITS_OWN_WAY["checkpoint"] = "keeps no parts to go on from"
@@ -45,7 +46,8 @@ def posterior(
         str | None, typer.Option(help="level or group: what the scatter depends on, where it is not one for all.")
     ] = None,
     trials: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the number of trials, for counts.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the number of trials, where responses are counts or shares."),
     ] = None,
     censored: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that is 1 where the response is only a lower bound.")
@@ -71,7 +73,13 @@ def posterior(
     from jaxscale.uncertainty import kinds, ladder
     from jaxscale.uncertainty import posterior as sampling
 
+    task.refuse_sigma("posterior")
     _check_outputs(task, save)
+    if task.group is not None and not pool and scale_by != "group":
+        raise ValueError(
+            "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
+            "--scale-by group, for their scatter; add one of them or leave out --group."
+        )
     kinds.check_level(level)
     ladder.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
@@ -94,7 +102,10 @@ def posterior(
         settings["likelihood"], more = likelihood_of(task, law, likelihood, scale_by, trials, censored)
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
-        source, notices = (law, observations), _design(task, law, observations, likelihood not in COUNTS)
+        source, notices = (
+            (law, observations),
+            _design(task, law, observations, None if likelihood in COUNTS else settings["likelihood"].space),
+        )
         console.enable_compilation_cache()
     with keeping(task.checkpoint):
         drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
@@ -118,6 +129,8 @@ def bootstrap(
 
     _check_outputs(task, save)
     kinds.check_level(level)
+    if task.group is not None and by != "group":
+        raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
     one_of("--kind", kind, resampling.KINDS)
     one_of("--intervals", intervals, resampling_intervals.KINDS)
     resampling.refuse(kind, by, "rademacher", replicates, "squared")
@@ -155,6 +168,7 @@ def profile(
     from jaxscale.uncertainty import profile as profiling
 
     task.check_outputs()
+    task.refuse_groups("profile")
     kinds.check_level(level)
     law, fixed = task.found(), task.fixed()
     for name in param or ():
@@ -185,6 +199,8 @@ def foretell(
     from jaxscale.uncertainty import kinds
 
     task.check_outputs()
+    task.refuse_groups("foretell")
+    task.refuse_sigma("foretell")
     kinds.check_level(level)
     for name, how in _FITTED_ITS_OWN_WAY.items():
         if getattr(task, name) != getattr(Task, name):
@@ -206,6 +222,7 @@ def foretell(
         by=by or None,
         level=level,
         fixed=task.fixed(),
+        space=None if task.space is None else task.noise_of(law).space,
         key=task.seed,
         allow_unidentified=task.allow_unidentified,
     )
@@ -227,28 +244,30 @@ def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]
     return console.assignments(entries, option, shape)
 
 
-def _design(task: Task, law: "Law", observations: "Observations", noted: bool) -> "list[Notice]":
+def _design(task: Task, law: "Law", observations: "Observations", space: "Space | None") -> "list[Notice]":
     """What a fit would say of its data; refuses runs that cannot identify the law, unless that is allowed.
 
     Args:
         task: the options.
         law: the law.
         observations: the data.
-        noted: whether to look at the responses too; counts may be 0, which a fit would refuse.
+        space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
     """
     from jaxscale import identifiability
     from jaxscale.fitting import fit
+    from jaxscale.noise import squared
     from jaxscale.observations import checked
     from jaxscale.preparation import prepare
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
-    notices = checked(law, rows, free) if noted else []
+    notices = [] if space is None else checked(law, rows, free, space)
     design = identifiability.check_in_any_unit(law, rows.inputs, fixed, task.noise_level, rows.weight)
     if design is not None and design.verdict == "identified":
         return notices
     # What the inputs alone leave in doubt a fit decides.
     settings: Any = dict(fixed=fixed, replicates=0, noise_level=task.noise_level)
+    settings["noise"] = squared("linear") if space is None else None
     fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
     return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
 
@@ -306,4 +325,4 @@ def _saved(drawn: "Draws") -> bytes:
 
 
 # Each command, and the shared options that it does not show.
-COMMANDS = {posterior: (), bootstrap: (), profile: (), foretell: tuple(_FITTED_ITS_OWN_WAY)}
+COMMANDS = {posterior: (), bootstrap: (), profile: ("group",), foretell: ("group", *_FITTED_ITS_OWN_WAY)}

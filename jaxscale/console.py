@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale import compilation_cache, datasets, laws
-from jaxscale.law import Law
+from jaxscale.law import Law, LawError
 from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
 from jaxscale.series import label_of
@@ -118,6 +118,52 @@ def find_law(name: str) -> Law:
         what = f"no law {wanted!r}{did_you_mean(wanted, declared)}" if wanted else "several laws"
         raise ValueError(f"{file} declares {what}; name one as {file}:{next(iter(declared))} ({', '.join(declared)}).")
     return declared[wanted]
+
+
+def tied(law: Law, given: Sequence[str] | None) -> Law:
+    """A law in which some parameters equal others: ``["beta=alpha"]``.
+
+    Args:
+        law: the law.
+        given: a parameter that goes and the one whose value it takes, as often as the person said.
+
+    Raises:
+        ValueError: an entry has another shape, or the law has no such parameters.
+    """
+    from jaxscale import algebra
+
+    ties = assignments(given, "--tie", "NAME=OTHER")
+    try:
+        return algebra.tie(law, **ties) if ties else law
+    except LawError as error:
+        raise ValueError(f"Option --{error}.") from None
+
+
+def bounded(law: Law, given: Sequence[str] | None) -> Law:
+    """A law some of whose parameters lie between bounds: ``["a=0:20", "b=0:"]``.
+
+    Args:
+        law: the law.
+        given: a parameter with its least and largest value, either of which may be left out; may be repeated.
+
+    Raises:
+        ValueError: an entry has another shape, or does not suit the law.
+    """
+    from jaxscale import algebra
+
+    shape, ends = "NAME=LOW:HIGH", {}
+    for name, text in assignments(given, "--bound", shape).items():
+        low, colon, high = text.partition(":")
+        if not colon:
+            raise ValueError(f"Option --bound must look like {shape}, but is {name}={text}.")
+        ends[name] = (
+            _number(low, "--bound", f"{name}={text}", shape) if low.strip() else float("-inf"),
+            _number(high, "--bound", f"{name}={text}", shape) if high.strip() else float("inf"),
+        )
+    try:
+        return algebra.bound(law, **ends) if ends else law
+    except LawError as error:
+        raise ValueError(f"Option --{error}.") from None
 
 
 def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:

@@ -180,7 +180,7 @@ def modelled(
     """
     import jax
 
-    from jaxscale.building import model_of, refuse_types
+    from jaxscale.building import as_shares, model_of, refuse_types
 
     refuse_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):
@@ -204,7 +204,7 @@ def modelled(
                 raise ValueError(
                     f"Arguments observations and {name} must be those that the draws were made with, but are others."
                 )
-    return replace(draws, law_object=law, observations=observations, model=model)
+    return replace(draws, law_object=law, observations=as_shares(observations, chosen), model=model)
 
 
 def refuse_ending(path: str | Path) -> None:

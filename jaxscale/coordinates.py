@@ -5,6 +5,7 @@ way. The engine moves in the log of the term's size at the centre of the data in
 ``log A - alpha * log N0``, where A and alpha are nearly independent.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from jaxscale.dimensions import RESPONSE, dimensions, scale_of
-from jaxscale.law import Law, Parameter, positive, unit
+from jaxscale.law import Law, Parameter, Support, positive, unit
 
 # Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
 EXPONENTS = (0.05, 1.5)
@@ -147,9 +148,27 @@ def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Cen
         if kind.kind == "location" and kind.input is not None and law.inputs[kind.input].low >= 0:
             return jnp.exp(z + centre.middle[kind.input])
         return jnp.exp(z + _shift(law, kind, params, centre))
+    if kind.support.bounded:
+        return _between_ends(kind.support, z)
     if kind.powers:
         return z * centre.response_size * jnp.exp(_shift(law, kind, params, centre))
     return z
+
+
+def _between_ends(support: Support, z: Any) -> Any:
+    """A number in a support that a user gave, from its logit between two ends or its logarithm above or below one."""
+    low, high = support.low, support.high
+    if math.isinf(high):
+        return low + jnp.exp(z)
+    return high - jnp.exp(-z) if math.isinf(low) else low + (high - low) / (1.0 + jnp.exp(-z))
+
+
+def _from_ends(support: Support, value: Any) -> Any:
+    """The inverse of :func:`_between_ends`."""
+    low, high = support.low, support.high
+    if math.isinf(high):
+        return jnp.log(value - low)
+    return -jnp.log(high - value) if math.isinf(low) else jnp.log(value - low) - jnp.log(high - value)
 
 
 def ranged(law: Law, name: str) -> bool:
@@ -182,6 +201,8 @@ def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], ce
         if kind.kind == "location" and kind.input is not None and law.inputs[kind.input].low >= 0:
             return jnp.log(value) - centre.middle[kind.input]
         return jnp.log(value) - _shift(law, kind, params, centre)
+    if kind.support.bounded:
+        return _from_ends(kind.support, value)
     if kind.powers:
         return value / (centre.response_size * jnp.exp(_shift(law, kind, params, centre)))
     return value
@@ -189,7 +210,7 @@ def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], ce
 
 def curved(law: Law, free: Sequence[str]) -> list[bool]:
     """Which coordinates are logarithms (their steps are capped) rather than plain numbers."""
-    return [not owned(law, free) and law.parameters[name].support in (positive, unit) for name in free]
+    return [not owned(law, free) and law.parameters[name].support.bounded for name in free]
 
 
 def draw(
@@ -221,6 +242,19 @@ def draw(
 
 
 def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+    """A plausible number; where a support that a user gave excludes it, one from all over that support."""
+    support = law.parameters[name].support
+    value = _plausible(law, name, u, params, centre)
+    if not support.bounded or support in (positive, unit):
+        return value
+    low, high = support.low, support.high
+    size = jnp.maximum(jnp.abs(value), 1.0)
+    width = high - low if math.isfinite(high - low) else size
+    anywhere = low + u * width if math.isfinite(low) else high - u * width
+    return jnp.where((value > low) & (value < high), value, anywhere)
+
+
+def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
     kind = law.parameters[name]
     low, high = kind.range
     size = centre.response_size
@@ -228,7 +262,7 @@ def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centr
         low, high = max(low, min(EXPONENTS[0], high / 2)), min(high, max(EXPONENTS[1], low * 2))
     if kind.kind == "floor":
         if kind.support is positive:
-            return u * jnp.where(centre.response_low > 0, jnp.abs(centre.response_low), size)
+            return u * jnp.where(centre.response_low > 0, centre.response_low, size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
         if kind.support is not positive:

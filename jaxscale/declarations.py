@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxscale.kinds import interval
 from jaxscale.law import Input, Law, LawError, Parameter, Response, positive, real, unit
 from jaxscale.law import law as declare
 from jaxscale.laws.family import signed
@@ -60,6 +61,31 @@ def _tied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
             for label, entry in old.published.items()
             if all(entry[gone] == entry[kept] for gone, kept in ties.items())
         },
+    )
+
+
+def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    (old,), ends = parts, {key: (low, high) for key, low, high in options}
+    parameters = {}
+    for key, kind in old.parameters.items():
+        if key in ends:
+            low, high = ends[key]
+            plausible = max(low, kind.range[0]), min(high, kind.range[1])
+            both = plausible if plausible[0] < plausible[1] else (max(low, -1e300), min(high, 1e300))
+            kind = dataclasses.replace(kind, support=interval(low, high), range=both)
+        parameters[key] = kind
+    told = ", ".join(f"{low:g} < {key} < {high:g}" for key, (low, high) in ends.items())
+    return _law(
+        parts,
+        name,
+        old.inputs,
+        parameters,
+        old.response,
+        lambda given: _value(old, given),
+        f"{old.name} with {told}.",
+        old.formula,
+        affine=old.affine,
+        decreasing=old.decreasing,
     )
 
 
@@ -351,6 +377,7 @@ def _symbol(name: str) -> str:
 BUILDERS = {
     "fix": _fixed,
     "tie": _tied,
+    "bound": _bounded,
     "rename": _renamed,
     "add": _summed,
     "multiply": _multiplied,

@@ -13,10 +13,9 @@ REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 PRINTED = Path("-")
 
 # Options by the names of the library's arguments.
-_SAME = (
-    "at by chains delta df draws group kind level method noise polish replicates run scale series space starts weight"
-)
+_SAME = "at bounds by chains delta df draws errors group kind level method noise polish replicates run scale series space starts weight"
 _OPTIONS = {name: name for name in _SAME.split()} | {
+    "bounds": "bound",
     "budgets": "isoflop",
     "fixed": "fix",
     "inputs": "input",
@@ -34,6 +33,10 @@ _WORDS = (
     (r"\buse kind='bca'", "use --intervals bca"),
     (r"\buse kind='(\w+)'", r"use --kind \1"),
     (r"jaxscale\.laws\.names\(\)", "jaxscale laws"),
+    (r"noise=squared\('linear'\)", "--noise squared --space linear"),
+    (r"likelihoods\.normal\('linear'\)", "--likelihood normal --space linear"),
+    (r"\bspace='linear'", "--space linear"),
+    (r"likelihoods\.binomial\b", "jaxscale posterior --likelihood binomial --trials COLUMN"),
     (r"jaxscale\.(bootstrap|fit|posterior|profile)\b", r"jaxscale \1"),
     (r"read them with Observations\.from_table\(\.\.\., (\w+)=column\)", r"name their column with --\1 COLUMN"),
     (r"\bwith (group|run|weight)=(?!\w)", r"with --\1 COLUMN"),

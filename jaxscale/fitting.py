@@ -15,13 +15,17 @@ import numpy as np
 
 from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
+from jaxscale.algebra import bound
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
+from jaxscale.bounds import at_bounds
 from jaxscale.coordinates import centre_of
+from jaxscale.fixed_values import why_not
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
-from jaxscale.law import Law
+from jaxscale.law import Law, LawError
 from jaxscale.linear import linearise, params_at, vertex
-from jaxscale.noise import Noise, default
+from jaxscale.measurement_errors import scatter, weighted
+from jaxscale.noise import Noise, default, squared
 from jaxscale.notices import Notice
 from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
@@ -47,6 +51,7 @@ def fit(
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -70,6 +75,7 @@ def fit(
             where few of these agree, what lies between and around them is searched as well.
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
+        bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
@@ -101,22 +107,32 @@ def fit(
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
         raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+    if bounds:
+        both = set(bounds) & set(fixed or {})
+        if both:
+            raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
+        law = bounded(law, bounds)
     values = checked_fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
     if replicates < 0 or replicates == 1:
         raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
+    if errors not in (None, "classical", "hc3"):
+        raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
     if polish < 1:
         raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
-    noise = default(law.response) if noise is None else noise
+    if noise is None:
+        noise = default(law.response)
+        noise = noise if observations.sigma is None else squared(noise.space)
     make_room()
     with jax.enable_x64(True):
-        observations = prepare(law, observations)
-        notices = checked(law, observations, free)
+        read = observations = prepare(law, observations)
+        notices = checked(law, observations, free, noise.space)
         design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
+        observations = weighted(observations, noise)
         seed, generator = generator_of(key)
         explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else _count(starts)
@@ -133,6 +149,8 @@ def fit(
     if design is None or design.verdict != "identified":
         # What the inputs alone leave in doubt the data may determine all the same.
         design = _judged_again(fitted, noise_level) or design
+    if read.sigma is not None:
+        fitted = replace(fitted, observations=read, used_sha256=fingerprint(law, read))
     return _with_design(fitted, design, allow_unidentified)
 
 
@@ -181,6 +199,8 @@ def _fit(
         errors,
     )
     covariance = sure.matrix
+    if observations.sigma is not None:
+        problems += scatter(linear.residual[:n], observations.weight, len(free))
     if sure.failed:
         problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
     made = Fit(
@@ -190,7 +210,7 @@ def _fit(
         correlation=_correlation(covariance),
         free=free,
         fixed=dict(values),
-        uncertainty=_uncertainty(sure, replicates),
+        uncertainty=_uncertainty(sure, replicates, at_bounds(problem, linear.params, z)),
         noise=_described(noise, problem, z),
         objective=objective,
         certificate=certificate,
@@ -208,6 +228,7 @@ def _fit(
         data=observations.name,
         columns=dict(observations.columns),
         used_sha256=fingerprint(law, observations),
+        percentiles={"shares": SHARES} | sure.percentiles if sure.percentiles else {},
         law_object=law,
         observations=observations,
     )
@@ -271,6 +292,18 @@ def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> di
     }
 
 
+def bounded(law: Law, bounds: Mapping[str, tuple[float, float]]) -> Law:
+    """A law some of whose parameters lie between bounds.
+
+    Raises:
+        ValueError: the law has no such parameter, or no value lies between its bounds.
+    """
+    try:
+        return bound(law, **bounds)
+    except LawError as error:
+        raise ValueError(f"Argument bounds: {error}.") from None
+
+
 def law_of(law: Law | str) -> Law:
     """A law, or the one in the catalogue that has this name."""
     if isinstance(law, Law):
@@ -281,17 +314,16 @@ def law_of(law: Law | str) -> Law:
 
 
 def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
-    """Fixed values as numbers, in the law's order; refuses unknown names and values outside a support."""
+    """Fixed values as numbers, in the law's order; refuses unknown names and values beyond the ends of a support."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
-    for name, value in values.items():
+    for name in values:
         if name not in law.parameters:
             raise ValueError(
                 f"Argument fixed names {name!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-        if not law.parameters[name].support.contains(value):
-            support = law.parameters[name].support.name
-            raise ValueError(f"Argument fixed must keep {name} in its support ({support}), but sets it to {value}.")
+    if wrong := why_not(law, values):
+        raise ValueError(f"Argument fixed {wrong}.")
     return {name: values[name] for name in law.parameters if name in values}
 
 
@@ -323,7 +355,7 @@ def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) 
     whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
     for name, value in whole.items():
         support = law.parameters[name].support
-        if not np.all((value > support.low) & (value < support.high)):
+        if name not in values and not np.all((value > support.low) & (value < support.high)):
             raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
     if isinstance(starts, Grid):
         return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
@@ -346,7 +378,7 @@ def generator_of(key: Any) -> tuple[int, np.random.Generator]:
     return seed, np.random.default_rng(seed)
 
 
-def _uncertainty(sure: Covariance, replicates: int) -> dict[str, Any]:
+def _uncertainty(sure: Covariance, replicates: int, bounds: dict[str, float]) -> dict[str, Any]:
     """How the standard errors were got, and what intervals need beside them."""
     told: dict[str, Any] = {
         "method": sure.method,
@@ -355,8 +387,8 @@ def _uncertainty(sure: Covariance, replicates: int) -> dict[str, Any]:
     }
     if sure.reason:
         told["reason"] = sure.reason
-    if sure.percentiles:
-        told["percentiles"] = {"shares": list(SHARES)} | {k: list(v) for k, v in sure.percentiles.items()}
+    if bounds:
+        told["at_bound"] = bounds
     return told
 
 

@@ -11,7 +11,7 @@ from jaxscale.fitting import checked_fixed, fit, law_of
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise
-from jaxscale.noise import default, squared
+from jaxscale.noise import Space, default, squared
 from jaxscale.observations import Observations, bucket, checked, widened
 from jaxscale.preparation import columns_of, outside, prepare
 from jaxscale.rebuilt import Rebuilt, rebuilt
@@ -34,6 +34,7 @@ def foretold(
     by: str | Sequence[str] | None = None,
     level: float = 0.9,
     fixed: Mapping[str, Any] | None = None,
+    space: Space | None = None,
     key: Any = 0,
     allow_unidentified: bool = False,
     progress: bool | None = None,
@@ -60,6 +61,7 @@ def foretold(
         by: the size: name of an input, or several whose product it is; all inputs unless given.
         level: coverage, between 0 and 1.
         fixed: values of parameters that are not fitted.
+        space: where residuals are taken, "log", "linear" or "logit"; that of the law's response unless given.
         key: seed (an integer or a JAX random key) of the fit's starts.
         allow_unidentified: go on although the design check says that parameters are not identified.
         progress: whether to show a progress bar after two seconds; on a terminal unless given.
@@ -93,12 +95,12 @@ def foretold(
             f"but is {type(observations).__name__}."
         )
     free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
-    space = default(law.response).space
+    noise = squared(default(law.response).space if space is None else space)
     new = _places(law, at)
     names = _named(law, by)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        checked(law, rows, free)
+        checked(law, rows, free, noise.space, "space='linear'")
         used = np.flatnonzero(rows.weight > 0)
         if len(used) <= len(free):
             raise DataError(
@@ -108,11 +110,11 @@ def foretold(
         seen = {name: rows.inputs[name][..., used] for name in law.inputs}
         size, sizes = _sizes(names, seen, new)
         settings: Any = dict(fixed=fixed, key=key, allow_unidentified=allow_unidentified, progress=progress)
-        made = fit(law, rows, noise=squared(space), **settings)
+        made = fit(law, rows, noise=noise, **settings)
         again = rebuilt(made)
         middle, slopes = _linear(again, {name: np.concatenate([seen[name], new[name]], -1) for name in law.inputs})
         count = len(used)
-        response = np.asarray(squared(space).transform(rows.response[used]))
+        response = np.asarray(noise.transform(rows.response[used]))
         run = None if rows.run is None else np.unique(rows.run[used], return_inverse=True)[1]
         belief = foreseen(
             slopes[:count],
@@ -123,7 +125,7 @@ def foretold(
             sizes,
             run if run is not None and run.max() + 1 < count else None,
         )
-    back, slope = _BACK[space]
+    back, slope = _BACK[noise.space]
     lower, median, upper = (
         back(middle[count:] + belief.quantile(share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
     )

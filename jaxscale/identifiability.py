@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxscale.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.derivatives import tried
+from jaxscale.fixed_values import why_not
 from jaxscale.information import (
     EXPONENT_LIMIT,
     FLOOR_LIMIT,
@@ -37,6 +38,9 @@ _DRAWN_SETS = 16
 # Which part of a start's range counts as plausible: terms that matter at the data's centre, exponents that are neither
 # zero nor steep, and the middle of all else.
 _PLAUSIBLE = {"amplitude": (0.75, 0.95), "scale": (0.75, 0.95), "exponent": (0.5, 0.8)}
+# A design is planned with standard errors to spare; what is measured counts as determined with errors so many times as
+# large: an exponent to 2, a floor to the smallest response.
+SLACK = 8.0
 # Components of the weakest direction that are named: those above this share of its largest.
 _NAMED = 0.3
 # How far from 1 or -1 the power may be by which one input follows another in proportion.
@@ -177,7 +181,9 @@ def check_at(
         share = (response - prediction)[used] / (size if relative else max(float(np.median(size)), 1e-300))
         noise_level = max(float(np.sqrt(np.sum(share**2) / spare)), 1e-12)
     try:
-        return _checked(law, inputs, fixed, noise_level, weight, params, published=False)
+        # A parameter at a bound is no member of the open interval that its support is.
+        sets = {name: np.array([float(params[name])]) for name in law.parameters}
+        return _checked(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets, slack=SLACK)
     except NotFiniteError:
         return None
 
@@ -190,6 +196,8 @@ def _checked(
     weight: Any,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     published: bool,
+    sets: dict[str, np.ndarray] | None = None,
+    slack: float = 1.0,
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
@@ -202,8 +210,10 @@ def _checked(
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
     tried(law, columns)
     with np.errstate(all="ignore"):
-        sets = _given(law, params, values) if params is not None else _plausible(law, columns, values, published)
-        return _judged(measure(law, free, columns, weights, sets, noise_level))
+        if params is not None:
+            sets = _given(law, params, values)
+        sets = sets or _plausible(law, columns, values, published)
+        return _judged(measure(law, free, columns, weights, sets, noise_level), slack)
 
 
 def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -237,10 +247,12 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
             hint = did_you_mean(name, law.parameters)
             raise ValueError(f"Argument {argument} names {name!r}, which is no parameter of {law.name}{hint}.")
         support = law.parameters[name].support
-        if not support.contains(float(value)):
+        if argument != "fixed" and not support.contains(float(value)):
             raise ValueError(
                 f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
             )
+    if argument == "fixed" and (wrong := why_not(law, {name: float(value) for name, value in values.items()})):
+        raise ValueError(f"Argument fixed {wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
@@ -320,12 +332,12 @@ def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Ma
     return to_params(law, centre, free, [z[every.index(name)] for name in free], fixed)
 
 
-def _judged(information: Information) -> DesignCheck:
+def _judged(information: Information, slack: float) -> DesignCheck:
     law, free = information.law, information.free
     values, vectors, stderr = spectrum(information.triangle)
     over = excess(law, free, stderr, information.lowest)
     moving = {name for pair in pairs(law, free, information.inputs) for name in pair.parameters}
-    parameters = tuple(name for k, name in enumerate(free) if over[k] > 1 or name in moving)
+    parameters = tuple(name for k, name in enumerate(free) if over[k] > slack or name in moving)
     whole = values[:, -1] > RANK * values[:, 0]
     condition = np.where(whole, values[:, 0] / np.where(whole, values[:, -1], 1.0), np.inf)
     middle = int(np.argsort(condition, kind="stable")[len(condition) // 2])

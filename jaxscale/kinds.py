@@ -20,10 +20,23 @@ class Support:
         """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
         return bool(self.low < value < self.high)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it has an end."""
+        return self.low > -math.inf or self.high < math.inf
+
 
 real = Support("real", -math.inf, math.inf)
 positive = Support("positive", 0.0, math.inf)
 unit = Support("unit", 0.0, 1.0)
+
+
+def interval(low: float, high: float) -> Support:
+    """The support between two ends, either of which may be infinite."""
+    for known in (real, positive, unit):
+        if (low, high) == (known.low, known.high):
+            return known
+    return Support(f"{low:g} to {high:g}", low, high)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ class Law:
     checks: tuple[Check, ...] = ()
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None
     prepare: Callable[..., Mapping[str, Any]] | None = None
+    either_sign: str | None = None
     recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
@@ -233,6 +234,7 @@ def law(
     checks: Sequence[Check] = (),
     coordinates: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
     prepare: Callable[..., Mapping[str, Any]] | None = None,
+    either_sign: str | None = None,
     name: str | None = None,
     **parameters: Parameter,
 ) -> Callable[[Callable[..., Any]], Law]:
@@ -252,6 +254,7 @@ def law(
             signature, such as a schedule; NumPy arrays whose last axis is the rows.
         coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
+        either_sign: name of the law of the catalogue that contains this one and whose parameters may have either sign.
         name: identifier; the function's name unless given.
         **parameters: one kind per parameter: ``alpha=exponent()``.
 
@@ -277,6 +280,7 @@ def law(
             checks=tuple(checks),
             coordinates=coordinates,
             prepare=prepare,
+            either_sign=either_sign,
         )
         _check(made)
         for attribute in ("__module__", "__doc__", "__wrapped__"):

@@ -107,12 +107,21 @@ def laplace(
 
 
 def binomial(trials: str) -> Likelihood:
-    """Counted successes: the response is a share, ``share * trials ~ Binomial(trials, law)``; 0 and 1 are allowed."""
+    """Counted successes, ``successes ~ Binomial(trials, law)``.
+
+    Args:
+        trials: input that holds the number of trials. The response is the number of successes (whole numbers, some of
+            them above 1) or their share of the trials; 0 and 1 are allowed.
+    """
     return Likelihood("binomial", trials=trials, runs=False)
 
 
 def beta_binomial(trials: str) -> Likelihood:
-    """Counts that scatter more: ``share * trials ~ BetaBinomial(trials, mean law, inferred concentration)``."""
+    """Counts that scatter more: ``successes ~ BetaBinomial(trials, mean law, inferred concentration)``.
+
+    Args:
+        trials: as for :func:`binomial`.
+    """
     return Likelihood("beta_binomial", trials=trials, runs=False)
 
 

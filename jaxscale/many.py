@@ -87,7 +87,7 @@ def fit_many(
     sets = [prepare(law, some) for some in sets]
     with jax.enable_x64(True):
         for some in sets:
-            checked(law, some, free)
+            checked(law, some, free, noises[0].space)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))

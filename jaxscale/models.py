@@ -180,7 +180,7 @@ class Model(eqx.Module):
         return total
 
     def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
-        """The logarithm of what the prior of a site is counted in; 0 but for amplitudes in other units of the inputs."""
+        """The logarithm of what the prior of a site is counted in: 0 but for amplitudes in other units."""
         total: Any = 0.0
         for power, ratio in self.rescaled.get(name, {}).items():
             value = self.fixed[power] if power in self.fixed else sites[self.site(power)]

@@ -127,6 +127,11 @@ CODES: dict[str, tuple[str, str]] = {
         "which do not follow the responses, may pull the posterior.",
         "Give priors for the named parameters (priors=, --prior), or express the response in the law's unit.",
     ),
+    "scatter_exceeds_errors": (
+        "The residuals are larger than the known errors of the rows allow, so that the law is not exact, or the errors "
+        "are too small: standard errors are too small too.",
+        "Leave out sigma to estimate the scatter from the residuals, or use a law that describes the rows better.",
+    ),
     "several_modes": (
         "The posterior has several separate modes; intervals may span a gap where nothing is plausible.",
         "Look at the pair plot; fix a parameter or give a prior that chooses between them.",

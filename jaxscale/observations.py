@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxscale import filters
-from jaxscale.law import Input, Law
+from jaxscale.law import Input, Law, unit
+from jaxscale.noise import SPACES, Space, default
 from jaxscale.notices import Notice
 from jaxscale.series import known_series, label_of, places
 from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
@@ -33,6 +34,7 @@ class Observations(eqx.Module):
         weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
         run: codes 0..R-1 of the run a row belongs to, or None.
         group: codes 0..G-1 of the group a row belongs to, or None.
+        sigma: known standard errors of the responses, in their unit, shape (n,), or None.
         series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
             run, while the input of that name holds the place in this list, shape (n,).
         columns: (input name or "response", column name) pairs, for messages.
@@ -48,6 +50,7 @@ class Observations(eqx.Module):
     weight: Float[np.ndarray, " n"]
     run: Int[np.ndarray, " n"] | None = None
     group: Int[np.ndarray, " n"] | None = None
+    sigma: Float[np.ndarray, " n"] | None = None
     series: dict[str, tuple[Float[np.ndarray, " _"], ...]] = eqx.field(default_factory=dict)
     columns: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
     rows: tuple[int, ...] = eqx.field(static=True, default=())
@@ -75,6 +78,7 @@ class Observations(eqx.Module):
         weight: str | None = None,
         run: str | None = None,
         group: str | None = None,
+        sigma: str | None = None,
         series: Mapping[str, Mapping[Any, Any]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
@@ -87,6 +91,7 @@ class Observations(eqx.Module):
             weight: column of weights; all 1 unless given.
             run: column that names the run of a row.
             group: column that names the group of a row.
+            sigma: column of known standard errors of the responses, in their unit.
             series: input to the sequences that its column names, such as
                 ``dict(schedule={"cosine": rates, "constant": others})`` with one learning rate a step.
 
@@ -101,6 +106,8 @@ class Observations(eqx.Module):
         named = _named(inputs)
         kept = np.flatnonzero(filters.where(where, table)) if where is not None else np.arange(len(table))
         wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
+        if sigma is not None:
+            wanted["sigma"] = sigma
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
         known = known_series(series or {}, named)
@@ -113,6 +120,12 @@ class Observations(eqx.Module):
             complaints += found
         if weight is not None:
             complaints += _negative(table, weight, kept, numbers["weight"])
+        if sigma is not None:
+            errors = numbers["sigma"]
+            complaints += [
+                f"column {sigma!r}, {table.position(kept[i])}: the standard error {errors[i]:g} is not positive"
+                for i in np.flatnonzero(errors <= 0)
+            ]
         codes = {}
         for key, column in (("run", run), ("group", group)):
             codes[key], found = _codes(table, column, kept) if column is not None else (None, [])
@@ -126,6 +139,7 @@ class Observations(eqx.Module):
             weight=numbers.get("weight", np.ones(len(kept))),
             run=codes["run"],
             group=codes["group"],
+            sigma=numbers.get("sigma"),
             series=stored,
             columns=(*named.items(), ("response", response)),
             rows=tuple(table.rows[kept].tolist()),
@@ -147,7 +161,7 @@ def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
         named = {key: key for key in inputs}
     if not named:
         raise DataError("Argument inputs is empty; map at least one input of the law to a column.")
-    for key in ("response", "weight"):
+    for key in ("response", "weight", "sigma"):
         if key in named:
             raise DataError(f"Argument inputs names an input {key!r}, which is reserved; give the input another name.")
     return named
@@ -196,32 +210,44 @@ def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, lis
     return np.array([order[label] for label in labels], dtype=np.int64), complaints
 
 
-def _refuse(name: str, complaints: Sequence[str], why: str = "") -> None:
+def _refuse(name: str, complaints: Sequence[str], why: str = "", cure: str = "") -> None:
     if not complaints:
         return
     count = len(complaints)
     more = f"; and {count - 3} more, {count} bad cells in all" if count > 3 else ""
-    cure = "correct it or leave its row out" if count == 1 else "correct them or leave their rows out"
-    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; {cure} with where.")
+    usual = "correct it or leave its row out" if count == 1 else "correct them or leave their rows out"
+    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; {cure or f'{usual} with where'}.")
 
 
-def checked(law: Law, observations: Observations, free: Sequence[str]) -> list[Notice]:
+def checked(
+    law: Law,
+    observations: Observations,
+    free: Sequence[str],
+    space: Space | None = None,
+    linear: str = "noise=squared('linear')",
+) -> list[Notice]:
     """Check what only a law can know about its observations.
+
+    The space of the residuals decides which responses can be used: logarithms need positive ones, logits those
+    between 0 and 1, and linear residuals take any.
 
     Args:
         law: the law to be fitted.
         observations: the data.
         free: names of the parameters that are fitted; the others are fixed.
+        space: where residuals are taken; that of the law's response unless given.
+        linear: how the caller is asked for linear residuals, for messages.
 
     Returns:
         Notices about data that can be fitted but look odd.
 
     Raises:
-        DataError: an input is missing or outside the law's domain, so is a response, there are
+        DataError: an input is missing or outside the law's domain, a response has no residual in the space, there are
             fewer rows than free parameters, or the response, or an input that a free parameter belongs to, never
             varies.
     """
-    _check_domain(law, observations)
+    _check_inputs(law, observations)
+    _check_response(law, observations, space or default(law.response).space, linear)
     used = observations.weight > 0
     count = int(used.sum())
     if count < len(free):
@@ -238,14 +264,14 @@ def checked(law: Law, observations: Observations, free: Sequence[str]) -> list[N
             f"{observations.name}, column {_column(observations, 'response')!r}: the response is "
             f"{observations.response[used][0]:g} in every row, so no parameter can be identified; add rows that differ."
         )
-    return [*_duplicates(law, observations, used), *_units(law, observations, used)]
+    return [*_duplicates(law, observations, used), *_units(law, observations, used), *_percents(law, observations)]
 
 
 def _column(observations: Observations, key: str) -> str:
     return dict(observations.columns).get(key, key)
 
 
-def _check_domain(law: Law, observations: Observations) -> None:
+def _check_inputs(law: Law, observations: Observations) -> None:
     missing = [key for key in law.inputs if key not in observations.inputs]
     if missing:
         given = ", ".join(observations.inputs)
@@ -253,18 +279,31 @@ def _check_domain(law: Law, observations: Observations) -> None:
             f"{observations.name}: {law.name} needs the input {missing[0]!r}, but only {given} is given; "
             f"map it to a column with inputs={{{missing[0]!r}: column}}."
         )
-    domain = law.response.domain
-    limits = {key: (observations.inputs[key], entry.low, entry.high) for key, entry in law.inputs.items()}
-    limits["response"] = (observations.response, domain.low, domain.high)
     complaints = []
-    for key, (values, low, high) in limits.items():
-        what = f"column {_column(observations, key)!r} ({'the response' if key == 'response' else f'input {key}'})"
-        fine = (values > low) & (values < high)
-        for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
-            bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
-            side = f"above {low:g}" if not bad > low else f"below {high:g}"
-            complaints.append(f"{what}, {observations.position(i)}: {bad:g} must be {side}")
+    for key, entry in law.inputs.items():
+        complaints += _outside(observations, key, f"input {key}", observations.inputs[key], entry.low, entry.high)
     _refuse(observations.name, complaints, f" for {law.name}")
+
+
+def _check_response(law: Law, observations: Observations, space: Space, linear: str) -> None:
+    domain, y = SPACES[space][0], observations.response
+    complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
+    # Leaving such rows out would bias the fit: a share of 0 or a count of 0 is a result like any other.
+    cure = f"correct {'it' if len(complaints) == 1 else 'them'}, or take linear residuals ({linear})"
+    if np.all((y >= 0) & (y <= 1)):
+        cure += " or, for shares of counted trials, the likelihood of counts (likelihoods.binomial)"
+    _refuse(observations.name, complaints, f" for {space} residuals of {law.name}", cure)
+
+
+def _outside(observations: Observations, key: str, what: str, values: np.ndarray, low: float, high: float) -> list[str]:
+    """One complaint for each row that holds a value outside an open interval."""
+    fine, complaints = (values > low) & (values < high), []
+    for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
+        bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
+        side = f"above {low:g}" if not bad > low else f"below {high:g}"
+        where = f"column {_column(observations, key)!r} ({what}), {observations.position(i)}"
+        complaints.append(f"{where}: {bad:g} must be {side}")
+    return complaints
 
 
 def _constant(values: np.ndarray) -> bool:
@@ -313,6 +352,20 @@ def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notic
         Notice("units", _unit_message(observations, key, entry, observations.inputs[key][used]))
         for key, entry in law.inputs.items()
         if used.any() and entry.lower > 0 and observations.inputs[key][used].max() < entry.lower
+    ]
+
+
+def _percents(law: Law, observations: Observations) -> list[Notice]:
+    """A notice where responses of a law that predicts shares look like percents."""
+    largest = float(observations.response[observations.weight > 0].max())
+    if law.response.domain is not unit or not 1.5 < largest <= 100:
+        return []
+    return [
+        Notice(
+            "units",
+            f"{observations.name}, column {_column(observations, 'response')!r}: {law.name} predicts shares between 0 "
+            f"and 1, but the largest is {largest:g}, which looks like percent; divide the column by 100 if so.",
+        )
     ]
 
 
@@ -380,5 +433,6 @@ def padded(observations: Observations, size: int) -> Observations:
         weight=np.concatenate([observations.weight, np.zeros(extra)]),
         run=maybe(observations.run),
         group=maybe(observations.group),
+        sigma=maybe(observations.sigma),
         rows=observations.rows + observations.rows[:1] * extra,
     )

@@ -40,6 +40,10 @@ Inputs = Annotated[
 ]
 Where = Annotated[str | None, _data("Rows to keep, such as \"N > 1e8 and split == 'a'\".", metavar="FILTER")]
 Fix = Annotated[list[str] | None, _setting("Fix a parameter; may be repeated.", metavar="NAME=NUMBER")]
+Tie = Annotated[
+    list[str] | None,
+    _setting("Let a parameter equal another, such as beta=alpha; may be repeated.", metavar="NAME=OTHER"),
+]
 NoiseLevel = Annotated[float, _setting("Noise that the design check assumes, relative to the response.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
@@ -59,6 +63,7 @@ class Task:
     response: Annotated[str | None, _data("Column of the response; loss by default.")] = None
     where: Where = None
     weight: Annotated[str | None, _data("Column that multiplies each row's loss.")] = None
+    sigma: Annotated[str | None, _data("Column of known standard errors of the responses, in their unit.")] = None
     run: Annotated[str | None, _data("Column that names a row's run, where runs repeat.")] = None
     group: Annotated[str | None, _data("Column that names a row's group.")] = None
     series: Annotated[
@@ -87,6 +92,13 @@ class Task:
         int, _setting("Starts to polish, half of them promising; an easy problem ends with half of them.")
     ] = 64
     fix: Fix = None
+    tie: Tie = None
+    bound: Annotated[
+        list[str] | None,
+        _setting(
+            "Keep a parameter between two numbers; may be repeated; either may be left out.", metavar="NAME=LOW:HIGH"
+        ),
+    ] = None
     noise_level: NoiseLevel = 0.005
     allow_unidentified: Annotated[bool, _setting("Fit in spite of the design.", "--allow-unidentified")] = False
     seed: Seed = 0
@@ -107,14 +119,14 @@ class Task:
         console.check_outputs(own, *others, read=self.table)
 
     def found(self) -> "Law":
-        """The law.
+        """The law, with parameters tied and bounded as asked for.
 
         Raises:
-            ValueError: there is no such law.
+            ValueError: there is no such law, or a tie or a bound does not suit it.
         """
         from jaxscale import console
 
-        return console.find_law(self.law)
+        return console.bounded(console.tied(console.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
@@ -124,11 +136,12 @@ class Task:
 
     def noise_of(self, law: "Law") -> "Noise":
         """The noise that is fitted with."""
-        from jaxscale.noise import default, named
+        from jaxscale.noise import default, named, squared
 
         delta = self.delta if self.delta in (None, "scale") else _threshold(self.delta)
         if self.noise is None and (delta, self.df, self.scale) == (None, None, None):
-            return default(law.response, self.space)
+            chosen = default(law.response, self.space)
+            return chosen if self.sigma is None else squared(chosen.space)
         loss = default(law.response).loss if self.noise is None else self.noise
         # As in Python, where squared() without a space means raw residuals.
         space = "linear" if loss == "squared" and self.noise and not self.space else self.space
@@ -155,8 +168,38 @@ class Task:
             weight=self.weight,
             run=self.run,
             group=self.group,
+            sigma=self.sigma,
             series=sequences,
         )
+
+    def refuse_groups(self, command: str) -> None:
+        """Refuse groups for a command that takes all rows together.
+
+        Args:
+            command: its name.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if self.group is not None:
+            raise ValueError(
+                f"Option --group must not be given to {command}, which fits one set of parameters to all rows; pool "
+                f"groups with jaxscale posterior --group {self.group} --pool NAME=partial, or choose one with --where."
+            )
+
+    def refuse_sigma(self, command: str) -> None:
+        """Refuse known errors for a command that infers the scatter of the rows.
+
+        Args:
+            command: its name.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if self.sigma is not None:
+            raise ValueError(
+                f"Option --sigma must not be given to {command}, which infers how far rows scatter; leave it out."
+            )
 
     def groups(self, observations: "Observations") -> dict[str, str]:
         """The names of the groups by their places, which stand behind the parameters that each has to itself."""
@@ -173,6 +216,7 @@ class Task:
         self,
         *,
         replicates: int = 0,
+        errors: Any = None,
         part: str | None = None,
         check: "Callable[[Observations], Any] | None" = None,
     ) -> "Fit":
@@ -180,6 +224,7 @@ class Task:
 
         Args:
             replicates: bootstrap resamples for its standard errors.
+            errors: which standard errors of least squares.
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             check: refuses data that will not do for what follows the fit, before it is made.
         """
@@ -201,6 +246,7 @@ class Task:
                 key=self.seed,
                 fixed=fixed,
                 replicates=replicates,
+                errors=errors,
                 noise_level=self.noise_level,
                 allow_unidentified=self.allow_unidentified,
                 checkpoint=self.inside(part),

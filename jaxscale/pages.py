@@ -56,6 +56,7 @@ def page(law: Law) -> str:
             *(line for i, entry in enumerate(inputs) for line in item("" if i else "Inputs", entry)),
             *item("Family", law.family),
             *item("Source", law.source),
+            *(item("Any sign", f"{law.either_sign}, which contains this law") if law.either_sign else []),
         ],
         *(wrapped(_plain(entry)) for entry in told),
         aligned(rows, "<<<<<") if law.parameters else ["It has no parameters: there is nothing to fit."],
@@ -103,6 +104,7 @@ def facts(law: Law) -> dict[str, Any]:
         },
         "affine": list(law.affine),
         "decreasing": list(law.decreasing),
+        "either_sign": law.either_sign,
         "published": {label: dict(values) for label, values in law.published.items()},
     }
 

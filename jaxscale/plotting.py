@@ -315,7 +315,7 @@ def _agreement(
     axes.set_xlabel(_labelled(f"predicted {name}", law.response.unit))
     axes.set_ylabel(_labelled(f"observed {name}", law.response.unit))
     _tidy(axes)
-    if law.response.domain is positive and line[-1] > 3 * line[0]:
+    if law.response.domain is positive and line[-1] > 3 * line[0] > 0:
         _log_axis(axes.xaxis, line)
         _log_axis(axes.yaxis, line)
 
@@ -331,7 +331,7 @@ def _curve(axes: Any, fit: Fit, law: Law, observations: Observations, x: np.ndar
     _tidy(axes)
     if log:
         _log_axis(axes.xaxis, x)
-    if law.response.domain is positive and y.max() > 1.5 * y.min():
+    if law.response.domain is positive and y.max() > 1.5 * y.min() > 0:
         _log_axis(axes.yaxis, y)
 
 

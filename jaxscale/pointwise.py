@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from jaxscale import run_effects
+from jaxscale.building import as_shares
 from jaxscale.draws import Draws
 from jaxscale.observations import Observations, padded
 from jaxscale.preparation import prepare
@@ -115,7 +116,7 @@ def scoring(model: Any, observations: Observations) -> Any:
         ValueError: the model has other rows.
     """
     size = len(model.response)
-    rows = prepare(model.law, observations)
+    rows = as_shares(prepare(model.law, observations), model.likelihood)
     if size < len(rows):
         raise ValueError(
             f"Argument posterior must draw given all {len(rows)} rows (those not to be seen have weight 0), but its "

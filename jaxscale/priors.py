@@ -85,8 +85,8 @@ def ratio(law: Law, key: str, inputs: Mapping[str, Any]) -> float:
 def rescaled(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]:
     """By which power of each exponent the default prior of an amplitude moves with the inputs.
 
-    The range of an amplitude ``A`` of ``A * N**-alpha`` is meant for inputs of typical size: in other units it is that of
-    ``A * ratio**-alpha``.
+    The range of an amplitude ``A`` of ``A * N**-alpha`` is meant for inputs of typical size: in other units it is that
+    of ``A * ratio**-alpha``.
 
     Args:
         law: the law.

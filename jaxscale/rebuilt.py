@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxscale.coordinates import centre_of, from_params
 from jaxscale.law import Law
+from jaxscale.measurement_errors import weighted
 from jaxscale.noise import Noise, named
 from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, padded
@@ -107,6 +108,7 @@ def rebuilt(fit: Fit, observations: Observations | None = None) -> Rebuilt:
     law = fit._law()  # pyright: ignore[reportPrivateUsage]
     rows = prepare(law, observations_of(fit, observations))
     noise = noise_of(fit)
+    rows = weighted(rows, noise)
     wide = padded(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, rows.response, np)
     fixed = {name: np.asarray(value, float) for name, value in fit.fixed.items()}

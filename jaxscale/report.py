@@ -148,7 +148,12 @@ def _parameters(fit: Fit) -> list[str]:
             continue
         error = fit.stderr[name]
         low, high = interval[name]
-        known = math.isfinite(error)
+        known, bounds = math.isfinite(error), fit.uncertainty.get("at_bound", {})
+        if name in bounds:
+            rows.append(
+                (name, f"{bounds[name]:g}", "at bound", "", _ends(low, high, value, max(abs(high - low), error)))
+            )
+            continue
         rows.append(
             (
                 name,
@@ -165,7 +170,7 @@ def _parameters(fit: Fit) -> list[str]:
 def _ends(low: float, high: float, value: float, error: float) -> str:
     if math.isnan(low) or math.isnan(high):
         return "none"
-    if math.isinf(high) or (low > 0 and high / low > _UNDETERMINED):
+    if math.isinf(high) or math.isinf(low) or (low > 0 and high / low > _UNDETERMINED):
         return "undetermined"
     # An end far above the value is not known to the digits of the value.
     wide = error * max(1.0, abs(high / value)) if value else error
@@ -183,22 +188,26 @@ def _relative(share: float) -> str:
 def _method(fit: Fit) -> str:
     uncertainty = fit.uncertainty
     method, clustered = uncertainty["method"].removeprefix("cluster "), "cluster" in uncertainty["method"]
-    how = {
-        "classical": "classical (least squares with one noise level)",
-        "hc3": f"HC3, as {uncertainty.get('reason') or 'asked for'}",
-        "sandwich": "sandwich (from curvature and scores)",
-        "bootstrap": f"bootstrap of {uncertainty['replicates']} resamples",
-        "none": f"none, as {uncertainty.get('reason') or 'no resamples were asked for'}",
-    }[method]
+    reason = uncertainty.get("reason", "")
     if method == "none":
-        return how
+        return f"none, as {reason or 'no resamples were asked for'}"
+    how = {
+        "classical": "classical (one noise level)",
+        "hc3": f"HC3, as {reason}" if reason else "HC3 (noise of any size)",
+        "known errors": "from the known errors of the rows",
+        "sandwich": "sandwich (from curvature and scores)",
+        "bootstrap": f"middle 68 % of {uncertainty['replicates']} bootstrap resamples",
+    }[method]
     runs = ", clustered by run" if clustered else ""
     freedom = uncertainty["freedom"]
     if not any(math.isfinite(error) for error in fit.stderr.values()):
         return f"none, as {'no degree of freedom is left' if freedom <= 0 else 'the parameters are not determined'}"
+    if method == "known errors":
+        return f"{how}; intervals by normal quantiles"
     if freedom < 2:
         return f"{how}{runs}; no intervals, with {'one degree' if freedom == 1 else 'no degree'} of freedom"
-    return f"{how}{runs}; intervals by t quantiles with {freedom} degrees of freedom"
+    by = "percentiles" if method == "bootstrap" else "t quantiles"
+    return f"{how}{runs}; intervals by {by} with {freedom} degrees of freedom"
 
 
 def _correlations(fit: Fit) -> str:

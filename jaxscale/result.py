@@ -44,7 +44,8 @@ class Fit:
         correlation: of the free parameters' estimates, rows in the order of ``free``.
         free: names of the fitted parameters.
         fixed: values of the others.
-        uncertainty: ``method`` of the standard errors, ``freedom`` of their t quantiles, ``replicates``.
+        uncertainty: ``method`` of the standard errors, ``freedom`` of their t quantiles, ``replicates``; where it
+            matters the ``reason`` for the method and the parameters ``at_bound`` with the end they have run to.
         noise: loss, residual space and settings.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
@@ -64,6 +65,7 @@ class Fit:
         data: name of the table.
         columns: input or "response" to column.
         used_sha256: fingerprint of the numbers that were fitted; empty in files of older versions.
+        percentiles: of the resamples that standard errors come from, by parameter, at the ``shares``.
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
     """
@@ -92,6 +94,7 @@ class Fit:
     data: str
     columns: dict[str, str]
     used_sha256: str = ""
+    percentiles: dict[str, tuple[float, ...]] = field(default_factory=dict)
     law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
 
@@ -202,6 +205,7 @@ class Fit:
                 told[name] = {key: math.nan if value is None else value for key, value in told[name].items()}
             told["design"] |= _nans(told["design"])
             told["correlation"] = tuple(tuple(math.nan if v is None else v for v in row) for row in told["correlation"])
+            told["percentiles"] = {key: tuple(row) for key, row in told.get("percentiles", {}).items()}
             told["free"], told["basins"] = tuple(told["free"]), tuple(told["basins"])
             told["certificate"] = math.nan if told["certificate"] is None else told["certificate"]
             return cls(**told, law_object=law)

@@ -16,7 +16,6 @@ import numpy as np
 from jaxscale.coordinates import draw, from_params
 from jaxscale.derivatives import expansion, value
 from jaxscale.kernel import solve_damped
-from jaxscale.law import positive, unit
 from jaxscale.objective import Problem, dot, loss, over_rows, scale_cost
 
 
@@ -153,7 +152,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     for k, name in enumerate(names):
         if name in problem.held:
             free = free.at[k].set(~jnp.broadcast_to(problem.held[name][0], free[k].shape))
-    low = jnp.asarray([s.low if s in (positive, unit) else -jnp.inf for s in supports], gram.dtype)[:, None]
+    low = jnp.asarray([s.low for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
     def solved(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -198,6 +197,10 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
 def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
     """Coordinates and objective of given parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
+    # A parameter that is held may stand at an end of its support, where it has no coordinate and needs none.
+    for k, name in enumerate(problem.free):
+        if name in problem.held:
+            coordinates[k] = jnp.where(problem.held[name][0], 0.0, coordinates[k])
     z = jnp.stack([jnp.asarray(value) for value in coordinates]) if coordinates else jnp.zeros((0, 1))
     lanes = z.shape[1]
 

@@ -27,7 +27,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "fix outside": (
         lambda: fix(chinchilla, A=-1.0),
-        "fix must keep A of chinchilla in its support (positive), but got -1.0",
+        "fix of chinchilla must keep A in its support (positive), but sets it to -1.0",
     ),
     "fix all": (
         lambda: fix(power_law, a=1.0, b=1.0),

@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import DataError, Input, Observations, Response, likelihoods
-from jaxscale.building import model_of
+from jaxscale.building import as_shares, model_of, refuse_ambiguous
 from jaxscale.draws import Draws
 from jaxscale.law import coefficient, fraction, law, positive, real, unit
 from jaxscale.models import Model
@@ -61,11 +61,11 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
 @pytest.mark.parametrize(
     ("response", "trials", "said"),
     [
-        ([0.5, 1.25], [10, 200], "dict, row 2: 250 successes of 200 trials; the response must be successes divided by"),
-        ([45.0, 80.0], [20, 20], "trials (n), from 0 to 1 (divide percents by 100)."),
-        ([0.5, -0.1], [10, 10], "dict, row 2: -1 successes of 10 trials; the response must be successes divided by"),
-        ([0.5, 0.5, 0.11], [10, 4, 10], "dict, row 3: 1.1 successes of 10 trials; the response must be successes"),
-        ([0.11, 0.5], [10, 4], "dict, row 1: 1.1 successes of 10 trials; the response must be successes divided by"),
+        ([0.5, 1.25], [10, 200], "dict, row 2: a response of 1.25 with 200 trials (n); the response must be"),
+        ([45.0, 80.0], [20, 20], "or their share of the trials, from 0 to 1 (divide percents by 100)."),
+        ([0.5, -0.1], [10, 10], "dict, row 2: a response of -0.1 with 10 trials (n); the response must be the number"),
+        ([0.5, 0.5, 0.11], [10, 4, 10], "their share of the trials, of which 1.1 would be successes."),
+        ([0.11, 0.5], [10, 4], "dict, row 1: a response of 0.11 with 10 trials (n); the response must be the"),
         ([0.5, 0.0], [10, 0.0], "dict, row 2: 0 trials (n); trials must be whole numbers of at least 1."),
         ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be whole numbers of at least 1."),
     ],
@@ -75,6 +75,27 @@ def test_counts_that_are_none(response: list[float], trials: list[float], said: 
         with pytest.raises(DataError) as caught:
             built(share, counted(response, trials), likelihood)
         assert said in str(caught.value)
+
+
+def test_whole_numbers_with_one_above_1_are_counts_of_successes() -> None:
+    counts = counted([0.0, 1.0, 6.0, 164.0, 7.5], [164.0, 2.0, 164.0, 164.0, 3.0], [1.0, 1.0, 1.0, 1.0, 0.0])
+    found = as_shares(counts, likelihoods.binomial("n"))
+    np.testing.assert_allclose(found.response, [0.0, 0.5, 6 / 164, 1.0, 7.5], rtol=1e-15)
+    model = built(share, counts, likelihoods.binomial("n"))
+    np.testing.assert_allclose(model.response[:4], found.response[:4], rtol=1e-15)
+    assert as_shares(found, likelihoods.binomial("n")) is found
+    for shares in (counted([0.0, 1.0, 0.5], [2, 2, 2]), counted([0.0, 1.0], [1, 1])):
+        refuse_ambiguous(shares, likelihoods.binomial("n"))
+        assert as_shares(shares, likelihoods.binomial("n")) is shares
+
+
+def test_responses_of_0_and_1_with_several_trials_are_refused() -> None:
+    with pytest.raises(DataError) as caught:
+        jaxscale.posterior(share, counted([0.0, 1.0, 0.0], [1, 164, 1]), likelihood=likelihoods.binomial("n"))
+    assert str(caught.value) == (
+        "dict, row 2: with 164 trials (n) a response of 1 may be one success or a share of 100 %, since every response "
+        "is 0 or 1; divide successes by trials, or multiply shares by trials."
+    )
 
 
 def test_rows_of_weight_0_are_not_judged() -> None:

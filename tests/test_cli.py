@@ -70,12 +70,12 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return remembering(monkeypatch, fit=fitting)
 
 
-def test_fit_takes_columns_filter_weight_run_and_group(handed: list[Any]) -> None:
+def test_fit_takes_columns_filter_weight_and_run(handed: list[Any]) -> None:
     _, *body = rows()
     header = ["params", "tokens", "nats", "w", "id", "kind"]
     write("named.csv", [header, *([*row, str(i % 2 + 1), f"r{i // 3}", f"k{i % 2}"] for i, row in enumerate(body))])
     words = ["--input", "N=params", "--input", "D=tokens", "--response", "nats", "--where", "params < 5e9"]
-    words += ["--weight", "w", "--run", "id", "--group", "kind"]
+    words += ["--weight", "w", "--run", "id"]
     assert refused("fit", "named.csv", "--law", "chinchilla", *words) == "Enough."
     kept = [i for i, row in enumerate(body) if float(row[0]) < 5e9]
     law, observations, _ = handed[0]
@@ -86,7 +86,7 @@ def test_fit_takes_columns_filter_weight_run_and_group(handed: list[Any]) -> Non
     assert observations.response.tolist() == [float(body[i][2]) for i in kept]
     assert observations.weight.tolist() == [i % 2 + 1 for i in kept]
     assert len(set(observations.run.tolist())) == len({i // 3 for i in kept})
-    assert len(set(observations.group.tolist())) == 2
+    assert observations.group is None
     assert (observations.rows_read, len(observations)) == (99, len(kept))
 
 

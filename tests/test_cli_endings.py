@@ -90,8 +90,9 @@ def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPat
 
 def test_foretell_offers_no_option_that_it_refuses() -> None:
     shown = run("foretell", "--help").stdout.split()
-    hidden = "noise space delta df scale starts polish noise-level checkpoint".split()
-    assert not {f"--{name}" for name in hidden} & set(shown) and {"--at", "--by", "--seed", "--fix"} <= set(shown)
+    hidden = "noise delta df scale starts polish noise-level checkpoint".split()
+    assert not {f"--{name}" for name in hidden} & set(shown)
+    assert {"--at", "--by", "--seed", "--fix", "--space"} <= set(shown)
     assert {f"--{name}" for name in hidden} <= set(run("bootstrap", "--help").stdout.split())
     words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
     assert refused(*words, "--checkpoint", "parts") == (
@@ -158,6 +159,13 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
             "is given; map it to a column with --input N=COLUMN.",
         ),
         ("correct it or leave its row out with where.", "correct it or leave its row out with --where."),
+        (
+            "correct it, or take linear residuals (noise=squared('linear')) or counts (likelihoods.binomial).",
+            "correct it, or take linear residuals (--noise squared --space linear) or counts (jaxscale posterior "
+            "--likelihood binomial --trials COLUMN).",
+        ),
+        ("take linear residuals (space='linear').", "take linear residuals (--space linear)."),
+        ("(likelihoods.normal('linear'))", "(--likelihood normal --space linear)"),
         ("use jaxscale.bootstrap.", "use jaxscale bootstrap."),
         ("decorate a function with jaxscale.law.", "decorate a function with jaxscale.law."),
         ("The filter \"kind='a'\" is wrong at '='.", "The filter \"kind='a'\" is wrong at '='."),

@@ -116,7 +116,8 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
 def test_the_scatter_may_follow_the_level_or_the_group(by: str, handed: list[Any]) -> None:
     _, *body = rows()
     write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
-    words = ["--law", "my_laws.py:my_law", "--likelihood", "normal", "--scale-by", by, "--group", "k"]
+    words = ["--law", "my_laws.py:my_law", "--likelihood", "normal", "--scale-by", by]
+    words += ["--group", "k"] if by == "group" else []
     assert refused("posterior", "own.csv", *words) == "Enough."
     told = {"level": "a power of the level", "group": "for each group"}[by]
     assert handed[0][2]["likelihood"].describe().endswith(told)
@@ -374,3 +375,36 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
     rows = {"alpha": TABLE["alpha"] | {"lower": lower, "upper": upper}}
     shown = str(Intervals("chinchilla", "profile likelihood", 0.9, rows))
     assert shown.splitlines()[-1].endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        *(
+            (
+                [command],
+                f"Option --group must not be given to {command}, which fits one set of parameters to all rows; pool "
+                "groups with jaxscale posterior --group k --pool NAME=partial, or choose one with --where.",
+            )
+            for command in ("fit", "profile", "foretell")
+        ),
+        (
+            ["bootstrap", "--kind", "cluster"],
+            "Option --group needs --by group, which resamples whole groups; add it or leave out --group.",
+        ),
+        (
+            ["posterior", "--pool", "alpha=partial", "--likelihood", "normal", "--scale-by", "group"],
+            "Enough.",
+        ),
+        (
+            ["posterior", "--scale-by", "level", "--likelihood", "normal"],
+            "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
+            "--scale-by group, for their scatter; add one of them or leave out --group.",
+        ),
+    ],
+)
+def test_groups_that_a_command_does_not_use_are_refused(words: list[Any], said: str, handed: list[Any]) -> None:
+    _, *body = rows()
+    write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
+    command, *more = words
+    assert refused(command, "own.csv", "--law", "my_laws.py:my_law", "--group", "k", *more) == said

@@ -208,12 +208,34 @@ def test_inputs_and_responses_stay_inside_their_open_intervals() -> None:
     message = law_refusal(step, observed(columns, inputs=["x", "k"], response="y"), ["middle"])
     assert "column 'x' (input x), row 2: 10 must be below 10" in message
     assert "column 'k' (input k), row 2: -1 must be above -1" in message
-    assert "column 'y' (the response), row 2: 1 must be below 1; and 1 more, 4 bad cells in all" in message
+    assert message.endswith("row 2: -1 must be above -1 for step; correct them or leave their rows out with where.")
 
 
-def test_a_response_that_is_not_positive_is_refused() -> None:
-    message = law_refusal(two_terms, observed(changed(loss=[4.0, 3.0, -1.0, 2.0])), FREE)
-    assert "column 'loss' (the response), row 3: -1 must be above 0" in message
+def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> None:
+    negative = observed(changed(loss=[4.0, 3.0, -1.0, 2.0]))
+    assert law_refusal(two_terms, negative, FREE) == (
+        "dict, column 'loss' (the response), row 3: -1 must be above 0 for log residuals of two_terms; correct it, or "
+        "take linear residuals (noise=squared('linear'))."
+    )
+    assert checked(two_terms, negative, FREE, "linear") == []
+    columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.5, 1.0, 0.0, 0.2]}
+    shares = observed(columns, inputs=["x", "k"], response="y")
+    with pytest.raises(DataError) as caught:
+        checked(step, shares, ["middle"], None, "space='linear'")
+    assert str(caught.value) == (
+        "dict, column 'y' (the response), row 2: 1 must be below 1; column 'y' (the response), row 3: 0 must be above "
+        "0 for logit residuals of step; correct them, or take linear residuals (space='linear') or, for shares of "
+        "counted trials, the likelihood of counts (likelihoods.binomial)."
+    )
+    assert checked(step, shares, ["middle"], "linear") == []
+    with pytest.raises(DataError, match="row 3: 0 must be above 0 for log residuals of step; correct it, or"):
+        checked(step, shares, ["middle"], "log")
+
+
+def test_shares_that_look_like_percent_are_noticed() -> None:
+    columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.0, 45.0, 50.0, 60.0]}
+    (notice,) = checked(step, observed(columns, inputs=["x", "k"], response="y"), ["middle"], "linear")
+    assert notice.code == "units" and "the largest is 60, which looks like percent; divide" in notice.message
 
 
 def test_an_input_that_never_varies_is_refused_with_what_it_would_identify() -> None:

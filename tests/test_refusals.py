@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (1, "12 billion", "column 'D', line 4: '12 billion' is not a number"),
         (0, "0", "column 'N' (input N), line 4: 0 must be above 0 for chinchilla"),
         (1, "-3", "column 'D' (input D), line 4: -3 must be above 0 for chinchilla"),
-        (2, "0", "column 'loss' (the response), line 4: 0 must be above 0 for chinchilla"),
+        (2, "0", "column 'loss' (the response), line 4: 0 must be above 0 for log residuals of chinchilla; correct"),
         (2, "3,5", "bad.csv, line 4: 4 cells under a header of 3"),
     ],
 )

@@ -38,9 +38,23 @@ def names() -> list[str]:
 def get(name: str) -> Law:
     """The law called ``name``; a family answers to ``bnsl`` (one break), ``bnsl2`` and ``bnsl[2]``.
 
+    A law of the catalogue with tied parameters is found by the name that :func:`jaxscale.tie` gives it,
+    ``chinchilla(beta=alpha)``, so that what was saved of it can be read; one with bounds likewise.
+
     Raises:
         ValueError: no law has this name; the message holds the nearest names.
     """
+    tied = re.fullmatch(r"(.+)\(((?:[A-Za-z_]\w*=[A-Za-z_]\w*(?:, *)?)+)\)", name)
+    if tied:
+        from jaxscale import algebra
+
+        return algebra.tie(get(tied[1]), **dict(each.split("=") for each in re.split(", *", tied[2])))
+    bounded = re.fullmatch(r"(.+?)\(([^()]*<[^()]*)\)", name)
+    if bounded:
+        from jaxscale import algebra
+
+        ends = [entry.split("<") for entry in re.split(", *", bounded[2])]
+        return algebra.bound(get(bounded[1]), **{key: (float(low), float(high)) for low, key, high in ends})
     at_hand = _in_its_file(name)
     if isinstance(at_hand, Law):
         return at_hand

@@ -9,6 +9,7 @@ from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law
     a=amplitude(x="-b", range=(1e-6, 1e9), meaning="value at x = 1"),
     b=exponent(real, range=(-5.0, 5.0), meaning="slope of log y in log x"),
     formula=r"y = a x^{b}",
+    either_sign="power_law_offset",
     source="the power law, a standard form without a single source",
     affine=("a",),
 )
@@ -31,6 +32,7 @@ def power_law(x, *, a, b):
     a=amplitude(x="b", range=(1e-6, 1e9), meaning="distance from the floor at x = 1"),
     b=exponent(),
     formula=r"y = c + a x^{-b}",
+    either_sign="power_law_offset",
     source="the power law with a floor, a standard form without a single source",
     affine=("c", "a"),
 )

@@ -35,6 +35,7 @@ STANDARD = "a standard form without a single source"
     b1=coefficient(range=LEVEL, meaning="level reached as x grows"),
     b2=positive_number(range=RATE, meaning="rate of the approach"),
     formula=r"y = b_1 \left(1 - e^{-b_2 x}\right)",
+    either_sign="exp_offset",
     source=f"exponential saturation, {STANDARD}",
     affine=("b1",),
 )
@@ -81,6 +82,7 @@ def generalized_saturation(x, *, b1, b2, m):
     a=coefficient(range=LEVEL, meaning="distance from that level at x = 0"),
     b=positive_number(range=RATE, meaning="rate of the approach"),
     formula=r"y = c + a e^{-b x}",
+    either_sign="exp_offset",
     source=f"exponential decay towards a level, {STANDARD}",
     affine=("c", "a"),
 )
@@ -125,6 +127,7 @@ def stretched_exp(x, *, c, a, t0, beta):
     a=positive_number(range=(1e-6, 1e9), meaning="value at x = 0"),
     b=coefficient(range=(-2.0, 2.0), meaning="rate of growth"),
     formula=r"y = a e^{b x}",
+    either_sign="exp_offset",
     source=f"exponential growth, {STANDARD}",
     affine=("a",),
     checks=(Check(4.0, at=dict(x=14.0), params=dict(a=1.0, b=math.log(2) / 7)),),

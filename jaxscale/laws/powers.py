@@ -28,6 +28,7 @@ STANDARD = "a standard form without a single source"
     a=amplitude(x="b", range=(1e-6, 1e9), meaning="distance below the ceiling at x = 1"),
     b=exponent(meaning="power with which the distance falls"),
     formula=r"y = c - a x^{-b}",
+    either_sign="power_law_offset",
     source=f"the power law below a ceiling, {STANDARD}",
     affine=("c", "a"),
 )

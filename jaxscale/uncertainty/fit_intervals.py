@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner, descend
-from jaxscale.bounds import at_bounds, lifted
+from jaxscale.bounds import at_bounds, lifted, unbounded
 from jaxscale.coordinates import from_params
 from jaxscale.law import Support, real
 from jaxscale.linear import linearise
@@ -39,12 +39,13 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     from scipy.special import ndtri, stdtrit
 
     freedom = fit.uncertainty["freedom"]
-    if not freedom >= FEWEST:
+    known = fit.uncertainty["method"] == "known errors"
+    if not (known or freedom >= FEWEST):
         return dict.fromkeys(fit.free, (math.nan, math.nan))
-    t = float(stdtrit(freedom, 0.5 + level / 2))
+    t = float(ndtri(0.5 + level / 2) if known else stdtrit(freedom, 0.5 + level / 2))
     kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
     supports = {name: kinds[name].support for name in fit.free}
-    if "percentiles" in fit.uncertainty:
+    if fit.percentiles:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
@@ -55,7 +56,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
 
 
 def _bound(fit: Fit) -> bool:
-    return any(notice.code == "at_bound" for notice in fit.notices)
+    return bool(fit.uncertainty.get("at_bound"))
 
 
 def _half(fit: Fit, support: Support, name: str, t: float) -> float:
@@ -64,7 +65,7 @@ def _half(fit: Fit, support: Support, name: str, t: float) -> float:
 
 
 def _stretch(support: Support, value: float) -> float:
-    """The slope of :func:`_free` at a value."""
+    """The slope of :func:`unbounded` at a value."""
     if support is real:
         return 0.0
     low, high = support.low, support.high
@@ -73,19 +74,8 @@ def _stretch(support: Support, value: float) -> float:
     return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
 
 
-def _free(support: Support, value: Any) -> Any:
-    """A parameter where it has no bounds."""
-    low, high = support.low, support.high
-    with np.errstate(divide="ignore"):
-        if math.isfinite(low) and math.isfinite(high):
-            return np.log(value - low) - np.log(high - value)
-        if math.isfinite(low):
-            return np.log(value - low)
-        return -np.log(high - value) if math.isfinite(high) else np.asarray(value)
-
-
 def _back(support: Support, place: Any) -> Any:
-    """The inverse of :func:`_free`."""
+    """The inverse of :func:`unbounded`."""
     low, high = support.low, support.high
     with np.errstate(over="ignore"):
         if math.isfinite(low) and math.isfinite(high):
@@ -99,7 +89,7 @@ def _plain(support: Support, value: float, half: float) -> tuple[float, float]:
     """The interval of a standard error, taken where the parameter has no bounds."""
     if not math.isfinite(half):
         return math.nan, math.nan
-    place, wide = float(_free(support, value)), half * (_stretch(support, value) or 1.0)
+    place, wide = float(unbounded(support, value)), half * (_stretch(support, value) or 1.0)
     if not (math.isfinite(place) and wide < 700):
         # At the bound itself: what the standard error reaches inside of the support.
         return max(support.low, value - half), min(support.high, value + half)
@@ -110,11 +100,11 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     """Percentiles of the resamples, drawn out about the estimate as t quantiles are longer than normal ones."""
     from scipy.special import ndtri
 
-    kept, ends = fit.uncertainty["percentiles"], {}
+    kept, ends = fit.percentiles, {}
     places = ndtri(np.array(kept["shares"]))
     for name in fit.free:
-        values = _free(supports[name], np.array(kept[name]))
-        middle = float(_free(supports[name], fit.params[name]))
+        values = unbounded(supports[name], np.array(kept[name]))
+        middle = float(unbounded(supports[name], fit.params[name]))
         found = np.interp([-z, z], places, values)
         if math.isfinite(middle) and np.all(np.isfinite(found)):
             found = middle + (found - middle) * max(t / z, 1.0)
@@ -200,7 +190,7 @@ class _Profile:
         if math.isinf(end):
             steps = error * np.geomspace(0.1, 300.0, POINTS)
             return value + sign * steps
-        place = float(_free(support, value))
+        place = float(unbounded(support, value))
         slope = min(max(error * _stretch(support, value), 1e-3), 3.0)
         return np.asarray(_back(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale import diagnostics, likelihoods
 from jaxscale.batch import Runner
-from jaxscale.building import model_of, refuse_types, room_of
+from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
 from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
@@ -156,6 +156,8 @@ def posterior(
             raise ValueError("Argument observations must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
         values, fitted = checked_fixed(law, fixed), None
+    refuse_ambiguous(observations, chosen)
+    observations = as_shares(observations, chosen)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
@@ -229,6 +231,9 @@ def posterior_many(
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
+    for some in sets:
+        refuse_ambiguous(some, chosen)
+    sets = [as_shares(some, chosen) for some in sets]
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(key)
     if starts is None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner
-from jaxscale.bounds import at_bounds, lifted
+from jaxscale.bounds import at_bounds, lifted, unbounded
 from jaxscale.compilation import compiled
 from jaxscale.linear import Linear
 from jaxscale.noise import TUNING, Noise
@@ -17,7 +17,7 @@ from jaxscale.observations import Observations
 from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
 from jaxscale.uncertainty.heteroscedasticity import uneven
-from jaxscale.uncertainty.laplace import classical, hc3, sandwich
+from jaxscale.uncertainty.laplace import bread, classical, hc3, sandwich, without
 
 # Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta, and so many more rows
 # than it has parameters, which as many rows always fit exactly.
@@ -35,7 +35,8 @@ class Covariance:
 
     Args:
         matrix: shape (p, p), infinite for parameters that the rows do not determine.
-        method: "classical", "hc3", "sandwich", "cluster sandwich", "bootstrap", "cluster bootstrap" or "none".
+        method: "classical", "hc3", "known errors", "sandwich", "bootstrap" (both also with "cluster " before them), or
+            "none".
         freedom: degrees of freedom of t quantiles.
         reason: why there are none, or why this method, in words; may be empty.
         failed: resamples that did not settle.
@@ -84,6 +85,9 @@ def covariance_of(
     none = np.full((size, size), np.inf)
     if clusters is not None and len(np.unique(clusters[used])) < 2:
         return Covariance(none, "none", 0, "all rows belong to one run, so that nothing says how runs differ")
+    if wide.sigma is not None and clusters is None and errors is None:
+        root, lost, _ = bread(np.asarray(linear.jacobian), weight)
+        return Covariance(without(root @ root.T, lost), "known errors", len(used) - size)
     if clusters is None and len(used) <= size:
         said = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
         return Covariance(none, "none", len(used) - size, said)
@@ -165,7 +169,11 @@ def _resampled(
         return Covariance(np.full((size, size), np.inf), method, freedom, failed=failed)
     ends = np.quantile(table, SHARES, axis=1)
     spread = (ends[SHARES.index(0.8413)] - ends[SHARES.index(0.1587)]) / 2
-    calm = np.clip(table, *np.quantile(table, [0.025, 0.975], axis=1)[..., None])
+    # Where a parameter has no bounds its resamples are least skewed.
+    kinds = problem.law.parameters
+    free = np.stack([unbounded(kinds[name].support, row) for name, row in zip(problem.free, table, strict=True)])
+    free = np.nan_to_num(free, neginf=-700.0, posinf=700.0)
+    calm = np.clip(free, *np.quantile(free, [0.025, 0.975], axis=1)[..., None])
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(calm)))
     np.fill_diagonal(correlation, 1.0)

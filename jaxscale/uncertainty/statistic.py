@@ -108,6 +108,8 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     else:
         freedom = float(rows - size)
         unit, density, said = _unit_of(problem.noise, r, w, size)
+        if again.wide.sigma is not None:
+            unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
         about["statistic"] = said
     if not unit > 1e-28 * np.mean(w):
         raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
