@@ -122,9 +122,9 @@ def test_squared_loss_has_classical_errors_and_repeated_runs_cluster():
     robust = jaxscale.fit(counted, observed(run=True))
     assert robust.uncertainty == {"method": "cluster sandwich", "freedom": 14, "replicates": 0}
     resampled = jaxscale.fit(counted, observed(run=True), noise=noise.huber(1e-3), replicates=64)
-    told = dict(resampled.uncertainty)
-    assert set(told.pop("percentiles")) == {"shares", *TRUE}
-    assert told == {"method": "cluster bootstrap", "freedom": 14, "replicates": 64}
+    assert resampled.uncertainty == {"method": "cluster bootstrap", "freedom": 14, "replicates": 64}
+    assert set(resampled.percentiles) == {"shares", *TRUE} and not alone.percentiles
+    assert jaxscale.Fit.from_json(resampled.to_json(), law=counted) == resampled
 
 
 def test_wide_huber_is_smooth_and_gets_a_sandwich():

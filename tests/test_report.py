@@ -78,7 +78,7 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     assert "(a further step gains less than 1e-12 of it)" in said
     assert f"Residuals {100 * math.expm1(fitted.residuals['rms']):.3g} % root mean square" in said
     assert f"largest in row {fitted.residuals['largest_row']}: prediction" in said
-    assert "classical (least squares with one noise level); intervals by t quantiles with 94 degrees" in said
+    assert "classical (one noise level); intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.starts['scored']} scored, {fitted.starts['polished']} polished" in said
     assert f"{fitted.starts['agree']} of the {fitted.starts['independent']} independent ones" in said
     assert "Other basins none" in said
@@ -138,7 +138,7 @@ def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> No
     assert "Std. errors none, as there are no degrees of freedom: 4 rows Correlations none Starts" in text
     assert "R^2 no meaning, with as many free parameters as rows" in text
     text = flowing(changed(fitted, uncertainty={"method": "classical", "freedom": 1, "replicates": 0}))
-    assert "classical (least squares with one noise level); no intervals, with one degree of freedom" in text
+    assert "classical (one noise level); no intervals, with one degree of freedom" in text
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,12 @@ def test_ends_of_intervals_have_no_more_digits_than_they_bear(
 @pytest.mark.parametrize(
     "method, said",
     [
-        ("classical", "classical (least squares with one noise level);"),
+        ("classical", "classical (one noise level);"),
         ("hc3", "HC3, as the residuals are heteroscedastic;"),
         ("sandwich", "sandwich (from curvature and scores);"),
         ("cluster sandwich", "sandwich (from curvature and scores), clustered by run;"),
-        ("cluster bootstrap", "bootstrap of 7 resamples, clustered by run;"),
+        ("cluster bootstrap", "middle 68 % of 7 bootstrap resamples, clustered by run;"),
+        ("known errors", "from the known errors of the rows; intervals by normal quantiles"),
     ],
 )
 def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
@@ -172,7 +173,8 @@ def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, sa
     if method == "hc3":
         uncertainty["reason"] = "the residuals are heteroscedastic"
     text = flowing(changed(fitted, uncertainty=uncertainty))
-    assert f"{said} intervals by t quantiles with 2 degrees of freedom" in text
+    by = "percentiles" if "bootstrap" in method else "t quantiles"
+    assert said + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
 
 
 def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
