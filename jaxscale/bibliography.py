@@ -123,7 +123,8 @@ def _used(fit: Fit, law: Law) -> set[str]:
         "mckay1979comparison",
         *(["golub1973differentiation"] if set(law.affine) & set(fit.free) else []),
         *{"huber": ["huber1964robust"], "student_t": ["lange1989robust"]}.get(loss, []),
-        *(["white1980heteroskedasticity"] if "sandwich" in method else []),
+        *(["white1980heteroskedasticity"] if "sandwich" in method or method == "hc3" else []),
+        *(["mackinnon1985some"] if method == "hc3" else []),
         *(["efron1979bootstrap"] if "bootstrap" in method else []),
         *(["cameron2015practitioner"] if "cluster" in method else []),
     }
@@ -219,6 +220,18 @@ _METHODS: dict[str, tuple[str, dict[str, str]]] = {
             "year": "1980",
             "volume": "48",
             "pages": "817--838",
+        },
+    ),
+    "mackinnon1985some": (
+        "article",
+        {
+            "title": "{Some heteroskedasticity-consistent covariance matrix estimators with improved finite sample "
+            "properties}",
+            "author": "MacKinnon, James G. and White, Halbert",
+            "journal": "Journal of Econometrics",
+            "year": "1985",
+            "volume": "29",
+            "pages": "305--325",
         },
     ),
     "efron1979bootstrap": (

@@ -95,6 +95,7 @@ def facts(law: Law) -> dict[str, Any]:
                 "kind": p.kind,
                 "support": p.support.name,
                 "range": list(p.range),
+                "declared": p.declared,
                 "powers": dict(p.powers),
                 "input": p.input,
                 "unit": p.unit,

@@ -23,7 +23,8 @@ from tests.sweeps import small, sweep
 def bits(mesh: Any, folder: str | None = None) -> str:
     """A fit with resampled errors and a batch of three data sets with weightings: a hash of every number."""
     kept = [None if folder is None else f"{folder}/{name}" for name in ("one", "many")]
-    one = fit(small, sweep(), mesh=mesh, starts=3000, polish=24, replicates=20, checkpoint=kept[0])
+    robust = noise.huber(1e-3)
+    one = fit(small, sweep(), noise=robust, mesh=mesh, starts=3000, polish=24, replicates=20, checkpoint=kept[0])
     weights = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=5).astype(float)
     sets = [sweep(seed) for seed in range(3)]
     fits = fit_many(small, sets, weights=[weights] * 3, noise=noise.huber(), mesh=mesh, checkpoint=kept[1])

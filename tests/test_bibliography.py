@@ -6,7 +6,7 @@ import re
 import pytest
 
 import jaxscale
-from jaxscale import bibliography, laws, simulate
+from jaxscale import bibliography, laws, noise, simulate
 from jaxscale.bibliography import Paper, papers
 from jaxscale.fitting import fit
 from jaxscale.law import Law
@@ -20,7 +20,7 @@ ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
     observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
-    return fit("chinchilla", observations, starts=64, replicates=8)
+    return fit("chinchilla", observations, noise=noise.huber(1e-3), starts=64, replicates=8)
 
 
 def keys(text: str) -> list[str]:
@@ -91,6 +91,7 @@ def test_the_citation_of_a_fit_names_its_law_and_its_methods(fitted: Fit) -> Non
     [
         ("classical", "squared", ["golub1973differentiation"]),
         ("sandwich", "student_t", ["lange1989robust", "white1980heteroskedasticity"]),
+        ("hc3", "huber", ["huber1964robust", "white1980heteroskedasticity", "mackinnon1985some"]),
         ("cluster sandwich", "squared", ["white1980heteroskedasticity", "cameron2015practitioner"]),
     ],
 )

@@ -102,6 +102,8 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         "kept",
         "--replicates",
         9,
+        "--errors",
+        "hc3",
         "--noise-level",
         0.01,
         "--fix",
@@ -111,13 +113,14 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
     ]
     refused("fit", "runs.csv", "--law", "chinchilla", *words, "--allow-unidentified")
     _, _, settings = handed[0]
-    assert settings.pop("noise").describe() == "huber(delta=0.001) on log residuals"
+    assert settings.pop("noise").describe() == "huber(delta=scale) on log residuals"
     assert settings == {
         "starts": 77,
         "key": 5,
         "fixed": {"E": 1.8, "beta": 0.4},
         "polish": 16,
         "replicates": 9,
+        "errors": "hc3",
         "noise_level": 0.01,
         "allow_unidentified": True,
         "checkpoint": Path("kept"),
@@ -127,12 +130,16 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
 def test_fit_takes_a_noise_with_its_settings(handed: list[Any]) -> None:
     refused("fit", "runs.csv", "--law", "chinchilla", "--delta", 0.01)
     refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "student_t", "--df", 3, "--scale", 0.1)
-    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared", "--space", "linear")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--noise", "squared", "--space", "log")
+    refused("fit", "runs.csv", "--law", "chinchilla", "--delta", "scale", "--space", "linear")
     noises = [settings["noise"] for _, _, settings in handed]
     assert [noise.describe() for noise in noises] == [
         "huber(delta=0.01) on log residuals",
         "student_t(df=3) on log residuals",
         "squared on raw residuals",
+        "squared on log residuals",
+        "huber(delta=scale) on raw residuals",
     ]
     assert float(noises[1].scale) == 0.1
 

@@ -49,7 +49,7 @@ def test_a_schedule_law_is_fitted_from_files() -> None:
     observations = Observations.from_table(
         "curves.csv", inputs=["step", "schedule"], response="loss", series=dict(schedule=RATES)
     )
-    assert fit("lr_annealing", observations, noise=noise.squared("log"), starts=64, replicates=0) == found
+    assert fit("lr_annealing", observations, noise=noise.squared(), starts=64, replicates=0) == found
 
 
 def test_sequences_keep_the_order_of_their_file() -> None:

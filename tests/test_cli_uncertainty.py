@@ -51,7 +51,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
     assert lines[3].startswith("Method         importance sampling (k-hat ")
-    assert lines[4] == "Likelihood     normal on log residuals"
+    assert lines[4] == "Likelihood     normal on linear residuals"
     assert "80 % interval" in lines[6]
     assert "Fixed          E 1.8" in lines
     assert result.stdout.endswith("Written: out.json, out.nc\n")
@@ -247,7 +247,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     assert result.exit_code == 0, result.output
     said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
     assert said in " ".join(result.stdout.split())
-    assert "Fitted with    squared on log residuals" in result.stdout
+    assert "Fitted with    squared on raw residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
     told = json.loads(run(*words, "--json", "--quiet").stdout)
     assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}

@@ -11,6 +11,7 @@ import pytest
 
 from jaxscale import laws
 from jaxscale.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
+from jaxscale.dimensions import dimensions
 from jaxscale.law import (
     Input,
     Law,
@@ -62,8 +63,34 @@ def own_coordinates(x, *, height, tilt):
     return height + tilt * jnp.log(x)
 
 
+@law(
+    inputs=dict(x=Input("")),
+    response=Response("", positive),
+    height=coefficient(),
+    power=coefficient(range=(-1e-2, -1e-4)),
+    source="a test",
+)
+def bent(x, *, height, power):
+    """A power whose range lies below 0."""
+    return height * x**power
+
+
+@law(
+    inputs=dict(t=Input("")),
+    response=Response("", positive),
+    start=positive_number(),
+    rate=positive_number(range=(0.1, 10.0)),
+    debt=coefficient(range=(-1e-2, -1e-4)),
+    source="a test",
+)
+def decay(t, *, start, rate, debt):
+    """A rate, whose size goes by that of the input, and numbers whose sizes go by that of the response."""
+    return start * jnp.exp(-rate * t) + debt
+
+
 # A law without parameters has no coordinates.
-LAWS = {name: law for name, law in CATALOGUE.items() if law.parameters} | {"every_other_kind": every_other_kind}
+LAWS = {name: law for name, law in CATALOGUE.items() if law.parameters}
+LAWS |= {"every_other_kind": every_other_kind, "bent": bent, "decay": decay}
 CONTRACTS = Contracts()
 # Most rates of its starts make exponentials of thousands here; tests/test_laws_signs.py has coordinates of others.
 BEYOND_DOUBLES = {"exp_offset"}
@@ -177,8 +204,30 @@ def a_start_lies_in_the_support_and_suits_the_data(law: Law) -> None:
             shares = term(law, name, params, data) / data.response_size
             assert np.all(shares <= 1 + 1e-9), name
             assert kind.support is real or np.all(shares >= 1e-3 * (1 - 1e-9)), name
-        else:
+        elif name not in data.unit or kind.kind == "fraction":
             assert np.all((low <= value) & (value <= high)), name
+        else:
+            assert np.all(plausible(law, name, value, value / data.unit[name])), name
+
+
+def plausible(law: Law, name: str, value: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Whether values lie in the range of a start, by their sizes in the data's own unit."""
+    kind, exponents = law.parameters[name], dimensions(law)[name]
+    low, high = kind.range
+    if "response" in exponents:
+        # Measured in the response's unit: 1e-3 to 10 of the responses, of the declared sign if there is one.
+        sign = 1 if low >= 0 else -1 if high <= 0 else 0
+        ends = (1e-3, 10.0) if sign else (-3.0, 3.0)
+        return within(size * (sign or 1), *ends)
+    if all(law.inputs[key].relative for key in exponents):
+        return within(size, low, high)
+    # What the range counts in is not said: it may be the data's own unit.
+    return within(value, low, high) | within(size, *((1e-2, 1e2) if kind.support is positive else (-1e2, 1e2)))
+
+
+def within(value: np.ndarray, low: float, high: float) -> np.ndarray:
+    slack = 1e-9 * max(abs(low), abs(high))
+    return (low - slack <= value) & (value <= high + slack)
 
 
 def term(law: Law, name: str, params: Mapping[str, Any], data: Centre) -> np.ndarray:
@@ -215,8 +264,21 @@ def test_the_size_of_responses_is_their_mean_where_most_are_zero() -> None:
 
 
 def test_ranges_on_one_side_of_zero_are_filled_in_logs() -> None:
-    params = draw(every_other_kind, centre(every_other_kind), ("debt",), jnp.asarray([[0.0, 0.5, 1.0]]), {})
-    assert_close(params["debt"], [-1e-4, -1e-3, -1e-2])
+    u = jnp.asarray([[0.0, 0.5, 1.0]])
+    params = draw(bent, centre(bent), ("power",), u, {})
+    assert_close(params["power"], [-1e-4, -1e-3, -1e-2])
+    # In the response's own unit of 5.5 where the parameter is measured in that of the response.
+    params = draw(decay, centre(decay), ("debt",), u, {})
+    assert_close(params["debt"], [-5.5e-3, -5.5e-1, -5.5e1])
+
+
+def test_a_rate_is_drawn_in_the_inverse_unit_of_its_input() -> None:
+    u = jnp.asarray([[0.25, 0.75]])
+    small, large = (centre_of(decay, {"t": size * np.geomspace(10, 1e3, 12)}, np.ones(12), np) for size in (1.0, 1e6))
+    first, second = (draw(decay, data, ("rate",), u, {})["rate"] for data in (small, large))
+    # Half of the starts are in the declared range, half relative to the input's geometric mean of 100.
+    assert_close(first, [np.sqrt(0.1 * 10), np.sqrt(1e-2 * 1e2) / 100])
+    assert_close(second, [np.sqrt(0.1 * 10), np.sqrt(1e-2 * 1e2) / 1e8])
 
 
 def test_the_free_coordinate_of_an_amplitude_is_the_log_of_its_term() -> None:

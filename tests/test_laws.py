@@ -122,7 +122,7 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
             supports[entry["support"]],
             tuple(entry["range"]),
             tuple(entry["powers"].items()),
-            **{key: entry[key] for key in ("input", "unit", "meaning")},
+            **{key: entry[key] for key in ("input", "unit", "meaning", "declared")},
         )
         for name, entry in told["parameters"].items()
     }

@@ -134,12 +134,12 @@ def test_a_transform_maps_the_domain_to_the_real_line(space: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "expected"), [(positive, huber(1e-3, "log")), (unit, squared("logit")), (real, squared("linear"))]
+    ("domain", "expected"), [(positive, huber("scale", "log")), (unit, squared("logit")), (real, squared("linear"))]
 )
 def test_the_default_follows_the_domain(domain: Support, expected: Noise) -> None:
     noise = default(Response("", domain))
     assert noise.describe() == expected.describe()
-    assert float(noise.delta) == float(expected.delta)
+    assert (float(noise.delta), noise.adaptive) == (float(expected.delta), expected.adaptive)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,7 @@ def test_the_default_follows_the_domain(domain: Support, expected: Noise) -> Non
     [
         (squared(), "squared on raw residuals"),
         (huber(0.001), "huber(delta=0.001) on log residuals"),
+        (huber("scale"), "huber(delta=scale) on log residuals"),
         (absolute("linear"), "absolute on raw residuals"),
         (student_t(4.0, space="logit"), "student_t(df=4) on logit residuals"),
     ],
@@ -155,8 +156,8 @@ def test_a_noise_says_what_it_is(noise: Noise, words: str) -> None:
     assert noise.describe() == words
 
 
-def test_only_a_student_t_without_a_scale_infers_one() -> None:
-    assert student_t().infers_scale
+def test_only_a_student_t_without_a_scale_and_an_adaptive_huber_infer_one() -> None:
+    assert student_t().infers_scale and huber("scale").infers_scale
     assert not student_t(scale=0.1).infers_scale
     assert not any(noise.infers_scale for noise in (squared(), huber(), absolute()))
 
@@ -189,6 +190,7 @@ def test_a_name_takes_settings_and_passes_over_those_left_out() -> None:
         (("huber",), dict(delta=0.0), "Argument delta must be positive and finite, but is 0.0."),
         (("huber",), dict(delta=-1), "Argument delta must be positive and finite, but is -1."),
         (("huber",), dict(delta=np.inf), "Argument delta must be positive and finite, but is inf."),
+        (("huber",), dict(delta="wide"), "Argument delta must be a positive number or 'scale', but is 'wide'."),
         (("student_t",), dict(df=np.nan), "Argument df must be positive and finite, but is nan."),
         (("student_t",), dict(scale=0), "Argument scale must be positive and finite, but is 0."),
     ],

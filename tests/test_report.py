@@ -38,7 +38,7 @@ def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 def fitted() -> Fit:
     """The example sweep, fitted; told as if one parameter had been fixed."""
     observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
-    found = fit("chinchilla", observations, starts=256, replicates=40)
+    found = fit("chinchilla", observations, starts=256)
     free = found.free[:4]
     return dataclasses.replace(
         found,
@@ -74,11 +74,11 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     said = flowing(report.text(fitted))
     assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
     assert "Status converged" in said
-    assert "Noise huber (delta = 0.001) on log residuals" in said
+    assert f"Noise huber (delta = scale, scale = {fitted.noise['scale']:.4g}) on log residuals" in said
     assert "(a further step gains less than 1e-12 of it)" in said
     assert f"Residuals {100 * math.expm1(fitted.residuals['rms']):.3g} % root mean square" in said
     assert f"largest in row {fitted.residuals['largest_row']}: prediction" in said
-    assert "bootstrap of 40 resamples; intervals by t quantiles with 94 degrees of freedom" in said
+    assert "classical (one noise level); intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.starts['scored']} scored, {fitted.starts['polished']} polished" in said
     assert f"{fitted.starts['agree']} of the {fitted.starts['independent']} independent ones" in said
     assert "Other basins none" in said
@@ -98,8 +98,13 @@ def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> No
 
 
 def test_a_parameter_without_a_standard_error_says_none(fitted: Fit) -> None:
-    text = changed(fitted, stderr={**fitted.stderr, "A": math.nan})
+    missing = {**fitted.stderr, "A": math.nan}
+    text = changed(fitted, stderr=missing, observations=None)
     assert line_of(text, "A ").split()[2:] == ["none", "none"]
+    # The rows give an interval all the same: that of the profile likelihood.
+    cells = line_of(changed(fitted, stderr=missing), "A ").split()
+    assert cells[2] == "none" and cells[4] == "to"
+    assert [float(cells[3]), float(cells[5])] == pytest.approx(fitted.interval()["A"], rel=0.05)
 
 
 def test_strong_correlations_are_listed_from_the_strongest(fitted: Fit) -> None:
@@ -123,22 +128,23 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
 
 
 def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
-    uncertainty = {"method": "none", "freedom": 90, "replicates": 0}
+    reason = "no resamples were asked for, which this loss takes them from"
+    uncertainty = {"method": "none", "freedom": 90, "replicates": 0, "reason": reason}
     missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
     text = flowing(changed(fitted, uncertainty=uncertainty, **missing))
-    assert "Std. errors none, as no resamples were asked for Correlations none Starts" in text
-    left = {"method": "classical", "freedom": 0, "replicates": 0}
+    assert f"Std. errors none, as {reason} Correlations none Starts" in text
+    left = {"method": "none", "freedom": 0, "replicates": 0, "reason": "there are no degrees of freedom: 4 rows"}
     text = flowing(changed(fitted, uncertainty=left, rows_used=4, **missing))
-    assert "Std. errors none, as no degree of freedom is left Correlations none Starts" in text
+    assert "Std. errors none, as there are no degrees of freedom: 4 rows Correlations none Starts" in text
     assert "R^2 no meaning, with as many free parameters as rows" in text
-    text = flowing(changed(fitted, uncertainty={**left, "freedom": 1}))
-    assert "classical (least squares with one noise level); no intervals, with one degree of freedom" in text
+    text = flowing(changed(fitted, uncertainty={"method": "classical", "freedom": 1, "replicates": 0}))
+    assert "classical (one noise level); no intervals, with one degree of freedom" in text
 
 
 @pytest.mark.parametrize(
     ("value", "error", "interval"),
     [
-        (100.0, 1e10, "undetermined"),
+        (100.0, 5000.0, "undetermined"),
         (100.0, 1000.0, r"2\.38e-07 to 4\.20e\+10"),
         (100.0, 50.0, r"37\.1 to 270"),
         (100.0, math.nan, "none"),
@@ -147,23 +153,28 @@ def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> No
 def test_ends_of_intervals_have_no_more_digits_than_they_bear(
     fitted: Fit, value: float, error: float, interval: str
 ) -> None:
-    made = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}}
+    made = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}, "observations": None}
     assert re.search(rf"  {interval}$", line_of(changed(fitted, **made), "A "))
 
 
 @pytest.mark.parametrize(
     "method, said",
     [
-        ("classical", "classical (least squares with one noise level);"),
+        ("classical", "classical (one noise level);"),
+        ("hc3", "HC3, as the residuals are heteroscedastic;"),
         ("sandwich", "sandwich (from curvature and scores);"),
         ("cluster sandwich", "sandwich (from curvature and scores), clustered by run;"),
-        ("cluster bootstrap", "bootstrap of 7 resamples, clustered by run;"),
+        ("cluster bootstrap", "middle 68 % of 7 bootstrap resamples, clustered by run;"),
+        ("known errors", "from the known errors of the rows; intervals by normal quantiles"),
     ],
 )
 def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
     uncertainty = {"method": method, "freedom": 2, "replicates": 7}
+    if method == "hc3":
+        uncertainty["reason"] = "the residuals are heteroscedastic"
     text = flowing(changed(fitted, uncertainty=uncertainty))
-    assert f"{said} intervals by t quantiles with 2 degrees of freedom" in text
+    by = "percentiles" if "bootstrap" in method else "t quantiles"
+    assert said + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
 
 
 def test_basins_design_and_marks_are_told(fitted: Fit) -> None:

@@ -124,6 +124,8 @@ def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tup
     sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
     with jax.enable_x64(True):
         profile = _Profile(fit, supports)
+        if not np.isfinite(profile.unit).all():
+            return {}
         tables = [profile.values(name, sign) for name, sign in sides]
         found = _crossings(fit, profile, sides, tables, t, beyond=False)
         # Once more close by: between two values the logarithm of the rise is not quite straight.
@@ -173,7 +175,9 @@ class _Profile:
         errors = np.array([fit.stderr[name] for name in fit.free])
         with np.errstate(invalid="ignore", divide="ignore"):
             unit = np.where(lost | ~np.isfinite(errors), np.nan, errors**2 / plain)
-        self.unit = np.where(np.isfinite(unit) & (unit > 0), unit, np.nanmedian(unit))
+        fine = np.isfinite(unit) & (unit > 0)
+        # Where no parameter tells what a rise of the objective means there is no profile.
+        self.unit = np.where(fine, unit, np.median(unit[fine]) if fine.any() else np.nan)
         none = np.zeros((1, len(fit.free)), bool)
         self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
 
