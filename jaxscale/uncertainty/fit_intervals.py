@@ -166,10 +166,11 @@ class _Profile:
         at = np.array([float(v) for v in from_params(self.problem.law, self.problem.centre, fit.free, params)])
         at = np.concatenate([at, again.z[len(at) : self.problem.size]])
         # What vanished may have no finite coordinate at all.
-        self.bounds = at_bounds(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
-        self.z = lifted(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
-        linear = jax.tree.map(np.asarray, linearise(self.problem, np.nan_to_num(at, neginf=-700.0), self.wide.response))
+        at = np.nan_to_num(at, neginf=-700.0, posinf=700.0)
         weight = self.wide.weight
+        linear = jax.tree.map(np.asarray, linearise(self.problem, at, self.wide.response))
+        self.bounds = at_bounds(self.problem, linear, at, weight > 0)
+        self.z = lifted(self.problem, linear, at, weight > 0)
         root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])
