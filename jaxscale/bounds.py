@@ -1,12 +1,12 @@
 """Parameters at a bound: which end of their support an optimum ran to, and how a refit can leave it again."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxscale.coordinates import coordinate_at, owned
 from jaxscale.law import Support, positive
+from jaxscale.linear import Linear
 from jaxscale.objective import Problem
 
 # A term, a floor or a share below this part of what it could be has vanished.
@@ -17,36 +17,44 @@ STEADY, SLOW = 1e-4, 1e-3
 LIFTED = 1e-3
 
 
-def at_bounds(problem: Problem, params: Mapping[str, Any], z: Any) -> dict[str, float]:
+def at_bounds(problem: Problem, linear: Linear, z: Any, used: np.ndarray) -> dict[str, float]:
     """The free parameters that have run to an end of their support, and that end.
 
     Args:
         problem: law, free parameters and the centre of the data.
-        params: every parameter at the optimum.
+        linear: predictions and derivatives at the optimum.
         z: coordinates of the optimum, shape (size,).
+        used: rows that count, shape (n,).
     """
     if owned(problem.law, problem.free):
         return {}
     return {
         name: end
         for k, name in enumerate(problem.free)
-        if (end := _end(problem, name, float(params[name]), float(z[k]))) is not None
+        if (end := _end(problem, linear, name, float(z[k]), used)) is not None
     }
 
 
-def _end(problem: Problem, name: str, value: float, z: float) -> float | None:
+def _effect(problem: Problem, linear: Linear, name: str, used: np.ndarray) -> float:
+    """The most that a term adds to a residual, as a share of the response."""
+    slope = np.asarray(linear.jacobian)[used, problem.free.index(name)]
+    level = (float(problem.centre.response_size) or 1.0) if problem.noise.space == "linear" else 1.0
+    return float(np.max(np.abs(slope), initial=0.0)) * abs(float(linear.params[name])) / level
+
+
+def _end(problem: Problem, linear: Linear, name: str, z: float, used: np.ndarray) -> float | None:
     """The end of the support that a parameter has run to, if it has."""
-    kind, centre = problem.law.parameters[name], problem.centre
+    kind, value = problem.law.parameters[name], float(linear.params[name])
     low, high = kind.support.low, kind.support.high
-    size = float(centre.response_size) or 1.0
     if kind.support is positive:
-        gone = {
-            "floor": value < GONE * size,
-            "amplitude": float(np.exp(np.clip(z, -700, 700))) < GONE * size,
-            "exponent": value < STEADY,
-            "scale": False,
-            "location": False,
-        }.get(kind.kind, value < SLOW * kind.range[0] * float(centre.unit.get(name, 1.0)))
+        if kind.kind in ("floor", "amplitude"):
+            gone = _effect(problem, linear, name, used) < GONE
+        elif kind.kind == "exponent":
+            gone = value < STEADY
+        elif kind.kind in ("scale", "location"):
+            gone = False
+        else:
+            gone = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
     if np.isfinite(low) and value - low <= GONE * width:
@@ -54,28 +62,30 @@ def _end(problem: Problem, name: str, value: float, z: float) -> float | None:
     return high if np.isfinite(high) and high - value <= GONE * width else None
 
 
-def lifted(problem: Problem, params: Mapping[str, Any], z: np.ndarray) -> np.ndarray:
+def lifted(problem: Problem, linear: Linear, z: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Coordinates of the optimum in which what ran to a bound is moved a little inside, so that a refit can leave it.
 
     Args:
         problem: law, free parameters and the centre of the data.
-        params: every parameter at the optimum.
+        linear: predictions and derivatives at the optimum.
         z: coordinates of the optimum, shape (size,).
+        used: rows that count, shape (n,).
     """
     moved = np.array(z, float)
-    for name in at_bounds(problem, params, z):
+    for name in at_bounds(problem, linear, z, used):
         kind, place = problem.law.parameters[name], problem.free.index(name)
-        size = float(problem.centre.response_size) or 1.0
-        inside = {"floor": LIFTED * size, "exponent": 10 * STEADY}
-        if kind.support is positive and kind.kind in inside:
-            moved[place] = float(coordinate_at(problem.law, name, inside[kind.kind], dict(params), problem.centre))
-        elif kind.support is positive and kind.kind == "amplitude":
-            moved[place] = float(np.log(LIFTED * size))
-        elif kind.support is positive:
-            start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or LIFTED
-            moved[place] = float(coordinate_at(problem.law, name, start, dict(params), problem.centre))
-        else:
+        if kind.support is not positive:
             moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
+        elif kind.kind in ("floor", "amplitude"):
+            # The effect of a term that has all but vanished grows with it.
+            effect = max(_effect(problem, linear, name, used), 1e-300)
+            moved[place] = float(z[place]) + np.log(LIFTED / effect)
+        else:
+            start = 10 * STEADY
+            if kind.kind != "exponent":
+                start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or LIFTED
+            params = {key: np.asarray(value) for key, value in linear.params.items()}
+            moved[place] = float(coordinate_at(problem.law, name, start, params, problem.centre))
     return moved
 
 

@@ -26,18 +26,23 @@ class Program:
     Args:
         function: pure, of trees of arrays.
         brief: whether it runs so briefly that compile time outweighs its speed.
+        nested: whether it is a program inside another transformation too, without the settings: so a transformation of
+            it that is not under ``jit``, such as ``vmap`` of a call, is traced and compiled once as well.
         **settings: passed to ``jax.jit``, such as ``static_argnames``.
     """
 
-    def __init__(self, function: Callable[..., Any], brief: bool = False, **settings: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], brief: bool = False, nested: bool = False, **settings: Any
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.brief, self.settings = function, brief, settings
+        self.inside = jax.jit(function, **settings) if nested else function
         self._compiled: dict[str, Any] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
-            return self.function(*args, **kwargs)
+            return self.inside(*args, **kwargs)
         return self.jitted(*args, **kwargs)
 
     @property
@@ -54,11 +59,13 @@ class Program:
         return self.jitted._cache_size()
 
 
-def compiled(function: Callable[..., Any] | None = None, *, brief: bool = False, **settings: Any) -> Any:
+def compiled(
+    function: Callable[..., Any] | None = None, *, brief: bool = False, nested: bool = False, **settings: Any
+) -> Any:
     """Decorate a function as a :class:`Program`; the arguments are those of the class."""
     if function is None:
-        return functools.partial(Program, brief=brief, **settings)
-    return Program(function, brief, **settings)
+        return functools.partial(Program, brief=brief, nested=nested, **settings)
+    return Program(function, brief, nested, **settings)
 
 
 @functools.cache

@@ -5,17 +5,22 @@ logarithm of an input is then shared by all lanes, and ``exp`` is vectorised whe
 second derivatives that vanish identically are found from the trace and never computed.
 """
 
+import inspect
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxscale.law import Law, LawError
 
+# More operations than any law of the catalogue takes: compilers take time that grows faster than their number.
+LONG = 500
 _CALLS = ("jit", "pjit", "closed_call")
 _COSTLY = ("exp", "exp2", "expm1", "log", "log1p", "pow", "tanh", "logistic", "sin", "cos", "erf", "lgamma", "digamma")
 
@@ -65,20 +70,55 @@ def tried(law: Law, inputs: Mapping[str, Any]) -> None:
     Raises:
         LawError: the law fails, or returns no number.
     """
+    returned: list[Any] = []
+
+    def call(*numbers: Any) -> float:
+        count = len(law.inputs)
+        returned.append(law(*numbers[:count], **dict(zip(law.parameters, numbers[count:], strict=True))))
+        return 0.0
+
     with jax.enable_x64(True):
-        kinds = [(jnp.shape(inputs[name])[:-1], "float64") for name in law.inputs]
-        kinds += [((), "float64")] * len(law.parameters)
+        shapes = [jnp.shape(inputs[name])[:-1] for name in law.inputs] + [()] * len(law.parameters)
         try:
-            traced = _traced(law, tuple(kinds), str(jnp.result_type(float)))
+            traced = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, "float64") for shape in shapes))
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
             first = str(error).strip().split("\n")[0]
             where = f"{own[-1].filename}, line {own[-1].lineno}"
             raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
-    shape = traced.out_avals[0].shape
-    if shape != ():
-        raise LawError(f"law {law.name!r} must return one number for one row, but returns an array of shape {shape}")
+        if found := _no_number(returned[0]):
+            where = _place(law.function, "def " if returned[0] is None else "return ")
+            raise LawError(f"law {law.name!r} must return one number for one row, but returns {found} at {where}")
+    if len(traced.jaxpr.eqns) > LONG:
+        warnings.warn(
+            f"Law {law.name!r} takes {len(traced.jaxpr.eqns)} operations a row, which may take minutes to compile; "
+            "write a loop over steps as jax.lax.fori_loop or jax.lax.while_loop.",
+            stacklevel=2,
+        )
+
+
+def _no_number(returned: Any) -> str:
+    """What a law returned, in words, where it is not one real number."""
+    if returned is None:
+        return "nothing (it has no return)"
+    if not isinstance(returned, jax.Array | np.ndarray | np.generic | float | int | complex):
+        return f"a {type(returned).__name__}"
+    if jnp.shape(returned) != ():
+        return f"an array of shape {jnp.shape(returned)}"
+    dtype = jnp.result_type(returned)
+    return "" if jnp.issubdtype(dtype, jnp.floating) else f"a number of type {dtype}, which is not real"
+
+
+def _place(function: Callable[..., Any], word: str) -> str:
+    """The file of a function and its last line that begins with a word."""
+    code = inspect.unwrap(function).__code__
+    try:
+        lines, first = inspect.getsourcelines(code)
+    except OSError:
+        lines, first = [], code.co_firstlineno
+    places = [first + k for k, line in enumerate(lines) if line.lstrip().startswith(word)]
+    return f"{code.co_filename}, line {places[-1] if places else first}"
 
 
 def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) -> list[Any]:
@@ -167,6 +207,8 @@ def expansion(
     shapes = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers]
     # Traced once: each derivative follows the trace.
     once = jax.make_jaxpr(given)(*shapes)
+    if loops(once.jaxpr):
+        return _in_one_pass(once, numbers, count, order)
 
     def everything(*numbers: Any) -> list[Any]:
         def plain(*z: Any) -> Any:
@@ -182,6 +224,42 @@ def expansion(
     vanishes = [isinstance(variable, Literal) and variable.val == 0 for variable in traced.jaxpr.outvars]
     second = [None if gone else result for gone, result in zip(vanishes, results, strict=True)]
     return results[0], results[1 : count + 1], second[count + 1 :]
+
+
+def loops(jaxpr: Jaxpr) -> bool:
+    """Whether a trace holds a loop, here or in a function inside."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("while", "scan"):
+            return True
+        inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        if any(isinstance(each, Jaxpr) and loops(each) for each in inner):
+            return True
+    return False
+
+
+def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: int) -> tuple[Any, list[Any], list[Any]]:
+    """What :func:`expansion` returns, of a trace with loops: each runs once for all derivatives together.
+
+    Derivatives taken one by one would each go through the loop anew, which nothing shares afterwards.
+    """
+    ones = jnp.eye(count, dtype=jnp.result_type(*numbers[:count]))
+
+    def along(function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function's value and its derivatives in all directions."""
+
+        def both(z: Any) -> tuple[Any, Any]:
+            return jax.vmap(lambda d: jax.jvp(function, (z,), (d,)), out_axes=(None, 0))(ones)
+
+        return both
+
+    def plain(z: Any) -> Any:
+        return _run(once, [*z, *numbers[count:]], [False] * len(numbers))[0]
+
+    if order == 1:
+        y, slope = along(plain)(jnp.stack(numbers[:count]))
+        return y, list(slope), []
+    (y, slope), (_, second) = along(along(plain))(jnp.stack(numbers[:count]))
+    return y, list(slope), [second[k, m] for k in range(count) for m in range(k + 1)]
 
 
 def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:

@@ -109,12 +109,13 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
     size = np.linalg.norm(table, axis=0)
     live = size > 1e-12
     exponents = np.zeros(len(names))
-    exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
-    if np.any(live & (np.abs(exponents) > LARGEST)):
-        # Parameters that trade off at all of these places: the others must solve it.
-        live &= np.abs(exponents) <= LARGEST
+    for _ in names:
         exponents[:] = 0.0
         exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
+        if np.all(np.abs(exponents) <= LARGEST):
+            break
+        # Parameters that trade off at all of these places: the others must solve it.
+        live &= np.abs(exponents) <= LARGEST
     tidy = np.round(exponents * 12) / 12
     exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
     if np.linalg.norm(table @ exponents - goal) > SOLVED * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):

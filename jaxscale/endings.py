@@ -13,7 +13,10 @@ REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 PRINTED = Path("-")
 
 # Options by the names of the library's arguments.
-_SAME = "at bounds by chains delta df draws errors group kind level method noise polish replicates run scale series space starts weight"
+_SAME = (
+    "at by chains delta df draws errors group kind level method noise polish replicates run scale series sigma space "
+    "starts weight"
+)
 _OPTIONS = {name: name for name in _SAME.split()} | {
     "bounds": "bound",
     "budgets": "isoflop",

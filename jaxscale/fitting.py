@@ -210,7 +210,7 @@ def _fit(
         correlation=_correlation(covariance),
         free=free,
         fixed=dict(values),
-        uncertainty=_uncertainty(sure, replicates, at_bounds(problem, linear.params, z)),
+        uncertainty=_uncertainty(sure, replicates, at_bounds(problem, linear, z, wide.weight > 0)),
         noise=_described(noise, problem, z),
         objective=objective,
         certificate=certificate,

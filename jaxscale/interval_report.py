@@ -26,8 +26,21 @@ _KINDS = {
 _ABOUT_THE_ESTIMATE = ("profile likelihood", "law and misfit")
 # What the lines of a report say already, or what only the JSON file tells.
 _TOLD = (
-    *("khat", "ess", "divergences", "steps", "chains", "draws", "modes", "likelihood", "priors", "seed", "seconds"),
-    *("kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr", "status"),
+    *(
+        "khat",
+        "ess",
+        "fallback",
+        "divergences",
+        "steps",
+        "chains",
+        "draws",
+        "modes",
+        "likelihood",
+        "priors",
+        "seed",
+        "seconds",
+    ),
+    *("seed", "seconds", "kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 _LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
@@ -72,7 +85,7 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     if method == "nuts":
         each = about["draws"] // about["chains"]
         told = f"NUTS, {about['chains']} chains of {each:,} draws, {_counted(about['divergences'], 'divergence')}"
-        before = f"; importance sampling was not trusted ({khat})" if khat else ""
+        before = f"; importance sampling was not trusted: {about['fallback']}" if "fallback" in about else ""
         return f"{told}, {about['steps']:.1f} steps a draw{before}"
     if method == "laplace":
         return "normal approximation at the mode" + (f" ({khat} as a proposal)" if khat else "")

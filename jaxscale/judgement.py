@@ -62,7 +62,7 @@ def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
 
 def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
     """Parameters that have run to an end of their support, and those outside their declared range."""
-    ends = at_bounds(problem, linear.params, z)
+    ends = at_bounds(problem, linear, z, weight > 0)
     inputs = {name: np.asarray(problem.inputs[name])[..., weight > 0] for name in problem.law.inputs}
     units = units_of(problem.law, inputs, None, np)
     notices = []
@@ -85,7 +85,7 @@ def _flat(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -
     Slopes are those in the parameters themselves, each in units of its own column, so that no unit matters. What ran to
     a bound is left out: that is another notice.
     """
-    ends = at_bounds(problem, linear.params, z)
+    ends = at_bounds(problem, linear, z, weight > 0)
     names = [name for name in problem.free if name not in ends]
     if not names:
         return []

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
+from jaxscale.derivatives import tried
 from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
 from jaxscale.law import Law
@@ -85,6 +86,7 @@ def fit_many(
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
     sets = [prepare(law, some) for some in sets]
+    tried(law, sets[0].inputs)
     with jax.enable_x64(True):
         for some in sets:
             checked(law, some, free, noises[0].space)

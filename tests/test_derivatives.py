@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from jaxscale import derivatives, laws
 from jaxscale.coordinates import centre_of
 from jaxscale.derivatives import expansion, power, value
-from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, exponent, law, real
+from jaxscale.fitting import fit
+from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, exponent, floor, law, real
+from jaxscale.many import fit_many
 from jaxscale.noise import squared
 from jaxscale.objective import Problem
+from jaxscale.observations import Observations
 from tests.contracts import POINTS, random_point
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -250,5 +253,110 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
         """Two numbers for one row."""
         return jnp.stack([x, x**b])
 
-    with pytest.raises(LawError, match=r"^law 'pair' must return one number for one row, but returns an array of sh"):
+    line = pair.function.__code__.co_firstlineno + 3
+    with pytest.raises(LawError) as caught:
         derivatives.tried(pair, {"x": np.ones(3)})
+    assert str(caught.value) == (
+        f"law 'pair' must return one number for one row, but returns an array of shape (2,) at {__file__}, line {line}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda y: None, "nothing (it has no return)"),
+        (lambda y: (y, y), "a tuple"),
+        (lambda y: {"y": y}, "a dict"),
+        (lambda y: "y", "a str"),
+        (lambda y: y + 0j, "a number of type complex128, which is not real"),
+        (lambda y: y > 1, "a number of type bool, which is not real"),
+        (lambda y: 3, "a number of type int64, which is not real"),
+    ],
+)
+def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: Any, said: str) -> None:
+    @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
+    def odd(x, *, b):
+        """Something else than a number."""
+        return returned(x**b)
+
+    rows = Observations.from_table({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]}, inputs=["x"], response="y")
+    for call in (lambda: fit(odd, rows), lambda: fit_many(odd, rows)):
+        with pytest.raises(LawError) as caught:
+            call()
+        told = f"law 'odd' must return one number for one row, but returns {said} at {__file__}, line "
+        first = odd.function.__code__.co_firstlineno
+        assert str(caught.value) == told + str(first + 1 if "nothing" in said else first + 3)
+
+
+def looped(kind: str) -> Law:
+    """A law that is the root of an equation, by Newton's method in a loop or written out."""
+
+    @law(
+        name=f"looped_{kind}",
+        inputs=dict(x=Input("")),
+        response=Response(""),
+        source="a test",
+        c=floor(),
+        a=amplitude(x="b"),
+        b=exponent(),
+    )
+    def root(x, *, c, a, b):
+        """The y with y = c + a x^-b exp(-y)."""
+        start = c + a * x**-b
+
+        def step(y: Any) -> Any:
+            pull = a * x**-b * jnp.exp(-y)
+            return y - (y - c - pull) / (1 + pull)
+
+        if kind == "fori":
+            return jax.lax.fori_loop(0, 6, lambda _, y: step(y), start)
+        if kind == "while":
+            return jax.lax.while_loop(lambda s: s[1] < 6, lambda s: (step(s[0]), s[1] + 1), (start, 0))[0]
+        for _ in range(6):
+            start = step(start)
+        return start
+
+    return root
+
+
+@pytest.mark.parametrize("kind", ["fori", "while"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_loop_has_the_derivatives_of_what_it_does(kind: str, order: int, x64: None) -> None:
+    z = [jnp.asarray(v) for v in (0.5, 3.0, 0.4)]
+
+    def of(found: Law) -> Any:
+        def call(z: Any, x: Any) -> Any:
+            return derivatives.value(found, {"x": x}, dict(zip(found.parameters, z, strict=True)))
+
+        return expansion(call, z, jnp.asarray(2.0), order=order)
+
+    y, slopes, second = of(looped("written out"))
+    found, slopes_of_loop, second_of_loop = of(looped(kind))
+    np.testing.assert_allclose(found, y, rtol=1e-13)
+    np.testing.assert_allclose(slopes_of_loop, slopes, rtol=1e-12)
+    assert len(second_of_loop) == len(second)
+    for mine, other in zip(second_of_loop, second, strict=True):
+        np.testing.assert_allclose(mine, 0.0 if other is None else other, rtol=1e-11, atol=1e-15)
+
+
+def test_all_derivatives_of_a_loop_go_through_it_together(x64: None) -> None:
+    z, found = [jnp.asarray(v) for v in (0.5, 3.0, 0.4)], looped("fori")
+
+    def everything(z: Any, x: Any) -> Any:
+        call = lambda z, x: derivatives.value(found, {"x": x}, dict(zip(found.parameters, z, strict=True)))  # noqa: E731
+        return expansion(call, z, x)
+
+    text = str(jax.make_jaxpr(everything)(z, jnp.asarray(2.0)))
+    assert text.count("scan[") + text.count("while[") == 1
+
+
+def test_a_loop_that_is_written_out_at_length_is_warned_of() -> None:
+    @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
+    def long(x, *, b):
+        """A sum of many terms."""
+        return sum(x ** (b / k) for k in range(1, 300))
+
+    with pytest.warns(
+        UserWarning, match=r"^Law 'long' takes \d+ operations a row.* write a loop over steps as jax.lax"
+    ):
+        derivatives.tried(long, {"x": np.ones(3)})

@@ -95,7 +95,10 @@ def test_the_objective_is_the_sum_of_the_losses_at_a_minimum() -> None:
 
 
 def test_a_batch_of_responses_equals_a_loop() -> None:
-    together = jax.vmap(fitted)(RESPONSES)
+    # Each with a key of its own.
+    together = jax.vmap(lambda y, seed: program({"x": x}, y, np.ones(24), huber(1e-3), jr.key(seed)))(
+        RESPONSES, np.arange(3)
+    )
     assert together.status.tolist() == [CONVERGED] * 3
     for k, response in enumerate(RESPONSES):
         assert_close(jax.tree.map(lambda a, k=k: a[k], together), fitted(response))
@@ -206,6 +209,80 @@ def test_a_second_data_set_traces_nothing() -> None:
     second = program({"x": 2 * x}, RESPONSES[1], np.linspace(0, 1, 24), huber(1e-2), jr.key(7))
     assert len(TRACED) == traced
     assert float(first.objective) != float(second.objective)
+
+
+def test_calls_outside_jit_trace_once() -> None:
+    def exponent(response: Any, delta: float = 1e-3) -> Any:
+        return solve(counted, {"x": x}, response, noise=huber(delta), starts=TRUTH).params["b"]
+
+    def run(response: Any, delta: float) -> list[Any]:
+        one = exponent(response, delta)
+        slope = jax.grad(exponent)(response, delta)
+        pushed = jax.jvp(lambda y: exponent(y, delta), (response,), (np.ones(24),))[1]
+        several = jax.vmap(lambda y: exponent(y, delta))(RESPONSES)
+        return [one, slope, pushed, several]
+
+    first = run(RESPONSES[0], 1e-2)
+    traced = len(TRACED)
+    second = run(RESPONSES[1], 2e-2)
+    assert len(TRACED) == traced
+    assert float(first[0]) != float(second[0])
+    assert float(second[2]) == pytest.approx(float(second[1].sum()), rel=1e-9)
+    assert float(second[3][1]) == pytest.approx(float(second[0]), rel=1e-9)
+
+
+# More starts than run first in a batch, near the truth.
+LANES = {name: value * np.linspace(0.8, 1.2, 10) for name, value in TRUTH.items()}
+
+
+def test_the_answer_of_a_problem_does_not_depend_on_its_batch() -> None:
+    def of(count: int) -> Solution:
+        responses = np.resize(RESPONSES, (count, 24))
+        return jax.vmap(lambda y: solve(counted, {"x": x}, y, starts=LANES))(responses)
+
+    few, many = of(3), of(70)
+    for one, other in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
+        np.testing.assert_array_equal(np.resize(one, (70, *one.shape[1:])), other)
+
+
+def test_batches_of_batches_share_a_pool_and_settings_may_be_batched() -> None:
+    noise = huber(1e-2)
+
+    def one(weight: Any, y: Any) -> Solution:
+        return solve(counted, {"x": x}, y, weight=weight, noise=noise, starts=LANES)
+
+    weights = np.stack([np.ones(24), np.linspace(0.5, 1.5, 24)])
+    nested = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))(weights, RESPONSES)
+    assert nested.params["b"].shape == (2, 3) and np.all(nested.status == CONVERGED)
+    for i, k in ((0, 1), (1, 2)):
+        expected = program({"x": x}, RESPONSES[k], weights[i], noise, jr.key(0))
+        assert_close(jax.tree.map(lambda a, i=i, k=k: a[i, k], nested), expected)
+    deltas = np.array([1e-3, 1e-2])
+    varied = jax.vmap(lambda delta: solve(counted, {"x": x}, RESPONSES[0], noise=huber(delta), starts=LANES))
+    by_delta = varied(jnp.asarray(deltas))
+    assert_close(jax.tree.map(lambda a: a[1], by_delta), program({"x": x}, RESPONSES[0], weights[0], noise, jr.key(0)))
+
+
+def test_lanes_of_a_batch_that_disagree_are_followed_by_others() -> None:
+    # The eight lanes that run first start where the law has no value; the others start at the optimum.
+    starts = {
+        name: np.where(np.arange(16) < 8, -1e300 if name == "c" else value, value) for name, value in TRUTH.items()
+    }
+    found = jax.vmap(lambda y: solve(counted, {"x": x}, y, starts=starts))(RESPONSES)
+    assert found.status.tolist() == [CONVERGED] * 3
+    assert_close(jax.tree.map(lambda a: a[0], found), fitted(RESPONSES[0]))
+
+
+def test_float64_without_x64_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jaxscale.solver._warned", set())
+    with jax.enable_x64(False):
+        with pytest.warns(UserWarning, match=r"float64, but JAX computes in float32.*jax_enable_x64"):
+            found = solve(idle, {"x": x}, 2.0 * x, starts=dict(q=1.0, m=1.0))
+        # Once only: warnings are errors here.
+        solve(idle, {"x": x}, 2.0 * x, starts=dict(q=1.0, m=1.0))
+        monkeypatch.setattr("jaxscale.solver._warned", set())
+        solve(idle, {"x": x}, (2.0 * x).astype(np.float32), starts=dict(q=1.0, m=1.0))
+    assert found.objective.dtype == np.float32
 
 
 def test_a_law_without_a_value_says_so() -> None:

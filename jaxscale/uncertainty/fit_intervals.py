@@ -1,8 +1,8 @@
 """Intervals of a fit's parameters: by standard errors where these say enough, else by the profile likelihood.
 
 A standard error says enough while its interval, taken where the parameter has no bounds (the logarithm of a positive
-number, the logit of a fraction), is narrow. At a bound, and where an interval spans a factor, the ends are those values
-at which the profiled objective rises by as much as the standard error says for small changes.
+number, the logit of a fraction), is narrow. At a bound the ends are those values at which the profiled objective rises
+by as much as the standard error says for small changes; where an interval spans a factor, the farther ends of both.
 """
 
 import math
@@ -51,8 +51,14 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
     ends = {name: _plain(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
     if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
-        ends |= _profiled(fit, supports, t)
+        profiled = _profiled(fit, supports, t)
+        ends = profiled if _bound(fit) else {name: _hull(ends[name], profiled[name]) for name in fit.free}
     return ends
+
+
+def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The shortest interval that holds two; of few rows that determine little each alone holds the truth too rarely."""
+    return (min(one[0], other[0]), max(one[1], other[1])) if all(map(math.isfinite, one)) else other
 
 
 def _bound(fit: Fit) -> bool:
@@ -160,10 +166,11 @@ class _Profile:
         at = np.array([float(v) for v in from_params(self.problem.law, self.problem.centre, fit.free, params)])
         at = np.concatenate([at, again.z[len(at) : self.problem.size]])
         # What vanished may have no finite coordinate at all.
-        self.bounds = at_bounds(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
-        self.z = lifted(self.problem, params, np.nan_to_num(at, neginf=-700.0, posinf=700.0))
-        linear = jax.tree.map(np.asarray, linearise(self.problem, np.nan_to_num(at, neginf=-700.0), self.wide.response))
+        at = np.nan_to_num(at, neginf=-700.0, posinf=700.0)
         weight = self.wide.weight
+        linear = jax.tree.map(np.asarray, linearise(self.problem, at, self.wide.response))
+        self.bounds = at_bounds(self.problem, linear, at, weight > 0)
+        self.z = lifted(self.problem, linear, at, weight > 0)
         root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])

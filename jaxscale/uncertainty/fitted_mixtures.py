@@ -40,32 +40,39 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
     middle = x.mean(axis=0)
     covariance = (x - middle).T @ (x - middle) / len(x)
     whole = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diagonal(covariance)))
-    y = np.linalg.solve(whole, (x - middle).T).T
+    # Coordinates first, draws last: sums over few coordinates are then sums of long rows.
+    y = np.linalg.solve(whole, (x - middle).T)
     means, own, held = _spread(y, seed, components), np.eye(size), HELD * size
     covariances = np.broadcast_to(0.5 * own, (components, size, size))
     weights = np.full(components, 1 / components)
+    # A log density is a linear combination of products of coordinates, and moments are sums of them.
+    products = np.concatenate([(y[:, None] * y).reshape(size * size, -1), y, np.ones((1, len(x)))])
     for _ in range(STEPS):
-        roots = np.linalg.cholesky(covariances)
-        volume = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        away = (y - means[:, None]) @ np.linalg.inv(roots).transpose(0, 2, 1)
-        share = (np.log(weights) - volume)[:, None] - 0.5 * np.sum(away**2, axis=-1)
+        inverses = np.linalg.inv(covariances)
+        towards = np.einsum("kij,kj->ki", inverses, means)
+        constant = np.log(weights) + 0.5 * (np.linalg.slogdet(inverses)[1] - np.sum(towards * means, axis=1))
+        factors = np.concatenate([-0.5 * inverses.reshape(components, -1), towards, constant[:, None]], axis=1)
+        share = factors @ products
         share = np.exp(share - share.max(axis=0))
         share /= share.sum(axis=0)
-        total = share.sum(axis=1) + 1e-9
+        moments = share @ products.T
+        total = moments[:, -1] + 1e-9
         weights = total / total.sum()
-        means = (share @ y) / total[:, None]
-        apart = np.sqrt(share)[..., None] * (y - means[:, None])
-        covariances = (apart.transpose(0, 2, 1) @ apart + 0.5 * held * own) / (total + held)[:, None, None]
+        means = moments[:, size * size : -1] / total[:, None]
+        scatter = (
+            moments[:, : size * size].reshape(-1, size, size) - total[:, None, None] * means[:, None] * means[..., None]
+        )
+        covariances = (scatter + 0.5 * held * own) / (total + held)[:, None, None]
     return Pieces(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
 
 
 def _spread(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
     """Draws to start the components at, far from each other: each the likelier the further from those before."""
     generator = np.random.default_rng([*seed, 2])
-    means, near = np.empty((components, y.shape[1])), np.full(len(y), np.inf)
+    means, near = np.empty((components, len(y))), np.full(y.shape[1], np.inf)
     for k in range(components):
         # Capped, so that a single draw far out is no start of its own.
         odds = np.minimum(near, 9.0)
-        means[k] = y[generator.choice(len(y), p=odds / odds.sum() if odds.sum() > 0 else None)]
-        near = np.minimum(near, np.sum((y - means[k]) ** 2, axis=1))
+        means[k] = y[:, generator.choice(y.shape[1], p=odds / odds.sum() if odds.sum() > 0 else None)]
+        near = np.minimum(near, np.sum((y - means[k][:, None]) ** 2, axis=0))
     return means

@@ -1,12 +1,11 @@
 """Importance sampling about the modes, with Pareto-smoothed weights: the cheap rung of a posterior."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-
-from jaxscale import psis
 
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
@@ -54,11 +53,12 @@ def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
     size = x.shape[1]
     used = np.flatnonzero(proposal.log_weights > -np.inf)
     constant = math.lgamma(0.5 * (DF + size)) - math.lgamma(0.5 * DF) - 0.5 * size * math.log(DF * math.pi)
-    terms = np.empty((len(used), len(x)))
+    terms, columns = np.empty((len(used), len(x))), np.ascontiguousarray(x.T)
     for row, k in zip(terms, used, strict=True):
-        y = (x - proposal.means[k]) @ proposal.inverses[k].T
+        y = proposal.inverses[k] @ (columns - proposal.means[k][:, None])
         bend = np.sum(np.log(np.abs(np.diagonal(proposal.roots[k]))))
-        row[:] = constant - bend - 0.5 * (DF + size) * np.log1p(np.sum(y * y, axis=1) / DF) + proposal.log_weights[k]
+        distance = np.einsum("in,in->n", y, y)
+        row[:] = constant - bend - 0.5 * (DF + size) * np.log1p(distance / DF) + proposal.log_weights[k]
     top = terms.max(axis=0)
     return top + np.log(np.exp(terms - top).sum(axis=0))
 
@@ -78,19 +78,7 @@ def proposed(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np
     return x
 
 
-def weighed(x: np.ndarray, log_density: np.ndarray, proposal: Proposal) -> Weighted:
-    """Weigh draws of a proposal by the density they are to be of, and smooth the weights.
-
-    Args:
-        x: draws, shape (draws, size).
-        log_density: of the draws, up to a constant, shape (draws,).
-        proposal: that they are of.
-    """
-    log_weights, khat = psis.smoothed(log_density - log_density_of(proposal, x))
-    return Weighted(x, log_density, log_weights, khat, psis.effective(log_weights))
-
-
-def noise_of(seed: np.ndarray, log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Components and noise of ``count`` draws, by NumPy: random numbers of JAX take seconds to compile.
 
     Args:

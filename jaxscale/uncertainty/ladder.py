@@ -17,30 +17,24 @@ from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.compilation import compiled
 from jaxscale.uncertainty import chains as chains_of
-from jaxscale.uncertainty import importance, modes
+from jaxscale.uncertainty import modes
+from jaxscale.uncertainty.adaptation import ROUNDS, TOGETHER, Adaptation
 from jaxscale.uncertainty.density_programs import curvatures, log_densities
-from jaxscale.uncertainty.fitted_mixtures import fitted
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 from jaxscale.uncertainty.sampled import Sampled
 
 # Whatever has a log_density and a length: a model of a law, or a density of somebody's own.
 Model = Any
-# The rungs; draws of the proposal for each that is handed back, and the least.
+# The methods; draws of the proposals for each that is returned, and the least.
 METHODS = ("auto", "importance", "nuts", "laplace")
-PROPOSED, FEWEST = 4, 4096
+PROPOSED, FEWEST = 4, 8192
 # Modes that a proposal has a component for, and what a component weighs at least.
 COMPONENTS, LEAST = 4, 0.02
 # A mode so many nats below the best one, by its own evidence, is left out.
 BELOW = 15.0
-# Rounds of importance sampling, the later ones about what the earlier tell: a mixture of a few pieces fitted to their
-# draws and one component with their moments, all made wider: a proposal that is too narrow misses the tails and does
-# not know it. Rounds end where k-hat is this low and enough draws are effective.
-ROUNDS, WIDER, PIECE_WIDER, TAME = 14, 1.4, 1.2, 0.5
-# How many pieces, how many draws they are fitted to, and what the modes, the pieces and the whole weigh.
-PIECES, FITTED, SHARES = 4, 4000, (0.05, 0.75, 0.2)
-# Where fewer draws are effective, weights are made more even until so many tell the next round where to go.
-TOLD = 100.0
+# Posteriors whose proposed draws are held at the same time.
+HELD = 256
 # Draws whose densities one call of a program computes.
 BLOCK = 4096
 # Share of the draws that is effective where weights are better than chains that are so far from mixing.
@@ -122,54 +116,48 @@ class Ladder:
         return np.concatenate(rows)[: len(members), :draws]
 
     def importance(self, count: int, draws: int, rounds: int = ROUNDS) -> Sampled:
-        """Importance sampling about the modes, and about the moments that come out, while weights are not trusted."""
-        members = np.arange(self.count)
-        proposal = self._about_modes()
-        known: Any = None
-        for _ in range(rounds):
-            part = jax.tree.map(lambda a: a[members], proposal)  # noqa: B023
-            keys = self.keys(self.count)[members]
-            size = part.means.shape[-1]
-            made = [importance.noise_of(k, w, count, size) for k, w in zip(keys, part.log_weights, strict=True)]
-            each = [jax.tree.map(lambda a: a[k], part) for k in range(len(members))]  # noqa: B023
-            x = np.stack([importance.proposed(p, *draw) for p, draw in zip(each, made, strict=True)])
-            density = self.log_densities(members, x)
-            weighed = [importance.weighed(*own) for own in zip(x, density, each, strict=True)]
-            found = jax.tree.map(lambda *leaves: np.stack(leaves), *weighed)
-            usable = np.isfinite(found.khat)
-            told = np.stack([importance.tempered(w, TOLD) for w in found.log_weights])
-            (seen,) = _picked(keys, told, FITTED, found.x)
-            x, log_density = _picked(keys, found.log_weights, draws, found.x, found.log_density)
-            found = eqx.tree_at(
-                lambda f: (f.x, f.log_density, f.log_weights),
-                found,
-                (x, log_density, np.zeros((len(members), 1))),
-            )
-            if known is None:
-                known = jax.tree.map(np.array, found)
-            else:
-                # The last round counts, not that of the lowest k-hat: low by luck is where the tails were missed.
-                for old, new in zip(jax.tree.leaves(known), jax.tree.leaves(found), strict=True):
-                    old[members] = new
-            _follow(proposal, members[usable], seen[usable], keys[usable])
-            members = members[~((found.khat < TAME) & (found.ess > EFFICIENT * count)) & usable]
-            if not len(members):
-                break
-        stats = {name: np.full(known.x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")} | {
-            "log_density": known.log_density
-        }
+        """Adaptive importance sampling about the modes.
+
+        Args:
+            count: draws of the proposals that are weighed together where few rounds are needed.
+            draws: of equal weight that are returned.
+            rounds: most rounds.
+        """
+        seeds = self.keys(self.count)
+        parts = np.array_split(np.arange(self.count), -(-self.count // HELD))
+        found = [self._adapted(members, seeds[members], count, draws, rounds) for members in parts]
+        x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*found, strict=True))
+        stats = {name: np.full(x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")}
         rung = np.full(self.count, "importance", dtype=object)
         nan = np.full(self.count, np.nan)
-        return Sampled(known.x, rung, known.khat, known.ess, 1, stats, nan, self._met())
+        return Sampled(x, rung, khat, ess, share, 1, stats | {"log_density": log_density}, nan, self._met())
 
-    def _about_modes(self) -> Proposal:
-        """A component about every mode, and ones of no weight yet for what the draws will tell."""
-        pad = lambda a: np.concatenate([a, *[a[:, :1]] * (PIECES + 1)], axis=1)  # noqa: E731
-        silent = np.full((self.count, PIECES + 1), -np.inf)
-        roots = pad(self.mode.root)
-        return Proposal(
-            pad(self.mode.x), roots, np.linalg.inv(roots), np.concatenate([self.log_weights, silent], axis=1)
+    def _adapted(
+        self, members: np.ndarray, seeds: np.ndarray, count: int, draws: int, rounds: int
+    ) -> tuple[np.ndarray, ...]:
+        """Draws of some posteriors, their log density, and k-hat, effective number and share of the proposed draws."""
+        each = [Adaptation(self._about_modes(int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
+        for _ in range(rounds):
+            left = [k for k, one in enumerate(each) if not one.over]
+            if not left:
+                break
+            x = np.stack([each[k].proposed(-(-count // TOGETHER)) for k in left])
+            for k, *own in zip(left, x, self.log_densities(members[left], x), strict=True):
+                each[k].add(*own)
+        weighted = [one.weighted for one in each]
+        chosen = [one.resampled(draws) for one in each]
+        x, log_density = (
+            np.stack([getattr(one, name)[places] for one, places in zip(weighted, chosen, strict=True)])
+            for name in ("x", "log_density")
         )
+        khat, ess, share = np.array([(one.weighted.khat, one.weighted.ess, one.share) for one in each]).T
+        return x, log_density, khat, ess, share
+
+    def _about_modes(self, k: int) -> Proposal:
+        """A component about every mode of one posterior that weighs something."""
+        used = np.isfinite(self.log_weights[k])
+        roots = self.mode.root[k, used]
+        return Proposal(self.mode.x[k, used], roots, np.linalg.inv(roots), self.log_weights[k, used])
 
     def laplace(self, draws: int) -> np.ndarray:
         """Normal draws about the best mode, shape (posteriors, draws, size)."""
@@ -249,6 +237,7 @@ class Ladder:
             np.full(len(members), "nuts", dtype=object),
             nan,
             nan.copy(),
+            nan.copy(),
             chains,
             {name: flat(np.asarray(value, float)) for name, value in stats.items()},
             rhat,
@@ -260,32 +249,15 @@ class Ladder:
         return np.isfinite(self.log_weights).sum(axis=1)
 
 
+def _chunks(count: int) -> list[np.ndarray]:
+    """Places of posteriors whose draws are held at the same time."""
+    return np.array_split(np.arange(count), -(-count // HELD))
+
+
 def _groups(count: int, width: int) -> np.ndarray:
     """So many places in groups of one size, shape (groups, width); the last place fills the last group."""
     index = np.arange(-(-count // width) * width).reshape(-1, width)
     return np.minimum(index, count - 1)
-
-
-def _picked(keys: np.ndarray, log_weights: np.ndarray, count: int, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Draws of equal weight of every posterior: the same of all arrays, each of shape (posteriors, count, ...)."""
-    chosen = [importance.resampled(k, w, count) for k, w in zip(keys, log_weights, strict=True)]
-    return [np.stack([one[places] for one, places in zip(a, chosen, strict=True)]) for a in arrays]
-
-
-def _follow(proposal: Proposal, places: np.ndarray, seen: np.ndarray, keys: np.ndarray) -> None:
-    """Turn the proposals of some places to what their draws tell: a few pieces, and all of it by one wide component."""
-    if not len(places):
-        return
-    each = [fitted(x, key, PIECES) for x, key in zip(seen, keys, strict=True)]
-    weights, means, roots, mean, root = (np.stack(part) for part in zip(*each, strict=True))
-    new, whole = slice(COMPONENTS, COMPONENTS + PIECES), COMPONENTS + PIECES
-    proposal.means[places, new], proposal.means[places, whole] = means, mean
-    proposal.roots[places, new], proposal.roots[places, whole] = PIECE_WIDER * roots, WIDER * root
-    proposal.inverses[places] = np.linalg.inv(proposal.roots[places])
-    modes = proposal.log_weights[places, :COMPONENTS]
-    modes -= np.logaddexp.reduce(modes, axis=1, keepdims=True)
-    shares = [modes + np.log(SHARES[0]), np.log(SHARES[1] * weights), np.full((len(places), 1), np.log(SHARES[2]))]
-    proposal.log_weights[places] = np.concatenate(shares, axis=1)
 
 
 def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:
@@ -325,7 +297,7 @@ def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
 
 
 def proposals(draws: int) -> int:
-    """How many draws of the proposal each round takes for so many that are handed back."""
+    """How many draws of the proposals are weighed together for so many that are returned."""
     return max(PROPOSED * draws, FEWEST)
 
 
@@ -336,19 +308,18 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
     every = np.arange(ladder.count)
     if method == "nuts":
         return ladder.nuts(every, chains, draws, warmup)
-    count = proposals(total)
-    sampled = ladder.importance(count, total)
+    sampled = ladder.importance(proposals(total), total)
     if method == "laplace":
         nothing = {name: np.full(sampled.x.shape[:2], np.nan) for name in sampled.stats}
         return replace(
             sampled, x=ladder.laplace(total), rung=np.full(ladder.count, "laplace", dtype=object), stats=nothing
         )
-    left = np.flatnonzero(~((sampled.khat < TRUSTED) & (sampled.ess > EFFICIENT * count)))
+    left = np.flatnonzero(~((sampled.khat < TRUSTED) & (sampled.share > EFFICIENT)))
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
     # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
-    fair = (sampled.khat[left] < TRUSTED) & (sampled.ess[left] > FAIR * count)
+    fair = (sampled.khat[left] < TRUSTED) & (sampled.share[left] > FAIR)
     worse = fair & ~(higher.rhat <= UNMIXED)
     if np.all(worse):
         return replace(sampled, interrupted=higher.interrupted)

@@ -40,7 +40,7 @@ from jaxscale.uncertainty.initial_values import (
     residuals_at,
     starts_at,
 )
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, proposals, refuse
+from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse
 from jaxscale.uncertainty.sampled import Sampled
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -104,9 +104,9 @@ def posterior(
 ) -> Draws:
     """Draw from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
 
-    The ladder: a mixture of t distributions about the modes, reweighted to the posterior with Pareto-smoothed
-    weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else NUTS samples, in
-    coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
+    Adaptive importance sampling by mixtures of t distributions, about the modes and then about its own draws, with
+    Pareto-smoothed weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else NUTS
+    samples, in coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
 
     Args:
         source: a fit, whose law, data, noise, fixed values and basins are taken; or a law (or its name).
@@ -368,7 +368,6 @@ def _draws(
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
         seen = None if model.pooling else residuals_at(model, middle)
-    efficiency = float(sampled.ess[0]) / proposals(sampled.x.shape[1])
-    reason = unmeasured(model, rung, efficiency, seen)
+    reason = unmeasured(model, rung, float(sampled.share[0]), seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)

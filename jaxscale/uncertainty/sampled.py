@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.notices import Notice
-from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED
 
 
 @dataclass
@@ -16,8 +16,9 @@ class Sampled:
     Args:
         x: coordinates of the draws, shape (posteriors, draws, size).
         rung: "importance" or "nuts" for each.
-        khat: of the last round of importance sampling; NaN where there was none.
-        ess: effective number of the proposal's draws; NaN for NUTS.
+        khat: of the last rounds of importance sampling; NaN where there was none.
+        ess: effective number of the proposals' draws; NaN for NUTS.
+        share: the same as a share of these draws, also where NUTS was used in their place; NaN where there was none.
         chains: of NUTS.
         stats: of NUTS, each of shape (posteriors, draws); NaN for importance sampling.
         rhat: largest R-hat of NUTS over the coordinates; NaN for importance sampling.
@@ -28,6 +29,7 @@ class Sampled:
     rung: np.ndarray
     khat: np.ndarray
     ess: np.ndarray
+    share: np.ndarray
     chains: int
     stats: dict[str, np.ndarray]
     rhat: np.ndarray
@@ -36,7 +38,7 @@ class Sampled:
 
     def of(self, chosen: np.ndarray) -> "Sampled":
         """Some of the posteriors."""
-        arrays = ("x", "rung", "khat", "ess", "rhat", "modes")
+        arrays = ("x", "rung", "khat", "ess", "share", "rhat", "modes")
         own = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
 
@@ -55,9 +57,17 @@ class Sampled:
         if self.rung[k] == "importance":
             told["ess"] = float(self.ess[k])
         told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
+        if self.rung[k] == "nuts" and np.isfinite(self.khat[k]):
+            told["fallback"] = self._fallback(k)
         if self.rung[k] == "nuts":
             told["steps"] = float(np.mean(self.stats["steps"][k]))
         return told
+
+    def _fallback(self, k: int) -> str:
+        """Why NUTS was used in place of importance sampling."""
+        if not self.khat[k] < TRUSTED:
+            return f"k-hat {self.khat[k]:.2f} is not below {TRUSTED}"
+        return f"{self.share[k]:.0%} of its draws were effective, fewer than {EFFICIENT:.0%}"
 
     def judged(self, k: int) -> tuple[list[Notice], bool]:
         """What a person should know of one of the posteriors, and whether its weights may be trusted."""

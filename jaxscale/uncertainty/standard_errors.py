@@ -99,7 +99,7 @@ def covariance_of(
         return _least_squares(problem, linear, z, weight, errors)
     if not curvature_speaks(noise, linear.residual[used], size):
         return _resampled(runner, problem, linear, z, wide, clusters, replicates, generator)
-    if at_bounds(problem, linear.params, z):
+    if at_bounds(problem, linear, z, weight > 0):
         matrix, freedom = _raw(problem, linear, z, weight, clusters)
     else:
         exact = np.asarray(found.lanes.local.exact)[..., found.best]
@@ -157,7 +157,7 @@ def _resampled(
     if not replicates:
         said = "no resamples were asked for, which this loss takes them from"
         return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
-    begin = lifted(problem, linear.params, z)
+    begin = lifted(problem, linear, z, weight > 0)
     draws, failed = bootstrap(
         runner, problem, begin, wide.response, weight, run=clusters, replicates=replicates, generator=generator
     )

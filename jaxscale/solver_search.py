@@ -1,0 +1,207 @@
+"""The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
+
+Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
+therefore puts the lanes of all problems into pools (:func:`jaxscale.kernel.settle`), whose size does not depend on the
+batch, so that the answer of a problem depends on no other.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from jaxscale import kernel
+from jaxscale.batch import sizes
+from jaxscale.kernel import Lanes
+from jaxscale.law import Law
+from jaxscale.objective import Problem
+from jaxscale.quasi_newton import descended
+from jaxscale.starts import placed, score
+
+# Starts that are polished. The descent ends once so many lanes agree on an optimum that no lane is below.
+POLISHED, ENOUGH = 16, 3
+# Of a problem in a batch so many lanes run first, and the others where fewer than that agree.
+FIRST = 8
+
+
+@lru_cache(maxsize=64)
+def search_of(starts: int, method: str, longest: int) -> Any:
+    """The search with its static numbers set: ``search(problem, response, weight, begun)``.
+
+    It returns coordinates, objective and status of the best lane.
+
+    Args:
+        starts: how many random starts to score; 0 where ``begun`` holds starts in place of a key.
+        method: how lanes descend.
+        longest: most iterations of a lane.
+    """
+
+    def one(problem: Problem, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
+        return _searched(problem, y, w, begun, starts, method, longest)
+
+    search = jax.custom_batching.custom_vmap(one)
+
+    @search.def_vmap
+    def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
+        if method == "lbfgs" or problem.noise.loss == "absolute" or any(jax.tree.leaves(batched[0].noise)):
+            return _mapped(one, size, batched, problem, *data), (True, True, True)
+        parts = lambda p: (p.inputs, p.centre, p.fixed)  # noqa: E731
+        whole = _spread(size, (parts(problem), *data), (parts(batched[0]), *batched[1:]))
+        many = _many(problem.law, problem.free, problem.reweighted, starts, longest)
+        return many(problem.noise, *whole), (True, True, True)
+
+    return search
+
+
+@lru_cache(maxsize=256)
+def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
+    """The search of a batch of problems, all but the noise with a leading axis of problems."""
+
+    def all_of(noise: Any, own: Any, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
+        def started(part: Any) -> Any:
+            (inputs, centre, fixed), *data = part
+            return _begun(Problem(law, free, noise, inputs, fixed, centre), *data, starts)
+
+        count, n = y.shape
+        abreast = max(1, sizes(n).abreast // max(starts, 1))
+        z = jax.lax.map(started, (own, y, w, begun), batch_size=None if abreast == 1 else min(abreast, count))
+        lanes = z.shape[2]
+        size = sizes(n).holding(count * lanes)
+        together = min(max(1, size.pool // min(FIRST, lanes)), count)
+        places = jnp.arange(-(-count // together) * together).reshape(-1, together)
+
+        def part(place: Any) -> tuple[Any, Any, Any]:
+            index = jnp.minimum(place, count - 1)
+            inputs, centre, fixed = jax.tree.map(lambda a: jnp.repeat(a[index], lanes, axis=0), own)
+            problem = Problem(law, free, noise, inputs, fixed, centre, True, reweighted=reweighted)
+            response, weight = (jnp.repeat(a[index], lanes, axis=0) for a in (y, w))
+            starts = jnp.moveaxis(z[index], 1, 0).reshape(z.shape[1], -1)
+            pool = kernel.begin(problem, starts, direct=jnp.tile(_direct(lanes), together))
+            early = jnp.tile(jnp.arange(lanes) < FIRST, together)
+            real = jnp.repeat(place < count, lanes)
+
+            def wave(k: Any, pool: Lanes) -> Lanes:
+                late = jnp.repeat(~jax.vmap(_enough)(*_by_problem((pool.local.f, pool.status), lanes)), lanes) & ~early
+                run = real & jnp.where(k == 0, early, late)
+                status = jnp.where(run, kernel.RUNNING, jnp.where(k == 0, kernel.FLAT, pool.status))
+                pool = eqx.tree_at(lambda s: s.status, pool, status.astype(jnp.int32))
+                return kernel.settle(problem, pool, response, weight, longest, min(size.width, len(run)))
+
+            pool = jax.lax.fori_loop(0, 1 if lanes <= FIRST else 2, wave, pool)
+            f, status = _by_problem((pool.local.f, pool.status), lanes)
+            best = jnp.arange(together) * lanes + jax.vmap(_best)(f, status)
+            return pool.z[:, best].T, _finite(pool.local.f[best]), pool.status[best]
+
+        found = jax.lax.map(part, places)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
+
+    many = jax.custom_batching.custom_vmap(all_of)
+
+    @many.def_vmap
+    def _(size: int, batched: Any, noise: Any, *data: Any) -> tuple[Any, Any]:
+        if any(jax.tree.leaves(batched[0])):
+            return _mapped(all_of, size, batched, noise, *data), (True, True, True)
+        whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _spread(size, data, tuple(batched[1:])))
+        found = many(noise, *whole)
+        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), found), (True, True, True)
+
+    return many
+
+
+def _mapped(function: Any, size: int, batched: Any, *data: Any) -> Any:
+    """``vmap`` of a function over what is batched."""
+    axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
+    return jax.vmap(function, in_axes=axes, axis_size=size)(*data)
+
+
+def _spread(size: int, data: Any, batched: Any) -> Any:
+    """The data with a leading axis of so many problems, also those that all of them share."""
+    return jax.tree.map(lambda a, mapped: a if mapped else jnp.broadcast_to(a, (size, *a.shape)), data, batched)
+
+
+def _by_problem(arrays: Any, lanes: int) -> Any:
+    return jax.tree.map(lambda a: a.reshape(-1, lanes), arrays)
+
+
+def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
+    """Coordinates of the lanes, shape (size, lanes): given ones, or the best of random starts."""
+    if isinstance(begun, Mapping):
+        given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **begun}.items()}
+        lanes = max(len(value) for value in given.values())
+        return placed(problem, {name: jnp.broadcast_to(value, (lanes,)) for name, value in given.items()}, y, w)[0]
+    u = jr.uniform(begun, (len(problem.free), starts), y.dtype, 1e-6, 1 - 1e-6)
+    z, f = score(problem, u, jnp.zeros_like(u), jnp.ones((starts,), bool), y, w)
+    return z[:, jnp.argsort(f)[: min(POLISHED, starts)]]
+
+
+def _direct(lanes: int) -> Any:
+    """Most lanes keep to the basin they start in; the others go to the widest first."""
+    return jnp.arange(lanes) % 4 > 0
+
+
+def _finite(f: Any) -> Any:
+    return jnp.where(jnp.isfinite(f), f, jnp.inf)
+
+
+def _enough(f: Any, status: Any) -> Any:
+    """Whether enough lanes of a problem have converged to an objective that no other lane is below."""
+    return jnp.sum((status == kernel.CONVERGED) & kernel.lowest(_finite(f))) >= ENOUGH
+
+
+def _best(f: Any, status: Any) -> Any:
+    """The place of the lowest lane. Where lanes differ by rounding only, one that has converged is taken."""
+    f = _finite(f)
+    ended = (status == kernel.CONVERGED) & kernel.lowest(f)
+    return jnp.argmin(jnp.where(ended | ~jnp.any(ended), f, jnp.inf))
+
+
+def _searched(
+    problem: Problem, y: Any, w: Any, begun: Any, starts: int, method: str, longest: int
+) -> tuple[Any, Any, Any]:
+    """Coordinates, objective and status of the best lane of one problem."""
+    z = _begun(problem, y, w, begun, starts)
+    wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
+    heavy = jnp.broadcast_to(w, wide.shape)
+    lanes = kernel.begin(problem, z, direct=_direct(z.shape[1]))
+    if method == "lbfgs":
+        lanes = kernel.begin(problem, descended(problem, z, y, w, longest), direct=True, warm=True)
+    lanes = kernel.advance(problem, lanes, wide, heavy, longest, ENOUGH)
+    best = _best(lanes.local.f, lanes.status)
+    z, objective = lanes.z[:, best], _finite(lanes.local.f[best])
+    if problem.noise.loss == "absolute":
+        z, objective = _sharpened(problem, lanes, best, y, w, longest)
+    return z, objective, lanes.status[best]
+
+
+def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
+    """From the smoothed minimum of an absolute loss to its vertex: shrink delta, then Newton on the active rows."""
+    lane = jax.tree.map(lambda a: a[..., best][..., None], lanes)
+
+    def tighter(lane: Lanes, share: Any) -> tuple[Lanes, None]:
+        goal = share * lane.local.spread / jnp.sum(w)
+        again = kernel.begin(problem, lane.z, warm=True)
+        start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
+        return kernel.advance(problem, start, y[None], w[None], longest // 4), None
+
+    lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
+
+    def residuals(z: Any) -> Any:
+        fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, problem.inputs)
+        return problem.noise.transform(fitted) - problem.noise.transform(y)
+
+    def cost(z: Any) -> Any:
+        return jnp.sum(w * jnp.abs(residuals(z)))
+
+    z = lane.z[:, 0]
+    # At a vertex as many rows are fitted exactly as there are parameters: those that are nearly so already.
+    active = jnp.argsort(jnp.where(w > 0, jnp.abs(residuals(z)), jnp.inf))[: z.shape[0]]
+    corner = z
+    for _ in range(4):
+        slope = jax.jacfwd(residuals)(corner)[active]
+        corner = corner - jnp.linalg.solve(slope, residuals(corner)[active])
+    z = jnp.where(cost(corner) <= cost(z), corner, z)
+    return z, cost(z)
