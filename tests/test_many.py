@@ -70,11 +70,19 @@ def test_a_data_set_is_fitted_the_same_beside_any_others(sets: list[Observations
         assert bits(longer, k + 1) == bits(together, k), k
 
 
-def test_a_delta_is_fitted_the_same_beside_any_others(sets: list[Observations], together: Fits) -> None:
-    fits = fit_many(small, sets, noise=[NOISES[1], NOISES[0]])
+def test_a_delta_is_fitted_the_same_beside_any_others(sets: list[Observations]) -> None:
+    fits, alone = (fit_many(small, sets, noise=noises) for noises in ([NOISES[1], NOISES[0]], NOISES[0]))
     assert fits.axes == ("data", "noise")
     for k in range(len(sets)):
-        assert bits(fits, (k, 1)) == bits(together, k)
+        assert bits(fits, (k, 1)) == bits(alone, k)
+
+
+def test_a_fitted_scale_is_that_of_a_single_fit(sets: list[Observations], together: Fits) -> None:
+    for k, some in enumerate(sets):
+        one = fit(small, some)
+        assert one.noise["delta"] == "scale"
+        assert together.objective[k] == pytest.approx(one.objective, rel=1e-11)
+        assert [together.params[name][k] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
 
 
 def test_an_axis_stands_for_a_sequence_only(sets: list[Observations], together: Fits) -> None:

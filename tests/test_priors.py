@@ -122,5 +122,8 @@ def test_a_density_that_is_nowhere_finite_says_so(x64: None) -> None:
 def test_the_density_of_every_site_counts_once(x64: None) -> None:
     model = modelled(likelihoods.student_t(), powers())
     sites, _ = model.sites(jnp.zeros(model.size))
-    whole = sum(float(model.priors[name].log_prob(sites[name])) for name in model.shapes)
+    # The range of the amplitude, and so its prior, holds for inputs of size 1: in that unit it is counted.
+    usual = np.exp(np.mean(np.log(powers().inputs["N"]))) ** -float(sites["alpha"])
+    counted = {**sites, "A": sites["A"] * usual}
+    whole = sum(float(model.priors[name].log_prob(counted[name])) for name in model.shapes) + np.log(usual)
     assert float(model.log_prior(sites)) == pytest.approx(whole, rel=1e-12)
