@@ -199,6 +199,12 @@ def _fit(
         errors,
     )
     covariance = sure.matrix
+    lost = [name for k, name in enumerate(free) if not np.isfinite(covariance[k, k]) and sure.method != "none"]
+    if lost:
+        told = " and ".join(f"{name} = {float(linear.params[name]):.3g}" for name in lost)
+        sign = f"; {law.either_sign} lets parameters have either sign" if law.either_sign else ""
+        said = f"The rows do not determine {told}: standard errors have no bound{sign}."
+        problems.append(Notice("not_determined", said))
     if observations.sigma is not None:
         problems += scatter(linear.residual[:n], observations.weight, len(free))
     if sure.failed:

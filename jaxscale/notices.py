@@ -127,6 +127,11 @@ CODES: dict[str, tuple[str, str]] = {
         "which do not follow the responses, may pull the posterior.",
         "Give priors for the named parameters (priors=, --prior), or express the response in the law's unit.",
     ),
+    "not_determined": (
+        "The named parameters may have almost any value: a term that they belong to is not needed, or runs that would "
+        "tell them apart are missing.",
+        "Fit a simpler law without that term, fix one of the named parameters, or add runs where the term matters.",
+    ),
     "scatter_exceeds_errors": (
         "The residuals are larger than the known errors of the rows allow, so that the law is not exact, or the errors "
         "are too small: standard errors are too small too.",

@@ -109,7 +109,7 @@ _warned: set[str] = set()
 
 def _warn_of_precision(response: Any) -> None:
     """Say once that an array in float64 is solved in float32."""
-    if _warned or getattr(response, "dtype", None) != np.float64 or jax.config.jax_enable_x64:
+    if _warned or getattr(response, "dtype", None) != np.float64 or jnp.result_type(float) == np.float64:
         return
     _warned.add("float64")
     warnings.warn(

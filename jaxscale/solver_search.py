@@ -43,7 +43,7 @@ def search_of(starts: int, method: str, longest: int) -> Any:
     def one(problem: Problem, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
         return _searched(problem, y, w, begun, starts, method, longest)
 
-    search = jax.custom_batching.custom_vmap(one)
+    search: Any = jax.custom_batching.custom_vmap(one)
 
     @search.def_vmap
     def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
@@ -63,8 +63,8 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
 
     def all_of(noise: Any, own: Any, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
         def started(part: Any) -> Any:
-            (inputs, centre, fixed), *data = part
-            return _begun(Problem(law, free, noise, inputs, fixed, centre), *data, starts)
+            (inputs, centre, fixed), y, w, begun = part
+            return _begun(Problem(law, free, noise, inputs, fixed, centre), y, w, begun, starts)
 
         count, n = y.shape
         abreast = max(1, sizes(n).abreast // max(starts, 1))
@@ -99,7 +99,7 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
         found = jax.lax.map(part, places)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
 
-    many = jax.custom_batching.custom_vmap(all_of)
+    many: Any = jax.custom_batching.custom_vmap(all_of)
 
     @many.def_vmap
     def _(size: int, batched: Any, noise: Any, *data: Any) -> tuple[Any, Any]:

@@ -29,6 +29,8 @@ from jaxscale.uncertainty.importance import (
 
 # Most rounds, and how many of the last are weighed together.
 ROUNDS, TOGETHER = 14, 2
+# Rounds after these have twice the draws, up to so many.
+MANY = 8192
 # A round passes where k-hat is below this. Far below what can be trusted: where a proposal missed a part of the
 # posterior, k-hat of the draws that it has lies between.
 TAME, CONFIRMED = 0.2, 0.5
@@ -68,8 +70,9 @@ class Adaptation:
 
     def proposed(self, count: int) -> np.ndarray:
         """Draws of the proposal of this round, shape (draws, size)."""
-        # The first two rounds serve what is nearly normal; what needs more of them is worth more draws.
-        count = count if self.number < TOGETHER else TOGETHER * count
+        # The first two rounds serve what is nearly normal; what needs more of them needs more draws too.
+        if self.number >= TOGETHER:
+            count = max(count, min(TOGETHER * count, MANY))
         size = self.proposal.means.shape[-1]
         return proposed(self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size))
 

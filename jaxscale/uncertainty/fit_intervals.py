@@ -236,7 +236,8 @@ def _crossing(value: float, table: np.ndarray, rise: np.ndarray, t: float, beyon
     if len(rise) < 2 or (not beyond and rise[-1] < t):
         return None
     k = int(np.clip(np.searchsorted(rise, t), 1, len(rise) - 1))
-    (a, b), (x, y) = np.log(rise[k - 1 : k + 1]), np.log(far[k - 1 : k + 1])
-    if not b > a:
+    with np.errstate(divide="ignore"):
+        (a, b), (x, y) = np.log(rise[k - 1 : k + 1]), np.log(far[k - 1 : k + 1])
+    if not (b > a and math.isfinite(x)):
         return None
     return float(value + np.sign(table[fine][0] - value) * np.exp(x + (math.log(t) - a) / (b - a) * (y - x)))

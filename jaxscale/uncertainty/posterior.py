@@ -105,8 +105,9 @@ def posterior(
     """Draw from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
 
     Adaptive importance sampling by mixtures of t distributions, about the modes and then about its own draws, with
-    Pareto-smoothed weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else NUTS
-    samples, in coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with smaller steps.
+    Pareto-smoothed weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else
+    NUTS samples, in coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with
+    smaller steps.
 
     Args:
         source: a fit, whose law, data, noise, fixed values and basins are taken; or a law (or its name).

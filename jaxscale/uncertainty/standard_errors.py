@@ -1,6 +1,7 @@
 """Which standard errors a fit gets: classical, HC3, sandwich, or resampled."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -25,6 +26,9 @@ INSIDE = 0.5
 # Percentiles of resamples that a fit keeps.
 SHARES = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975)
 SHARES = (*SHARES, 0.99, 0.995, 0.9975, 0.9995)
+
+# A parameter whose standard error is so many times its value has run away: nothing is known of it.
+RUNAWAY = 1e3
 
 Errors = Literal["classical", "hc3"]
 
@@ -95,16 +99,29 @@ def covariance_of(
     if errors is not None and (not plain or clusters is not None):
         said = "rows of one run are correlated" if clusters is not None else f"{noise.describe()} takes its own"
         raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
-    if plain and clusters is None:
-        return _least_squares(problem, linear, z, weight, errors)
-    if not curvature_speaks(noise, linear.residual[used], size):
+    if not plain and not curvature_speaks(noise, linear.residual[used], size):
         return _resampled(runner, problem, linear, z, wide, clusters, replicates, generator)
-    if at_bounds(problem, linear, z, weight > 0):
-        matrix, freedom = _raw(problem, linear, z, weight, clusters)
+    bounds = at_bounds(problem, linear, z, weight > 0)
+    if plain and clusters is None:
+        sure = _least_squares(problem, linear, z, weight, errors)
     else:
         exact = np.asarray(found.lanes.local.exact)[..., found.best]
-        matrix, freedom = robust(problem, linear, z, weight, exact, linear.change, clusters)
-    return Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
+        of_coordinates = (problem, linear, z, weight, exact, linear.change, clusters)
+        matrix, freedom = _raw(problem, linear, z, weight, clusters) if bounds else robust(*of_coordinates)
+        sure = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
+    return replace(sure, matrix=without(sure.matrix, _runaway(problem, linear, sure.matrix, bounds)))
+
+
+def _runaway(problem: Problem, linear: Linear, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+    """Parameters whose standard error is a large multiple of their value and of the data's unit of them, shape (p,)."""
+    found = np.zeros(len(problem.free), bool)
+    for k, name in enumerate(problem.free):
+        kind, size = problem.law.parameters[name], abs(float(linear.params[name]))
+        if not kind.support.bounded:
+            natural = problem.centre.response_size if kind.kind == "floor" else problem.centre.unit.get(name, 1.0)
+            size = max(size, float(natural))
+        found[k] = name not in bounds and not np.sqrt(matrix[k, k]) <= RUNAWAY * size
+    return found
 
 
 def _least_squares(
