@@ -51,7 +51,7 @@ def fit(
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
+    bounds: Mapping[str, Sequence[float | int]] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -298,7 +298,7 @@ def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> di
     }
 
 
-def bounded(law: Law, bounds: Mapping[str, tuple[float, float]]) -> Law:
+def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
     """A law some of whose parameters lie between bounds.
 
     Raises:
