@@ -12,7 +12,8 @@ from jaxscale.derivatives import tried
 from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
 from jaxscale.law import Law
-from jaxscale.noise import Noise, default
+from jaxscale.measurement_errors import weighted
+from jaxscale.noise import Noise, default, squared
 from jaxscale.observations import Observations, checked
 from jaxscale.preparation import prepare
 from jaxscale.problems import Fits, Problems
@@ -71,7 +72,10 @@ def fit_many(
             "Argument observations must be Observations (make them with Observations.from_table) or a sequence of "
             f"them, but holds {strangers[0]}."
         )
-    noises = list(noise) if isinstance(noise, Sequence) else [default(law.response) if noise is None else noise]
+    usual = default(law.response)
+    if any(some.sigma is not None for some in sets):
+        usual = squared(usual.space)
+    noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
     values = [checked_fixed(law, some) for some in nested]
     _refuse(law, sets, noises, values, starts, polish)
@@ -90,6 +94,7 @@ def fit_many(
     with jax.enable_x64(True):
         for some in sets:
             checked(law, some, free, noises[0].space)
+        sets = [weighted(some, noises[0]) for some in sets]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))

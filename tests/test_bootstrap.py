@@ -304,6 +304,13 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     assert freedom == draws.about["freedom"] and np.all(np.isfinite(covariance))
 
 
+def test_laplace_draws_of_a_fit_that_passes_through_its_rows_have_its_own_covariance() -> None:
+    # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
+    fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), replicates=50)
+    assert fit.uncertainty["method"] == "bootstrap"
+    assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
+
+
 def test_a_fit_without_spare_rows_has_no_laplace_draws(plain) -> None:
     few = np.where(np.isin(np.arange(ROWS), (3, 20)), 1.0, 0.0)
     exact = fitted(observed(weight=few))

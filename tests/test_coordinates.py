@@ -258,9 +258,9 @@ def test_a_floor_is_drawn_below_the_middle_response_where_the_smallest_is_not_po
     assert float(params["c"][0]) == pytest.approx(0.25 * found.response_size)
 
 
-def test_the_size_of_responses_is_their_mean_where_most_are_zero() -> None:
+def test_the_size_of_responses_is_that_of_the_largest_where_most_are_zero() -> None:
     y = np.array([0.0, 0.0, 0.0, 8.0])
-    assert centre_of(laws.get("power_law"), {"x": np.array([1.0, 2.0, 3.0, 4.0])}, y, np).response_size == 2.0
+    assert centre_of(laws.get("power_law"), {"x": np.array([1.0, 2.0, 3.0, 4.0])}, y, np).response_size == 8.0
 
 
 def test_ranges_on_one_side_of_zero_are_filled_in_logs() -> None:

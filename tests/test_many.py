@@ -85,6 +85,17 @@ def test_a_fitted_scale_is_that_of_a_single_fit(sets: list[Observations], togeth
         assert [together.params[name][k] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
 
 
+def test_known_errors_weigh_the_rows_as_in_a_single_fit(sets: list[Observations]) -> None:
+    some = sets[0]
+    known = replace(some, sigma=some.response * np.geomspace(1e-3, 1e-1, len(some)))
+    fits, one = fit_many(small, [known, some]), fit(small, known)
+    assert [fits.params[name][0] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
+    plain = fit(small, some, noise=noise.squared("log"))
+    assert [fits.params[name][1] for name in TRUE] == pytest.approx([*plain.params.values()], rel=1e-7)
+    with pytest.raises(ValueError, match="Argument noise must be squared error where every row has a known error"):
+        fit_many(small, [known], noise=NOISES)
+
+
 def test_an_axis_stands_for_a_sequence_only(sets: list[Observations], together: Fits) -> None:
     one = fit_many(small, sets[0])
     assert one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.messages == "converged"

@@ -124,14 +124,14 @@ def test_a_weight_counts_as_that_many_rows() -> None:
 
 def test_the_default_noise_is_that_of_the_response() -> None:
     plain = compiled(counted, {"x": x}, RESPONSES[0])
-    assert_close(plain, fitted(RESPONSES[0]))
+    assert_close(plain, compiled(counted, {"x": x}, RESPONSES[0], weight=np.ones(24), noise=huber("scale")))
 
 
 def test_fixed_values_may_be_traced() -> None:
     @jax.jit
     @jax.vmap
     def with_exponent(b: Any) -> Solution:
-        return solve(counted, {"x": x}, RESPONSES[0], fixed={"b": b})
+        return solve(counted, {"x": x}, RESPONSES[0], noise=huber(1e-3), fixed={"b": b})
 
     best = fitted(RESPONSES[0])
     b = np.array([0.3, float(best.params["b"]), 0.5])
@@ -139,13 +139,14 @@ def test_fixed_values_may_be_traced() -> None:
     np.testing.assert_array_equal(solution.params["b"], b)
     assert float(solution.objective[1]) == pytest.approx(float(best.objective), rel=1e-9)
     assert np.all(np.asarray(solution.objective)[[0, 2]] > 1.001 * float(best.objective))
-    given = compiled(counted, {"x": x}, RESPONSES[0], starts=dict(c=[0.8], a=[2.0]), fixed={"b": 0.3})
+    starts = dict(c=[0.8], a=[2.0])
+    given = compiled(counted, {"x": x}, RESPONSES[0], noise=huber(1e-3), starts=starts, fixed={"b": 0.3})
     assert_close(given, jax.tree.map(lambda a: a[0], solution))
 
 
 def test_given_starts_are_polished_in_place_of_drawn_ones() -> None:
     starts = dict(c=jnp.array([0.8, 0.1]), a=jnp.array([2.0, 4.0]), b=0.5)
-    solution = compiled(counted, {"x": x}, RESPONSES[0], starts=starts)
+    solution = compiled(counted, {"x": x}, RESPONSES[0], noise=huber(1e-3), starts=starts)
     assert_close(solution, fitted(RESPONSES[0]))
 
 
@@ -268,7 +269,7 @@ def test_lanes_of_a_batch_that_disagree_are_followed_by_others() -> None:
     starts = {
         name: np.where(np.arange(16) < 8, -1e300 if name == "c" else value, value) for name, value in TRUTH.items()
     }
-    found = jax.vmap(lambda y: solve(counted, {"x": x}, y, starts=starts))(RESPONSES)
+    found = jax.vmap(lambda y: solve(counted, {"x": x}, y, noise=huber(1e-3), starts=starts))(RESPONSES)
     assert found.status.tolist() == [CONVERGED] * 3
     assert_close(jax.tree.map(lambda a: a[0], found), fitted(RESPONSES[0]))
 

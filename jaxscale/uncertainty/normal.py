@@ -77,7 +77,7 @@ def _covariance(fit: Fit, again: Rebuilt, linear: Linear) -> tuple[np.ndarray, i
     """Covariance of the coordinates, degrees of freedom, and how it was got."""
     problem, weight = again.problem, again.wide.weight
     used = np.flatnonzero(weight > 0)
-    if not curvature_speaks(problem.noise, linear.residual[used]):
+    if not curvature_speaks(problem.noise, linear.residual[used], len(problem.free)):
         return _resampled(fit, linear)
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, float), (1,))
     target = problem.noise.transform(jnp.asarray(again.wide.response))

@@ -207,7 +207,7 @@ def _studentised(
         again = rebuilt(fit, rows)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
         weight = again.wide.weight
-        if not curvature_speaks(again.problem.noise, linear.residual[weight > 0]):
+        if not curvature_speaks(again.problem.noise, linear.residual[weight > 0], len(again.problem.free)):
             raise _without_curvature(again.problem.noise)
         about = draws.about
         kind, unit, seed = about["kind"], about["unit"], about["seed"]

@@ -198,7 +198,7 @@ def _resampled(
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def curvature_speaks(noise: Noise, residual: np.ndarray, size: int = 0) -> bool:
+def curvature_speaks(noise: Noise, residual: np.ndarray, size: int) -> bool:
     """Whether the objective's curvature says how sure an optimum is.
 
     Args:
