@@ -43,17 +43,21 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     if not (known or freedom >= FEWEST):
         return dict.fromkeys(fit.free, (math.nan, math.nan))
     t = float(ndtri(0.5 + level / 2) if known else stdtrit(freedom, 0.5 + level / 2))
-    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
-    supports = {name: kinds[name].support for name in fit.free}
+    supports = _supports(fit)
     if fit.percentiles:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
     ends = {name: _plain(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
     if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
-        profiled = _profiled(fit, supports, t)
-        ends = profiled if _bound(fit) else {name: _hull(ends[name], profiled[name]) for name in fit.free}
+        farther = profiled(fit, t)
+        ends = farther if _bound(fit) else {name: _hull(ends[name], farther[name]) for name in fit.free}
     return ends
+
+
+def _supports(fit: Fit) -> dict[str, Support]:
+    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    return {name: kinds[name].support for name in fit.free}
 
 
 def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
@@ -119,8 +123,14 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     return ends
 
 
-def _profiled(fit: Fit, supports: dict[str, Support], t: float) -> dict[str, tuple[float, float]]:
-    """Ends where the profiled objective has risen by ``t^2 / 2`` units."""
+def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
+    """Ends where the profiled objective has risen by ``t^2 / 2`` units.
+
+    Args:
+        fit: the fit, with its observations.
+        t: quantile that the root of the rise is compared with.
+    """
+    supports = _supports(fit)
     sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
     with jax.enable_x64(True):
         profile = _Profile(fit, supports)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -165,6 +165,7 @@ def profile(
         for kind in kinds:
             found, said = _curves(kind, threshold, int(points), generator)
             curves, notices = curves | found, notices + said
+        curves = {name: _at_bound(fit, name, curve, observations, threshold) for name, curve in curves.items()}
         about = dict(ground.about)
         if ground.clusters is not None:
             ratios = {name: float(ratio) for kind in kinds for name, ratio in zip(kind.names, kind.ratio, strict=True)}
@@ -173,6 +174,17 @@ def profile(
         if math.isfinite(ground.freedom):
             about["freedom"] = int(ground.freedom)
     return Profile(fit.law, float(level), threshold, curves, about, tuple(notices))
+
+
+def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | None, threshold: float) -> Curve:
+    """The curve of a parameter that lies at a bound: on a scale without ends it lies infinitely far out."""
+    if name not in fit.uncertainty.get("at_bound", {}):
+        return curve
+    from jaxscale.uncertainty.fit_intervals import profiled
+
+    whole = fit if fit.observations is not None else replace(fit, observations=observations)
+    lower, upper = profiled(whole, threshold)[name]
+    return replace(curve, lower=lower, upper=upper)
 
 
 def _curves(

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
+from jaxscale.bounds import lifted
 from jaxscale.draws import Draws
 from jaxscale.fitting import generator_of, identity
 from jaxscale.journal import Journal
@@ -99,7 +100,8 @@ def bootstrap(
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            lanes, settled = refitted(runner, again.problem, again.z, some.response, some.weight, replicates, keep=True)
+            begin = lifted(again.problem, linear, again.z, again.wide.weight > 0)
+            lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, replicates, keep=True)
         about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
         notices, finished = [], len(settled)
         if finished < replicates:
@@ -150,7 +152,9 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
         weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        lanes, settled = refitted(Runner(), again.problem, again.z, again.wide.response, weight, len(labels))
+        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
+        begin = lifted(again.problem, linear, again.z, again.wide.weight > 0)
+        lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "replicates": len(labels)}
         draws = _drawn(fit, again, lanes, settled, "jackknife", about, [notice], usable=False)
