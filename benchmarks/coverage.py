@@ -45,7 +45,7 @@ def scattered(kind: str, count: int, rows: int, generator: np.random.Generator) 
     return np.where(far, 8 * noise, noise) if kind == "outliers" else noise
 
 
-def noise_of(name: str, space: str) -> Any:
+def noise_of(name: str, space: Any) -> Any:
     """The noise that is fitted with; None for the default."""
     from jaxscale import noise
 

@@ -5,6 +5,7 @@ from jaxscale import laws as laws
 from jaxscale import likelihoods as likelihoods
 from jaxscale import noise as noise
 from jaxscale import simulate as simulate
+from jaxscale.algebra import bound as bound
 from jaxscale.algebra import chain as chain
 from jaxscale.algebra import compose as compose
 from jaxscale.algebra import fix as fix

@@ -67,7 +67,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
-def bound(law: Law, /, *, name: str | None = None, **bounds: Sequence[float | int]) -> Law:
+def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
     """A law some of whose parameters lie between bounds: ``bound(power_law_floor, c=(0, 2))``.
 
     Args:

@@ -74,7 +74,9 @@ def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dic
     units = {}
     for name, exponents in dimensions(law).items():
         plain = RESPONSE in exponents and response is not None
-        size = response ** exponents[RESPONSE] if plain else 1.0
+        size: Any = 1.0
+        if RESPONSE in exponents and response is not None:
+            size = response ** exponents[RESPONSE]
         for key, exponent in exponents.items():
             if key != RESPONSE:
                 size = size * scale_of(law.inputs[key], inputs[key], plain, xp) ** exponent

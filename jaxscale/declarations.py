@@ -77,7 +77,7 @@ def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     told = ", ".join(f"{low:g} < {key} < {high:g}" for key, (low, high) in ends.items())
     return _law(
         parts,
-        name,
+        name or old.name,
         old.inputs,
         parameters,
         old.response,

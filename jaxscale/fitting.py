@@ -305,7 +305,8 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         ValueError: the law has no such parameter, or no value lies between its bounds.
     """
     try:
-        return bound(law, **bounds)
+        ends: dict[str, Any] = dict(bounds)
+        return bound(law, **ends)
     except LawError as error:
         raise ValueError(f"Argument bounds: {error}.") from None
 

@@ -1,4 +1,4 @@
-"""Inputs of users whose work went wrong, each with its right value: independent least squares, or the report's number."""
+"""Inputs of users whose work went wrong, each with its right value: independent least squares or a reported number."""
 
 from collections.abc import Callable
 from pathlib import Path

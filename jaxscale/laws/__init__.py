@@ -54,7 +54,8 @@ def get(name: str) -> Law:
         from jaxscale import algebra
 
         ends = [entry.split("<") for entry in re.split(", *", bounded[2])]
-        return algebra.bound(get(bounded[1]), **{key: (float(low), float(high)) for low, key, high in ends})
+        bounds: dict[str, Any] = {key: (float(low), float(high)) for low, key, high in ends}
+        return algebra.bound(get(bounded[1]), **bounds)
     at_hand = _in_its_file(name)
     if isinstance(at_hand, Law):
         return at_hand
