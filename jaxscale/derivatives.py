@@ -70,6 +70,29 @@ def tried(law: Law, inputs: Mapping[str, Any]) -> None:
     Raises:
         LawError: the law fails, or returns no number.
     """
+    with jax.enable_x64(True):
+        try:
+            found, nothing, operations = _trial(law, tuple(jnp.shape(inputs[name])[:-1] for name in law.inputs))
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
+            first = str(error).strip().split("\n")[0]
+            where = f"{own[-1].filename}, line {own[-1].lineno}"
+            raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
+        if found:
+            where = _place(law.function, "def " if nothing else "return ")
+            raise LawError(f"law {law.name!r} must return one number for one row, but returns {found} at {where}")
+    if operations > LONG:
+        warnings.warn(
+            f"Law {law.name!r} takes {operations} operations a row, which may take minutes to compile; "
+            "write a loop over steps as jax.lax.fori_loop or jax.lax.while_loop.",
+            stacklevel=2,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, int]:
+    """What a law returns in words where that is no number, whether it is nothing, and its operations a row."""
     returned: list[Any] = []
 
     def call(*numbers: Any) -> float:
@@ -77,25 +100,9 @@ def tried(law: Law, inputs: Mapping[str, Any]) -> None:
         returned.append(law(*numbers[:count], **dict(zip(law.parameters, numbers[count:], strict=True))))
         return 0.0
 
-    with jax.enable_x64(True):
-        shapes = [jnp.shape(inputs[name])[:-1] for name in law.inputs] + [()] * len(law.parameters)
-        try:
-            traced = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, "float64") for shape in shapes))
-        except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
-            first = str(error).strip().split("\n")[0]
-            where = f"{own[-1].filename}, line {own[-1].lineno}"
-            raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
-        if found := _no_number(returned[0]):
-            where = _place(law.function, "def " if returned[0] is None else "return ")
-            raise LawError(f"law {law.name!r} must return one number for one row, but returns {found} at {where}")
-    if len(traced.jaxpr.eqns) > LONG:
-        warnings.warn(
-            f"Law {law.name!r} takes {len(traced.jaxpr.eqns)} operations a row, which may take minutes to compile; "
-            "write a loop over steps as jax.lax.fori_loop or jax.lax.while_loop.",
-            stacklevel=2,
-        )
+    every = [*shapes, *[()] * len(law.parameters)]
+    traced = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, "float64") for shape in every))
+    return _no_number(returned[0]), returned[0] is None, len(traced.jaxpr.eqns)
 
 
 def _no_number(returned: Any) -> str:

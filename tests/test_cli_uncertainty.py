@@ -337,10 +337,19 @@ TABLE = {"alpha": {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
 
 
 def test_a_report_names_the_rung_in_words() -> None:
-    about = {"chains": 8, "draws": 8000, "divergences": 1, "steps": 6.8, "khat": 0.93, "modes": 2, "seed": 0}
+    about = {
+        "chains": 8,
+        "draws": 8000,
+        "divergences": 1,
+        "steps": 6.8,
+        "modes": 2,
+        "seed": 0,
+        "fallback": "k-hat 0.93",
+    }
     rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
     shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
     assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
+    assert "importance sampling was not trusted: k-hat 0.93" in shown
     assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
     laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
     assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
