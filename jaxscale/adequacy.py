@@ -98,6 +98,11 @@ def _freedom(fit: Fit) -> list[Notice]:
         return [Notice("no_degrees_of_freedom", said)]
     if freedom >= 2:
         return []
+    if fit.uncertainty["method"] == "known errors":
+        return []
+    reason = fit.uncertainty.get("reason", "")
+    if fit.uncertainty["method"] == "none" and reason:
+        return [Notice("few_degrees_of_freedom", f"{reason[0].upper()}{reason[1:]}: there are no standard errors.")]
     clustered = fit.uncertainty["method"].startswith("cluster")
     runs = f"{freedom + 1} {'run' if freedom == 0 else 'runs'}"
     what = runs if clustered else f"{rows} rows and {count} free parameters"

@@ -49,6 +49,11 @@ def model_of(
         ValueError: a name or a prior is unknown, a parameter is named like something else that is inferred, or a law
             with its own coordinates is pooled.
     """
+    if observations.sigma is not None:
+        raise ValueError(
+            "Argument observations must hold no known errors (sigma) for a posterior, which infers how far rows "
+            "scatter; read them without sigma."
+        )
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
     observations = as_shares(observations, likelihood)

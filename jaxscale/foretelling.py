@@ -94,6 +94,11 @@ def foretold(
             "Argument observations must be Observations (make them with Observations.from_table), "
             f"but is {type(observations).__name__}."
         )
+    if observations.sigma is not None:
+        raise ValueError(
+            "Argument observations must hold no known errors (sigma) here, where the scatter of the rows is inferred; "
+            "read them without sigma."
+        )
     free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
     new = _places(law, at)

@@ -134,3 +134,23 @@ def test_a_bounded_line_is_the_constrained_least_squares(ends: tuple[float, floa
     low, high = fit.interval()["m"]
     assert ends[0] <= low <= high <= ends[1]
     assert ("m" in fit.uncertainty.get("at_bound", {})) == (expected != free[1])
+
+
+def test_draws_of_the_normal_approximation_have_the_standard_errors_of_the_fit() -> None:
+    x = np.geomspace(1.0, 1e4, 20)
+    generator = np.random.default_rng(5)
+    y = (1.0 + 3.0 * x**-0.4) * np.exp(0.01 * generator.standard_normal(20))
+    for columns in ({}, {"sigma": np.geomspace(1e-3, 0.1, 20)}):
+        fit = fitted(rows_of(y, x, **columns), "power_law_floor")
+        draws = jaxscale.laplace(fit, draws=20000)
+        # t draws with 17 degrees of freedom are sqrt(17 / 15) times as wide; in the logarithm to first order.
+        wide = np.std(np.log(draws.params["b"])) * fit.params["b"] / np.sqrt(17 / 15)
+        assert wide == pytest.approx(fit.stderr["b"], rel=0.03)
+
+
+def test_what_infers_the_scatter_refuses_known_errors() -> None:
+    rows = rows_of(responses(False, 0), sigma=0.1 + 0 * X)
+    with pytest.raises(ValueError, match="must hold no known errors"):
+        jaxscale.posterior(line, rows, progress=False)
+    with pytest.raises(ValueError, match="must hold no known errors"):
+        jaxscale.foretold(line, rows, at={"x": 5.0}, progress=False)

@@ -78,7 +78,10 @@ def _covariance(fit: Fit, again: Rebuilt, linear: Linear) -> tuple[np.ndarray, i
     problem, weight = again.problem, again.wide.weight
     used = np.flatnonzero(weight > 0)
     if not curvature_speaks(problem.noise, linear.residual[used], len(problem.free)):
-        return _resampled(fit, linear)
+        return _of_fit(fit, linear, problem.size)
+    method = fit.uncertainty["method"]
+    if again.clusters is None and (method in ("hc3", "known errors") or (problem.noise.adaptive and method != "none")):
+        return _of_fit(fit, linear, problem.size)
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, float), (1,))
     target = problem.noise.transform(jnp.asarray(again.wide.response))
     local = _evaluate(problem, jnp.asarray(again.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
@@ -96,13 +99,24 @@ def _covariance(fit: Fit, again: Rebuilt, linear: Linear) -> tuple[np.ndarray, i
     return variance * np.linalg.inv(scaled) * np.outer(unit, unit), freedom, "inverse Hessian"
 
 
-def _resampled(fit: Fit, linear: Linear) -> tuple[np.ndarray, int, str]:
-    """The covariance of the fit's own bootstrap, in the coordinates."""
-    stderr = np.array([fit.stderr[name] for name in fit.free])
+def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
+    """The covariance behind the fit's own standard errors, in the coordinates."""
+    stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):
         raise ValueError(
             "The fit holds no standard errors, which its noise takes from resampling; fit again with replicates=400, "
             "or use jaxscale.bootstrap."
         )
-    back = np.linalg.inv(linear.change / stderr[:, None])
-    return back @ np.asarray(fit.correlation) @ back.T, int(fit.uncertainty["freedom"]), fit.uncertainty["method"]
+    if fit.uncertainty.get("at_bound"):
+        raise ValueError(
+            f"A normal approximation does not hold at a bound, where {' and '.join(fit.uncertainty['at_bound'])} lies; "
+            "use jaxscale.bootstrap or jaxscale.posterior."
+        )
+    freedom = int(fit.uncertainty["freedom"])
+    back = np.linalg.inv(np.asarray(linear.change)[:, :free] / stderr[:, None])
+    covariance = np.zeros((size, size))
+    covariance[:free, :free] = back @ np.asarray(fit.correlation) @ back.T
+    if size > free:
+        # The logarithm of a standard deviation has the variance 1 / (2 (n - p)).
+        covariance[free, free] = 0.5 / max(freedom, 1)
+    return covariance, freedom, fit.uncertainty["method"]
