@@ -174,9 +174,14 @@ def _from_ends(support: Support, value: Any) -> Any:
 
 
 def ranged(law: Law, name: str) -> bool:
-    """Whether a parameter is a pure number, whose declared range holds in any unit of the inputs and the response."""
+    """Whether a parameter's declared range can be compared with a value in any unit of the inputs and the response.
+
+    The size of a term, a scale and a place depend on the units through the exponents, or follow the data.
+    """
     kind = law.parameters[name]
-    return kind.kind not in ("amplitude", "scale", "location", "floor") and not dimensions(law).get(name)
+    if kind.kind in ("amplitude", "scale", "location", "floor") or RESPONSE in dimensions(law).get(name, {}):
+        return False
+    return all(law.inputs[key].relative for key in dimensions(law).get(name, {}))
 
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:

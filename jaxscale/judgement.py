@@ -5,7 +5,7 @@ import numpy as np
 from jaxscale import kernel
 from jaxscale.adequacy import comparable
 from jaxscale.bounds import at_bounds
-from jaxscale.coordinates import ranged
+from jaxscale.coordinates import ranged, units_of
 from jaxscale.kernel import STATUS
 from jaxscale.linear import Linear
 from jaxscale.notices import Notice
@@ -63,6 +63,8 @@ def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
 def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
     """Parameters that have run to an end of their support, and those outside their declared range."""
     ends = at_bounds(problem, linear, z, weight > 0)
+    inputs = {name: np.asarray(problem.inputs[name])[..., weight > 0] for name in problem.law.inputs}
+    units = units_of(problem.law, inputs, None, np)
     notices = []
     for name in problem.free:
         kind, value = problem.law.parameters[name], float(linear.params[name])
@@ -71,8 +73,10 @@ def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray)
             sign = f"; {other} lets it have the other sign" if other and ends[name] == 0 else ""
             notices.append(Notice("at_bound", f"{name} has run to {ends[name]:g}, the end of its support{sign}."))
         elif kind.declared and ranged(problem.law, name):
-            low, high = kind.range
-            if not low <= value <= high:
+            low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
+            # A bound converted to another unit is not to the last digit what it was.
+            slack = 1e-9 * max(abs(low), abs(high))
+            if not low - slack <= value <= high + slack:
                 notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:.3g} to {high:.3g}."))
     return notices
 
