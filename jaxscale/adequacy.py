@@ -2,10 +2,12 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxscale.coordinates import COEFFICIENTS, units_of
 from jaxscale.law import positive
 from jaxscale.linear import Linear
 from jaxscale.noise import CONSISTENT, TUNING, Noise
@@ -196,18 +198,29 @@ def _student(noise: Noise, target: np.ndarray, weight: np.ndarray, scale: float)
 
 def _poorly_determined(fit: Fit) -> list[Notice]:
     prose = " ".join(notice.message for notice in fit.notices if notice.code in _NAMING)
-    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
-    poor = []
+    poor, units = [], _units(fit)
     for name in fit.free:
         value, error = fit.params[name], fit.stderr[name]
         named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
-        if math.isfinite(error) and not named and error > _coarse(fit, kinds[name], value):
+        if math.isfinite(error) and not named and error > _coarse(fit, name, units):
             poor.append(f"{name} = {value:.4g} has a standard error of {error:.3g}")
     return [Notice("poorly_determined", f"{'; '.join(poor)}.")] if poor else []
 
 
-def _coarse(fit: Fit, kind: Any, value: float) -> float:
+def _units(fit: Fit) -> dict[str, float]:
+    """The data's own units of the parameters that have one."""
+    rows, law = fit.observations, fit._law()  # pyright: ignore[reportPrivateUsage]
+    if rows is None or any(name not in rows.inputs for name in law.inputs):
+        return {}
+    used = rows.weight > 0
+    inputs = {name: rows.inputs[name][..., used] for name in law.inputs}
+    size = float(np.median(np.abs(rows.response[used]))) or 1.0
+    return {name: float(unit) for name, unit in units_of(law, inputs, size, np).items()}
+
+
+def _coarse(fit: Fit, name: str, units: Mapping[str, float]) -> float:
     """The standard error above which next to nothing is known of a parameter."""
+    kind, value = fit._law().parameters[name], fit.params[name]  # pyright: ignore[reportPrivateUsage]
     if kind.support.low > -math.inf and kind.support.high < math.inf:
         return (kind.support.high - kind.support.low) / 2
     if kind.support is positive:
@@ -219,6 +232,8 @@ def _coarse(fit: Fit, kind: Any, value: float) -> float:
         return 1.0
     if rows is not None and kind.kind in ("floor", "amplitude") and not kind.powers:
         return float(np.ptp(rows.response[rows.weight > 0]))
-    if rows is not None and kind.kind == "location":
+    if rows is not None and kind.kind == "location" and kind.input is not None:
         return float(np.ptp(rows.inputs[kind.input]))
+    if rows is not None and name in units:
+        return (COEFFICIENTS[1] - COEFFICIENTS[0]) * units[name]
     return kind.range[1] - kind.range[0] if kind.declared else math.inf

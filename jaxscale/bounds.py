@@ -54,7 +54,8 @@ def _end(problem: Problem, linear: Linear, name: str, z: float, used: np.ndarray
         elif kind.kind in ("scale", "location"):
             gone = False
         else:
-            gone = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
+            small = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
+            gone = small and _effect(problem, linear, name, used) < GONE
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
     if np.isfinite(low) and value - low <= GONE * width:

@@ -13,7 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from jaxscale.dimensions import RESPONSE, dimensions, scale_of
+from jaxscale.dimensions import RESPONSE, dimensions, factors, scale_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 
 # Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
@@ -71,7 +71,10 @@ def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dic
         response: the size of the responses, or None to leave it out.
         xp: the array library.
     """
-    units = {}
+    units: dict[str, Any] = {}
+    if response is not None:
+        # A start makes every term a part of the response, but these amplitudes are no part of it.
+        units |= dict.fromkeys(factors(law), 1 / response)
     for name, exponents in dimensions(law).items():
         plain = RESPONSE in exponents and response is not None
         size: Any = 1.0
@@ -267,6 +270,7 @@ def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: C
             return u * jnp.where(centre.response_low > 0, centre.response_low, size)
         return centre.response_low + (2 * u - 1) * (centre.response_high - centre.response_low)
     if kind.kind in ("amplitude", "scale") and kind.powers:
+        size = size * centre.unit.get(name, 1.0)
         if kind.support is not positive:
             return (2 * u - 1) * size * jnp.exp(_shift(law, kind, params, centre))
         term = jnp.log(size) + (u - 1) * jnp.log(1e3)

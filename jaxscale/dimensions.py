@@ -24,6 +24,7 @@ STEP, SOLVED = 1e-4, 1e-6
 LARGEST = 4.0
 _KNOWN: dict[Law, dict[str, dict[str, float]]] = {}
 _FIXED: dict[Law, tuple[str, ...]] = {}
+_FACTORS: dict[Law, tuple[str, ...]] = {}
 
 
 def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
@@ -40,7 +41,7 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
         if any(_open(law, name) for name in law.parameters):
             # A thread has no trace under way, so that the numbers are computed also while a program is traced.
             with ThreadPoolExecutor(1) as pool:
-                found, _FIXED[law] = pool.submit(_inferred, law).result()
+                found, _FIXED[law], _FACTORS[law] = pool.submit(_inferred, law).result()
         places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
         _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}
     return _KNOWN[law]
@@ -55,6 +56,12 @@ def fixed_units(law: Law) -> tuple[str, ...]:
     return _FIXED[law]
 
 
+def factors(law: Law) -> tuple[str, ...]:
+    """Amplitudes that multiply a power of an input but are not measured in the unit of the response."""
+    dimensions(law)
+    return _FACTORS.get(law, ())
+
+
 def absolute(law: Law) -> tuple[str, ...]:
     """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
     return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
@@ -65,7 +72,7 @@ def _open(law: Law, name: str) -> bool:
     return kind.kind in ("positive_number", "coefficient") or (kind.kind == "amplitude" and not kind.powers)
 
 
-def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
     from jaxscale.information import slopes
 
     try:
@@ -76,9 +83,9 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
             moves = slope * np.stack([sets[name] for name in names], axis=-1)[:, None, :]
             changes = {name: _change(law, names, columns, sets, name) for name in law.inputs}
     except (ValueError, TypeError, FloatingPointError, ArithmeticError):
-        return {}, (*law.inputs, RESPONSE)
+        return {}, (*law.inputs, RESPONSE), ()
     found: dict[str, dict[str, float]] = {}
-    fixed = []
+    fixed, plain = [], ()
     for key, change in [*((name, -changes[name]) for name in law.inputs), (RESPONSE, value)]:
         known = np.zeros_like(value)
         for k, name in enumerate(names):
@@ -92,10 +99,13 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
         if not exponents or pure:
             fixed.append(key)
             continue
+        if key == RESPONSE:
+            kinds = law.parameters
+            plain = tuple(name for name in names if kinds[name].kind == "amplitude" and not exponents[name])
         for name, exponent in exponents.items():
             if exponent and _open(law, name):
                 found.setdefault(name, {})[key] = exponent
-    return found, tuple(fixed)
+    return found, tuple(fixed), plain
 
 
 def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
