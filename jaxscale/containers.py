@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.draws import Draws
-from jaxscale.fitting import _versions as versions
+from jaxscale.fit_arguments import versions
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood, of_response
 from jaxscale.notices import Notice

@@ -214,7 +214,7 @@ class Draws:
         Raises:
             ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
-        from jaxscale.fitting import generator_of
+        from jaxscale.fit_arguments import generator_of
         from jaxscale.likelihoods import replicated
 
         scatter = self.scatter

@@ -1,28 +1,32 @@
-"""The front door: a law, observations, and an answer that says how it was got."""
+"""Fit one law to one data set: global search, certified optimum, standard errors and provenance."""
 
-import hashlib
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import jax
 import jax.core as jax_core
-import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
-from jaxscale.algebra import bound
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.bounds import at_bounds
 from jaxscale.coordinates import centre_of
-from jaxscale.fixed_values import why_not
+from jaxscale.fit_arguments import (
+    bounded,
+    checked_fixed,
+    count_of,
+    explicit_starts,
+    generator_of,
+    identity,
+    law_of,
+    versions,
+)
 from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
-from jaxscale.law import Law, LawError
+from jaxscale.law import Law
 from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.measurement_errors import scatter, weighted
 from jaxscale.noise import Noise, default, squared
@@ -35,8 +39,7 @@ from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit, UnidentifiedError
 from jaxscale.room import make_room
 from jaxscale.search import Found, search
-from jaxscale.starts import Grid, Listed
-from jaxscale.tables import did_you_mean
+from jaxscale.starts import Grid
 from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 
 # The most basins that a fit lists.
@@ -134,8 +137,8 @@ def fit(
         design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
         observations = weighted(observations, noise)
         seed, generator = generator_of(key)
-        explicit = _explicit(law, starts, values) if isinstance(starts, Mapping) else None
-        count = 4096 if explicit is not None else _count(starts)
+        explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
+        count = 4096 if explicit is not None else count_of(starts)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
@@ -229,7 +232,7 @@ def _fit(
         notices=tuple(notices + problems),
         design={},
         seed=seed,
-        versions=dict(_versions()),
+        versions=dict(versions()),
         data_sha256=observations.sha256,
         data=observations.name,
         columns=dict(observations.columns),
@@ -281,108 +284,6 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
     It is never laid out whole: millions of points take no memory.
     """
     return Grid(axes)
-
-
-def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:
-    """What makes a run the one it is, for its checkpoint."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(data):
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return {
-        "law": law.name,
-        "law_sha256": hashlib.sha256(law.code.encode()).hexdigest(),
-        "data_sha256": digest.hexdigest(),
-        "noise": noise,
-        "fixed": dict(values),
-        "versions": {name: number for name, number in _versions().items() if name != "python"},
-    }
-
-
-def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
-    """A law some of whose parameters lie between bounds.
-
-    Raises:
-        ValueError: the law has no such parameter, or no value lies between its bounds.
-    """
-    try:
-        ends: dict[str, Any] = dict(bounds)
-        return bound(law, **ends)
-    except LawError as error:
-        raise ValueError(f"Argument bounds: {error}.") from None
-
-
-def law_of(law: Law | str) -> Law:
-    """A law, or the one in the catalogue that has this name."""
-    if isinstance(law, Law):
-        return law
-    from jaxscale.laws import get
-
-    return get(law)
-
-
-def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
-    """Fixed values as numbers, in the law's order; refuses unknown names and values beyond the ends of a support."""
-    values = {name: float(value) for name, value in (fixed or {}).items()}
-    for name in values:
-        if name not in law.parameters:
-            raise ValueError(
-                f"Argument fixed names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
-            )
-    if wrong := why_not(law, values):
-        raise ValueError(f"Argument fixed {wrong}.")
-    return {name: values[name] for name in law.parameters if name in values}
-
-
-def _count(starts: Any) -> int:
-    if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
-        raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
-    return int(starts)
-
-
-def _explicit(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> Grid | Listed:
-    """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
-    axes = starts.axes if isinstance(starts, Grid) else starts
-    given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
-    for name in given:
-        if name not in law.parameters:
-            raise ValueError(
-                f"Argument starts names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
-            )
-    missing = [name for name in law.parameters if name not in given and name not in values]
-    if missing:
-        raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
-    lengths = {len(value) for value in given.values()} - {1}
-    if isinstance(starts, Grid):
-        lengths = set()
-    if len(lengths) > 1 or any(value.ndim != 1 for value in given.values()):
-        raise ValueError(f"Argument starts must hold equally long sequences, but their lengths are {sorted(lengths)}.")
-    count = max(lengths, default=1)
-    whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
-    for name, value in whole.items():
-        support = law.parameters[name].support
-        if name not in values and not np.all((value > support.low) & (value < support.high)):
-            raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
-    if isinstance(starts, Grid):
-        return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
-    return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
-
-
-def generator_of(key: Any) -> tuple[int, np.random.Generator]:
-    """A seed to report and a generator, from an integer or a JAX key."""
-    if isinstance(key, int | np.integer):
-        if key < 0:
-            raise ValueError(f"Argument key must not be negative, but is {key!r}.")
-        return int(key), np.random.default_rng(int(key))
-    kind: Any = getattr(key, "dtype", float)
-    typed = jnp.issubdtype(kind, jax.dtypes.prng_key)
-    if not typed and not jnp.issubdtype(kind, np.integer):
-        raise ValueError(f"Argument key must be a whole number or a JAX random key, but is {key!r}.")
-    data = jax.random.key_data(key) if typed else key
-    words = [int(word) for word in np.ravel(np.asarray(data))]
-    seed = int("".join(f"{word:08x}" for word in words), 16)
-    return seed, np.random.default_rng(seed)
 
 
 def _uncertainty(sure: Covariance, replicates: int, bounds: dict[str, float]) -> dict[str, Any]:
@@ -459,16 +360,3 @@ def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[di
         z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)
         ends.append(_basin(problem, z, objective, basin.count))
     return tuple(sorted(ends, key=lambda end: end["objective"]))
-
-
-@cache
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version()}
-    for package in ("jaxscale", "jax", "jaxlib", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "source"
-    return found

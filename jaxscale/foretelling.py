@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.fitting import checked_fixed, fit, law_of
+from jaxscale.fit_arguments import checked_fixed, law_of
+from jaxscale.fitting import fit
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise

@@ -14,7 +14,7 @@ from jaxscale.building import model_of, refuse_types
 from jaxscale.compilation import compiled
 from jaxscale.coordinates import coordinate_at, ordered, value_at
 from jaxscale.draws import NO_MODEL, OF_ALL, Draws
-from jaxscale.fitting import generator_of
+from jaxscale.fit_arguments import generator_of
 from jaxscale.models import Model
 from jaxscale.notices import Notice
 from jaxscale.observations import Observations

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxscale.batch import Runner
 from jaxscale.derivatives import tried
-from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
+from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
 from jaxscale.law import Law
 from jaxscale.measurement_errors import weighted

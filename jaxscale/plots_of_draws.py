@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale import likelihoods
 from jaxscale.draws import Draws, scalars
-from jaxscale.fitting import generator_of
+from jaxscale.fit_arguments import generator_of
 from jaxscale.law import positive
 from jaxscale.noise import SPACES
 from jaxscale.observations import Observations

@@ -12,7 +12,7 @@ import numpy as np
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.draws import Draws
-from jaxscale.fitting import generator_of
+from jaxscale.fit_arguments import generator_of
 from jaxscale.models import stacked
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
-from jaxscale.fitting import generator_of
+from jaxscale.fit_arguments import generator_of
 from jaxscale.linear import Linear, linearise, params_at
 from jaxscale.objective import evaluate
 from jaxscale.observations import Observations

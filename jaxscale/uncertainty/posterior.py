@@ -15,7 +15,7 @@ from jaxscale.batch import Runner
 from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
-from jaxscale.fitting import checked_fixed, generator_of, identity, law_of
+from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.journal import Journal
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood

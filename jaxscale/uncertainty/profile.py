@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
-from jaxscale.fitting import generator_of
+from jaxscale.fit_arguments import generator_of
 from jaxscale.intervals import Intervals
 from jaxscale.linear import params_at
 from jaxscale.notices import Notice

@@ -10,7 +10,7 @@ import numpy as np
 from jaxscale.batch import Runner
 from jaxscale.bounds import lifted
 from jaxscale.draws import Draws
-from jaxscale.fitting import generator_of, identity
+from jaxscale.fit_arguments import generator_of, identity
 from jaxscale.journal import Journal
 from jaxscale.kernel import Lanes
 from jaxscale.linear import Linear, linearise, params_at

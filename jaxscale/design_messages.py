@@ -1,0 +1,114 @@
+"""Messages of a design check: why parameters are not identified, what to expect, and which runs to add."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, Information, Pair, constant, distinct, pairs
+from jaxscale.law import Law
+
+# How far from 1 or -1 the power may be by which one input follows another in proportion.
+_SAME_POWER = 0.05
+
+
+def design_message(
+    information: Information,
+    expected: Mapping[str, float],
+    parameters: Sequence[str],
+    trades: Sequence[Sequence[str]],
+    runs: Sequence[Mapping[str, float]],
+    enough: bool,
+) -> str:
+    """The verdict of a design check, its reasons, the expected standard errors and the advice, in words."""
+    rows = f"{information.rows} {'row' if information.rows == 1 else 'rows'}"
+    if not parameters:
+        verdict = f"The inputs of the {rows} identify every free parameter of {information.law.name}."
+        return f"{verdict} {_expectations(information, expected)}"
+    verdict = f"The inputs of the {rows} do not identify {_and(parameters)} of {information.law.name}"
+    reasons = "; ".join(_reasons(information, parameters, trades))
+    return f"{verdict}: {reasons}. {_expectations(information, expected)} {_advice(runs, enough, parameters)}"
+
+
+def _reasons(information: Information, parameters: Sequence[str], trades: Sequence[Sequence[str]]) -> list[str]:
+    """Why, by what is seen in the inputs first and by what trades off last."""
+    law, free, inputs = information.law, information.free, information.inputs
+    said = []
+    if information.rows < len(free):
+        said.append(f"the rows are fewer than the {len(free)} free parameters")
+    rest = {name for name in parameters if not any(name in _parameters_of(law, key) for key in inputs)}
+    for name, values in inputs.items():
+        concerned = set(_parameters_of(law, name) or rest) & set(parameters)
+        levels = distinct(values) if values.ndim == 1 else len(values.T)
+        if concerned and levels <= 2:
+            said.append(_few(name, values, levels))
+    for pair in pairs(law, free, inputs):
+        if all(set(_parameters_of(law, name)) & set(parameters) for name in (pair.first, pair.second)):
+            said.append(_line(pair, inputs))
+        if pair.parameters:
+            said.append(f"only curvature tells their terms apart (log-correlation {pair.correlation:.5f})")
+    silent = [name for k, name in enumerate(free) if not np.any(information.triangle[:, :, k])]
+    if silent:
+        said.append(f"the response does not depend on {_and(silent)}")
+    floors = [name for name in parameters if law.parameters[name].kind == "floor"]
+    if floors and not said:
+        spans = [f"{name} runs from {values.min():.3g} to {values.max():.3g}" for name, values in inputs.items()]
+        said.append(f"the floor {_and(floors)} is out of sight ({_and(spans)})")
+    if information.rows >= len(free):
+        said += [f"{_and(names)} trade off against each other" for names in trades]
+    return said or [f"the inputs vary too little to pin down {_and(parameters)}"]
+
+
+def _parameters_of(law: Law, name: str) -> list[str]:
+    """The parameters whose declaration leans on an input."""
+    found = [key for key, kind in law.parameters.items() if kind.input == name]
+    for key, kind in law.parameters.items():
+        found += [entry for named, power in kind.powers if named == name for entry in (key, power.lstrip("-"))]
+    return found
+
+
+def _few(name: str, values: np.ndarray, levels: int) -> str:
+    middle = f"{np.median(values):.3g}"
+    if constant(values):
+        return f"{name} takes one value ({middle})"
+    return f"{name} hardly varies around {middle}" if levels == 1 else f"{name} takes only two values"
+
+
+def _line(pair: Pair, inputs: Mapping[str, np.ndarray]) -> str:
+    first, second = inputs[pair.first], inputs[pair.second]
+    if abs(pair.slope - 1) < _SAME_POWER:
+        return f"{pair.second} is proportional to {pair.first} ({pair.second} / {pair.first} = {_span(second / first)})"
+    if abs(pair.slope + 1) < _SAME_POWER:
+        return f"all rows lie on one budget ({pair.first} * {pair.second} = {_span(first * second)})"
+    return f"{pair.second} follows {pair.first} as {pair.first}**{pair.slope:.3g}"
+
+
+def _span(values: np.ndarray) -> str:
+    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _expectations(information: Information, expected: Mapping[str, float]) -> str:
+    law, level = information.law, f"{100 * information.noise_level:g} %"
+    kinds = {"exponent": f"at most {EXPONENT_LIMIT:g}", "floor": f"at most {FLOOR_LIMIT:g} of the smallest response"}
+    listed = []
+    for kind, limit in kinds.items():
+        names = [name for name in expected if law.parameters[name].kind == kind]
+        if names:
+            listed.append(f"{_and([f'{name} {expected[name]:.3g}' for name in names])} ({limit})")
+    if not listed:
+        listed = [_and([f"{name} {value:.3g}" for name, value in expected.items()])]
+    return f"Expected standard errors at {level} noise: {'; '.join(listed)}."
+
+
+def _advice(runs: Sequence[Mapping[str, float]], enough: bool, parameters: Sequence[str]) -> str:
+    fix = f"fix {parameters[0] if len(parameters) == 1 else 'some of ' + _and(parameters)}"
+    if not runs:
+        return f"No run within a factor of four of these inputs would help, so {fix}."
+    told = "; ".join(", ".join(f"{name}={value:.3g}" for name, value in run.items()) for run in runs)
+    if enough:
+        return f"Add runs such as {told}, or {fix}."
+    return f"Runs such as {told} would help but not be enough, so {fix} too."
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
