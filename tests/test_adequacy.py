@@ -186,8 +186,8 @@ def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
 def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:
     assert assessed(good) == {}
     spread = np.ptp(Y)
-    # The level against the spread of the responses, the slope against its declared range; nothing for the curvature.
-    large = {"a": 1.01 * spread, "b": 20.1, "c": 1e9}
+    # The level against the spread of the responses, the slope and the curvature against sizes in the data's own units.
+    large = {"a": 1.01 * spread, "b": 1e4, "c": 1e-3}
     said = assessed(good, stderr=large)["poorly_determined"]
     assert "a = " in said and "; b = " in said and "c = " not in said
     assert assessed(good, stderr={"a": 0.99 * spread, "b": 19.9, "c": math.nan}) == {}
