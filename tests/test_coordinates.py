@@ -201,7 +201,8 @@ def a_start_lies_in_the_support_and_suits_the_data(law: Law) -> None:
         elif kind.input is not None:
             assert np.all((data.low[kind.input] <= value) & (value <= data.high[kind.input])), name
         elif kind.powers:
-            shares = term(law, name, params, data) / data.response_size
+            # An amplitude that is no part of the response has its own unit.
+            shares = term(law, name, params, data) / (data.response_size * data.unit.get(name, 1.0))
             assert np.all(shares <= 1 + 1e-9), name
             assert kind.support is real or np.all(shares >= 1e-3 * (1 - 1e-9)), name
         elif name not in data.unit or kind.kind == "fraction":

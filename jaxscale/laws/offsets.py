@@ -59,7 +59,7 @@ def _from_params(params: Mapping[str, Any], centre: Centre) -> list[Any]:
     response=Response("", real),
     c=floor(real, range=(-1e6, 1e6), meaning="constant"),
     a=coefficient(range=(-1e6, 1e6), meaning="term at x = 0"),
-    b=coefficient(range=(-1.0, 1.0), meaning="rate, positive for growth"),
+    b=coefficient(range=(-0.5, 0.5), meaning="rate, positive for growth"),
     formula=r"y = c + a e^{b x}",
     source=f"the exponential with a constant, {STANDARD}",
     affine=("c", "a"),
