@@ -207,6 +207,8 @@ def _method(fit: Fit) -> str:
     if freedom < 2:
         return f"{how}{runs}; no intervals, with {'one degree' if freedom == 1 else 'no degree'} of freedom"
     by = "percentiles" if method == "bootstrap" else "t quantiles"
+    if uncertainty.get("at_bound") and fit.observations is not None and method != "bootstrap":
+        by = "the profile likelihood and t quantiles"
     return f"{how}{runs}; intervals by {by} with {freedom} degrees of freedom"
 
 

@@ -157,3 +157,9 @@ def test_curves_of_training_steps_are_fitted_in_steps(table, name) -> None:
     assert fit.status == "converged"
     if name == "logistic4":
         close(fit, hi=0.9, x0=4e5, k=1 / 9e4, rel=0.03)
+
+
+def test_the_exponent_of_cities_is_that_of_pooled_least_squares(table) -> None:
+    inputs = {"x": "population_district"}
+    fit = fitted("power_law", table("cities_with_groups"), inputs, "total_frequency", noise=noise.squared("log"))
+    assert (fit.params["b"], fit.stderr["b"]) == pytest.approx((1.43370, 0.11944), rel=1e-4)
