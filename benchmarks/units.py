@@ -88,17 +88,26 @@ def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", targ
     size = scale if space == "linear" else 1.0
     if not np.isclose(one.residuals["rms"] * size, other.residuals["rms"], rtol=1e-6):
         return f"optimum: rms {one.residuals['rms'] * size:.6g}, {other.residuals['rms']:.6g}"
-    for name in one.free:
-        if law.parameters[name].powers or law.parameters[name].kind == "scale":
-            continue
-        unit = factor ** dimensions(law).get(name, {}).get(target, 0.0)
-        if law.parameters[name].kind == "floor":
-            unit = scale
-        pair = one.stderr[name] * unit, other.stderr[name]
-        if np.isfinite(pair[0]) != np.isfinite(pair[1]) or (np.isfinite(pair[0]) and not np.isclose(*pair, rtol=1e-6)):
-            return f"error of {name}: {pair[0]:.6g}, {pair[1]:.6g}"
+    errors = [_errors(law, one, target, factor), _errors(law, other, target, 1.0)]
+    for group, pair in zip(errors[0], zip(errors[0].values(), errors[1].values(), strict=True), strict=True):
+        if not np.allclose(*pair, rtol=1e-6, atol=0.0, equal_nan=True):
+            return f"errors of {group[0]}: {pair[0]}, {pair[1]}"[:90]
     codes = [sorted({n.code for n in fit.notices} - set(GUESSES)) for fit in (one, other)]
     return "" if codes[0] == codes[1] else f"notices {codes[0]}, {codes[1]}"
+
+
+def _errors(law: Law, fit: "jaxscale.Fit", target: str, factor: float) -> dict[tuple, np.ndarray]:
+    """Standard errors in another unit, sorted among parameters that are declared alike: like terms may be swapped."""
+    groups: dict[tuple, list[float]] = {}
+    for name in fit.free:
+        kind = law.parameters[name]
+        if kind.powers or kind.kind == "scale":
+            continue
+        exponent = (
+            1.0 if kind.kind == "floor" and target == RESPONSE else dimensions(law).get(name, {}).get(target, 0.0)
+        )
+        groups.setdefault((kind.kind, kind.range, exponent), []).append(fit.stderr[name] * factor**exponent)
+    return {group: np.sort(values) for group, values in groups.items()}
 
 
 def cases(law: Law) -> Iterator[Case]:
