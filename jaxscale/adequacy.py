@@ -234,6 +234,9 @@ def _coarse(fit: Fit, name: str, units: Mapping[str, float]) -> float:
         return float(np.ptp(rows.response[rows.weight > 0]))
     if rows is not None and kind.kind == "location" and kind.input is not None:
         return float(np.ptp(rows.inputs[kind.input]))
+    if kind.powers:
+        # Its unit depends on an exponent.
+        return 10 * abs(value)
     if rows is not None and name in units:
         return (COEFFICIENTS[1] - COEFFICIENTS[0]) * units[name]
     return kind.range[1] - kind.range[0] if kind.declared else math.inf

@@ -1,5 +1,7 @@
 """Standard errors of least squares: heteroscedastic, known, undetermined; and the intervals made of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,11 @@ COLUMNS = np.stack([np.ones(40), X], axis=1)
 
 
 def rows_of(y: np.ndarray, x: np.ndarray = X, **columns: np.ndarray) -> jaxscale.Observations:
-    named = {name: name for name in columns}
+    named: Any = {name: name for name in columns}
     return jaxscale.Observations.from_table({"x": x, "y": y, **columns}, inputs=["x"], response="y", **named)
 
 
-def fitted(rows: jaxscale.Observations, law=line, **settings: object) -> Fit:
+def fitted(rows: jaxscale.Observations, law: Any = line, **settings: Any) -> Fit:
     return jaxscale.fit(law, rows, **{"starts": 64, "polish": 8, "progress": False} | settings)
 
 
@@ -117,8 +119,9 @@ def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
         (dict(c=3), "bound needs two numbers for c"),
         (dict(d=(0, 1)), "bound names 'd', which is no parameter"),
     ):
+        given: Any = bounds
         with pytest.raises(LawError, match=said):
-            bound(jaxscale.laws.get("power_law_floor"), **bounds)
+            bound(jaxscale.laws.get("power_law_floor"), **given)
     with pytest.raises(ValueError, match="Argument bounds must leave out 'c', which is fixed"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (0, 1)}, fixed={"c": 0.5})
 
