@@ -1,6 +1,6 @@
 """Whether results depend on the unit of an input or of the response: every law, every input, four factors.
 
-    python -m benchmarks.units                  the catalogue (about 40 CPU minutes)
+    python -m benchmarks.units                  the catalogue
     python -m benchmarks.units LAW LAW ...      some laws
 
 Each law is fitted to 24 simulated rows, then to the same rows with one input, or the response, multiplied by 1e-9,

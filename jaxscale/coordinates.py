@@ -295,7 +295,7 @@ def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
         return _between(kind, *ends, u) * unit
     if all(law.inputs[key].relative for key in exponents):
         return _between(kind, low, high, u) * unit
-    # Nobody said at which sizes of the input the range holds: it may be that of the user's own data.
+    # The declaration does not say at which sizes of the input the range holds: it may be those of the user's data.
     twice = 2 * u
     plain = _between(kind, *(PLAIN if kind.support is positive else (-PLAIN[1], PLAIN[1])), jnp.clip(twice - 1, 0, 1))
     return jnp.where(twice < 1, _between(kind, low, high, jnp.clip(twice, 0, 1)), plain * unit)

@@ -28,7 +28,6 @@ def bread(jacobian: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndar
     left, values, right = np.linalg.svd(scaled, full_matrices=False)
     known = values > max(np.sum(weight > 0), matrix.shape[1]) * np.finfo(float).eps * values.max(initial=0.0)
     if len(values) < matrix.shape[1]:
-        known, right = np.append(known, False), np.vstack([right, np.ones(matrix.shape[1])])
         return np.zeros((matrix.shape[1],) * 2), np.ones(matrix.shape[1], bool), np.ones(len(weight))
     lost |= np.any(~known[:, None] & (np.abs(right) > COMPONENT), axis=0)
     root = (right[known].T / values[known]) / np.where(size > 0, size, 1.0)[:, None]

@@ -24,8 +24,8 @@ from jaxscale.uncertainty.laplace import bread, classical, hc3, sandwich, withou
 # than it has parameters, which as many rows always fit exactly.
 INSIDE = 0.5
 # Percentiles of resamples that a fit keeps.
-SHARES = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975)
-SHARES = (*SHARES, 0.99, 0.995, 0.9975, 0.9995)
+_LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
+SHARES = (*_LOWER, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.9995)
 
 # A parameter whose standard error is so many times its value has run away: nothing is known of it.
 RUNAWAY = 1e3
