@@ -10,7 +10,8 @@ A change that moves or rewrites code without changing results is checked by reco
 ``--tolerance`` (0: the same bits). ``--only fit,profile`` records the cases whose names begin so. The cases marked
 ``quick`` are part of the tests, which compare them with ``tests/reference_results.json``; write that file by
 
-    JAX_DISABLE_MOST_OPTIMIZATIONS=true python -m benchmarks.reference_results record tests/reference_results.json --quick
+    export JAX_DISABLE_MOST_OPTIMIZATIONS=true
+    python -m benchmarks.reference_results record tests/reference_results.json --quick
 """
 
 import argparse
