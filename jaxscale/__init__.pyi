@@ -12,7 +12,6 @@ from jaxscale.algebra import fix as fix
 from jaxscale.algebra import rename as rename
 from jaxscale.algebra import tie as tie
 from jaxscale.bibliography import citation as citation
-from jaxscale.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.draws import Draws as Draws
 from jaxscale.draws import NotUsableError as NotUsableError
 from jaxscale.evidence import compare as compare
@@ -25,13 +24,11 @@ from jaxscale.foretelling import foretold as foretold
 from jaxscale.identifiability import DesignCheck as DesignCheck
 from jaxscale.identifiability import check as check
 from jaxscale.intervals import Intervals as Intervals
-from jaxscale.journal import JournalError as JournalError
 from jaxscale.law import Input as Input
 from jaxscale.law import Law as Law
 from jaxscale.law import LawError as LawError
 from jaxscale.law import Response as Response
 from jaxscale.many import fit_many as fit_many
-from jaxscale.notices import Notice as Notice
 from jaxscale.observations import Observations as Observations
 from jaxscale.preparation import prepare as prepare
 from jaxscale.problems import Fits as Fits
@@ -52,6 +49,9 @@ from jaxscale.uncertainty.profile import profile as profile
 from jaxscale.uncertainty.resampling import bootstrap as bootstrap
 from jaxscale.uncertainty.resampling import jackknife as jackknife
 from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals as bootstrap_intervals
+from jaxscale.utils.checkpoint import JournalError as JournalError
+from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxscale.utils.notices import Notice as Notice
 
 __all__: list[str]
 __version__: str

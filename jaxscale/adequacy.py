@@ -11,9 +11,9 @@ from jaxscale.coordinates import COEFFICIENTS, units_of
 from jaxscale.law import positive
 from jaxscale.linear import Linear
 from jaxscale.noise import CONSISTENT, TUNING, Noise
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.result import LOGARITHMIC, Fit
+from jaxscale.utils.notices import Notice
 
 # Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
 NATS = 25.0

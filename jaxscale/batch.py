@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import kernel
-from jaxscale.compilation import compiled
-from jaxscale.journal import Journal
 from jaxscale.kernel import Lanes
 from jaxscale.objective import Problem
-from jaxscale.progress import Ticker
 from jaxscale.starts import placed, score
+from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.compilation import compiled
+from jaxscale.utils.progress import Ticker
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 from jaxscale.law import Law
-from jaxscale.layout import wrapped
 from jaxscale.result import Fit
+from jaxscale.utils.text import wrapped
 
 UNCONFIRMED = "unconfirmed form"
 # A form that belongs to everybody has no paper.

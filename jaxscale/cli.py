@@ -167,7 +167,7 @@ def list_laws(
 @app.command()
 def messages() -> None:
     """List the notices that a result can carry, with their meaning and cure."""
-    from jaxscale import notices
+    from jaxscale.utils import notices
 
     typer.echo(notices.messages_text())
 
@@ -234,9 +234,10 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale import console, identifiability, layout
+    from jaxscale import console, identifiability
     from jaxscale.observations import Observations
     from jaxscale.result import nulls
+    from jaxscale.utils import text as text_module
 
     found, fixed = console.tied(console.find_law(law), tie), console.numbers(fix, "--fix")
     read = console.find_table(table)
@@ -245,7 +246,7 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     console.enable_compilation_cache()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else layout.folded(str(design)))
+    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else text_module.folded(str(design)))
     if design.verdict != "identified":
         raise typer.Exit(REFUSED)
 

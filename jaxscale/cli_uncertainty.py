@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
     from jaxscale.noise import Space
-    from jaxscale.notices import Notice
     from jaxscale.observations import Observations
     from jaxscale.result import Fit
+    from jaxscale.utils.notices import Notice
 
 _POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with, and what it says of them.

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale import compilation_cache, datasets, laws
+from jaxscale import datasets, laws
 from jaxscale.law import Law, LawError
 from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
 from jaxscale.series import label_of
 from jaxscale.tables import Table, did_you_mean, read_table
+from jaxscale.utils import compilation_cache
 
 
 def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:

@@ -18,11 +18,11 @@ from jaxscale.draws import Draws
 from jaxscale.fit_arguments import versions
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood, of_response
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise
 from jaxscale.preparation import prepare
 from jaxscale.result import write_atomically
+from jaxscale.utils.notices import Notice
 
 ENDING = ".nc"
 # What ArviZ calls the numbers of every draw.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from jaxscale.compilation import compiled
-from jaxscale.notices import Notice
+from jaxscale.utils.compilation import compiled
+from jaxscale.utils.notices import Notice
 
 # What is asked of every parameter, and what draws must have to be acted on at all.
 MIXED, UNMIXED = 1.01, 1.05

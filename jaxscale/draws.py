@@ -13,11 +13,11 @@ import numpy as np
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of, outside
 from jaxscale.quantities import Quantities, Quantity, by_name, single
 from jaxscale.tables import did_you_mean
+from jaxscale.utils.notices import Notice
 
 # How the names of what is drawn for all groups and runs end.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from jaxscale.draws import NO_MODEL, Draws
-from jaxscale.layout import aligned, item, wrapped
 from jaxscale.mixtures import mixed
-from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise, reweighed, scoring
 from jaxscale.tables import did_you_mean
+from jaxscale.utils.notices import CODES, Notice
+from jaxscale.utils.text import aligned, item, wrapped
 
 # Weights are trusted below this shape of their tail.
 TRUSTED = 0.7

@@ -24,23 +24,23 @@ from jaxscale.fit_arguments import (
     law_of,
     versions,
 )
-from jaxscale.journal import Journal
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
 from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.measurement_errors import scatter, weighted
 from jaxscale.noise import Noise, default, squared
-from jaxscale.notices import Notice
 from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, checked, padded
 from jaxscale.preparation import prepare
-from jaxscale.progress import ticking
 from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit, UnidentifiedError
-from jaxscale.room import make_room
 from jaxscale.search import Found, search
 from jaxscale.starts import Grid
 from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
+from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.notices import Notice
+from jaxscale.utils.progress import ticking
+from jaxscale.utils.room import make_room
 
 # The most basins that a fit lists.
 LISTED = 12

@@ -11,15 +11,15 @@ import numpy as np
 
 from jaxscale import psis
 from jaxscale.building import model_of, refuse_types
-from jaxscale.compilation import compiled
 from jaxscale.coordinates import coordinate_at, ordered, value_at
 from jaxscale.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.fit_arguments import generator_of
 from jaxscale.models import Model
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import prepare
 from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.utils.compilation import compiled
+from jaxscale.utils.notices import Notice
 
 
 def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> Draws:

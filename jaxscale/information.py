@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.law import Law, positive
 from jaxscale.noise import default
 from jaxscale.observations import bucket, widened
+from jaxscale.utils.compilation import compiled
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxscale.layout import WIDTH, aligned, item
-from jaxscale.notices import notice_lines
 from jaxscale.observations import Observations
 from jaxscale.report import number
+from jaxscale.utils.notices import notice_lines
+from jaxscale.utils.text import WIDTH, aligned, item
 
 if TYPE_CHECKING:
     from jaxscale.intervals import Intervals

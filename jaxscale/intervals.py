@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxscale.notices import Notice
 from jaxscale.result import nulls
+from jaxscale.utils.notices import Notice
 
 
 @dataclass(frozen=True)

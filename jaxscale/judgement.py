@@ -8,9 +8,9 @@ from jaxscale.bounds import at_bounds
 from jaxscale.coordinates import ranged, units_of
 from jaxscale.kernel import STATUS
 from jaxscale.linear import Linear
-from jaxscale.notices import Notice
 from jaxscale.objective import Problem
 from jaxscale.search import Found, Landscape
+from jaxscale.utils.notices import Notice
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.
 CERTIFIED = 1e-8

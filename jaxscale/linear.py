@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.derivatives import value
 from jaxscale.objective import Problem, each_row
+from jaxscale.utils.compilation import compiled
 
 
 class Linear(eqx.Module):

@@ -10,15 +10,15 @@ import numpy as np
 from jaxscale.batch import Runner
 from jaxscale.derivatives import tried
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
-from jaxscale.journal import Journal
 from jaxscale.law import Law
 from jaxscale.measurement_errors import weighted
 from jaxscale.noise import Noise, default, squared
 from jaxscale.observations import Observations, checked
 from jaxscale.preparation import prepare
 from jaxscale.problems import Fits, Problems
-from jaxscale.progress import ticking
-from jaxscale.room import make_room
+from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.progress import ticking
+from jaxscale.utils.room import make_room
 
 
 def fit_many(

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import likelihoods, priors, run_effects
-from jaxscale.compilation import compiled
 from jaxscale.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.derivatives import value
 from jaxscale.law import Law, positive, unit
 from jaxscale.likelihoods import Likelihood
 from jaxscale.prior_density import Prior
 from jaxscale.ridges import Ridge, joined, parted, ridge_of
+from jaxscale.utils.compilation import compiled
 
 
 class Model(eqx.Module):

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from jaxscale import filters
 from jaxscale.law import Input, Law, unit
 from jaxscale.noise import SPACES, Space, default
-from jaxscale.notices import Notice
 from jaxscale.series import known_series, label_of, places
 from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
+from jaxscale.utils.notices import Notice
 
 _SMALLEST_BUCKET = 16
 # Units in which columns often count parameters, tokens and operations, and what makes single ones of them.

@@ -9,8 +9,8 @@ from typing import Any
 from jaxscale import bibliography
 from jaxscale.formulas import readable
 from jaxscale.law import Law, Parameter, between
-from jaxscale.layout import aligned, item, wrapped
 from jaxscale.shapes import sketch
+from jaxscale.utils.text import aligned, item, wrapped
 
 
 def listing(laws: Iterable[Law]) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend, sizes
-from jaxscale.compilation import compiled
 from jaxscale.coordinates import centre_of
 from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
@@ -20,6 +19,7 @@ from jaxscale.objective import Problem
 from jaxscale.observations import Observations, bucket, padded
 from jaxscale.search import tolerance
 from jaxscale.starts import score
+from jaxscale.utils.compilation import compiled
 
 # A problem of which fewer polished starts agree than this share is searched again, with other starts.
 AGREED = 0.25

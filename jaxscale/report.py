@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from jaxscale.adequacy import comparable
-from jaxscale.layout import WIDTH, aligned, item
-from jaxscale.notices import notice_lines
 from jaxscale.result import Fit
+from jaxscale.utils.notices import notice_lines
+from jaxscale.utils.text import WIDTH, aligned, item
 
 # Correlations above this size are listed, at most so many.
 _STRONG, _LISTED = 0.9, 10

@@ -12,12 +12,12 @@ import jax
 import numpy as np
 
 from jaxscale.law import Law
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
 from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
 from jaxscale.tables import did_you_mean
+from jaxscale.utils.notices import Notice
 
 # What a file does not hold.
 UNWRITTEN = ("law_object", "observations", "notices")

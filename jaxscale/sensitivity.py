@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.objective import Problem, loss, scale_cost
 from jaxscale.observations import Observations
+from jaxscale.utils.compilation import compiled
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "

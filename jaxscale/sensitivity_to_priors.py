@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxscale.draws import Draws, scalars
-from jaxscale.layout import aligned, wrapped
 from jaxscale.pointwise import reweighed
+from jaxscale.utils.text import aligned, wrapped
 
 # The powers to which the prior and the likelihood are raised.
 POWERS = (0.8, 1.25)

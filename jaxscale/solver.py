@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.coordinates import centre_of
 from jaxscale.law import Law
 from jaxscale.noise import Noise, default
 from jaxscale.objective import Problem
 from jaxscale.sensitivity import attached, replaced
 from jaxscale.solver_search import search_of
+from jaxscale.utils.compilation import compiled
 
 LONGEST = 300
 

@@ -60,7 +60,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_teardown() -> None:
     """Let go of compiled programs before a process has more mapped memory areas than Linux allows (65,530)."""
     # Not before the tests' own import of the package, whose types are checked.
-    from jaxscale.room import make_room
+    from jaxscale.utils.room import make_room
 
     make_room(MOST_BETWEEN_TESTS)
 

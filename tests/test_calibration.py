@@ -12,9 +12,9 @@ from scipy import stats
 import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.notices import Notice
 from jaxscale.tables import read_table
 from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
+from jaxscale.utils.notices import Notice
 
 
 def test_holm_rejects_in_order_until_one_stands():

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jaxscale import console, fitting, laws, simulate
-from jaxscale.notices import CODES
 from jaxscale.result import Fit
 from jaxscale.tables import read_table
+from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 
 FAST = ("--starts", "256", "--replicates", "40")

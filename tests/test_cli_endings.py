@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jaxscale import console, endings, fitting, foretelling
-from jaxscale.notices import Notice
 from jaxscale.uncertainty import resampling
+from jaxscale.utils.notices import Notice
 from tests.commands import refused, remembering, rows, run, write
 
 pytestmark = pytest.mark.usefixtures("with_example")

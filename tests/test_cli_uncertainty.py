@@ -15,10 +15,10 @@ from jaxscale import console
 from jaxscale.draws import Draws
 from jaxscale.foretelling import foretold
 from jaxscale.intervals import Intervals
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
+from jaxscale.utils.notices import Notice
 from tests.commands import proportional, refused, remembering, rows, run, write
 
 pytestmark = pytest.mark.usefixtures("with_example")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import compilation
-from jaxscale.compilation import Program, compiled
+from jaxscale.utils import compilation
+from jaxscale.utils.compilation import Program, compiled
 
 X = np.linspace(0.1, 2.0, 32)
 

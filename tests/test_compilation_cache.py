@@ -13,7 +13,7 @@ import jax
 import pytest
 
 import jaxscale
-from jaxscale import compilation_cache
+from jaxscale.utils import compilation_cache
 
 SETTINGS = (
     "jax_compilation_cache_dir",

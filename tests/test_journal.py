@@ -14,7 +14,7 @@ import pytest
 
 from jaxscale import JournalError, console, fit, fit_many, grid, noise, simulate
 from jaxscale.batch import Runner
-from jaxscale.journal import Journal
+from jaxscale.utils.checkpoint import Journal
 from tests.sweeps import small, sweep
 
 Call = Callable[..., bytes]

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import bibliography, laws, layout, pages, shapes
+from jaxscale import bibliography, laws, pages, shapes
 from jaxscale.formulas import readable
 from jaxscale.law import Input, Response, exponent, floor, law, location, real
+from jaxscale.utils import text as text_module
 
 CATALOGUE = laws.catalogue()
 
@@ -42,7 +43,7 @@ def test_the_catalogue_lists_every_law_with_what_it_takes_and_says() -> None:
         response = entry.response.unit or "any unit"
         named = f"{entry.name} ({', '.join(entry.inputs)}): {response}, {count} {entry.summary.replace('``', '')} ["
         assert named in said
-    assert max(map(len, text.split("\n"))) <= layout.WIDTH
+    assert max(map(len, text.split("\n"))) <= text_module.WIDTH
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -52,7 +53,7 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
     with jax.disable_jit():
         text = pages.page(entry)
     said = flowing(text)
-    assert max(map(len, text.split("\n"))) <= layout.WIDTH
+    assert max(map(len, text.split("\n"))) <= text_module.WIDTH
     assert entry.summary.replace("``", "") in said and entry.source in said and "``" not in said
     assert f"Family {entry.family} Source" in said and "Formula none" not in said
     table = text[text.index("\nParameter ") :] if entry.parameters else ""

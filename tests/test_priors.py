@@ -9,13 +9,14 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxscale
-from jaxscale import Observations, journal, laws, likelihoods
+from jaxscale import Observations, laws, likelihoods
 from jaxscale.batch import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.models import inside, stacked
 from jaxscale.prior_density import prior_of
 from jaxscale.uncertainty.densities import Density
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder
+from jaxscale.utils import checkpoint
 from tests.test_posterior import modelled, powers
 
 X = np.geomspace(1.0, 1e4, 30)
@@ -105,11 +106,11 @@ def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
     again = jaxscale.posterior("power_law_floor", ROWS, priors=given, checkpoint=tmp_path / "one", **FEW)
     np.testing.assert_array_equal(first.params["c"], again.params["c"])
     other = dict(c=dist.Cauchy(1.0, 0.1))
-    with pytest.raises(journal.JournalError, match=r"belongs to another run \(it differs in priors\)"):
+    with pytest.raises(checkpoint.JournalError, match=r"belongs to another run \(it differs in priors\)"):
         jaxscale.posterior("power_law_floor", ROWS, priors=other, checkpoint=tmp_path / "one", **FEW)
     many: Any = dict(priors=given, checkpoint=tmp_path / "many", **FEW)
     jaxscale.posterior_many(laws.get("power_law_floor"), [ROWS, ROWS], **many)
-    with pytest.raises(journal.JournalError, match=r"it differs in priors"):
+    with pytest.raises(checkpoint.JournalError, match=r"it differs in priors"):
         jaxscale.posterior_many(laws.get("power_law_floor"), [ROWS, ROWS], **many | dict(priors=other))
 
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import fit, fit_many, grid, noise, progress, search
+from jaxscale import fit, fit_many, grid, noise, search
 from jaxscale.batch import Runner
-from jaxscale.progress import Ticker, ticking
 from jaxscale.search import Pool
 from jaxscale.starts import Grid
+from jaxscale.utils import progress
+from jaxscale.utils.progress import Ticker, ticking
 from tests.sweeps import small, sweep
 
 

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import layout, notices, report, simulate
+from jaxscale import report, simulate
 from jaxscale.fitting import fit
 from jaxscale.law import Input, Response, coefficient, law
-from jaxscale.notices import CODES, Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
+from jaxscale.utils import notices
+from jaxscale.utils import text as text_module
+from jaxscale.utils.notices import CODES, Notice
 
 
 @law(
@@ -65,7 +67,7 @@ def line_of(text: str, start: str) -> str:
 
 def test_a_report_fits_the_terminal_and_ends_without_a_newline(fitted: Fit) -> None:
     text = report.text(fitted)
-    assert max(map(len, text.split("\n"))) <= layout.WIDTH
+    assert max(map(len, text.split("\n"))) <= text_module.WIDTH
     assert text == text.rstrip()
     assert str(fitted) == text
 
@@ -289,7 +291,7 @@ def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
 
 def test_long_lines_are_folded_between_words() -> None:
     said = "a table  kept\n" + "word " * 30
-    folded = layout.folded(said.rstrip())
+    folded = text_module.folded(said.rstrip())
     assert folded.split("\n")[0] == "a table  kept"
-    assert max(map(len, folded.split("\n"))) <= layout.WIDTH
+    assert max(map(len, folded.split("\n"))) <= text_module.WIDTH
     assert folded.split() == said.split()

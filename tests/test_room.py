@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import room
+from jaxscale.utils import room
 
 
 def compiled(count: int) -> None:

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, sizes
-from jaxscale.compilation import compiled
 from jaxscale.coordinates import curved
 from jaxscale.kernel import DONE, STEP_CAP, solve_damped
 from jaxscale.objective import Local, Problem, evaluate
 from jaxscale.quantities import Quantity
+from jaxscale.utils.compilation import compiled
 
 # How much stiffer the augmented model is along the constraint than the objective is, in the objective's own metric.
 STIFF = 10.0

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import check_level, named, wanted_of
 from jaxscale.uncertainty.profile import METHOD
 from jaxscale.uncertainty.rays import crossing, furthest, named_rays, values_on
 from jaxscale.uncertainty.statistic import Ground, cluster_ratios, ground_of
+from jaxscale.utils.notices import Notice
 
 
 @dataclass(frozen=True)

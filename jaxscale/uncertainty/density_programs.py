@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.derivatives import inlined
 from jaxscale.uncertainty import modes
+from jaxscale.utils.compilation import compiled
 
 
 def _log_density(model: Any, x: Any) -> Any:

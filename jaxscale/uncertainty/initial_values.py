@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from jaxscale import noise
-from jaxscale.compilation import compiled
 from jaxscale.derivatives import value
 from jaxscale.fitting import fit
 from jaxscale.law import Law
@@ -18,6 +17,7 @@ from jaxscale.noise import SPACES
 from jaxscale.observations import Observations
 from jaxscale.result import Fit
 from jaxscale.uncertainty.ladder import COMPONENTS
+from jaxscale.utils.compilation import compiled
 
 
 def starts_at(model: Model, law: Law, places: Sequence[Mapping[str, float]]) -> np.ndarray:

@@ -15,7 +15,6 @@ import numpy as np
 
 from jaxscale import diagnostics
 from jaxscale.batch import Runner
-from jaxscale.compilation import compiled
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import modes
 from jaxscale.uncertainty.adaptation import ROUNDS, TOGETHER, Adaptation
@@ -23,6 +22,7 @@ from jaxscale.uncertainty.density_programs import curvatures, log_densities
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
 from jaxscale.uncertainty.modes import Mode
 from jaxscale.uncertainty.sampled import Sampled
+from jaxscale.utils.compilation import compiled
 
 # Whatever has a log_density and a length: a model of a law, or a density of somebody's own.
 Model = Any

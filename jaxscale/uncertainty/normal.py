@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
 from jaxscale.fit_arguments import generator_of
 from jaxscale.linear import Linear, linearise, params_at
@@ -15,6 +14,7 @@ from jaxscale.observations import Observations
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.standard_errors import curvature_speaks, robust
+from jaxscale.utils.compilation import compiled
 
 _evaluate = compiled(evaluate, brief=True)
 

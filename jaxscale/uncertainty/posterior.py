@@ -13,22 +13,17 @@ import numpy as np
 from jaxscale import diagnostics, likelihoods
 from jaxscale.batch import Runner
 from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
-from jaxscale.compilation import compiled
 from jaxscale.draws import Draws
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
-from jaxscale.journal import Journal
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations, bucket
 from jaxscale.preparation import prepare
 from jaxscale.priors import too_narrow
-from jaxscale.progress import ticking
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit
-from jaxscale.room import make_room
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.initial_values import (
@@ -42,6 +37,11 @@ from jaxscale.uncertainty.initial_values import (
 )
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse
 from jaxscale.uncertainty.sampled import Sampled
+from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.compilation import compiled
+from jaxscale.utils.notices import Notice
+from jaxscale.utils.progress import ticking
+from jaxscale.utils.room import make_room
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
 

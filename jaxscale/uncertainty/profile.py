@@ -12,13 +12,13 @@ from jaxscale.batch import Runner
 from jaxscale.fit_arguments import generator_of
 from jaxscale.intervals import Intervals
 from jaxscale.linear import params_at
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
 from jaxscale.quantities import Quantities
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of
 from jaxscale.uncertainty.rays import crossing
 from jaxscale.uncertainty.statistic import Ground, ground_of, nested
+from jaxscale.utils.notices import Notice
 
 METHOD = "profile likelihood"
 # The grid goes beyond an end by this factor; where there is none, to so many thresholds.

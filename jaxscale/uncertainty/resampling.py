@@ -11,17 +11,17 @@ from jaxscale.batch import Runner
 from jaxscale.bounds import lifted
 from jaxscale.draws import Draws
 from jaxscale.fit_arguments import generator_of, identity
-from jaxscale.journal import Journal
 from jaxscale.kernel import Lanes
 from jaxscale.linear import Linear, linearise, params_at
-from jaxscale.notices import Notice
 from jaxscale.observations import Observations
-from jaxscale.progress import ticking
 from jaxscale.rebuilt import Rebuilt, observations_of, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty import schemes
 from jaxscale.uncertainty.bootstrap import refitted
 from jaxscale.uncertainty.schemes import SIGNS, Resamples
+from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.notices import Notice
+from jaxscale.utils.progress import ticking
 
 KINDS = ("case", "cluster", "residual", "wild", "parametric")
 UNITS = ("row", "run", "group")

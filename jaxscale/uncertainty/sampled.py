@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.notices import Notice
 from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED
+from jaxscale.utils.notices import Notice
 
 
 @dataclass

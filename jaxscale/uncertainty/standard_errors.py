@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxscale.batch import Runner
 from jaxscale.bounds import at_bounds, lifted, unbounded
-from jaxscale.compilation import compiled
 from jaxscale.linear import Linear
 from jaxscale.noise import TUNING, Noise
 from jaxscale.objective import Problem, loss, scale_cost, slopes
@@ -19,6 +18,7 @@ from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
 from jaxscale.uncertainty.heteroscedasticity import uneven
 from jaxscale.uncertainty.laplace import bread, classical, hc3, sandwich, without
+from jaxscale.utils.compilation import compiled
 
 # Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta, and so many more rows
 # than it has parameters, which as many rows always fit exactly.

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, sizes
-from jaxscale.compilation import compiled
 from jaxscale.objective import Problem, evaluate, loss
+from jaxscale.utils.compilation import compiled
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxscale.layout import wrapped
+from jaxscale.utils.text import wrapped
 
 
 @dataclass(frozen=True)
