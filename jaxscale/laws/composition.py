@@ -19,8 +19,8 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.laws.data_mixtures import SHARE, numbered, power
 from jaxscale.laws.family import Family, signed
-from jaxscale.laws.mixtures import SHARE, numbered, power
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
