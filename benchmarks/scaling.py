@@ -146,7 +146,7 @@ def _floor(n: int, repeats: int) -> list[str]:
 
     import jaxscale
     from jaxscale import batch
-    from jaxscale.coordinates import centre_of, from_params
+    from jaxscale.law.coordinates import centre_of, from_params
     from jaxscale.noise import huber
     from jaxscale.objective import Problem, evaluate
 
@@ -209,7 +209,7 @@ def compiled(name: str, n: int) -> None:
 
     import jaxscale
     from jaxscale import simulate
-    from jaxscale.observations import bucket
+    from jaxscale.utils.padding import bucket
 
     spent: dict[str, list[float]] = {}
 

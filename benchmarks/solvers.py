@@ -105,9 +105,10 @@ def main() -> None:
     import jax
 
     from jaxscale.batch import Task
-    from jaxscale.coordinates import centre_of, draw, from_params
+    from jaxscale.law.coordinates import centre_of, draw, from_params
     from jaxscale.objective import Problem
-    from jaxscale.observations import bucket, padded
+    from jaxscale.observations import padded
+    from jaxscale.utils.padding import bucket
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lanes", type=int, default=128)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import jaxscale
-from jaxscale.dimensions import RESPONSE, absolute, dimensions, fixed_units
 from jaxscale.law import Law
+from jaxscale.law.dimensions import RESPONSE, absolute, dimensions, fixed_units
 from jaxscale.noise import SPACES, default
 from jaxscale.uncertainty.schemes import INVERSES
 

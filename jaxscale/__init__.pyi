@@ -5,15 +5,8 @@ from jaxscale import laws as laws
 from jaxscale import likelihoods as likelihoods
 from jaxscale import noise as noise
 from jaxscale import simulate as simulate
-from jaxscale.algebra import bound as bound
-from jaxscale.algebra import chain as chain
-from jaxscale.algebra import compose as compose
-from jaxscale.algebra import fix as fix
-from jaxscale.algebra import rename as rename
-from jaxscale.algebra import tie as tie
 from jaxscale.bibliography import citation as citation
 from jaxscale.draws import Draws as Draws
-from jaxscale.draws import NotUsableError as NotUsableError
 from jaxscale.evidence import compare as compare
 from jaxscale.evidence import leave_future_out as leave_future_out
 from jaxscale.evidence import loo as loo
@@ -28,16 +21,20 @@ from jaxscale.law import Input as Input
 from jaxscale.law import Law as Law
 from jaxscale.law import LawError as LawError
 from jaxscale.law import Response as Response
+from jaxscale.law.algebra import bound as bound
+from jaxscale.law.algebra import chain as chain
+from jaxscale.law.algebra import compose as compose
+from jaxscale.law.algebra import fix as fix
+from jaxscale.law.algebra import rename as rename
+from jaxscale.law.algebra import tie as tie
 from jaxscale.many import fit_many as fit_many
 from jaxscale.observations import Observations as Observations
 from jaxscale.preparation import prepare as prepare
 from jaxscale.problems import Fits as Fits
 from jaxscale.result import Fit as Fit
-from jaxscale.result import UnidentifiedError as UnidentifiedError
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
 from jaxscale.solver import Solution as Solution
 from jaxscale.solver import solve as solve
-from jaxscale.tables import DataError as DataError
 from jaxscale.uncertainty.contour import Contour as Contour
 from jaxscale.uncertainty.contour import contour as contour
 from jaxscale.uncertainty.densities import sample as sample
@@ -51,6 +48,9 @@ from jaxscale.uncertainty.resampling import jackknife as jackknife
 from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals as bootstrap_intervals
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxscale.utils.errors import DataError as DataError
+from jaxscale.utils.errors import NotUsableError as NotUsableError
+from jaxscale.utils.errors import UnidentifiedError as UnidentifiedError
 from jaxscale.utils.notices import Notice as Notice
 
 __all__: list[str]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.coordinates import COEFFICIENTS, units_of
 from jaxscale.law import positive
+from jaxscale.law.coordinates import COEFFICIENTS, units_of
 from jaxscale.linear import Linear
 from jaxscale.noise import CONSISTENT, TUNING, Noise
 from jaxscale.observations import Observations

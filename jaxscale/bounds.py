@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.coordinates import coordinate_at, owned
 from jaxscale.law import Support, positive
+from jaxscale.law.coordinates import coordinate_at, owned
 from jaxscale.linear import Linear
 from jaxscale.objective import Problem
 

@@ -7,13 +7,14 @@ import equinox as eqx
 import numpy as np
 
 from jaxscale import likelihoods, priors, run_effects
-from jaxscale.coordinates import centre_of, owned
 from jaxscale.law import Law
+from jaxscale.law.coordinates import centre_of, owned
 from jaxscale.likelihoods import Likelihood
 from jaxscale.models import Model
-from jaxscale.observations import Observations, bucket, padded
+from jaxscale.observations import Observations, padded
 from jaxscale.prior_density import Standard
-from jaxscale.tables import DataError, did_you_mean
+from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.padding import bucket
 
 # Groups of so many rows or more, on average, are sampled by their own places.
 MANY = 6

@@ -282,7 +282,7 @@ for command, hidden in cli_uncertainty.COMMANDS.items():
 
 def _published(law: Any, label: str | None) -> dict[str, float]:
     """The constants of a published set; of the first, if there is one, where none is named."""
-    from jaxscale.tables import did_you_mean
+    from jaxscale.utils.errors import did_you_mean
 
     if label is None:
         return dict(next(iter(law.published.values()), {}))
@@ -313,7 +313,7 @@ def _mark(fitted: "Fit") -> None:
 
 
 def _sentence(error: BaseException) -> str:
-    from jaxscale.result import UnidentifiedError
+    from jaxscale.utils.errors import UnidentifiedError
 
     if isinstance(error, UnidentifiedError):
         return f"{error.design.message} To fit all the same, add --allow-unidentified."

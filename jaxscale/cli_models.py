@@ -24,7 +24,7 @@ def one_of(option: str, given: str, known: Collection[str]) -> str:
     Raises:
         ValueError: it is not.
     """
-    from jaxscale.tables import did_you_mean
+    from jaxscale.utils.errors import did_you_mean
 
     if given not in known:
         raise ValueError(
@@ -89,7 +89,7 @@ def prior_of(name: str, text: str) -> Any:
     import jax
     import numpyro.distributions as dist
 
-    from jaxscale.tables import did_you_mean
+    from jaxscale.utils.errors import did_you_mean
 
     told = f"Option --prior gives {name} {text!r}"
     found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)

@@ -18,8 +18,9 @@ from jaxscale.law import Law, LawError
 from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
 from jaxscale.series import label_of
-from jaxscale.tables import Table, did_you_mean, read_table
+from jaxscale.tables import Table, read_table
 from jaxscale.utils import compilation_cache
+from jaxscale.utils.errors import did_you_mean
 
 
 def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:
@@ -131,7 +132,7 @@ def tied(law: Law, given: Sequence[str] | None) -> Law:
     Raises:
         ValueError: an entry has another shape, or the law has no such parameters.
     """
-    from jaxscale import algebra
+    from jaxscale.law import algebra
 
     ties = assignments(given, "--tie", "NAME=OTHER")
     try:
@@ -150,7 +151,7 @@ def bounded(law: Law, given: Sequence[str] | None) -> Law:
     Raises:
         ValueError: an entry has another shape, or does not suit the law.
     """
-    from jaxscale import algebra
+    from jaxscale.law import algebra
 
     shape, ends = "NAME=LOW:HIGH", {}
     for name, text in assignments(given, "--bound", shape).items():

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxscale.tables import DataError, Table, did_you_mean, is_empty, number, read_table
+from jaxscale.tables import Table, is_empty, number, read_table
+from jaxscale.utils.errors import DataError, did_you_mean
 
 _VARIABLE = "JAXSCALE_DATA"
 _SECONDS = 30

@@ -16,17 +16,13 @@ from jaxscale.likelihoods import Likelihood
 from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of, outside
 from jaxscale.quantities import Quantities, Quantity, by_name, single
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
 # How the names of what is drawn for all groups and runs end.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")
 # Why some draws cannot do what needs the model that was sampled.
 NO_MODEL = "hold no model (those of one group, of refits and of a file read without observations do not)"
-
-
-class NotUsableError(ValueError):
-    """The draws are not to be acted on; the message says why and what to do."""
 
 
 class _Named(dict[str, Any]):

@@ -14,7 +14,7 @@ from jaxscale.draws import NO_MODEL, Draws
 from jaxscale.mixtures import mixed
 from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise, reweighed, scoring
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.text import aligned, item, wrapped
 

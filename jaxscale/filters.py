@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxscale.tables import DataError, Table, is_empty, number, shown
+from jaxscale.tables import Table, is_empty, number, shown
+from jaxscale.utils.errors import DataError
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<column>`[^`]*`)|(?P<text>"[^"]*"|'[^']*')|(?P<operator>==|!=|<=|>=|=|<|>)"""

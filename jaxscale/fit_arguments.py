@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.algebra import bound
-from jaxscale.fixed_values import why_not
 from jaxscale.law import Law, LawError
+from jaxscale.law.algebra import bound
+from jaxscale.law.fixed_values import why_not
 from jaxscale.starts import Grid, Listed
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import did_you_mean
 
 
 def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:

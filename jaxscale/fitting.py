@@ -13,7 +13,6 @@ from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.bounds import at_bounds
-from jaxscale.coordinates import centre_of
 from jaxscale.fit_arguments import (
     bounded,
     checked_fixed,
@@ -26,19 +25,22 @@ from jaxscale.fit_arguments import (
 )
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
+from jaxscale.law.coordinates import centre_of
 from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.measurement_errors import scatter, weighted
 from jaxscale.noise import Noise, default, squared
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations, bucket, checked, padded
+from jaxscale.observations import Observations, checked, padded
 from jaxscale.preparation import prepare
 from jaxscale.rebuilt import fingerprint
-from jaxscale.result import Fit, UnidentifiedError
+from jaxscale.result import Fit
 from jaxscale.search import Found, search
 from jaxscale.starts import Grid
 from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
+from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.room import make_room
 

@@ -13,11 +13,12 @@ from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise
 from jaxscale.noise import Space, default, squared
-from jaxscale.observations import Observations, bucket, checked, widened
+from jaxscale.observations import Observations, checked
 from jaxscale.preparation import columns_of, outside, prepare
 from jaxscale.rebuilt import Rebuilt, rebuilt
-from jaxscale.tables import DataError, did_you_mean
 from jaxscale.uncertainty.misfit import foreseen
+from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.padding import bucket, widened
 
 # Back from the space of the residuals, and the derivative of that in terms of the response.
 _BACK = {

@@ -11,10 +11,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxscale.coordinates import Centre, centre_of, draw, from_params, to_params
-from jaxscale.derivatives import tried
 from jaxscale.design_messages import design_message
-from jaxscale.fixed_values import why_not
 from jaxscale.information import (
     RANK,
     Information,
@@ -26,9 +23,12 @@ from jaxscale.information import (
     spectrum,
 )
 from jaxscale.law import Law, positive, unit
+from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
+from jaxscale.law.derivatives import tried
+from jaxscale.law.fixed_values import why_not
 from jaxscale.noise import default
 from jaxscale.starts import hypercube
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import did_you_mean
 
 _DRAWN_SETS = 16
 # Which part of a start's range counts as plausible: terms that matter at the data's centre, exponents that are neither

@@ -9,13 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxscale.law import Law, positive
+from jaxscale.law.slopes import slopes
 from jaxscale.noise import default
-from jaxscale.observations import bucket, widened
-from jaxscale.utils.compilation import compiled
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25
@@ -29,8 +27,6 @@ RANK = 1e-12
 # Components of a unit vector below this are rounding noise.
 COMPONENT = 1e-6
 LARGEST_CURE = 8
-# Rows whose slopes are taken at a time.
-ROWS = 1024
 
 
 class NotFiniteError(ValueError):
@@ -65,34 +61,6 @@ class Information:
     def rows(self) -> int:
         """The number of rows that count."""
         return next(iter(self.inputs.values())).shape[-1]
-
-
-@compiled(brief=True, static_argnums=0)
-def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> tuple[Any, Any]:
-    def value(params: Any, row: Any) -> tuple[Any, Any]:
-        response = law(*(row[name] for name in law.inputs), **params)
-        return response, response
-
-    slope = jax.jacfwd(value, has_aux=True)
-    slopes, responses = jax.vmap(jax.vmap(slope, (None, -1)), (0, None))(sets, inputs)
-    return responses, slopes
-
-
-def slopes(
-    law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
-    n = next(iter(inputs.values())).shape[-1]
-    size = min(bucket(n), ROWS)
-    wide = {name: widened(inputs[name], -(-n // size) * size) for name in law.inputs}
-    parts = []
-    for first in range(0, n, size):
-        some = {name: values[..., first : first + size] for name, values in wide.items()}
-        with jax.enable_x64(True):
-            responses, by_name = _value_and_slope(law, some, dict(sets))
-        parts.append((np.asarray(responses), np.stack([np.asarray(by_name[name]) for name in free], axis=-1)))
-    responses, slopes = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
-    return responses[:, :n], slopes[:, :n]
 
 
 def measure(

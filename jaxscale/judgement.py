@@ -5,8 +5,8 @@ import numpy as np
 from jaxscale import kernel
 from jaxscale.adequacy import comparable
 from jaxscale.bounds import at_bounds
-from jaxscale.coordinates import ranged, units_of
 from jaxscale.kernel import STATUS
+from jaxscale.law.coordinates import ranged, units_of
 from jaxscale.linear import Linear
 from jaxscale.objective import Problem
 from jaxscale.search import Found, Landscape

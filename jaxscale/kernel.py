@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxscale.coordinates import curved
+from jaxscale.law.coordinates import curved
 from jaxscale.objective import Local, Problem, evaluate
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)

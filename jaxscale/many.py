@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
-from jaxscale.derivatives import tried
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
+from jaxscale.law.derivatives import tried
 from jaxscale.measurement_errors import weighted
 from jaxscale.noise import Noise, default, squared
 from jaxscale.observations import Observations, checked

@@ -10,9 +10,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from jaxscale.coordinates import Centre, to_params
-from jaxscale.derivatives import expansion, value
 from jaxscale.law import Law
+from jaxscale.law.coordinates import Centre, to_params
+from jaxscale.law.derivatives import expansion, value
 from jaxscale.noise import CONSISTENT, TUNING, Noise
 
 # Rows that are worked on at a time; a quarter of them where each holds several numbers.

@@ -17,10 +17,11 @@ from jaxscale import filters
 from jaxscale.law import Input, Law, unit
 from jaxscale.noise import SPACES, Space, default
 from jaxscale.series import known_series, label_of, places
-from jaxscale.tables import DataError, Table, is_empty, number, read_table, shown
+from jaxscale.tables import Table, is_empty, number, read_table, shown
+from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import Notice
+from jaxscale.utils.padding import widened
 
-_SMALLEST_BUCKET = 16
 # Units in which columns often count parameters, tokens and operations, and what makes single ones of them.
 _LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
 
@@ -383,27 +384,6 @@ def _unit_message(observations: Observations, key: str, entry: Input, values: np
         f"{observations.name}, column {_column(observations, key)!r}: all values of {key} are below "
         f"{entry.lower:g} {entry.unit} (the largest is {largest:g}){likely}."
     )
-
-
-def bucket(count: int) -> int:
-    """The padded size for ``count`` rows: 16, 24, 32, 48, 64, 96, ...
-
-    Args:
-        count: number of rows.
-
-    Returns:
-        The smallest power of two, or one and a half times a power of two, that holds the rows.
-    """
-    size = _SMALLEST_BUCKET
-    while size < count:
-        size = size * 3 // 2 if size.bit_count() == 1 else size * 4 // 3
-    return size
-
-
-def widened(values: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the first row (rows are the last axis) until there are ``size``."""
-    extra = size - values.shape[-1]
-    return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)
 
 
 def padded(observations: Observations, size: int) -> Observations:

@@ -9,7 +9,7 @@ from typing import Any
 from jaxscale import bibliography
 from jaxscale.formulas import readable
 from jaxscale.law import Law, Parameter, between
-from jaxscale.shapes import sketch
+from jaxscale.law.curve import sketch
 from jaxscale.utils.text import aligned, item, wrapped
 
 

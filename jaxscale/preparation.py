@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxscale.law import Law
 from jaxscale.observations import Observations
-from jaxscale.tables import DataError, did_you_mean
+from jaxscale.utils.errors import DataError, did_you_mean
 
 
 def prepare(law: Law, observations: Observations) -> Observations:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.coordinates import units_of
-from jaxscale.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
+from jaxscale.law.coordinates import units_of
+from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.likelihoods import Likelihood
 from jaxscale.prior_density import Prior, Standard, describe, prior_of
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.
 _WIDE = 1.96

@@ -11,15 +11,16 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend, sizes
-from jaxscale.coordinates import centre_of
 from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
+from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations, bucket, padded
+from jaxscale.observations import Observations, padded
 from jaxscale.search import tolerance
 from jaxscale.starts import score
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.padding import bucket
 
 # A problem of which fewer polished starts agree than this share is searched again, with other starts.
 AGREED = 0.25

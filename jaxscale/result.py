@@ -16,21 +16,12 @@ from jaxscale.observations import Observations
 from jaxscale.preparation import columns_of
 from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
-from jaxscale.tables import did_you_mean
+from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import Notice
 
 # What a file does not hold.
 UNWRITTEN = ("law_object", "observations", "notices")
 LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
-
-
-class UnidentifiedError(ValueError):
-    """The inputs cannot identify the law's parameters; ``design`` says which and what would cure it."""
-
-    def __init__(self, design: Any) -> None:
-        """Keep the design check that says so."""
-        self.design = design
-        super().__init__(f"{design.message} To fit all the same, allow it (allow_unidentified).")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Task
-from jaxscale.coordinates import curved
 from jaxscale.kernel import Lanes
+from jaxscale.law.coordinates import curved
 from jaxscale.noise import Noise
 from jaxscale.objective import Problem
 from jaxscale.starts import Grid, Listed, crossed, hypercube

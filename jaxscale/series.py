@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.tables import DataError, Table, did_you_mean, is_empty
+from jaxscale.tables import Table, is_empty
+from jaxscale.utils.errors import DataError, did_you_mean
 
 
 def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from jaxscale.coordinates import centre_of
 from jaxscale.law import Law
+from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, default
 from jaxscale.objective import Problem
 from jaxscale.sensitivity import attached, replaced

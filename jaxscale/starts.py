@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.coordinates import draw, from_params
-from jaxscale.derivatives import expansion, value
 from jaxscale.kernel import solve_damped
+from jaxscale.law.coordinates import draw, from_params
+from jaxscale.law.derivatives import expansion, value
 from jaxscale.objective import Problem, dot, loss, over_rows, scale_cost
 
 

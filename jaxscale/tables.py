@@ -5,27 +5,24 @@ anything. Everything that cannot be read is a :class:`DataError`.
 """
 
 import csv
-import difflib
 import hashlib
 import io
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxscale.utils.errors import DataError, did_you_mean
+
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WORDS = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
 _ENDINGS = ".csv, .jsonl, .ndjson or .parquet"
-
-
-class DataError(ValueError):
-    """Data that cannot be used as given; the message says what, where and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +63,6 @@ class Table:
                 f"{self.name} has no column {name!r}{did_you_mean(name, self.columns)}; its columns are {shown}."
             )
         return self.columns[name]
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A clause naming the known words nearest to ``word``; empty where none is near."""
-    lower = {entry.lower(): entry for entry in known}
-    near = [repr(lower[entry]) for entry in difflib.get_close_matches(word.lower(), list(lower), n=3)]
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def number(cell: Any) -> float | None:

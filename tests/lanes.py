@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.coordinates import centre_of
 from jaxscale.law import Law
+from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
 from jaxscale.objective import Local, Problem
 from jaxscale.objective import evaluate as plainly

@@ -11,8 +11,8 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxscale
-from jaxscale import Observations, algebra, chain, compose, fix, laws, noise, rename, simulate, tie
-from jaxscale.law import Input, Law, Response, coefficient, exponent, floor, law, positive, real, unit
+from jaxscale import Observations, chain, compose, fix, laws, noise, rename, simulate, tie
+from jaxscale.law import Input, Law, Response, algebra, coefficient, exponent, floor, law, positive, real, unit
 
 pytestmark = pytest.mark.usefixtures("x64")
 chinchilla = laws.get("chinchilla")

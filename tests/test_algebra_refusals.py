@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jaxscale import algebra, chain, compose, fix, laws, rename, tie
-from jaxscale.law import Input, LawError, Response
+from jaxscale import chain, compose, fix, laws, rename, tie
+from jaxscale.law import Input, LawError, Response, algebra
 from tests.test_algebra import (
     bits,
     capacity,

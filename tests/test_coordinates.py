@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
-from jaxscale.dimensions import dimensions
 from jaxscale.law import (
     Input,
     Law,
@@ -26,6 +24,8 @@ from jaxscale.law import (
     real,
     unit,
 )
+from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
+from jaxscale.law.dimensions import dimensions
 from tests.contracts import CATALOGUE, Contracts, assert_close
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxscale import datasets
-from jaxscale.tables import DataError, number, read_table
+from jaxscale.tables import number, read_table
+from jaxscale.utils.errors import DataError
 
 NAME = "chinchilla_epoch"
 HEADER = "x,y,color,Model Size,Training FLOP,hex_color,loss\n"

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import derivatives, laws
-from jaxscale.coordinates import centre_of
-from jaxscale.derivatives import expansion, power, value
+from jaxscale import laws
 from jaxscale.fitting import fit
-from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, exponent, floor, law, real
+from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, derivatives, exponent, floor, law, real
+from jaxscale.law.coordinates import centre_of
+from jaxscale.law.derivatives import expansion, power, value
 from jaxscale.many import fit_many
 from jaxscale.noise import squared
 from jaxscale.objective import Problem

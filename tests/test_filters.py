@@ -4,7 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jaxscale.filters import FilterError, where
-from jaxscale.tables import DataError, Table, read_table
+from jaxscale.tables import Table, read_table
+from jaxscale.utils.errors import DataError
 
 TEXT = read_table(
     {

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import LawError, Observations, algebra, laws
-from jaxscale.fixed_values import why_not
+from jaxscale import LawError, Observations, laws
+from jaxscale.law import algebra
+from jaxscale.law.fixed_values import why_not
 from jaxscale.noise import squared
 from tests.commands import refused, run
 

@@ -11,9 +11,9 @@ from scipy import integrate, stats
 import jaxscale
 from benchmarks import calibration_reality
 from jaxscale import laws
-from jaxscale.tables import DataError
 from jaxscale.uncertainty import misfit
 from jaxscale.uncertainty.misfit import covariance, foreseen
+from jaxscale.utils.errors import DataError
 
 X = np.geomspace(1e17, 1e21, 23)
 FAR = np.geomspace(2e21, 2e22, 8)

@@ -8,7 +8,7 @@ import numpy as np
 import optimistix
 import pytest
 
-from jaxscale.implicit import bracketed_root
+from jaxscale.law.root_finding import bracketed_root
 
 pytestmark = pytest.mark.usefixtures("x64")
 POINTS = np.array([[0.3, 1.5], [2.0, 0.4], [5.0, 3.0]])

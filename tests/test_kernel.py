@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxscale import batch, kernel, laws
-from jaxscale.coordinates import from_params
 from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED
 from jaxscale.law import Input, Response, coefficient, law, real
+from jaxscale.law.coordinates import from_params
 from jaxscale.noise import absolute, huber, squared
 from jaxscale.objective import Problem
 from tests.lanes import evaluate, lane, problem_of

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, pages
-from jaxscale.derivatives import tried, value
 from jaxscale.kernel import CONVERGED, NONFINITE
 from jaxscale.law import (
     Input,
@@ -32,6 +31,7 @@ from jaxscale.law import (
     real,
     unit,
 )
+from jaxscale.law.derivatives import tried, value
 from jaxscale.solver import solve
 from tests.contracts import (
     BATCH,

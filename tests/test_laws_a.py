@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.coordinates import centre_of
+from jaxscale.law.coordinates import centre_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 N = np.array([1e7, 1e9, 1e11])

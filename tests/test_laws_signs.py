@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, pages
-from jaxscale.coordinates import centre_of, from_params, to_params
 from jaxscale.fitting import fit
 from jaxscale.law import positive, real
+from jaxscale.law.coordinates import centre_of, from_params, to_params
 from jaxscale.noise import squared
 from jaxscale.observations import Observations
 

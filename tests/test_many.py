@@ -11,7 +11,7 @@ import pytest
 import jaxscale
 from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise, problems
 from jaxscale.observations import Observations
-from jaxscale.tables import DataError
+from jaxscale.utils.errors import DataError
 from tests.sweeps import TRUE, small, sweep
 
 pytestmark = pytest.mark.usefixtures("optimised")

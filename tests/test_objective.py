@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jaxscale import batch, laws
-from jaxscale.coordinates import centre_of, from_params
 from jaxscale.kernel import CONVERGED
+from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise import Noise, absolute, huber, squared, student_t
 from jaxscale.objective import BLOCK, Local, Problem, slopes
 from jaxscale.starts import score

@@ -24,9 +24,10 @@ from jaxscale.law import (
     positive_number,
     unit,
 )
-from jaxscale.observations import Observations, bucket, checked, padded
-from jaxscale.tables import DataError
+from jaxscale.observations import Observations, checked, padded
+from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import CODES, Notice
+from jaxscale.utils.padding import bucket
 
 COLUMNS = {"N": [1e8, 2e8, 4e8, 8e8], "D": [1e9, 4e9, 2e9, 8e9], "loss": [4.0, 3.5, 3.2, 3.0]}
 FREE = ("E", "A", "alpha")

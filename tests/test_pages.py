@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import bibliography, laws, pages, shapes
+from jaxscale import bibliography, laws, pages
 from jaxscale.formulas import readable
-from jaxscale.law import Input, Response, exponent, floor, law, location, real
+from jaxscale.law import Input, Response, curve, exponent, floor, law, location, real
 from jaxscale.utils import text as text_module
 
 CATALOGUE = laws.catalogue()
@@ -78,7 +78,7 @@ def test_a_page_tells_open_and_closed_ends() -> None:
 
 
 def test_a_page_shows_its_law_the_way_it_goes() -> None:
-    sketch = shapes.sketch(laws.get("chinchilla"), "N")
+    sketch = curve.sketch(laws.get("chinchilla"), "N")
     columns = [[row[8:].ljust(60)[k] for row in sketch[:12]].index("*") for k in range(60)]
     assert columns == sorted(columns) and (columns[0], columns[-1]) == (0, 11)
     assert sketch[0].split()[0] == "11.3" and sketch[-1].split() == ["1e+05", "1e+13"]
@@ -86,7 +86,7 @@ def test_a_page_shows_its_law_the_way_it_goes() -> None:
 
 def test_a_curve_is_the_law_with_the_other_inputs_in_their_middle() -> None:
     chinchilla = laws.get("chinchilla")
-    x, y = shapes.curve(chinchilla, "D", 5)
+    x, y = curve.curve(chinchilla, "D", 5)
     np.testing.assert_allclose(x, np.geomspace(1e6, 1e13, 5))
     np.testing.assert_allclose(y, chinchilla(1e9, x, **chinchilla.published["besiroglu2024"]), rtol=1e-12)
 
@@ -97,7 +97,7 @@ def test_a_law_that_does_not_move_is_sketched_as_a_line() -> None:
         """A level."""
         return c
 
-    rows = shapes.sketch(level, "x")
+    rows = curve.sketch(level, "x")
     assert rows[11].count("*") == 60 and rows[0].split() == ["1.73", "|"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import likelihoods, priors
-from jaxscale.tables import DataError
+from jaxscale.utils.errors import DataError
 from tests.test_posterior import line, modelled, of, power, powers, straight
 
 BINOMIAL = likelihoods.binomial("n")

@@ -10,7 +10,7 @@ import jaxscale
 from jaxscale import Observations, fix, laws, noise, plotting, prepare, rename, simulate, tie
 from jaxscale.law import Input, Law, Response, coefficient, law
 from jaxscale.laws.schedules import annealing_sums, changes_after_warmup, rate_changes
-from jaxscale.tables import DataError
+from jaxscale.utils.errors import DataError
 from tests.rates import PEAK, WARMUP, at, constant, cosine, decayed, two_stage
 
 pytestmark = pytest.mark.usefixtures("x64", "optimised")

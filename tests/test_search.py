@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from jaxscale import kernel, laws, search
 from jaxscale.batch import Task
-from jaxscale.coordinates import centre_of
 from jaxscale.law import Input, Law, Response, coefficient, law, real
+from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, huber, squared
 from jaxscale.objective import Problem
 from jaxscale.search import Found

@@ -7,8 +7,8 @@ import pytest
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.algebra import bound
 from jaxscale.law import LawError
+from jaxscale.law.algebra import bound
 from jaxscale.result import Fit
 from tests.lines import line
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale.tables import DataError, Table, is_empty, number, read_table
+from jaxscale.tables import Table, is_empty, number, read_table
+from jaxscale.utils.errors import DataError
 
 
 def written(folder: Path, content: bytes | str, name: str = "runs.csv") -> Path:

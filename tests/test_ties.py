@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Fit, LawError, Observations, algebra, laws
+from jaxscale import Fit, LawError, Observations, laws
+from jaxscale.law import algebra
 from jaxscale.noise import squared
 from tests.commands import refused, run
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import batch
-from jaxscale.coordinates import centre_of
 from jaxscale.law import Input, Law, Response, coefficient, law, real
+from jaxscale.law.coordinates import centre_of
 from jaxscale.linear import linearise, vertex
 from jaxscale.noise import Noise, absolute, squared
 from jaxscale.objective import Problem

@@ -6,7 +6,7 @@ import pytest
 import jaxscale
 from benchmarks import units
 from jaxscale import laws
-from jaxscale.dimensions import RESPONSE, absolute, dimensions, fixed_units
+from jaxscale.law.dimensions import RESPONSE, absolute, dimensions, fixed_units
 
 LAWS = (
     "power_law power_law_floor chinchilla kaplan_single hill logistic3 logistic4 gompertz richards exp_decay_floor "

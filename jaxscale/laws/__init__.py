@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxscale.law import Law, LawError
-from jaxscale.laws.family import Family
+from jaxscale.law.family import Family
 
 __all__ = ["Family", "catalogue", "get", "names"]
 
@@ -46,12 +46,12 @@ def get(name: str) -> Law:
     """
     tied = re.fullmatch(r"(.+)\(((?:[A-Za-z_]\w*=[A-Za-z_]\w*(?:, *)?)+)\)", name)
     if tied:
-        from jaxscale import algebra
+        from jaxscale.law import algebra
 
         return algebra.tie(get(tied[1]), **dict(each.split("=") for each in re.split(", *", tied[2])))
     bounded = re.fullmatch(r"(.+?)\(([^()]*<[^()]*)\)", name)
     if bounded:
-        from jaxscale import algebra
+        from jaxscale.law import algebra
 
         ends = [entry.split("<") for entry in re.split(", *", bounded[2])]
         bounds: dict[str, Any] = {key: (float(low), float(high)) for low, key, high in ends}

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxscale.implicit import bracketed_root
 from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number, real
+from jaxscale.law.root_finding import bracketed_root
 
 FAMILY = "curves"
 CLOSED = dict(e_inf=0.1, e_0=1.0, alpha=1.0, b=10.0, c=-0.5)

@@ -19,8 +19,8 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.law.family import Family, signed
 from jaxscale.laws.data_mixtures import SHARE, numbered, power
-from jaxscale.laws.family import Family, signed
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "curves"
 X = Input("")

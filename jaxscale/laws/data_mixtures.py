@@ -19,8 +19,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
+FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
 # Both ends belong to a share: a domain may be left out, or be the only one.

@@ -22,7 +22,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)

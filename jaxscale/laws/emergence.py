@@ -23,7 +23,7 @@ from jaxscale.law import (
     scale,
     unit,
 )
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 from jaxscale.laws.probability import LEAST_LOG, exp_minus_exp
 
 FAMILY = "downstream"

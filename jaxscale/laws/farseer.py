@@ -5,8 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxscale.coordinates import Centre
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, real
+from jaxscale.law.coordinates import Centre
 
 FAMILY = "loss"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxscale.coordinates import Centre
 from jaxscale.law import Check, Input, Response, amplitude, coefficient, exponent, floor, law, real
+from jaxscale.law.coordinates import Centre
 
 FAMILY = "curves"
 STANDARD = "a standard form without a single source"

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import softmax
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, law, positive, positive_number, real, unit
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "reinforcement"
 PARAMETERS = Input("parameters", lower=1e5)

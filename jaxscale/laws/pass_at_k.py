@@ -18,7 +18,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 from jaxscale.laws.probability import one_of_many
 
 FAMILY = "inference"

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, real
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "curves"
 

@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "data"
 ERROR = Response("error", positive)

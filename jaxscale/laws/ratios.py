@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive, positive_number, real
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "curves"
 

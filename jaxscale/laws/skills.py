@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, exponent, fraction, law, real, unit
-from jaxscale.laws.family import Family, signed
+from jaxscale.law.family import Family, signed
 
 FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e8, 1e12))

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 
-from jaxscale.implicit import bracketed_root
 from jaxscale.law import (
     Check,
     Input,
@@ -16,6 +15,7 @@ from jaxscale.law import (
     positive_number,
     scale,
 )
+from jaxscale.law.root_finding import bracketed_root
 
 STEPS = Input("steps", typical=(1e2, 1e7))
 LOSS = Response("nat/token", positive)

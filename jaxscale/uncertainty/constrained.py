@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, sizes
-from jaxscale.coordinates import curved
 from jaxscale.kernel import DONE, STEP_CAP, solve_damped
+from jaxscale.law.coordinates import curved
 from jaxscale.objective import Local, Problem, evaluate
 from jaxscale.quantities import Quantity
 from jaxscale.utils.compilation import compiled

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.derivatives import inlined
+from jaxscale.law.derivatives import inlined
 from jaxscale.uncertainty import modes
 from jaxscale.utils.compilation import compiled
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from jaxscale.batch import Runner, descend
 from jaxscale.bounds import at_bounds, lifted, unbounded
-from jaxscale.coordinates import from_params
 from jaxscale.law import Support, real
+from jaxscale.law.coordinates import from_params
 from jaxscale.linear import linearise
 from jaxscale.rebuilt import rebuilt
 from jaxscale.result import Fit

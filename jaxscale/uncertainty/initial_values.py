@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxscale import noise
-from jaxscale.derivatives import value
 from jaxscale.fitting import fit
 from jaxscale.law import Law
+from jaxscale.law.derivatives import value
 from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.models import Model, stacked
 from jaxscale.noise import SPACES

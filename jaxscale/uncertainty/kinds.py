@@ -11,10 +11,10 @@ from jaxscale.batch import Runner
 from jaxscale.law import Support
 from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.result import Fit
-from jaxscale.tables import did_you_mean
 from jaxscale.uncertainty.constrained import gradients_of
 from jaxscale.uncertainty.rays import Rays, derived_rays, furthest, named_rays, stretch, values_on
 from jaxscale.uncertainty.statistic import Ground, cluster_ratios
+from jaxscale.utils.errors import did_you_mean
 
 
 @dataclass(frozen=True)

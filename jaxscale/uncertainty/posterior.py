@@ -19,7 +19,7 @@ from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
-from jaxscale.observations import Observations, bucket
+from jaxscale.observations import Observations
 from jaxscale.preparation import prepare
 from jaxscale.priors import too_narrow
 from jaxscale.rebuilt import noise_of, observations_of
@@ -40,6 +40,7 @@ from jaxscale.uncertainty.sampled import Sampled
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
+from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.room import make_room
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.coordinates import from_params
 from jaxscale.draws import Draws
 from jaxscale.intervals import Intervals
 from jaxscale.law import positive
+from jaxscale.law.coordinates import from_params
 from jaxscale.linear import Linear, linearise
 from jaxscale.noise import Noise
 from jaxscale.quantities import Quantities, Quantity, by_name

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, descend
-from jaxscale.coordinates import from_params
 from jaxscale.kernel import VERTEX
 from jaxscale.law import Law
+from jaxscale.law.coordinates import from_params
 from jaxscale.linear import Linear, linearise
 from jaxscale.noise import TUNING, Noise, huber
 from jaxscale.objective import Problem, loss, slopes

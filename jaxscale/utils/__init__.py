@@ -1,0 +1,1 @@
+"""Errors, files, random numbers, text, progress, notices, checkpoints and compilation."""

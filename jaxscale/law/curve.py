@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.law import Law, between
+from jaxscale.law.declare import Law, between
 
 _COLUMNS, _ROWS = 60, 12
 # An axis that spans more than this is drawn in its logarithm.

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.derivatives import value
-from jaxscale.law import Law, between
+from jaxscale.law.declare import Law, between
+from jaxscale.law.derivatives import value
 
 # Where along each input a law is looked at, as shares of the sizes at which it is used.
 _SHARES = (0.2, 0.5, 0.8)

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from jaxscale.law import Law, LawError
+from jaxscale.law.declare import Law
+from jaxscale.utils.errors import LawError
 
 # More operations than any law of the catalogue takes: compilers take time that grows faster than their number.
 LONG = 500

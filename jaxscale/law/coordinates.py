@@ -13,8 +13,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from jaxscale.dimensions import RESPONSE, dimensions, factors, scale_of
-from jaxscale.law import Law, Parameter, Support, positive, unit
+from jaxscale.law.declaration import Parameter, Support, positive, unit
+from jaxscale.law.declare import Law
+from jaxscale.law.dimensions import RESPONSE, dimensions, factors, scale_of
 
 # Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
 EXPONENTS = (0.05, 1.5)

@@ -17,10 +17,11 @@ those of the later law get a ``prefix`` or, with :func:`rename`, another name.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jaxscale.declarations import BUILDERS, alike
-from jaxscale.fixed_values import why_not
-from jaxscale.law import Input, Law, LawError, Response
-from jaxscale.tables import did_you_mean
+from jaxscale.law.algebra_builders import BUILDERS, alike
+from jaxscale.law.declaration import Input, Response
+from jaxscale.law.declare import Law
+from jaxscale.law.fixed_values import why_not
+from jaxscale.utils.errors import LawError, did_you_mean
 
 _MADE: dict[Any, Law] = {}
 
@@ -244,3 +245,18 @@ def _known(law: Law, operation: str, names: Iterable[str]) -> None:
         if key not in law.parameters:
             hint = did_you_mean(key, law.parameters)
             raise LawError(f"{operation} names {key!r}, which is no parameter of {law.name}{hint}")
+
+
+def _sum(first: Law, second: Any) -> Law:
+    """The sum of two laws, see :func:`add`."""
+    return add(first, second) if isinstance(second, Law) else NotImplemented
+
+
+def _product(first: Law, second: Any) -> Law:
+    """The product of two laws, see :func:`multiply`."""
+    return multiply(first, second) if isinstance(second, Law) else NotImplemented
+
+
+# The operators are defined here because the operations need the class that they belong to.
+Law.__add__ = _sum
+Law.__mul__ = _product

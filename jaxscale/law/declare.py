@@ -25,53 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.kinds import (
+from jaxscale.law.declaration import (
     Check,
     Input,
     Parameter,
     Range,
     Response,
-    Support,
-    amplitude,
-    coefficient,
-    exponent,
-    floor,
-    fraction,
-    location,
-    positive,
-    positive_number,
-    real,
-    scale,
-    unit,
 )
-
-__all__ = [
-    "Check",
-    "Input",
-    "Law",
-    "LawError",
-    "Parameter",
-    "Range",
-    "Response",
-    "Support",
-    "amplitude",
-    "between",
-    "coefficient",
-    "exponent",
-    "floor",
-    "fraction",
-    "law",
-    "location",
-    "positive",
-    "positive_number",
-    "real",
-    "scale",
-    "unit",
-]
-
-
-class LawError(ValueError):
-    """A law was declared wrongly; the message names the law and the field."""
+from jaxscale.utils.errors import LawError
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +41,7 @@ class Law:
 
     Call it with inputs by position and parameters by name, under ``jit``, ``vmap`` or ``grad``.
     Laws compare and hash by identity: each is made once, at import, or by a ``recipe`` from other
-    laws (:mod:`jaxscale.algebra`).
+    laws (:mod:`jaxscale.law.algebra`).
     """
 
     name: str
@@ -106,18 +67,6 @@ class Law:
     def __repr__(self) -> str:
         """The law as one would call it."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"
-
-    def __add__(self, other: Any) -> "Law":
-        """The sum of two laws, see :func:`jaxscale.algebra.add`."""
-        from jaxscale import algebra
-
-        return algebra.add(self, other) if isinstance(other, Law) else NotImplemented
-
-    def __mul__(self, other: Any) -> "Law":
-        """The product of two laws, see :func:`jaxscale.algebra.multiply`."""
-        from jaxscale import algebra
-
-        return algebra.multiply(self, other) if isinstance(other, Law) else NotImplemented
 
     def __reduce__(self) -> Any:
         """Pickle by name or by recipe, so that a law keeps its identity and its compiled programs."""

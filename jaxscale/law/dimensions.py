@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.law import Input, Law, unit
+from jaxscale.law.declaration import Input, unit
+from jaxscale.law.declare import Law
 
 RESPONSE = "response"
 # Rows and parameter sets of the system: the smallest that the design check compiles.
@@ -73,7 +74,7 @@ def _open(law: Law, name: str) -> bool:
 
 
 def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
-    from jaxscale.information import slopes
+    from jaxscale.law.slopes import slopes
 
     try:
         with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -135,7 +136,7 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
 
 def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Places within the inputs' typical sizes and plausible parameters, in the law's own units."""
-    from jaxscale.coordinates import centre_of, draw
+    from jaxscale.law.coordinates import centre_of, draw
 
     generator = np.random.default_rng(0)
     columns = {name: _places(kind, generator) for name, kind in law.inputs.items()}
@@ -161,7 +162,7 @@ def _change(
     law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
 ) -> np.ndarray:
     """``x df/dx`` in one input, by a difference of fourth order in its logarithm."""
-    from jaxscale.information import slopes
+    from jaxscale.law.slopes import slopes
 
     def at(steps: int) -> np.ndarray:
         return slopes(law, names, {**columns, name: columns[name] * np.exp(steps * STEP)}, sets)[0]

@@ -7,10 +7,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxscale.kinds import interval
-from jaxscale.law import Input, Law, LawError, Parameter, Response, positive, real, unit
-from jaxscale.law import law as declare
-from jaxscale.laws.family import signed
+from jaxscale.law.declaration import Input, Parameter, Response, interval, positive, real, unit
+from jaxscale.law.declare import Law
+from jaxscale.law.declare import law as declare
+from jaxscale.law.family import signed
+from jaxscale.utils.errors import LawError
 
 
 def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
