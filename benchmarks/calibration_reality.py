@@ -14,9 +14,9 @@ from scipy import stats
 from benchmarks.calibration_sweeps import Columns, levels, observed
 from benchmarks.common import table
 from jaxscale import likelihoods
+from jaxscale.data.tables import Table
 from jaxscale.law import Law, positive
 from jaxscale.likelihoods import Likelihood
-from jaxscale.tables import Table
 from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL = 0.9
@@ -323,7 +323,7 @@ def go(
     """Fill a folder with scores, a file for each law and method; those that are there already are left alone."""
     import jaxscale
     from jaxscale import laws
-    from jaxscale.datasets import load
+    from jaxscale.data.datasets import load
 
     folder.mkdir(parents=True, exist_ok=True)
     every = [*chinchilla_sweeps(load), *other_sweeps(load)]

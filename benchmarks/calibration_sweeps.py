@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.law import Law
-from jaxscale.observations import Observations
 from jaxscale.starts import hypercube
 
 Columns = dict[str, np.ndarray]

@@ -58,7 +58,7 @@ def machine() -> str:
 
 def epoch_sweep() -> dict[str, np.ndarray]:
     """The 240 rows of the published replication: columns N, D, loss."""
-    from jaxscale.datasets import load
+    from jaxscale.data.datasets import load
 
     table = load("chinchilla_epoch")
     used = table.column("in_published_fit").astype(float) == 1

@@ -123,7 +123,7 @@ def gemstones_objective(sweep: Sweep, delta: float = GEMSTONE_DELTA) -> Objectiv
 
 def gemstones_sweep() -> Sweep:
     """All 770 rows of the Gemstones runs: width w, depth d, parameters N (embeddings included), tokens T, loss."""
-    from jaxscale.datasets import load
+    from jaxscale.data.datasets import load
 
     table = load("gemstones")
     columns = dict(w="width", d="depth", N="params", T="tokens", loss="loss")
@@ -178,7 +178,7 @@ def gemstones_grid(count: int | None = None, seed: int = 0) -> StartGrid:
 
 def huber_league() -> dict[str, Sweep]:
     """The IsoFLOP sweeps of the Huber table by name: Llama 3 (133 runs), Comma (85) and Nemotron (88), raw units."""
-    from jaxscale.datasets import load
+    from jaxscale.data.datasets import load
 
     columns = dict(N="params", D="tokens", loss="loss")
     llama, ladder = load("isoflop_llama3"), load("isoflop_marin_comma_nemotron")
@@ -196,7 +196,7 @@ def learning_curve() -> tuple[np.ndarray, np.ndarray]:
     The 68 rows that the benchmark of Alabdulmohsin et al. (2022) fits; millions, so that their range lies
     inside the grid of :func:`bnsl_brute_force`.
     """
-    from jaxscale.datasets import load
+    from jaxscale.data.datasets import load
 
     table = load("learning_curves")
     used = (table.column("curve") == CURVE) & (table.column("split") == "fit")

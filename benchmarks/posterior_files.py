@@ -17,7 +17,7 @@ import pandas as pd
 
 import jaxscale
 from jaxscale import Draws, Observations, fix, laws, likelihoods, noise
-from jaxscale.datasets import data_folder
+from jaxscale.data.datasets import data_folder
 from jaxscale.diagnostics import ENOUGH, MIXED
 from jaxscale.uncertainty.importance import TRUSTED
 

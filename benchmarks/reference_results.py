@@ -90,7 +90,7 @@ def families(rows: int = 45) -> Observations:
 
 def real(file: str, inputs: Mapping[str, str], response: str, **others: Any) -> Observations:
     """Columns of a data set of the package's registry."""
-    return Observations.from_table(jaxscale.datasets.load(file), inputs=inputs, response=response, **others)
+    return Observations.from_table(jaxscale.data.datasets.load(file), inputs=inputs, response=response, **others)
 
 
 def epoch(**others: Any) -> Observations:

@@ -27,7 +27,7 @@ def problems() -> dict[str, tuple[Any, Any, Any, dict[str, float]]]:
     from benchmarks.scaling import simulated
 
     def loaded(file: str, inputs: dict[str, str], where: str | None = None) -> Any:
-        source = jaxscale.datasets.load(file)
+        source = jaxscale.data.datasets.load(file)
         return jaxscale.Observations.from_table(source, inputs=inputs, response="loss", where=where)
 
     huber, squared = jaxscale.noise.huber(1e-3), jaxscale.noise.squared("log")
@@ -105,9 +105,9 @@ def main() -> None:
     import jax
 
     from jaxscale.batch import Task
+    from jaxscale.data.observations import padded
     from jaxscale.law.coordinates import centre_of, draw, from_params
     from jaxscale.objective import Problem
-    from jaxscale.observations import padded
     from jaxscale.utils.padding import bucket
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -208,7 +208,7 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
     """
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     from jaxscale.console import csv_text
-    from jaxscale.simulate import example
+    from jaxscale.data.simulation import example
 
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder))

@@ -1,11 +1,11 @@
 """The public names of jaxscale and the modules that define them; ``__init__.py`` reads its table from this file."""
 
-from jaxscale import datasets as datasets
 from jaxscale import laws as laws
 from jaxscale import likelihoods as likelihoods
 from jaxscale import noise as noise
-from jaxscale import simulate as simulate
 from jaxscale.bibliography import citation as citation
+from jaxscale.data.features import prepare as prepare
+from jaxscale.data.observations import Observations as Observations
 from jaxscale.draws import Draws as Draws
 from jaxscale.evidence import compare as compare
 from jaxscale.evidence import leave_future_out as leave_future_out
@@ -28,8 +28,6 @@ from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
 from jaxscale.many import fit_many as fit_many
-from jaxscale.observations import Observations as Observations
-from jaxscale.preparation import prepare as prepare
 from jaxscale.problems import Fits as Fits
 from jaxscale.result import Fit as Fit
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity

@@ -7,11 +7,11 @@ import equinox as eqx
 import numpy as np
 
 from jaxscale import likelihoods, priors, run_effects
+from jaxscale.data.observations import Observations, padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
 from jaxscale.likelihoods import Likelihood
 from jaxscale.models import Model
-from jaxscale.observations import Observations, padded
 from jaxscale.prior_density import Standard
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket

@@ -108,8 +108,9 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, fitting, laws, report, simulate
-    from jaxscale.observations import Observations
+    from jaxscale import console, fitting, laws, report
+    from jaxscale.data import simulation as simulate
+    from jaxscale.data.observations import Observations
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
     console.check_outputs(*paths.values())
@@ -199,7 +200,6 @@ def simulate(
     import numpy as np
 
     from jaxscale import console
-    from jaxscale import simulate as simulation
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
@@ -235,7 +235,7 @@ def check(
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
     from jaxscale import console, identifiability
-    from jaxscale.observations import Observations
+    from jaxscale.data.observations import Observations
     from jaxscale.result import nulls
     from jaxscale.utils import text as text_module
 

@@ -9,9 +9,9 @@ from jaxscale.options import Task
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
+    from jaxscale.data.observations import Observations
     from jaxscale.law import Law
     from jaxscale.likelihoods import Likelihood
-    from jaxscale.observations import Observations
 
 LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 COUNTS = ("binomial", "beta_binomial")
@@ -146,8 +146,8 @@ def refuse_model(
 
     from jaxscale import likelihoods
     from jaxscale.building import model_of
-    from jaxscale.observations import checked
-    from jaxscale.preparation import prepare
+    from jaxscale.data.features import prepare
+    from jaxscale.data.observations import checked
 
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):

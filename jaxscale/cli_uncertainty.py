@@ -16,11 +16,11 @@ from jaxscale.options import Level, Save, Task
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
+    from jaxscale.data.observations import Observations
     from jaxscale.draws import Draws
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
     from jaxscale.noise import Space
-    from jaxscale.observations import Observations
     from jaxscale.result import Fit
     from jaxscale.utils.notices import Notice
 
@@ -254,10 +254,10 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
         space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
     """
     from jaxscale import identifiability
+    from jaxscale.data.features import prepare
+    from jaxscale.data.observations import checked
     from jaxscale.fitting import fit
     from jaxscale.noise import squared
-    from jaxscale.observations import checked
-    from jaxscale.preparation import prepare
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]

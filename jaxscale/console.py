@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale import datasets, laws
+from jaxscale import laws
+from jaxscale.data import datasets
+from jaxscale.data.observations import Observations
+from jaxscale.data.series import label_of
+from jaxscale.data.tables import Table, read_table
 from jaxscale.law import Law, LawError
-from jaxscale.observations import Observations
 from jaxscale.result import write_atomically
-from jaxscale.series import label_of
-from jaxscale.tables import Table, read_table
 from jaxscale.utils import compilation_cache
 from jaxscale.utils.errors import did_you_mean
 

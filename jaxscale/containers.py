@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
 from jaxscale.fit_arguments import versions
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood, of_response
-from jaxscale.observations import Observations
 from jaxscale.pointwise import labelled, pointwise
-from jaxscale.preparation import prepare
 from jaxscale.result import write_atomically
 from jaxscale.utils.notices import Notice
 

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.data.features import columns_of, outside
+from jaxscale.data.observations import Observations
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood
-from jaxscale.observations import Observations
-from jaxscale.preparation import columns_of, outside
 from jaxscale.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice

@@ -13,6 +13,8 @@ from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
 from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
 from jaxscale.bounds import at_bounds
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations, checked, padded
 from jaxscale.fit_arguments import (
     bounded,
     checked_fixed,
@@ -30,8 +32,6 @@ from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.measurement_errors import scatter, weighted
 from jaxscale.noise import Noise, default, squared
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations, checked, padded
-from jaxscale.preparation import prepare
 from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit
 from jaxscale.search import Found, search

@@ -7,14 +7,14 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxscale.data.features import columns_of, outside, prepare
+from jaxscale.data.observations import Observations, checked
 from jaxscale.fit_arguments import checked_fixed, law_of
 from jaxscale.fitting import fit
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise
 from jaxscale.noise import Space, default, squared
-from jaxscale.observations import Observations, checked
-from jaxscale.preparation import columns_of, outside, prepare
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.uncertainty.misfit import foreseen
 from jaxscale.utils.errors import DataError, did_you_mean

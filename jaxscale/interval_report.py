@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 from jaxscale.report import number
 from jaxscale.utils.notices import notice_lines
 from jaxscale.utils.text import WIDTH, aligned, item

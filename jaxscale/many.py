@@ -8,13 +8,13 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations, checked
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
 from jaxscale.law.derivatives import tried
 from jaxscale.measurement_errors import weighted
 from jaxscale.noise import Noise, default, squared
-from jaxscale.observations import Observations, checked
-from jaxscale.preparation import prepare
 from jaxscale.problems import Fits, Problems
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.noise import Noise
-from jaxscale.observations import Observations
 from jaxscale.utils.notices import Notice
 
 # Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.

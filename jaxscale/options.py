@@ -14,9 +14,9 @@ from jaxscale.endings import PRINTED, keeping
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
+    from jaxscale.data.observations import Observations
     from jaxscale.law import Law
     from jaxscale.noise import Noise
-    from jaxscale.observations import Observations
     from jaxscale.result import Fit
 
 
@@ -155,7 +155,7 @@ class Task:
             more: name to column of what is read beside them.
         """
         from jaxscale import console
-        from jaxscale.observations import Observations
+        from jaxscale.data.observations import Observations
 
         sequences = console.series_of(law, self.series)
         read = console.find_table(self.table)
@@ -264,7 +264,7 @@ class Printing(TyperCommand):
         """Put the path of standard output behind a ``--json`` that has none: an option or the table follows it."""
         if "--json" not in args:
             return super().parse_args(ctx, args)
-        from jaxscale.tables import ENDINGS
+        from jaxscale.data.tables import ENDINGS
 
         given = []
         tables = sum(word.lower().endswith(ENDINGS) for word in args)

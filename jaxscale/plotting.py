@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
 from jaxscale.law.curve import curve, is_wide
 from jaxscale.laws import get
 from jaxscale.noise import SPACES
-from jaxscale.observations import Observations
-from jaxscale.preparation import prepare
 from jaxscale.result import Fit, write_atomically
 from jaxscale.uncertainty.contour import Contour
 from jaxscale.uncertainty.profile import Profile

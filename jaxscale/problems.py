@@ -11,12 +11,12 @@ import numpy as np
 
 from jaxscale import kernel
 from jaxscale.batch import Runner, descend, sizes
+from jaxscale.data.observations import Observations, padded
 from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations, padded
 from jaxscale.search import tolerance
 from jaxscale.starts import score
 from jaxscale.utils.compilation import compiled

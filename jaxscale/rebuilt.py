@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations, padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.measurement_errors import weighted
 from jaxscale.noise import Noise, named
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations, padded
-from jaxscale.preparation import prepare
 from jaxscale.result import Fit
 from jaxscale.utils.padding import bucket
 

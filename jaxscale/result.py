@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.data.features import columns_of
+from jaxscale.data.observations import Observations
 from jaxscale.law import Law
-from jaxscale.observations import Observations
-from jaxscale.preparation import columns_of
 from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
 from jaxscale.utils.errors import did_you_mean

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.objective import Problem, loss, scale_cost
-from jaxscale.observations import Observations
 from jaxscale.utils.compilation import compiled
 
 REFUSED = (

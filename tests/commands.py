@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from jaxscale import cli, console, laws, simulate
+from jaxscale import cli, console, laws
+from jaxscale.data import simulation
 
 LAW_FILE = '''
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law
@@ -49,7 +50,7 @@ def proportional(path: str = "bad.csv") -> None:
     """Runs whose tokens are proportional to their parameters."""
     N = np.geomspace(1e7, 1e10, 99)
     law = laws.get("chinchilla")
-    table = simulate.simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
+    table = simulation.simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
     Path(path).write_text(console.csv_text(table))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.simulate import isoflop
+from jaxscale.data.simulation import isoflop
 
 Design = dict[str, np.ndarray]
 

@@ -6,8 +6,8 @@ import numpy as np
 
 import jaxscale
 from jaxscale import noise
+from jaxscale.data.observations import Observations
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.observations import Observations
 
 ROWS = 30
 X = np.linspace(-2.0, 3.0, ROWS)

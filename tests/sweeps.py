@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
-from jaxscale.observations import Observations
 
 TRUE = dict(E=1.7, A=300.0, alpha=0.34)
 

@@ -13,8 +13,8 @@ from scipy.optimize import minimize, minimize_scalar
 import jaxscale
 from jaxscale import judgement, noise
 from jaxscale.adequacy import assess, comparable, objective_of_constant
+from jaxscale.data.observations import Observations
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
-from jaxscale.observations import Observations
 from jaxscale.report import text
 from jaxscale.search import Basin, Landscape
 from jaxscale.utils.notices import Notice

@@ -6,11 +6,12 @@ import re
 import pytest
 
 import jaxscale
-from jaxscale import bibliography, laws, noise, simulate
+from jaxscale import bibliography, laws, noise
 from jaxscale.bibliography import Paper, papers
+from jaxscale.data import simulation
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Law
-from jaxscale.observations import Observations
 from jaxscale.result import Fit
 
 CATALOGUE = laws.catalogue()
@@ -19,7 +20,7 @@ ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
+    observations = Observations.from_table(simulation.example(), inputs=["N", "D"], response="loss")
     return fit("chinchilla", observations, noise=noise.huber(1e-3), starts=64, replicates=8)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxscale import console, laws, noise
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.laws.schedules import annealing_sums
-from jaxscale.observations import Observations
 from jaxscale.result import Fit
 from tests.commands import refused, run
 

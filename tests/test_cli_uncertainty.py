@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from jaxscale import console
+from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
 from jaxscale.foretelling import foretold
 from jaxscale.intervals import Intervals
-from jaxscale.observations import Observations
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
 from jaxscale.utils.notices import Notice

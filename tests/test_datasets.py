@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxscale import datasets
-from jaxscale.tables import number, read_table
+from jaxscale.data.tables import number, read_table
 from jaxscale.utils.errors import DataError
 
 NAME = "chinchilla_epoch"

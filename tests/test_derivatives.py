@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import laws
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, derivatives, exponent, floor, law, real
 from jaxscale.law.coordinates import centre_of
@@ -17,7 +18,6 @@ from jaxscale.law.derivatives import expansion, power, value
 from jaxscale.many import fit_many
 from jaxscale.noise import squared
 from jaxscale.objective import Problem
-from jaxscale.observations import Observations
 from tests.contracts import POINTS, random_point
 
 pytestmark = pytest.mark.usefixtures("x64")

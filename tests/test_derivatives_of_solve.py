@@ -13,9 +13,9 @@ import pytest
 
 import jaxscale
 from jaxscale import laws, noise
+from jaxscale.data.observations import Observations
 from jaxscale.kernel import CONVERGED
 from jaxscale.law import Input, Law, Response, coefficient, law, unit
-from jaxscale.observations import Observations
 from jaxscale.solver import solve
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jaxscale.filters import FilterError, where
-from jaxscale.tables import Table, read_table
+from jaxscale.data.filters import FilterError, where
+from jaxscale.data.tables import Table, read_table
 from jaxscale.utils.errors import DataError
 
 TEXT = read_table(

@@ -10,9 +10,9 @@ import pytest
 
 import jaxscale
 from jaxscale import batch, laws, linear, noise
+from jaxscale.data.observations import Observations
+from jaxscale.data.simulation import isoflop, simulate
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
-from jaxscale.observations import Observations
-from jaxscale.simulate import isoflop, simulate
 
 TRUE = laws.get("chinchilla").published["besiroglu2024"]
 traces = [0]

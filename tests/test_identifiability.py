@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.datasets import load
+from jaxscale.data.datasets import load
+from jaxscale.data.simulation import isoflop
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
-from jaxscale.simulate import isoflop
 from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
 
 CHINCHILLA = laws.get("chinchilla")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import laws
+from jaxscale.data.simulation import isoflop
 from jaxscale.identifiability import check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
-from jaxscale.simulate import isoflop
 from tests.designs import Design, by_ratio
 
 CHINCHILLA = laws.get("chinchilla")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, pages
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import positive, real
 from jaxscale.law.coordinates import centre_of, from_params, to_params
 from jaxscale.noise import squared
-from jaxscale.observations import Observations
 
 pytestmark = pytest.mark.usefixtures("x64")
 X = np.geomspace(0.1, 40.0, 9)

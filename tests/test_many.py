@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise, problems
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 from jaxscale.utils.errors import DataError
 from tests.sweeps import TRUE, small, sweep
 

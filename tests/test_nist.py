@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 from tests import nist
 
 DIGITS, MEDIAN = 9.5, 10.5

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxscale.data.observations import Observations, checked, padded
 from jaxscale.law import (
     Input,
     Law,
@@ -24,7 +25,6 @@ from jaxscale.law import (
     positive_number,
     unit,
 )
-from jaxscale.observations import Observations, checked, padded
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.padding import bucket

@@ -68,10 +68,10 @@ def test_a_public_name_is_found_in_any_order_of_imports() -> None:
     program = """
 import importlib, sys, types
 from jaxscale import fit, simulate
-import jaxscale.fitting, jaxscale.simulate
+import jaxscale.fitting, jaxscale.data.simulation
 import jaxscale
 assert isinstance(fit, types.FunctionType) and jaxscale.fit is fit is sys.modules["jaxscale.fitting"].fit
-assert jaxscale.simulate is simulate is sys.modules["jaxscale.simulate"]
+assert jaxscale.data.simulation is simulate is sys.modules["jaxscale.data.simulation"]
 names = {}
 exec("from jaxscale import *", names)
 print(sorted(set(names) - {"__builtins__"}) == jaxscale.__all__)

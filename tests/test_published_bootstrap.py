@@ -7,7 +7,7 @@ import pytest
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 
 PUBLISHED = dict(A=124.52, B=1293.28, E=0.02566, alpha=0.01540, beta=0.02060)
 SHARE = {"a": lambda p: p["beta"] / (p["alpha"] + p["beta"])}

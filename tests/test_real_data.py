@@ -7,7 +7,7 @@ import pytest
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 
 COLUMNS = dict(N="params", D="tokens")
 PUBLISHED_EXPONENTS = {"alpha": 0.0154, "beta": 0.0206}
@@ -136,4 +136,4 @@ def test_data_constrained_all_free(repeated):
 
 def test_the_benchmark_dataset_is_found_by_name(data, monkeypatch):
     monkeypatch.setenv("JAXSCALE_DATA", str(data))
-    assert len(jaxscale.datasets.load("chinchilla_epoch")) == 245
+    assert len(jaxscale.data.datasets.load("chinchilla_epoch")) == 245

@@ -8,7 +8,7 @@ import pytest
 
 import jaxscale
 from jaxscale import laws
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 from jaxscale.rebuilt import fingerprint, is_of
 from tests.lines import ROWS, X, fitted, line, observed
 

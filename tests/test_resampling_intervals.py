@@ -10,9 +10,9 @@ from scipy import stats
 
 import jaxscale
 from jaxscale import linear, noise
+from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.observations import Observations
 from jaxscale.rebuilt import rebuilt
 from jaxscale.uncertainty.laplace import classical
 from jaxscale.uncertainty.resampling import resamples

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import laws
+from jaxscale.data.simulation import example, grid, isoflop, simulate
 from jaxscale.law import Input, Law, Response, coefficient, law, real, unit
-from jaxscale.simulate import example, grid, isoflop, simulate
 
 CHINCHILLA = laws.get("chinchilla")
 PARAMS = CHINCHILLA.published["besiroglu2024"]

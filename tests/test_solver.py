@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from jaxscale.noise import absolute, huber, student_t
-from jaxscale.observations import Observations
 from jaxscale.solver import Solution, solve
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale.tables import Table, is_empty, number, read_table
+from jaxscale.data.tables import Table, is_empty, number, read_table
 from jaxscale.utils.errors import DataError
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxscale.batch import Runner
-from jaxscale.observations import Observations
+from jaxscale.data.observations import Observations
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import check_level, named, wanted_of
 from jaxscale.uncertainty.profile import METHOD

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 
 from jaxscale import noise
+from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
 from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.models import Model, stacked
 from jaxscale.noise import SPACES
-from jaxscale.observations import Observations
 from jaxscale.result import Fit
 from jaxscale.uncertainty.ladder import COMPONENTS
 from jaxscale.utils.compilation import compiled

@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxscale.batch import Runner
 from jaxscale.bounds import at_bounds, lifted, unbounded
+from jaxscale.data.observations import Observations
 from jaxscale.linear import Linear
 from jaxscale.noise import TUNING, Noise
 from jaxscale.objective import Problem, loss, scale_cost, slopes
-from jaxscale.observations import Observations
 from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
 from jaxscale.uncertainty.heteroscedasticity import uneven

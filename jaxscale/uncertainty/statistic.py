@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.batch import Runner, descend
+from jaxscale.data.observations import Observations
 from jaxscale.kernel import VERTEX
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
 from jaxscale.linear import Linear, linearise
 from jaxscale.noise import TUNING, Noise, huber
 from jaxscale.objective import Problem, loss, slopes
-from jaxscale.observations import Observations
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.laplace import sandwich

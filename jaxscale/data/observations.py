@@ -13,11 +13,11 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from jaxscale import filters
+from jaxscale.data import filters
+from jaxscale.data.series import known_series, label_of, places
+from jaxscale.data.tables import Table, is_empty, number, read_table, shown
 from jaxscale.law import Input, Law, unit
 from jaxscale.noise import SPACES, Space, default
-from jaxscale.series import known_series, label_of, places
-from jaxscale.tables import Table, is_empty, number, read_table, shown
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import widened
@@ -85,7 +85,7 @@ class Observations(eqx.Module):
         """Read the columns that are used, in the rows that are kept.
 
         Args:
-            source: anything :func:`jaxscale.tables.read_table` reads.
+            source: anything :func:`jaxscale.data.tables.read_table` reads.
             inputs: law input to column, or a list of columns named like the inputs.
             response: column of the response.
             where: which rows to keep, such as ``"params > 1e8 and split == 'train'"``.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxscale.tables import Table, is_empty, number, shown
+from jaxscale.data.tables import Table, is_empty, number, shown
 from jaxscale.utils.errors import DataError
 
 _TOKEN = re.compile(

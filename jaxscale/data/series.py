@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.tables import Table, is_empty
+from jaxscale.data.tables import Table, is_empty
 from jaxscale.utils.errors import DataError, did_you_mean
 
 

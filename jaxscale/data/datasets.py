@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxscale.tables import Table, is_empty, number, read_table
+from jaxscale.data.tables import Table, is_empty, number, read_table
 from jaxscale.utils.errors import DataError, did_you_mean
 
 _VARIABLE = "JAXSCALE_DATA"

@@ -6,8 +6,8 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.law import Law
-from jaxscale.observations import Observations
 from jaxscale.utils.errors import DataError, did_you_mean
 
 

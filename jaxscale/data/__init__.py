@@ -1,0 +1,1 @@
+"""Tables, observations, features of series, data sets and simulated sweeps."""
