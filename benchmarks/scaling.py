@@ -208,7 +208,7 @@ def compiled(name: str, n: int) -> None:
     from jax import monitoring
 
     import jaxscale
-    from jaxscale.data import simulation
+    from jaxscale import simulate
     from jaxscale.utils.padding import bucket
 
     spent: dict[str, list[float]] = {}
@@ -223,7 +223,7 @@ def compiled(name: str, n: int) -> None:
     design = {key: low * (high / low) ** draws.uniform(size=n) for key, (low, high) in ends.items()}
     middle = {key: float(np.sqrt(max(kind.range[0], 1e-2) * kind.range[1])) for key, kind in law.parameters.items()}
     params = dict(next(iter(law.published.values()))) if law.published else middle
-    sweep = simulation.simulate(law, params, design, noise=0.005)
+    sweep = simulate(law, params, design, noise=0.005)
     response = next(key for key in sweep if key not in law.inputs)
     runs = jaxscale.Observations.from_table(sweep, inputs=list(law.inputs), response=response)
     times = []

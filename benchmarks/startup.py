@@ -33,14 +33,14 @@ MANY = """
 import json, time
 import numpy as np
 import jaxscale
-from jaxscale import simulate
+from jaxscale import designs, simulate
 
 law = jaxscale.laws.get("chinchilla")
-design = simulate.isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 5)
+design = designs.isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 5)
 truth = law.published["besiroglu2024"]
 
 def seconds(first):
-    sweeps = [simulate.simulate(law, truth, design, noise=0.005, seed=first + k) for k in range(300)]
+    sweeps = [simulate(law, truth, design, noise=0.005, seed=first + k) for k in range(300)]
     sets = [jaxscale.Observations.from_table(sweep, inputs=["N", "D"], response="loss") for sweep in sweeps]
     began, spent = time.perf_counter(), time.process_time()
     jaxscale.posterior_many(law, sets, progress=False)
@@ -208,7 +208,7 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
     """
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     from jaxscale.console import csv_text
-    from jaxscale.data.simulation import example
+    from jaxscale.data.designs import example
 
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder))

@@ -108,14 +108,13 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, fitting, laws, report
-    from jaxscale.data import simulation as simulate
+    from jaxscale import console, designs, fitting, laws, report
     from jaxscale.data.observations import Observations
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
     console.check_outputs(*paths.values())
     law = laws.get("chinchilla")
-    sweep = console.csv_text(simulate.example()).encode()
+    sweep = console.csv_text(designs.example()).encode()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "demo.csv")
         table.write_bytes(sweep)
@@ -199,7 +198,8 @@ def simulate(
     """Draw runs from a law with known constants, as CSV."""
     import numpy as np
 
-    from jaxscale import console
+    from jaxscale import console, designs
+    from jaxscale import simulate as draw
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
@@ -210,11 +210,11 @@ def simulate(
         low, high, count = console.axis(isoflop, "--isoflop")
         if not 0 < low <= high < np.inf:
             raise ValueError(f"Option --isoflop must run from a positive number up, but is {isoflop!r}.")
-        design = simulation.isoflop(np.geomspace(low, high, count).tolist(), sizes)
+        design = designs.isoflop(np.geomspace(low, high, count).tolist(), sizes)
     else:
         axes = console.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
-        design = simulation.grid(**{name: console.axis(text, "--input") for name, text in axes.items()})
-    text = console.csv_text(simulation.simulate(found, params, design, noise=noise, seed=seed))
+        design = designs.grid(**{name: console.axis(text, "--input") for name, text in axes.items()})
+    text = console.csv_text(draw(found, params, design, noise=noise, seed=seed))
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -236,8 +236,8 @@ def check(
     """Check whether planned or finished runs can identify a law; no response is needed."""
     from jaxscale import console, identifiability
     from jaxscale.data.observations import Observations
-    from jaxscale.result import nulls
     from jaxscale.utils import text as text_module
+    from jaxscale.utils.files import nulls
 
     found, fixed = console.tied(console.find_law(law), tie), console.numbers(fix, "--fix")
     read = console.find_table(table)

@@ -292,7 +292,7 @@ def _end(
 ) -> None:
     """Write what was asked for, print the report, and leave with the status that the result deserves."""
     from jaxscale import interval_report
-    from jaxscale.result import nulls
+    from jaxscale.utils.files import nulls
 
     about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
     if drawn is not None and any(values.ndim > 1 for values in drawn.params.values()) and data is not None:

@@ -19,9 +19,9 @@ from jaxscale.data.observations import Observations
 from jaxscale.data.series import label_of
 from jaxscale.data.tables import Table, read_table
 from jaxscale.law import Law, LawError
-from jaxscale.result import write_atomically
 from jaxscale.utils import compilation_cache
 from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.files import write_atomically
 
 
 def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:

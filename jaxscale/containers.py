@@ -21,7 +21,7 @@ from jaxscale.fit_arguments import versions
 from jaxscale.law import Law
 from jaxscale.likelihoods import Likelihood, of_response
 from jaxscale.pointwise import labelled, pointwise
-from jaxscale.result import write_atomically
+from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 
 ENDING = ".nc"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxscale.result import nulls
+from jaxscale.utils.files import nulls
 from jaxscale.utils.notices import Notice
 
 

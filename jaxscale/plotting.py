@@ -16,9 +16,10 @@ from jaxscale.law import Law, positive
 from jaxscale.law.curve import curve, is_wide
 from jaxscale.laws import get
 from jaxscale.noise import SPACES
-from jaxscale.result import Fit, write_atomically
+from jaxscale.result import Fit
 from jaxscale.uncertainty.contour import Contour
 from jaxscale.uncertainty.profile import Profile
+from jaxscale.utils.files import write_atomically
 
 ENDINGS = ("png", "svg", "pdf")
 _BACK = {"linear": lambda t: t, "log": np.exp, "logit": lambda t: 1 / (1 + np.exp(-t))}

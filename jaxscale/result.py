@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from jaxscale.law import Law
 from jaxscale.quantities import Quantity, single
 from jaxscale.sensitivity import influence
 from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
 
 # What a file does not hold.
@@ -211,33 +210,6 @@ class Fit:
         return get(self.law)
 
 
-def nulls(value: Any) -> Any:
-    """Numbers that JSON cannot hold become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: nulls(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [nulls(item) for item in value]
-    return value
-
-
 def _nans(design: dict[str, Any]) -> dict[str, Any]:
     stderr = {key: math.nan if value is None else value for key, value in design["stderr"].items()}
     return {"condition": math.nan if design["condition"] is None else design["condition"], "stderr": stderr}
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

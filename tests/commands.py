@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from jaxscale import cli, console, laws
-from jaxscale.data import simulation
+from jaxscale import cli, console, laws, simulate
 
 LAW_FILE = '''
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law
@@ -50,7 +49,7 @@ def proportional(path: str = "bad.csv") -> None:
     """Runs whose tokens are proportional to their parameters."""
     N = np.geomspace(1e7, 1e10, 99)
     law = laws.get("chinchilla")
-    table = simulation.simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
+    table = simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
     Path(path).write_text(console.csv_text(table))
 
 

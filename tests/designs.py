@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.data.simulation import isoflop
+from jaxscale.data.designs import isoflop
 
 Design = dict[str, np.ndarray]
 

@@ -11,8 +11,7 @@ import pytest
 from jax.test_util import check_grads
 
 import jaxscale
-from jaxscale import Observations, chain, compose, fix, laws, noise, rename, tie
-from jaxscale.data import simulation
+from jaxscale import Observations, chain, compose, designs, fix, laws, noise, rename, simulate, tie
 from jaxscale.law import Input, Law, Response, algebra, coefficient, exponent, floor, law, positive, real, unit
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -302,9 +301,9 @@ def test_a_response_can_be_declared_where_units_differ() -> None:
 
 def test_a_composed_law_is_fitted_through_the_public_door() -> None:
     composed = fix(compose(chinchilla, D=repetition), E=1.8)
-    sizes = simulation.grid(N=(1e8, 1e10, 5), U_D=(1e9, 3e10, 3), D=(3e9, 1e12, 6))
+    sizes = designs.grid(N=(1e8, 1e10, 5), U_D=(1e9, 3e10, 3), D=(3e9, 1e12, 6))
     truth = dict(A=480.0, alpha=0.35, B=2000.0, beta=0.37, R_D=12.0)
-    table = simulation.simulate(composed, truth, sizes, noise=1e-9)
+    table = simulate(composed, truth, sizes, noise=1e-9)
     observations = Observations.from_table(table, inputs=list(composed.inputs), response="loss")
     fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), replicates=0, starts=512)
     assert fit.params == pytest.approx(truth, rel=1e-5)
@@ -315,9 +314,9 @@ def test_a_composed_law_is_fitted_through_the_public_door() -> None:
 
 def test_a_chain_is_fitted_to_accuracies() -> None:
     chained = fix(chain(chinchilla, accuracy, through="L"), E=1.8172, A=482.01, alpha=0.3478)
-    sizes = simulation.grid(N=(1e8, 1e10, 6), D=(1e9, 1e12, 8))
+    sizes = designs.grid(N=(1e8, 1e10, 6), D=(1e9, 1e12, 8))
     truth = dict(B=2085.43, beta=0.3658, **CURVE)
-    table = simulation.simulate(chained, truth, sizes, noise=1e-7, response="accuracy")
+    table = simulate(chained, truth, sizes, noise=1e-7, response="accuracy")
     observations = Observations.from_table(table, inputs=["N", "D"], response="accuracy")
     fit = jaxscale.fit(chained, observations, replicates=0, starts=1024)
     assert fit.params == pytest.approx(truth, rel=2e-3)

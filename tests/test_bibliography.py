@@ -6,9 +6,8 @@ import re
 import pytest
 
 import jaxscale
-from jaxscale import bibliography, laws, noise
+from jaxscale import bibliography, designs, laws, noise
 from jaxscale.bibliography import Paper, papers
-from jaxscale.data import simulation
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Law
@@ -20,7 +19,7 @@ ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    observations = Observations.from_table(simulation.example(), inputs=["N", "D"], response="loss")
+    observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
     return fit("chinchilla", observations, noise=noise.huber(1e-3), starts=64, replicates=8)
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import console, fitting, laws
-from jaxscale.data import simulation
+from jaxscale import console, designs, fitting, laws, simulate
 from jaxscale.data.tables import read_table
 from jaxscale.result import Fit
 from jaxscale.utils.notices import CODES
@@ -26,7 +25,7 @@ FAST = ("--starts", "256", "--replicates", "40")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test works in a folder of its own that holds the example as runs.csv."""
     monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(simulation.example()))
+    Path("runs.csv").write_text(console.csv_text(designs.example()))
     return tmp_path
 
 
@@ -42,7 +41,7 @@ def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
     assert (fit.status, fit.seed, fit.data) == ("converged", 1, "demo.csv")
     assert fit.data_sha256 == read_table(folder / "here" / "demo.csv").sha256
     table = {name: column.astype(float) for name, column in read_table(folder / "here" / "demo.csv").columns.items()}
-    for name, column in simulation.example().items():
+    for name, column in designs.example().items():
         assert np.array_equal(table[name], column)
 
 
@@ -264,8 +263,8 @@ def test_simulate_draws_what_the_library_draws() -> None:
     assert (written.exit_code, written.stdout, written.stderr) == (0, "", "Written: out.csv\n")
     assert Path("out.csv").read_text() == printed.stdout
     law = laws.get("chinchilla")
-    design = simulation.grid(N=(1e7, 1e9, 3), D=(1e9, 1e11, 4))
-    table = simulation.simulate(law, law.published["besiroglu2024"], design, noise=0.01, seed=7)
+    design = designs.grid(N=(1e7, 1e9, 3), D=(1e9, 1e11, 4))
+    table = simulate(law, law.published["besiroglu2024"], design, noise=0.01, seed=7)
     assert printed.stdout == console.csv_text(table)
 
 
@@ -274,7 +273,7 @@ def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
     result = run("simulate", "chinchilla", *words)
     law = laws.get("chinchilla")
     params = {**law.published["hoffmann2022"], "E": 2.0}
-    table = simulation.simulate(law, params, simulation.isoflop([1e18, 1e19, 1e20], 4), noise=0.0)
+    table = simulate(law, params, designs.isoflop([1e18, 1e19, 1e20], 4), noise=0.0)
     assert result.stdout == console.csv_text(table)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxscale import datasets
+from jaxscale.data import datasets
 from jaxscale.data.tables import number, read_table
 from jaxscale.utils.errors import DataError
+from jaxscale.utils.files import cache_folder
 
 NAME = "chinchilla_epoch"
 HEADER = "x,y,color,Model Size,Training FLOP,hex_color,loss\n"
@@ -129,7 +130,7 @@ def test_a_data_folder_that_is_none_is_refused(cache: Path, monkeypatch: pytest.
 
 def test_the_cache_is_in_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert datasets.cache_folder() == Path.home() / ".cache" / "jaxscale"
+    assert cache_folder() == Path.home() / ".cache" / "jaxscale"
 
 
 def test_preparing_the_published_columns_gives_the_real_table(

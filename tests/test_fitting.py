@@ -10,8 +10,9 @@ import pytest
 
 import jaxscale
 from jaxscale import batch, laws, linear, noise
+from jaxscale.data.designs import isoflop
 from jaxscale.data.observations import Observations
-from jaxscale.data.simulation import isoflop, simulate
+from jaxscale.data.simulation import simulate
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
 
 TRUE = laws.get("chinchilla").published["besiroglu2024"]

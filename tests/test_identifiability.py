@@ -10,7 +10,7 @@ import pytest
 
 from jaxscale import laws
 from jaxscale.data.datasets import load
-from jaxscale.data.simulation import isoflop
+from jaxscale.data.designs import isoflop
 from jaxscale.identifiability import DesignCheck, check
 from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real

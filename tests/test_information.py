@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxscale import laws
-from jaxscale.data.simulation import isoflop
+from jaxscale.data.designs import isoflop
 from jaxscale.identifiability import check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from tests.designs import Design, by_ratio

@@ -9,9 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import Observations, laws, likelihoods, plotting
+from jaxscale import Observations, designs, laws, likelihoods, plotting, simulate
 from jaxscale.building import model_of
-from jaxscale.data import simulation
 from jaxscale.draws import Draws
 from jaxscale.plots_of_draws import band, forest, pair, predictive, trace
 
@@ -21,8 +20,8 @@ TRUTH = LAW.published["besiroglu2024"]
 
 
 def observed(**more: Any) -> Observations:
-    design = simulation.grid(N=(1e8, 1e10, 5), D=(1e9, 1e12, 4))
-    table: dict[str, Any] = {**simulation.simulate(LAW, TRUTH, design, noise=SCALE, seed=1)}
+    design = designs.grid(N=(1e8, 1e10, 5), D=(1e9, 1e12, 4))
+    table: dict[str, Any] = {**simulate(LAW, TRUTH, design, noise=SCALE, seed=1)}
     table["family"] = ["a", "b"] * 10
     return Observations.from_table(table, inputs=["N", "D"], response="loss", **more)
 

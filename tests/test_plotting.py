@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import laws, plotting
-from jaxscale.data import simulation
+from jaxscale import designs, laws, plotting, simulate
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.result import Fit
@@ -19,7 +18,7 @@ MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 def sweep() -> Observations:
-    table = simulation.example()
+    table = designs.example()
     return Observations.from_table(
         {"params": table["N"], "D": table["D"], "nats": table["loss"], "w": np.arange(99) > 9},
         inputs={"N": "params", "D": "D"},
@@ -43,7 +42,7 @@ def figure(fitted: Fit) -> Any:
 def curve(fitted: Fit) -> tuple[Fit, Observations]:
     """A law of one input at the constants that its data were drawn from."""
     law, truth = laws.get("power_law_floor"), dict(c=1.7, a=300.0, b=0.33)
-    table = simulation.simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
+    table = simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
     known = replace(fitted, law=law.name, law_object=law, params=truth)
     return known, Observations.from_table(table, inputs=["x"], response="loss")
 
@@ -66,7 +65,7 @@ def test_two_inputs_show_agreement_and_residuals_coloured_by_the_other_input(fig
 
 
 def test_the_points_are_the_rows_that_count(figure: Any, fitted: Fit) -> None:
-    table = {name: column[10:] for name, column in simulation.example().items()}
+    table = {name: column[10:] for name, column in designs.example().items()}
     predicted = fitted(N=table["N"], D=table["D"])
     left, right, _ = figure.axes
     assert points(left) == pytest.approx(np.stack([predicted, table["loss"]], axis=1), rel=1e-12)
@@ -100,7 +99,7 @@ def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Obse
 def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, said: str) -> None:
     # A logit needs responses between 0 and 1.
     params = {**fitted.params, "E": 0.1, "A": 0.1 * fitted.params["A"], "B": 0.1 * fitted.params["B"]}
-    table = simulation.simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
+    table = simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     changed = replace(fitted, params=params, noise={"loss": "squared", "space": space}, status="not_converged")
     figure = plotting.plot(changed, observations)
@@ -112,10 +111,8 @@ def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, 
 def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
     law = laws.get("data_constrained")
     truth = law.published["muennighoff2023"]
-    design = simulation.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
-    observations = Observations.from_table(
-        simulation.simulate(law, truth, design), inputs=list(law.inputs), response="loss"
-    )
+    design = designs.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
+    observations = Observations.from_table(simulate(law, truth, design), inputs=list(law.inputs), response="loss")
     known = replace(fitted, law=law.name, law_object=None, params=dict(truth))
     _, right, bar = plotting.plot(known, observations).axes
     assert (right.get_xlabel(), bar.get_ylabel()) == ("D (tokens)", "N (parameters)")
@@ -145,7 +142,7 @@ def test_another_ending_is_refused_and_nothing_written(figure: Any, tmp_path: Pa
 
 
 def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
-    table = simulation.example()
+    table = designs.example()
     lacking = Observations.from_table(table, inputs=["N"], response="loss")
     with pytest.raises(ValueError, match="chinchilla needs the input D to predict"):
         plotting.plot(fitted, lacking)
@@ -154,9 +151,9 @@ def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
 def test_drawing_chooses_no_backend(fitted: Fit, tmp_path: Path) -> None:
     program = f"""
 import sys
-from jaxscale import Fit, Observations, plotting, simulate
+from jaxscale import Fit, Observations, designs, plotting, simulate
 fitted = Fit.from_json({fitted.to_json()!r})
-observations = Observations.from_table(simulate.example(), inputs=["N", "D"], response="loss")
+observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
 plotting.save(plotting.plot(fitted, observations), {str(tmp_path / "fit.png")!r})
 print("matplotlib.pyplot" in sys.modules)
 """

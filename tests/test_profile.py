@@ -19,9 +19,9 @@ from scipy.stats import f as fisher
 import jaxscale
 from jaxscale import Fit, Observations, noise, plotting
 from jaxscale.law import Input, Law, Response, law, positive_number, real
-from jaxscale.result import nulls
 from jaxscale.uncertainty import statistic
 from jaxscale.uncertainty.kinds import derived_of
+from jaxscale.utils.files import nulls
 from tests.lines import line
 from tests.test_real_data import sweep
 

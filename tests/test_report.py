@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import report
-from jaxscale.data import simulation
+from jaxscale import designs, report
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Input, Response, coefficient, law
@@ -40,7 +39,7 @@ def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
     """The example sweep, fitted; told as if one parameter had been fixed."""
-    observations = Observations.from_table(simulation.example(), inputs=["N", "D"], response="loss")
+    observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
     found = fit("chinchilla", observations, starts=256)
     free = found.free[:4]
     return dataclasses.replace(

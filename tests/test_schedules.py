@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Observations, fix, laws, noise, plotting, prepare, rename, tie
-from jaxscale.data import simulation
+from jaxscale import Observations, fix, laws, noise, plotting, prepare, rename, simulate, tie
 from jaxscale.law import Input, Law, Response, coefficient, law
 from jaxscale.laws.schedules import annealing_sums, changes_after_warmup, rate_changes
 from jaxscale.utils.errors import DataError
@@ -178,7 +177,7 @@ def curves(law: Law, params: Any, noise: float = 0.0, **settings: Any) -> Observ
         series=dict(schedule=SCHEDULES),
     )
     inputs = {name: prepare(law, bare).inputs[name] for name in law.inputs}
-    loss = simulation.simulate(law, params, inputs, noise=noise, seed=1)["loss"]
+    loss = simulate(law, params, inputs, noise=noise, seed=1)["loss"]
     return Observations.from_table(
         columns | dict(loss=loss),
         inputs=dict(step="step", schedule="curve"),

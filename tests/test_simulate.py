@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import laws
-from jaxscale.data.simulation import example, grid, isoflop, simulate
+from jaxscale.data.designs import example, grid, isoflop
+from jaxscale.data.simulation import simulate
 from jaxscale.law import Input, Law, Response, coefficient, law, real, unit
 
 CHINCHILLA = laws.get("chinchilla")

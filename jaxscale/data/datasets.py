@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxscale.costs import flops_6nd
 from jaxscale.data.tables import Table, is_empty, number, read_table
 from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.files import cache_folder
 
 _VARIABLE = "JAXSCALE_DATA"
 _SECONDS = 30
@@ -89,11 +91,6 @@ def data_folder() -> Path | None:
     return folder
 
 
-def cache_folder() -> Path:
-    """Where fetched files are kept: ``jaxscale`` in XDG_CACHE_HOME, by default ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxscale"
-
-
 def _prepared(name: str, path: Path) -> Table:
     table = read_table(path)
     source = SOURCES.get(name)
@@ -150,7 +147,7 @@ def _prepare_chinchilla(raw: Table) -> Table:
     params, flops, loss = (np.array([number(column[i]) for i in complete], dtype=float) for column in cells)
     columns = {
         "params": params,
-        "tokens": flops / (6.0 * params),
+        "tokens": flops / flops_6nd(params, 1.0),
         "flops": flops,
         "loss": loss,
         "in_published_fit": (loss < np.sort(loss)[-5:].min(initial=np.inf)).astype(int),

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.result import write_atomically
+from jaxscale.utils.files import write_atomically
 
 _SUFFIX = ".part"
 _MANIFEST = "run.json"

@@ -5,7 +5,7 @@ import stat
 import warnings
 from pathlib import Path
 
-from jaxscale.data.datasets import cache_folder
+from jaxscale.utils.files import cache_folder
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> str | None:

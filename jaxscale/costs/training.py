@@ -1,0 +1,22 @@
+"""Compute of training."""
+
+from typing import Any
+
+# Multiply and add, forward once and backward twice.
+_PER_PARAMETER_AND_TOKEN = 6.0
+
+
+def flops_6nd(N: Any, D: Any) -> Any:
+    """Training compute of a dense transformer, ``C = 6 N D``.
+
+    Args:
+        N: parameters.
+        D: tokens.
+
+    Returns:
+        Floating-point operations, in the shape of the arguments.
+
+    Source:
+        Kaplan et al., Scaling laws for neural language models, 2020, section 2.1.
+    """
+    return _PER_PARAMETER_AND_TOKEN * N * D
