@@ -19,7 +19,7 @@ from benchmarks.calibration_sweeps import CASES, DESIGNS, Case, Columns, levels,
 from benchmarks.common import table
 from jaxscale import likelihoods
 from jaxscale.law import Law, positive
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.result import LOGARITHMIC
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import proposals

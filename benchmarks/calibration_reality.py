@@ -13,10 +13,10 @@ from scipy import stats
 
 from benchmarks.calibration_sweeps import Columns, levels, observed
 from benchmarks.common import table
-from jaxscale import likelihoods
 from jaxscale.data.tables import Table
 from jaxscale.law import Law, positive
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise import likelihoods
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL = 0.9

@@ -20,10 +20,10 @@ from scipy import stats
 
 from benchmarks.calibration_sweeps import levels
 from benchmarks.common import table
-from jaxscale import likelihoods
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law, between, positive, unit
-from jaxscale.likelihoods import COUNTS, Likelihood
+from jaxscale.noise import likelihoods
+from jaxscale.noise.likelihoods import COUNTS, Likelihood
 from jaxscale.starts import hypercube
 
 # Draws that the truth is ranked among, bins of its ranks, rows of a data set, and what is too small a p-value.

@@ -19,7 +19,7 @@ import numpy as np
 import jaxscale
 from jaxscale.law import Law
 from jaxscale.law.dimensions import RESPONSE, absolute, dimensions, fixed_units
-from jaxscale.noise import SPACES, default
+from jaxscale.noise.losses import SPACES, default
 from jaxscale.uncertainty.schemes import INVERSES
 
 FACTORS = (1e-9, 1e-3, 1e3, 1e9)

@@ -11,7 +11,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.law import positive
 from jaxscale.law.coordinates import COEFFICIENTS, units_of
 from jaxscale.linear import Linear
-from jaxscale.noise import CONSISTENT, TUNING, Noise
+from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
 from jaxscale.result import LOGARITHMIC, Fit
 from jaxscale.utils.notices import Notice
 

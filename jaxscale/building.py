@@ -6,12 +6,13 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from jaxscale import likelihoods, priors, run_effects
+from jaxscale import priors, run_effects
 from jaxscale.data.observations import Observations, padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
-from jaxscale.likelihoods import Likelihood
 from jaxscale.models import Model
+from jaxscale.noise import likelihoods
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.prior_density import Standard
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket
@@ -131,7 +132,7 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
             )
     if not isinstance(likelihood, Likelihood | None):
         raise TypeError(
-            "Argument likelihood must be one of jaxscale.likelihoods, such as likelihoods.normal(), but is "
+            "Argument likelihood must be one of jaxscale.noise.likelihoods, such as likelihoods.normal(), but is "
             f"{likelihood!r}."
         )
 

@@ -11,7 +11,7 @@ from jaxscale.options import Task
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.likelihoods import Likelihood
+    from jaxscale.noise.likelihoods import Likelihood
 
 LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
 COUNTS = ("binomial", "beta_binomial")
@@ -49,7 +49,7 @@ def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
     """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
-    from jaxscale import likelihoods, noise
+    from jaxscale.noise import likelihoods, losses
 
     one_of("--likelihood", name, LIKELIHOODS)
     counts = name in COUNTS
@@ -65,7 +65,7 @@ def likelihood_of(
             raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
         own = _free_name("trials", law)
         return getattr(likelihoods, name)(own), {own: trials}
-    settings: dict[str, Any] = {"space": task.space or noise.default(law.response).space}
+    settings: dict[str, Any] = {"space": task.space or losses.default(law.response).space}
     if task.df is not None:
         settings["df"] = task.df
     if scale_by is not None:
@@ -144,10 +144,10 @@ def refuse_model(
     """
     import jax
 
-    from jaxscale import likelihoods
     from jaxscale.building import model_of
     from jaxscale.data.features import prepare
     from jaxscale.data.observations import checked
+    from jaxscale.noise import likelihoods
 
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxscale.draws import Draws
     from jaxscale.intervals import Intervals
     from jaxscale.law import Law
-    from jaxscale.noise import Space
+    from jaxscale.noise.losses import Space
     from jaxscale.result import Fit
     from jaxscale.utils.notices import Notice
 
@@ -257,7 +257,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
     from jaxscale.data.features import prepare
     from jaxscale.data.observations import checked
     from jaxscale.fitting import fit
-    from jaxscale.noise import squared
+    from jaxscale.noise.losses import squared
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]

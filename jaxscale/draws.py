@@ -14,7 +14,7 @@ from jaxscale.data.features import columns_of, outside
 from jaxscale.data.observations import Observations
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
@@ -211,7 +211,7 @@ class Draws:
             ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
         from jaxscale.fit_arguments import generator_of
-        from jaxscale.likelihoods import replicated
+        from jaxscale.noise.likelihoods import replicated
 
         scatter = self.scatter
         if scatter is None:

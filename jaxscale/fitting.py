@@ -29,8 +29,8 @@ from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.linear import linearise, params_at, vertex
-from jaxscale.measurement_errors import scatter, weighted
-from jaxscale.noise import Noise, default, squared
+from jaxscale.noise.losses import Noise, default, squared
+from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.objective import Problem
 from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit

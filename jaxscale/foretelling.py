@@ -14,7 +14,7 @@ from jaxscale.fitting import fit
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.linear import linearise
-from jaxscale.noise import Space, default, squared
+from jaxscale.noise.losses import Space, default, squared
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.uncertainty.misfit import foreseen
 from jaxscale.utils.errors import DataError, did_you_mean

@@ -26,7 +26,7 @@ from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
-from jaxscale.noise import default
+from jaxscale.noise.losses import default
 from jaxscale.starts import hypercube
 from jaxscale.utils.errors import did_you_mean
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxscale.law import Law, positive
 from jaxscale.law.slopes import slopes
-from jaxscale.noise import default
+from jaxscale.noise.losses import default
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25

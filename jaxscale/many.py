@@ -13,8 +13,8 @@ from jaxscale.data.observations import Observations, checked
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
 from jaxscale.law.derivatives import tried
-from jaxscale.measurement_errors import weighted
-from jaxscale.noise import Noise, default, squared
+from jaxscale.noise.losses import Noise, default, squared
+from jaxscale.noise.measurement_errors import weighted
 from jaxscale.problems import Fits, Problems
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import likelihoods, priors, run_effects
+from jaxscale import priors, run_effects
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise import likelihoods
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.prior_density import Prior
 from jaxscale.ridges import Ridge, joined, parted, ridge_of
 from jaxscale.utils.compilation import compiled

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxscale.law import Law
 from jaxscale.law.coordinates import Centre, to_params
 from jaxscale.law.derivatives import expansion, value
-from jaxscale.noise import CONSISTENT, TUNING, Noise
+from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
 
 # Rows that are worked on at a time; a quarter of them where each holds several numbers.
 BLOCK = 512

@@ -16,7 +16,7 @@ from jaxscale.endings import PRINTED, keeping
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.noise import Noise
+    from jaxscale.noise.losses import Noise
     from jaxscale.result import Fit
 
 
@@ -136,7 +136,7 @@ class Task:
 
     def noise_of(self, law: "Law") -> "Noise":
         """The noise that is fitted with."""
-        from jaxscale.noise import default, named, squared
+        from jaxscale.noise.losses import default, named, squared
 
         delta = self.delta if self.delta in (None, "scale") else _threshold(self.delta)
         if self.noise is None and (delta, self.df, self.scale) == (None, None, None):

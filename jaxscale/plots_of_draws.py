@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale import likelihoods
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws, scalars
 from jaxscale.fit_arguments import generator_of
 from jaxscale.law import positive
-from jaxscale.noise import SPACES
+from jaxscale.noise import likelihoods
+from jaxscale.noise.losses import SPACES
 from jaxscale.plotting import _BACK, _BAND, _INK, _POINT, _input_label, _labelled, _log_axis, _response_name, _tidy
 from jaxscale.utils.errors import did_you_mean
 

@@ -15,7 +15,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
 from jaxscale.law.curve import curve, is_wide
 from jaxscale.laws import get
-from jaxscale.noise import SPACES
+from jaxscale.noise.losses import SPACES
 from jaxscale.result import Fit
 from jaxscale.uncertainty.contour import Contour
 from jaxscale.uncertainty.profile import Profile

@@ -13,7 +13,7 @@ import numpy as np
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.prior_density import Prior, Standard, describe, prior_of
 from jaxscale.utils.errors import did_you_mean
 

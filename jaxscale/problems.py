@@ -15,7 +15,7 @@ from jaxscale.data.observations import Observations, padded
 from jaxscale.kernel import STATUS, Lanes
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
-from jaxscale.noise import Noise
+from jaxscale.noise.losses import Noise
 from jaxscale.objective import Problem
 from jaxscale.search import tolerance
 from jaxscale.starts import score

@@ -27,7 +27,7 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
     solver = optax.lbfgs()
     smooth = problem
     if problem.noise.loss == "absolute":
-        from jaxscale.noise import huber
+        from jaxscale.noise.losses import huber
 
         smooth = _with_noise(problem, huber(1e-3, problem.noise.space))
 

@@ -11,8 +11,8 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
-from jaxscale.measurement_errors import weighted
-from jaxscale.noise import Noise, named
+from jaxscale.noise.losses import Noise, named
+from jaxscale.noise.measurement_errors import weighted
 from jaxscale.objective import Problem
 from jaxscale.result import Fit
 from jaxscale.utils.padding import bucket

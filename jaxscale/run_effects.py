@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
 
-from jaxscale.likelihoods import Likelihood, scales
-from jaxscale.noise import SPACES
+from jaxscale.noise.likelihoods import Likelihood, scales
+from jaxscale.noise.losses import SPACES
 
 # Nodes of the integral over an effect about each of its two peaks, and steps from a start to a peak.
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4

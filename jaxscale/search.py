@@ -11,7 +11,7 @@ from jaxscale import kernel
 from jaxscale.batch import Task
 from jaxscale.kernel import Lanes
 from jaxscale.law.coordinates import curved
-from jaxscale.noise import Noise
+from jaxscale.noise.losses import Noise
 from jaxscale.objective import Problem
 from jaxscale.starts import Grid, Listed, crossed, hypercube
 

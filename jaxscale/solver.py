@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
-from jaxscale.noise import Noise, default
+from jaxscale.noise.losses import Noise, default
 from jaxscale.objective import Problem
 from jaxscale.sensitivity import attached, replaced
 from jaxscale.solver_search import search_of

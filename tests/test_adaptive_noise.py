@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.noise import CONSISTENT, TUNING, huber
+from jaxscale.noise.losses import CONSISTENT, TUNING, huber
 from jaxscale.rebuilt import noise_of, rebuilt
 from jaxscale.result import Fit
 from tests.lines import line

@@ -159,7 +159,7 @@ def test_arguments_of_other_types(untyped: None) -> None:
     with pytest.raises(TypeError, match=r"^Argument observations must be a sequence of Observations, but is a single"):
         jaxscale.posterior_many(line, DATA)
     for other in ("normal", huber()):
-        said = "^Argument likelihood must be one of jaxscale.likelihoods, such as likelihoods.normal"
+        said = "^Argument likelihood must be one of jaxscale.noise.likelihoods, such as likelihoods.normal"
         with pytest.raises(TypeError, match=said):
             jaxscale.posterior(line, DATA, likelihood=other)
         with pytest.raises(TypeError, match=said):

@@ -14,6 +14,7 @@ from jaxscale.data.designs import isoflop
 from jaxscale.data.observations import Observations
 from jaxscale.data.simulation import simulate
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
+from jaxscale.noise import losses
 
 TRUE = laws.get("chinchilla").published["besiroglu2024"]
 traces = [0]
@@ -57,8 +58,8 @@ def test_default_noise_and_provenance(huber_fit):
     # Huber's proposal 2: the clipped residuals have the variance of clipped normal ones, with 40 of 45 spare.
     seen = observed()
     residual = np.log(huber_fit(**seen.inputs)) - np.log(seen.response)
-    clipped = np.clip(residual / scale, -noise.TUNING, noise.TUNING)
-    assert np.sum(clipped**2) == pytest.approx(40 * noise.CONSISTENT, rel=1e-6)
+    clipped = np.clip(residual / scale, -losses.TUNING, losses.TUNING)
+    assert np.sum(clipped**2) == pytest.approx(40 * losses.CONSISTENT, rel=1e-6)
     assert huber_fit.rows_used == huber_fit.rows_read == 45
     assert huber_fit.seed == 0
     assert set(huber_fit.versions) == {"python", "jaxscale", "jax", "jaxlib", "numpy"}

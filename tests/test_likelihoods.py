@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import likelihoods
-from jaxscale.noise import SPACES
+from jaxscale.noise import likelihoods
+from jaxscale.noise.losses import SPACES
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jaxscale.law import Response, Support, positive, real, unit
-from jaxscale.noise import LOSSES, SPACES, Noise, absolute, default, huber, named, squared, student_t
+from jaxscale.noise.losses import LOSSES, SPACES, Noise, absolute, default, huber, named, squared, student_t
 from jaxscale.objective import loss, slopes
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -14,10 +14,11 @@ from scipy import stats
 from scipy.special import betaln, expit, gammaln, logsumexp, xlog1py, xlogy
 
 import jaxscale
-from jaxscale import Observations, likelihoods, noise
+from jaxscale import Observations, noise
 from jaxscale.batch import Runner
 from jaxscale.building import model_of
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
+from jaxscale.noise import likelihoods
 
 FEW: Any = dict(chains=4, draws=500, progress=False)
 X = np.linspace(-1.0, 2.0, 12)

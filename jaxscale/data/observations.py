@@ -17,7 +17,7 @@ from jaxscale.data import filters
 from jaxscale.data.series import known_series, label_of, places
 from jaxscale.data.tables import Table, is_empty, number, read_table, shown
 from jaxscale.law import Input, Law, unit
-from jaxscale.noise import SPACES, Space, default
+from jaxscale.noise.losses import SPACES, Space, default
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import widened

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.likelihoods import Likelihood
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.uncertainty.importance import EFFICIENT
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,

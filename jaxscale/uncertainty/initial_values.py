@@ -7,14 +7,14 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale import noise
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
-from jaxscale.likelihoods import COUNTS, Likelihood
 from jaxscale.models import Model, stacked
-from jaxscale.noise import SPACES
+from jaxscale.noise import losses
+from jaxscale.noise.likelihoods import COUNTS, Likelihood
+from jaxscale.noise.losses import SPACES
 from jaxscale.result import Fit
 from jaxscale.uncertainty.ladder import COMPONENTS
 from jaxscale.utils.compilation import compiled
@@ -36,13 +36,13 @@ def located(model: Model, params: Any, nuisance: Any) -> Any:
     return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
 
-def noise_of_fit(likelihood: Likelihood) -> noise.Noise:
+def noise_of_fit(likelihood: Likelihood) -> losses.Noise:
     """The noise of the fit whose optimum starts the mode search."""
     if likelihood.family in COUNTS:
-        return noise.squared("logit")
+        return losses.squared("logit")
     if likelihood.family == "normal" and likelihood.censored is None:
-        return noise.squared(likelihood.space)
-    return noise.student_t(4.0, space=likelihood.space)
+        return losses.squared(likelihood.space)
+    return losses.student_t(4.0, space=likelihood.space)
 
 
 def continuous(observations: Observations, likelihood: Likelihood) -> Observations:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import diagnostics, likelihoods
+from jaxscale import diagnostics
 from jaxscale.batch import Runner
 from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.data.features import prepare
@@ -18,9 +18,10 @@ from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
-from jaxscale.likelihoods import Likelihood
 from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
+from jaxscale.noise import likelihoods
+from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.priors import too_narrow
 from jaxscale.rebuilt import noise_of, observations_of
 from jaxscale.result import Fit

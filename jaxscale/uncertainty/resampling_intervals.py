@@ -13,7 +13,7 @@ from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
 from jaxscale.linear import Linear, linearise
-from jaxscale.noise import Noise
+from jaxscale.noise.losses import Noise
 from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.rebuilt import Rebuilt, is_of, noise_of, rebuilt
 from jaxscale.result import LOGARITHMIC, Fit

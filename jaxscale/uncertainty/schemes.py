@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.linear import Linear
-from jaxscale.noise import Noise
+from jaxscale.noise.losses import Noise
 from jaxscale.objective import slopes
 from jaxscale.rebuilt import Rebuilt
 from jaxscale.uncertainty.bootstrap import resampled

@@ -12,7 +12,7 @@ from jaxscale.batch import Runner
 from jaxscale.bounds import at_bounds, lifted, unbounded
 from jaxscale.data.observations import Observations
 from jaxscale.linear import Linear
-from jaxscale.noise import TUNING, Noise
+from jaxscale.noise.losses import TUNING, Noise
 from jaxscale.objective import Problem, loss, scale_cost, slopes
 from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap

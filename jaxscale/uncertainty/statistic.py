@@ -19,7 +19,7 @@ from jaxscale.kernel import VERTEX
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
 from jaxscale.linear import Linear, linearise
-from jaxscale.noise import TUNING, Noise, huber
+from jaxscale.noise.losses import TUNING, Noise, huber
 from jaxscale.objective import Problem, loss, slopes
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit

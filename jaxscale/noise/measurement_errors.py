@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.noise import Noise
+from jaxscale.noise.losses import Noise
 from jaxscale.utils.notices import Notice
 
 # Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.
