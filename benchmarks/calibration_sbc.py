@@ -21,10 +21,10 @@ from scipy import stats
 from benchmarks.calibration_sweeps import levels
 from benchmarks.common import table
 from jaxscale.data.observations import Observations
+from jaxscale.engine.starts import hypercube
 from jaxscale.law import Law, between, positive, unit
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import COUNTS, Likelihood
-from jaxscale.starts import hypercube
 
 # Draws that the truth is ranked among, bins of its ranks, rows of a data set, and what is too small a p-value.
 DRAWS, BINS, ROWS, SMALL = 63, 16, 24, 1e-3

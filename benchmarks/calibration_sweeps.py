@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
+from jaxscale.engine.starts import hypercube
 from jaxscale.law import Law
-from jaxscale.starts import hypercube
 
 Columns = dict[str, np.ndarray]
 

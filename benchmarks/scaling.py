@@ -145,10 +145,10 @@ def _floor(n: int, repeats: int) -> list[str]:
     import jax.numpy as jnp
 
     import jaxscale
-    from jaxscale import batch
+    from jaxscale.engine import runner
+    from jaxscale.engine.objective import Problem, evaluate
     from jaxscale.law.coordinates import centre_of, from_params
     from jaxscale.noise import huber
-    from jaxscale.objective import Problem, evaluate
 
     law = jaxscale.laws.chinchilla
     runs = jaxscale.Observations.from_table(simulated(n), inputs=["N", "D"], response="loss")
@@ -157,7 +157,7 @@ def _floor(n: int, repeats: int) -> list[str]:
         problem = Problem(law, tuple(law.parameters), huber(1e-3), dict(runs.inputs), {}, centre)
         truth = [float(v) for v in from_params(law, centre, problem.free, law.published["besiroglu2024"])]
         z = np.asarray(truth)[:, None] + 0.2 * np.random.default_rng(0).standard_normal((len(truth), 2048))
-        width = batch.sizes(n).width
+        width = runner.sizes(n).width
         target = np.log(np.tile(runs.response, (width, 1)))
         args = (problem, z[:, :width], np.full(width, 1e-3), target, np.ones_like(target))
 
@@ -177,8 +177,8 @@ def _floor(n: int, repeats: int) -> list[str]:
             return min(_cpu_seconds(call) for _ in range(repeats))
 
         parts = [seconds(lambda w=w: jax.block_until_ready(run(*args, whole=w))) / 50 / width for w in (False, True)]
-        ends = batch.descend(batch.Runner(), problem, z, runs.response, runs.weight)
-        whole = seconds(lambda: batch.descend(batch.Runner(), problem, z, runs.response, runs.weight))
+        ends = runner.descend(runner.Runner(), problem, z, runs.response, runs.weight)
+        whole = seconds(lambda: runner.descend(runner.Runner(), problem, z, runs.response, runs.weight))
     steps = int(ends.steps.sum())
     ratios = [f"{whole / (steps * part):.2f}" for part in parts]
     return [str(n), *(f"{1e6 * part:.2f}" for part in parts), str(steps), f"{whole:.3f}", *ratios]

@@ -51,8 +51,8 @@ def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
     """The objective at which every lane ends."""
     import dataclasses
 
-    from jaxscale import batch
-    from jaxscale.quasi_newton import descended
+    from jaxscale.engine import runner
+    from jaxscale.engine.lbfgs import descended
 
     if method == "optimistix":
         return np.asarray(_optimistix(problem, z, runs.response, runs.weight))
@@ -61,7 +61,7 @@ def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
         z = np.asarray(_jitted(descended)(problem, z, runs.response, runs.weight))
         settings = dict(direct=True, warm=True)
     problem = dataclasses.replace(problem, reweighted=method == "gauss_newton")
-    return np.asarray(batch.descend(batch.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)
+    return np.asarray(runner.descend(runner.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)
 
 
 _PROGRAMS: dict[Any, Any] = {}
@@ -80,7 +80,7 @@ def _optimistix(problem: Any, z: Any, response: Any, weight: Any) -> Any:
     import jax.numpy as jnp
     import optimistix
 
-    from jaxscale.objective import loss
+    from jaxscale.engine.objective import loss
 
     if "lm" not in _PROGRAMS:
         solver = optimistix.LevenbergMarquardt(rtol=1e-10, atol=1e-12)
@@ -104,10 +104,10 @@ def main() -> None:
     """Print the table."""
     import jax
 
-    from jaxscale.batch import Task
     from jaxscale.data.observations import padded
+    from jaxscale.engine.objective import Problem
+    from jaxscale.engine.runner import Task
     from jaxscale.law.coordinates import centre_of, draw, from_params
-    from jaxscale.objective import Problem
     from jaxscale.utils.padding import bucket
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,6 +7,8 @@ from jaxscale.bibliography import citation as citation
 from jaxscale.data.features import prepare as prepare
 from jaxscale.data.observations import Observations as Observations
 from jaxscale.draws import Draws as Draws
+from jaxscale.engine.solve import Solution as Solution
+from jaxscale.engine.solve import solve as solve
 from jaxscale.evidence import compare as compare
 from jaxscale.evidence import leave_future_out as leave_future_out
 from jaxscale.evidence import loo as loo
@@ -31,8 +33,6 @@ from jaxscale.many import fit_many as fit_many
 from jaxscale.problems import Fits as Fits
 from jaxscale.result import Fit as Fit
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
-from jaxscale.solver import Solution as Solution
-from jaxscale.solver import solve as solve
 from jaxscale.uncertainty.contour import Contour as Contour
 from jaxscale.uncertainty.contour import contour as contour
 from jaxscale.uncertainty.densities import sample as sample

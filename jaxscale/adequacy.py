@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from jaxscale.data.observations import Observations
+from jaxscale.engine.linearize import Linear
 from jaxscale.law import positive
 from jaxscale.law.coordinates import COEFFICIENTS, units_of
-from jaxscale.linear import Linear
 from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
 from jaxscale.result import LOGARITHMIC, Fit
 from jaxscale.utils.notices import Notice

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.engine.starts import Grid, Listed
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound
 from jaxscale.law.fixed_values import why_not
-from jaxscale.starts import Grid, Listed
 from jaxscale.utils.errors import did_you_mean
 
 

@@ -11,10 +11,14 @@ import numpy as np
 
 from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
-from jaxscale.batch import Runner, Task, await_compiled, compile_ahead
-from jaxscale.bounds import at_bounds
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked, padded
+from jaxscale.engine.bounds import at_bounds
+from jaxscale.engine.linearize import linearise, params_at, vertex
+from jaxscale.engine.multistart import Found, search
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import Runner, Task, await_compiled, compile_ahead
+from jaxscale.engine.starts import Grid
 from jaxscale.fit_arguments import (
     bounded,
     checked_fixed,
@@ -28,14 +32,10 @@ from jaxscale.fit_arguments import (
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
-from jaxscale.linear import linearise, params_at, vertex
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import scatter, weighted
-from jaxscale.objective import Problem
 from jaxscale.rebuilt import fingerprint
 from jaxscale.result import Fit
-from jaxscale.search import Found, search
-from jaxscale.starts import Grid
 from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError

@@ -9,11 +9,11 @@ import numpy as np
 
 from jaxscale.data.features import columns_of, outside, prepare
 from jaxscale.data.observations import Observations, checked
+from jaxscale.engine.linearize import linearise
 from jaxscale.fit_arguments import checked_fixed, law_of
 from jaxscale.fitting import fit
 from jaxscale.intervals import Intervals
 from jaxscale.law import Law
-from jaxscale.linear import linearise
 from jaxscale.noise.losses import Space, default, squared
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.uncertainty.misfit import foreseen

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxscale.design_messages import design_message
+from jaxscale.engine.starts import hypercube
 from jaxscale.information import (
     RANK,
     Information,
@@ -27,7 +28,6 @@ from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_pa
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
 from jaxscale.noise.losses import default
-from jaxscale.starts import hypercube
 from jaxscale.utils.errors import did_you_mean
 
 _DRAWN_SETS = 16

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from jaxscale import kernel
 from jaxscale.adequacy import comparable
-from jaxscale.bounds import at_bounds
-from jaxscale.kernel import STATUS
+from jaxscale.engine import newton
+from jaxscale.engine.bounds import at_bounds
+from jaxscale.engine.linearize import Linear
+from jaxscale.engine.multistart import Found, Landscape
+from jaxscale.engine.newton import STATUS
+from jaxscale.engine.objective import Problem
 from jaxscale.law.coordinates import ranged, units_of
-from jaxscale.linear import Linear
-from jaxscale.objective import Problem
-from jaxscale.search import Found, Landscape
 from jaxscale.utils.notices import Notice
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.
@@ -37,7 +37,7 @@ def judged(
         notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
     else:
         notices += _landscape(landscape, problem.noise.loss, int(np.sum(weight > 0)) - len(problem.free))
-    if not certificate <= CERTIFIED and lane != kernel.FLAT:
+    if not certificate <= CERTIFIED and lane != newton.FLAT:
         status = "not_converged"
         promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
         notices.append(Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step gains {promise}."))

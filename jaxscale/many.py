@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked
+from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
 from jaxscale.law.derivatives import tried

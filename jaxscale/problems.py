@@ -9,16 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import kernel
-from jaxscale.batch import Runner, descend, sizes
 from jaxscale.data.observations import Observations, padded
-from jaxscale.kernel import STATUS, Lanes
+from jaxscale.engine import newton
+from jaxscale.engine.multistart import tolerance
+from jaxscale.engine.newton import STATUS, Lanes
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import Runner, descend, sizes
+from jaxscale.engine.starts import score
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise.losses import Noise
-from jaxscale.objective import Problem
-from jaxscale.search import tolerance
-from jaxscale.starts import score
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
@@ -39,7 +39,7 @@ class Fits:
         axes: what the axes of the arrays are: of "data", "fixed", "noise", "weighting" those that were sequences.
         params: every parameter by name.
         objective: the minimised sums.
-        status: codes of ``jaxscale.kernel.STATUS``; 1 and 2 (converged, flat) are good ends.
+        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are good ends.
         agree: how many of the polished starts of a problem ended at its best objective, to 1e-6.
         polished: how many starts of each problem were polished.
         steps: iterations of the lane that each answer comes from.
@@ -57,7 +57,7 @@ class Fits:
     @property
     def ok(self) -> np.ndarray:
         """Which fits ended well."""
-        return np.isin(self.status, (kernel.CONVERGED, kernel.FLAT))
+        return np.isin(self.status, (newton.CONVERGED, newton.FLAT))
 
     @property
     def messages(self) -> np.ndarray:
@@ -176,7 +176,7 @@ class Problems:
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
         """Lanes of some problems (by number) polished, each on its own data."""
         problem = self._alone() if self.alone else self.problem
-        lanes = kernel.begin(problem, z, goal=self.delta[members], xp=np, **settings)
+        lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
             self.runner,
             problem,
@@ -211,7 +211,7 @@ class Problems:
         z = base.z[:, members]
         every = np.arange(len(members))
         ended = self._descended(members, z, weight(every), direct=True, warm=True)
-        failed = np.flatnonzero(~np.isin(ended.status, (kernel.CONVERGED, kernel.FLAT)))
+        failed = np.flatnonzero(~np.isin(ended.status, (newton.CONVERGED, newton.FLAT)))
         if len(failed):
             again = self._descended(members[failed], z[:, failed], weight(failed))
             _replaced(ended, failed, again)
@@ -255,7 +255,7 @@ def _with(best: int, random: int) -> Any:
 
 def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     """The best lane of every problem, shape (problems,); among lanes that tie one that ended well."""
-    settled = np.where(np.isin(status, (kernel.CONVERGED, kernel.FLAT)), f, np.inf)
+    settled = np.where(np.isin(status, (newton.CONVERGED, newton.FLAT)), f, np.inf)
     tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
     return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, padded
+from jaxscale.engine.objective import Problem
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise.losses import Noise, named
 from jaxscale.noise.measurement_errors import weighted
-from jaxscale.objective import Problem
 from jaxscale.result import Fit
 from jaxscale.utils.padding import bucket
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxscale.data.features import columns_of
 from jaxscale.data.observations import Observations
+from jaxscale.engine.implicit_diff import influence
 from jaxscale.law import Law
 from jaxscale.quantities import Quantity, single
-from jaxscale.sensitivity import influence
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice

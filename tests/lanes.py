@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.engine.objective import Local, Problem
+from jaxscale.engine.objective import evaluate as plainly
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
-from jaxscale.objective import Local, Problem
-from jaxscale.objective import evaluate as plainly
 
 
 def problem_of(law: Law, inputs: dict[str, np.ndarray], response: np.ndarray, noise: Noise) -> Problem:

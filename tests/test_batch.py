@@ -6,7 +6,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from jaxscale.batch import Runner
+from jaxscale.engine.runner import Runner
 
 
 @pytest.mark.parametrize("alone", [True, False])

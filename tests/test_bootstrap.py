@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import batch, kernel, linear, noise
+from jaxscale import noise
 from jaxscale.draws import Draws
+from jaxscale.engine import linearize, newton, runner
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.uncertainty import bootstrap as refits
 from jaxscale.uncertainty import resampling, schemes
@@ -39,7 +40,7 @@ def by_run() -> jaxscale.Fit:
 
 def parts(fit: jaxscale.Fit) -> tuple[Rebuilt, Any]:
     again = rebuilt(fit)
-    return again, jax.tree.map(np.asarray, linear.linearise(again.problem, again.z, again.wide.response))
+    return again, jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
 
 
 def table(draws: Draws) -> np.ndarray:
@@ -211,7 +212,7 @@ def test_refits_that_do_not_settle_try_again(plain, monkeypatch: pytest.MonkeyPa
         lanes = descend(*arguments, **more)
         if not calls:
             lanes.z[:, 5:9] += 1.0
-            lanes.status[5:9] = kernel.STALLED
+            lanes.status[5:9] = newton.STALLED
         calls.append((lanes.z.shape[1], more))
         return lanes
 
@@ -330,7 +331,7 @@ def test_another_data_set_compiles_no_program() -> None:
         for kind in ("case", "residual", "wild", "parametric"):
             jaxscale.bootstrap(fit, kind=kind, replicates=50)
         jaxscale.laplace(fit)
-        programs: Any = (batch._settle, linear.linearise, linear.params_at)
+        programs: Any = (runner._settle, linearize.linearise, linearize.params_at)
         return [program._cache_size() for program in programs]
 
     assert sizes(7) == sizes(8)

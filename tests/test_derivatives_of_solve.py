@@ -14,9 +14,9 @@ import pytest
 import jaxscale
 from jaxscale import laws, noise
 from jaxscale.data.observations import Observations
-from jaxscale.kernel import CONVERGED
+from jaxscale.engine.newton import CONVERGED
+from jaxscale.engine.solve import solve
 from jaxscale.law import Input, Law, Response, coefficient, law, unit
-from jaxscale.solver import solve
 
 pytestmark = pytest.mark.usefixtures("x64")
 FLOOR = laws.get("power_law_floor")

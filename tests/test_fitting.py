@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import batch, laws, linear, noise
+from jaxscale import laws, noise
 from jaxscale.data.designs import isoflop
 from jaxscale.data.observations import Observations
 from jaxscale.data.simulation import simulate
+from jaxscale.engine import linearize, runner
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
 from jaxscale.noise import losses
 
@@ -305,7 +306,7 @@ def test_predicting_needs_the_inputs(huber_fit):
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program of a fit has been compiled for."""
-    programs: dict[str, Any] = dict(settle=batch._settle, score=batch._score, linearise=linear.linearise)
+    programs: dict[str, Any] = dict(settle=runner._settle, score=runner._score, linearise=linearize.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

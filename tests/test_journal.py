@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxscale import JournalError, console, designs, fit, fit_many, grid, noise
-from jaxscale.batch import Runner
+from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
 from tests.sweeps import small, sweep
 

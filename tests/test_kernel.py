@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import batch, kernel, laws
-from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED
+from jaxscale import laws
+from jaxscale.engine import newton, runner
+from jaxscale.engine.newton import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED
+from jaxscale.engine.objective import Problem
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise import absolute, huber, squared
-from jaxscale.objective import Problem
 from tests.lanes import evaluate, lane, problem_of
 
 pytestmark = pytest.mark.usefixtures("x64", "optimised")
@@ -40,13 +41,13 @@ def test_damped_systems_are_solved_lane_by_lane(p: int) -> None:
     matrices = root @ root.transpose(0, 2, 1) + 0.1 * np.eye(p)
     matrices[2] = -matrices[2]
     g = draws.standard_normal((p, 4))
-    x, good = kernel.solve_damped(jnp.asarray(np.moveaxis(matrices, 0, -1)), jnp.asarray(g))
+    x, good = newton.solve_damped(jnp.asarray(np.moveaxis(matrices, 0, -1)), jnp.asarray(g))
     assert good.tolist() == [True, True, False, True]
     for k in (0, 1, 3):
         np.testing.assert_allclose(x[:, k], np.linalg.solve(matrices[k], g[:, k]), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("p", [1, 5, kernel.SMALL])
+@pytest.mark.parametrize("p", [1, 5, newton.SMALL])
 def test_written_out_and_library_solutions_agree(p: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = np.random.default_rng(p)
     lanes = 64
@@ -58,28 +59,28 @@ def test_written_out_and_library_solutions_agree(p: int, monkeypatch: pytest.Mon
     matrices = np.einsum("lij,lj,lkj->lik", turns, levels, turns) * sizes[:, :, None] * sizes[:, None, :]
     g = draws.standard_normal((p, lanes)) * sizes.T
     args = jnp.asarray(np.moveaxis(matrices, 0, -1)), jnp.asarray(g)
-    x, good = jax.jit(kernel.solve_damped)(*args)
-    monkeypatch.setattr(kernel, "SMALL", 0)
-    expected, fine = kernel.solve_damped(*args)
+    x, good = jax.jit(newton.solve_damped)(*args)
+    monkeypatch.setattr(newton, "SMALL", 0)
+    expected, fine = newton.solve_damped(*args)
     assert good.tolist() == fine.tolist() == [k % 3 > 0 for k in range(lanes)]
     np.testing.assert_allclose((x * sizes.T)[:, good], (expected * sizes.T)[:, good], rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("p", [1, 3, kernel.SMALL, kernel.SMALL + 1])
+@pytest.mark.parametrize("p", [1, 3, newton.SMALL, newton.SMALL + 1])
 @pytest.mark.parametrize("bad", ["zero", "indefinite", "nan", "infinite"])
 def test_a_matrix_that_is_not_positive_definite_is_flagged(p: int, bad: str) -> None:
     matrix = np.moveaxis(np.tile(np.eye(p), (2, 1, 1)), 0, -1)
     matrix[p - 1, p - 1, 1] = {"zero": 0.0, "indefinite": -1.0, "nan": np.nan, "infinite": np.inf}[bad]
-    x, good = kernel.solve_damped(jnp.asarray(matrix), jnp.ones((p, 2)))
+    x, good = newton.solve_damped(jnp.asarray(matrix), jnp.ones((p, 2)))
     assert good.tolist() == [True, False]
     np.testing.assert_array_equal(x[:, 0], np.ones(p))
 
 
-@pytest.mark.parametrize("p", [2, kernel.SMALL, kernel.SMALL + 1])
+@pytest.mark.parametrize("p", [2, newton.SMALL, newton.SMALL + 1])
 def test_an_indefinite_matrix_with_a_positive_diagonal_is_flagged(p: int) -> None:
     matrix = np.moveaxis(np.tile(np.eye(p), (2, 1, 1)), 0, -1)
     matrix[0, p - 1, 1] = matrix[p - 1, 0, 1] = 2.0
-    assert kernel.solve_damped(jnp.asarray(matrix), jnp.ones((p, 2)))[1].tolist() == [True, False]
+    assert newton.solve_damped(jnp.asarray(matrix), jnp.ones((p, 2)))[1].tolist() == [True, False]
 
 
 def sweep() -> tuple[Problem, np.ndarray]:
@@ -100,11 +101,11 @@ def many() -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]:
     return problem, y, np.ones(len(y)), starts
 
 
-def run_pool(problem: Problem, z: np.ndarray, y: np.ndarray, w: np.ndarray, budget: int = 64) -> kernel.Lanes:
+def run_pool(problem: Problem, z: np.ndarray, y: np.ndarray, w: np.ndarray, budget: int = 64) -> newton.Lanes:
     """One pool of just these lanes."""
-    lanes = kernel.begin(problem, np.array(z), xp=np)
+    lanes = newton.begin(problem, np.array(z), xp=np)
     rows = (np.broadcast_to(a, (z.shape[1], len(a))) for a in (y, w))
-    return jax.tree.map(np.asarray, batch._settle(problem, lanes, *rows, budget))
+    return jax.tree.map(np.asarray, runner._settle(problem, lanes, *rows, budget))
 
 
 def assert_same_bits(one: Any, other: Any) -> None:
@@ -113,26 +114,26 @@ def assert_same_bits(one: Any, other: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def pooled(many: Any) -> kernel.Lanes:
+def pooled(many: Any) -> newton.Lanes:
     """All 70 starts settled in one pool."""
     problem, y, w, starts = many
     with jax.enable_x64(True):
         return run_pool(problem, starts, y, w)
 
 
-def test_a_lane_does_not_depend_on_its_place(many: Any, pooled: kernel.Lanes) -> None:
+def test_a_lane_does_not_depend_on_its_place(many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     order = np.random.default_rng(7).permutation(starts.shape[1])
     assert_same_bits(lane(pooled, order), run_pool(problem, starts[:, order], y, w))
 
 
 @pytest.mark.parametrize("size", [1, 33])
-def test_a_lane_does_not_depend_on_the_size_of_its_pool(size: int, many: Any, pooled: kernel.Lanes) -> None:
+def test_a_lane_does_not_depend_on_the_size_of_its_pool(size: int, many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     assert_same_bits(lane(pooled, slice(9, 9 + size)), run_pool(problem, starts[:, 9 : 9 + size], y, w))
 
 
-def test_a_lane_does_not_depend_on_its_neighbours(many: Any, pooled: kernel.Lanes) -> None:
+def test_a_lane_does_not_depend_on_its_neighbours(many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     alone = run_pool(problem, np.repeat(starts[:, :1], 70, axis=1), y, w)
     beside = starts.copy()
@@ -146,30 +147,30 @@ def test_a_lane_does_not_depend_on_its_neighbours(many: Any, pooled: kernel.Lane
         assert_same_bits(lane(alone, place), lane(pooled, 0))
 
 
-def test_a_pool_agrees_with_lanes_run_one_by_one(many: Any, pooled: kernel.Lanes) -> None:
+def test_a_pool_agrees_with_lanes_run_one_by_one(many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     assert np.all(np.isin(pooled.status, (CONVERGED, FLAT)))
-    advance = jax.jit(kernel.advance)
+    advance = jax.jit(newton.advance)
     for k in (0, 9, 31, 69):
-        start = kernel.begin(problem, jnp.asarray(starts[:, k : k + 1]))
+        start = newton.begin(problem, jnp.asarray(starts[:, k : k + 1]))
         single = advance(problem, start, y[None], w[None], 64)
         np.testing.assert_allclose(single.local.f[0], pooled.local.f[k], rtol=1e-12)
         np.testing.assert_allclose(single.z[:, 0], pooled.z[:, k], rtol=1e-12, atol=1e-12)
 
 
-def test_a_pool_leaves_lanes_that_do_not_run_as_they_are(many: Any, pooled: kernel.Lanes) -> None:
+def test_a_pool_leaves_lanes_that_do_not_run_as_they_are(many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
-    lanes = kernel.begin(problem, starts.copy(), xp=np)
+    lanes = newton.begin(problem, starts.copy(), xp=np)
     ended = np.arange(70) % 3 == 0
     lanes.status[ended] = np.resize([CONVERGED, FLAT, STALLED, NONFINITE], ended.sum())
     rows = (np.broadcast_to(a, (70, len(a))) for a in (y, w))
-    settled = batch._settle(problem, lanes, *rows, 64)
+    settled = runner._settle(problem, lanes, *rows, 64)
     assert_same_bits(lane(settled, ended), lane(lanes, ended))
     assert_same_bits(lane(settled, ~ended), lane(pooled, ~ended))
 
 
-@pytest.mark.parametrize("budget", [kernel.EVERY, 3 * kernel.EVERY])
-def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, pooled: kernel.Lanes) -> None:
+@pytest.mark.parametrize("budget", [newton.EVERY, 3 * newton.EVERY])
+def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     lanes = run_pool(problem, starts, y, w, budget)
     assert np.all(lanes.steps == np.minimum(pooled.steps, budget))
@@ -179,7 +180,7 @@ def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, poo
 
 def test_descents_have_the_same_bits_however_many_there_are(many: Any) -> None:
     problem, y, w, starts = many
-    runs = {count: batch.descend(batch.Runner(), problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
+    runs = {count: runner.descend(runner.Runner(), problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
     for count, lanes in runs.items():
         assert lanes.z.shape == (5, count)
         assert np.all(lanes.status != RUNNING)
@@ -191,10 +192,10 @@ def test_responses_and_weights_may_differ_by_lane(many: Any) -> None:
     z = np.repeat(starts[:, :1], 3, axis=1)
     responses = np.stack([y, y * np.exp(0.01 * np.cos(np.arange(32))), y])
     weights = np.stack([w, w, np.arange(32) % 2.0])
-    lanes = batch.descend(batch.Runner(), problem, z, responses, weights)
+    lanes = runner.descend(runner.Runner(), problem, z, responses, weights)
     for k in range(3):
         assert_same_bits(
-            lane(lanes, k), lane(batch.descend(batch.Runner(), problem, z[:, :1], responses[k], weights[k]), 0)
+            lane(lanes, k), lane(runner.descend(runner.Runner(), problem, z[:, :1], responses[k], weights[k]), 0)
         )
     assert len(set(lanes.local.f.tolist())) == 3
 
@@ -205,7 +206,7 @@ def test_exact_data_give_the_parameters_back() -> None:
     problem = problem_of(CHINCHILLA, problem.inputs, y, huber(1e-3))
     middle = np.array(from_params(CHINCHILLA, problem.centre, problem.free, TRUTH))
     z = middle[:, None] + 0.7 * np.random.default_rng(8).standard_normal((len(middle), 32))
-    lanes = batch.descend(batch.Runner(), problem, z, y, np.ones(len(y)))
+    lanes = runner.descend(runner.Runner(), problem, z, y, np.ones(len(y)))
     assert np.all(np.isin(lanes.status, (CONVERGED, FLAT)))
     found = problem.params(lanes.z[:, np.argmin(lanes.local.f)])
     for name, value in TRUTH.items():
@@ -216,14 +217,14 @@ def test_the_bottom_of_a_curved_valley_is_found() -> None:
     k, y = np.array([0.0, 1.0]), np.zeros(2)
     problem = problem_of(valley, {"k": k}, y, squared())
     z = np.array([[-1.2, 1.0], [2.0, -3.0], [0.0, 8.0]]).T
-    lanes = batch.descend(batch.Runner(), problem, z, y, np.ones(2))
+    lanes = runner.descend(runner.Runner(), problem, z, y, np.ones(2))
     assert np.all(lanes.status == CONVERGED)
     np.testing.assert_allclose(lanes.z, np.ones((2, 3)), rtol=1e-7)
 
 
 def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = batch.descend(batch.Runner(), problem, starts[:, :32], y, w)
+    lanes = runner.descend(runner.Runner(), problem, starts[:, :32], y, w)
     best = int(np.argmin(lanes.local.f))
     local = evaluate(problem, lanes.z[:, best : best + 1], 1e-3, y, w)
     assert lanes.delta[best] == lanes.goal[best] == 1e-3
@@ -236,18 +237,18 @@ def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
 def test_direct_lanes_begin_with_the_delta_of_the_noise() -> None:
     problem, _ = sweep()
     z = jnp.zeros((5, 3))
-    lanes = kernel.begin(problem, z, direct=jnp.asarray([True, False, True]))
+    lanes = newton.begin(problem, z, direct=jnp.asarray([True, False, True]))
     assert lanes.delta.tolist() == [1e-3, np.inf, 1e-3]
-    assert not np.any(kernel.begin(problem, z).newton) and np.all(kernel.begin(problem, z, warm=True).newton)
+    assert not np.any(newton.begin(problem, z).newton) and np.all(newton.begin(problem, z, warm=True).newton)
     smooth = eqx.tree_at(lambda p: p.noise, problem, absolute())
     # Absolute loss has no curvature to begin with: it always starts smoothed.
-    assert np.all(np.isinf(kernel.begin(smooth, z, direct=True).delta))
+    assert np.all(np.isinf(newton.begin(smooth, z, direct=True).delta))
 
 
 def test_iterations_are_counted_and_bounded(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = batch.descend(batch.Runner(), problem, starts[:, :32], y, w, longest=6)
+    lanes = runner.descend(runner.Runner(), problem, starts[:, :32], y, w, longest=6)
     assert lanes.steps.max() == 6
     assert np.any(lanes.status == RUNNING)
-    went_on = batch.descend(batch.Runner(), problem, starts[:, :32], y, w, lanes=lanes)
-    assert_same_bits(went_on, batch.descend(batch.Runner(), problem, starts[:, :32], y, w))
+    went_on = runner.descend(runner.Runner(), problem, starts[:, :32], y, w, lanes=lanes)
+    assert_same_bits(went_on, runner.descend(runner.Runner(), problem, starts[:, :32], y, w))

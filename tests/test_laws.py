@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, pages
-from jaxscale.kernel import CONVERGED, NONFINITE
+from jaxscale.engine.newton import CONVERGED, NONFINITE
+from jaxscale.engine.solve import solve
 from jaxscale.law import (
     Input,
     Law,
@@ -32,7 +33,6 @@ from jaxscale.law import (
     unit,
 )
 from jaxscale.law.derivatives import tried, value
-from jaxscale.solver import solve
 from tests.contracts import (
     BATCH,
     EVERY_LAW,

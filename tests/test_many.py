@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Fits, batch, fit, fit_many, kernel, many, noise, problems
+from jaxscale import Fits, fit, fit_many, many, noise, problems
 from jaxscale.data.observations import Observations
+from jaxscale.engine import newton, runner
 from jaxscale.utils.errors import DataError
 from tests.sweeps import TRUE, small, sweep
 
@@ -183,7 +184,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=problems._starts, named=problems._named, settle=batch._settle)
+    programs: dict[str, Any] = dict(starts=problems._starts, named=problems._named, settle=runner._settle)
     return {name: program._cache_size() for name, program in programs.items()}
 
 
@@ -222,7 +223,7 @@ class Scripted(problems.Problems):
 
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Any:
         f, status = self.rounds.pop(0)
-        lanes = kernel.begin(self.problem, z, xp=np)
+        lanes = newton.begin(self.problem, z, xp=np)
         lanes.local.f[:], lanes.status[:] = f, status
         lanes.z[:] = f
         return lanes
@@ -230,7 +231,7 @@ class Scripted(problems.Problems):
 
 def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, int, int]:
     """Objective, status, how many agree, how many were polished."""
-    settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, batch.Runner())
+    settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, runner.Runner())
     some = Scripted(*settings)
     some.rounds = list(rounds)
     lanes, agree, polished = some.searched(16, 2, np.random.default_rng(0))
@@ -238,7 +239,7 @@ def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, i
     return float(lanes.local.f[0]), int(lanes.status[0]), int(agree[0]), int(polished[0])
 
 
-GOOD, STALLED = kernel.CONVERGED, kernel.STALLED
+GOOD, STALLED = newton.CONVERGED, newton.STALLED
 
 
 @pytest.mark.parametrize(

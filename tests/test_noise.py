@@ -11,9 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from jaxscale.engine.objective import loss, slopes
 from jaxscale.law import Response, Support, positive, real, unit
 from jaxscale.noise.losses import LOSSES, SPACES, Noise, absolute, default, huber, named, squared, student_t
-from jaxscale.objective import loss, slopes
 
 pytestmark = pytest.mark.usefixtures("x64")
 residuals = st.floats(-50.0, 50.0).map(lambda r: r if abs(r) > 1e-6 else 0.0)

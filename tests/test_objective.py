@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import batch, laws
-from jaxscale.kernel import CONVERGED
+from jaxscale import laws
+from jaxscale.engine import runner
+from jaxscale.engine.newton import CONVERGED
+from jaxscale.engine.objective import BLOCK, Local, Problem, slopes
+from jaxscale.engine.starts import score
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise import Noise, absolute, huber, squared, student_t
-from jaxscale.objective import BLOCK, Local, Problem, slopes
-from jaxscale.starts import score
 from tests.lanes import evaluate, evaluated, lane, problem_of
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -144,7 +145,7 @@ def test_blocks_of_rows_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> 
     problem = problem_of(POWER, {"x": x}, y[weight > 0], huber(0.05))
     z = few_rows(huber(0.05))[1]
     in_blocks = evaluate(problem, z, 0.05, y, weight)
-    monkeypatch.setattr("jaxscale.objective.BLOCK", n)
+    monkeypatch.setattr("jaxscale.engine.objective.BLOCK", n)
     at_once = jax.jit(lambda *data: evaluated(*data))(problem, z, 0.05, y, weight)
     for part, whole in zip(jax.tree.leaves(in_blocks), jax.tree.leaves(at_once), strict=True):
         np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-12 * np.abs(whole).max())
@@ -205,11 +206,11 @@ def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems() -> 
 def test_lanes_with_inputs_of_their_own_descend_as_separate_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     problems, z, y, w = data_sets(huber(0.01))
     # More lanes than descend side by side, so that places are taken over by lanes of other data sets.
-    monkeypatch.setattr(batch, "CORE", dataclasses.replace(batch.CORE, width=2))
+    monkeypatch.setattr(runner, "CORE", dataclasses.replace(runner.CORE, width=2))
     order = np.array([2, 0, 1, 1, 2, 0])
-    together = batch.descend(batch.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
+    together = runner.descend(runner.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
     for place, k in enumerate(order):
-        alone = batch.descend(batch.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
+        alone = runner.descend(runner.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
         assert together.status[place] == alone.status[0] == CONVERGED
         np.testing.assert_allclose(together.z[:, place], alone.z[:, 0], rtol=1e-10)
         np.testing.assert_allclose(together.local.f[place], alone.local.f[0], rtol=1e-12)

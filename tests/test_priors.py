@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.batch import Runner
+from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.models import inside, stacked
 from jaxscale.prior_density import prior_of

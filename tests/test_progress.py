@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import fit, fit_many, grid, noise, search
-from jaxscale.batch import Runner
-from jaxscale.search import Pool
-from jaxscale.starts import Grid
+from jaxscale import fit, fit_many, grid, noise
+from jaxscale.engine import multistart
+from jaxscale.engine.multistart import Pool
+from jaxscale.engine.runner import Runner
+from jaxscale.engine.starts import Grid
 from jaxscale.utils import progress
 from jaxscale.utils.progress import Ticker, ticking
 from tests.sweeps import small, sweep
@@ -161,13 +162,13 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
         blocks.append(points)
         raise Placed
 
-    monkeypatch.setattr(search, "BLOCK", 64)
+    monkeypatch.setattr(multistart, "BLOCK", 64)
     task = SimpleNamespace(problem=SimpleNamespace(size=3), place=place)
     some = Grid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
-        inspect.unwrap(search._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
+        inspect.unwrap(multistart._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(picked[0].tolist())) == 64 and peak < 1e5
@@ -190,7 +191,7 @@ for count in (1000, 1_000_000):
 
 
 def test_a_million_starts_take_hardly_more_memory_than_a_few() -> None:
-    command = [sys.executable, "-c", SCORE, str(search.BLOCK)]
+    command = [sys.executable, "-c", SCORE, str(multistart.BLOCK)]
     few, million = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     # Laid out at once they would take several times as much.
     assert million - few < 8e7
@@ -203,20 +204,20 @@ def kept(monkeypatch: pytest.MonkeyPatch, block: int, starts: Any) -> tuple[list
     """With so many starts at a time: what a search polishes, the fit, and the most starts scored together."""
     polished: list[np.ndarray] = []
     asked = [0]
-    descend, place = search.Task.descend, search.Task.place
+    descend, place = multistart.Task.descend, multistart.Task.place
 
-    def seen(self: search.Task, z: np.ndarray, **settings: Any) -> Any:
+    def seen(self: multistart.Task, z: np.ndarray, **settings: Any) -> Any:
         polished.append(z)
         return descend(self, z, **settings)
 
-    def counted(self: search.Task, params: Any) -> Any:
+    def counted(self: multistart.Task, params: Any) -> Any:
         asked[0] = max(asked[0], len(params["E"]))
         return place(self, params)
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "BLOCK", block)
-        patch.setattr(search.Task, "descend", seen)
-        patch.setattr(search.Task, "place", counted)
+        patch.setattr(multistart, "BLOCK", block)
+        patch.setattr(multistart.Task, "descend", seen)
+        patch.setattr(multistart.Task, "place", counted)
         text = fit(small, sweep(), starts=starts, noise=noise.squared("log")).to_json()
     return polished, text, asked[0]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import batch
+from jaxscale.engine import runner
 from jaxscale.uncertainty import bootstrap as refits
 from jaxscale.uncertainty import schemes
 from tests.lines import ROWS, WEIGHT, fitted, observed
@@ -43,8 +43,8 @@ def test_what_the_jackknife_left_out_is_a_row_of_the_observations() -> None:
 
 
 def in_parts_of(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refits, "sizes", lambda _: replace(batch.CORE, pool=pool))
-    monkeypatch.setattr(batch.Runner, "together", 1)
+    monkeypatch.setattr(refits, "sizes", lambda _: replace(runner.CORE, pool=pool))
+    monkeypatch.setattr(runner.Runner, "together", 1)
 
 
 def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,10 @@ import pytest
 from scipy import stats
 
 import jaxscale
-from jaxscale import linear, noise
+from jaxscale import noise
 from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
+from jaxscale.engine import linearize
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.rebuilt import rebuilt
 from jaxscale.uncertainty.laplace import classical
@@ -138,7 +139,7 @@ def by_hand(fit: Any, draws: Any, kind: str, codes: np.ndarray) -> np.ndarray:
     """Standard errors of the fit and of every draw, shape (1 + draws, 2), for the slope of the sandwich or s^2."""
     with jax.enable_x64(True):
         again = rebuilt(fit)
-        lines = jax.tree.map(np.asarray, linear.linearise(again.problem, again.z, again.wide.response))
+        lines = jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
         some = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
     count = 1 + len(draws)
     response, weight = np.empty((count, ROWS)), np.ones((count, ROWS))

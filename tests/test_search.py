@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxscale import kernel, laws, search
-from jaxscale.batch import Task
+from jaxscale import laws
+from jaxscale.engine import multistart, newton
+from jaxscale.engine.multistart import Found
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import Task
+from jaxscale.engine.starts import Listed, crossed, hypercube, placed, project
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, huber, squared
-from jaxscale.objective import Problem
-from jaxscale.search import Found
-from jaxscale.starts import Listed, crossed, hypercube, placed, project
 
 pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA = laws.get("chinchilla")
@@ -49,7 +50,7 @@ def sweep() -> tuple[Problem, np.ndarray, np.ndarray]:
 
 
 def look(data: tuple[Problem, np.ndarray, np.ndarray], seed: int = 0, **settings: Any) -> Found:
-    return search.search(Task(*data), **{"count": 512, **settings}, generator=np.random.default_rng(seed))
+    return multistart.search(Task(*data), **{"count": 512, **settings}, generator=np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_the_landscape_adds_up(found: Found) -> None:
     assert landscape.independent == 16
     assert landscape.polished == lanes.z.shape[1] == 32
     assert landscape.scored == 64
-    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    settled = np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
     assert landscape.converged == settled.sum()
     assert sum(basin.count for basin in landscape.basins) == settled.sum()
     assert landscape.agree <= landscape.independent
@@ -75,8 +76,8 @@ def test_the_landscape_adds_up(found: Found) -> None:
 def test_the_second_wave_adds_as_many_starts_and_changes_none_of_the_first(
     sweep: Any, found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert min(found.landscape.agree_all, found.landscape.converged) >= search.EASY * 32
-    monkeypatch.setattr(search, "EASY", 2.0)
+    assert min(found.landscape.agree_all, found.landscape.converged) >= multistart.EASY * 32
+    monkeypatch.setattr(multistart, "EASY", 2.0)
     both = look(sweep)
     landscape = both.landscape
     assert (landscape.polished, landscape.independent, landscape.scored) == (64, 32, 512)
@@ -91,7 +92,7 @@ def test_the_second_wave_adds_as_many_starts_and_changes_none_of_the_first(
 
 def test_the_best_lane_is_the_lowest_basin(found: Found) -> None:
     lanes, basins = found.lanes, found.landscape.basins
-    assert lanes.status[found.best] == kernel.CONVERGED
+    assert lanes.status[found.best] == newton.CONVERGED
     assert lanes.local.f[found.best] == pytest.approx(basins[0].objective, rel=1e-9)
     assert lanes.local.f[found.best] == pytest.approx(np.min(lanes.local.f), rel=1e-9)
     objectives = [basin.objective for basin in basins]
@@ -183,14 +184,14 @@ def test_a_law_with_two_minima_shows_both() -> None:
 def test_few_agreeing_starts_are_a_reason_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only lanes exactly at the optimum would agree: the search looks again as often as it may.
     landscapes = []
-    plain = search._landscape
+    plain = multistart._landscape
 
     def disagreeing(*arguments: Any) -> Any:
         best, landscape = plain(*arguments)
         landscapes.append(landscape)
-        return best, search.Landscape(**{**vars(landscape), "agree_all": 0})
+        return best, multistart.Landscape(**{**vars(landscape), "agree_all": 0})
 
-    monkeypatch.setattr(search, "_landscape", disagreeing)
+    monkeypatch.setattr(multistart, "_landscape", disagreeing)
     found = look(wells(), rounds=2)
     # After the first wave, after both, and after every further look.
     assert [landscape.polished for landscape in landscapes] == [32, 64, 96, 128]

@@ -12,11 +12,11 @@ import pytest
 
 from jaxscale import laws
 from jaxscale.data.observations import Observations
+from jaxscale.engine.newton import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
+from jaxscale.engine.solve import Solution, solve
 from jaxscale.fitting import fit
-from jaxscale.kernel import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from jaxscale.noise import absolute, huber, student_t
-from jaxscale.solver import Solution, solve
 
 pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA = laws.get("chinchilla")
@@ -275,13 +275,13 @@ def test_lanes_of_a_batch_that_disagree_are_followed_by_others() -> None:
 
 
 def test_float64_without_x64_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxscale.solver._warned", set())
+    monkeypatch.setattr("jaxscale.engine.solve._warned", set())
     with jax.enable_x64(False):
         with pytest.warns(UserWarning, match=r"float64, but JAX computes in float32.*jax_enable_x64"):
             found = solve(idle, {"x": x}, 2.0 * x, starts=dict(q=1.0, m=1.0))
         # Once only: warnings are errors here.
         solve(idle, {"x": x}, 2.0 * x, starts=dict(q=1.0, m=1.0))
-        monkeypatch.setattr("jaxscale.solver._warned", set())
+        monkeypatch.setattr("jaxscale.engine.solve._warned", set())
         solve(idle, {"x": x}, (2.0 * x).astype(np.float32), starts=dict(q=1.0, m=1.0))
     assert found.objective.dtype == np.float32
 
@@ -300,7 +300,7 @@ def test_a_parameter_without_effect_keeps_the_others() -> None:
 
 
 def test_too_few_iterations_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxscale.solver.LONGEST", 2)
+    monkeypatch.setattr("jaxscale.engine.solve.LONGEST", 2)
     hurried = jax.jit(lambda response: solve(counted, {"x": x}, response).status)
     assert int(hurried(RESPONSES[2])) == RUNNING
 

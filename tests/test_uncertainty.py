@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxscale import batch
+from jaxscale.engine import runner
+from jaxscale.engine.linearize import linearise, vertex
+from jaxscale.engine.objective import Problem
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of
-from jaxscale.linear import linearise, vertex
 from jaxscale.noise import Noise, absolute, squared
-from jaxscale.objective import Problem
 from jaxscale.uncertainty.bootstrap import bootstrap, resampled
 from jaxscale.uncertainty.laplace import classical, sandwich
 from tests.lines import line
@@ -166,7 +166,7 @@ def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
     problem = problem_of(constant, squared())
     ones = np.ones(ROWS)
     draws, failed = bootstrap(
-        batch.Runner(), problem, np.array([y.mean()]), y, ones, generator=np.random.default_rng(2)
+        runner.Runner(), problem, np.array([y.mean()]), y, ones, generator=np.random.default_rng(2)
     )
     assert failed == 0 and draws["m"].shape == (400,)
     theory = np.std(y) / np.sqrt(ROWS)
@@ -178,7 +178,7 @@ def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
 def test_every_replicate_is_the_refit_of_its_resample() -> None:
     problem = problem_of(constant, squared())
     draws, _ = bootstrap(
-        batch.Runner(), problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3)
+        runner.Runner(), problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3)
     )
     weights = resampled(w, RUNS, 40, np.random.default_rng(3))
     np.testing.assert_allclose(draws["m"], weights @ y / weights.sum(1), rtol=1e-9)
@@ -220,7 +220,7 @@ def test_least_absolute_deviations_of_a_line_is_the_linear_programme() -> None:
 
 def test_the_smoothed_descent_ends_near_the_vertex() -> None:
     problem = problem_of(line, absolute("linear"))
-    lanes = batch.descend(batch.Runner(), problem, np.array([[0.0], [0.0]]), y, w)
+    lanes = runner.descend(runner.Runner(), problem, np.array([[0.0], [0.0]]), y, w)
     _, f, _ = absolute_fit(line, lanes.z[:, 0].tolist())
     near = jax.tree.map(np.asarray, linearise(problem, lanes.z[:, 0], y))
     smoothed = np.sum(w * np.abs(near.residual))

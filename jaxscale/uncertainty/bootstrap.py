@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale import kernel
-from jaxscale.batch import Runner, descend, sizes
-from jaxscale.kernel import Lanes
-from jaxscale.linear import params_at
-from jaxscale.objective import Problem
+from jaxscale.engine import newton
+from jaxscale.engine.linearize import params_at
+from jaxscale.engine.newton import Lanes
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import Runner, descend, sizes
 
 # Resamples that are drawn at a time.
 TOGETHER = 256
@@ -103,7 +103,7 @@ def _refitted(
 
 
 def _settled(lanes: Lanes) -> np.ndarray:
-    return np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    return np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
 
 
 def bootstrap(

@@ -1,7 +1,7 @@
 """The objective minimised where a quantity of the parameters has a given value: many lanes of one program.
 
 Sequential quadratic programming in the centred coordinates: every step solves the Newton equations of the
-Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, damped as :mod:`jaxscale.kernel` damps its steps and
+Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, damped as :mod:`jaxscale.engine.newton` damps its steps and
 judged by the augmented Lagrangian ``f + m h + s h^2 / 2``.
 
 Source: Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 17 and 18.
@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.batch import Runner, sizes
-from jaxscale.kernel import DONE, STEP_CAP, solve_damped
+from jaxscale.engine.newton import DONE, STEP_CAP, solve_damped
+from jaxscale.engine.objective import Local, Problem, evaluate
+from jaxscale.engine.runner import Runner, sizes
 from jaxscale.law.coordinates import curved
-from jaxscale.objective import Local, Problem, evaluate
 from jaxscale.quantities import Quantity
 from jaxscale.utils.compilation import compiled
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner
 from jaxscale.data.observations import Observations
+from jaxscale.engine.runner import Runner
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import check_level, named, wanted_of
 from jaxscale.uncertainty.profile import METHOD

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from jaxscale import diagnostics
-from jaxscale.batch import Runner
 from jaxscale.draws import Draws
+from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of
 from jaxscale.models import stacked
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts
@@ -35,7 +35,7 @@ class Density(eqx.Module):
 
     @property
     def alone(self) -> bool:
-        """That one part runs at a time: any function may solve systems by LAPACK (:class:`jaxscale.batch.Runner`)."""
+        """That one part runs at a time: any function may solve systems by LAPACK (:class:`jaxscale.engine.runner.Runner`)."""
         return True
 
     def log_density(self, x: Any) -> Any:

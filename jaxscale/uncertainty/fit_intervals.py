@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner, descend
-from jaxscale.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.linearize import linearise
+from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
-from jaxscale.linear import linearise
 from jaxscale.rebuilt import rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.laplace import bread

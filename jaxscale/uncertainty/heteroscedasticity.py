@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jaxscale.linear import Linear
-from jaxscale.objective import Problem
+from jaxscale.engine.linearize import Linear
+from jaxscale.engine.objective import Problem
 from jaxscale.uncertainty.laplace import bread
 
 # With fewer spare rows the test says little and HC3 is unsteady; the level at which it rejects.

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner
+from jaxscale.engine.runner import Runner
 from jaxscale.law import Support
 from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.result import Fit

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxscale import diagnostics
-from jaxscale.batch import Runner
+from jaxscale.engine.runner import Runner
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import modes
 from jaxscale.uncertainty.adaptation import ROUNDS, TOGETHER, Adaptation

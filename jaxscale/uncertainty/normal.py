@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
+from jaxscale.engine.linearize import Linear, linearise, params_at
+from jaxscale.engine.objective import evaluate
 from jaxscale.fit_arguments import generator_of
-from jaxscale.linear import Linear, linearise, params_at
-from jaxscale.objective import evaluate
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.standard_errors import curvature_speaks, robust

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale import diagnostics
-from jaxscale.batch import Runner
 from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
+from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
 from jaxscale.many import fit_many

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner
 from jaxscale.data.observations import Observations
+from jaxscale.engine.linearize import params_at
+from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of
 from jaxscale.intervals import Intervals
-from jaxscale.linear import params_at
 from jaxscale.quantities import Quantities
 from jaxscale.result import Fit
 from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of

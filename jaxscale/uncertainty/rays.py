@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.batch import Runner, descend
-from jaxscale.kernel import CONVERGED, FLAT
+from jaxscale.engine.newton import CONVERGED, FLAT
+from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Support, positive, unit
 from jaxscale.quantities import Quantity
 from jaxscale.uncertainty.constrained import constrained

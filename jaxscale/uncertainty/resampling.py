@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.batch import Runner
-from jaxscale.bounds import lifted
 from jaxscale.data.observations import Observations
 from jaxscale.draws import Draws
+from jaxscale.engine.bounds import lifted
+from jaxscale.engine.linearize import Linear, linearise, params_at
+from jaxscale.engine.newton import Lanes
+from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of, identity
-from jaxscale.kernel import Lanes
-from jaxscale.linear import Linear, linearise, params_at
 from jaxscale.rebuilt import Rebuilt, observations_of, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty import schemes

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.draws import Draws
+from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
-from jaxscale.linear import Linear, linearise
 from jaxscale.noise.losses import Noise
 from jaxscale.quantities import Quantities, Quantity, by_name
 from jaxscale.rebuilt import Rebuilt, is_of, noise_of, rebuilt

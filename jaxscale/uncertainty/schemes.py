@@ -12,9 +12,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.linear import Linear
+from jaxscale.engine.linearize import Linear
+from jaxscale.engine.objective import slopes
 from jaxscale.noise.losses import Noise
-from jaxscale.objective import slopes
 from jaxscale.rebuilt import Rebuilt
 from jaxscale.uncertainty.bootstrap import resampled
 

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.batch import Runner
-from jaxscale.bounds import at_bounds, lifted, unbounded
 from jaxscale.data.observations import Observations
-from jaxscale.linear import Linear
+from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.linearize import Linear
+from jaxscale.engine.multistart import Found
+from jaxscale.engine.objective import Problem, loss, scale_cost, slopes
+from jaxscale.engine.runner import Runner
 from jaxscale.noise.losses import TUNING, Noise
-from jaxscale.objective import Problem, loss, scale_cost, slopes
-from jaxscale.search import Found
 from jaxscale.uncertainty.bootstrap import bootstrap
 from jaxscale.uncertainty.heteroscedasticity import uneven
 from jaxscale.uncertainty.laplace import bread, classical, hc3, sandwich, without

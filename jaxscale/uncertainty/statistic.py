@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.batch import Runner, descend
 from jaxscale.data.observations import Observations
-from jaxscale.kernel import VERTEX
+from jaxscale.engine.linearize import Linear, linearise
+from jaxscale.engine.newton import VERTEX
+from jaxscale.engine.objective import Problem, loss, slopes
+from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
-from jaxscale.linear import Linear, linearise
 from jaxscale.noise.losses import TUNING, Noise, huber
-from jaxscale.objective import Problem, loss, slopes
 from jaxscale.rebuilt import Rebuilt, rebuilt
 from jaxscale.result import Fit
 from jaxscale.uncertainty.laplace import sandwich

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.batch import Runner, sizes
-from jaxscale.objective import Problem, evaluate, loss
+from jaxscale.engine.objective import Problem, evaluate, loss
+from jaxscale.engine.runner import Runner, sizes
 from jaxscale.utils.compilation import compiled
 
 

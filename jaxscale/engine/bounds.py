@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.engine.linearize import Linear
+from jaxscale.engine.objective import Problem
 from jaxscale.law import Support, positive
 from jaxscale.law.coordinates import coordinate_at, owned
-from jaxscale.linear import Linear
-from jaxscale.objective import Problem
 
 # A term, a floor or a share below this part of what it could be has vanished.
 GONE = 1e-6

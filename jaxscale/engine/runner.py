@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import kernel
-from jaxscale.kernel import Lanes
-from jaxscale.objective import Problem
-from jaxscale.starts import placed, score
+from jaxscale.engine import newton
+from jaxscale.engine.newton import Lanes
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.starts import placed, score
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.progress import Ticker
@@ -98,7 +98,7 @@ def _abreast(function: Any, starts: Any, n: int) -> Any:
 @compiled
 def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
     width = sizes(response.shape[-1]).holding(len(response)).width
-    return kernel.settle(problem, lanes, response, weight, budget, width)
+    return newton.settle(problem, lanes, response, weight, budget, width)
 
 
 _compiled: set[Any] = set()
@@ -292,7 +292,7 @@ class Task:
     runner: Runner = Runner()
 
     def score(self, u: np.ndarray, z: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """:func:`jaxscale.starts.score` for any number of starts."""
+        """:func:`jaxscale.engine.starts.score` for any number of starts."""
 
         def arguments(index: np.ndarray) -> tuple[Any, ...]:
             return self.problem, u[:, index], z[:, index], drawn[index], self.response, self.weight
@@ -300,7 +300,7 @@ class Task:
         return self._in_chunks(_score, arguments, u.shape[1])
 
     def place(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates and objectives of given parameters, :func:`jaxscale.starts.placed`."""
+        """Coordinates and objectives of given parameters, :func:`jaxscale.engine.starts.placed`."""
 
         def arguments(index: np.ndarray) -> tuple[Any, ...]:
             return self.problem, {name: v[index] for name, v in params.items()}, self.response, self.weight
@@ -321,11 +321,11 @@ class Task:
         if self.runner.mesh is not None or known in _prepared:
             return
         _prepared.add(known)
-        lanes = kernel.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
+        lanes = newton.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
         lanes = jax.tree.map(np.array, lanes)
-        lanes.status[:] = kernel.FLAT
+        lanes.status[:] = newton.FLAT
         rows = (np.ascontiguousarray(np.broadcast_to(data, (pool, n))) for data in (self.response, self.weight))
-        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * kernel.EVERY)))
+        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * newton.EVERY)))
 
     def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
         """:func:`descend` on the task's own responses and weights."""
@@ -354,7 +354,7 @@ def descend(
         z: starts, shape (size, lanes).
         response: shape (n,) or (lanes, n), or a function of lane numbers that gives their rows.
         weight: the same.
-        direct: lanes that keep to the basin they start in, see :func:`jaxscale.kernel.begin`.
+        direct: lanes that keep to the basin they start in, see :func:`jaxscale.engine.newton.begin`.
         warm: the starts are near the optimum.
         longest: most iterations of a lane, rounded up to a multiple of ``kernel.EVERY``.
         lanes: states to go on from, in place of z.
@@ -362,14 +362,14 @@ def descend(
         rows: n, where responses are given by a function.
     """
     if lanes is None:
-        lanes = kernel.begin(problem, z, direct=direct, warm=warm, xp=np)
+        lanes = newton.begin(problem, z, direct=direct, warm=warm, xp=np)
     state = jax.tree.map(np.array, lanes)
-    running = np.flatnonzero(state.status == kernel.RUNNING)
+    running = np.flatnonzero(state.status == newton.RUNNING)
     if not len(running):
         return state
     n = response.shape[-1] if rows is None else rows
     size = sizes(n).holding(len(running))
-    budget = np.asarray(-(-longest // kernel.EVERY) * kernel.EVERY)
+    budget = np.asarray(-(-longest // newton.EVERY) * newton.EVERY)
 
     def gathered(data: Any, place: np.ndarray) -> Any:
         if callable(data):
@@ -379,7 +379,7 @@ def descend(
     def part(index: np.ndarray) -> tuple[Any, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
         lanes = jax.tree.map(lambda a: a[..., place], state)
-        lanes.status[len(index) :] = kernel.FLAT
+        lanes.status[len(index) :] = newton.FLAT
         own = problem.own(place if member is None else member[place])
         return own, lanes, gathered(response, place), gathered(weight, place), budget
 

@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from jaxscale.engine.implicit_diff import attached, replaced
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.solve_search import search_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise.losses import Noise, default
-from jaxscale.objective import Problem
-from jaxscale.sensitivity import attached, replaced
-from jaxscale.solver_search import search_of
 from jaxscale.utils.compilation import compiled
 
 LONGEST = 300
 
 
 class Solution(eqx.Module):
-    """The answer of :func:`solve`: parameters by name, objective, status (a code of ``jaxscale.kernel.STATUS``)."""
+    """The answer of :func:`solve`: parameters by name, objective, status (a code of ``jaxscale.engine.newton.STATUS``)."""
 
     params: dict[str, Any]
     objective: Any

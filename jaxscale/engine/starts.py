@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.kernel import solve_damped
+from jaxscale.engine.newton import solve_damped
+from jaxscale.engine.objective import Problem, dot, loss, over_rows, scale_cost
 from jaxscale.law.coordinates import draw, from_params
 from jaxscale.law.derivatives import expansion, value
-from jaxscale.objective import Problem, dot, loss, over_rows, scale_cost
 
 
 class Grid(Mapping[str, np.ndarray]):

@@ -1,7 +1,7 @@
 """The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
 
 Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
-therefore puts the lanes of all problems into pools (:func:`jaxscale.kernel.settle`), whose size does not depend on the
+therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.newton.settle`), whose size does not depend on the
 batch, so that the answer of a problem depends on no other.
 """
 
@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from jaxscale import kernel
-from jaxscale.batch import sizes
-from jaxscale.kernel import Lanes
+from jaxscale.engine import newton
+from jaxscale.engine.lbfgs import descended
+from jaxscale.engine.newton import Lanes
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import sizes
+from jaxscale.engine.starts import placed, score
 from jaxscale.law import Law
-from jaxscale.objective import Problem
-from jaxscale.quasi_newton import descended
-from jaxscale.starts import placed, score
 
 # Starts that are polished. The descent ends once so many lanes agree on an optimum that no lane is below.
 POLISHED, ENOUGH = 16, 3
@@ -80,16 +80,16 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
             problem = Problem(law, free, noise, inputs, fixed, centre, True, reweighted=reweighted)
             response, weight = (jnp.repeat(a[index], lanes, axis=0) for a in (y, w))
             starts = jnp.moveaxis(z[index], 1, 0).reshape(z.shape[1], -1)
-            pool = kernel.begin(problem, starts, direct=jnp.tile(_direct(lanes), together))
+            pool = newton.begin(problem, starts, direct=jnp.tile(_direct(lanes), together))
             early = jnp.tile(jnp.arange(lanes) < FIRST, together)
             real = jnp.repeat(place < count, lanes)
 
             def wave(k: Any, pool: Lanes) -> Lanes:
                 late = jnp.repeat(~jax.vmap(_enough)(*_by_problem((pool.local.f, pool.status), lanes)), lanes) & ~early
                 run = real & jnp.where(k == 0, early, late)
-                status = jnp.where(run, kernel.RUNNING, jnp.where(k == 0, kernel.FLAT, pool.status))
+                status = jnp.where(run, newton.RUNNING, jnp.where(k == 0, newton.FLAT, pool.status))
                 pool = eqx.tree_at(lambda s: s.status, pool, status.astype(jnp.int32))
-                return kernel.settle(problem, pool, response, weight, longest, min(size.width, len(run)))
+                return newton.settle(problem, pool, response, weight, longest, min(size.width, len(run)))
 
             pool = jax.lax.fori_loop(0, 1 if lanes <= FIRST else 2, wave, pool)
             f, status = _by_problem((pool.local.f, pool.status), lanes)
@@ -149,13 +149,13 @@ def _finite(f: Any) -> Any:
 
 def _enough(f: Any, status: Any) -> Any:
     """Whether enough lanes of a problem have converged to an objective that no other lane is below."""
-    return jnp.sum((status == kernel.CONVERGED) & kernel.lowest(_finite(f))) >= ENOUGH
+    return jnp.sum((status == newton.CONVERGED) & newton.lowest(_finite(f))) >= ENOUGH
 
 
 def _best(f: Any, status: Any) -> Any:
     """The place of the lowest lane. Where lanes differ by rounding only, one that has converged is taken."""
     f = _finite(f)
-    ended = (status == kernel.CONVERGED) & kernel.lowest(f)
+    ended = (status == newton.CONVERGED) & newton.lowest(f)
     return jnp.argmin(jnp.where(ended | ~jnp.any(ended), f, jnp.inf))
 
 
@@ -166,10 +166,10 @@ def _searched(
     z = _begun(problem, y, w, begun, starts)
     wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
     heavy = jnp.broadcast_to(w, wide.shape)
-    lanes = kernel.begin(problem, z, direct=_direct(z.shape[1]))
+    lanes = newton.begin(problem, z, direct=_direct(z.shape[1]))
     if method == "lbfgs":
-        lanes = kernel.begin(problem, descended(problem, z, y, w, longest), direct=True, warm=True)
-    lanes = kernel.advance(problem, lanes, wide, heavy, longest, ENOUGH)
+        lanes = newton.begin(problem, descended(problem, z, y, w, longest), direct=True, warm=True)
+    lanes = newton.advance(problem, lanes, wide, heavy, longest, ENOUGH)
     best = _best(lanes.local.f, lanes.status)
     z, objective = lanes.z[:, best], _finite(lanes.local.f[best])
     if problem.noise.loss == "absolute":
@@ -183,9 +183,9 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longes
 
     def tighter(lane: Lanes, share: Any) -> tuple[Lanes, None]:
         goal = share * lane.local.spread / jnp.sum(w)
-        again = kernel.begin(problem, lane.z, warm=True)
+        again = newton.begin(problem, lane.z, warm=True)
         start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
-        return kernel.advance(problem, start, y[None], w[None], longest // 4), None
+        return newton.advance(problem, start, y[None], w[None], longest // 4), None
 
     lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.engine.objective import Problem, each_row
 from jaxscale.law.derivatives import value
-from jaxscale.objective import Problem, each_row
 from jaxscale.utils.compilation import compiled
 
 

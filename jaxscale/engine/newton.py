@@ -13,8 +13,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.law.coordinates import curved
-from jaxscale.objective import Local, Problem, evaluate
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
 STATUS = {

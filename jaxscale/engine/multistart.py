@@ -7,13 +7,13 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale import kernel
-from jaxscale.batch import Task
-from jaxscale.kernel import Lanes
+from jaxscale.engine import newton
+from jaxscale.engine.newton import Lanes
+from jaxscale.engine.objective import Problem
+from jaxscale.engine.runner import Task
+from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.losses import Noise
-from jaxscale.objective import Problem
-from jaxscale.starts import Grid, Listed, crossed, hypercube
 
 # A given start is surrounded by neighbours up to this number of lanes.
 NEIGHBOURS = 32
@@ -73,7 +73,7 @@ def _landscape(
     """The best lane, and what all lanes say together."""
     rows = float(np.sum(weight))
     f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
-    settled = np.isin(lanes.status, (kernel.CONVERGED, kernel.FLAT))
+    settled = np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
     best = int(np.argmin(np.where(settled, f, np.inf) if settled.any() else f))
     near = int(np.argmin(f))
     if f[near] < f[best] - tolerance(problem.noise, f[best], rows):
@@ -280,7 +280,7 @@ def _common_goal(task: Task, lanes: Lanes) -> Lanes:
             np.full_like(lanes.goal, goal),
             np.full_like(lanes.delta, goal),
             np.zeros_like(lanes.steps),
-            np.where(lanes.status == kernel.NONFINITE, kernel.NONFINITE, kernel.RUNNING).astype(np.int32),
+            np.where(lanes.status == newton.NONFINITE, newton.NONFINITE, newton.RUNNING).astype(np.int32),
             np.full_like(lanes.decrement, np.inf),
             np.zeros_like(lanes.still),
         ),

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxscale.objective import Problem
-from jaxscale.sensitivity import objective
+from jaxscale.engine.implicit_diff import objective
+from jaxscale.engine.objective import Problem
 
 
 def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.objective import Problem, loss, scale_cost
+from jaxscale.engine.objective import Problem, loss, scale_cost
 from jaxscale.utils.compilation import compiled
 
 REFUSED = (

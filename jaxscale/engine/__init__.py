@@ -1,0 +1,1 @@
+"""Objective, starts, descents and the differentiable solver."""
