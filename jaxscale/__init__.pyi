@@ -16,8 +16,8 @@ from jaxscale.evidence import stacking as stacking
 from jaxscale.fitting import fit as fit
 from jaxscale.fitting import grid as grid
 from jaxscale.foretelling import foretold as foretold
-from jaxscale.identifiability import DesignCheck as DesignCheck
-from jaxscale.identifiability import check as check
+from jaxscale.identification.identifiability import DesignCheck as DesignCheck
+from jaxscale.identification.identifiability import check as check
 from jaxscale.intervals import Intervals as Intervals
 from jaxscale.law import Input as Input
 from jaxscale.law import Law as Law

@@ -234,8 +234,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale import console, identifiability
+    from jaxscale import console
     from jaxscale.data.observations import Observations
+    from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import nulls
 

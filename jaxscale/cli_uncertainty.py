@@ -253,10 +253,10 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
         observations: the data.
         space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
     """
-    from jaxscale import identifiability
     from jaxscale.data.features import prepare
     from jaxscale.data.observations import checked
     from jaxscale.fitting import fit
+    from jaxscale.identification import identifiability
     from jaxscale.noise.losses import squared
 
     rows, fixed = prepare(law, observations), task.fixed()

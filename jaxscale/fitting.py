@@ -9,7 +9,6 @@ import jax
 import jax.core as jax_core
 import numpy as np
 
-from jaxscale import identifiability
 from jaxscale.adequacy import assess, residuals_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked, padded
@@ -29,6 +28,7 @@ from jaxscale.fit_arguments import (
     law_of,
     versions,
 )
+from jaxscale.identification import identifiability
 from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of

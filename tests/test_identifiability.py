@@ -11,8 +11,8 @@ import pytest
 from jaxscale import laws
 from jaxscale.data.datasets import load
 from jaxscale.data.designs import isoflop
-from jaxscale.identifiability import DesignCheck, check
-from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.identification.fisher_information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.identification.identifiability import DesignCheck, check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxscale import laws
 from jaxscale.data.designs import isoflop
-from jaxscale.identifiability import check
+from jaxscale.identification.identifiability import check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, law, positive, real, unit
 from tests.designs import Design, by_ratio
 

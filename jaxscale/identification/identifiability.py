@@ -11,9 +11,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxscale.design_messages import design_message
 from jaxscale.engine.starts import hypercube
-from jaxscale.information import (
+from jaxscale.identification.fisher_information import (
     RANK,
     Information,
     NotFiniteError,
@@ -23,6 +22,7 @@ from jaxscale.information import (
     pairs,
     spectrum,
 )
+from jaxscale.identification.messages import design_message
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxscale.information import EXPONENT_LIMIT, FLOOR_LIMIT, Information, Pair, constant, distinct, pairs
+from jaxscale.identification.fisher_information import (
+    EXPONENT_LIMIT,
+    FLOOR_LIMIT,
+    Information,
+    Pair,
+    constant,
+    distinct,
+    pairs,
+)
 from jaxscale.law import Law
 
 # How far from 1 or -1 the power may be by which one input follows another in proportion.
