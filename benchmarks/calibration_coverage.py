@@ -20,7 +20,7 @@ from benchmarks.common import table
 from jaxscale import likelihoods
 from jaxscale.law import Law, positive
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.result import LOGARITHMIC
+from jaxscale.results.fit import LOGARITHMIC
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import proposals
 from jaxscale.uncertainty.laplace import classical, sandwich

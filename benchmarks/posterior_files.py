@@ -18,7 +18,7 @@ import pandas as pd
 import jaxscale
 from jaxscale import Draws, Observations, fix, laws, likelihoods, noise
 from jaxscale.data.datasets import data_folder
-from jaxscale.diagnostics import ENOUGH, MIXED
+from jaxscale.results.mcmc_diagnostics import ENOUGH, MIXED
 from jaxscale.uncertainty.importance import TRUSTED
 
 LOGS, RAW = noise.squared("log"), noise.squared("linear")

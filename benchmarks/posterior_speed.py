@@ -144,7 +144,7 @@ def _observed(k: int) -> Any:
 
 
 def _bulk(draws: dict[str, np.ndarray]) -> float:
-    from jaxscale.diagnostics import convergence
+    from jaxscale.results.mcmc_diagnostics import convergence
 
     return min(convergence(np.asarray(draws[name]))["ess_bulk"] for name in NAMES)
 

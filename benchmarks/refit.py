@@ -27,7 +27,7 @@ from jaxscale.data.simulation import simulate
 from jaxscale.engine.starts import hypercube
 from jaxscale.law import Law, Parameter, between, real, unit
 from jaxscale.noise import default, squared
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 
 ROWS, NOISE, CLOSE, SATURATED, ZERO = 64, 1e-6, 1e-3, 1e-4, 1e-9
 

@@ -6,7 +6,6 @@ from jaxscale import noise as noise
 from jaxscale.bibliography import citation as citation
 from jaxscale.data.features import prepare as prepare
 from jaxscale.data.observations import Observations as Observations
-from jaxscale.draws import Draws as Draws
 from jaxscale.engine.solve import Solution as Solution
 from jaxscale.engine.solve import solve as solve
 from jaxscale.evidence import compare as compare
@@ -18,7 +17,6 @@ from jaxscale.fitting import grid as grid
 from jaxscale.foretelling import foretold as foretold
 from jaxscale.identification.identifiability import DesignCheck as DesignCheck
 from jaxscale.identification.identifiability import check as check
-from jaxscale.intervals import Intervals as Intervals
 from jaxscale.law import Input as Input
 from jaxscale.law import Law as Law
 from jaxscale.law import LawError as LawError
@@ -31,7 +29,9 @@ from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
 from jaxscale.many import fit_many as fit_many
 from jaxscale.problems import Fits as Fits
-from jaxscale.result import Fit as Fit
+from jaxscale.results.draws import Draws as Draws
+from jaxscale.results.fit import Fit as Fit
+from jaxscale.results.intervals import Intervals as Intervals
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
 from jaxscale.uncertainty.contour import Contour as Contour
 from jaxscale.uncertainty.contour import contour as contour

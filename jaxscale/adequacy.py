@@ -12,7 +12,7 @@ from jaxscale.engine.linearize import Linear
 from jaxscale.law import positive
 from jaxscale.law.coordinates import COEFFICIENTS, units_of
 from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
-from jaxscale.result import LOGARITHMIC, Fit
+from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.utils.notices import Notice
 
 # Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from jaxscale.law import Law
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.utils.text import wrapped
 
 UNCONFIRMED = "unconfirmed form"

@@ -36,7 +36,7 @@ from jaxscale.options import (
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
-    from jaxscale.result import Fit
+    from jaxscale.results.fit import Fit
 
 
 class _Commands(TyperGroup):
@@ -108,8 +108,9 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, designs, fitting, laws, report
+    from jaxscale import console, designs, fitting, laws
     from jaxscale.data.observations import Observations
+    from jaxscale.results import fit_report
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
     console.check_outputs(*paths.values())
@@ -124,9 +125,9 @@ def demo(
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
     console.write_together(files)
-    typer.echo(report.text(fitted))
+    typer.echo(fit_report.text(fitted))
     typer.echo("\nThe runs were drawn from known constants:\n")
-    typer.echo(report.constants(fitted, next(iter(law.published.values()))))
+    typer.echo(fit_report.constants(fitted, next(iter(law.published.values()))))
     typer.echo(f"\nWritten: {', '.join(map(str, files))}")
     _mark(fitted)
 
@@ -265,14 +266,15 @@ def fit(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
-    from jaxscale import plotting, report
+    from jaxscale import plotting
+    from jaxscale.results import fit_report
 
     task.check_outputs(plot)
     task.refuse_groups("fit")
     if plot is not None:
         plotting.ending_of(plot)
     fitted = task.fitted(replicates=replicates, errors=errors)
-    deliver(lambda: report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
+    deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 
 

@@ -17,11 +17,11 @@ from jaxscale.options import Level, Save, Task
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
-    from jaxscale.draws import Draws
-    from jaxscale.intervals import Intervals
     from jaxscale.law import Law
     from jaxscale.noise.losses import Space
-    from jaxscale.result import Fit
+    from jaxscale.results.draws import Draws
+    from jaxscale.results.fit import Fit
+    from jaxscale.results.intervals import Intervals
     from jaxscale.utils.notices import Notice
 
 _POOLINGS = ("complete", "partial", "none")
@@ -274,7 +274,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
 
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
     """Intervals that say which loss was fitted, and how long the refits took."""
-    from jaxscale.rebuilt import noise_of
+    from jaxscale.results.refit_problem import noise_of
 
     told = {"fitted_with": noise_of(fitted).describe(), "seconds": time.perf_counter() - begun}
     return replace(intervals, about={**intervals.about, **told})
@@ -291,7 +291,7 @@ def _end(
     status: str = "converged",
 ) -> None:
     """Write what was asked for, print the report, and leave with the status that the result deserves."""
-    from jaxscale import interval_report
+    from jaxscale.results import intervals_report
     from jaxscale.utils.files import nulls
 
     about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
@@ -305,7 +305,7 @@ def _end(
         files[task.json_path] = lambda: (json.dumps(nulls(told), indent=2, allow_nan=False) + "\n").encode()
     if save is not None and drawn is not None:
         files[save] = lambda: _saved(drawn)
-    deliver(lambda: interval_report.text(intervals, data), files, task.quiet)
+    deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)
     if any(notice.code == "interrupted" for notice in intervals.notices):
         where = f"; the same command goes on in {task.checkpoint}" if task.checkpoint is not None else ""
         complain(f"interrupted, and what was finished is kept{where}.")

@@ -16,11 +16,11 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.fit_arguments import versions
 from jaxscale.law import Law
 from jaxscale.noise.likelihoods import Likelihood, of_response
 from jaxscale.pointwise import labelled, pointwise
+from jaxscale.results.draws import Draws
 from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 

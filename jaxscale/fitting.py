@@ -34,8 +34,8 @@ from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import scatter, weighted
-from jaxscale.rebuilt import fingerprint
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import fingerprint
 from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError

@@ -12,10 +12,10 @@ from jaxscale.data.observations import Observations, checked
 from jaxscale.engine.linearize import linearise
 from jaxscale.fit_arguments import checked_fixed, law_of
 from jaxscale.fitting import fit
-from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.noise.losses import Space, default, squared
-from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.results.intervals import Intervals
+from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from jaxscale.uncertainty.misfit import foreseen
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened

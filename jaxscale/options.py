@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
     from jaxscale.noise.losses import Noise
-    from jaxscale.result import Fit
+    from jaxscale.results.fit import Fit
 
 
 def _data(help: str, *names: str, metavar: str = "COLUMN") -> Any:

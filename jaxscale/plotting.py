@@ -16,7 +16,7 @@ from jaxscale.law import Law, positive
 from jaxscale.law.curve import curve, is_wide
 from jaxscale.laws import get
 from jaxscale.noise.losses import SPACES
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.uncertainty.contour import Contour
 from jaxscale.uncertainty.profile import Profile
 from jaxscale.utils.files import write_atomically

@@ -12,7 +12,7 @@ from jaxscale import run_effects
 from jaxscale.building import as_shares
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, padded
-from jaxscale.draws import Draws
+from jaxscale.results.draws import Draws
 
 # Nodes of the quadrature over an effect, and how often they move to where the effect lies.
 NODES, MOVES = 25, 6

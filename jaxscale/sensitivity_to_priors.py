@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.draws import Draws, scalars
 from jaxscale.pointwise import reweighed
+from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.text import aligned, wrapped
 
 # The powers to which the prior and the likelihood are raised.

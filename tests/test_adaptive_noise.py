@@ -8,8 +8,8 @@ from scipy.stats import norm
 import jaxscale
 from jaxscale import noise
 from jaxscale.noise.losses import CONSISTENT, TUNING, huber
-from jaxscale.rebuilt import noise_of, rebuilt
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import noise_of, rebuilt
 from tests.lines import line
 
 

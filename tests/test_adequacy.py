@@ -16,7 +16,7 @@ from jaxscale.adequacy import assess, comparable, objective_of_constant
 from jaxscale.data.observations import Observations
 from jaxscale.engine.multistart import Basin, Landscape
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
-from jaxscale.report import text
+from jaxscale.results.fit_report import text
 from jaxscale.utils.notices import Notice
 
 X = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])

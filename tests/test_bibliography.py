@@ -11,7 +11,7 @@ from jaxscale.bibliography import Paper, papers
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Law
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 
 CATALOGUE = laws.catalogue()
 ENTRY = re.compile(r"@(misc|software|article)\{[a-z0-9]+,\n(  \w+ = \{.*\},\n)+\}", re.DOTALL)

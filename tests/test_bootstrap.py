@@ -8,9 +8,9 @@ import pytest
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.draws import Draws
 from jaxscale.engine import linearize, newton, runner
-from jaxscale.rebuilt import Rebuilt, rebuilt
+from jaxscale.results.draws import Draws
+from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from jaxscale.uncertainty import bootstrap as refits
 from jaxscale.uncertainty import resampling, schemes
 from jaxscale.uncertainty.resampling import jackknife_stderr

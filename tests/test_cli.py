@@ -14,7 +14,7 @@ import pytest
 
 from jaxscale import console, designs, fitting, laws, simulate
 from jaxscale.data.tables import read_table
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 

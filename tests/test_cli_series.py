@@ -9,7 +9,7 @@ from jaxscale import console, laws, noise
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.laws.schedules import annealing_sums
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from tests.commands import refused, run
 
 TRUE = dict(L0=2.7, A=0.5, alpha=0.5, C=0.4)

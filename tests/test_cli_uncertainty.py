@@ -13,9 +13,9 @@ import pytest
 
 from jaxscale import console
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.foretelling import foretold
-from jaxscale.intervals import Intervals
+from jaxscale.results.draws import Draws
+from jaxscale.results.intervals import Intervals
 from jaxscale.uncertainty import posterior as sampling
 from jaxscale.uncertainty import resampling
 from jaxscale.utils.notices import Notice

@@ -13,9 +13,9 @@ import pytest
 
 from jaxscale import Notice, Observations, containers, likelihoods
 from jaxscale.building import model_of
-from jaxscale.draws import Draws
 from jaxscale.evidence import loo
 from jaxscale.law import Law
+from jaxscale.results.draws import Draws
 from tests.lines import line
 
 ROWS, CHAINS, DRAWS = 12, 4, 25

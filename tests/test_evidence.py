@@ -13,10 +13,10 @@ from scipy import stats
 
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.building import model_of
-from jaxscale.draws import Draws
 from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
 from jaxscale.mixtures import mixed
 from jaxscale.pointwise import pointwise, reweighed
+from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import NotUsableError
 from tests.lines import line
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale.draws import Draws
-from jaxscale.intervals import Intervals
+from jaxscale.results.draws import Draws
+from jaxscale.results.intervals import Intervals
 from jaxscale.uncertainty.resampling import jackknife_stderr
 from tests.lines import fitted, observed
 

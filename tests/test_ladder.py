@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxscale.intervals import Intervals
+from jaxscale.results.intervals import Intervals
 from jaxscale.uncertainty.ladder import Ladder, climbed
 from jaxscale.uncertainty.sampled import Sampled
 

@@ -11,8 +11,8 @@ import pytest
 
 from jaxscale import Observations, designs, laws, likelihoods, plotting, simulate
 from jaxscale.building import model_of
-from jaxscale.draws import Draws
 from jaxscale.plots_of_draws import band, forest, pair, predictive, trace
+from jaxscale.results.draws import Draws
 
 COUNT, SCALE = 400, 0.02
 LAW = laws.get("chinchilla")
@@ -242,7 +242,7 @@ def test_drawing_chooses_no_backend() -> None:
     program = """
 import sys
 import numpy as np
-from jaxscale.draws import Draws
+from jaxscale.results.draws import Draws
 from jaxscale.plots_of_draws import trace
 imported = "matplotlib" in sys.modules
 trace(Draws("constant", {"m": np.arange(9.0)}, "case bootstrap", ("m",)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxscale.draws import Draws
+from jaxscale.results.draws import Draws
 from jaxscale.sensitivity_to_priors import CONFLICT, STRONG, distance, prior_sensitivity
 from jaxscale.utils.errors import NotUsableError
 

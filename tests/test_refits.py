@@ -10,7 +10,7 @@ import pytest
 from benchmarks import refit
 from jaxscale import laws, pages
 from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, positive, real, unit
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 
 Columns = dict[str, np.ndarray]
 

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import designs, report
+from jaxscale import designs
 from jaxscale.data.observations import Observations
 from jaxscale.fitting import fit
 from jaxscale.law import Input, Response, coefficient, law
-from jaxscale.result import Fit
+from jaxscale.results import fit_report
+from jaxscale.results.fit import Fit
 from jaxscale.utils import notices
 from jaxscale.utils import text as text_module
 from jaxscale.utils.notices import CODES, Notice
@@ -53,7 +54,7 @@ def fitted() -> Fit:
 
 
 def changed(fitted: Fit, **entries: Any) -> str:
-    return report.text(dataclasses.replace(fitted, **entries))
+    return fit_report.text(dataclasses.replace(fitted, **entries))
 
 
 def flowing(text: str) -> str:
@@ -66,14 +67,14 @@ def line_of(text: str, start: str) -> str:
 
 
 def test_a_report_fits_the_terminal_and_ends_without_a_newline(fitted: Fit) -> None:
-    text = report.text(fitted)
+    text = fit_report.text(fitted)
     assert max(map(len, text.split("\n"))) <= text_module.WIDTH
     assert text == text.rstrip()
     assert str(fitted) == text
 
 
 def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
-    said = flowing(report.text(fitted))
+    said = flowing(fit_report.text(fitted))
     assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
     assert "Status converged" in said
     assert f"Noise huber (delta = scale, scale = {fitted.noise['scale']:.4g}) on log residuals" in said
@@ -90,10 +91,10 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
 
 
 def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> None:
-    text = report.text(fitted)
+    text = fit_report.text(fitted)
     low, high = fitted.interval()["E"]
     cells = line_of(text, "E ").split()
-    assert cells[1] == report.number(fitted.params["E"], fitted.stderr["E"])
+    assert cells[1] == fit_report.number(fitted.params["E"], fitted.stderr["E"])
     assert float(cells[2]) == pytest.approx(fitted.stderr["E"], rel=5e-3)
     assert [float(cells[-3]), float(cells[-1])] == pytest.approx([low, high], abs=0.01 * fitted.stderr["E"])
     assert line_of(text, "beta").split() == ["beta", "0.3658", "fixed"]
@@ -124,7 +125,7 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
     numbers = dict.fromkeys(free, 1.0)
     table = tuple(tuple(0.92 + 0.001 * (i + j) if i != j else 1.0 for j in range(6)) for i in range(6))
     made = dataclasses.replace(fitted, law_object=six, free=free, params=numbers, stderr=numbers, correlation=table)
-    said = flowing(report.text(made))
+    said = flowing(fit_report.text(made))
     assert "Correlations e and f +0.929; d and f +0.928;" in said
     assert said.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in said
 
@@ -259,17 +260,17 @@ def test_r2_has_digits_where_it_differs_from_one(fitted: Fit, r2: float, said: s
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e6))
 def test_a_number_keeps_two_digits_beyond_its_standard_error(value: float, error: float) -> None:
-    shown = float(report.number(value, error))
+    shown = float(fit_report.number(value, error))
     finest = 10.0 ** (math.floor(math.log10(error)) - 2)
     digits = math.log10(abs(value)) - math.log10(finest) if value else 0.0
     assert abs(shown - value) <= (0.51 * finest if digits < 11 else 1e-10 * abs(value))
 
 
 def test_a_number_without_a_standard_error_has_six_digits() -> None:
-    assert report.number(1234.56789) == "1234.57"
-    assert report.number(1234.56789, math.inf) == "1234.57"
-    assert report.number(math.nan, 1.0) == "nan"
-    assert report.number(0.0, 0.5) == "0.000"
+    assert fit_report.number(1234.56789) == "1234.57"
+    assert fit_report.number(1234.56789, math.inf) == "1234.57"
+    assert fit_report.number(math.nan, 1.0) == "nan"
+    assert fit_report.number(0.0, 0.5) == "0.000"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None
 
 def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
     truth = {**fitted.params, "E": fitted.params["E"] - 2 * fitted.stderr["E"]}
-    text = report.constants(fitted, truth)
+    text = fit_report.constants(fitted, truth)
     assert line_of(text, "E ").endswith("+2.0 std. errors")
     assert line_of(text, "A ").endswith("+0.0 std. errors")
     assert "beta" not in text

@@ -11,10 +11,10 @@ from scipy import stats
 import jaxscale
 from jaxscale import noise
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.engine import linearize
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.rebuilt import rebuilt
+from jaxscale.results.draws import Draws
+from jaxscale.results.refit_problem import rebuilt
 from jaxscale.uncertainty.laplace import classical
 from jaxscale.uncertainty.resampling import resamples
 from jaxscale.uncertainty.studentising import covariances

@@ -9,7 +9,7 @@ import jaxscale
 from jaxscale import noise
 from jaxscale.law import LawError
 from jaxscale.law.algebra import bound
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from tests.lines import line
 
 X = np.linspace(-2.0, 3.0, 40)

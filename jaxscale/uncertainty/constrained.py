@@ -19,7 +19,7 @@ from jaxscale.engine.newton import DONE, STEP_CAP, solve_damped
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.engine.runner import Runner, sizes
 from jaxscale.law.coordinates import curved
-from jaxscale.quantities import Quantity
+from jaxscale.results.quantities import Quantity
 from jaxscale.utils.compilation import compiled
 
 # How much stiffer the augmented model is along the constraint than the objective is, in the objective's own metric.

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.uncertainty.kinds import check_level, named, wanted_of
 from jaxscale.uncertainty.profile import METHOD
 from jaxscale.uncertainty.rays import crossing, furthest, named_rays, values_on

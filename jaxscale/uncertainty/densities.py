@@ -9,11 +9,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale import diagnostics
-from jaxscale.draws import Draws
 from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of
 from jaxscale.models import stacked
+from jaxscale.results import mcmc_diagnostics
+from jaxscale.results.draws import Draws
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts
 
 
@@ -101,6 +101,6 @@ def sample(
         stats={name: values[0] for name, values in sampled.stats.items()} if rung == "nuts" else {},
         about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
     )
-    notices, usable = diagnostics.judged(made)
+    notices, usable = mcmc_diagnostics.judged(made)
     more, trusted = sampled.judged(0)
     return replace(made, notices=(*notices, *more), usable=usable and trusted)

@@ -16,8 +16,8 @@ from jaxscale.engine.linearize import linearise
 from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
-from jaxscale.rebuilt import rebuilt
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import rebuilt
 from jaxscale.uncertainty.laplace import bread
 from jaxscale.uncertainty.statistic import nested, smooth
 

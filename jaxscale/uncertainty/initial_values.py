@@ -15,7 +15,7 @@ from jaxscale.models import Model, stacked
 from jaxscale.noise import losses
 from jaxscale.noise.likelihoods import COUNTS, Likelihood
 from jaxscale.noise.losses import SPACES
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.uncertainty.ladder import COMPONENTS
 from jaxscale.utils.compilation import compiled
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support
-from jaxscale.quantities import Quantities, Quantity, by_name
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.uncertainty.constrained import gradients_of
 from jaxscale.uncertainty.rays import Rays, derived_rays, furthest, named_rays, stretch, values_on
 from jaxscale.uncertainty.statistic import Ground, cluster_ratios

@@ -13,8 +13,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale import diagnostics
 from jaxscale.engine.runner import Runner
+from jaxscale.results import mcmc_diagnostics
 from jaxscale.uncertainty import chains as chains_of
 from jaxscale.uncertainty import modes
 from jaxscale.uncertainty.adaptation import ROUNDS, TOGETHER, Adaptation
@@ -220,7 +220,7 @@ class Ladder:
                     told = more if told is None else jax.tree.map(lambda *a: np.concatenate(a, axis=2), told, more)
                 if longer:
                     told = jax.tree.map(lambda a: a[:, :, 1::2], told)
-                if np.all(diagnostics.largest_rhat(told[0]) <= diagnostics.MIXED):
+                if np.all(mcmc_diagnostics.largest_rhat(told[0]) <= mcmc_diagnostics.MIXED):
                     break
         except KeyboardInterrupt:
             if told is None:
@@ -228,7 +228,7 @@ class Ladder:
             interrupted = True
         assert told is not None
         x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -draws:], told)
-        rhat = diagnostics.largest_rhat(x)
+        rhat = mcmc_diagnostics.largest_rhat(x)
         flat = lambda a: a.reshape(len(members), -1, *a.shape[3:])  # noqa: E731
         stats = {"log_density": log_density, "energy": energy, "diverging": diverging.astype(float), "steps": steps}
         nan = np.full(len(members), np.nan)

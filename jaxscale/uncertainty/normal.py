@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.objective import evaluate
 from jaxscale.fit_arguments import generator_of
-from jaxscale.rebuilt import Rebuilt, rebuilt
-from jaxscale.result import Fit
+from jaxscale.results.draws import Draws
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from jaxscale.uncertainty.standard_errors import curvature_speaks, robust
 from jaxscale.utils.compilation import compiled
 

@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import diagnostics
 from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.law import Law
@@ -23,8 +21,10 @@ from jaxscale.models import Model, stacked
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.priors import too_narrow
-from jaxscale.rebuilt import noise_of, observations_of
-from jaxscale.result import Fit
+from jaxscale.results import mcmc_diagnostics
+from jaxscale.results.draws import Draws
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import noise_of, observations_of
 from jaxscale.uncertainty.calibrated import unmeasured
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.initial_values import (
@@ -366,7 +366,7 @@ def _draws(
         observations=observations,
         model=model,
     )
-    notices, usable = diagnostics.judged(made)
+    notices, usable = mcmc_diagnostics.judged(made)
     more, trusted = sampled.judged(0)
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}

@@ -12,9 +12,9 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of
-from jaxscale.intervals import Intervals
-from jaxscale.quantities import Quantities
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.intervals import Intervals
+from jaxscale.results.quantities import Quantities
 from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of
 from jaxscale.uncertainty.rays import crossing
 from jaxscale.uncertainty.statistic import Ground, ground_of, nested

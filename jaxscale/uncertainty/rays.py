@@ -9,7 +9,7 @@ import numpy as np
 from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Support, positive, unit
-from jaxscale.quantities import Quantity
+from jaxscale.results.quantities import Quantity
 from jaxscale.uncertainty.constrained import constrained
 from jaxscale.uncertainty.statistic import Ground, nested
 

@@ -8,14 +8,14 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.draws import Draws
 from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
 from jaxscale.fit_arguments import generator_of, identity
-from jaxscale.rebuilt import Rebuilt, observations_of, rebuilt
-from jaxscale.result import Fit
+from jaxscale.results.draws import Draws
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import Rebuilt, observations_of, rebuilt
 from jaxscale.uncertainty import schemes
 from jaxscale.uncertainty.bootstrap import refitted
 from jaxscale.uncertainty.schemes import SIGNS, Resamples

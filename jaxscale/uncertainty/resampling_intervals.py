@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.draws import Draws
 from jaxscale.engine.linearize import Linear, linearise
-from jaxscale.intervals import Intervals
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import Noise
-from jaxscale.quantities import Quantities, Quantity, by_name
-from jaxscale.rebuilt import Rebuilt, is_of, noise_of, rebuilt
-from jaxscale.result import LOGARITHMIC, Fit
+from jaxscale.results.draws import Draws
+from jaxscale.results.fit import LOGARITHMIC, Fit
+from jaxscale.results.intervals import Intervals
+from jaxscale.results.quantities import Quantities, Quantity, by_name
+from jaxscale.results.refit_problem import Rebuilt, is_of, noise_of, rebuilt
 from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
 from jaxscale.uncertainty.standard_errors import curvature_speaks
 from jaxscale.uncertainty.studentising import covariances

@@ -15,7 +15,7 @@ import numpy as np
 from jaxscale.engine.linearize import Linear
 from jaxscale.engine.objective import slopes
 from jaxscale.noise.losses import Noise
-from jaxscale.rebuilt import Rebuilt
+from jaxscale.results.refit_problem import Rebuilt
 from jaxscale.uncertainty.bootstrap import resampled
 
 # Signs of a wild bootstrap, of mean 0 and variance 1, with their chances.

@@ -21,8 +21,8 @@ from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import TUNING, Noise, huber
-from jaxscale.rebuilt import Rebuilt, rebuilt
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
+from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from jaxscale.uncertainty.laplace import sandwich
 
 # The smallest curvature, in units of the largest, that still tells parameters apart.

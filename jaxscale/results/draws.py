@@ -12,10 +12,10 @@ import numpy as np
 
 from jaxscale.data.features import columns_of, outside
 from jaxscale.data.observations import Observations
-from jaxscale.intervals import Intervals
 from jaxscale.law import Law
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.quantities import Quantities, Quantity, by_name, single
+from jaxscale.results.intervals import Intervals
+from jaxscale.results.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
@@ -259,7 +259,7 @@ class Draws:
             TypeError: ``of`` is no function and maps to none.
             ValueError: the level is not between 0 and 1.
         """
-        from jaxscale import diagnostics
+        from jaxscale.results import mcmc_diagnostics
 
         functions = {} if of is None else by_name(of)
         if not isinstance(level, int | float | np.number) or not 0 < level < 1:
@@ -280,7 +280,7 @@ class Draws:
                     "upper": float(high),
                 }
                 if self.method == "nuts":
-                    rows[label] |= diagnostics.convergence(value.reshape(self.chains, -1))
+                    rows[label] |= mcmc_diagnostics.convergence(value.reshape(self.chains, -1))
         return Intervals(self.law, self.method, level, rows, self.about, self.notices)
 
     def to_arviz(self) -> Any:

@@ -86,7 +86,7 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     Chains must have mixed; draws of another rung must only be enough.
 
     Args:
-        draws: a :class:`jaxscale.draws.Draws`.
+        draws: a :class:`jaxscale.results.draws.Draws`.
     """
     if draws.method != "nuts":
         return _counted(draws)

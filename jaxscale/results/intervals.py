@@ -36,7 +36,7 @@ class Intervals:
 
     def __str__(self) -> str:
         """The table that every method prints."""
-        from jaxscale.interval_report import text
+        from jaxscale.results.intervals_report import text
 
         return text(self)
 

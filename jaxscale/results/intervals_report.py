@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.report import number
+from jaxscale.results.fit_report import number
 from jaxscale.utils.notices import notice_lines
 from jaxscale.utils.text import WIDTH, aligned, item
 
 if TYPE_CHECKING:
-    from jaxscale.intervals import Intervals
+    from jaxscale.results.intervals import Intervals
 
 # Further columns, where the method knows them: effective draws for the middle and for the tails. Short, for 80 columns.
 _COLUMNS = {"rhat": ("R-hat", "{:.3f}"), "ess_bulk": ("ESS", "{:.0f}"), "ess_tail": ("tail", "{:.0f}")}

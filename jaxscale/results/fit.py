@@ -13,7 +13,7 @@ from jaxscale.data.features import columns_of
 from jaxscale.data.observations import Observations
 from jaxscale.engine.implicit_diff import influence
 from jaxscale.law import Law
-from jaxscale.quantities import Quantity, single
+from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
@@ -151,7 +151,7 @@ class Fit:
                 f"Argument of names {of!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(of, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-        from jaxscale.rebuilt import rebuilt
+        from jaxscale.results.refit_problem import rebuilt
 
         quantity = (lambda p: p[of]) if isinstance(of, str) else single(of)
         with jax.enable_x64(True):
@@ -161,7 +161,7 @@ class Fit:
 
     def __str__(self) -> str:
         """The report."""
-        from jaxscale.report import text
+        from jaxscale.results.fit_report import text
 
         return text(self)
 

@@ -14,7 +14,7 @@ from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise.losses import Noise, named
 from jaxscale.noise.measurement_errors import weighted
-from jaxscale.result import Fit
+from jaxscale.results.fit import Fit
 from jaxscale.utils.padding import bucket
 
 
