@@ -18,12 +18,12 @@ from scipy import stats
 from benchmarks.calibration_sweeps import CASES, DESIGNS, Case, Columns, levels, sweeps
 from benchmarks.common import table
 from jaxscale import likelihoods
+from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Law, positive
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.fit import LOGARITHMIC
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.uncertainty.ladder import proposals
-from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
 # Classes of the effective share of the draws of a proposal.

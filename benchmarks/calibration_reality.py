@@ -14,10 +14,10 @@ from scipy import stats
 from benchmarks.calibration_sweeps import Columns, levels, observed
 from benchmarks.common import table
 from jaxscale.data.tables import Table
+from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Law, positive
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.uncertainty.laplace import classical, sandwich
 
 LEVEL = 0.9
 # The share of a sweep, by size, that is held out, and the rows of a curve that are fitted at most.

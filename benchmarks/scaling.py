@@ -252,7 +252,7 @@ def badlane() -> None:
     # Past the desk's checks, which would refuse it.
     bad[1234] = dataclasses.replace(sets[1234], response=np.full(30, np.nan))
     settings: dict[str, Any] = dict(starts=64, polish=4)
-    with mock.patch("jaxscale.many.checked"):
+    with mock.patch("jaxscale.fitting.fit_many.checked"):
         good, with_bad = (jaxscale.fit_many("chinchilla", some, **settings) for some in (sets, bad))
     others = np.arange(10_000) != 1234
     same = all(np.array_equal(good.params[key][others], with_bad.params[key][others]) for key in good.params)

@@ -12,8 +12,10 @@ from jaxscale.evidence import compare as compare
 from jaxscale.evidence import leave_future_out as leave_future_out
 from jaxscale.evidence import loo as loo
 from jaxscale.evidence import stacking as stacking
-from jaxscale.fitting import fit as fit
-from jaxscale.fitting import grid as grid
+from jaxscale.fitting.batched_fits import Fits as Fits
+from jaxscale.fitting.fit import fit as fit
+from jaxscale.fitting.fit import grid as grid
+from jaxscale.fitting.fit_many import fit_many as fit_many
 from jaxscale.foretelling import foretold as foretold
 from jaxscale.identification.identifiability import DesignCheck as DesignCheck
 from jaxscale.identification.identifiability import check as check
@@ -27,8 +29,6 @@ from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
-from jaxscale.many import fit_many as fit_many
-from jaxscale.problems import Fits as Fits
 from jaxscale.results.draws import Draws as Draws
 from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals

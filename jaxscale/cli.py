@@ -108,8 +108,9 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, designs, fitting, laws
+    from jaxscale import console, designs, laws
     from jaxscale.data.observations import Observations
+    from jaxscale.fitting.fit import fit as fit_module
     from jaxscale.results import fit_report
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
@@ -121,7 +122,7 @@ def demo(
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
     console.enable_compilation_cache()
-    fitted = fitting.fit(law, observations, key=seed)
+    fitted = fit_module.fit(law, observations, key=seed)
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
     console.write_together(files)

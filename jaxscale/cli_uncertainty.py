@@ -255,7 +255,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
     """
     from jaxscale.data.features import prepare
     from jaxscale.data.observations import checked
-    from jaxscale.fitting import fit
+    from jaxscale.fitting.fit import fit
     from jaxscale.identification import identifiability
     from jaxscale.noise.losses import squared
 

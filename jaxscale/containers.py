@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fit_arguments import versions
+from jaxscale.fitting.arguments import versions
 from jaxscale.law import Law
 from jaxscale.noise.likelihoods import Likelihood, of_response
 from jaxscale.pointwise import labelled, pointwise

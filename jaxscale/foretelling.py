@@ -10,8 +10,8 @@ import numpy as np
 from jaxscale.data.features import columns_of, outside, prepare
 from jaxscale.data.observations import Observations, checked
 from jaxscale.engine.linearize import linearise
-from jaxscale.fit_arguments import checked_fixed, law_of
-from jaxscale.fitting import fit
+from jaxscale.fitting.arguments import checked_fixed, law_of
+from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.noise.losses import Space, default, squared
 from jaxscale.results.intervals import Intervals

@@ -13,7 +13,7 @@ from jaxscale import psis
 from jaxscale.building import model_of, refuse_types
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fit_arguments import generator_of
+from jaxscale.fitting.arguments import generator_of
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
 from jaxscale.models import Model
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws

@@ -228,7 +228,8 @@ class Task:
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             check: refuses data that will not do for what follows the fit, before it is made.
         """
-        from jaxscale import console, fitting
+        from jaxscale import console
+        from jaxscale.fitting.fit import fit
 
         law, fixed = self.found(), self.fixed()
         noise = self.noise_of(law)
@@ -237,7 +238,7 @@ class Task:
             check(observations)
         console.enable_compilation_cache()
         with keeping(self.checkpoint):
-            return fitting.fit(
+            return fit.fit(
                 law,
                 observations,
                 noise=noise,

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fit_arguments import generator_of
+from jaxscale.fitting.arguments import generator_of
 from jaxscale.law import positive
 from jaxscale.noise import likelihoods
 from jaxscale.noise.losses import SPACES

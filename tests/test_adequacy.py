@@ -11,10 +11,11 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 
 import jaxscale
-from jaxscale import judgement, noise
-from jaxscale.adequacy import assess, comparable, objective_of_constant
+from jaxscale import noise
 from jaxscale.data.observations import Observations
 from jaxscale.engine.multistart import Basin, Landscape
+from jaxscale.fitting.adequacy import assess, comparable, objective_of_constant
+from jaxscale.fitting.fit import convergence
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
 from jaxscale.results.fit_report import text
 from jaxscale.utils.notices import Notice
@@ -225,7 +226,7 @@ def test_minima_matter_up_to_a_likelihood_ratio_of_25_nats() -> None:
     ],
 )
 def test_starts_that_disagree_and_minima_that_matter(landscape: Landscape, expected: list[str]) -> None:
-    notices = judgement._landscape(landscape, "squared", 40)
+    notices = convergence._landscape(landscape, "squared", 40)
     assert [notice.code for notice in notices] == expected
     assert not any("600" in notice.message for notice in notices)
 

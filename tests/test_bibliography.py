@@ -9,7 +9,7 @@ import jaxscale
 from jaxscale import bibliography, designs, laws, noise
 from jaxscale.bibliography import Paper, papers
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.results.fit import Fit
 

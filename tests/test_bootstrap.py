@@ -9,12 +9,12 @@ import pytest
 import jaxscale
 from jaxscale import noise
 from jaxscale.engine import linearize, newton, runner
+from jaxscale.fitting.fit import refits
+from jaxscale.fitting.standard_errors import robust
 from jaxscale.results.draws import Draws
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
-from jaxscale.uncertainty import bootstrap as refits
 from jaxscale.uncertainty import resampling, schemes
 from jaxscale.uncertainty.resampling import jackknife_stderr
-from jaxscale.uncertainty.standard_errors import robust
 from tests import sweeps
 from tests.lines import ROWS, RUN, WEIGHT, X, columns_of, fitted, least_squares, observed
 

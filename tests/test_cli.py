@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import console, designs, fitting, laws, simulate
+from jaxscale import console, designs, laws, simulate
 from jaxscale.data.tables import read_table
+from jaxscale.fitting.fit import fit as fit_module
 from jaxscale.results.fit import Fit
 from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
@@ -57,8 +58,8 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
     fit = Fit.from_json(Path("out.json"))
     assert fit.to_json() == Path("out.json").read_text()
     assert f"{fit}\n\nWritten" in result.stdout
-    observations = fitting.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
-    assert fitting.fit("chinchilla", observations, starts=256, replicates=40) == fit
+    observations = fit_module.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
+    assert fit_module.fit("chinchilla", observations, starts=256, replicates=40) == fit
     for words in (["runs.csv", "--json"], ["--json", "runs.csv"]):
         printed = run("fit", *words, "--law", "chinchilla", *FAST)
         assert (printed.exit_code, printed.stdout) == (0, fit.to_json())
@@ -67,7 +68,7 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command hands to the library, which then refuses."""
-    return remembering(monkeypatch, fit=fitting)
+    return remembering(monkeypatch, fit=fit_module)
 
 
 def test_fit_takes_columns_filter_weight_and_run(handed: list[Any]) -> None:
@@ -180,8 +181,8 @@ def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() ->
 def test_a_marked_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    whole = fitting.fit
-    monkeypatch.setattr(fitting, "fit", lambda *a, **k: replace(whole(*a, **k), status="starts_disagree"))
+    whole = fit_module.fit
+    monkeypatch.setattr(fit_module, "fit", lambda *a, **k: replace(whole(*a, **k), status="starts_disagree"))
     result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json", *FAST)
     assert result.exit_code == 3
     assert result.stderr == "jaxscale: fitted, but starts disagree; see the notices of the report.\n"
@@ -193,7 +194,7 @@ def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatc
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "fit", interrupted)
+    monkeypatch.setattr(fit_module, "fit", interrupted)
     result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
     assert [path.name for path in folder.iterdir()] == ["runs.csv"]
@@ -203,7 +204,7 @@ def test_an_interrupt_says_where_finished_parts_are_kept(folder: Path, monkeypat
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "fit", interrupted)
+    monkeypatch.setattr(fit_module, "fit", interrupted)
     result = run("fit", "runs.csv", "--law", "chinchilla", "--checkpoint", "parts")
     message = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
     assert (result.exit_code, result.stderr) == (130, message)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jaxscale import console, endings, fitting, foretelling
+from jaxscale import console, endings, foretelling
+from jaxscale.fitting.fit import fit
 from jaxscale.uncertainty import resampling
 from jaxscale.utils.notices import Notice
 from tests.commands import refused, remembering, rows, run, write
@@ -55,14 +56,14 @@ LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
 def test_a_plain_mistake_is_refused_before_the_fit(
     words: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = remembering(monkeypatch, fit=fitting)
+    seen = remembering(monkeypatch, fit=fit)
     command, *options = words
     assert refused(command, "runs.csv", *LAW, *options) == said
     assert not seen
 
 
 def test_too_few_rows_are_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = remembering(monkeypatch, fit=fitting)
+    seen = remembering(monkeypatch, fit=fit)
     write("few.csv", rows(3))
     assert refused("bootstrap", "few.csv", *LAW) == (
         "Resampling needs more rows than free parameters, but there are 3 rows and 3 parameters; add rows or fix "

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from jaxscale import laws
 from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
+from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient, derivatives, exponent, floor, law, real
 from jaxscale.law.coordinates import centre_of
 from jaxscale.law.derivatives import expansion, power, value
-from jaxscale.many import fit_many
 from jaxscale.noise import squared
 from tests.contracts import POINTS, random_point
 

@@ -7,7 +7,7 @@ import pytest
 
 from jaxscale import laws, pages
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.law import positive, real
 from jaxscale.law.coordinates import centre_of, from_params, to_params
 from jaxscale.noise import squared

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Fits, fit, fit_many, many, noise, problems
+from jaxscale import Fits, fit, fit_many, noise
 from jaxscale.data.observations import Observations
 from jaxscale.engine import newton, runner
+from jaxscale.fitting.fit import batched_fits
+from jaxscale.fitting.fit import fit_many as fit_many_module
 from jaxscale.utils.errors import DataError
 from tests.sweeps import TRUE, small, sweep
 
@@ -167,7 +169,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
     sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What no check lets through: a response without a logarithm.
-    monkeypatch.setattr(many, "checked", lambda *_: [])
+    monkeypatch.setattr(fit_many_module, "checked", lambda *_: [])
     bad = replace(sets[1], response=np.where(np.arange(33) == 4, -1.0, sets[1].response))
     worse = replace(sets[3], response=np.full(20, np.nan))
     fits = fit_many(small, [sets[0], bad, sets[2], worse])
@@ -184,7 +186,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=problems._starts, named=problems._named, settle=runner._settle)
+    programs: dict[str, Any] = dict(starts=batched_fits._starts, named=batched_fits._named, settle=runner._settle)
     return {name: program._cache_size() for name, program in programs.items()}
 
 
@@ -213,7 +215,7 @@ def test_few_starts_are_enough_for_a_call() -> None:
         assert np.all(fits.polished <= 2 * min(starts, polish)) and fits.objective.shape == (2,)
 
 
-class Scripted(problems.Problems):
+class Scripted(batched_fits.Problems):
     """A batch whose searches end as the test says: the objectives and ends of two polished starts, round by round."""
 
     rounds: list[tuple[list[float], list[int]]]

@@ -68,9 +68,9 @@ def test_a_public_name_is_found_in_any_order_of_imports() -> None:
     program = """
 import importlib, sys, types
 from jaxscale import fit
-import jaxscale.fitting, jaxscale.data.simulation
+import jaxscale.fitting.fit, jaxscale.data.simulation
 import jaxscale
-assert isinstance(fit, types.FunctionType) and jaxscale.fit is fit is sys.modules["jaxscale.fitting"].fit
+assert isinstance(fit, types.FunctionType) and jaxscale.fit is fit is sys.modules["jaxscale.fitting.fit"].fit
 assert jaxscale.simulate is sys.modules["jaxscale.data.simulation"].simulate
 names = {}
 exec("from jaxscale import *", names)
@@ -100,7 +100,7 @@ def changed():
     after = jax.config.values
     return [name for name in before | after if name not in before or name not in after or before[name] != after[name]]
 import jaxscale
-print(changed(), "jaxscale.fitting" in __import__("sys").modules)
+print(changed(), "jaxscale.fitting.fit" in __import__("sys").modules)
 jaxscale.fit, jaxscale.laws.names()
 print(changed(), xla_bridge.backends_are_initialized())
 from jaxscale import *

@@ -11,7 +11,7 @@ import pytest
 
 from jaxscale import designs, laws, plotting, simulate
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.results.fit import Fit
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}

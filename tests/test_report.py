@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxscale import designs
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.law import Input, Response, coefficient, law
 from jaxscale.results import fit_report
 from jaxscale.results.fit import Fit

@@ -8,7 +8,7 @@ import pytest
 
 import jaxscale
 from jaxscale.engine import runner
-from jaxscale.uncertainty import bootstrap as refits
+from jaxscale.fitting.fit import refits
 from jaxscale.uncertainty import schemes
 from tests.lines import ROWS, WEIGHT, fitted, observed
 

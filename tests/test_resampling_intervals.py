@@ -12,10 +12,10 @@ import jaxscale
 from jaxscale import noise
 from jaxscale.data.observations import Observations
 from jaxscale.engine import linearize
+from jaxscale.fitting.sandwich import classical
 from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.results.draws import Draws
 from jaxscale.results.refit_problem import rebuilt
-from jaxscale.uncertainty.laplace import classical
 from jaxscale.uncertainty.resampling import resamples
 from jaxscale.uncertainty.studentising import covariances
 from tests import sweeps

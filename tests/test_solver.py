@@ -14,7 +14,7 @@ from jaxscale import laws
 from jaxscale.data.observations import Observations
 from jaxscale.engine.newton import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED, STATUS
 from jaxscale.engine.solve import Solution, solve
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from jaxscale.noise import absolute, huber, student_t
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from jaxscale.engine import runner
 from jaxscale.engine.linearize import linearise, vertex
 from jaxscale.engine.objective import Problem
+from jaxscale.fitting.refits import bootstrap, resampled
+from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, absolute, squared
-from jaxscale.uncertainty.bootstrap import bootstrap, resampled
-from jaxscale.uncertainty.laplace import classical, sandwich
 from tests.lines import line
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -210,7 +210,7 @@ class Draws:
         Raises:
             ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
-        from jaxscale.fit_arguments import generator_of
+        from jaxscale.fitting.arguments import generator_of
         from jaxscale.noise.likelihoods import replicated
 
         scatter = self.scatter

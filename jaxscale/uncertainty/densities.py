@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxscale.engine.runner import Runner
-from jaxscale.fit_arguments import generator_of
+from jaxscale.fitting.arguments import generator_of
 from jaxscale.models import stacked
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws

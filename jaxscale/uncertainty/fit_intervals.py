@@ -14,11 +14,11 @@ import numpy as np
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.linearize import linearise
 from jaxscale.engine.runner import Runner, descend
+from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import rebuilt
-from jaxscale.uncertainty.laplace import bread
 from jaxscale.uncertainty.statistic import nested, smooth
 
 # With fewer degrees of freedom no interval is given.

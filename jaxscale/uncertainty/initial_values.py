@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
 from jaxscale.models import Model, stacked

@@ -14,9 +14,9 @@ from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_type
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
-from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
+from jaxscale.fitting.arguments import checked_fixed, generator_of, identity, law_of
+from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Law
-from jaxscale.many import fit_many
 from jaxscale.models import Model, stacked
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood

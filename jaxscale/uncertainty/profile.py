@@ -11,7 +11,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
-from jaxscale.fit_arguments import generator_of
+from jaxscale.fitting.arguments import generator_of
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities

@@ -12,12 +12,12 @@ from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
-from jaxscale.fit_arguments import generator_of, identity
+from jaxscale.fitting.arguments import generator_of, identity
+from jaxscale.fitting.refits import refitted
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import Rebuilt, observations_of, rebuilt
 from jaxscale.uncertainty import schemes
-from jaxscale.uncertainty.bootstrap import refitted
 from jaxscale.uncertainty.schemes import SIGNS, Resamples
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.notices import Notice

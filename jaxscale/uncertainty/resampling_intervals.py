@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.linearize import Linear, linearise
+from jaxscale.fitting.standard_errors import curvature_speaks
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import Noise
@@ -18,7 +19,6 @@ from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import Rebuilt, is_of, noise_of, rebuilt
 from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
-from jaxscale.uncertainty.standard_errors import curvature_speaks
 from jaxscale.uncertainty.studentising import covariances
 
 KINDS = ("percentile", "basic", "bca", "studentised")

@@ -14,9 +14,9 @@ import numpy as np
 
 from jaxscale.engine.linearize import Linear
 from jaxscale.engine.objective import slopes
+from jaxscale.fitting.refits import resampled
 from jaxscale.noise.losses import Noise
 from jaxscale.results.refit_problem import Rebuilt
-from jaxscale.uncertainty.bootstrap import resampled
 
 # Signs of a wild bootstrap, of mean 0 and variance 1, with their chances.
 _GOLDEN = (1 + np.sqrt(5.0)) / 2

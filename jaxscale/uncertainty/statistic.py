@@ -18,12 +18,12 @@ from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.engine.newton import VERTEX
 from jaxscale.engine.objective import Problem, loss, slopes
 from jaxscale.engine.runner import Runner, descend
+from jaxscale.fitting.sandwich import sandwich
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import TUNING, Noise, huber
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
-from jaxscale.uncertainty.laplace import sandwich
 
 # The smallest curvature, in units of the largest, that still tells parameters apart.
 FLAT = 1e-12

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxscale.engine.linearize import Linear
 from jaxscale.engine.objective import Problem
-from jaxscale.uncertainty.laplace import bread
+from jaxscale.fitting.sandwich import bread
 
 # With fewer spare rows the test says little and HC3 is unsteady; the level at which it rejects.
 FEWEST, REJECTED = 15, 0.01

@@ -10,12 +10,12 @@ import numpy as np
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked
 from jaxscale.engine.runner import Runner
-from jaxscale.fit_arguments import checked_fixed, generator_of, identity, law_of
+from jaxscale.fitting.arguments import checked_fixed, generator_of, identity, law_of
+from jaxscale.fitting.batched_fits import Fits, Problems
 from jaxscale.law import Law
 from jaxscale.law.derivatives import tried
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import weighted
-from jaxscale.problems import Fits, Problems
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.room import make_room

@@ -9,7 +9,6 @@ import jax
 import jax.core as jax_core
 import numpy as np
 
-from jaxscale.adequacy import assess, residuals_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked, padded
 from jaxscale.engine.bounds import at_bounds
@@ -18,7 +17,8 @@ from jaxscale.engine.multistart import Found, search
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, Task, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid
-from jaxscale.fit_arguments import (
+from jaxscale.fitting.adequacy import assess, residuals_of
+from jaxscale.fitting.arguments import (
     bounded,
     checked_fixed,
     count_of,
@@ -28,15 +28,15 @@ from jaxscale.fit_arguments import (
     law_of,
     versions,
 )
+from jaxscale.fitting.convergence import CERTIFIED, judged
+from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.identification import identifiability
-from jaxscale.judgement import CERTIFIED, judged
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import fingerprint
-from jaxscale.uncertainty.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice

@@ -14,10 +14,10 @@ from jaxscale.engine.linearize import Linear
 from jaxscale.engine.multistart import Found
 from jaxscale.engine.objective import Problem, loss, scale_cost, slopes
 from jaxscale.engine.runner import Runner
+from jaxscale.fitting.heteroscedasticity import uneven
+from jaxscale.fitting.refits import bootstrap
+from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
 from jaxscale.noise.losses import TUNING, Noise
-from jaxscale.uncertainty.bootstrap import bootstrap
-from jaxscale.uncertainty.heteroscedasticity import uneven
-from jaxscale.uncertainty.laplace import bread, classical, hc3, sandwich, without
 from jaxscale.utils.compilation import compiled
 
 # Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta, and so many more rows

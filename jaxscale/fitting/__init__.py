@@ -1,0 +1,1 @@
+"""Fits of one or many data sets, their standard errors and convergence diagnostics."""
