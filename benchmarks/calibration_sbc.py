@@ -120,7 +120,7 @@ def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
 
 def likelihoods_nuisance(likelihood: Likelihood) -> list[str]:
     """What a likelihood infers beside the law."""
-    from jaxscale.priors import of_nuisance
+    from jaxscale.bayes.priors import of_nuisance
 
     return list(of_nuisance(likelihood))
 

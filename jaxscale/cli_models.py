@@ -144,7 +144,7 @@ def refuse_model(
     """
     import jax
 
-    from jaxscale.building import model_of
+    from jaxscale.bayes.build_model import model_of
     from jaxscale.data.features import prepare
     from jaxscale.data.observations import checked
     from jaxscale.noise import likelihoods

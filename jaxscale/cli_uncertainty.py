@@ -231,11 +231,11 @@ def foretell(
 
 
 def _check_outputs(task: Task, save: Path | None) -> None:
-    from jaxscale import containers
+    from jaxscale.bayes import arviz_io
 
     task.check_outputs(save)
     if save is not None:
-        containers.refuse_ending(save)
+        arviz_io.refuse_ending(save)
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:

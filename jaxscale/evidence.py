@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
 from jaxscale.data.observations import Observations
 from jaxscale.mixtures import mixed
-from jaxscale.pointwise import labelled, pointwise, reweighed, scoring
 from jaxscale.results.draws import NO_MODEL, Draws
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import CODES, Notice

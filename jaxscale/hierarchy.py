@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from jaxscale import psis
-from jaxscale.building import model_of, refuse_types
+from jaxscale.bayes import psis
+from jaxscale.bayes.build_model import model_of, refuse_types
+from jaxscale.bayes.model import Model
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.arguments import generator_of
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
-from jaxscale.models import Model
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.uncertainty.importance import TRUSTED
 from jaxscale.utils.compilation import compiled

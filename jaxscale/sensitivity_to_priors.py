@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.pointwise import reweighed
+from jaxscale.bayes.pointwise import reweighed
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.text import aligned, wrapped
 

@@ -10,9 +10,9 @@ import pytest
 
 import jaxscale
 from jaxscale import DataError, Input, Observations, Response, likelihoods
-from jaxscale.building import as_shares, model_of, refuse_ambiguous
+from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous
+from jaxscale.bayes.model import Model
 from jaxscale.law import coefficient, fraction, law, positive, real, unit
-from jaxscale.models import Model
 from jaxscale.results.draws import Draws
 
 NORMAL = likelihoods.normal("linear")

@@ -11,8 +11,9 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from jaxscale import Notice, Observations, containers, likelihoods
-from jaxscale.building import model_of
+from jaxscale import Notice, Observations, likelihoods
+from jaxscale.bayes import arviz_io
+from jaxscale.bayes.build_model import model_of
 from jaxscale.evidence import loo
 from jaxscale.law import Law
 from jaxscale.results.draws import Draws
@@ -139,7 +140,7 @@ def test_arviz_works_on_the_tree() -> None:
 def test_draws_without_a_model_have_what_they_have() -> None:
     bare = Draws("line", {"c": np.arange(3.0), "m": np.arange(3.0)}, "case bootstrap", ("c", "m"))
     assert set(bare.to_arviz().children) == {"posterior"}
-    same(bare, containers.from_arviz(bare.to_arviz()))
+    same(bare, arviz_io.from_arviz(bare.to_arviz()))
 
 
 @pytest.mark.parametrize("name", ["draws.json", "draws"])
@@ -224,6 +225,6 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_importing_draws_imports_no_container() -> None:
     names = ("xarray", "arviz_base", "arviz_stats", "numpyro")
-    program = f"import sys, jaxscale.containers; print([name for name in {names} if name in sys.modules])"
+    program = f"import sys, jaxscale.bayes.arviz_io; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

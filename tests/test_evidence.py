@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxscale import Notice, Observations, likelihoods
-from jaxscale.building import model_of
+from jaxscale.bayes.build_model import model_of
+from jaxscale.bayes.pointwise import pointwise, reweighed
 from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
 from jaxscale.mixtures import mixed
-from jaxscale.pointwise import pointwise, reweighed
 from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import NotUsableError
 from tests.lines import line
@@ -161,7 +161,7 @@ def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.Monkey
     found = pointwise(inside.model, {**inside.params, **inside.nuisance})
     np.testing.assert_allclose(found, wanted, atol=1e-8)
     # However few draws are held at a time.
-    monkeypatch.setattr("jaxscale.pointwise.TOGETHER", 25 * 10 * 4)
+    monkeypatch.setattr("jaxscale.bayes.pointwise.TOGETHER", 25 * 10 * 4)
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
 
 

@@ -12,10 +12,10 @@ import pytest
 
 import jaxscale
 from jaxscale import DataError, Input, Response, likelihoods
-from jaxscale.building import model_of
+from jaxscale.bayes.build_model import model_of
+from jaxscale.bayes.model import Model
 from jaxscale.hierarchy import new_group
 from jaxscale.law import coefficient, law, real
-from jaxscale.models import Model
 
 
 @law(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale import Observations, designs, laws, likelihoods, plotting, simulate
-from jaxscale.building import model_of
+from jaxscale.bayes.build_model import model_of
 from jaxscale.plots_of_draws import band, forest, pair, predictive, trace
 from jaxscale.results.draws import Draws
 

@@ -15,7 +15,7 @@ from scipy.special import betaln, expit, gammaln, logsumexp, xlog1py, xlogy
 
 import jaxscale
 from jaxscale import Observations, noise
-from jaxscale.building import model_of
+from jaxscale.bayes.build_model import model_of
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
 from jaxscale.noise import likelihoods

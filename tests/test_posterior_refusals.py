@@ -9,7 +9,8 @@ import numpyro.distributions as dist
 import pytest
 
 import jaxscale
-from jaxscale import likelihoods, priors
+from jaxscale import likelihoods
+from jaxscale.bayes import priors
 from jaxscale.utils.errors import DataError
 from tests.test_posterior import line, modelled, of, power, powers, straight
 

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import biject_to
 
-from jaxscale.prior_density import FAMILIES, Standard, Wrapped, prior_of
+from jaxscale.bayes.prior_density import FAMILIES, Standard, Wrapped, prior_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 GIVEN: dict[str, dict[str, float]] = {
@@ -92,8 +92,8 @@ PROGRAM = """
 import hashlib, re
 import jax, numpy as np, numpyro.distributions as dist
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.building import model_of
-from jaxscale.models import stacked
+from jaxscale.bayes.build_model import model_of
+from jaxscale.bayes.model import stacked
 from jaxscale.uncertainty import density_programs, posterior
 x = np.geomspace(1.0, 1e4, 30)
 rows = Observations.from_table(dict(x=x, y=2 * x**-0.3 + 1.7), inputs=["x"], response="y")

@@ -10,10 +10,10 @@ import pytest
 
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
+from jaxscale.bayes.model import inside, stacked
+from jaxscale.bayes.prior_density import prior_of
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.models import inside, stacked
-from jaxscale.prior_density import prior_of
 from jaxscale.uncertainty.densities import Density
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder
 from jaxscale.utils import checkpoint

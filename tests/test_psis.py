@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
-from jaxscale import psis
+from jaxscale.bayes import psis
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.models import _log_volume
-from jaxscale.ridges import Ridge, joined, parted, ridge_of
+from jaxscale.bayes.model import _log_volume
+from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
 
 
 def of(name: str, *fixed: str) -> Ridge | None:

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from jaxscale import likelihoods, run_effects
+from jaxscale import likelihoods
+from jaxscale.bayes import random_effects
 
 RUNS, MOST = 6, 4
 # One program for all tests.
-integrated = jax.jit(run_effects._of_student_t)
+integrated = jax.jit(random_effects._of_student_t)
 
 
 def dense(z: np.ndarray, weight: np.ndarray, ratio: float, df: float) -> float:
@@ -66,7 +67,7 @@ def test_weights_count_rows_as_often(x64: None) -> None:
 
 def test_slopes_are_those_of_the_integral(x64: None) -> None:
     residual, weight = map(jnp.asarray, rows_of(ALIKE))
-    whole = lambda p: jnp.sum(run_effects._of_student_t(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
+    whole = lambda p: jnp.sum(random_effects._of_student_t(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
     at, step = np.array([1.1, 1.5, 4.0]), 1e-4 * np.eye(3)
     value, slope = jax.jit(jax.vmap(jax.value_and_grad(whole)))(np.concatenate([[at], at + step, at - step]))
     for k in range(3):
@@ -76,8 +77,8 @@ def test_slopes_are_those_of_the_integral(x64: None) -> None:
 
 def test_places_of_rows_by_run() -> None:
     run, used = np.array([2, 0, 2, 1, 2]), np.array([True, True, True, False, True])
-    np.testing.assert_array_equal(run_effects.places(run, used, 4, 3), [[1, -1, -1], [-1] * 3, [0, 2, 4], [-1] * 3])
-    assert run_effects.fullest(run, used) == 3 and run_effects.fullest(run, ~used) == 1
+    np.testing.assert_array_equal(random_effects.places(run, used, 4, 3), [[1, -1, -1], [-1] * 3, [0, 2, 4], [-1] * 3])
+    assert random_effects.fullest(run, used) == 3 and random_effects.fullest(run, ~used) == 1
 
 
 def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
@@ -86,12 +87,12 @@ def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
     level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)
     likelihood = likelihoods.student_t(None, runs=True)
     sites = dict(scale=jnp.asarray(0.1), run_ratio=jnp.asarray(1.4), df=jnp.asarray(4.0))
-    shared = jax.jit(lambda *arrays: run_effects.shared(likelihood, sites, *arrays))
+    shared = jax.jit(lambda *arrays: random_effects.shared(likelihood, sites, *arrays))
     of = lambda order, shape: shared(  # noqa: E731
         level,
         y[order],
         dict(weight=weight, group=np.zeros(15, int)),
-        run_effects.places(run[order], weight > 0, *shape),
+        random_effects.places(run[order], weight > 0, *shape),
     )
     mixed = rng.permutation(15)
     small, wide = of(np.arange(15), (5, 3)), of(mixed, (8, 4))

@@ -57,7 +57,7 @@ class Draws:
         usable: whether the draws may be acted on: False where a sampler did not converge.
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
-        model: the model that was sampled (:class:`jaxscale.models.Model`), where there is one.
+        model: the model that was sampled (:class:`jaxscale.bayes.model.Model`), where there is one.
         likelihood: how responses scatter where there is no model: that of one group out of several.
     """
 
@@ -285,9 +285,9 @@ class Draws:
 
     def to_arviz(self) -> Any:
         """The draws as the container of ArviZ (an xarray ``DataTree``), with what it needs for its plots."""
-        from jaxscale import containers
+        from jaxscale.bayes import arviz_io
 
-        return containers.to_arviz(self)
+        return arviz_io.to_arviz(self)
 
     def save(self, path: str | Path) -> None:
         """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
@@ -296,9 +296,9 @@ class Draws:
             FileNotFoundError: there is no such folder.
             ValueError: the path has another ending.
         """
-        from jaxscale import containers
+        from jaxscale.bayes import arviz_io
 
-        containers.save(self, path)
+        arviz_io.save(self, path)
 
     @classmethod
     def load(
@@ -325,11 +325,11 @@ class Draws:
             TypeError: the observations or the likelihood are of another type.
             ValueError: the file is not one of draws, or those of another law, or the model is not theirs.
         """
-        from jaxscale import containers
+        from jaxscale.bayes import arviz_io
 
-        read = containers.load(path, law)
+        read = arviz_io.load(path, law)
         if observations is not None:
-            return containers.modelled(read, observations, likelihood, priors)
+            return arviz_io.modelled(read, observations, likelihood, priors)
         if likelihood is not None or priors is not None:
             raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
         return read

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxscale import psis
+from jaxscale.bayes import psis
 from jaxscale.uncertainty.fitted_mixtures import fitted
 from jaxscale.uncertainty.importance import (
     EFFICIENT,

@@ -135,7 +135,7 @@ def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] |
     """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
 
     Args:
-        model: what was sampled (:class:`jaxscale.models.Model`).
+        model: what was sampled (:class:`jaxscale.bayes.model.Model`).
         rung: that the posterior ended on.
         efficiency: effective number of draws over those of the proposal; NaN for NUTS.
         seen: residuals at the middle of the posterior and what they are taken from, in the likelihood's space, each of

@@ -9,9 +9,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxscale.bayes.model import stacked
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.arguments import generator_of
-from jaxscale.models import stacked
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts

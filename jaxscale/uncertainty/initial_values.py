@@ -7,11 +7,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxscale.bayes.model import Model, stacked
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
-from jaxscale.models import Model, stacked
 from jaxscale.noise import losses
 from jaxscale.noise.likelihoods import COUNTS, Likelihood
 from jaxscale.noise.losses import SPACES

@@ -10,17 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.building import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
+from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
+from jaxscale.bayes.model import Model, stacked
+from jaxscale.bayes.priors import too_narrow
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Law
-from jaxscale.models import Model, stacked
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.priors import too_narrow
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
@@ -117,7 +117,7 @@ def posterior(
         likelihood: how responses scatter (:mod:`jaxscale.likelihoods`); that of the fit's noise unless given: normal
             for squared errors, else Student-t with scale and degrees of freedom inferred (a Huber or absolute loss is
             no density). Where a run has several rows, these share a random effect.
-        priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.priors`).
+        priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.bayes.priors`).
         fixed: values of parameters that are not inferred, with a law.
         pooling: parameter to "complete" (groups share it, the default), "partial" or "none".
         method: "auto" climbs the ladder; "importance", "nuts" or "laplace" takes that rung.

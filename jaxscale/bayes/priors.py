@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.bayes.prior_density import Prior, Standard, describe, prior_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.prior_density import Prior, Standard, describe, prior_of
 from jaxscale.utils.errors import did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxscale import run_effects
-from jaxscale.building import as_shares
+from jaxscale.bayes import random_effects
+from jaxscale.bayes.build_model import as_shares
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, padded
 from jaxscale.results.draws import Draws
@@ -33,7 +33,7 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     has kinks, by the trapezoidal rule with many nodes there.
 
     Args:
-        model: what was sampled (:class:`jaxscale.models.Model`).
+        model: what was sampled (:class:`jaxscale.bayes.model.Model`).
         sites: what was drawn by name, leading axis (draws,).
 
     Source: Merkle, Furr & Rabe-Hesketh 2019, doi:10.1007/s11336-019-09679-0.
@@ -129,7 +129,7 @@ def scoring(model: Any, observations: Observations) -> Any:
     data |= {name: wide.inputs[name] for name in model.likelihood.columns}
     inputs = {name: wide.inputs[name] for name in model.law.inputs}
     places = (
-        run_effects.places(run, wide.weight > 0, *model.places.shape) if model.likelihood.marginal else model.places
+        random_effects.places(run, wide.weight > 0, *model.places.shape) if model.likelihood.marginal else model.places
     )
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 

@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale import priors, run_effects
+from jaxscale.bayes import priors, random_effects
+from jaxscale.bayes.prior_density import Prior
+from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.prior_density import Prior
-from jaxscale.ridges import Ridge, joined, parted, ridge_of
 from jaxscale.utils.compilation import compiled
 
 
@@ -41,7 +41,7 @@ class Model(eqx.Module):
         inputs: shape (..., n).
         response: shape (n,).
         data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
-        places: of the rows of every run where effects are integrated out, see :func:`jaxscale.run_effects.places`.
+        places: of the rows of every run where effects are integrated out, see :func:`jaxscale.bayes.random_effects.places`.
         fixed: values of the other parameters.
         centre: measured on the inputs.
         rescaled: of amplitudes with default priors, by which power of each exponent these move with the inputs.
@@ -192,7 +192,7 @@ class Model(eqx.Module):
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
         if self.likelihood.marginal:
-            return run_effects.shared(self.likelihood, sites, level, self.response, self.data, self.places)
+            return random_effects.shared(self.likelihood, sites, level, self.response, self.data, self.places)
         weight = self.data["weight"]
         each = likelihoods.rows(self.likelihood, sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)

@@ -6,14 +6,14 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from jaxscale import priors, run_effects
+from jaxscale.bayes import priors, random_effects
+from jaxscale.bayes.model import Model
+from jaxscale.bayes.prior_density import Standard
 from jaxscale.data.observations import Observations, padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
-from jaxscale.models import Model
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.prior_density import Standard
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket
 
@@ -87,7 +87,9 @@ def model_of(
         response=wide.response,
         data={"weight": wide.weight, "run": run, "group": group}
         | {name: wide.inputs[name] for name in likelihood.columns},
-        places=run_effects.places(run, wide.weight > 0, runs, most) if likelihood.marginal else np.zeros((0, 0), int),
+        places=random_effects.places(run, wide.weight > 0, runs, most)
+        if likelihood.marginal
+        else np.zeros((0, 0), int),
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
         centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
     )
@@ -114,7 +116,7 @@ def model_of(
 def room_of(observations: Observations) -> tuple[int, int]:
     """Room for the runs of some observations: how many, and how many rows of each, so that few sizes are compiled."""
     run = np.arange(len(observations)) if observations.run is None else observations.run
-    most = run_effects.fullest(run, np.ones(len(run), bool))
+    most = random_effects.fullest(run, np.ones(len(run), bool))
     return bucket(int(run.max()) + 1), most + most % 2
 
 

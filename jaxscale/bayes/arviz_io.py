@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.bayes.pointwise import labelled, pointwise
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.arguments import versions
 from jaxscale.law import Law
 from jaxscale.noise.likelihoods import Likelihood, of_response
-from jaxscale.pointwise import labelled, pointwise
 from jaxscale.results.draws import Draws
 from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
@@ -180,7 +180,7 @@ def modelled(
     """
     import jax
 
-    from jaxscale.building import as_shares, model_of, refuse_types
+    from jaxscale.bayes.build_model import as_shares, model_of, refuse_types
 
     refuse_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):

@@ -1,0 +1,1 @@
+"""Priors, statistical models and exchange with ArviZ."""
