@@ -20,7 +20,7 @@ import jaxscale
 from jaxscale.law import Law
 from jaxscale.law.dimensions import RESPONSE, absolute, dimensions, fixed_units
 from jaxscale.noise.losses import SPACES, default
-from jaxscale.uncertainty.schemes import INVERSES
+from jaxscale.resampling.schemes import INVERSES
 
 FACTORS = (1e-9, 1e-3, 1e3, 1e9)
 ROWS, SCATTER = 24, 0.003

@@ -29,6 +29,9 @@ from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
+from jaxscale.resampling.bootstrap import bootstrap as bootstrap
+from jaxscale.resampling.bootstrap import jackknife as jackknife
+from jaxscale.resampling.intervals import bootstrap_intervals as bootstrap_intervals
 from jaxscale.results.draws import Draws as Draws
 from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals
@@ -41,9 +44,6 @@ from jaxscale.uncertainty.posterior import posterior as posterior
 from jaxscale.uncertainty.posterior import posterior_many as posterior_many
 from jaxscale.uncertainty.profile import Profile as Profile
 from jaxscale.uncertainty.profile import profile as profile
-from jaxscale.uncertainty.resampling import bootstrap as bootstrap
-from jaxscale.uncertainty.resampling import jackknife as jackknife
-from jaxscale.uncertainty.resampling_intervals import bootstrap_intervals as bootstrap_intervals
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError

@@ -125,25 +125,27 @@ def bootstrap(
     save: Save = None,
 ) -> None:
     """Refit resampled runs: how far the numbers move with other luck."""
-    from jaxscale.uncertainty import kinds, resampling, resampling_intervals
+    from jaxscale.resampling import bootstrap as bootstrap_module
+    from jaxscale.resampling import intervals as intervals_module
+    from jaxscale.uncertainty import kinds
 
     _check_outputs(task, save)
     kinds.check_level(level)
     if task.group is not None and by != "group":
         raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
-    one_of("--kind", kind, resampling.KINDS)
-    one_of("--intervals", intervals, resampling_intervals.KINDS)
-    resampling.refuse(kind, by, "rademacher", replicates, "squared")
+    one_of("--kind", kind, bootstrap_module.KINDS)
+    one_of("--intervals", intervals, intervals_module.KINDS)
+    bootstrap_module.refuse(kind, by, "rademacher", replicates, "squared")
     law, fixed = task.found(), task.fixed()
-    resampling_intervals.refuse(intervals, task.noise_of(law))
+    intervals_module.refuse(intervals, task.noise_of(law))
     free = [name for name in law.parameters if name not in fixed]
-    fitted = task.fitted(part="fit", check=lambda rows: resampling.unit_of(rows, free, by, kind))
+    fitted = task.fitted(part="fit", check=lambda rows: bootstrap_module.unit_of(rows, free, by, kind))
     begun = time.perf_counter()
     with keeping(task.checkpoint):
-        drawn = resampling.bootstrap(
+        drawn = bootstrap_module.bootstrap(
             fitted, kind=kind, by=by, replicates=replicates, key=task.seed, checkpoint=task.inside("bootstrap")
         )
-    table = resampling_intervals.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
+    table = intervals_module.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
     _end(
         task,
         _from_fit(table, fitted, begun),

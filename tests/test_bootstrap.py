@@ -11,10 +11,10 @@ from jaxscale import noise
 from jaxscale.engine import linearize, newton, runner
 from jaxscale.fitting.fit import refits
 from jaxscale.fitting.standard_errors import robust
+from jaxscale.resampling import bootstrap, schemes
+from jaxscale.resampling.bootstrap import jackknife_stderr
 from jaxscale.results.draws import Draws
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
-from jaxscale.uncertainty import resampling, schemes
-from jaxscale.uncertainty.resampling import jackknife_stderr
 from tests import sweeps
 from tests.lines import ROWS, RUN, WEIGHT, X, columns_of, fitted, least_squares, observed
 
@@ -68,7 +68,7 @@ def test_every_draw_is_the_least_squares_of_its_resample(which, settings, method
     told = dict(kind=settings["kind"], unit=unit, replicates=40, failed=0, seed=3)
     assert {name: draws.about[name] for name in told} == told
     again, lines = parts(fit)
-    some = resampling.resamples(again, lines, settings["kind"], unit, settings.get("signs", "rademacher"), 40, 3)
+    some = bootstrap.resamples(again, lines, settings["kind"], unit, settings.get("signs", "rademacher"), 40, 3)
     response = np.broadcast_to(some.response, (40, len(again.wide)))[:, :ROWS]
     weight = np.broadcast_to(some.weight, (40, len(again.wide)))[:, :ROWS]
     np.testing.assert_allclose(table(draws), least_squares(response, weight), rtol=1e-8)
@@ -185,14 +185,14 @@ def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
 
 
 def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted, failing = resampling.refitted, [4]
+    refitted, failing = bootstrap.refitted, [4]
 
     def some_fail(*arguments: Any, **more: Any) -> Any:
         lanes, settled = refitted(*arguments, **more)
         settled[: failing[0]] = False
         return lanes, settled
 
-    monkeypatch.setattr(resampling, "refitted", some_fail)
+    monkeypatch.setattr(bootstrap, "refitted", some_fail)
     draws = jaxscale.bootstrap(plain, replicates=100)
     assert (len(draws), draws.about["failed"], draws.usable) == (96, 4, True)
     assert [notice.code for notice in draws.notices] == ["resamples_failed"]
@@ -318,7 +318,7 @@ def test_a_fit_without_spare_rows_has_no_laplace_draws(plain) -> None:
     with pytest.raises(ValueError, match=r"The optimum of line has no finite covariance.*use jaxscale\.bootstrap"):
         jaxscale.laplace(exact)
     said = r"Resampling needs more rows than free parameters, but there are 2 rows and 2 parameters; add rows or fix"
-    for kind in resampling.KINDS:
+    for kind in bootstrap.KINDS:
         with pytest.raises(ValueError, match=said):
             jaxscale.bootstrap(exact, kind=kind)
     with pytest.raises(ValueError, match=said):

@@ -9,7 +9,7 @@ import pytest
 
 from jaxscale import console, endings, foretelling
 from jaxscale.fitting.fit import fit
-from jaxscale.uncertainty import resampling
+from jaxscale.resampling import bootstrap
 from jaxscale.utils.notices import Notice
 from tests.commands import refused, remembering, rows, run, write
 
@@ -107,13 +107,13 @@ def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
 
 
 def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted = resampling.refitted
+    refitted = bootstrap.refitted
 
     def stopped(*given: Any, **settings: Any) -> Any:
         lanes, settled = refitted(*given, **settings)
         return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
 
-    monkeypatch.setattr(resampling, "refitted", stopped)
+    monkeypatch.setattr(bootstrap, "refitted", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
     assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
@@ -121,7 +121,7 @@ def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.Mon
     assert (told["replicates"], told["finished"], told["usable"]) == (30, 20, True)
     assert told["warnings"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
     monkeypatch.setattr(
-        resampling, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
+        bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
     result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30)
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")

@@ -14,10 +14,10 @@ import pytest
 from jaxscale import console
 from jaxscale.data.observations import Observations
 from jaxscale.foretelling import foretold
+from jaxscale.resampling import bootstrap
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
 from jaxscale.uncertainty import posterior as sampling
-from jaxscale.uncertainty import resampling
 from jaxscale.utils.notices import Notice
 from tests.commands import proportional, refused, remembering, rows, run, write
 
@@ -29,7 +29,7 @@ SMALL = ("--method", "importance", "--chains", 2, "--draws", 500)
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the command hands to the library, which then refuses."""
-    return remembering(monkeypatch, posterior=sampling, bootstrap=resampling)
+    return remembering(monkeypatch, posterior=sampling, bootstrap=bootstrap)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True, shape: Any = (200,)) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import jaxscale
+from jaxscale.resampling.bootstrap import jackknife_stderr
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
-from jaxscale.uncertainty.resampling import jackknife_stderr
 from tests.lines import fitted, observed
 
 ROW = {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}

@@ -9,7 +9,7 @@ import pytest
 import jaxscale
 from jaxscale.engine import runner
 from jaxscale.fitting.fit import refits
-from jaxscale.uncertainty import schemes
+from jaxscale.resampling import schemes
 from tests.lines import ROWS, WEIGHT, fitted, observed
 
 MANY = 4000

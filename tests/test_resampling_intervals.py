@@ -14,10 +14,10 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine import linearize
 from jaxscale.fitting.sandwich import classical
 from jaxscale.law import Input, Response, coefficient, law, real
+from jaxscale.resampling.bootstrap import resamples
+from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
 from jaxscale.results.refit_problem import rebuilt
-from jaxscale.uncertainty.resampling import resamples
-from jaxscale.uncertainty.studentising import covariances
 from tests import sweeps
 from tests.lines import ROWS, RUN, X, fitted, least_squares, observed
 

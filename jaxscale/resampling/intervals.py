@@ -13,13 +13,13 @@ from jaxscale.fitting.standard_errors import curvature_speaks
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import Noise
+from jaxscale.resampling.bootstrap import codes_of, jackknife, resamples
+from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import Rebuilt, is_of, noise_of, rebuilt
-from jaxscale.uncertainty.resampling import codes_of, jackknife, resamples
-from jaxscale.uncertainty.studentising import covariances
 
 KINDS = ("percentile", "basic", "bca", "studentised")
 Functions = Mapping[str, Quantity]
