@@ -29,6 +29,10 @@ from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
+from jaxscale.profiling.contour import Contour as Contour
+from jaxscale.profiling.contour import contour as contour
+from jaxscale.profiling.profile import Profile as Profile
+from jaxscale.profiling.profile import profile as profile
 from jaxscale.resampling.bootstrap import bootstrap as bootstrap
 from jaxscale.resampling.bootstrap import jackknife as jackknife
 from jaxscale.resampling.intervals import bootstrap_intervals as bootstrap_intervals
@@ -36,14 +40,10 @@ from jaxscale.results.draws import Draws as Draws
 from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
-from jaxscale.uncertainty.contour import Contour as Contour
-from jaxscale.uncertainty.contour import contour as contour
 from jaxscale.uncertainty.densities import sample as sample
 from jaxscale.uncertainty.normal import laplace as laplace
 from jaxscale.uncertainty.posterior import posterior as posterior
 from jaxscale.uncertainty.posterior import posterior_many as posterior_many
-from jaxscale.uncertainty.profile import Profile as Profile
-from jaxscale.uncertainty.profile import profile as profile
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError

@@ -70,7 +70,8 @@ def posterior(
 ) -> None:
     """Draw from the posterior: what parameters are plausible, given data and priors."""
     from jaxscale import console
-    from jaxscale.uncertainty import kinds, ladder
+    from jaxscale.profiling import targets
+    from jaxscale.uncertainty import ladder
     from jaxscale.uncertainty import posterior as sampling
 
     task.refuse_sigma("posterior")
@@ -80,7 +81,7 @@ def posterior(
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
             "--scale-by group, for their scatter; add one of them or leave out --group."
         )
-    kinds.check_level(level)
+    targets.check_level(level)
     ladder.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
@@ -125,12 +126,12 @@ def bootstrap(
     save: Save = None,
 ) -> None:
     """Refit resampled runs: how far the numbers move with other luck."""
+    from jaxscale.profiling import targets
     from jaxscale.resampling import bootstrap as bootstrap_module
     from jaxscale.resampling import intervals as intervals_module
-    from jaxscale.uncertainty import kinds
 
     _check_outputs(task, save)
-    kinds.check_level(level)
+    targets.check_level(level)
     if task.group is not None and by != "group":
         raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
     one_of("--kind", kind, bootstrap_module.KINDS)
@@ -166,12 +167,12 @@ def profile(
     level: Level = 0.9,
 ) -> None:
     """Profile the likelihood: refit all else with a parameter held."""
-    from jaxscale.uncertainty import kinds
-    from jaxscale.uncertainty import profile as profiling
+    from jaxscale.profiling import profile as profiling
+    from jaxscale.profiling import targets
 
     task.check_outputs()
     task.refuse_groups("profile")
-    kinds.check_level(level)
+    targets.check_level(level)
     law, fixed = task.found(), task.fixed()
     for name in param or ():
         one_of("--param", name, law.parameters)
@@ -198,12 +199,12 @@ def foretell(
 ) -> None:
     """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
     from jaxscale import console, foretelling
-    from jaxscale.uncertainty import kinds
+    from jaxscale.profiling import targets
 
     task.check_outputs()
     task.refuse_groups("foretell")
     task.refuse_sigma("foretell")
-    kinds.check_level(level)
+    targets.check_level(level)
     for name, how in _FITTED_ITS_OWN_WAY.items():
         if getattr(task, name) != getattr(Task, name):
             raise ValueError(

@@ -16,9 +16,9 @@ from jaxscale.law import Law, positive
 from jaxscale.law.curve import curve, is_wide
 from jaxscale.laws import get
 from jaxscale.noise.losses import SPACES
+from jaxscale.profiling.contour import Contour
+from jaxscale.profiling.profile import Profile
 from jaxscale.results.fit import Fit
-from jaxscale.uncertainty.contour import Contour
-from jaxscale.uncertainty.profile import Profile
 from jaxscale.utils.files import write_atomically
 
 ENDINGS = ("png", "svg", "pdf")

@@ -19,8 +19,8 @@ from scipy.stats import f as fisher
 import jaxscale
 from jaxscale import Fit, Observations, noise, plotting
 from jaxscale.law import Input, Law, Response, law, positive_number, real
-from jaxscale.uncertainty import statistic
-from jaxscale.uncertainty.kinds import derived_of
+from jaxscale.profiling import likelihood_ratio
+from jaxscale.profiling.targets import derived_of
 from jaxscale.utils.files import nulls
 from tests.lines import line
 from tests.test_real_data import sweep
@@ -302,13 +302,13 @@ def test_fits_without_a_profile(straight: Fit) -> None:
     with pytest.raises(ValueError, match="A profile needs more rows than free parameters, but 2 rows fit 2."):
         jaxscale.profile(few)
     with pytest.raises(ValueError, match="A profile needs an optimum that determines the parameters"):
-        statistic._inverse([np.ones((2, 2))])
+        likelihood_ratio._inverse([np.ones((2, 2))])
 
 
 def test_wrong_types_are_refused_where_nothing_checks_annotations() -> None:
     program = """
 import jaxscale
-from jaxscale.uncertainty.kinds import derived_of
+from jaxscale.profiling.targets import derived_of
 for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: derived_of({"bad": 3.0}, ())):
     try:
         call()

@@ -116,7 +116,7 @@ class Fit:
         Raises:
             ValueError: the level is not between 0 and 1.
         """
-        from jaxscale.uncertainty.fit_intervals import intervals_of
+        from jaxscale.profiling.fit_intervals import intervals_of
 
         if not 0 < level < 1:
             raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")

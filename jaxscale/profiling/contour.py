@@ -10,11 +10,11 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
+from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios, ground_of
+from jaxscale.profiling.profile import METHOD
+from jaxscale.profiling.ray_search import crossing, furthest, named_rays, values_on
+from jaxscale.profiling.targets import check_level, named, wanted_of
 from jaxscale.results.fit import Fit
-from jaxscale.uncertainty.kinds import check_level, named, wanted_of
-from jaxscale.uncertainty.profile import METHOD
-from jaxscale.uncertainty.rays import crossing, furthest, named_rays, values_on
-from jaxscale.uncertainty.statistic import Ground, cluster_ratios, ground_of
 from jaxscale.utils.notices import Notice
 
 

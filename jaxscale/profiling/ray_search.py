@@ -9,9 +9,9 @@ import numpy as np
 from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.runner import Runner, descend
 from jaxscale.law import Support, positive, unit
+from jaxscale.profiling.constrained_newton import constrained
+from jaxscale.profiling.likelihood_ratio import Ground, nested
 from jaxscale.results.quantities import Quantity
-from jaxscale.uncertainty.constrained import constrained
-from jaxscale.uncertainty.statistic import Ground, nested
 
 # How far a search goes: in standard errors, and in the logarithm of a factor.
 FURTHEST = 1e3

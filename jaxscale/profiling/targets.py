@@ -9,11 +9,11 @@ import numpy as np
 
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support
+from jaxscale.profiling.constrained_newton import gradients_of
+from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios
+from jaxscale.profiling.ray_search import Rays, derived_rays, furthest, named_rays, stretch, values_on
 from jaxscale.results.fit import Fit
 from jaxscale.results.quantities import Quantities, Quantity, by_name
-from jaxscale.uncertainty.constrained import gradients_of
-from jaxscale.uncertainty.rays import Rays, derived_rays, furthest, named_rays, stretch, values_on
-from jaxscale.uncertainty.statistic import Ground, cluster_ratios
 from jaxscale.utils.errors import did_you_mean
 
 

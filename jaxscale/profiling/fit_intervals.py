@@ -17,9 +17,9 @@ from jaxscale.engine.runner import Runner, descend
 from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
+from jaxscale.profiling.likelihood_ratio import nested, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import rebuilt
-from jaxscale.uncertainty.statistic import nested, smooth
 
 # With fewer degrees of freedom no interval is given.
 FEWEST = 2

@@ -12,12 +12,12 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.arguments import generator_of
+from jaxscale.profiling.likelihood_ratio import Ground, ground_of, nested
+from jaxscale.profiling.ray_search import crossing
+from jaxscale.profiling.targets import Kind, check_level, computed, derived_of, named, wanted_of
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities
-from jaxscale.uncertainty.kinds import Kind, check_level, computed, derived_of, named, wanted_of
-from jaxscale.uncertainty.rays import crossing
-from jaxscale.uncertainty.statistic import Ground, ground_of, nested
 from jaxscale.utils.notices import Notice
 
 METHOD = "profile likelihood"
@@ -180,7 +180,7 @@ def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | No
     """The curve of a parameter that lies at a bound: on a scale without ends it lies infinitely far out."""
     if name not in fit.uncertainty.get("at_bound", {}):
         return curve
-    from jaxscale.uncertainty.fit_intervals import profiled
+    from jaxscale.profiling.fit_intervals import profiled
 
     whole = fit if fit.observations is not None else replace(fit, observations=observations)
     lower, upper = profiled(whole, threshold)[name]
