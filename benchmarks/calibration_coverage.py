@@ -22,8 +22,8 @@ from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Law, positive
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.fit import LOGARITHMIC
-from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.ladder import proposals
+from jaxscale.sampling.adaptive_sampler import proposals
+from jaxscale.sampling.importance import TRUSTED
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
 # Classes of the effective share of the draws of a proposal.

@@ -19,7 +19,7 @@ import jaxscale
 from jaxscale import Draws, Observations, fix, laws, likelihoods, noise
 from jaxscale.data.datasets import data_folder
 from jaxscale.results.mcmc_diagnostics import ENOUGH, MIXED
-from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.sampling.importance import TRUSTED
 
 LOGS, RAW = noise.squared("log"), noise.squared("linear")
 SIZES = dict(N="params", D="tokens")

@@ -44,7 +44,7 @@ def _told(draws: dict[str, np.ndarray], effective: float, times: list[Timing], m
 def ours(method: str, repeats: int = 5) -> None:
     """jaxscale on warm programs, a data set of its own each time; how many programs these compiled."""
     import jaxscale
-    from jaxscale.uncertainty import density_programs, ladder
+    from jaxscale.sampling import adaptive_sampler, density_programs
 
     fits = [jaxscale.fit("chinchilla", _observed(k), replicates=0) for k in range(repeats + 1)]
     times: list[Timing] = []
@@ -58,7 +58,7 @@ def ours(method: str, repeats: int = 5) -> None:
         programs = (
             density_programs.curvatures._cache_size(),
             density_programs.log_densities._cache_size(),
-            ladder._program.cache_info().currsize,
+            adaptive_sampler._program.cache_info().currsize,
         )
         sizes.append(sum(programs))
         rows = drawn.intervals().params.values()

@@ -39,11 +39,11 @@ from jaxscale.resampling.intervals import bootstrap_intervals as bootstrap_inter
 from jaxscale.results.draws import Draws as Draws
 from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals
+from jaxscale.sampling.laplace_approximation import laplace as laplace
+from jaxscale.sampling.log_density import sample as sample
+from jaxscale.sampling.posterior import posterior as posterior
+from jaxscale.sampling.posterior import posterior_many as posterior_many
 from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
-from jaxscale.uncertainty.densities import sample as sample
-from jaxscale.uncertainty.normal import laplace as laplace
-from jaxscale.uncertainty.posterior import posterior as posterior
-from jaxscale.uncertainty.posterior import posterior_many as posterior_many
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError

@@ -71,8 +71,8 @@ def posterior(
     """Draw from the posterior: what parameters are plausible, given data and priors."""
     from jaxscale import console
     from jaxscale.profiling import targets
-    from jaxscale.uncertainty import ladder
-    from jaxscale.uncertainty import posterior as sampling
+    from jaxscale.sampling import adaptive_sampler
+    from jaxscale.sampling import posterior as sampling
 
     task.refuse_sigma("posterior")
     _check_outputs(task, save)
@@ -82,7 +82,7 @@ def posterior(
             "--scale-by group, for their scatter; add one of them or leave out --group."
         )
     targets.check_level(level)
-    ladder.refuse(method, chains, draws, warmup)
+    adaptive_sampler.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
         "pooling": {name: one_of("--pool", how, _POOLINGS) for name, how in _given(pool, "--pool", "NAME=HOW").items()},

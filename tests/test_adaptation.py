@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from jaxscale.uncertainty.adaptation import ROUNDS, Adaptation
-from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
+from jaxscale.sampling.adaptation import ROUNDS, Adaptation
+from jaxscale.sampling.importance import EFFICIENT, TRUSTED, Proposal
 
 SIZE, BEND = 5, 0.15
 

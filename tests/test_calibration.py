@@ -13,7 +13,7 @@ import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.data.tables import read_table
-from jaxscale.uncertainty.calibrated import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
+from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
 from jaxscale.utils.notices import Notice
 
 

@@ -17,7 +17,7 @@ from jaxscale.foretelling import foretold
 from jaxscale.resampling import bootstrap
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
-from jaxscale.uncertainty import posterior as sampling
+from jaxscale.sampling import posterior as sampling
 from jaxscale.utils.notices import Notice
 from tests.commands import proportional, refused, remembering, rows, run, write
 

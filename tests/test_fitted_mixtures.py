@@ -7,8 +7,8 @@ import pytest
 
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.uncertainty.fitted_mixtures import fitted
-from jaxscale.uncertainty.importance import tempered
+from jaxscale.sampling.gaussian_mixture import fitted
+from jaxscale.sampling.importance import tempered
 
 RNG = np.random.default_rng(0)
 

@@ -14,8 +14,8 @@ import jaxscale
 from jaxscale import DataError, Input, Response, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.model import Model
-from jaxscale.hierarchy import new_group
 from jaxscale.law import coefficient, law, real
+from jaxscale.sampling.new_group import new_group
 
 
 @law(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxscale.results.intervals import Intervals
-from jaxscale.uncertainty.ladder import Ladder, climbed
-from jaxscale.uncertainty.sampled import Sampled
+from jaxscale.sampling.adaptive_sampler import Ladder, climbed
+from jaxscale.sampling.sampler_result import Sampled
 
 
 def sampled(rung: str, khat: float, share: float, rhat: float, count: int = 3) -> Sampled:

@@ -14,8 +14,8 @@ from jaxscale.bayes.model import inside, stacked
 from jaxscale.bayes.prior_density import prior_of
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.uncertainty.densities import Density
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder
+from jaxscale.sampling.log_density import Density
 from jaxscale.utils import checkpoint
 from tests.test_posterior import modelled, powers
 

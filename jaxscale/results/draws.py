@@ -194,10 +194,10 @@ class Draws:
         )
 
     def new_group(self, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> "Draws":
-        """The parameters of a group that was not among the data, see :func:`jaxscale.hierarchy.new_group`."""
-        from jaxscale import hierarchy
+        """The parameters of a group that was not among the data, see :func:`jaxscale.sampling.new_group.new_group`."""
+        from jaxscale.sampling import new_group as new_group_module
 
-        return hierarchy.new_group(self, observations, candidates=candidates, key=key)
+        return new_group_module.new_group(self, observations, candidates=candidates, key=key)
 
     def responses(self, key: Any = 0, **inputs: Any) -> np.ndarray:
         """New measurements for every draw: the law and the scatter about it, shape (draws, n).

@@ -16,7 +16,7 @@ from jaxscale.noise import losses
 from jaxscale.noise.likelihoods import COUNTS, Likelihood
 from jaxscale.noise.losses import SPACES
 from jaxscale.results.fit import Fit
-from jaxscale.uncertainty.ladder import COMPONENTS
+from jaxscale.sampling.adaptive_sampler import COMPONENTS
 from jaxscale.utils.compilation import compiled
 
 

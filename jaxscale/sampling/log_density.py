@@ -14,7 +14,7 @@ from jaxscale.engine.runner import Runner
 from jaxscale.fitting.arguments import generator_of
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse, stacked_starts
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse, stacked_starts
 
 
 class Density(eqx.Module):

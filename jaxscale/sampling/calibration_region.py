@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.noise.likelihoods import Likelihood
-from jaxscale.uncertainty.importance import EFFICIENT
+from jaxscale.sampling.importance import EFFICIENT
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,
 # default priors, over the parameters, the optimal size and the value further out: a Student-t posterior of 12, 25, 40

@@ -10,7 +10,7 @@ import numpy as np
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
 # Weights are trusted below this shape of their tail, and where this share of the draws is effective: k-hat cannot see
-# the arms of a bent ridge in which no draw has landed (measured: jaxscale.uncertainty.calibrated).
+# the arms of a bent ridge in which no draw has landed (measured: jaxscale.sampling.calibration_region).
 TRUSTED, EFFICIENT = 0.7, 0.2
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxscale.law.derivatives import inlined
-from jaxscale.uncertainty import modes
+from jaxscale.sampling import modes
 from jaxscale.utils.compilation import compiled
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from jaxscale.engine.runner import Runner
 from jaxscale.results import mcmc_diagnostics
-from jaxscale.uncertainty import chains as chains_of
-from jaxscale.uncertainty import modes
-from jaxscale.uncertainty.adaptation import ROUNDS, TOGETHER, Adaptation
-from jaxscale.uncertainty.density_programs import curvatures, log_densities
-from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED, Proposal
-from jaxscale.uncertainty.modes import Mode
-from jaxscale.uncertainty.sampled import Sampled
+from jaxscale.sampling import modes
+from jaxscale.sampling import nuts as chains_of
+from jaxscale.sampling.adaptation import ROUNDS, TOGETHER, Adaptation
+from jaxscale.sampling.density_programs import curvatures, log_densities
+from jaxscale.sampling.importance import EFFICIENT, TRUSTED, Proposal
+from jaxscale.sampling.modes import Mode
+from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.compilation import compiled
 
 # Whatever has a log_density and a length: a model of a law, or a density of somebody's own.

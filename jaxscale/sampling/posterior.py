@@ -25,9 +25,10 @@ from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import noise_of, observations_of
-from jaxscale.uncertainty.calibrated import unmeasured
-from jaxscale.uncertainty.importance import TRUSTED
-from jaxscale.uncertainty.initial_values import (
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse
+from jaxscale.sampling.calibration_region import unmeasured
+from jaxscale.sampling.importance import TRUSTED
+from jaxscale.sampling.initial_values import (
     continuous,
     fitted_to,
     located,
@@ -36,8 +37,7 @@ from jaxscale.uncertainty.initial_values import (
     residuals_at,
     starts_at,
 )
-from jaxscale.uncertainty.ladder import COMPONENTS, Ladder, climbed, refuse
-from jaxscale.uncertainty.sampled import Sampled
+from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice

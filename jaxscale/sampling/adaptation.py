@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxscale.bayes import psis
-from jaxscale.uncertainty.fitted_mixtures import fitted
-from jaxscale.uncertainty.importance import (
+from jaxscale.sampling.gaussian_mixture import fitted
+from jaxscale.sampling.importance import (
     EFFICIENT,
     Proposal,
     Weighted,

@@ -17,7 +17,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.fitting.arguments import generator_of
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
-from jaxscale.uncertainty.importance import TRUSTED
+from jaxscale.sampling.importance import TRUSTED
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.uncertainty.importance import EFFICIENT, TRUSTED
+from jaxscale.sampling.importance import EFFICIENT, TRUSTED
 from jaxscale.utils.notices import Notice
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from jaxscale.uncertainty.modes import Mode
+from jaxscale.sampling.modes import Mode
 
 # Draws that one call of the program makes.
 BLOCK = 250

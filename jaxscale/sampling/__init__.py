@@ -1,0 +1,1 @@
+"""Posterior draws: Laplace approximation, importance sampling, NUTS."""
