@@ -8,15 +8,10 @@ from jaxscale.data.features import prepare as prepare
 from jaxscale.data.observations import Observations as Observations
 from jaxscale.engine.solve import Solution as Solution
 from jaxscale.engine.solve import solve as solve
-from jaxscale.evidence import compare as compare
-from jaxscale.evidence import leave_future_out as leave_future_out
-from jaxscale.evidence import loo as loo
-from jaxscale.evidence import stacking as stacking
 from jaxscale.fitting.batched_fits import Fits as Fits
 from jaxscale.fitting.fit import fit as fit
 from jaxscale.fitting.fit import grid as grid
 from jaxscale.fitting.fit_many import fit_many as fit_many
-from jaxscale.foretelling import foretold as foretold
 from jaxscale.identification.identifiability import DesignCheck as DesignCheck
 from jaxscale.identification.identifiability import check as check
 from jaxscale.law import Input as Input
@@ -29,6 +24,12 @@ from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
+from jaxscale.prediction.comparison import compare as compare
+from jaxscale.prediction.comparison import leave_future_out as leave_future_out
+from jaxscale.prediction.comparison import loo as loo
+from jaxscale.prediction.comparison import stacking as stacking
+from jaxscale.prediction.forecast import foretold as foretold
+from jaxscale.prediction.prior_sensitivity import prior_sensitivity as prior_sensitivity
 from jaxscale.profiling.contour import Contour as Contour
 from jaxscale.profiling.contour import contour as contour
 from jaxscale.profiling.profile import Profile as Profile
@@ -43,7 +44,6 @@ from jaxscale.sampling.laplace_approximation import laplace as laplace
 from jaxscale.sampling.log_density import sample as sample
 from jaxscale.sampling.posterior import posterior as posterior
 from jaxscale.sampling.posterior import posterior_many as posterior_many
-from jaxscale.sensitivity_to_priors import prior_sensitivity as prior_sensitivity
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError

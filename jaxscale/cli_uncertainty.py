@@ -198,7 +198,8 @@ def foretell(
     level: Level = 0.9,
 ) -> None:
     """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
-    from jaxscale import console, foretelling
+    from jaxscale import console
+    from jaxscale.prediction import forecast
     from jaxscale.profiling import targets
 
     task.check_outputs()
@@ -218,7 +219,7 @@ def foretell(
     observations = task.observations(law)
     console.enable_compilation_cache()
     begun = time.perf_counter()
-    found = foretelling.foretold(
+    found = forecast.foretold(
         law,
         observations,
         at=places,

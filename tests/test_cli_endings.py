@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from jaxscale import console, endings, foretelling
+from jaxscale import console, endings
 from jaxscale.fitting.fit import fit
+from jaxscale.prediction import forecast
 from jaxscale.resampling import bootstrap
 from jaxscale.utils.notices import Notice
 from tests.commands import refused, remembering, rows, run, write
@@ -74,13 +75,13 @@ def test_too_few_rows_are_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = foretelling.fit
+    whole = forecast.fit
     notice = Notice("starts_disagree", "Only 1 of 8 starts ended here.")
 
     def marked(*given: Any, **settings: Any) -> Any:
         return replace(whole(*given, **settings), status="starts_disagree", notices=(notice,))
 
-    monkeypatch.setattr(foretelling, "fit", marked)
+    monkeypatch.setattr(forecast, "fit", marked)
     words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8", "--at", "N=7e10"]
     result = run(*words, "--json", "out.json")
     assert result.exit_code == 3

@@ -13,7 +13,7 @@ import pytest
 
 from jaxscale import console
 from jaxscale.data.observations import Observations
-from jaxscale.foretelling import foretold
+from jaxscale.prediction.forecast import foretold
 from jaxscale.resampling import bootstrap
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals

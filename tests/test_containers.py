@@ -14,8 +14,8 @@ import pytest
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes import arviz_io
 from jaxscale.bayes.build_model import model_of
-from jaxscale.evidence import loo
 from jaxscale.law import Law
+from jaxscale.prediction.comparison import loo
 from jaxscale.results.draws import Draws
 from tests.lines import line
 

@@ -14,8 +14,8 @@ from scipy import stats
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.pointwise import pointwise, reweighed
-from jaxscale.evidence import Elpd, compare, leave_future_out, loo, stacking
-from jaxscale.mixtures import mixed
+from jaxscale.prediction.comparison import Elpd, compare, leave_future_out, loo, stacking
+from jaxscale.prediction.stacking import mixed
 from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import NotUsableError
 from tests.lines import line

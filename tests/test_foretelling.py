@@ -11,8 +11,8 @@ from scipy import integrate, stats
 import jaxscale
 from benchmarks import calibration_reality
 from jaxscale import laws
-from jaxscale.uncertainty import misfit
-from jaxscale.uncertainty.misfit import covariance, foreseen
+from jaxscale.prediction import discrepancy
+from jaxscale.prediction.discrepancy import covariance, foreseen
 from jaxscale.utils.errors import DataError
 
 X = np.geomspace(1e17, 1e21, 23)
@@ -70,8 +70,8 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
     J, H, weight = straight(x), straight(z), generator.uniform(0.5, 2.0, 12)
     r = generator.standard_normal(12)
     run = np.arange(12) // 3 if clustered else None
-    monkeypatch.setattr(misfit, "MISFITS", np.array([0.0, 0.1, 10.0]))
-    monkeypatch.setattr(misfit, "SHARED", np.array([0.5, 3.0]))
+    monkeypatch.setattr(discrepancy, "MISFITS", np.array([0.0, 0.1, 10.0]))
+    monkeypatch.setattr(discrepancy, "SHARED", np.array([0.5, 3.0]))
     belief = foreseen(J, r, weight, H, x, z, run)
     unit, logs, k = None, [], 0
     for shared in (0.5, 3.0) if clustered else (0.0,):
@@ -106,8 +106,8 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
 
 def test_a_law_that_holds_for_sure_gives_the_interval_of_the_textbook(monkeypatch):
     """With no misfit there is one Student-t, whose quantiles bisection finds."""
-    monkeypatch.setattr(misfit, "MISFITS", np.array([0.0]))
-    monkeypatch.setattr(misfit, "_prior", lambda: np.zeros(1))
+    monkeypatch.setattr(discrepancy, "MISFITS", np.array([0.0]))
+    monkeypatch.setattr(discrepancy, "_prior", lambda: np.zeros(1))
     x, z = np.linspace(0, 1, 9), np.array([1.5, 4.0])
     r = np.random.default_rng(2).standard_normal(9)
     belief = foreseen(straight(x), r, np.ones(9), straight(z), x, z)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxscale.prediction.prior_sensitivity import CONFLICT, STRONG, distance, prior_sensitivity
 from jaxscale.results.draws import Draws
-from jaxscale.sensitivity_to_priors import CONFLICT, STRONG, distance, prior_sensitivity
 from jaxscale.utils.errors import NotUsableError
 
 COUNT, SPREAD = 20_000, 1.0

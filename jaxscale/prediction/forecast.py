@@ -14,9 +14,9 @@ from jaxscale.fitting.arguments import checked_fixed, law_of
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.noise.losses import Space, default, squared
+from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
-from jaxscale.uncertainty.misfit import foreseen
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
 from jaxscale.data.observations import Observations
-from jaxscale.mixtures import mixed
+from jaxscale.prediction.stacking import mixed
 from jaxscale.results.draws import NO_MODEL, Draws
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import CODES, Notice

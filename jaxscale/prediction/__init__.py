@@ -1,0 +1,1 @@
+"""Forecasts, cross-validation, comparison of laws and stacking."""
