@@ -116,10 +116,11 @@ def _close(value: float, truth: float, kind: Parameter) -> bool:
 
 def chosen(only: str, family: str, each: int) -> list[Law]:
     """The laws that the options ask for."""
-    from jaxscale import laws, pages
+    from jaxscale import laws
+    from jaxscale.reporting import law_page
 
     found = [law for law in laws.catalogue().values() if only in law.name and family in ("", law.family)]
-    members = pages.by_family(found).values()
+    members = law_page.by_family(found).values()
     return [law for group in members for law in (group if each == 0 else group[:: max(len(group) // each, 1)][:each])]
 
 

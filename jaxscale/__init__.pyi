@@ -3,7 +3,6 @@
 from jaxscale import laws as laws
 from jaxscale import likelihoods as likelihoods
 from jaxscale import noise as noise
-from jaxscale.bibliography import citation as citation
 from jaxscale.data.features import prepare as prepare
 from jaxscale.data.observations import Observations as Observations
 from jaxscale.engine.solve import Solution as Solution
@@ -34,6 +33,7 @@ from jaxscale.profiling.contour import Contour as Contour
 from jaxscale.profiling.contour import contour as contour
 from jaxscale.profiling.profile import Profile as Profile
 from jaxscale.profiling.profile import profile as profile
+from jaxscale.reporting.citation import citation as citation
 from jaxscale.resampling.bootstrap import bootstrap as bootstrap
 from jaxscale.resampling.bootstrap import jackknife as jackknife
 from jaxscale.resampling.intervals import bootstrap_intervals as bootstrap_intervals

@@ -144,16 +144,17 @@ def list_laws(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shape of the law LAW.")] = None,
 ) -> None:
     """List the laws, or show one: formula, parameters, published constants, shape, source."""
-    from jaxscale import console, pages
+    from jaxscale import console
+    from jaxscale.reporting import law_page
 
     if name is None:
         if plot is not None:
             raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
         chosen = console.find_laws(inputs or (), family)
         if as_json:
-            typer.echo(json.dumps([pages.facts(law) for law in chosen], indent=2))
+            typer.echo(json.dumps([law_page.facts(law) for law in chosen], indent=2))
         else:
-            typer.echo(f"{pages.listing(chosen)}\n\nListed: {len(chosen)}. The page of one: jaxscale laws LAW.")
+            typer.echo(f"{law_page.listing(chosen)}\n\nListed: {len(chosen)}. The page of one: jaxscale laws LAW.")
         return
     if inputs or family:
         raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
@@ -163,7 +164,7 @@ def list_laws(
 
         console.check_outputs(plot)
         console.write_together({plot: plotting.render(plotting.plot_law(law), plotting.ending_of(plot))})
-    typer.echo(json.dumps(pages.facts(law), indent=2) if as_json else pages.page(law))
+    typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
 @app.command()

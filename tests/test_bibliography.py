@@ -6,11 +6,12 @@ import re
 import pytest
 
 import jaxscale
-from jaxscale import bibliography, designs, laws, noise
-from jaxscale.bibliography import Paper, papers
+from jaxscale import designs, laws, noise
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
+from jaxscale.reporting import citation
+from jaxscale.reporting.citation import Paper, papers
 from jaxscale.results.fit import Fit
 
 CATALOGUE = laws.catalogue()
@@ -33,10 +34,10 @@ def test_a_source_names_papers_or_a_standard_form(law: Law) -> None:
         assert part == part.strip() and part and not part.endswith(".")
         # Whatever has a year or a number has an author too, and has been read whole.
         named = papers(part)
-        assert len(named) == (part != bibliography.UNCONFIRMED and "a standard " not in part)
+        assert len(named) == (part != citation.UNCONFIRMED and "a standard " not in part)
         assert all(paper.author or not re.search(r", .* \d{4}$|arXiv", paper.title) for paper in named)
-    assert bibliography.UNCONFIRMED not in law.source or law.source.endswith(f"; {bibliography.UNCONFIRMED}")
-    for entry in bibliography.bibtex(law).split("\n\n"):
+    assert citation.UNCONFIRMED not in law.source or law.source.endswith(f"; {citation.UNCONFIRMED}")
+    for entry in citation.bibtex(law).split("\n\n"):
         # A comment stands in the place of papers where the source names none.
         assert ENTRY.fullmatch(entry) if papers(law.source) else entry.startswith(f"% {law.name}: ")
         assert entry.count("{") == entry.count("}")
@@ -72,9 +73,9 @@ def test_a_source_is_read_into_its_parts() -> None:
 
 
 def test_a_short_source_says_what_is_unconfirmed() -> None:
-    assert bibliography.short(laws.get("chinchilla")) == "Hoffmann 2022; Besiroglu 2024"
-    assert bibliography.short(laws.get("hill")) == "a standard form"
-    assert bibliography.short(laws.get("t2i_power")).endswith("; unconfirmed form")
+    assert citation.short(laws.get("chinchilla")) == "Hoffmann 2022; Besiroglu 2024"
+    assert citation.short(laws.get("hill")) == "a standard form"
+    assert citation.short(laws.get("t2i_power")).endswith("; unconfirmed form")
 
 
 def test_the_citation_of_a_fit_names_its_law_and_its_methods(fitted: Fit) -> None:

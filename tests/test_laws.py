@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale import laws, pages
+from jaxscale import laws
 from jaxscale.engine.newton import CONVERGED, NONFINITE
 from jaxscale.engine.solve import solve
 from jaxscale.law import (
@@ -33,6 +33,7 @@ from jaxscale.law import (
     unit,
 )
 from jaxscale.law.derivatives import tried, value
+from jaxscale.reporting import law_page
 from tests.contracts import (
     BATCH,
     EVERY_LAW,
@@ -131,8 +132,8 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
 
 @CONTRACTS.add
 def json_holds_the_whole_declaration(law: Law) -> None:
-    told = json.loads(json.dumps(pages.facts(law), allow_nan=False))
-    assert told == pages.facts(law)
+    told = json.loads(json.dumps(law_page.facts(law), allow_nan=False))
+    assert told == law_page.facts(law)
     inputs, parameters = restored(told)
     assert parameters == law.parameters
     assert {name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in inputs.items()} == {

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxscale import laws, pages
+from jaxscale import laws
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import positive, real
 from jaxscale.law.coordinates import centre_of, from_params, to_params
 from jaxscale.noise import squared
+from jaxscale.reporting import law_page
 
 pytestmark = pytest.mark.usefixtures("x64")
 X = np.geomspace(0.1, 40.0, 9)
@@ -32,8 +33,8 @@ def test_a_law_names_the_one_that_contains_it_with_either_sign(name: str, given:
     assert law.either_sign is not None
     counterpart = laws.get(law.either_sign)
     np.testing.assert_allclose(counterpart(X, **expected), law(X, **given), rtol=1e-14, atol=1e-14)
-    assert f"Any sign       {counterpart.name}, which contains this law" in pages.page(law)
-    assert pages.facts(law)["either_sign"] == counterpart.name
+    assert f"Any sign       {counterpart.name}, which contains this law" in law_page.page(law)
+    assert law_page.facts(law)["either_sign"] == counterpart.name
 
 
 def test_every_law_that_is_named_has_parameters_of_either_sign() -> None:

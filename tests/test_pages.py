@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import bibliography, laws, pages
-from jaxscale.formulas import readable
+from jaxscale import laws
 from jaxscale.law import Input, Response, curve, exponent, floor, law, location, real
+from jaxscale.reporting import citation, law_page
+from jaxscale.reporting.formula_text import readable
 from jaxscale.utils import text as text_module
 
 CATALOGUE = laws.catalogue()
@@ -36,7 +37,7 @@ def bare(x, z, u, *, c, b):
 
 
 def test_the_catalogue_lists_every_law_with_what_it_takes_and_says() -> None:
-    text = pages.listing(CATALOGUE.values())
+    text = law_page.listing(CATALOGUE.values())
     said = flowing(text)
     for entry in CATALOGUE.values():
         count = {0: "no parameters", 1: "1 parameter"}.get(len(entry.parameters), f"{len(entry.parameters)} parameters")
@@ -51,7 +52,7 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
     entry = laws.get(name)
     # Operation by operation, those inside nested jit too: what is compiled serves the whole catalogue.
     with jax.disable_jit():
-        text = pages.page(entry)
+        text = law_page.page(entry)
     said = flowing(text)
     assert max(map(len, text.split("\n"))) <= text_module.WIDTH
     assert entry.summary.replace("``", "") in said and entry.source in said and "``" not in said
@@ -61,19 +62,19 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
         assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
     for label, values in entry.published.items():
         assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
-    assert "\nShape: " in text and text.endswith(f"\n\n{bibliography.bibtex(entry)}")
+    assert "\nShape: " in text and text.endswith(f"\n\n{citation.bibtex(entry)}")
     assert (": there is nothing to fit." in said) is (not entry.parameters)
 
 
 def test_a_page_tells_open_and_closed_ends() -> None:
-    text = pages.page(bare)
+    text = law_page.page(bare)
     assert "x: steps, any real number" in text
     assert "z: any unit, between 0 and 1" in text
     assert "u: m, below 2" in text
     assert line_of(text, "LaTeX").split() == ["LaTeX", "none"]
     assert line_of(text, "Formula").split() == ["Formula", "none"]
     assert line_of(text, "Family").split() == ["Family", "test_pages"]
-    facts = pages.facts(bare)["inputs"]["x"]
+    facts = law_page.facts(bare)["inputs"]["x"]
     assert (facts["unit"], facts["low"], facts["high"]) == ("steps", None, None)
 
 
@@ -132,15 +133,15 @@ def test_a_formula_reads_as_mathematics(code: str, said: str) -> None:
 
 
 def test_families_are_counted_and_listed() -> None:
-    found = pages.by_family(CATALOGUE.values())
+    found = law_page.by_family(CATALOGUE.values())
     assert list(found) == sorted(found) and sum(map(len, found.values())) == len(CATALOGUE)
     assert {"loss", "moe", "mixtures", "precision", "curves"} <= set(found)
     assert CATALOGUE["chinchilla"] in found["loss"] and CATALOGUE["joint_moe"] in found["moe"]
-    rows = pages.families(CATALOGUE.values()).split("\n")
-    assert f"| [moe](LAWS.md#moe) | {len(found['moe'])} | `fine_grained_moe`, `moe_leverage` |" in pages.families(
+    rows = law_page.families(CATALOGUE.values()).split("\n")
+    assert f"| [moe](LAWS.md#moe) | {len(found['moe'])} | `fine_grained_moe`, `moe_leverage` |" in law_page.families(
         CATALOGUE.values()
     )
     assert len(rows) == 2 + len(found)
-    whole = pages.markdown(CATALOGUE.values())
+    whole = law_page.markdown(CATALOGUE.values())
     assert all(f"\n| `{name}` | " in whole for name in CATALOGUE)
     assert all(f"## {family}\n" in whole for family in found)

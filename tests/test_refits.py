@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import refit
-from jaxscale import laws, pages
+from jaxscale import laws
 from jaxscale.law import Input, Law, Response, amplitude, coefficient, exponent, law, positive, real, unit
+from jaxscale.reporting import law_page
 from jaxscale.results.fit import Fit
 
 Columns = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ THIRTY = (
 
 def test_the_laws_span_all_families() -> None:
     families = {laws.get(name).family for name in THIRTY}
-    assert families == set(pages.by_family(laws.catalogue().values()))
+    assert families == set(law_page.by_family(laws.catalogue().values()))
     assert len(THIRTY) == len(set(THIRTY)) == 30
 
 
@@ -147,7 +148,7 @@ def test_laws_are_chosen_by_name_and_family() -> None:
     assert [law.name for law in refit.chosen("bnsl", "", 0)] == ["bnsl1", "bnsl2", "bnsl3"]
     assert {law.family for law in refit.chosen("", "moe", 0)} == {"moe"}
     sample = refit.chosen("", "", 2)
-    families = set(pages.by_family(laws.catalogue().values()))
+    families = set(law_page.by_family(laws.catalogue().values()))
     assert len(sample) <= 2 * len(families) and {law.family for law in sample} == families
 
 

@@ -6,7 +6,8 @@ python tests/write_laws.py
 import re
 from pathlib import Path
 
-from jaxscale import laws, pages
+from jaxscale import laws
+from jaxscale.reporting import law_page
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 START, END = "<!-- laws: python tests/write_laws.py -->\n", "\n<!-- end of laws -->"
@@ -25,9 +26,9 @@ parameters, published constants, shape and BibTeX; `jaxscale laws --input N --in
     table = re.compile(re.escape(START) + ".*?" + re.escape(END), flags=re.DOTALL)
     if not table.search(readme):
         raise ValueError(f"README.md holds no table between {START.strip()} and {END.strip()}; put the two lines back.")
-    short = f"{START}\n{pages.families(catalogue)}\n{END}"
+    short = f"{START}\n{law_page.families(catalogue)}\n{END}"
     return {
-        CHECKOUT / "LAWS.md": head + pages.markdown(catalogue) + "\n",
+        CHECKOUT / "LAWS.md": head + law_page.markdown(catalogue) + "\n",
         CHECKOUT / "README.md": table.sub(lambda _: short, readme),
     }
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from jaxscale import bibliography
-from jaxscale.formulas import readable
 from jaxscale.law import Law, Parameter, between
 from jaxscale.law.curve import sketch
+from jaxscale.reporting import citation
+from jaxscale.reporting.formula_text import readable
 from jaxscale.utils.text import aligned, item, wrapped
 
 
@@ -24,7 +24,7 @@ def listing(laws: Iterable[Law]) -> str:
     for law in laws:
         named = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
         entries += [*wrapped(named, "", "    "), *wrapped(_plain(law.summary), "  ")]
-        entries += wrapped(f"[{bibliography.short(law)}]", "  ")
+        entries += wrapped(f"[{citation.short(law)}]", "  ")
     return "\n".join([head, "-" * len(head), *entries])
 
 
@@ -62,7 +62,7 @@ def page(law: Law) -> str:
         aligned(rows, "<<<<<") if law.parameters else ["It has no parameters: there is nothing to fit."],
         ["Published constants", *(line for entry in published for line in entry)] if published else [],
         _shape(law),
-        [bibliography.bibtex(law)],
+        [citation.bibtex(law)],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -120,7 +120,7 @@ def markdown(laws: Iterable[Law]) -> str:
     for family, members in by_family(laws).items():
         rows = [
             f"| `{law.name}` | {', '.join(law.inputs)} | {law.response.unit or 'any'} | {len(law.parameters)} "
-            f"| {law.summary.replace('``', '`')} | {bibliography.short(law)} |"
+            f"| {law.summary.replace('``', '`')} | {citation.short(law)} |"
             for law in members
         ]
         head = ["| law | inputs | response | parameters | what it says | source |", "| --- " * 6 + "|"]
