@@ -160,10 +160,10 @@ def list_laws(
         raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
     law = console.find_law(name)
     if plot is not None:
-        from jaxscale import plotting
+        from jaxscale.plots import fit as fit_module
 
         console.check_outputs(plot)
-        console.write_together({plot: plotting.render(plotting.plot_law(law), plotting.ending_of(plot))})
+        console.write_together({plot: fit_module.render(fit_module.plot_law(law), fit_module.ending_of(plot))})
     typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
@@ -268,13 +268,13 @@ def fit(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
-    from jaxscale import plotting
+    from jaxscale.plots import fit as fit_module
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
     task.refuse_groups("fit")
     if plot is not None:
-        plotting.ending_of(plot)
+        fit_module.ending_of(plot)
     fitted = task.fitted(replicates=replicates, errors=errors)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
@@ -299,15 +299,15 @@ def _published(law: Any, label: str | None) -> dict[str, float]:
 
 def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Path, Callable[[], bytes]]:
     """What makes the contents of the files that were asked for."""
-    from jaxscale import plotting
+    from jaxscale.plots import fit as fit_module
 
     files: dict[Path, Callable[[], bytes]] = {}
     if json_path is not None:
         files[json_path] = lambda: fitted.to_json().encode()
     if plot is not None:
-        data, ending = fitted.observations, plotting.ending_of(plot)
+        data, ending = fitted.observations, fit_module.ending_of(plot)
         assert data is not None
-        files[plot] = lambda: plotting.render(plotting.plot(fitted, data), ending)
+        files[plot] = lambda: fit_module.render(fit_module.plot(fitted, data), ending)
     return files
 
 

@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxscale import Observations, designs, laws, likelihoods, plotting, simulate
+from jaxscale import Observations, designs, laws, likelihoods, simulate
 from jaxscale.bayes.build_model import model_of
-from jaxscale.plots_of_draws import band, forest, pair, predictive, trace
+from jaxscale.plots import fit
+from jaxscale.plots.draws import band, forest, pair, predictive, trace
 from jaxscale.results.draws import Draws
 
 COUNT, SCALE = 400, 0.02
@@ -206,7 +207,7 @@ def test_runs_scatter_together() -> None:
 
 def test_figures_are_written_twice_the_same(draws: Draws) -> None:
     for figure in (trace(draws), pair(draws), forest({"a": draws}), band(draws, DATA, "N", {"D": 1e11})):
-        assert plotting.render(figure, "png") == plotting.render(figure, "png")
+        assert fit.render(figure, "png") == fit.render(figure, "png")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_drawing_chooses_no_backend() -> None:
 import sys
 import numpy as np
 from jaxscale.results.draws import Draws
-from jaxscale.plots_of_draws import trace
+from jaxscale.plots.draws import trace
 imported = "matplotlib" in sys.modules
 trace(Draws("constant", {"m": np.arange(9.0)}, "case bootstrap", ("m",)))
 print(imported, "matplotlib.pyplot" in sys.modules)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import designs, laws, plotting, simulate
+from jaxscale import designs, laws, simulate
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
+from jaxscale.plots import fit as fit_module
 from jaxscale.results.fit import Fit
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -35,7 +36,7 @@ def fitted() -> Fit:
 
 @pytest.fixture(scope="module")
 def figure(fitted: Fit) -> Any:
-    return plotting.plot(fitted, sweep())
+    return fit_module.plot(fitted, sweep())
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_points_are_the_rows_that_count(figure: Any, fitted: Fit) -> None:
 
 def test_one_input_shows_data_and_curve(curve: tuple[Fit, Observations]) -> None:
     fitted, observations = curve
-    left, right = plotting.plot(fitted, observations).axes
+    left, right = fit_module.plot(fitted, observations).axes
     assert labels(left) == ("x", "loss")
     assert labels(right)[0] == "x"
     assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
@@ -85,7 +86,7 @@ def test_one_input_shows_data_and_curve(curve: tuple[Fit, Observations]) -> None
 
 def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Observations]) -> None:
     fitted, observations = curve
-    left, right = plotting.plot(fitted, observations).axes
+    left, right = fit_module.plot(fitted, observations).axes
     low, high = np.log(left.collections[0].get_paths()[0].vertices[:, 1][[1, -2]])
     assert abs(high - low) == pytest.approx(4 * fitted.residuals["rms"], rel=1e-9)
     spread = right.patches[0].get_bbox()
@@ -102,10 +103,10 @@ def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, 
     table = simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     changed = replace(fitted, params=params, noise={"loss": "squared", "space": space}, status="not_converged")
-    figure = plotting.plot(changed, observations)
+    figure = fit_module.plot(changed, observations)
     assert labels(figure.axes[1])[1] == said
     assert figure.get_suptitle().endswith("[not converged]")
-    assert plotting.render(figure, "png").startswith(MAGIC["png"])
+    assert fit_module.render(figure, "png").startswith(MAGIC["png"])
 
 
 def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
@@ -114,7 +115,7 @@ def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
     design = designs.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
     observations = Observations.from_table(simulate(law, truth, design), inputs=list(law.inputs), response="loss")
     known = replace(fitted, law=law.name, law_object=None, params=dict(truth))
-    _, right, bar = plotting.plot(known, observations).axes
+    _, right, bar = fit_module.plot(known, observations).axes
     assert (right.get_xlabel(), bar.get_ylabel()) == ("D (tokens)", "N (parameters)")
 
 
@@ -122,14 +123,14 @@ def test_an_input_without_a_unit_shows_its_column(curve: tuple[Fit, Observations
     fitted, observations = curve
     table = {"tokens": observations.inputs["x"], "loss": observations.response}
     renamed = Observations.from_table(table, inputs={"x": "tokens"}, response="loss")
-    assert labels(plotting.plot(fitted, renamed).axes[0])[0] == "x (tokens)"
+    assert labels(fit_module.plot(fitted, renamed).axes[0])[0] == "x (tokens)"
 
 
-@pytest.mark.parametrize("ending", plotting.ENDINGS)
+@pytest.mark.parametrize("ending", fit_module.ENDINGS)
 def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_path: Path, ending: str) -> None:
     first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending.upper()}"
-    plotting.save(figure, first)
-    plotting.save(figure, second)
+    fit_module.save(figure, first)
+    fit_module.save(figure, second)
     assert first.read_bytes().startswith(MAGIC[ending])
     assert first.read_bytes() == second.read_bytes()
     assert sorted(tmp_path.iterdir()) == [first, second]
@@ -137,7 +138,7 @@ def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_pat
 
 def test_another_ending_is_refused_and_nothing_written(figure: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fit\.jpg does not end in .* end it in \.png, \.svg or \.pdf\.$"):
-        plotting.save(figure, tmp_path / "fit.jpg")
+        fit_module.save(figure, tmp_path / "fit.jpg")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,7 +146,7 @@ def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
     table = designs.example()
     lacking = Observations.from_table(table, inputs=["N"], response="loss")
     with pytest.raises(ValueError, match="chinchilla needs the input D to predict"):
-        plotting.plot(fitted, lacking)
+        fit_module.plot(fitted, lacking)
 
 
 def test_drawing_chooses_no_backend(fitted: Fit, tmp_path: Path) -> None:
@@ -163,14 +164,14 @@ print("matplotlib.pyplot" in sys.modules)
 
 def test_the_shape_of_a_law_has_a_panel_for_every_input() -> None:
     law = laws.get("precision_capacity_loss")
-    figure = plotting.plot_law(law)
+    figure = fit_module.plot_law(law)
     *panels, spare = figure.axes
     assert [axes.get_xlabel() for axes in panels] == [f"{name} ({kind.unit})" for name, kind in law.inputs.items()]
     assert not spare.get_visible()
     assert [axes.get_ylabel() for axes in panels] == ["nat/token", "", "", "nat/token", ""]
     assert (panels[0].get_xscale(), panels[0].get_yscale()) == ("log", "log")
     x, y = panels[1].lines[0].get_data()
-    np.testing.assert_allclose(y, plotting.curve(law, "D")[1])
-    flat = plotting.plot_law(laws.get("sinusoids1")).axes[0]
+    np.testing.assert_allclose(y, fit_module.curve(law, "D")[1])
+    flat = fit_module.plot_law(laws.get("sinusoids1")).axes[0]
     assert (flat.get_xscale(), flat.get_yscale()) == ("linear", "linear")
-    assert plotting.render(figure, "png").startswith(MAGIC["png"])
+    assert fit_module.render(figure, "png").startswith(MAGIC["png"])

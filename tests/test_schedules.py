@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale import Observations, fix, laws, noise, plotting, prepare, rename, simulate, tie
+from jaxscale import Observations, fix, laws, noise, prepare, rename, simulate, tie
 from jaxscale.law import Input, Law, Response, coefficient, law
 from jaxscale.laws.schedules import annealing_sums, changes_after_warmup, rate_changes
+from jaxscale.plots import fit as fit_module
 from jaxscale.utils.errors import DataError
 from tests.rates import PEAK, WARMUP, at, constant, cosine, decayed, two_stage
 
@@ -217,7 +218,7 @@ def test_rows_that_hold_several_numbers_are_fitted() -> None:
     assert len(observations) > 768
     assert fit.params == pytest.approx({name: truth[name] for name in held.parameters}, rel=1e-4)
     assert fit.objective < 1e-16
-    figure = plotting.plot(fit, observations)
+    figure = fit_module.plot(fit, observations)
     assert len(figure.axes) == 3
     moved = fit(step=[5000, 6000], schedule=SCHEDULES["cosine"])
     np.testing.assert_allclose(

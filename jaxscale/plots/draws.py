@@ -1,6 +1,6 @@
 """Plots of draws: traces, pairs, intervals side by side, prediction bands and posterior predictive checks.
 
-Figures are drawn without pyplot, as those of :mod:`jaxscale.plotting`, whose ``save`` writes them.
+Figures are drawn without pyplot, as those of :mod:`jaxscale.plots.fit`, whose ``save`` writes them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from jaxscale.fitting.arguments import generator_of
 from jaxscale.law import positive
 from jaxscale.noise import likelihoods
 from jaxscale.noise.losses import SPACES
-from jaxscale.plotting import _BACK, _BAND, _INK, _POINT, _input_label, _labelled, _log_axis, _response_name, _tidy
+from jaxscale.plots.fit import _BACK, _BAND, _INK, _POINT, _input_label, _labelled, _log_axis, _response_name, _tidy
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.errors import did_you_mean
 

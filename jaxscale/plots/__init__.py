@@ -1,0 +1,1 @@
+"""Plots of fits, laws, profiles and draws."""
