@@ -207,14 +207,14 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
         say: prints how far it is.
     """
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    from jaxscale.console import csv_text
+    from jaxscale.cli.parsing import csv_text
     from jaxscale.data.designs import example
 
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder))
         process.sweep.write_text(csv_text(example()))
         # The first import of a module also compiles its byte code.
-        process.run(["-c", "import jaxscale.cli, jaxscale.console; jaxscale.fit, jaxscale.posterior"])
+        process.run(["-c", "import jaxscale.cli.app, jaxscale.cli.parsing; jaxscale.fit, jaxscale.posterior"])
         for name in dict.fromkeys(name.partition("-")[0] for name in chosen if name.endswith("-filled")):
             process.command(name, "filled")
         for turn in range(repeats):

@@ -1,5 +1,5 @@
 """``python -m jaxscale`` is the command ``jaxscale``."""
 
-from jaxscale.cli import main
+from jaxscale.cli.app import main
 
 main()

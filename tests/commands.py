@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from jaxscale import cli, console, laws, simulate
+from jaxscale import laws, simulate
+from jaxscale.cli.app import app, parsing
 
 LAW_FILE = '''
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law
@@ -26,7 +27,7 @@ def my_law(N, *, E, A, alpha):
 
 
 def run(*words: Any) -> Result:
-    return CliRunner().invoke(cli.app, [str(word) for word in words])
+    return CliRunner().invoke(app.app, [str(word) for word in words])
 
 
 def refused(*words: Any) -> str:
@@ -50,7 +51,7 @@ def proportional(path: str = "bad.csv") -> None:
     N = np.geomspace(1e7, 1e10, 99)
     law = laws.get("chinchilla")
     table = simulate(law, law.published["besiroglu2024"], {"N": N, "D": 20 * N})
-    Path(path).write_text(console.csv_text(table))
+    Path(path).write_text(parsing.csv_text(table))
 
 
 def remembering(monkeypatch: pytest.MonkeyPatch, **modules: Any) -> list[Any]:

@@ -114,9 +114,10 @@ def untyped() -> Iterator[None]:
 @pytest.fixture
 def with_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of the test's own that holds the example as runs.csv, and a law of two terms."""
-    from jaxscale import console, designs
+    from jaxscale import designs
+    from jaxscale.cli.app import parsing
     from tests.commands import LAW_FILE
 
     monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(designs.example()))
+    Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     Path("my_laws.py").write_text(LAW_FILE)

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from benchmarks import peers, peers_jax, peers_packages, startup
-from jaxscale import cli
+from jaxscale.cli.app import app
 
 OPTIMUM = 0.00101827401781
 # Of the published grid, one of the 8 % from which L-BFGS-B gets there.
@@ -211,7 +211,7 @@ def test_the_startup_rows_are_chosen_by_name(capsys):
 
 
 def test_the_startup_rows_hold_the_help_of_every_command():
-    registered = [each.name or getattr(each.callback, "__name__", "") for each in cli.app.registered_commands]
+    registered = [each.name or getattr(each.callback, "__name__", "") for each in app.app.registered_commands]
     assert sorted(startup.COMMANDS) == sorted(registered)
     assert set(startup.ONCE) <= set(startup.ROWS) and set(startup.HELP) <= set(startup.ROWS)
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import console, designs, laws, simulate
+from jaxscale import designs, laws, simulate
+from jaxscale.cli.app import parsing
 from jaxscale.data.tables import read_table
 from jaxscale.fitting.fit import fit as fit_module
 from jaxscale.results.fit import Fit
@@ -26,7 +27,7 @@ FAST = ("--starts", "256", "--replicates", "40")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test works in a folder of its own that holds the example as runs.csv."""
     monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(designs.example()))
+    Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path
 
 
@@ -159,7 +160,7 @@ def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
     words = ["--noise", "squared", "--starts", 64, "--fix", "E=1.8", "--quiet", "--json", "out.json"]
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
     assert (result.exit_code, result.output) == (0, "")
-    fit = Fit.from_json(Path("out.json"), law=console.find_law("my_laws.py"))
+    fit = Fit.from_json(Path("out.json"), law=parsing.find_law("my_laws.py"))
     assert (fit.law, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
     assert fit(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
     assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
@@ -214,7 +215,7 @@ def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.Monkey
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.csv")
 
-    monkeypatch.setattr(console, "write_together", full)
+    monkeypatch.setattr(parsing, "write_together", full)
     said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--out", "out.csv")
     assert said == "out.csv: No space left on device."
 
@@ -266,7 +267,7 @@ def test_simulate_draws_what_the_library_draws() -> None:
     law = laws.get("chinchilla")
     design = designs.grid(N=(1e7, 1e9, 3), D=(1e9, 1e11, 4))
     table = simulate(law, law.published["besiroglu2024"], design, noise=0.01, seed=7)
-    assert printed.stdout == console.csv_text(table)
+    assert printed.stdout == parsing.csv_text(table)
 
 
 def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
@@ -275,7 +276,7 @@ def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
     law = laws.get("chinchilla")
     params = {**law.published["hoffmann2022"], "E": 2.0}
     table = simulate(law, params, designs.isoflop([1e18, 1e19, 1e20], 4), noise=0.0)
-    assert result.stdout == console.csv_text(table)
+    assert result.stdout == parsing.csv_text(table)
 
 
 def test_laws_lists_and_shows_them() -> None:
@@ -335,7 +336,7 @@ def test_help_and_mistyped_words_import_no_numerical_library(folder: Path) -> No
     """They must answer at once; each of these libraries takes longer to import than the answer to print."""
     program = """
 import contextlib, io, sys
-from jaxscale.cli import app
+from jaxscale.cli.app import app
 heavy = ("jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "matplotlib")
 names = [each.callback.__name__ if each.name is None else each.name for each in app.registered_commands]
 answered = {}

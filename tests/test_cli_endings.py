@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jaxscale import console, endings
+from jaxscale.cli.app import output, parsing
 from jaxscale.fitting.fit import fit
 from jaxscale.prediction import forecast
 from jaxscale.resampling import bootstrap
@@ -132,7 +132,7 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.json")
 
-    monkeypatch.setattr(console, "write_together", full)
+    monkeypatch.setattr(parsing, "write_together", full)
     result = run("fit", "runs.csv", *LAW, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (2, "jaxscale: out.json: No space left on device.\n")
     assert result.stdout.startswith("my_law fitted to runs.csv (99 of 99 rows)") and "Written" not in result.stdout
@@ -175,4 +175,4 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
     ],
 )
 def test_messages_speak_of_options(message: str, said: str) -> None:
-    assert endings.in_shell(message) == said
+    assert output.in_shell(message) == said

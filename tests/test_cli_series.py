@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxscale import console, laws, noise
+from jaxscale import laws, noise
+from jaxscale.cli.app import parsing
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.laws.schedules import annealing_sums
@@ -36,8 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         loss=np.concatenate(losses),
     )
     schedules = dict(run=np.repeat(list(RATES), 4000), lr=np.concatenate(list(RATES.values())))
-    Path("curves.csv").write_text(console.csv_text(curves))
-    Path("rates.csv").write_text(console.csv_text(schedules))
+    Path("curves.csv").write_text(parsing.csv_text(curves))
+    Path("rates.csv").write_text(parsing.csv_text(schedules))
 
 
 def test_a_schedule_law_is_fitted_from_files() -> None:
@@ -54,8 +55,8 @@ def test_a_schedule_law_is_fitted_from_files() -> None:
 
 def test_sequences_keep_the_order_of_their_file() -> None:
     mixed = dict(run=np.array(["b", "a", "b", "a"]), lr=np.array([1.0, 2.0, 3.0, 4.0]))
-    Path("rates.csv").write_text(console.csv_text(mixed))
-    found = console.series_of(laws.get("lr_annealing"), [SERIES])["schedule"]
+    Path("rates.csv").write_text(parsing.csv_text(mixed))
+    found = parsing.series_of(laws.get("lr_annealing"), [SERIES])["schedule"]
     assert {label: values.tolist() for label, values in found.items()} == {"b": [1.0, 3.0], "a": [2.0, 4.0]}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import console
+from jaxscale.cli.app import parsing
 from jaxscale.data.observations import Observations
 from jaxscale.prediction.forecast import foretold
 from jaxscale.resampling import bootstrap
@@ -55,7 +55,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert "80 % interval" in lines[6]
     assert "Fixed          E 1.8" in lines
     assert result.stdout.endswith("Written: out.json, out.nc\n")
-    assert len(Draws.load("out.nc", law=console.find_law("my_laws.py"))) == 1000
+    assert len(Draws.load("out.nc", law=parsing.find_law("my_laws.py"))) == 1000
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
     assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
@@ -288,7 +288,7 @@ def test_larger_runs_are_foretold() -> None:
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
     told = json.loads(Path("out.json").read_text())
-    law, data = console.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
+    law, data = parsing.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
     there = foretold(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
     assert told["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
     assert (told["law_holds"], told["method"]) == (there.about["law_holds"], "law and misfit")

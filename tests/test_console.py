@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import console, laws
+from jaxscale import laws
+from jaxscale.cli.app import parsing
 from tests.commands import LAW_FILE
 from tests.test_compilation_cache import unconfigured_cache
 
@@ -15,9 +16,9 @@ from tests.test_compilation_cache import unconfigured_cache
 def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(LAW_FILE)
-    assert console.find_law("chinchilla") is laws.get("chinchilla")
-    assert console.find_law(f"{file}:my_law").source == "a test"
-    assert console.find_law(str(file)).name == "my_law"
+    assert parsing.find_law("chinchilla") is laws.get("chinchilla")
+    assert parsing.find_law(f"{file}:my_law").source == "a test"
+    assert parsing.find_law(str(file)).name == "my_law"
 
 
 @pytest.mark.parametrize(
@@ -38,51 +39,51 @@ def test_what_is_wrong_with_a_file_of_laws_is_told_with_its_line(
     monkeypatch.chdir(tmp_path)
     Path("laws.py").write_text(content)
     with pytest.raises(ValueError) as refusal:
-        console.find_law(f"laws.py:{name}" if name else "laws.py")
+        parsing.find_law(f"laws.py:{name}" if name else "laws.py")
     assert said in str(refusal.value)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
 def test_numbers_in_csv_are_read_back_bit_for_bit(values: list[float]) -> None:
-    lines = console.csv_text({"a": np.array(values), "b": np.arange(len(values))}).splitlines()
+    lines = parsing.csv_text({"a": np.array(values), "b": np.arange(len(values))}).splitlines()
     assert lines[0] == "a,b"
     assert [float(line.split(",")[0]) for line in lines[1:]] == values
 
 
 def test_a_folder_that_is_locked_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whoever runs the tests may be allowed to write everywhere.
-    monkeypatch.setattr(console.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(parsing.os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match="is not writable; choose another folder"):
-        console.check_outputs(tmp_path / "out.json")
+        parsing.check_outputs(tmp_path / "out.json")
 
 
 def test_a_folder_that_takes_no_file_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console.check_outputs(tmp_path / "out.json")
+    parsing.check_outputs(tmp_path / "out.json")
     assert not list(tmp_path.iterdir()), "the trial leaves nothing behind"
 
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(console.tempfile, "NamedTemporaryFile", full)
+    monkeypatch.setattr(parsing.tempfile, "NamedTemporaryFile", full)
     with pytest.raises(ValueError, match=r"takes no file \(No space left on device\); choose another\."):
-        console.check_outputs(tmp_path / "out.json")
+        parsing.check_outputs(tmp_path / "out.json")
 
 
 def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    console.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    parsing.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"12"
-    whole = console.write_atomically
+    whole = parsing.write_atomically
 
     def failing(path: Path, content: bytes) -> None:
         if content == b"4":
             raise OSError("full")
         whole(path, content)
 
-    monkeypatch.setattr(console, "write_atomically", failing)
+    monkeypatch.setattr(parsing, "write_atomically", failing)
     with pytest.raises(OSError, match="full"):
-        console.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
+        parsing.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     assert (tmp_path / "a").read_bytes() == b"1"
 
@@ -93,12 +94,12 @@ def test_a_folder_of_compiled_programs_that_cannot_be_used_is_reported_on_standa
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with unconfigured_cache() as settings:
-        console.enable_compilation_cache()
+        parsing.enable_compilation_cache()
         assert settings()[0] is None
         folder = tmp_path.resolve() / "file" / "jaxscale" / "xla"
         said = f"jaxscale: compiled programs are not kept in {folder}: {folder.parent}: Not a directory.\n"
         assert capsys.readouterr().err == said
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        console.enable_compilation_cache()
+        parsing.enable_compilation_cache()
         assert settings()[0] == str(tmp_path.resolve() / "cache" / "jaxscale" / "xla")
         assert capsys.readouterr() == ("", "")

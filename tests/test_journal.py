@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import JournalError, console, designs, fit, fit_many, grid, noise
+from jaxscale import JournalError, designs, fit, fit_many, grid, noise
+from jaxscale.cli.app import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
 from tests.sweeps import small, sweep
@@ -226,7 +227,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(designs.example()))
+    Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     words = [sys.executable, "-m", "jaxscale", "fit", "runs.csv", "--law", "chinchilla", "--starts", "200000"]
     words += ["--replicates", "40", "--quiet"]
     subprocess.run([*words, "--json", "whole.json"], check=True)

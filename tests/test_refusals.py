@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxscale import console, designs
+from jaxscale import designs
+from jaxscale.cli.app import parsing
 from tests.commands import refused, rows, run, write
 
 
@@ -12,7 +13,7 @@ from tests.commands import refused, rows, run, write
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test works in a folder of its own that holds the example as runs.csv."""
     monkeypatch.chdir(tmp_path)
-    Path("runs.csv").write_text(console.csv_text(designs.example()))
+    Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path
 
 

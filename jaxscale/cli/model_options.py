@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxscale.options import Task
+from jaxscale.cli.options import Task
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:

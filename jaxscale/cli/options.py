@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from jaxscale.endings import PRINTED, keeping
+from jaxscale.cli.output import PRINTED, keeping
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class Task:
 
     def check_outputs(self, *others: Path | None) -> None:
         """Refuse, before any work, paths that could not be written after it."""
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
 
         own = None if self.json_path == PRINTED else self.json_path
-        console.check_outputs(own, *others, read=self.table)
+        parsing.check_outputs(own, *others, read=self.table)
 
     def found(self) -> "Law":
         """The law, with parameters tied and bounded as asked for.
@@ -124,15 +124,15 @@ class Task:
         Raises:
             ValueError: there is no such law, or a tie or a bound does not suit it.
         """
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
 
-        return console.bounded(console.tied(console.find_law(self.law), self.tie), self.bound)
+        return parsing.bounded(parsing.tied(parsing.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
 
-        return console.numbers(self.fix, "--fix")
+        return parsing.numbers(self.fix, "--fix")
 
     def noise_of(self, law: "Law") -> "Noise":
         """The noise that is fitted with."""
@@ -154,16 +154,16 @@ class Task:
             law: the law whose inputs are read.
             more: name to column of what is read beside them.
         """
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
         from jaxscale.data.observations import Observations
 
-        sequences = console.series_of(law, self.series)
-        read = console.find_table(self.table)
-        given = console.assignments(self.inputs, "--input", "NAME=COLUMN")
+        sequences = parsing.series_of(law, self.series)
+        read = parsing.find_table(self.table)
+        given = parsing.assignments(self.inputs, "--input", "NAME=COLUMN")
         return Observations.from_table(
             read,
-            inputs=console.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
-            response=console.response_of(read, self.response),
+            inputs=parsing.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
+            response=parsing.response_of(read, self.response),
             where=self.where,
             weight=self.weight,
             run=self.run,
@@ -203,11 +203,11 @@ class Task:
 
     def groups(self, observations: "Observations") -> dict[str, str]:
         """The names of the groups by their places, which stand behind the parameters that each has to itself."""
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
 
         if self.group is None or observations.group is None:
             return {}
-        table = console.find_table(self.table)
+        table = parsing.find_table(self.table)
         cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
         names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
         return {str(code): str(names[code]) for code in sorted(names)}
@@ -228,7 +228,7 @@ class Task:
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             check: refuses data that will not do for what follows the fit, before it is made.
         """
-        from jaxscale import console
+        from jaxscale.cli.app import parsing
         from jaxscale.fitting.fit import fit
 
         law, fixed = self.found(), self.fixed()
@@ -236,7 +236,7 @@ class Task:
         observations = self.observations(law)
         if check is not None:
             check(observations)
-        console.enable_compilation_cache()
+        parsing.enable_compilation_cache()
         with keeping(self.checkpoint):
             return fit.fit(
                 law,

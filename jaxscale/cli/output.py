@@ -90,11 +90,11 @@ def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]]
     Raises:
         Exception: a file could not be made or written.
     """
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
 
     failure, written = None, [path for path in files if path != PRINTED]
     try:
-        console.write_together({path: files[path]() for path in written})
+        parsing.write_together({path: files[path]() for path in written})
     except Exception as error:
         failure = error
     if PRINTED in files:

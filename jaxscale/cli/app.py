@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jaxscale import cli_uncertainty
-from jaxscale.endings import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell
-from jaxscale.options import (
+from jaxscale.cli.app import uncertainty_commands
+from jaxscale.cli.options import (
     AsJson,
     Fix,
     Inputs,
@@ -33,6 +32,7 @@ from jaxscale.options import (
     Where,
     with_task,
 )
+from jaxscale.cli.output import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -108,24 +108,25 @@ def demo(
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
-    from jaxscale import console, designs, laws
+    from jaxscale import designs, laws
+    from jaxscale.cli.app import parsing
     from jaxscale.data.observations import Observations
     from jaxscale.fitting.fit import fit as fit_module
     from jaxscale.results import fit_report
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
-    console.check_outputs(*paths.values())
+    parsing.check_outputs(*paths.values())
     law = laws.get("chinchilla")
-    sweep = console.csv_text(designs.example()).encode()
+    sweep = parsing.csv_text(designs.example()).encode()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "demo.csv")
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
-    console.enable_compilation_cache()
+    parsing.enable_compilation_cache()
     fitted = fit_module.fit(law, observations, key=seed)
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
-    console.write_together(files)
+    parsing.write_together(files)
     typer.echo(fit_report.text(fitted))
     typer.echo("\nThe runs were drawn from known constants:\n")
     typer.echo(fit_report.constants(fitted, next(iter(law.published.values()))))
@@ -144,13 +145,13 @@ def list_laws(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shape of the law LAW.")] = None,
 ) -> None:
     """List the laws, or show one: formula, parameters, published constants, shape, source."""
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
     from jaxscale.reporting import law_page
 
     if name is None:
         if plot is not None:
             raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
-        chosen = console.find_laws(inputs or (), family)
+        chosen = parsing.find_laws(inputs or (), family)
         if as_json:
             typer.echo(json.dumps([law_page.facts(law) for law in chosen], indent=2))
         else:
@@ -158,12 +159,12 @@ def list_laws(
         return
     if inputs or family:
         raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
-    law = console.find_law(name)
+    law = parsing.find_law(name)
     if plot is not None:
         from jaxscale.plots import fit as fit_module
 
-        console.check_outputs(plot)
-        console.write_together({plot: fit_module.render(fit_module.plot_law(law), fit_module.ending_of(plot))})
+        parsing.check_outputs(plot)
+        parsing.write_together({plot: fit_module.render(fit_module.plot_law(law), fit_module.ending_of(plot))})
     typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
@@ -201,27 +202,28 @@ def simulate(
     """Draw runs from a law with known constants, as CSV."""
     import numpy as np
 
-    from jaxscale import console, designs
+    from jaxscale import designs
     from jaxscale import simulate as draw
+    from jaxscale.cli.app import parsing
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
-    console.check_outputs(out)
-    found = console.find_law(law)
-    params = {**_published(found, published), **console.numbers(param, "--param")}
+    parsing.check_outputs(out)
+    found = parsing.find_law(law)
+    params = {**_published(found, published), **parsing.numbers(param, "--param")}
     if isoflop is not None:
-        low, high, count = console.axis(isoflop, "--isoflop")
+        low, high, count = parsing.axis(isoflop, "--isoflop")
         if not 0 < low <= high < np.inf:
             raise ValueError(f"Option --isoflop must run from a positive number up, but is {isoflop!r}.")
         design = designs.isoflop(np.geomspace(low, high, count).tolist(), sizes)
     else:
-        axes = console.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
-        design = designs.grid(**{name: console.axis(text, "--input") for name, text in axes.items()})
-    text = console.csv_text(draw(found, params, design, noise=noise, seed=seed))
+        axes = parsing.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
+        design = designs.grid(**{name: parsing.axis(text, "--input") for name, text in axes.items()})
+    text = parsing.csv_text(draw(found, params, design, noise=noise, seed=seed))
     if out is None:
         typer.echo(text, nl=False)
         return
-    console.write_together({out: text.encode()})
+    parsing.write_together({out: text.encode()})
     typer.echo(f"Written: {out}", err=True)
 
 
@@ -237,18 +239,18 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
     from jaxscale.data.observations import Observations
     from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import nulls
 
-    found, fixed = console.tied(console.find_law(law), tie), console.numbers(fix, "--fix")
-    read = console.find_table(table)
-    columns = console.columns_of(found, read, console.assignments(inputs, "--input", "NAME=COLUMN"))
+    found, fixed = parsing.tied(parsing.find_law(law), tie), parsing.numbers(fix, "--fix")
+    read = parsing.find_table(table)
+    columns = parsing.columns_of(found, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
-    console.enable_compilation_cache()
+    parsing.enable_compilation_cache()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
     typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else text_module.folded(str(design)))
     if design.verdict != "identified":
@@ -281,7 +283,7 @@ def fit(
 
 
 app.command(cls=Printing)(with_task(fit, ("group",)))
-for command, hidden in cli_uncertainty.COMMANDS.items():
+for command, hidden in uncertainty_commands.COMMANDS.items():
     app.command(cls=Printing)(with_task(command, hidden))
 
 

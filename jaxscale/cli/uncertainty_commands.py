@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxscale.cli_models import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
-from jaxscale.endings import INTERRUPTED, MARKED, complain, deliver, keeping
-from jaxscale.options import Level, Save, Task
+from jaxscale.cli.model_options import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
+from jaxscale.cli.options import Level, Save, Task
+from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def posterior(
     save: Save = None,
 ) -> None:
     """Draw from the posterior: what parameters are plausible, given data and priors."""
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
     from jaxscale.profiling import targets
     from jaxscale.sampling import adaptive_sampler
     from jaxscale.sampling import posterior as sampling
@@ -107,7 +107,7 @@ def posterior(
             (law, observations),
             _design(task, law, observations, None if likelihood in COUNTS else settings["likelihood"].space),
         )
-        console.enable_compilation_cache()
+        parsing.enable_compilation_cache()
     with keeping(task.checkpoint):
         drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
     _end(task, drawn.intervals(level), notices, drawn.observations, drawn=drawn, save=save)
@@ -198,7 +198,7 @@ def foretell(
     level: Level = 0.9,
 ) -> None:
     """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
     from jaxscale.prediction import forecast
     from jaxscale.profiling import targets
 
@@ -212,12 +212,12 @@ def foretell(
                 f"Option --{name.replace('_', '-')} must not be given to foretell, which {how}; leave it out."
             )
     law = task.found()
-    places = console.lists(at, "--at")
+    places = parsing.lists(at, "--at")
     if not places:
         wanted = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
         raise ValueError(f"Option --at must give the inputs of the new runs: {wanted}.")
     observations = task.observations(law)
-    console.enable_compilation_cache()
+    parsing.enable_compilation_cache()
     begun = time.perf_counter()
     found = forecast.foretold(
         law,
@@ -243,9 +243,9 @@ def _check_outputs(task: Task, save: Path | None) -> None:
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
-    from jaxscale import console
+    from jaxscale.cli.app import parsing
 
-    return console.assignments(entries, option, shape)
+    return parsing.assignments(entries, option, shape)
 
 
 def _design(task: Task, law: "Law", observations: "Observations", space: "Space | None") -> "list[Notice]":
