@@ -115,7 +115,7 @@ def untyped() -> Iterator[None]:
 def with_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of the test's own that holds the example as runs.csv, and a law of two terms."""
     from jaxscale import designs
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from tests.commands import LAW_FILE
 
     monkeypatch.chdir(tmp_path)

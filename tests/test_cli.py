@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jaxscale import designs, laws, simulate
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from jaxscale.data.tables import read_table
-from jaxscale.fitting.fit import fit as fit_module
+from jaxscale.fitting import fit as fit_module
 from jaxscale.results.fit import Fit
 from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jaxscale.cli.app import output, parsing
+from jaxscale.cli import output, parsing
 from jaxscale.fitting.fit import fit
 from jaxscale.prediction import forecast
 from jaxscale.resampling import bootstrap

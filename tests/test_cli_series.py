@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, noise
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.laws.schedules import annealing_sums

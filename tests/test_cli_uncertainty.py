@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from jaxscale.data.observations import Observations
 from jaxscale.prediction.forecast import foretold
 from jaxscale.resampling import bootstrap

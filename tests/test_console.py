@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import laws
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from tests.commands import LAW_FILE
 from tests.test_compilation_cache import unconfigured_cache
 

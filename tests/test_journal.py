@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxscale import JournalError, designs, fit, fit_many, grid, noise
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
 from tests.sweeps import small, sweep

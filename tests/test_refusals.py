@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxscale import designs
-from jaxscale.cli.app import parsing
+from jaxscale.cli import parsing
 from tests.commands import refused, rows, run, write
 
 

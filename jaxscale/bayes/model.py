@@ -294,7 +294,7 @@ def _rows_of(model: Model, sites: dict[str, Any]) -> Any:
 
 
 def _log_volume(matrix: Any) -> Any:
-    """The log of the absolute determinant, by elimination with pivots: :class:`jaxscale.engine.runner.Runner` says why."""
+    """The log of the absolute determinant, by elimination with pivots (see :class:`~jaxscale.engine.runner.Runner`)."""
     total = 0.0
     while len(matrix):
         place = jnp.argmax(jnp.abs(matrix[:, 0]))

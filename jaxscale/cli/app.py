@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jaxscale.cli.app import uncertainty_commands
+from jaxscale.cli import uncertainty_commands
 from jaxscale.cli.options import (
     AsJson,
     Fix,
@@ -109,9 +109,9 @@ def demo(
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
     from jaxscale import designs, laws
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from jaxscale.data.observations import Observations
-    from jaxscale.fitting.fit import fit as fit_module
+    from jaxscale.fitting import fit as fit_module
     from jaxscale.results import fit_report
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
@@ -145,7 +145,7 @@ def list_laws(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shape of the law LAW.")] = None,
 ) -> None:
     """List the laws, or show one: formula, parameters, published constants, shape, source."""
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from jaxscale.reporting import law_page
 
     if name is None:
@@ -204,7 +204,7 @@ def simulate(
 
     from jaxscale import designs
     from jaxscale import simulate as draw
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
@@ -239,7 +239,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from jaxscale.data.observations import Observations
     from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module

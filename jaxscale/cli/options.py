@@ -113,7 +113,7 @@ class Task:
 
     def check_outputs(self, *others: Path | None) -> None:
         """Refuse, before any work, paths that could not be written after it."""
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
 
         own = None if self.json_path == PRINTED else self.json_path
         parsing.check_outputs(own, *others, read=self.table)
@@ -124,13 +124,13 @@ class Task:
         Raises:
             ValueError: there is no such law, or a tie or a bound does not suit it.
         """
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
 
         return parsing.bounded(parsing.tied(parsing.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
 
         return parsing.numbers(self.fix, "--fix")
 
@@ -154,7 +154,7 @@ class Task:
             law: the law whose inputs are read.
             more: name to column of what is read beside them.
         """
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
         from jaxscale.data.observations import Observations
 
         sequences = parsing.series_of(law, self.series)
@@ -203,7 +203,7 @@ class Task:
 
     def groups(self, observations: "Observations") -> dict[str, str]:
         """The names of the groups by their places, which stand behind the parameters that each has to itself."""
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
 
         if self.group is None or observations.group is None:
             return {}
@@ -228,7 +228,7 @@ class Task:
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             check: refuses data that will not do for what follows the fit, before it is made.
         """
-        from jaxscale.cli.app import parsing
+        from jaxscale.cli import parsing
         from jaxscale.fitting.fit import fit
 
         law, fixed = self.found(), self.fixed()

@@ -90,7 +90,7 @@ def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]]
     Raises:
         Exception: a file could not be made or written.
     """
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
 
     failure, written = None, [path for path in files if path != PRINTED]
     try:

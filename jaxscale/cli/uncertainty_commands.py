@@ -69,7 +69,7 @@ def posterior(
     save: Save = None,
 ) -> None:
     """Draw from the posterior: what parameters are plausible, given data and priors."""
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from jaxscale.profiling import targets
     from jaxscale.sampling import adaptive_sampler
     from jaxscale.sampling import posterior as sampling
@@ -198,7 +198,7 @@ def foretell(
     level: Level = 0.9,
 ) -> None:
     """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
     from jaxscale.prediction import forecast
     from jaxscale.profiling import targets
 
@@ -243,7 +243,7 @@ def _check_outputs(task: Task, save: Path | None) -> None:
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
-    from jaxscale.cli.app import parsing
+    from jaxscale.cli import parsing
 
     return parsing.assignments(entries, option, shape)
 

@@ -1,8 +1,8 @@
 """The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
 
 Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
-therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.newton.settle`), whose size does not depend on the
-batch, so that the answer of a problem depends on no other.
+therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.newton.settle`), whose size does not depend
+on the batch, so that the answer of a problem depends on no other.
 """
 
 from collections.abc import Mapping

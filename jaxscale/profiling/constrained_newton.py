@@ -1,8 +1,8 @@
 """The objective minimised where a quantity of the parameters has a given value: many lanes of one program.
 
 Sequential quadratic programming in the centred coordinates: every step solves the Newton equations of the
-Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, damped as :mod:`jaxscale.engine.newton` damps its steps and
-judged by the augmented Lagrangian ``f + m h + s h^2 / 2``.
+Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, damped as in
+:mod:`jaxscale.engine.newton` and judged by the augmented Lagrangian ``f + m h + s h^2 / 2``.
 
 Source: Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 17 and 18.
 """

@@ -35,7 +35,7 @@ class Density(eqx.Module):
 
     @property
     def alone(self) -> bool:
-        """That one part runs at a time: any function may solve systems by LAPACK (:class:`jaxscale.engine.runner.Runner`)."""
+        """That one part runs at a time: any function may solve systems by LAPACK (:class:`.Runner`)."""
         return True
 
     def log_density(self, x: Any) -> Any:
