@@ -18,12 +18,12 @@ from scipy import stats
 from benchmarks.calibration_sweeps import CASES, DESIGNS, Case, Columns, levels, sweeps
 from benchmarks.common import table
 from jaxscale import likelihoods
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Law, positive
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.fit import LOGARITHMIC
 from jaxscale.sampling.adaptive_sampler import proposals
-from jaxscale.sampling.importance import TRUSTED
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
 # Classes of the effective share of the draws of a proposal.
@@ -97,7 +97,7 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
         cells[name] = counted(lower, upper, truth)
         cells[name]["missed"] = np.flatnonzero(~((lower <= truth) & (truth <= upper))).tolist()
     about = {
-        "heavy": int(np.sum(khat >= TRUSTED)),
+        "heavy": int(np.sum(khat >= KHAT_LIMIT)),
         "nuts": int(np.sum(found.method[rows] == "nuts")),
         "ok": int(found.ok[rows].sum()),
     }
@@ -308,7 +308,9 @@ def by_weights(folder: Path) -> str:
         if "share" not in made["about"] or "level" in made["design"]:
             continue
         khat, share = np.array(made["about"]["khat"]), np.array(made["about"]["share"])
-        place = np.where(khat >= TRUSTED, 0, np.clip(np.searchsorted(SHARES, share, side="right"), 1, len(SHARES) - 1))
+        place = np.where(
+            khat >= KHAT_LIMIT, 0, np.clip(np.searchsorted(SHARES, share, side="right"), 1, len(SHARES) - 1)
+        )
         for k, row in enumerate(counts.values()):
             own = place == k
             row[0] += int(own.sum())

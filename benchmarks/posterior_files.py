@@ -17,9 +17,9 @@ import pandas as pd
 
 import jaxscale
 from jaxscale import Draws, Observations, fix, laws, likelihoods, noise
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.datasets import data_folder
 from jaxscale.results.mcmc_diagnostics import ENOUGH, MIXED
-from jaxscale.sampling.importance import TRUSTED
 
 LOGS, RAW = noise.squared("log"), noise.squared("linear")
 SIZES = dict(N="params", D="tokens")
@@ -85,7 +85,7 @@ class Verdict:
     def passed(self) -> bool:
         """Whether nothing stands against the draws: their chains, or their weights."""
         few = min(self.bulk, self.tail) < ENOUGH
-        fine = self.draws.about["khat"] < TRUSTED if self.draws.method == "importance" else self.rhat <= MIXED
+        fine = self.draws.about["khat"] < KHAT_LIMIT if self.draws.method == "importance" else self.rhat <= MIXED
         return fine and not few and self.draws.about["divergences"] == 0
 
     @property

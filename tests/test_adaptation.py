@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.sampling.adaptation import ROUNDS, Adaptation
-from jaxscale.sampling.importance import EFFICIENT, TRUSTED, Proposal
+from jaxscale.sampling.importance import EFFICIENT, Proposal
 
 SIZE, BEND = 5, 0.15
 
@@ -39,7 +40,7 @@ def test_a_bent_ridge_is_followed_to_its_ends() -> None:
     moments = []
     for seed in range(6):
         found = adapted(bent, seed, np.eye(SIZE)[1] * -9.0 * BEND)
-        assert found.weighted.khat < TRUSTED
+        assert found.weighted.khat < KHAT_LIMIT
         x = found.weighted.x[found.resampled(4000)]
         moments.append([x[:, 0].std() / 3, x[:, 1].std() / np.hypot(1, BEND * 9 * np.sqrt(2))])
     middle = np.mean(moments, axis=0)
@@ -63,4 +64,4 @@ def test_draws_without_a_density_have_no_weight(worst: float) -> None:
 
 def test_a_density_that_is_nowhere_finite_ends_the_rounds() -> None:
     found = adapted(lambda x: np.full(len(x), -np.inf), 1, np.zeros(SIZE))
-    assert found.over and found.number == 1 and not found.weighted.khat < TRUSTED
+    assert found.over and found.number == 1 and not found.weighted.khat < KHAT_LIMIT

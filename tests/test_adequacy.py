@@ -13,9 +13,9 @@ from scipy.optimize import minimize, minimize_scalar
 import jaxscale
 from jaxscale import noise
 from jaxscale.data.observations import Observations
-from jaxscale.engine.multistart import Basin, Landscape
-from jaxscale.fitting.adequacy import assess, comparable, objective_of_constant
-from jaxscale.fitting.fit import convergence
+from jaxscale.engine.multistart import Basin, Landscape, comparable
+from jaxscale.fitting import convergence
+from jaxscale.fitting.adequacy import assess, objective_of_constant
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
 from jaxscale.results.fit_report import text
 from jaxscale.utils.notices import Notice

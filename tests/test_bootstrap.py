@@ -9,7 +9,7 @@ import pytest
 import jaxscale
 from jaxscale import noise
 from jaxscale.engine import linearize, newton, runner
-from jaxscale.fitting.fit import refits
+from jaxscale.fitting import refits
 from jaxscale.fitting.standard_errors import robust
 from jaxscale.resampling import bootstrap, schemes
 from jaxscale.resampling.bootstrap import jackknife_stderr

@@ -15,12 +15,12 @@ import pytest
 
 import jaxscale
 from jaxscale import Input, Observations, Response, likelihoods
-from jaxscale.fitting.fit import generator_of
 from jaxscale.law import amplitude, coefficient, law, positive, real
 from jaxscale.noise import huber
 from jaxscale.prediction.comparison import compare, leave_future_out, loo, stacking
 from jaxscale.results.draws import Draws
 from jaxscale.results.quantities import by_name
+from jaxscale.utils.random import generator_of
 from tests.lines import line
 
 

@@ -12,7 +12,7 @@ import jaxscale
 from jaxscale import Fits, fit, fit_many, noise
 from jaxscale.data.observations import Observations
 from jaxscale.engine import newton, runner
-from jaxscale.fitting.fit import batched_fits
+from jaxscale.fitting import batched_fits
 from jaxscale.fitting import fit_many as fit_many_module
 from jaxscale.utils.errors import DataError
 from tests.sweeps import TRUE, small, sweep

@@ -9,7 +9,8 @@ import pytest
 import jaxscale
 from jaxscale import laws
 from jaxscale.data.observations import Observations
-from jaxscale.results.refit_problem import fingerprint, is_of
+from jaxscale.results.provenance import fingerprint
+from jaxscale.results.refit_problem import is_of
 from tests.lines import ROWS, X, fitted, line, observed
 
 Y = 1.0 + 0.5 * X + 0.1 * np.random.default_rng(0).standard_normal(ROWS)

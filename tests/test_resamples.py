@@ -8,7 +8,7 @@ import pytest
 
 import jaxscale
 from jaxscale.engine import runner
-from jaxscale.fitting.fit import refits
+from jaxscale.fitting import refits
 from jaxscale.resampling import schemes
 from tests.lines import ROWS, WEIGHT, fitted, observed
 

@@ -17,10 +17,10 @@ import numpy as np
 from jaxscale.bayes.pointwise import labelled, pointwise
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fitting.arguments import versions
 from jaxscale.law import Law
 from jaxscale.noise.likelihoods import Likelihood, of_response
 from jaxscale.results.draws import Draws
+from jaxscale.results.provenance import versions
 from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 

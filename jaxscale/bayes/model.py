@@ -41,7 +41,7 @@ class Model(eqx.Module):
         inputs: shape (..., n).
         response: shape (n,).
         data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
-        places: of the rows of every run where effects are integrated out, see :func:`jaxscale.bayes.random_effects.places`.
+        places: of the rows of every run where effects are integrated out, see :func:`.random_effects.places`.
         fixed: values of the other parameters.
         centre: measured on the inputs.
         rescaled: of amplitudes with default priors, by which power of each exponent these move with the inputs.

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+# Weights whose tail has at least this shape are not to be trusted (Vehtari et al., section 3).
+KHAT_LIMIT = 0.7
+
 
 def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     """Smoothed log weights that sum to 1, and the shape of their tail.

@@ -286,3 +286,23 @@ def _common_goal(task: Task, lanes: Lanes) -> Lanes:
         ),
     )
     return task.descend(lanes.z, lanes=again, longest=64)
+
+
+# Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
+NATS = 25.0
+
+
+def comparable(objective: float, best: float, loss: str, freedom: int) -> bool:
+    """Whether a local minimum is near enough to the best one for its parameters to be considered.
+
+    The objective of a Student-t likelihood is in nats. All others scale with the residuals, whose size is estimated:
+    with d degrees of freedom, ``d (f / f_best - 1) / 2`` is the log likelihood ratio of squared errors.
+
+    Args:
+        objective: of the minimum.
+        best: of the best minimum.
+        loss: name of the noise's loss.
+        freedom: degrees of freedom, rows less free parameters.
+    """
+    reach = NATS if loss == "student_t" else 2 * NATS / max(freedom, 1) * abs(best)
+    return objective <= best + reach

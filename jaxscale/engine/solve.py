@@ -22,7 +22,7 @@ LONGEST = 300
 
 
 class Solution(eqx.Module):
-    """The answer of :func:`solve`: parameters by name, objective, status (a code of ``jaxscale.engine.newton.STATUS``)."""
+    """The answer of :func:`solve`: parameters by name, objective, status (a code of ``engine.newton.STATUS``)."""
 
     params: dict[str, Any]
     objective: Any

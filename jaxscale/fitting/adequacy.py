@@ -15,8 +15,6 @@ from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
 from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.utils.notices import Notice
 
-# Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
-NATS = 25.0
 # One row in so many may lie far from a law that is fitted with a robust loss.
 _OUTLYING = 20
 # A constant counts as equally good where its objective is within this share.
@@ -28,22 +26,6 @@ _TRANSFORMS: dict[str, Any] = {
 }
 # Notices that name parameters whose standard errors are not to be read.
 _NAMING = ("at_bound", "flat")
-
-
-def comparable(objective: float, best: float, loss: str, freedom: int) -> bool:
-    """Whether a local minimum is near enough to the best one for its parameters to be considered.
-
-    The objective of a Student-t likelihood is in nats. All others scale with the residuals, whose size is estimated:
-    with d degrees of freedom, ``d (f / f_best - 1) / 2`` is the log likelihood ratio of squared errors.
-
-    Args:
-        objective: of the minimum.
-        best: of the best minimum.
-        loss: name of the noise's loss.
-        freedom: degrees of freedom, rows less free parameters.
-    """
-    reach = NATS if loss == "student_t" else 2 * NATS / max(freedom, 1) * abs(best)
-    return objective <= best + reach
 
 
 def residuals_of(observations: Observations, linear: Linear) -> dict[str, Any]:

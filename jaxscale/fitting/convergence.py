@@ -5,10 +5,9 @@ import numpy as np
 from jaxscale.engine import newton
 from jaxscale.engine.bounds import at_bounds
 from jaxscale.engine.linearize import Linear
-from jaxscale.engine.multistart import Found, Landscape
+from jaxscale.engine.multistart import Found, Landscape, comparable
 from jaxscale.engine.newton import STATUS
 from jaxscale.engine.objective import Problem
-from jaxscale.fitting.adequacy import comparable
 from jaxscale.law.coordinates import ranged, units_of
 from jaxscale.utils.notices import Notice
 

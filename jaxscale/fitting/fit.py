@@ -18,30 +18,24 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, Task, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid
 from jaxscale.fitting.adequacy import assess, residuals_of
-from jaxscale.fitting.arguments import (
-    bounded,
-    checked_fixed,
-    count_of,
-    explicit_starts,
-    generator_of,
-    identity,
-    law_of,
-    versions,
-)
+from jaxscale.fitting.arguments import bounded, count_of, explicit_starts
 from jaxscale.fitting.convergence import CERTIFIED, judged
 from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
+from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.laws import resolve
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
-from jaxscale.results.refit_problem import fingerprint
+from jaxscale.results.provenance import fingerprint, identity, versions
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
+from jaxscale.utils.random import generator_of
 from jaxscale.utils.room import make_room
 
 # The most basins that a fit lists.
@@ -104,7 +98,7 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law = law_of(law)
+    law = resolve(law)
     if not isinstance(observations, Observations):
         raise TypeError(
             "Argument observations must be Observations (make them with Observations.from_table), "

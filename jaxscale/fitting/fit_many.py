@@ -10,14 +10,17 @@ import numpy as np
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations, checked
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.fitting.batched_fits import Fits, Problems
 from jaxscale.law import Law
 from jaxscale.law.derivatives import tried
+from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.laws import resolve
 from jaxscale.noise.losses import Noise, default, squared
 from jaxscale.noise.measurement_errors import weighted
+from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking
+from jaxscale.utils.random import generator_of
 from jaxscale.utils.room import make_room
 
 
@@ -63,7 +66,7 @@ def fit_many(
         DataError: some observations do not suit the law.
         ValueError: an argument is wrong.
     """
-    law = law_of(law)
+    law = resolve(law)
     make_room()
     sets = [observations] if isinstance(observations, Observations) else list(observations)
     strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]

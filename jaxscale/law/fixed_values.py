@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 
 from jaxscale.law.declare import Law, between
 from jaxscale.law.derivatives import value
+from jaxscale.utils.errors import did_you_mean
 
 # Where along each input a law is looked at, as shares of the sizes at which it is used.
 _SHARES = (0.2, 0.5, 0.8)
@@ -57,3 +59,17 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
             if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)):
                 return False
     return True
+
+
+def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+    """Fixed values as numbers, in the law's order; refuses unknown names and values beyond the ends of a support."""
+    values = {name: float(value) for name, value in (fixed or {}).items()}
+    for name in values:
+        if name not in law.parameters:
+            raise ValueError(
+                f"Argument fixed names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            )
+    if wrong := why_not(law, values):
+        raise ValueError(f"Argument fixed {wrong}.")
+    return {name: values[name] for name in law.parameters if name in values}

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jaxscale.law import Law, LawError
+from jaxscale.law import Law, LawError, algebra
 from jaxscale.law.family import Family
 
-__all__ = ["Family", "catalogue", "get", "names"]
+__all__ = ["Family", "catalogue", "get", "names", "resolve"]
 
 
 def catalogue() -> dict[str, Law]:
@@ -46,13 +46,9 @@ def get(name: str) -> Law:
     """
     tied = re.fullmatch(r"(.+)\(((?:[A-Za-z_]\w*=[A-Za-z_]\w*(?:, *)?)+)\)", name)
     if tied:
-        from jaxscale.law import algebra
-
         return algebra.tie(get(tied[1]), **dict(each.split("=") for each in re.split(", *", tied[2])))
     bounded = re.fullmatch(r"(.+?)\(([^()]*<[^()]*)\)", name)
     if bounded:
-        from jaxscale.law import algebra
-
         ends = [entry.split("<") for entry in re.split(", *", bounded[2])]
         bounds: dict[str, Any] = {key: (float(low), float(high)) for low, key, high in ends}
         return algebra.bound(get(bounded[1]), **bounds)
@@ -71,6 +67,11 @@ def get(name: str) -> Law:
     near = difflib.get_close_matches(name, found, n=3)
     hint = f"nearest are {', '.join(near)}; " if near else ""
     raise ValueError(f"Law {name!r} is not in the catalogue; {hint}jaxscale.laws.names() lists all.")
+
+
+def resolve(law: Law | str) -> Law:
+    """A law, or the one in the catalogue that has this name."""
+    return law if isinstance(law, Law) else get(law)
 
 
 def collect(modules: Iterable[ModuleType]) -> tuple[dict[str, Law], dict[str, Family]]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fitting.arguments import generator_of
 from jaxscale.law import positive
 from jaxscale.noise import likelihoods
 from jaxscale.noise.losses import SPACES
 from jaxscale.plots.fit import _BACK, _BAND, _INK, _POINT, _input_label, _labelled, _log_axis, _response_name, _tidy
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.random import generator_of
 
 _CHAINS = ("#2a6f97", "#e07a5f", "#81b29a", "#8d6a9f", "#c9a227", "#4f772d", "#b56576", "#5c677d")
 _BAD = "#c1121f"

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.observations import Observations
 from jaxscale.prediction.stacking import mixed
 from jaxscale.results.draws import NO_MODEL, Draws
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.text import aligned, item, wrapped
-
-# Weights are trusted below this shape of their tail.
-TRUSTED = 0.7
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,7 @@ class _Future:
         if not anew:
             inside = (self.size > self.fitted) & (self.size <= seen)
             log_weights, khat = reweighed(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
-            anew = not khat[0] < TRUSTED
+            anew = not khat[0] < KHAT_LIMIT
         if anew:
             self._fit(seen)
             log_weights, khat = np.full((len(self.draws), 1), -math.log(len(self.draws))), np.array([math.nan])
@@ -286,7 +284,7 @@ def compare(elpds: Mapping[str, Elpd]) -> Comparison:
             "difference": float(apart.sum()),
             "se_difference": _standard_error(apart),
             "p_loo": elpd.p_loo,
-            "bad": float(np.sum(elpd.khat > TRUSTED)),
+            "bad": float(np.sum(elpd.khat > KHAT_LIMIT)),
             "weight": weights[name],
         }
     return Comparison(best.unit, len(best), rows)
@@ -378,12 +376,12 @@ def _elpd(
     p_loo: float = math.nan,
 ) -> Elpd:
     notices = ()
-    bad = labels[khat > TRUSTED]
+    bad = labels[khat > KHAT_LIMIT]
     if len(bad):
         named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         rows = f"{'row' if data is None else data.row_unit}s"
         which = rows if unit == "row" else f"the runs that begin in {rows}"
-        told = f"k-hat is above {TRUSTED} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
+        told = f"k-hat is above {KHAT_LIMIT} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
         notices = (Notice("bad_loo", told),)
     se = _standard_error(scores)
     sha256 = "" if data is None else data.sha256

@@ -10,9 +10,10 @@ import numpy as np
 from jaxscale.data.features import columns_of, outside, prepare
 from jaxscale.data.observations import Observations, checked
 from jaxscale.engine.linearize import linearise
-from jaxscale.fitting.arguments import checked_fixed, law_of
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
+from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.laws import resolve
 from jaxscale.noise.losses import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals
@@ -86,7 +87,7 @@ def foretold(
         63, 425-464, 2001 (the misfit). Gelman, Prior distributions for variance parameters in hierarchical models,
         Bayesian Analysis 1, 515-534, 2006 (the half-Cauchy).
     """
-    law = law_of(law)
+    law = resolve(law)
     if not 0 < level < 1:
         raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
     if not isinstance(at, Mapping):

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from jaxscale.bayes.pointwise import reweighed
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.text import aligned, wrapped
 
 # The powers to which the prior and the likelihood are raised.
 POWERS = (0.8, 1.25)
 # Above this a quantity counts as sensitive: it moves by about a quarter of its standard deviation for each doubling.
-SENSITIVE, TRUSTED = 0.05, 0.7
+SENSITIVE = 0.05
 CONFLICT, STRONG = "prior-data conflict", "strong prior / weak likelihood"
 
 
@@ -39,9 +40,9 @@ class PriorSensitivity:
             cells.append((name, f"{row['prior']:.3f}", f"{row['likelihood']:.3f}", row["diagnosis"]))
         head, *lines = aligned(cells, "<>><")
         said = f"Distance for each doubling of the power; above {SENSITIVE} a quantity is sensitive."
-        rough = [part for part, khat in self.khat.items() if not khat <= TRUSTED]
+        rough = [part for part, khat in self.khat.items() if not khat <= KHAT_LIMIT]
         if rough:
-            said += f" Rough for the {' and the '.join(rough)}: k-hat of the weights is above {TRUSTED}."
+            said += f" Rough for the {' and the '.join(rough)}: k-hat of the weights is above {KHAT_LIMIT}."
         return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
 
 

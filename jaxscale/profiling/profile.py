@@ -11,7 +11,6 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.arguments import generator_of
 from jaxscale.profiling.likelihood_ratio import Ground, ground_of, nested
 from jaxscale.profiling.ray_search import crossing
 from jaxscale.profiling.targets import Kind, check_level, computed, derived_of, named, wanted_of
@@ -19,6 +18,7 @@ from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities
 from jaxscale.utils.notices import Notice
+from jaxscale.utils.random import generator_of
 
 METHOD = "profile likelihood"
 # The grid goes beyond an end by this factor; where there is none, to so many thresholds.

@@ -12,16 +12,17 @@ from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.arguments import generator_of, identity
 from jaxscale.fitting.refits import refitted
 from jaxscale.resampling import schemes
 from jaxscale.resampling.schemes import SIGNS, Resamples
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
+from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import Rebuilt, observations_of, rebuilt
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import ticking
+from jaxscale.utils.random import generator_of
 
 KINDS = ("case", "cluster", "residual", "wild", "parametric")
 UNITS = ("row", "run", "group")

@@ -210,8 +210,8 @@ class Draws:
         Raises:
             ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
-        from jaxscale.fitting.arguments import generator_of
         from jaxscale.noise.likelihoods import replicated
+        from jaxscale.utils.random import generator_of
 
         scatter = self.scatter
         if scatter is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.fitting.adequacy import comparable
+from jaxscale.engine.multistart import comparable
 from jaxscale.results.fit import Fit
 from jaxscale.utils.notices import notice_lines
 from jaxscale.utils.text import WIDTH, aligned, item

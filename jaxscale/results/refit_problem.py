@@ -1,8 +1,6 @@
 """A fit as the problem it solved: what refits, profiles and posteriors go on from."""
 
-import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +13,7 @@ from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise.losses import Noise, named
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.fit import Fit
+from jaxscale.results.provenance import fingerprint
 from jaxscale.utils.padding import bucket
 
 
@@ -70,30 +69,6 @@ def is_of(fit: Fit, rows: Observations) -> bool:
     # A file of an older version tells only the table, its columns and how many rows counted.
     count = int(np.sum(rows.weight > 0))
     return (rows.sha256, count, dict(rows.columns)) == (fit.data_sha256, fit.rows_used, fit.columns)
-
-
-def fingerprint(law: Law, observations: Observations) -> str:
-    """A hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
-
-    Groups are left out, of which a fit knows nothing: a posterior that pools them may go on from it.
-
-    Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
-    same on every machine, what was computed may differ in its last bits.
-    """
-    given = observations.inputs
-    names = law.sources if law.prepare is not None and set(law.sources) <= set(given) else law.inputs
-    parts: dict[str, Any] = {name: given[name] for name in names if name in given}
-    for name in parts.keys() & observations.series.keys():
-        # Each row by what its sequence holds, whatever its place in the list.
-        each = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).digest() for a in observations.series[name]]
-        parts[name] = np.array([each[int(place)] for place in given[name]])
-    parts |= {"response": observations.response, "weight": observations.weight}
-    parts |= {} if observations.run is None else {"run": observations.run}
-    digest = hashlib.sha256()
-    for name, values in parts.items():
-        digest.update(f"{name} {np.shape(values)}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
 
 
 def rebuilt(fit: Fit, observations: Observations | None = None) -> Rebuilt:

@@ -13,13 +13,14 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.engine.runner import Runner
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.sampling import modes
 from jaxscale.sampling import nuts as chains_of
 from jaxscale.sampling.adaptation import ROUNDS, TOGETHER, Adaptation
 from jaxscale.sampling.density_programs import curvatures, log_densities
-from jaxscale.sampling.importance import EFFICIENT, TRUSTED, Proposal
+from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.compilation import compiled
@@ -314,12 +315,12 @@ def climbed(ladder: Ladder, method: str, chains: int, draws: int, warmup: int) -
         return replace(
             sampled, x=ladder.laplace(total), rung=np.full(ladder.count, "laplace", dtype=object), stats=nothing
         )
-    left = np.flatnonzero(~((sampled.khat < TRUSTED) & (sampled.share > EFFICIENT)))
+    left = np.flatnonzero(~((sampled.khat < KHAT_LIMIT) & (sampled.share > EFFICIENT)))
     if method == "importance" or not len(left):
         return sampled
     higher = ladder.nuts(left, chains, draws, warmup)
     # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
-    fair = (sampled.khat[left] < TRUSTED) & (sampled.share[left] > FAIR)
+    fair = (sampled.khat[left] < KHAT_LIMIT) & (sampled.share[left] > FAIR)
     worse = fair & ~(higher.rhat <= UNMIXED)
     if np.all(worse):
         return replace(sampled, interrupted=higher.interrupted)

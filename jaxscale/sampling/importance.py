@@ -11,7 +11,7 @@ import numpy as np
 DF = 5.0
 # Weights are trusted below this shape of their tail, and where this share of the draws is effective: k-hat cannot see
 # the arms of a bent ridge in which no draw has landed (measured: jaxscale.sampling.calibration_region).
-TRUSTED, EFFICIENT = 0.7, 0.2
+EFFICIENT = 0.2
 
 
 class Proposal(eqx.Module):

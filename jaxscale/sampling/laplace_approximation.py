@@ -9,12 +9,12 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.objective import evaluate
-from jaxscale.fitting.arguments import generator_of
 from jaxscale.fitting.standard_errors import curvature_speaks, robust
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.random import generator_of
 
 _evaluate = compiled(evaluate, brief=True)
 

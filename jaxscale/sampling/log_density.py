@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxscale.bayes.model import stacked
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.arguments import generator_of
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse, stacked_starts
+from jaxscale.utils.random import generator_of
 
 
 class Density(eqx.Module):

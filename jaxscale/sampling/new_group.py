@@ -12,14 +12,14 @@ import numpy as np
 from jaxscale.bayes import psis
 from jaxscale.bayes.build_model import model_of, refuse_types
 from jaxscale.bayes.model import Model
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.fitting.arguments import generator_of
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
-from jaxscale.sampling.importance import TRUSTED
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
+from jaxscale.utils.random import generator_of
 
 
 def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> Draws:
@@ -76,8 +76,8 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             each = own.log_likelihood(given).sum(axis=1)
             log_weights, khat = psis.smoothed(each)
             index = np.asarray(_chosen(log_weights, second, count))
-            if not khat < TRUSTED:
-                told = f"k-hat of the new group's weights is {khat:.2f}, not below {TRUSTED}."
+            if not khat < KHAT_LIMIT:
+                told = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
                 notices = (*notices, Notice("heavy_weights", told))
     return replace(
         draws,
@@ -88,7 +88,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         stats={},
         about={"from": draws.method, "khat": khat, "draws": count},
         notices=notices,
-        usable=draws.usable and khat < TRUSTED,
+        usable=draws.usable and khat < KHAT_LIMIT,
         observations=observations,
         model=None,
         likelihood=model.likelihood,

@@ -13,21 +13,23 @@ import numpy as np
 from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
 from jaxscale.bayes.model import Model, stacked
 from jaxscale.bayes.priors import too_narrow
+from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.arguments import checked_fixed, generator_of, identity, law_of
 from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Law
+from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
+from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import noise_of, observations_of
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse
 from jaxscale.sampling.calibration_region import unmeasured
-from jaxscale.sampling.importance import TRUSTED
 from jaxscale.sampling.initial_values import (
     continuous,
     fitted_to,
@@ -43,6 +45,7 @@ from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
+from jaxscale.utils.random import generator_of
 from jaxscale.utils.room import make_room
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -84,7 +87,7 @@ class Posteriors:
     def ok(self) -> np.ndarray:
         """Which posteriors may be trusted: weights with a tame tail, or chains that mixed without divergences."""
         mixed = (self.rhat < 1.05) & (self.divergences < 0.01 * self.params[next(iter(self.params))].shape[1])
-        return np.where(self.method == "nuts", mixed, ~(self.khat >= TRUSTED))
+        return np.where(self.method == "nuts", mixed, ~(self.khat >= KHAT_LIMIT))
 
 
 def posterior(
@@ -148,13 +151,13 @@ def posterior(
             raise ValueError("Argument fixed must not be given with a fit, whose own fixed values are taken.")
         fitted, told = source, ""
         observations = observations_of(source, observations)
-        law = law_of(source.law_object or source.law)
+        law = resolve(source.law_object or source.law)
         chosen = likelihoods.of_noise(noise_of(source)) if likelihood is None else likelihood
         if likelihood is None and source.noise["loss"] in ("huber", "absolute"):
             told = f" (in place of the {source.noise['loss']} loss, which is no density)"
         values = dict(source.fixed)
     else:
-        law, told = law_of(source), ""
+        law, told = resolve(source), ""
         if observations is None:
             raise ValueError("Argument observations must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
@@ -224,7 +227,7 @@ def posterior_many(
         TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
-    law = law_of(law)
+    law = resolve(law)
     refuse(method, chains, draws, warmup)
     if isinstance(observations, Observations):
         raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")

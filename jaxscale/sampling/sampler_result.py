@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.sampling.importance import EFFICIENT, TRUSTED
+from jaxscale.bayes.psis import KHAT_LIMIT
+from jaxscale.sampling.importance import EFFICIENT
 from jaxscale.utils.notices import Notice
 
 
@@ -65,15 +66,15 @@ class Sampled:
 
     def _fallback(self, k: int) -> str:
         """Why NUTS was used in place of importance sampling."""
-        if not self.khat[k] < TRUSTED:
-            return f"k-hat {self.khat[k]:.2f} is not below {TRUSTED}"
+        if not self.khat[k] < KHAT_LIMIT:
+            return f"k-hat {self.khat[k]:.2f} is not below {KHAT_LIMIT}"
         return f"{self.share[k]:.0%} of its draws were effective, fewer than {EFFICIENT:.0%}"
 
     def judged(self, k: int) -> tuple[list[Notice], bool]:
         """What a person should know of one of the posteriors, and whether its weights may be trusted."""
         notices, trusted = [], True
-        if self.rung[k] != "nuts" and not self.khat[k] < TRUSTED:
-            notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {TRUSTED}."))
+        if self.rung[k] != "nuts" and not self.khat[k] < KHAT_LIMIT:
+            notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {KHAT_LIMIT}."))
             trusted = False
         if self.interrupted:
             notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws are kept."))

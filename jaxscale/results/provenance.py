@@ -1,0 +1,66 @@
+"""Provenance: what identifies the data, the law and the versions behind a result."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.data.observations import Observations
+from jaxscale.law import Law
+
+
+def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:
+    """What makes a run the one it is, for its checkpoint."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(data):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return {
+        "law": law.name,
+        "law_sha256": hashlib.sha256(law.code.encode()).hexdigest(),
+        "data_sha256": digest.hexdigest(),
+        "noise": noise,
+        "fixed": dict(values),
+        "versions": {name: number for name, number in versions().items() if name != "python"},
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute a result."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("jaxscale", "jax", "jaxlib", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source"
+    return found
+
+
+def fingerprint(law: Law, observations: Observations) -> str:
+    """A hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
+
+    Groups are left out, of which a fit knows nothing: a posterior that pools them may go on from it.
+
+    Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
+    same on every machine, what was computed may differ in its last bits.
+    """
+    given = observations.inputs
+    names = law.sources if law.prepare is not None and set(law.sources) <= set(given) else law.inputs
+    parts: dict[str, Any] = {name: given[name] for name in names if name in given}
+    for name in parts.keys() & observations.series.keys():
+        # Each row by what its sequence holds, whatever its place in the list.
+        each = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).digest() for a in observations.series[name]]
+        parts[name] = np.array([each[int(place)] for place in given[name]])
+    parts |= {"response": observations.response, "weight": observations.weight}
+    parts |= {} if observations.run is None else {"run": observations.run}
+    digest = hashlib.sha256()
+    for name, values in parts.items():
+        digest.update(f"{name} {np.shape(values)}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
