@@ -59,10 +59,11 @@ def simulated(
     return Observations.from_table({**columns, "y": y}, inputs=list(columns), response="y")
 
 
-def labelled(source: Observations, **labels: np.ndarray) -> Observations:
+def labelled(source: Observations, **labels: Any) -> Observations:
     """The same rows with runs or groups."""
     table = {**source.inputs, "y": source.response, **labels}
-    return Observations.from_table(table, inputs=list(source.inputs), response="y", **{key: key for key in labels})
+    columns: dict[str, Any] = {key: key for key in labels}
+    return Observations.from_table(table, inputs=list(source.inputs), response="y", **columns)
 
 
 def sweep(rows: int = 60, scatter: float = 0.005) -> Observations:
@@ -90,7 +91,7 @@ def families(rows: int = 45) -> Observations:
 
 def real(file: str, inputs: Mapping[str, str], response: str, **others: Any) -> Observations:
     """Columns of a data set of the package's registry."""
-    return Observations.from_table(jaxscale.data.datasets.load(file), inputs=inputs, response=response, **others)
+    return Observations.from_table(jaxscale.datasets.load(file), inputs=inputs, response=response, **others)
 
 
 def epoch(**others: Any) -> Observations:

@@ -87,7 +87,7 @@ def main() -> None:
     for problem in PROBLEMS:
         if options.only not in problem.name:
             continue
-        source = jaxscale.data.datasets.load(problem.file)
+        source = jaxscale.datasets.load(problem.file)
         observations = jaxscale.Observations.from_table(
             source, inputs=problem.inputs, response="loss", where=problem.where
         )

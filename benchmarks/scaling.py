@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import machine, table
+from jaxscale.engine import descent
 
 LARGEST = dict(restarts=10**6, observations=10**5, sets=10**4)
 
@@ -157,7 +158,7 @@ def _floor(n: int, repeats: int) -> list[str]:
         problem = Problem(law, tuple(law.parameters), huber(1e-3), dict(runs.inputs), {}, centre)
         truth = [float(v) for v in from_params(law, centre, problem.free, law.published["besiroglu2024"])]
         z = np.asarray(truth)[:, None] + 0.2 * np.random.default_rng(0).standard_normal((len(truth), 2048))
-        width = runner.sizes(n).width
+        width = descent.sizes(n).width
         target = np.log(np.tile(runs.response, (width, 1)))
         args = (problem, z[:, :width], np.full(width, 1e-3), target, np.ones_like(target))
 
@@ -177,8 +178,8 @@ def _floor(n: int, repeats: int) -> list[str]:
             return min(_cpu_seconds(call) for _ in range(repeats))
 
         parts = [seconds(lambda w=w: jax.block_until_ready(run(*args, whole=w))) / 50 / width for w in (False, True)]
-        ends = runner.descend(runner.Runner(), problem, z, runs.response, runs.weight)
-        whole = seconds(lambda: runner.descend(runner.Runner(), problem, z, runs.response, runs.weight))
+        ends = descent.descend(runner.Runner(), problem, z, runs.response, runs.weight)
+        whole = seconds(lambda: descent.descend(runner.Runner(), problem, z, runs.response, runs.weight))
     steps = int(ends.steps.sum())
     ratios = [f"{whole / (steps * part):.2f}" for part in parts]
     return [str(n), *(f"{1e6 * part:.2f}" for part in parts), str(steps), f"{whole:.3f}", *ratios]

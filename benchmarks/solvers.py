@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.common import machine, table
 from benchmarks.reliability import BASE, ND, REPEATED
+from jaxscale.engine import descent
 
 
 def problems() -> dict[str, tuple[Any, Any, Any, dict[str, float]]]:
@@ -27,7 +28,7 @@ def problems() -> dict[str, tuple[Any, Any, Any, dict[str, float]]]:
     from benchmarks.scaling import simulated
 
     def loaded(file: str, inputs: dict[str, str], where: str | None = None) -> Any:
-        source = jaxscale.data.datasets.load(file)
+        source = jaxscale.datasets.load(file)
         return jaxscale.Observations.from_table(source, inputs=inputs, response="loss", where=where)
 
     huber, squared = jaxscale.noise.huber(1e-3), jaxscale.noise.squared("log")
@@ -61,7 +62,7 @@ def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
         z = np.asarray(_jitted(descended)(problem, z, runs.response, runs.weight))
         settings = dict(direct=True, warm=True)
     problem = dataclasses.replace(problem, reweighted=method == "gauss_newton")
-    return np.asarray(runner.descend(runner.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)
+    return np.asarray(descent.descend(runner.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)
 
 
 _PROGRAMS: dict[Any, Any] = {}
@@ -104,9 +105,9 @@ def main() -> None:
     """Print the table."""
     import jax
 
-    from jaxscale.data.observations import padded
+    from jaxscale.data.padding import padded
+    from jaxscale.engine.descent import Task
     from jaxscale.engine.objective import Problem
-    from jaxscale.engine.runner import Task
     from jaxscale.law.coordinates import centre_of, draw, from_params
     from jaxscale.utils.padding import bucket
 

@@ -1,10 +1,15 @@
 """The public names of jaxscale and the modules that define them; ``__init__.py`` reads its table from this file."""
 
+from jaxscale import costs as costs
+from jaxscale import datasets as datasets
+from jaxscale import designs as designs
 from jaxscale import laws as laws
 from jaxscale import likelihoods as likelihoods
 from jaxscale import noise as noise
+from jaxscale import plots as plots
 from jaxscale.data.features import prepare as prepare
 from jaxscale.data.observations import Observations as Observations
+from jaxscale.data.simulation import simulate as simulate
 from jaxscale.engine.solve import Solution as Solution
 from jaxscale.engine.solve import solve as solve
 from jaxscale.fitting.batched_fits import Fits as Fits
@@ -24,26 +29,26 @@ from jaxscale.law.algebra import fix as fix
 from jaxscale.law.algebra import rename as rename
 from jaxscale.law.algebra import tie as tie
 from jaxscale.prediction.comparison import compare as compare
-from jaxscale.prediction.comparison import leave_future_out as leave_future_out
-from jaxscale.prediction.comparison import loo as loo
-from jaxscale.prediction.comparison import stacking as stacking
+from jaxscale.prediction.cross_validation import leave_future_out as leave_future_out
+from jaxscale.prediction.cross_validation import loo as loo
 from jaxscale.prediction.forecast import foretold as foretold
 from jaxscale.prediction.prior_sensitivity import prior_sensitivity as prior_sensitivity
+from jaxscale.prediction.stacking import stacking as stacking
 from jaxscale.profiling.contour import Contour as Contour
 from jaxscale.profiling.contour import contour as contour
 from jaxscale.profiling.profile import Profile as Profile
 from jaxscale.profiling.profile import profile as profile
 from jaxscale.reporting.citation import citation as citation
 from jaxscale.resampling.bootstrap import bootstrap as bootstrap
-from jaxscale.resampling.bootstrap import jackknife as jackknife
 from jaxscale.resampling.intervals import bootstrap_intervals as bootstrap_intervals
+from jaxscale.resampling.jackknife import jackknife as jackknife
 from jaxscale.results.draws import Draws as Draws
 from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals
 from jaxscale.sampling.laplace_approximation import laplace as laplace
 from jaxscale.sampling.log_density import sample as sample
 from jaxscale.sampling.posterior import posterior as posterior
-from jaxscale.sampling.posterior import posterior_many as posterior_many
+from jaxscale.sampling.posterior_many import posterior_many as posterior_many
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError

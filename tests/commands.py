@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from jaxscale import laws, simulate
-from jaxscale.cli.app import app, parsing
+from jaxscale.cli import app, parsing
 
 LAW_FILE = '''
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law

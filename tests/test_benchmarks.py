@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from benchmarks import peers, peers_jax, peers_packages, startup
-from jaxscale.cli.app import app
+from jaxscale.cli import app
 
 OPTIMUM = 0.00101827401781
 # Of the published grid, one of the 8 % from which L-BFGS-B gets there.

@@ -8,11 +8,11 @@ import pytest
 
 import jaxscale
 from jaxscale import noise
-from jaxscale.engine import linearize, newton, runner
+from jaxscale.engine import descent, linearize, newton
 from jaxscale.fitting import refits
 from jaxscale.fitting.standard_errors import robust
 from jaxscale.resampling import bootstrap, schemes
-from jaxscale.resampling.bootstrap import jackknife_stderr
+from jaxscale.resampling.jackknife import jackknife_stderr
 from jaxscale.results.draws import Draws
 from jaxscale.results.refit_problem import Rebuilt, rebuilt
 from tests import sweeps
@@ -331,7 +331,7 @@ def test_another_data_set_compiles_no_program() -> None:
         for kind in ("case", "residual", "wild", "parametric"):
             jaxscale.bootstrap(fit, kind=kind, replicates=50)
         jaxscale.laplace(fit)
-        programs: Any = (runner._settle, linearize.linearise, linearize.params_at)
+        programs: Any = (descent._settle, linearize.linearise, linearize.params_at)
         return [program._cache_size() for program in programs]
 
     assert sizes(7) == sizes(8)

@@ -12,7 +12,7 @@ from scipy import stats
 import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.data.tables import read_table
+from jaxscale.data.readers import read_table
 from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
 from jaxscale.utils.notices import Notice
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from jaxscale import designs, laws, simulate
-from jaxscale.cli import parsing
-from jaxscale.data.tables import read_table
+from jaxscale.cli import lookup, parsing
+from jaxscale.data.readers import read_table
 from jaxscale.fitting import fit as fit_module
 from jaxscale.results.fit import Fit
+from jaxscale.utils import files
 from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 
@@ -160,7 +161,7 @@ def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
     words = ["--noise", "squared", "--starts", 64, "--fix", "E=1.8", "--quiet", "--json", "out.json"]
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
     assert (result.exit_code, result.output) == (0, "")
-    fit = Fit.from_json(Path("out.json"), law=parsing.find_law("my_laws.py"))
+    fit = Fit.from_json(Path("out.json"), law=lookup.find_law("my_laws.py"))
     assert (fit.law, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
     assert fit(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
     assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
@@ -215,7 +216,7 @@ def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.Monkey
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.csv")
 
-    monkeypatch.setattr(parsing, "write_together", full)
+    monkeypatch.setattr(files, "write_together", full)
     said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--out", "out.csv")
     assert said == "out.csv: No space left on device."
 

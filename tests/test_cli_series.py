@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws, noise
-from jaxscale.cli import parsing
+from jaxscale.cli import lookup, parsing
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.laws.schedules import annealing_sums
@@ -56,7 +56,7 @@ def test_a_schedule_law_is_fitted_from_files() -> None:
 def test_sequences_keep_the_order_of_their_file() -> None:
     mixed = dict(run=np.array(["b", "a", "b", "a"]), lr=np.array([1.0, 2.0, 3.0, 4.0]))
     Path("rates.csv").write_text(parsing.csv_text(mixed))
-    found = parsing.series_of(laws.get("lr_annealing"), [SERIES])["schedule"]
+    found = lookup.series_of(laws.get("lr_annealing"), [SERIES])["schedule"]
     assert {label: values.tolist() for label, values in found.items()} == {"b": [1.0, 3.0], "a": [2.0, 4.0]}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale.cli import parsing
+from jaxscale.cli import lookup
 from jaxscale.data.observations import Observations
 from jaxscale.prediction.forecast import foretold
 from jaxscale.resampling import bootstrap
@@ -55,7 +55,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert "80 % interval" in lines[6]
     assert "Fixed          E 1.8" in lines
     assert result.stdout.endswith("Written: out.json, out.nc\n")
-    assert len(Draws.load("out.nc", law=parsing.find_law("my_laws.py"))) == 1000
+    assert len(Draws.load("out.nc", law=lookup.find_law("my_laws.py"))) == 1000
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
     assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
@@ -288,7 +288,7 @@ def test_larger_runs_are_foretold() -> None:
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
     told = json.loads(Path("out.json").read_text())
-    law, data = parsing.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
+    law, data = lookup.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
     there = foretold(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
     assert told["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
     assert (told["law_holds"], told["method"]) == (there.about["law_holds"], "law and misfit")
@@ -325,8 +325,8 @@ def test_help_names_the_commands_and_says_what_they_take() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from jaxscale import cli; "
-        "CliRunner().invoke(cli.app, ['posterior', '--help']); "
+        "import sys; from typer.testing import CliRunner; from jaxscale.cli import app; "
+        "CliRunner().invoke(app.app, ['posterior', '--help']); "
         "print([name for name in ('numpyro', 'arviz_stats', 'matplotlib', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxscale import laws
-from jaxscale.cli import parsing
+from jaxscale.cli import lookup, parsing
+from jaxscale.utils import files
 from tests.commands import LAW_FILE
 from tests.test_compilation_cache import unconfigured_cache
 
@@ -16,9 +17,9 @@ from tests.test_compilation_cache import unconfigured_cache
 def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(LAW_FILE)
-    assert parsing.find_law("chinchilla") is laws.get("chinchilla")
-    assert parsing.find_law(f"{file}:my_law").source == "a test"
-    assert parsing.find_law(str(file)).name == "my_law"
+    assert lookup.find_law("chinchilla") is laws.get("chinchilla")
+    assert lookup.find_law(f"{file}:my_law").source == "a test"
+    assert lookup.find_law(str(file)).name == "my_law"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_what_is_wrong_with_a_file_of_laws_is_told_with_its_line(
     monkeypatch.chdir(tmp_path)
     Path("laws.py").write_text(content)
     with pytest.raises(ValueError) as refusal:
-        parsing.find_law(f"laws.py:{name}" if name else "laws.py")
+        lookup.find_law(f"laws.py:{name}" if name else "laws.py")
     assert said in str(refusal.value)
 
 
@@ -72,18 +73,18 @@ def test_a_folder_that_takes_no_file_is_refused_before_any_work(
 
 
 def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parsing.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
+    files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"12"
-    whole = parsing.write_atomically
+    whole = files.write_atomically
 
     def failing(path: Path, content: bytes) -> None:
         if content == b"4":
             raise OSError("full")
         whole(path, content)
 
-    monkeypatch.setattr(parsing, "write_atomically", failing)
+    monkeypatch.setattr(files, "write_atomically", failing)
     with pytest.raises(OSError, match="full"):
-        parsing.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
+        files.write_together({tmp_path / "a": b"3", tmp_path / "b": b"4"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     assert (tmp_path / "a").read_bytes() == b"1"
 

@@ -15,7 +15,7 @@ from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes import arviz_io
 from jaxscale.bayes.build_model import model_of
 from jaxscale.law import Law
-from jaxscale.prediction.comparison import loo
+from jaxscale.prediction.cross_validation import loo
 from jaxscale.results.draws import Draws
 from tests.lines import line
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxscale.data import datasets
-from jaxscale.data.tables import number, read_table
+from jaxscale.data.readers import read_table
+from jaxscale.data.tables import number
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.files import cache_folder
 

@@ -17,7 +17,9 @@ import jaxscale
 from jaxscale import Input, Observations, Response, likelihoods
 from jaxscale.law import amplitude, coefficient, law, positive, real
 from jaxscale.noise import huber
-from jaxscale.prediction.comparison import compare, leave_future_out, loo, stacking
+from jaxscale.prediction.comparison import compare
+from jaxscale.prediction.cross_validation import leave_future_out, loo
+from jaxscale.prediction.stacking import stacking
 from jaxscale.results.draws import Draws
 from jaxscale.results.quantities import by_name
 from jaxscale.utils.random import generator_of

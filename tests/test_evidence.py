@@ -14,8 +14,9 @@ from scipy import stats
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.pointwise import pointwise, reweighed
-from jaxscale.prediction.comparison import Elpd, compare, leave_future_out, loo, stacking
-from jaxscale.prediction.stacking import mixed
+from jaxscale.prediction.comparison import compare
+from jaxscale.prediction.cross_validation import Elpd, leave_future_out, loo
+from jaxscale.prediction.stacking import mixed, stacking
 from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import NotUsableError
 from tests.lines import line

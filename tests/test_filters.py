@@ -4,7 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jaxscale.data.filters import FilterError, where
-from jaxscale.data.tables import Table, read_table
+from jaxscale.data.readers import read_table
+from jaxscale.data.tables import Table
 from jaxscale.utils.errors import DataError
 
 TEXT = read_table(

@@ -13,7 +13,7 @@ from jaxscale import laws, noise
 from jaxscale.data.designs import isoflop
 from jaxscale.data.observations import Observations
 from jaxscale.data.simulation import simulate
-from jaxscale.engine import linearize, runner
+from jaxscale.engine import descent, linearize
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
 from jaxscale.noise import losses
 
@@ -306,7 +306,7 @@ def test_predicting_needs_the_inputs(huber_fit):
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program of a fit has been compiled for."""
-    programs: dict[str, Any] = dict(settle=runner._settle, score=runner._score, linearise=linearize.linearise)
+    programs: dict[str, Any] = dict(settle=descent._settle, score=descent._score, linearise=linearize.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

@@ -84,9 +84,7 @@ def test_nested_laws_may_be_held_at_an_end(runs: Observations, line: np.ndarray)
 
 
 def test_a_posterior_without_a_floor(runs: Observations, line: np.ndarray) -> None:
-    drawn = jaxscale.posterior(
-        "power_law_floor", runs, likelihood=jaxscale.noise.likelihoods.normal("log"), fixed={"c": 0.0}
-    )
+    drawn = jaxscale.posterior("power_law_floor", runs, likelihood=jaxscale.likelihoods.normal("log"), fixed={"c": 0.0})
     assert np.all(drawn.params["c"] == 0.0)
     np.testing.assert_allclose(-np.median(drawn.params["b"]), line[0], atol=5e-3)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale.resampling.bootstrap import jackknife_stderr
+from jaxscale.resampling.jackknife import jackknife_stderr
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
 from tests.lines import fitted, observed

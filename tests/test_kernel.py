@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.engine import newton, runner
+from jaxscale.engine import descent, newton, runner
 from jaxscale.engine.newton import CONVERGED, FLAT, NONFINITE, RUNNING, STALLED
 from jaxscale.engine.objective import Problem
 from jaxscale.law import Input, Response, coefficient, law, real
@@ -105,7 +105,7 @@ def run_pool(problem: Problem, z: np.ndarray, y: np.ndarray, w: np.ndarray, budg
     """One pool of just these lanes."""
     lanes = newton.begin(problem, np.array(z), xp=np)
     rows = (np.broadcast_to(a, (z.shape[1], len(a))) for a in (y, w))
-    return jax.tree.map(np.asarray, runner._settle(problem, lanes, *rows, budget))
+    return jax.tree.map(np.asarray, descent._settle(problem, lanes, *rows, budget))
 
 
 def assert_same_bits(one: Any, other: Any) -> None:
@@ -164,7 +164,7 @@ def test_a_pool_leaves_lanes_that_do_not_run_as_they_are(many: Any, pooled: newt
     ended = np.arange(70) % 3 == 0
     lanes.status[ended] = np.resize([CONVERGED, FLAT, STALLED, NONFINITE], ended.sum())
     rows = (np.broadcast_to(a, (70, len(a))) for a in (y, w))
-    settled = runner._settle(problem, lanes, *rows, 64)
+    settled = descent._settle(problem, lanes, *rows, 64)
     assert_same_bits(lane(settled, ended), lane(lanes, ended))
     assert_same_bits(lane(settled, ~ended), lane(pooled, ~ended))
 
@@ -180,7 +180,7 @@ def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, poo
 
 def test_descents_have_the_same_bits_however_many_there_are(many: Any) -> None:
     problem, y, w, starts = many
-    runs = {count: runner.descend(runner.Runner(), problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
+    runs = {count: descent.descend(runner.Runner(), problem, starts[:, :count], y, w) for count in (5, 32, 33, 70)}
     for count, lanes in runs.items():
         assert lanes.z.shape == (5, count)
         assert np.all(lanes.status != RUNNING)
@@ -192,10 +192,10 @@ def test_responses_and_weights_may_differ_by_lane(many: Any) -> None:
     z = np.repeat(starts[:, :1], 3, axis=1)
     responses = np.stack([y, y * np.exp(0.01 * np.cos(np.arange(32))), y])
     weights = np.stack([w, w, np.arange(32) % 2.0])
-    lanes = runner.descend(runner.Runner(), problem, z, responses, weights)
+    lanes = descent.descend(runner.Runner(), problem, z, responses, weights)
     for k in range(3):
         assert_same_bits(
-            lane(lanes, k), lane(runner.descend(runner.Runner(), problem, z[:, :1], responses[k], weights[k]), 0)
+            lane(lanes, k), lane(descent.descend(runner.Runner(), problem, z[:, :1], responses[k], weights[k]), 0)
         )
     assert len(set(lanes.local.f.tolist())) == 3
 
@@ -206,7 +206,7 @@ def test_exact_data_give_the_parameters_back() -> None:
     problem = problem_of(CHINCHILLA, problem.inputs, y, huber(1e-3))
     middle = np.array(from_params(CHINCHILLA, problem.centre, problem.free, TRUTH))
     z = middle[:, None] + 0.7 * np.random.default_rng(8).standard_normal((len(middle), 32))
-    lanes = runner.descend(runner.Runner(), problem, z, y, np.ones(len(y)))
+    lanes = descent.descend(runner.Runner(), problem, z, y, np.ones(len(y)))
     assert np.all(np.isin(lanes.status, (CONVERGED, FLAT)))
     found = problem.params(lanes.z[:, np.argmin(lanes.local.f)])
     for name, value in TRUTH.items():
@@ -217,14 +217,14 @@ def test_the_bottom_of_a_curved_valley_is_found() -> None:
     k, y = np.array([0.0, 1.0]), np.zeros(2)
     problem = problem_of(valley, {"k": k}, y, squared())
     z = np.array([[-1.2, 1.0], [2.0, -3.0], [0.0, 8.0]]).T
-    lanes = runner.descend(runner.Runner(), problem, z, y, np.ones(2))
+    lanes = descent.descend(runner.Runner(), problem, z, y, np.ones(2))
     assert np.all(lanes.status == CONVERGED)
     np.testing.assert_allclose(lanes.z, np.ones((2, 3)), rtol=1e-7)
 
 
 def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = runner.descend(runner.Runner(), problem, starts[:, :32], y, w)
+    lanes = descent.descend(runner.Runner(), problem, starts[:, :32], y, w)
     best = int(np.argmin(lanes.local.f))
     local = evaluate(problem, lanes.z[:, best : best + 1], 1e-3, y, w)
     assert lanes.delta[best] == lanes.goal[best] == 1e-3
@@ -247,8 +247,8 @@ def test_direct_lanes_begin_with_the_delta_of_the_noise() -> None:
 
 def test_iterations_are_counted_and_bounded(many: Any) -> None:
     problem, y, w, starts = many
-    lanes = runner.descend(runner.Runner(), problem, starts[:, :32], y, w, longest=6)
+    lanes = descent.descend(runner.Runner(), problem, starts[:, :32], y, w, longest=6)
     assert lanes.steps.max() == 6
     assert np.any(lanes.status == RUNNING)
-    went_on = runner.descend(runner.Runner(), problem, starts[:, :32], y, w, lanes=lanes)
-    assert_same_bits(went_on, runner.descend(runner.Runner(), problem, starts[:, :32], y, w))
+    went_on = descent.descend(runner.Runner(), problem, starts[:, :32], y, w, lanes=lanes)
+    assert_same_bits(went_on, descent.descend(runner.Runner(), problem, starts[:, :32], y, w))

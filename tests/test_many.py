@@ -11,7 +11,7 @@ import pytest
 import jaxscale
 from jaxscale import Fits, fit, fit_many, noise
 from jaxscale.data.observations import Observations
-from jaxscale.engine import newton, runner
+from jaxscale.engine import descent, newton, runner
 from jaxscale.fitting import batched_fits
 from jaxscale.fitting import fit_many as fit_many_module
 from jaxscale.utils.errors import DataError
@@ -186,7 +186,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=batched_fits._starts, named=batched_fits._named, settle=runner._settle)
+    programs: dict[str, Any] = dict(starts=batched_fits._starts, named=batched_fits._named, settle=descent._settle)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

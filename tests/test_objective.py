@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
-from jaxscale.engine import runner
+from jaxscale.engine import descent, runner
 from jaxscale.engine.newton import CONVERGED
 from jaxscale.engine.objective import BLOCK, Local, Problem, slopes
 from jaxscale.engine.starts import score
@@ -206,11 +206,11 @@ def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems() -> 
 def test_lanes_with_inputs_of_their_own_descend_as_separate_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     problems, z, y, w = data_sets(huber(0.01))
     # More lanes than descend side by side, so that places are taken over by lanes of other data sets.
-    monkeypatch.setattr(runner, "CORE", dataclasses.replace(runner.CORE, width=2))
+    monkeypatch.setattr(descent, "CORE", dataclasses.replace(descent.CORE, width=2))
     order = np.array([2, 0, 1, 1, 2, 0])
-    together = runner.descend(runner.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
+    together = descent.descend(runner.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
     for place, k in enumerate(order):
-        alone = runner.descend(runner.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
+        alone = descent.descend(runner.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
         assert together.status[place] == alone.status[0] == CONVERGED
         np.testing.assert_allclose(together.z[:, place], alone.z[:, 0], rtol=1e-10)
         np.testing.assert_allclose(together.local.f[place], alone.local.f[0], rtol=1e-12)

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale.data.observations import Observations, checked, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
+from jaxscale.data.validation import checked
 from jaxscale.law import (
     Input,
     Law,

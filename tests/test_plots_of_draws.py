@@ -11,8 +11,9 @@ import pytest
 
 from jaxscale import Observations, designs, laws, likelihoods, simulate
 from jaxscale.bayes.build_model import model_of
-from jaxscale.plots import fit
-from jaxscale.plots.draws import band, forest, pair, predictive, trace
+from jaxscale.plots import style
+from jaxscale.plots.draws import forest, pair, trace
+from jaxscale.plots.predictive import band, predictive
 from jaxscale.results.draws import Draws
 
 COUNT, SCALE = 400, 0.02
@@ -207,7 +208,7 @@ def test_runs_scatter_together() -> None:
 
 def test_figures_are_written_twice_the_same(draws: Draws) -> None:
     for figure in (trace(draws), pair(draws), forest({"a": draws}), band(draws, DATA, "N", {"D": 1e11})):
-        assert fit.render(figure, "png") == fit.render(figure, "png")
+        assert style.render(figure, "png") == style.render(figure, "png")
 
 
 @pytest.mark.parametrize(

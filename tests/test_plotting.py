@@ -12,7 +12,10 @@ import pytest
 from jaxscale import designs, laws, simulate
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
+from jaxscale.law import curve as curve_module
 from jaxscale.plots import fit as fit_module
+from jaxscale.plots import law as law_module
+from jaxscale.plots import style
 from jaxscale.results.fit import Fit
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -106,7 +109,7 @@ def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, 
     figure = fit_module.plot(changed, observations)
     assert labels(figure.axes[1])[1] == said
     assert figure.get_suptitle().endswith("[not converged]")
-    assert fit_module.render(figure, "png").startswith(MAGIC["png"])
+    assert style.render(figure, "png").startswith(MAGIC["png"])
 
 
 def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
@@ -126,11 +129,11 @@ def test_an_input_without_a_unit_shows_its_column(curve: tuple[Fit, Observations
     assert labels(fit_module.plot(fitted, renamed).axes[0])[0] == "x (tokens)"
 
 
-@pytest.mark.parametrize("ending", fit_module.ENDINGS)
+@pytest.mark.parametrize("ending", style.ENDINGS)
 def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_path: Path, ending: str) -> None:
     first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending.upper()}"
-    fit_module.save(figure, first)
-    fit_module.save(figure, second)
+    style.save(figure, first)
+    style.save(figure, second)
     assert first.read_bytes().startswith(MAGIC[ending])
     assert first.read_bytes() == second.read_bytes()
     assert sorted(tmp_path.iterdir()) == [first, second]
@@ -138,7 +141,7 @@ def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_pat
 
 def test_another_ending_is_refused_and_nothing_written(figure: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fit\.jpg does not end in .* end it in \.png, \.svg or \.pdf\.$"):
-        fit_module.save(figure, tmp_path / "fit.jpg")
+        style.save(figure, tmp_path / "fit.jpg")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,10 +155,10 @@ def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
 def test_drawing_chooses_no_backend(fitted: Fit, tmp_path: Path) -> None:
     program = f"""
 import sys
-from jaxscale import Fit, Observations, designs, plotting, simulate
+from jaxscale import Fit, Observations, designs, plots
 fitted = Fit.from_json({fitted.to_json()!r})
 observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
-plotting.save(plotting.plot(fitted, observations), {str(tmp_path / "fit.png")!r})
+plots.save(plots.plot(fitted, observations), {str(tmp_path / "fit.png")!r})
 print("matplotlib.pyplot" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -164,14 +167,14 @@ print("matplotlib.pyplot" in sys.modules)
 
 def test_the_shape_of_a_law_has_a_panel_for_every_input() -> None:
     law = laws.get("precision_capacity_loss")
-    figure = fit_module.plot_law(law)
+    figure = law_module.plot_law(law)
     *panels, spare = figure.axes
     assert [axes.get_xlabel() for axes in panels] == [f"{name} ({kind.unit})" for name, kind in law.inputs.items()]
     assert not spare.get_visible()
     assert [axes.get_ylabel() for axes in panels] == ["nat/token", "", "", "nat/token", ""]
     assert (panels[0].get_xscale(), panels[0].get_yscale()) == ("log", "log")
     x, y = panels[1].lines[0].get_data()
-    np.testing.assert_allclose(y, fit_module.curve(law, "D")[1])
-    flat = fit_module.plot_law(laws.get("sinusoids1")).axes[0]
+    np.testing.assert_allclose(y, curve_module.curve(law, "D")[1])
+    flat = law_module.plot_law(laws.get("sinusoids1")).axes[0]
     assert (flat.get_xscale(), flat.get_yscale()) == ("linear", "linear")
-    assert fit_module.render(figure, "png").startswith(MAGIC["png"])
+    assert style.render(figure, "png").startswith(MAGIC["png"])

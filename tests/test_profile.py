@@ -19,7 +19,8 @@ from scipy.stats import f as fisher
 import jaxscale
 from jaxscale import Fit, Observations, noise
 from jaxscale.law import Input, Law, Response, law, positive_number, real
-from jaxscale.plots import fit as fit_module
+from jaxscale.plots import profile as profile_module
+from jaxscale.plots import style
 from jaxscale.profiling import likelihood_ratio
 from jaxscale.profiling.targets import derived_of
 from jaxscale.utils.files import nulls
@@ -222,8 +223,8 @@ def test_an_end_that_is_not_reached_is_said() -> None:
     # Straight down, k goes and v stays.
     assert np.isnan(contour.polygons[1, 12]).all() and np.isfinite(contour.polygons[1, 4]).all()
     assert contour.notices[-1].message == "The contour of v and k at level 0.9 is open in 1 directions."
-    for figure in (fit_module.plot_profile(profile), fit_module.plot_contour(contour)):
-        assert fit_module.render(figure, "png")
+    for figure in (profile_module.plot_profile(profile), profile_module.plot_contour(contour)):
+        assert style.render(figure, "png")
 
 
 def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profile) -> None:
@@ -233,7 +234,7 @@ def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profi
     assert told["method"] == "profile likelihood" and told["params"]["m"]["level"] == 0.95
     assert len(told["curves"]["m"]["params"]["c"]) == 21
     assert "95 % interval" in str(profiled) and "F with 1 and n - p" in str(profiled)
-    figure = fit_module.plot_profile(profiled)
+    figure = profile_module.plot_profile(profiled)
     assert [panel.get_xlabel() for panel in figure.axes[:4]] == ["c", "m", "sum", "slope"]
     assert figure.get_suptitle() == "line: profiles with 95 % intervals"
 

@@ -136,4 +136,4 @@ def test_data_constrained_all_free(repeated):
 
 def test_the_benchmark_dataset_is_found_by_name(data, monkeypatch):
     monkeypatch.setenv("JAXSCALE_DATA", str(data))
-    assert len(jaxscale.data.datasets.load("chinchilla_epoch")) == 245
+    assert len(jaxscale.datasets.load("chinchilla_epoch")) == 245

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxscale
-from jaxscale.engine import runner
+from jaxscale.engine import descent, runner
 from jaxscale.fitting import refits
 from jaxscale.resampling import schemes
 from tests.lines import ROWS, WEIGHT, fitted, observed
@@ -43,7 +43,7 @@ def test_what_the_jackknife_left_out_is_a_row_of_the_observations() -> None:
 
 
 def in_parts_of(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refits, "sizes", lambda _: replace(runner.CORE, pool=pool))
+    monkeypatch.setattr(refits, "sizes", lambda _: replace(descent.CORE, pool=pool))
     monkeypatch.setattr(runner.Runner, "together", 1)
 
 

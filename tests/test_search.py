@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from jaxscale import laws
 from jaxscale.engine import multistart, newton
+from jaxscale.engine.descent import Task
 from jaxscale.engine.multistart import Found
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import Task
 from jaxscale.engine.starts import Listed, crossed, hypercube, placed, project
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of

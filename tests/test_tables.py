@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale.data.tables import Table, is_empty, number, read_table
+from jaxscale.data.readers import read_table
+from jaxscale.data.tables import Table, is_empty, number
 from jaxscale.utils.errors import DataError
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxscale.engine import runner
-from jaxscale.engine.linearize import linearise, vertex
+from jaxscale.engine import descent, runner
+from jaxscale.engine.lad_vertex import vertex
+from jaxscale.engine.linearize import linearise
 from jaxscale.engine.objective import Problem
 from jaxscale.fitting.refits import bootstrap, resampled
 from jaxscale.fitting.sandwich import classical, sandwich
@@ -220,7 +221,7 @@ def test_least_absolute_deviations_of_a_line_is_the_linear_programme() -> None:
 
 def test_the_smoothed_descent_ends_near_the_vertex() -> None:
     problem = problem_of(line, absolute("linear"))
-    lanes = runner.descend(runner.Runner(), problem, np.array([[0.0], [0.0]]), y, w)
+    lanes = descent.descend(runner.Runner(), problem, np.array([[0.0], [0.0]]), y, w)
     _, f, _ = absolute_fit(line, lanes.z[:, 0].tolist())
     near = jax.tree.map(np.asarray, linearise(problem, lanes.z[:, 0], y))
     smoothed = np.sum(w * np.abs(near.residual))

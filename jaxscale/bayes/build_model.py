@@ -9,7 +9,8 @@ import numpy as np
 from jaxscale.bayes import priors, random_effects
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.prior_density import Standard
-from jaxscale.data.observations import Observations, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
 from jaxscale.noise import likelihoods

@@ -11,7 +11,8 @@ import numpy as np
 from jaxscale.bayes import random_effects
 from jaxscale.bayes.build_model import as_shares
 from jaxscale.data.features import prepare
-from jaxscale.data.observations import Observations, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
 from jaxscale.results.draws import Draws
 
 # Nodes of the quadrature over an effect, and how often they move to where the effect lies.

@@ -111,8 +111,9 @@ def demo(
     from jaxscale import designs, laws
     from jaxscale.cli import parsing
     from jaxscale.data.observations import Observations
-    from jaxscale.fitting import fit as fit_module
+    from jaxscale.fitting.fit import fit as fit_law
     from jaxscale.results import fit_report
+    from jaxscale.utils.files import write_together
 
     paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
     parsing.check_outputs(*paths.values())
@@ -123,10 +124,10 @@ def demo(
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
     parsing.enable_compilation_cache()
-    fitted = fit_module.fit(law, observations, key=seed)
+    fitted = fit_law(law, observations, key=seed)
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
-    parsing.write_together(files)
+    write_together(files)
     typer.echo(fit_report.text(fitted))
     typer.echo("\nThe runs were drawn from known constants:\n")
     typer.echo(fit_report.constants(fitted, next(iter(law.published.values()))))
@@ -145,13 +146,14 @@ def list_laws(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the shape of the law LAW.")] = None,
 ) -> None:
     """List the laws, or show one: formula, parameters, published constants, shape, source."""
-    from jaxscale.cli import parsing
+    from jaxscale.cli import lookup, parsing
     from jaxscale.reporting import law_page
+    from jaxscale.utils.files import write_together
 
     if name is None:
         if plot is not None:
             raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
-        chosen = parsing.find_laws(inputs or (), family)
+        chosen = lookup.find_laws(inputs or (), family)
         if as_json:
             typer.echo(json.dumps([law_page.facts(law) for law in chosen], indent=2))
         else:
@@ -159,12 +161,12 @@ def list_laws(
         return
     if inputs or family:
         raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
-    law = parsing.find_law(name)
+    law = lookup.find_law(name)
     if plot is not None:
-        from jaxscale.plots import fit as fit_module
+        from jaxscale import plots
 
         parsing.check_outputs(plot)
-        parsing.write_together({plot: fit_module.render(fit_module.plot_law(law), fit_module.ending_of(plot))})
+        write_together({plot: plots.render(plots.plot_law(law), plots.ending_of(plot))})
     typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
@@ -204,12 +206,13 @@ def simulate(
 
     from jaxscale import designs
     from jaxscale import simulate as draw
-    from jaxscale.cli import parsing
+    from jaxscale.cli import lookup, parsing
+    from jaxscale.utils.files import write_together
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
     parsing.check_outputs(out)
-    found = parsing.find_law(law)
+    found = lookup.find_law(law)
     params = {**_published(found, published), **parsing.numbers(param, "--param")}
     if isoflop is not None:
         low, high, count = parsing.axis(isoflop, "--isoflop")
@@ -223,7 +226,7 @@ def simulate(
     if out is None:
         typer.echo(text, nl=False)
         return
-    parsing.write_together({out: text.encode()})
+    write_together({out: text.encode()})
     typer.echo(f"Written: {out}", err=True)
 
 
@@ -239,15 +242,15 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether planned or finished runs can identify a law; no response is needed."""
-    from jaxscale.cli import parsing
+    from jaxscale.cli import lookup, parsing
     from jaxscale.data.observations import Observations
     from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import nulls
 
-    found, fixed = parsing.tied(parsing.find_law(law), tie), parsing.numbers(fix, "--fix")
-    read = parsing.find_table(table)
-    columns = parsing.columns_of(found, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
+    found, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
+    read = lookup.find_table(table)
+    columns = lookup.columns_of(found, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
@@ -270,13 +273,13 @@ def fit(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
-    from jaxscale.plots import fit as fit_module
+    from jaxscale import plots
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
     task.refuse_groups("fit")
     if plot is not None:
-        fit_module.ending_of(plot)
+        plots.ending_of(plot)
     fitted = task.fitted(replicates=replicates, errors=errors)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
@@ -301,15 +304,15 @@ def _published(law: Any, label: str | None) -> dict[str, float]:
 
 def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Path, Callable[[], bytes]]:
     """What makes the contents of the files that were asked for."""
-    from jaxscale.plots import fit as fit_module
+    from jaxscale import plots
 
     files: dict[Path, Callable[[], bytes]] = {}
     if json_path is not None:
         files[json_path] = lambda: fitted.to_json().encode()
     if plot is not None:
-        data, ending = fitted.observations, fit_module.ending_of(plot)
+        data, ending = fitted.observations, plots.ending_of(plot)
         assert data is not None
-        files[plot] = lambda: fit_module.render(fit_module.plot(fitted, data), ending)
+        files[plot] = lambda: plots.render(plots.plot(fitted, data), ending)
     return files
 
 

@@ -146,7 +146,7 @@ def refuse_model(
 
     from jaxscale.bayes.build_model import model_of
     from jaxscale.data.features import prepare
-    from jaxscale.data.observations import checked
+    from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
 
     law, fixed = task.found(), task.fixed()

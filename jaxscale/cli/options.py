@@ -124,9 +124,9 @@ class Task:
         Raises:
             ValueError: there is no such law, or a tie or a bound does not suit it.
         """
-        from jaxscale.cli import parsing
+        from jaxscale.cli import lookup
 
-        return parsing.bounded(parsing.tied(parsing.find_law(self.law), self.tie), self.bound)
+        return lookup.bounded(lookup.tied(lookup.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
@@ -154,16 +154,16 @@ class Task:
             law: the law whose inputs are read.
             more: name to column of what is read beside them.
         """
-        from jaxscale.cli import parsing
+        from jaxscale.cli import lookup, parsing
         from jaxscale.data.observations import Observations
 
-        sequences = parsing.series_of(law, self.series)
-        read = parsing.find_table(self.table)
+        sequences = lookup.series_of(law, self.series)
+        read = lookup.find_table(self.table)
         given = parsing.assignments(self.inputs, "--input", "NAME=COLUMN")
         return Observations.from_table(
             read,
-            inputs=parsing.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
-            response=parsing.response_of(read, self.response),
+            inputs=lookup.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
+            response=lookup.response_of(read, self.response),
             where=self.where,
             weight=self.weight,
             run=self.run,
@@ -203,11 +203,11 @@ class Task:
 
     def groups(self, observations: "Observations") -> dict[str, str]:
         """The names of the groups by their places, which stand behind the parameters that each has to itself."""
-        from jaxscale.cli import parsing
+        from jaxscale.cli import lookup
 
         if self.group is None or observations.group is None:
             return {}
-        table = parsing.find_table(self.table)
+        table = lookup.find_table(self.table)
         cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
         names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
         return {str(code): str(names[code]) for code in sorted(names)}
@@ -265,7 +265,7 @@ class Printing(TyperCommand):
         """Put the path of standard output behind a ``--json`` that has none: an option or the table follows it."""
         if "--json" not in args:
             return super().parse_args(ctx, args)
-        from jaxscale.data.tables import ENDINGS
+        from jaxscale.data.readers import ENDINGS
 
         given = []
         tables = sum(word.lower().endswith(ENDINGS) for word in args)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from jaxscale.utils.files import write_together
+
 REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 # The path that stands for standard output.
 PRINTED = Path("-")
@@ -90,11 +92,9 @@ def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]]
     Raises:
         Exception: a file could not be made or written.
     """
-    from jaxscale.cli import parsing
-
     failure, written = None, [path for path in files if path != PRINTED]
     try:
-        parsing.write_together({path: files[path]() for path in written})
+        write_together({path: files[path]() for path in written})
     except Exception as error:
         failure = error
     if PRINTED in files:

@@ -258,7 +258,7 @@ def _design(task: Task, law: "Law", observations: "Observations", space: "Space 
         space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
     """
     from jaxscale.data.features import prepare
-    from jaxscale.data.observations import checked
+    from jaxscale.data.validation import checked
     from jaxscale.fitting.fit import fit
     from jaxscale.identification import identifiability
     from jaxscale.noise.losses import squared

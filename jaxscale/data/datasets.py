@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxscale.costs import flops_6nd
-from jaxscale.data.tables import Table, is_empty, number, read_table
+from jaxscale.data.readers import read_table
+from jaxscale.data.tables import Table, is_empty, number
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.files import cache_folder
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from jaxscale.engine import newton
+from jaxscale.engine.descent import Task
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import Task
 from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.losses import Noise

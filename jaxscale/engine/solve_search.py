@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from jaxscale.engine import newton
+from jaxscale.engine.descent import sizes
 from jaxscale.engine.lbfgs import descended
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import sizes
 from jaxscale.engine.starts import placed, score
 from jaxscale.law import Law
 

@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.data.observations import Observations, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
 from jaxscale.engine import newton
+from jaxscale.engine.descent import descend, sizes
 from jaxscale.engine.multistart import tolerance
 from jaxscale.engine.newton import STATUS, Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import Runner, descend, sizes
+from jaxscale.engine.runner import Runner
 from jaxscale.engine.starts import score
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of

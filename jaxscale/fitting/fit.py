@@ -10,12 +10,16 @@ import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.features import prepare
-from jaxscale.data.observations import Observations, checked, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
+from jaxscale.data.validation import checked
 from jaxscale.engine.bounds import at_bounds
-from jaxscale.engine.linearize import linearise, params_at, vertex
+from jaxscale.engine.descent import Task
+from jaxscale.engine.lad_vertex import vertex
+from jaxscale.engine.linearize import linearise, params_at
 from jaxscale.engine.multistart import Found, search
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import Runner, Task, await_compiled, compile_ahead
+from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import bounded, count_of, explicit_starts

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxscale.data.features import prepare
-from jaxscale.data.observations import Observations, checked
+from jaxscale.data.observations import Observations
+from jaxscale.data.validation import checked
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.batched_fits import Fits, Problems
 from jaxscale.law import Law

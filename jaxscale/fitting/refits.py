@@ -6,10 +6,11 @@ import jax
 import numpy as np
 
 from jaxscale.engine import newton
+from jaxscale.engine.descent import descend, sizes
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.runner import Runner, descend, sizes
+from jaxscale.engine.runner import Runner
 
 # Resamples that are drawn at a time.
 TOGETHER = 256

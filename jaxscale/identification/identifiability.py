@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from jaxscale.engine.starts import hypercube
+from jaxscale.identification.augment import cure
 from jaxscale.identification.fisher_information import (
     RANK,
     Information,
     NotFiniteError,
-    cure,
     excess,
     measure,
     pairs,

@@ -247,14 +247,14 @@ def _known(law: Law, operation: str, names: Iterable[str]) -> None:
             raise LawError(f"{operation} names {key!r}, which is no parameter of {law.name}{hint}")
 
 
-def _sum(first: Law, second: Any) -> Law:
+def _sum(self: Law, other: Any) -> Law:
     """The sum of two laws, see :func:`add`."""
-    return add(first, second) if isinstance(second, Law) else NotImplemented
+    return add(self, other) if isinstance(other, Law) else NotImplemented
 
 
-def _product(first: Law, second: Any) -> Law:
+def _product(self: Law, other: Any) -> Law:
     """The product of two laws, see :func:`multiply`."""
-    return multiply(first, second) if isinstance(second, Law) else NotImplemented
+    return multiply(self, other) if isinstance(other, Law) else NotImplemented
 
 
 # The operators are defined here because the operations need the class that they belong to.

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,6 +63,16 @@ class Law:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """The law's value: inputs by position in the declared order, parameters by name."""
         return self.function(*map(_without_wrapping, inputs), **params)
+
+    if TYPE_CHECKING:
+
+        def __add__(self, other: Any) -> "Law":
+            """The sum of two laws; defined in :mod:`jaxscale.law.algebra`."""
+            ...
+
+        def __mul__(self, other: Any) -> "Law":
+            """The product of two laws; defined in :mod:`jaxscale.law.algebra`."""
+            ...
 
     def __repr__(self) -> str:
         """The law as one would call it."""

@@ -1,1 +1,14 @@
-"""Plots of fits, laws, profiles and draws."""
+"""Plots of fits, laws, profiles and draws; each function returns a matplotlib figure."""
+
+from jaxscale.plots.draws import forest as forest
+from jaxscale.plots.draws import pair as pair
+from jaxscale.plots.draws import trace as trace
+from jaxscale.plots.fit import plot as plot
+from jaxscale.plots.law import plot_law as plot_law
+from jaxscale.plots.predictive import band as band
+from jaxscale.plots.predictive import predictive as predictive
+from jaxscale.plots.profile import plot_contour as plot_contour
+from jaxscale.plots.profile import plot_profile as plot_profile
+from jaxscale.plots.style import ending_of as ending_of
+from jaxscale.plots.style import render as render
+from jaxscale.plots.style import save as save

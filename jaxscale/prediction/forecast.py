@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxscale.data.features import columns_of, outside, prepare
-from jaxscale.data.observations import Observations, checked
+from jaxscale.data.observations import Observations
+from jaxscale.data.validation import checked
 from jaxscale.engine.linearize import linearise
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law

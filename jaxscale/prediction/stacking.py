@@ -1,8 +1,11 @@
 """Mixtures: the weights of models whose mixture has the largest mean log density, to a proven accuracy."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+
+from jaxscale.prediction.cross_validation import Elpd
 
 # The mean log density of the best mixture exceeds that of the found one by less than this.
 EXACT = 1e-10
@@ -38,3 +41,56 @@ def mixed(log_density: np.ndarray) -> np.ndarray:
 def _loss(p: np.ndarray, w: np.ndarray) -> float:
     with np.errstate(divide="ignore"):
         return float(w.sum() - np.mean(np.log(p @ w)))
+
+
+def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
+    """Weights of models whose mixture predicts best, ``max_w mean_i log sum_k w_k p_k(y_i | unseen)``.
+
+    A convex problem: Newton steps, each a least-squares problem with weights above 0, until no mixture can be better
+    by more than 1e-10 nats a unit (``max_k mean_i p_ik / sum_j w_j p_ij - 1`` bounds that).
+
+    Args:
+        elpds: name to log predictive densities, by the same method of the same units.
+
+    Returns:
+        Name to weight; the weights are 0 or more and sum to one.
+
+    Raises:
+        ValueError: there is no model, or they do not compare.
+
+    Source: Yao, Vehtari, Simpson & Gelman 2018, doi:10.1214/17-BA1091; Kim, Carbonetto, Stephens & Anitescu 2020,
+    doi:10.1080/10618600.2019.1689985.
+    """
+    comparable(elpds)
+    weights = mixed(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
+    return dict(zip(elpds, weights.tolist(), strict=True))
+
+
+def comparable(elpds: Mapping[str, Elpd]) -> None:
+    """Refuse predictive densities that are not of the same units."""
+    odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
+    if odd:
+        raise TypeError(
+            f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"{type(odd[0]).__name__}."
+        )
+    if not elpds:
+        raise ValueError("Argument elpds must not be empty.")
+    first_name, first = next(iter(elpds.items()))
+    for name, elpd in elpds.items():
+        for what, one, other in (
+            ("the method", first.method, elpd.method),
+            ("the unit", first.unit, elpd.unit),
+            ("the table", first.data, elpd.data),
+        ):
+            if one != other:
+                raise ValueError(
+                    f"Argument elpds must hold models that compare, but {what} of {first_name} is {one!r} and that of "
+                    f"{name} is {other!r}."
+                )
+        if not np.array_equal(first.labels, elpd.labels):
+            raise ValueError(
+                f"Argument elpds must hold models that compare, but {name} has other {first.unit}s than {first_name}."
+            )
+        if not np.isfinite(elpd.pointwise).all():
+            raise ValueError(f"Argument elpds must hold finite densities, but {name} gives some {elpd.unit} none.")

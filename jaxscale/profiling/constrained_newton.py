@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.engine.descent import sizes
 from jaxscale.engine.newton import DONE, STEP_CAP, solve_damped
 from jaxscale.engine.objective import Local, Problem, evaluate
-from jaxscale.engine.runner import Runner, sizes
+from jaxscale.engine.runner import Runner
 from jaxscale.law.coordinates import curved
 from jaxscale.results.quantities import Quantity
 from jaxscale.utils.compilation import compiled

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.descent import descend
 from jaxscale.engine.linearize import linearise
-from jaxscale.engine.runner import Runner, descend
+from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params

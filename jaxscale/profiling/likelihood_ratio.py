@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
+from jaxscale.engine.descent import descend
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.engine.newton import VERTEX
 from jaxscale.engine.objective import Problem, loss, slopes
-from jaxscale.engine.runner import Runner, descend
+from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import sandwich
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.engine.descent import descend
 from jaxscale.engine.newton import CONVERGED, FLAT
-from jaxscale.engine.runner import Runner, descend
+from jaxscale.engine.runner import Runner
 from jaxscale.law import Support, positive, unit
 from jaxscale.profiling.constrained_newton import constrained
 from jaxscale.profiling.likelihood_ratio import Ground, nested

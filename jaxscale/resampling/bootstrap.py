@@ -115,64 +115,7 @@ def bootstrap(
         if kind == "residual" and again.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        return _drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
-
-
-def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | None = None) -> Draws:
-    """Refit without one row, run or group at a time, all in one batch.
-
-    The standard error of any quantity q is ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the G refits: see
-    :func:`jackknife_stderr`. For an absolute loss, or Huber's with a delta far below the residuals, whose optimum
-    jumps from vertex to vertex, the jackknife is not consistent; use :func:`bootstrap`.
-
-    Args:
-        fit: the fit.
-        by: "row", "run" or "group"; rows, or whole runs where runs repeat, unless given.
-        observations: what was fitted, where the fit was read from a file.
-
-    Returns:
-        One draw for every unit left out, in order: ``stats["left_out"]`` tells the row's place among the observations
-        (from 0, rows of weight 0 counted too; such rows are not left out), or the code of the run or group.
-        ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer together than
-        estimates do, so they are marked as not usable.
-
-    Raises:
-        ValueError: an argument is wrong, the observations are missing, others or no more than the free
-            parameters, or fewer than two refits settled.
-
-    Source:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
-    """
-    if by is not None and by not in UNITS:
-        raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
-    unit = unit_of(observations_of(fit, observations), fit.free, by)
-    with jax.enable_x64(True):
-        again = rebuilt(fit, observations)
-        used = np.flatnonzero(again.wide.weight > 0)
-        codes = codes_of(again.wide, unit)
-        labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
-        weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
-        weight[place, used] = 0.0
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        begin = lifted(again.problem, linear, again.z, again.wide.weight > 0)
-        lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
-        notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
-        about: dict[str, Any] = {"unit": unit, "replicates": len(labels)}
-        draws = _drawn(fit, again, lanes, settled, "jackknife", about, [notice], usable=False)
-        draws.stats["left_out"] = labels[settled]
-        del draws.stats["replicate"]
-        draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}
-    return draws
-
-
-def jackknife_stderr(values: np.ndarray) -> Any:
-    """``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
-
-    Args:
-        values: a quantity for every unit left out, such as ``jackknife(fit).derive(of)``, shape (units, ...).
-    """
-    count = len(values)
-    return np.sqrt((count - 1) / count * np.sum((values - values.mean(axis=0)) ** 2, axis=0))
+        return drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
 
 
 def resamples(
@@ -263,7 +206,7 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) ->
         raise ValueError(f"Argument replicates must be a whole number of at least 2, but is {replicates!r}.")
 
 
-def _drawn(
+def drawn(
     fit: Fit,
     again: Rebuilt,
     lanes: Lanes,

@@ -13,7 +13,8 @@ from jaxscale.fitting.standard_errors import curvature_speaks
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
 from jaxscale.noise.losses import Noise
-from jaxscale.resampling.bootstrap import codes_of, jackknife, resamples
+from jaxscale.resampling.bootstrap import codes_of, resamples
+from jaxscale.resampling.jackknife import jackknife
 from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import LOGARITHMIC, Fit

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.engine.descent import sizes
 from jaxscale.engine.objective import Problem, evaluate, loss
-from jaxscale.engine.runner import Runner, sizes
+from jaxscale.engine.runner import Runner
 from jaxscale.utils.compilation import compiled
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.features import prepare
-from jaxscale.data.observations import Observations, padded
+from jaxscale.data.observations import Observations
+from jaxscale.data.padding import padded
 from jaxscale.engine.objective import Problem
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params

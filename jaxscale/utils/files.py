@@ -3,6 +3,7 @@
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,20 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files so that all appear, each of them whole, or none does.
+
+    Args:
+        files: path to content.
+    """
+    staged = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
+    try:
+        for path, content in files.items():
+            write_atomically(staged[path], content)
+        for path, part in staged.items():
+            os.replace(part, path)
+    finally:
+        for part in staged.values():
+            part.unlink(missing_ok=True)

@@ -1,0 +1,40 @@
+"""Padding of observations to a size bucket by rows of weight 0."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxscale.data.observations import Observations
+from jaxscale.utils.padding import widened
+
+
+def padded(observations: Observations, size: int) -> Observations:
+    """Pad to ``size`` rows by repeating the first row with weight 0.
+
+    Args:
+        observations: n rows.
+        size: at least n.
+
+    Returns:
+        The same observations in arrays of length ``size``; every weighted sum stays what it was.
+
+    Raises:
+        ValueError: ``size`` is below the number of rows.
+    """
+    extra = size - len(observations)
+    if extra < 0:
+        raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
+
+    def maybe(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else widened(values, size)
+
+    return dataclasses.replace(
+        observations,
+        inputs={key: widened(values, size) for key, values in observations.inputs.items()},
+        response=widened(observations.response, size),
+        weight=np.concatenate([observations.weight, np.zeros(extra)]),
+        run=maybe(observations.run),
+        group=maybe(observations.group),
+        sigma=maybe(observations.sigma),
+        rows=observations.rows + observations.rows[:1] * extra,
+    )

@@ -1,0 +1,180 @@
+"""Validation of observations against a law: inputs, responses, numbers of rows, units."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxscale.data.observations import Observations, refuse_cells
+from jaxscale.law import Input, Law, unit
+from jaxscale.noise.losses import SPACES, Space, default
+from jaxscale.utils.errors import DataError
+from jaxscale.utils.notices import Notice
+
+# Units in which columns often count parameters, tokens and operations, and what makes single ones of them.
+_LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
+
+
+def checked(
+    law: Law,
+    observations: Observations,
+    free: Sequence[str],
+    space: Space | None = None,
+    linear: str = "noise=squared('linear')",
+) -> list[Notice]:
+    """Check what only a law can know about its observations.
+
+    The space of the residuals decides which responses can be used: logarithms need positive ones, logits those
+    between 0 and 1, and linear residuals take any.
+
+    Args:
+        law: the law to be fitted.
+        observations: the data.
+        free: names of the parameters that are fitted; the others are fixed.
+        space: where residuals are taken; that of the law's response unless given.
+        linear: how the caller is asked for linear residuals, for messages.
+
+    Returns:
+        Notices about data that can be fitted but look odd.
+
+    Raises:
+        DataError: an input is missing or outside the law's domain, a response has no residual in the space, there are
+            fewer rows than free parameters, or the response, or an input that a free parameter belongs to, never
+            varies.
+    """
+    _check_inputs(law, observations)
+    _check_response(law, observations, space or default(law.response).space, linear)
+    used = observations.weight > 0
+    count = int(used.sum())
+    if count < len(free):
+        raise DataError(
+            f"{observations.name} has {count} rows with positive weight, but {law.name} has {len(free)} free "
+            f"parameters ({', '.join(free)}); add rows or fix parameters."
+        )
+    for key in law.inputs:
+        values = observations.inputs[key]
+        if free and values.ndim == 1 and _constant(values[used]):
+            _refuse_constant(law, observations, key, free)
+    if free and _constant(observations.response[used]):
+        raise DataError(
+            f"{observations.name}, column {_column(observations, 'response')!r}: the response is "
+            f"{observations.response[used][0]:g} in every row, so no parameter can be identified; add rows that differ."
+        )
+    return [*_duplicates(law, observations, used), *_units(law, observations, used), *_percents(law, observations)]
+
+
+def _column(observations: Observations, key: str) -> str:
+    return dict(observations.columns).get(key, key)
+
+
+def _check_inputs(law: Law, observations: Observations) -> None:
+    missing = [key for key in law.inputs if key not in observations.inputs]
+    if missing:
+        given = ", ".join(observations.inputs)
+        raise DataError(
+            f"{observations.name}: {law.name} needs the input {missing[0]!r}, but only {given} is given; "
+            f"map it to a column with inputs={{{missing[0]!r}: column}}."
+        )
+    complaints = []
+    for key, entry in law.inputs.items():
+        complaints += _outside(observations, key, f"input {key}", observations.inputs[key], entry.low, entry.high)
+    refuse_cells(observations.name, complaints, f" for {law.name}")
+
+
+def _check_response(law: Law, observations: Observations, space: Space, linear: str) -> None:
+    domain, y = SPACES[space][0], observations.response
+    complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
+    # Leaving such rows out would bias the fit: a share of 0 or a count of 0 is a result like any other.
+    cure = f"correct {'it' if len(complaints) == 1 else 'them'}, or take linear residuals ({linear})"
+    if np.all((y >= 0) & (y <= 1)):
+        cure += " or, for shares of counted trials, the likelihood of counts (likelihoods.binomial)"
+    refuse_cells(observations.name, complaints, f" for {space} residuals of {law.name}", cure)
+
+
+def _outside(observations: Observations, key: str, what: str, values: np.ndarray, low: float, high: float) -> list[str]:
+    """One complaint for each row that holds a value outside an open interval."""
+    fine, complaints = (values > low) & (values < high), []
+    for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
+        bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
+        side = f"above {low:g}" if not bad > low else f"below {high:g}"
+        where = f"column {_column(observations, key)!r} ({what}), {observations.position(i)}"
+        complaints.append(f"{where}: {bad:g} must be {side}")
+    return complaints
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max()) if len(values) else True
+
+
+def _refuse_constant(law: Law, observations: Observations, key: str, free: Sequence[str]) -> None:
+    declared: dict[str, None] = {}
+    for name, parameter in law.parameters.items():
+        if parameter.input == key:
+            declared[name] = None
+        for named, power in parameter.powers:
+            if named == key:
+                declared |= {name: None, power.removeprefix("-"): None}
+    unidentified = [name for name in declared if name in free]
+    # Whether an input that no declaration names may stay constant is for the design check to say.
+    if not unidentified:
+        return
+    raise DataError(
+        f"{observations.name}, column {_column(observations, key)!r}: the input {key} is "
+        f"{observations.inputs[key][observations.weight > 0][0]:g} in every row, so the parameters "
+        f"{', '.join(unidentified)} cannot be identified; add rows with another {key} or fix what depends on it."
+    )
+
+
+def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+    values = np.vstack([*(observations.inputs[key] for key in law.inputs), observations.response]).T
+    seen: set[bytes] = set()
+    copies = []
+    for i in np.flatnonzero(used):
+        entry = values[i].tobytes()
+        if entry in seen:
+            copies.append(observations.rows[i] if observations.rows else int(i) + 1)
+        seen.add(entry)
+    if not copies:
+        return []
+    first = ", ".join(map(str, copies[:3])) + (", ..." if len(copies) > 3 else "")
+    verb = "row repeats" if len(copies) == 1 else "rows repeat"
+    where = observations.row_unit + ("" if len(copies) == 1 else "s")
+    message = f"{len(copies)} {verb} the inputs and the response of an earlier one ({where} {first})"
+    return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they were measured anew.")]
+
+
+def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+    return [
+        Notice("units", _unit_message(observations, key, entry, observations.inputs[key][used]))
+        for key, entry in law.inputs.items()
+        if used.any() and entry.lower > 0 and observations.inputs[key][used].max() < entry.lower
+    ]
+
+
+def _percents(law: Law, observations: Observations) -> list[Notice]:
+    """A notice where responses of a law that predicts shares look like percents."""
+    largest = float(observations.response[observations.weight > 0].max())
+    if law.response.domain is not unit or not 1.5 < largest <= 100:
+        return []
+    return [
+        Notice(
+            "units",
+            f"{observations.name}, column {_column(observations, 'response')!r}: {law.name} predicts shares between 0 "
+            f"and 1, but the largest is {largest:g}, which looks like percent; divide the column by 100 if so.",
+        )
+    ]
+
+
+def _unit_message(observations: Observations, key: str, entry: Input, values: np.ndarray) -> str:
+    smallest, largest, (_, high) = float(values.min()), float(values.max()), entry.sizes
+    # A column counts in a unit that puts both its smallest and its largest value where the law is used.
+    fitting = [
+        (word, factor)
+        for word, factor in _LARGER_UNITS.items()
+        if smallest * float(factor) >= entry.lower and largest * float(factor) <= high
+    ]
+    words, factors = " or ".join(word for word, _ in fitting), " or ".join(factor for _, factor in fitting)
+    likely = f", which looks like {words}; multiply the column by {factors} if so" if fitting else "; check its unit"
+    return (
+        f"{observations.name}, column {_column(observations, key)!r}: all values of {key} are below "
+        f"{entry.lower:g} {entry.unit} (the largest is {largest:g}){likely}."
+    )

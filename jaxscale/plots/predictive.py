@@ -1,0 +1,219 @@
+"""Plots of predictions from draws: bands and predictive checks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxscale.data.features import prepare
+from jaxscale.data.observations import Observations
+from jaxscale.law import positive
+from jaxscale.noise import likelihoods
+from jaxscale.noise.losses import SPACES
+from jaxscale.plots.fit import BACK
+from jaxscale.plots.style import (
+    BAND,
+    INK,
+    LEVELS,
+    POINT,
+    frozen,
+    input_label,
+    labelled,
+    log_axis,
+    new_figure,
+    response_name,
+    thinned,
+    tidy,
+)
+from jaxscale.results.draws import Draws
+from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.random import generator_of
+
+
+def band(
+    draws: Draws,
+    observations: Observations,
+    input: str,
+    at: Mapping[str, Any] | None = None,
+    *,
+    to: float | None = None,
+    group: int = 0,
+    key: Any = 0,
+) -> Any:
+    """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
+
+    Observations are moved to the other inputs' values by the law's median, in the space of the residuals: they show
+    the residuals of all rows about the curve. Dashed lines hold 90 % of the law itself, without the scatter of single
+    responses; without a model there are only these.
+
+    Args:
+        draws: of any method.
+        observations: what to draw beside the bands.
+        input: the input along the horizontal axis.
+        at: the other inputs' values: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
+        to: where the bands end; ten times the largest observed input unless given.
+        group: the group whose parameters and observations are drawn, where groups have their own.
+        key: seed of the scatter.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: an input is unknown or missing, or ``to`` lies below the observations.
+    """
+    law = draws._law()
+    at = dict(at or {})
+    for name in (input, *at):
+        if name not in law.inputs:
+            what = "input" if name == input else "at"
+            raise ValueError(
+                f"Argument {what} names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}"
+            )
+    missing = [name for name in law.inputs if name not in (input, *at)]
+    if missing:
+        raise ValueError(f"Argument at must give {', '.join(missing)}, which {law.name} needs beside {input}.")
+    observations = prepare(law, observations)
+    used = observations.weight > 0
+    if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
+        used &= observations.group == group
+    draws = thinned(draws).of_group(group) if draws.groups else thinned(draws)
+    x = observations.inputs[input][used]
+    end = float(10 * x.max() if to is None else to)
+    if not end > x.min():
+        raise ValueError(f"Argument to must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
+    log = x.min() > 0
+    line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
+    level = draws.predict(**_placed(law, input, line, at))
+    space = "linear" if draws.scatter is None else draws.scatter.space
+    forward, backward = _into(space), BACK[space]
+    rows = {name: observations.inputs[name][..., used] for name in law.inputs}
+    here = forward(np.median(draws.predict(**rows), axis=0))
+    there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
+    moved = backward(forward(observations.response[used]) + there - here)
+
+    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
+    middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
+    factor = 100 if space == "log" else 1
+    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {value:.4g}" for name, value in at.items())
+    figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+    for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
+        if new is not None:
+            for share, strength in LEVELS:
+                low, high = shown(np.quantile(new, [0.5 - share / 2, 0.5 + share / 2], axis=0), centre)
+                label = f"{100 * share:g} % of new responses"
+                axes.fill_between(line, low, high, color=POINT, alpha=strength, linewidth=0, label=label)
+        axes.plot(line, shown(middle, centre), color=INK, linewidth=1.2, label="median of the law")
+        ends = shown(np.quantile(level, [0.05, 0.95], axis=0), centre)
+        axes.plot(line, ends.T, "--", color=INK, linewidth=0.8, label=["90 % of the law", None])
+        label = f"observations, moved to {told}" if at else "observations"
+        style: dict[str, Any] = {"s": 20, "color": "white", "edgecolors": INK, "linewidths": 0.8, "zorder": 3}
+        axes.scatter(x, shown(moved, there), label=label, **style)
+        axes.axvline(x.max(), color=BAND, linewidth=0.8, linestyle=":")
+        tidy(axes)
+    if log:
+        log_axis(bottom.xaxis, line)
+    if law.response.domain is positive and middle.max() > 1.5 * middle.min():
+        log_axis(top.yaxis, np.concatenate([middle, moved]))
+    unit = {"log": "%", "logit": "logit", "linear": law.response.unit}[space]
+    top.set_ylabel(labelled(response_name(observations), law.response.unit))
+    bottom.set_ylabel(labelled("above the median", unit))
+    bottom.set_xlabel(input_label(law, observations, input))
+    top.legend(frameon=False, fontsize=9)
+    figure.suptitle(f"{draws.law}, {draws.method}", fontsize=11, color=INK)
+    return frozen(figure)
+
+
+def predictive(draws: Draws, *, key: Any = 0) -> Any:
+    """Posterior predictive check: what was observed against what the model would replicate.
+
+    Left, every row about the law's median in the space of the residuals, with the 50 % and 90 % intervals of its
+    replicated responses. Right, the sorted observed residuals against the median of the sorted replicated ones, with
+    the bands in which these lie: a curve that leaves them shows scatter of another shape than the likelihood's.
+
+    Args:
+        draws: of a posterior, with its model.
+        key: seed of the replicated responses.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: the draws have no model.
+    """
+    if draws.model is None:
+        raise ValueError(
+            f"These draws ({draws.method}) have no model whose responses could be replicated; draw with posterior."
+        )
+    draws = thinned(draws)
+    model, generator = draws.model, generator_of(key)[1]
+    used = np.asarray(model.data["weight"]) > 0
+    sites = {**draws.params, **draws.nuisance}
+    with jax.enable_x64(True):
+        level = np.asarray(_levels(model, {name: sites[name] for name in model.shapes}))[:, used]
+        data = {name: np.asarray(values)[used] for name, values in model.data.items()}
+        new = likelihoods.replicated(model.likelihood, generator, draws.nuisance, level, data)
+    forward, middle = _into(model.likelihood.space), np.median(level, axis=0)
+    observed = forward(np.asarray(model.response)[used]) - forward(middle)
+    new = forward(new) - forward(middle)
+    logarithmic = model.likelihood.space == "log"
+    observed, new = (100 * observed, 100 * new) if logarithmic else (observed, new)
+    unit = {"log": "%", "logit": "logit", "linear": model.law.response.unit}[model.likelihood.space]
+
+    figure, ((left, right),) = new_figure((10.0, 4.4), 1, 2)
+    order = np.argsort(middle, kind="stable")
+    place = np.arange(1, len(order) + 1)
+    ranked = np.sort(new, axis=1)
+    expected = np.median(ranked, axis=0)
+    for share, strength in LEVELS:
+        ends = [0.5 - share / 2, 0.5 + share / 2]
+        low, high = np.quantile(new[:, order], ends, axis=0)
+        left.vlines(place, low, high, color=POINT, alpha=strength + 0.1, linewidth=2.5, label=f"{100 * share:g} %")
+        low, high = np.quantile(ranked, ends, axis=0)
+        label = f"{100 * share:g} % of replicated"
+        right.fill_between(expected, low, high, color=POINT, alpha=strength, linewidth=0, label=label)
+    left.plot(place, observed[order], "o", markersize=3.5, color=INK, label="observed")
+    right.plot(expected, expected, color=INK, linewidth=0.8)
+    right.plot(expected, np.sort(observed), "o", markersize=3.5, color=INK, label="observed")
+    left.set_xlabel("row, in the order of the law's value")
+    left.set_ylabel(labelled("response above the law", unit))
+    right.set_xlabel(labelled("sorted replicated residuals, median", unit))
+    right.set_ylabel(labelled("sorted observed residuals", unit))
+    for axes in (left, right):
+        tidy(axes)
+    left.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    right.legend(frameon=False, fontsize=9)
+    figure.suptitle(f"{draws.law}: {model.likelihood.describe()}", fontsize=11, color=INK)
+    return frozen(figure)
+
+
+def _into(space: str) -> Callable[[Any], np.ndarray]:
+    """Responses to the space of the residuals, in float64."""
+
+    def forward(y: Any) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(SPACES[space][1](np.asarray(y, float)))
+
+    return forward
+
+
+@jax.jit
+def _levels(model: Any, sites: dict[str, Any]) -> Any:
+    return jax.lax.map(model.level, sites, batch_size=256)
+
+
+def _new(
+    draws: Draws, scatter: likelihoods.Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
+) -> np.ndarray:
+    """New responses along a line, each of a run of its own; counts have the observed trials' median."""
+    data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
+    for name in scatter.columns:
+        data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
+    with jax.enable_x64(True):
+        return likelihoods.replicated(scatter, generator_of(key)[1], draws.nuisance, level, data)
+
+
+def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """All inputs of a law where one has the values x and the others are as told."""
+    own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v, float), x.shape) for name, v in at.items()}
+    return {name: x if name == input else own[name] for name in law.inputs}

@@ -1,0 +1,274 @@
+"""Cross-validation of posteriors: leave-one-out and leave-future-out predictive densities."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
+from jaxscale.bayes.psis import KHAT_LIMIT
+from jaxscale.data.observations import Observations
+from jaxscale.results.draws import NO_MODEL, Draws
+from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.notices import CODES, Notice
+from jaxscale.utils.text import item, wrapped
+
+
+@dataclass(frozen=True)
+class Elpd:
+    """The expected log pointwise predictive density of unseen units: rows, or runs where these share an effect.
+
+    Args:
+        law: identifier of the law.
+        method: "loo", or "leave-future-out by" and the scale.
+        elpd: sum of ``pointwise``, in nats; larger is better.
+        se: its standard error, ``sqrt(n var(pointwise))``.
+        p_loo: effective number of parameters; NaN where the method has none.
+        pointwise: log predictive density of every unit, shape (n,).
+        khat: shape of the tail of the importance weights of every unit, shape (n,); NaN where none were needed.
+        unit: "row" or "run".
+        labels: number of the row of every unit, of its first row where it is a run; shape (n,).
+        data: fingerprint of the table.
+        about: what else the method says of itself.
+        notices: what a person should know.
+    """
+
+    law: str
+    method: str
+    elpd: float
+    se: float
+    p_loo: float
+    pointwise: np.ndarray
+    khat: np.ndarray
+    unit: str
+    labels: np.ndarray
+    data: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of units."""
+        return len(self.pointwise)
+
+    def __str__(self) -> str:
+        """The sum, its standard error and what to know, at 80 columns."""
+        lines = item("Method", f"{self.method}, {len(self)} {self.unit}s, {self.law}")
+        lines += item("elpd", f"{self.elpd:.2f} (standard error {self.se:.2f})")
+        if math.isfinite(self.p_loo):
+            lines += item("p_loo", f"{self.p_loo:.2f}")
+        if np.isfinite(self.khat).any():
+            lines += item("k-hat", f"at most {np.nanmax(self.khat):.2f}")
+        for key, value in self.about.items():
+            lines += item(key.capitalize(), str(value))
+        for notice in self.notices:
+            lines += ["", *wrapped(f"{notice.code}: {notice.message}", "", "  ")]
+            lines += wrapped(f"Cure: {CODES[notice.code][1]}", "  ")
+        return "\n".join(lines)
+
+
+def loo(draws: Draws) -> Elpd:
+    """Leave-one-out cross-validation without a refit, ``sum_i log p(y_i | y_-i)``.
+
+    Each unit is left out by importance weights ``1 / p(y_i | theta)``, Pareto-smoothed. A unit is a row; where rows
+    of a run share a random effect it is the run, whose effect is integrated out: leaving out one of its rows would be
+    no test, since the others give the effect away.
+
+    Args:
+        draws: of a posterior, with its model.
+
+    Returns:
+        The log predictive densities, with a notice (``bad_loo``) that names the units whose k-hat is above 0.7.
+
+    Raises:
+        NotUsableError: the draws are not to be acted on.
+        ValueError: the draws have no model, or are fewer than 25.
+
+    Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4.
+    """
+    _refuse(draws)
+    each = pointwise(draws.model, {**draws.params, **draws.nuisance})
+    log_weights, khat = reweighed(-each, draws)
+    scores = _mean(log_weights, each)
+    p_loo = float(np.sum(_mean(np.full(each.shape, -math.log(len(draws))), each) - scores))
+    unit, labels = labelled(draws.model, draws.observations)
+    return _elpd(draws.law, "loo", scores, khat, unit, labels, draws.observations, {}, p_loo)
+
+
+def leave_future_out(
+    posterior: Callable[[Observations], Draws],
+    observations: Observations,
+    by: str | np.ndarray,
+    *,
+    first: float | None = None,
+    refits: int = 3,
+) -> Elpd:
+    """Leave-future-out by scale: fit to the smaller runs, score the larger ones, and step up.
+
+    ``sum_j sum_{i: s_i = s_j} log p(y_i | all y with s < s_j)`` over the sizes s_j above the first ones. The posterior
+    is drawn anew at ``refits`` sizes, and wherever the weights between them have k-hat >= 0.7; between, draws are
+    reweighed by ``prod p(y_i | theta)`` over the units that came in. Rows that are not seen yet have weight 0, so that
+    all fits have arrays of the same size: default priors know their inputs, nothing knows their responses.
+
+    Args:
+        posterior: observations to draws with their model: ``lambda some: posterior(law, some)``.
+        observations: the data; the rows of a run come in together, at the largest of their sizes.
+        by: the scale: name of an input, or a number for every row, shape (n,), such as its compute.
+        first: size up to which the first fit goes; that which half of the rows reach unless given.
+        refits: how many times the posterior is drawn at the least, at sizes evenly spaced in their order.
+
+    Returns:
+        The log predictive densities of the units above the first sizes; k-hat is that of the step's weights.
+
+    Raises:
+        NotUsableError: some draws are not to be acted on.
+        ValueError: an argument is wrong, or the draws do not suit.
+
+    Source: Buerkner, Gabry & Vehtari 2020, doi:10.1080/00949655.2020.1783262.
+    """
+    scale, said = _scale(observations, by)
+    if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 1:
+        raise ValueError(f"Argument refits must be a positive number, but is {refits!r}.")
+    used = observations.weight > 0
+    sizes = np.unique(scale[used])
+    up_to = float(np.quantile(scale[used], 0.5, method="lower")) if first is None else float(first)
+    start = int(np.searchsorted(sizes, up_to, side="right")) - 1
+    if not 0 <= start < len(sizes) - 1:
+        raise ValueError(
+            f"Argument first must leave sizes of {said} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
+            f"but is {up_to:g}."
+        )
+    anew = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
+    future = _Future(posterior, observations, scale)
+    for j in range(start, len(sizes) - 1):
+        future.step(sizes[j], sizes[j + 1], j in anew)
+    scored = np.flatnonzero(future.size > sizes[start])
+    told = {"refits": future.fits, "first": f"{said} up to {sizes[start]:g}"}
+    return _elpd(
+        future.draws.law,
+        f"leave-future-out by {said}",
+        future.scores[scored],
+        future.khat[scored],
+        future.unit,
+        future.labels[scored],
+        observations,
+        told,
+    )
+
+
+class _Future:
+    """The state of leave-future-out: the last fit, and the scores of all units so far."""
+
+    draws: Draws
+    unit = ""
+
+    def __init__(
+        self, posterior: Callable[[Observations], Draws], observations: Observations, scale: np.ndarray
+    ) -> None:
+        self.posterior, self.observations, self.scale = posterior, observations, scale
+        self.fits, self.fitted = 0, -math.inf
+        self.each = self.size = self.scores = self.khat = self.labels = np.empty(0)
+
+    def step(self, seen: float, scored: float, anew: bool) -> None:
+        """Score the units of the next size given all that are seen."""
+        if not anew:
+            inside = (self.size > self.fitted) & (self.size <= seen)
+            log_weights, khat = reweighed(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
+            anew = not khat[0] < KHAT_LIMIT
+        if anew:
+            self._fit(seen)
+            log_weights, khat = np.full((len(self.draws), 1), -math.log(len(self.draws))), np.array([math.nan])
+        units = self.size == scored
+        self.scores[units] = _mean(log_weights, self.each[:, units])  # pyright: ignore[reportPossiblyUnbound]
+        self.khat[units] = khat[0]  # pyright: ignore[reportPossiblyUnbound]
+
+    def _fit(self, seen: float) -> None:
+        weight = np.where(self.scale <= seen, self.observations.weight, 0.0)
+        draws = self.posterior(replace(self.observations, weight=weight))
+        _refuse(draws)
+        model = scoring(draws.model, self.observations)
+        unit, labels = labelled(model, self.observations)
+        if self.unit not in ("", unit):
+            raise ValueError(
+                f"Argument posterior must give the runs an effect in every fit or in none, but it does so only where "
+                f"{self.unit}s are not alone; say which: likelihood=likelihoods.normal(runs=True)."
+            )
+        if not self.unit:
+            self.scores, self.khat = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
+            rows = self.observations.rows or range(1, len(self.observations) + 1)
+            place = {row: k for k, row in enumerate(rows)}
+            self.size = self.scale[[place[label] for label in labels]]
+        self.draws, self.unit, self.labels = draws, unit, labels
+        self.each = pointwise(model, {**draws.params, **draws.nuisance})
+        self.fits, self.fitted = self.fits + 1, seen
+
+
+def _refuse(draws: Draws) -> None:
+    if not isinstance(draws, Draws):
+        raise TypeError(f"Argument draws must be what posterior handed back, but is {type(draws).__name__}.")
+    if draws.model is None:
+        raise ValueError(
+            f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "
+            "posterior handed back."
+        )
+    draws.require_usable()
+
+
+def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray, str]:
+    """The size of every row, that of its run's largest one where it has a run, and its name."""
+    if isinstance(by, str):
+        if by not in observations.inputs or observations.inputs[by].ndim != 1:
+            known = [name for name, values in observations.inputs.items() if values.ndim == 1]
+            raise ValueError(
+                f"Argument by must name an input, but is {by!r}{did_you_mean(by, known)}; these are {', '.join(known)}."
+            )
+        scale, said = observations.inputs[by], by
+    else:
+        scale, said = np.asarray(by, float), "scale"
+        if scale.shape != (len(observations),) or not np.isfinite(scale).all():
+            raise ValueError(
+                f"Argument by must hold a finite number for each of the {len(observations)} rows, but has shape "
+                f"{scale.shape}."
+            )
+    if observations.run is None:
+        return scale, said
+    largest = np.full(int(observations.run.max()) + 1, -np.inf)
+    np.maximum.at(largest, observations.run, np.where(observations.weight > 0, scale, -np.inf))
+    return largest[observations.run], said
+
+
+def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Log of the weighted mean density of every unit, shape (units,)."""
+    from scipy.special import logsumexp
+
+    return np.asarray(logsumexp(log_weights + each, axis=0))
+
+
+def _elpd(
+    law: str,
+    method: str,
+    scores: np.ndarray,
+    khat: np.ndarray,
+    unit: str,
+    labels: np.ndarray,
+    data: Observations | None,
+    about: Mapping[str, Any],
+    p_loo: float = math.nan,
+) -> Elpd:
+    notices = ()
+    bad = labels[khat > KHAT_LIMIT]
+    if len(bad):
+        named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        rows = f"{'row' if data is None else data.row_unit}s"
+        which = rows if unit == "row" else f"the runs that begin in {rows}"
+        told = f"k-hat is above {KHAT_LIMIT} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
+        notices = (Notice("bad_loo", told),)
+    se = standard_error(scores)
+    sha256 = "" if data is None else data.sha256
+    return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, sha256, about, notices)
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard error of a sum of pointwise values."""
+    return float(math.sqrt(len(values) * np.var(values, ddof=1))) if len(values) > 1 else math.nan
