@@ -21,7 +21,7 @@ def test_examples_of_a_module_hold(name: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert doctest.testmod(importlib.import_module("jaxscale.law")).attempted > 0
+    assert doctest.testmod(importlib.import_module("jaxscale.law.declare")).attempted > 0
 
 
 @pytest.mark.parametrize(("path", "text"), documents().items(), ids=lambda part: getattr(part, "name", ""))

@@ -229,7 +229,7 @@ class Task:
             check: refuses data that will not do for what follows the fit, before it is made.
         """
         from jaxscale.cli import parsing
-        from jaxscale.fitting.fit import fit
+        from jaxscale.fitting import fit
 
         law, fixed = self.found(), self.fixed()
         noise = self.noise_of(law)

@@ -1,8 +1,8 @@
 """Simulate: sweeps of training runs drawn from a law whose constants are known.
 
->>> from jaxscale import laws
+>>> from jaxscale import designs, laws
 >>> params = laws.chinchilla.published["besiroglu2024"]
->>> table = simulate(laws.chinchilla, params, isoflop([1e19, 1e20, 1e21], 7), noise=0.005, seed=1)
+>>> table = simulate(laws.chinchilla, params, designs.isoflop([1e19, 1e20, 1e21], 7), noise=0.005, seed=1)
 >>> sorted(table), len(table["loss"])
 (['D', 'N', 'loss'], 21)
 """

@@ -247,12 +247,12 @@ def _known(law: Law, operation: str, names: Iterable[str]) -> None:
             raise LawError(f"{operation} names {key!r}, which is no parameter of {law.name}{hint}")
 
 
-def _sum(self: Law, other: Any) -> Law:
+def _sum(self: Law, other: Any) -> Any:
     """The sum of two laws, see :func:`add`."""
     return add(self, other) if isinstance(other, Law) else NotImplemented
 
 
-def _product(self: Law, other: Any) -> Law:
+def _product(self: Law, other: Any) -> Any:
     """The product of two laws, see :func:`multiply`."""
     return multiply(self, other) if isinstance(other, Law) else NotImplemented
 

@@ -2,6 +2,7 @@
 
 A law file declares a law with :func:`law` and parameter kinds and needs nothing else:
 
+>>> from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
 >>> @law(
 ...     inputs=dict(N=Input("parameters")),
 ...     response=Response("nat/token", positive),

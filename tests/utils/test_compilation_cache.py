@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -14,24 +13,7 @@ import pytest
 
 import jaxscale
 from jaxscale.utils import compilation_cache
-
-SETTINGS = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
-
-
-@contextmanager
-def unconfigured_cache() -> Iterator[Callable[[], list[object]]]:
-    """No folder is configured inside, as in a new process; yields what reads JAX's settings."""
-    before = {name: jax.config.values[name] for name in SETTINGS}
-    jax.config.update(SETTINGS[0], None)
-    try:
-        yield lambda: [jax.config.values[name] for name in SETTINGS]
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
+from tests.unconfigured import SETTINGS, unconfigured_cache
 
 
 @pytest.fixture
@@ -160,7 +142,7 @@ print(folder, value, counts["cache_misses"], counts["cache_hits"])
 
 
 def test_it_is_documented_where_python_users_look() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     section = readme[readme.index("\n## From Python") : readme.index("\n### How sure")]
     assert "jaxscale.enable_compilation_cache()" in section
     assert "jaxscale.enable_compilation_cache()" in str(inspect.getdoc(jaxscale.enable_compilation_cache))

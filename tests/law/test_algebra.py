@@ -12,29 +12,27 @@ from jax.test_util import check_grads
 
 import jaxscale
 from jaxscale import Observations, chain, compose, designs, fix, laws, noise, rename, simulate, tie
-from jaxscale.law import Input, Law, Response, algebra, coefficient, exponent, floor, law, positive, real, unit
+from jaxscale.law import Input, Law, Response, algebra, exponent, law, positive, real, unit
+from tests.law_examples import (
+    accuracy,
+    bits,
+    capacity,
+    chinchilla,
+    made,
+    power_law,
+    power_law_floor,
+    repetition,
+    shares,
+    signed,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
-chinchilla = laws.get("chinchilla")
-power_law, power_law_floor = laws.get("power_law"), laws.get("power_law_floor")
-accuracy, capacity = laws.get("accuracy_sigmoid_loss"), laws.get("precision_capacity")
-repetition = laws.get("repetition_tokens")
 CONSTANTS = dict(chinchilla.published["besiroglu2024"])
 CURVE = dict(a=-0.6, k=1.5, L0=2.8, b=0.85)
 ND = np.array([1e8, 1e9, 7e10]), np.array([2e9, 2e10, 1.4e12])
 BITS = (4.0, 8.0, 16.0)
 GAINS = dict(capacity.published["kumar2024"])
 X = np.geomspace(10.0, 1e6, 7)
-
-
-def made(name: str, inputs: Any, response: Response, function: Any, **kinds: Any) -> Law:
-    return law(name=name, inputs=inputs, response=response, source="a textbook", **kinds)(function)
-
-
-bits = made("bits", dict(N=Input("parameters")), Response("bit/token"), lambda N, *, c: c / N, c=exponent())
-shares = made("shares", dict(x=Input("")), Response("", unit), lambda x, *, s: s / (1 + x), s=exponent())
-signed = made("signed", dict(x=Input("")), Response("", real), lambda x, *, a, q: a * x + q, a=coefficient(), q=floor())
-ratio = made("ratio", dict(x=Input("")), Response("x"), lambda x, *, N: N / x, N=exponent())
 
 
 def test_a_fixed_parameter_is_gone_and_the_rest_is_the_law() -> None:

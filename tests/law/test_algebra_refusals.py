@@ -6,16 +6,7 @@ import pytest
 
 from jaxscale import chain, compose, fix, laws, rename, tie
 from jaxscale.law import Input, LawError, Response, algebra
-from tests.test_algebra import (
-    bits,
-    capacity,
-    chinchilla,
-    power_law,
-    power_law_floor,
-    ratio,
-    shares,
-    signed,
-)
+from tests.law_examples import bits, capacity, chinchilla, power_law, power_law_floor, ratio, shares, signed
 
 pytestmark = pytest.mark.usefixtures("x64")
 

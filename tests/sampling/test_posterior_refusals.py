@@ -12,7 +12,7 @@ import jaxscale
 from jaxscale import likelihoods
 from jaxscale.bayes import priors
 from jaxscale.utils.errors import DataError
-from tests.test_posterior import line, modelled, of, power, powers, straight
+from tests.sampling_models import line, modelled, of, power, powers, straight
 
 BINOMIAL = likelihoods.binomial("n")
 

@@ -25,7 +25,7 @@ from jaxscale.profiling import likelihood_ratio
 from jaxscale.profiling.targets import derived_of
 from jaxscale.utils.files import nulls
 from tests.lines import line
-from tests.test_real_data import sweep
+from tests.real_sweeps import sweep
 
 ROWS = 30
 x = np.linspace(-2.0, 3.0, ROWS)

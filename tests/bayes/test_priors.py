@@ -17,7 +17,7 @@ from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder
 from jaxscale.sampling.log_density import Density
 from jaxscale.utils import checkpoint
-from tests.test_posterior import modelled, powers
+from tests.sampling_models import modelled, powers
 
 X = np.geomspace(1.0, 1e4, 30)
 Y = (2 * X**-0.3 + 1.7) * np.exp(0.01 * np.random.default_rng(0).normal(size=30))

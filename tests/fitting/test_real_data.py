@@ -8,8 +8,8 @@ import pytest
 import jaxscale
 from jaxscale import noise
 from jaxscale.data.observations import Observations
+from tests.real_sweeps import COLUMNS, sweep
 
-COLUMNS = dict(N="params", D="tokens")
 PUBLISHED_EXPONENTS = {"alpha": 0.0154, "beta": 0.0206}
 BASE = dict(
     A=float(np.exp(6.255414)),
@@ -18,10 +18,6 @@ BASE = dict(
     alpha=0.3526596,
     beta=0.3526596,
 )
-
-
-def sweep(data: Path, name: str, where: str | None = None, columns=COLUMNS, **more) -> Observations:
-    return Observations.from_table(data / f"{name}.csv", inputs=columns, response="loss", where=where, **more)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from jaxscale import laws
 from jaxscale.cli import lookup, parsing
 from jaxscale.utils import files
 from tests.commands import LAW_FILE
-from tests.test_compilation_cache import unconfigured_cache
+from tests.unconfigured import unconfigured_cache
 
 
 def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
