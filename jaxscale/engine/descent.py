@@ -13,7 +13,7 @@ from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, chunks, compile_ahead
 from jaxscale.engine.starts import placed, score
-from jaxscale.utils.compilation import compiled
+from jaxscale.utils.compilation import compiled, compiled_calls
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,6 @@ def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: 
     return newton.settle(problem, lanes, response, weight, budget, width)
 
 
-_prepared: set[Any] = set()
-
-
 @dataclass(frozen=True)
 class Task:
     """A problem with its data and where it runs.
@@ -144,10 +141,10 @@ class Task:
         """Have the program that polishes compiled while starts are scored."""
         n = len(self.response)
         pool = sizes(n).pool
-        known = (jax.tree.structure(self.problem), n, jnp.result_type(float).name)
-        if self.runner.mesh is not None or known in _prepared:
+        known = ("prepared", jax.tree.structure(self.problem), n, jnp.result_type(float).name)
+        if self.runner.mesh is not None or known in compiled_calls:
             return
-        _prepared.add(known)
+        compiled_calls.add(known)
         lanes = newton.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
         lanes = jax.tree.map(np.array, lanes)
         lanes.status[:] = newton.FLAT
