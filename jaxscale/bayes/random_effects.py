@@ -11,7 +11,7 @@ import jax.scipy.special as special
 import numpy as np
 
 from jaxscale.noise.likelihoods import Likelihood, scales
-from jaxscale.noise.losses import SPACES
+from jaxscale.noise.spaces import space_of
 
 # Nodes of the integral over an effect about each of its two peaks, and steps from a start to a peak.
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
@@ -62,7 +62,7 @@ def shared(
         data: ``weight`` and ``group``, shape (n,).
         rows: which rows each run has, shape (runs, most), see :func:`places`.
     """
-    transform = SPACES[likelihood.space][1]
+    transform = space_of(likelihood.space).forward
     of_runs = lambda values: jnp.where(rows >= 0, values[rows], 0.0)  # noqa: E731
     weight = of_runs(data["weight"])
     s = jnp.where(weight > 0, of_runs(scales(likelihood, sites, level, data["group"])), 1.0)

@@ -49,14 +49,14 @@ def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
     """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
-    from jaxscale.noise import likelihoods, losses
+    from jaxscale.noise import default, likelihoods
 
     one_of("--likelihood", name, LIKELIHOODS)
     counts = name in COUNTS
-    unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
+    unused = {"noise": task.noise, **task.settings, "space": task.space}
     unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
     for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
-        del unused[used]
+        unused.pop(used, None)
     for option, value in unused.items():
         if value is not None:
             raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
@@ -65,9 +65,9 @@ def likelihood_of(
             raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
         own = _free_name("trials", law)
         return getattr(likelihoods, name)(own), {own: trials}
-    settings: dict[str, Any] = {"space": task.space or losses.default(law.response).space}
-    if task.df is not None:
-        settings["df"] = task.df
+    settings: dict[str, Any] = {"space": task.space or default(law.response).space}
+    if "df" in task.settings:
+        settings["df"] = _number("df", task.settings["df"])
     if scale_by is not None:
         settings["scale_by"] = one_of("--scale-by", scale_by, _SCALES)
     more = {}
@@ -75,6 +75,13 @@ def likelihood_of(
         settings["censored"] = _free_name("censored", law)
         more[settings["censored"]] = censored
     return getattr(likelihoods, name)(**settings), more
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"Option --{option} must be a number, but is {text!r}.") from None
 
 
 def _free_name(name: str, law: "Law") -> str:
@@ -148,10 +155,11 @@ def refuse_model(
     from jaxscale.data.features import prepare
     from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
+    from jaxscale.noise.spaces import space_of
 
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
+        checked(law, rows, [name for name in law.parameters if name not in fixed], space_of(chosen.space))
         model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

@@ -16,7 +16,8 @@ import jax.scipy.stats as stats
 import numpy as np
 
 from jaxscale.law import Response
-from jaxscale.noise.losses import SPACES, Noise, Space, default
+from jaxscale.noise.noise import Noise, default
+from jaxscale.noise.spaces import SPACES
 
 Family = Literal["normal", "student_t", "laplace", "binomial", "beta_binomial"]
 ScaleBy = Literal["constant", "level", "group"]
@@ -40,7 +41,7 @@ class Likelihood(eqx.Module):
     """
 
     family: Family = eqx.field(static=True)
-    space: Space = eqx.field(static=True, default="linear")
+    space: str = eqx.field(static=True, default="linear")
     df: Any = eqx.field(default=None, converter=lambda v: None if v is None else np.asarray(v, float))
     scale_by: ScaleBy = eqx.field(static=True, default="constant")
     runs: bool | None = eqx.field(static=True, default=None)
@@ -71,7 +72,7 @@ class Likelihood(eqx.Module):
 
 
 def normal(
-    space: Space = "log",
+    space: str = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
@@ -83,7 +84,7 @@ def normal(
 
 def student_t(
     df: float | None = None,
-    space: Space = "log",
+    space: str = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
@@ -96,7 +97,7 @@ def student_t(
 
 
 def laplace(
-    space: Space = "log",
+    space: str = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
@@ -135,9 +136,9 @@ def _checked(likelihood: Likelihood) -> Likelihood:
 
 def of_noise(noise: Noise) -> Likelihood:
     """The likelihood that a noise stands for: Huber and absolute losses are none and become Student-t."""
-    if noise.loss == "squared":
-        return normal(noise.space)
-    return student_t(float(noise.df) if noise.loss == "student_t" else None, noise.space)
+    if noise.loss.quadratic:
+        return normal(noise.space.name)
+    return student_t(noise.loss.settings.get("df"), noise.space.name)
 
 
 def of_response(response: Response) -> Likelihood:
@@ -145,11 +146,9 @@ def of_response(response: Response) -> Likelihood:
     return of_noise(default(response))
 
 
-def stretch(space: Space, y: Any) -> Any:
+def stretch(space: str, y: Any) -> Any:
     """``log |t'(y)|``: what turns a density of residuals into one of responses."""
-    if space == "log":
-        return -jnp.log(y)
-    return -jnp.log(y) - jnp.log1p(-y) if space == "logit" else jnp.zeros_like(y)
+    return SPACES[space].log_derivative(y)
 
 
 def scales(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, group: Any) -> Any:
@@ -163,7 +162,7 @@ def rows(likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, d
     """Log density of every row's residual (or count) about the law's value, shape (n,); ``data`` as in the model."""
     if likelihood.family in COUNTS:
         return _counted(likelihood, sites, level, y, data[str(likelihood.trials)])
-    transform = SPACES[likelihood.space][1]
+    transform = SPACES[likelihood.space].forward
     s = scales(likelihood, sites, level, data["group"])
     offset = 0.0
     if likelihood.runs and not likelihood.marginal:
@@ -240,7 +239,7 @@ def replicated(
             c = sites["concentration"][:, None]
             p = generator.beta(np.maximum(p * c, 1e-300), np.maximum((1 - p) * c, 1e-300))
         return generator.binomial(trials, p) / trials
-    forward, backward = SPACES[likelihood.space][1], {"log": np.exp, "linear": lambda t: t, "logit": special.expit}
+    space = SPACES[likelihood.space]
     scale = sites["scale"]
     s = scale[:, data["group"]] if likelihood.scale_by == "group" else np.broadcast_to(scale[:, None], level.shape)
     if likelihood.scale_by == "level":
@@ -256,4 +255,4 @@ def replicated(
         codes = np.unique(data["run"], return_inverse=True)[1]
         effect = generator.standard_normal((draws, codes.max() + 1))[:, codes]
         e = e + sites["run_ratio"][:, None] * effect
-    return np.asarray(backward[likelihood.space](np.asarray(forward(level)) + s * e))
+    return np.asarray(space.inverse(np.asarray(space.forward(level)) + s * e))

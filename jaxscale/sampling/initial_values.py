@@ -12,9 +12,9 @@ from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
-from jaxscale.noise import losses
+from jaxscale.noise import Noise, squared, student_t
 from jaxscale.noise.likelihoods import COUNTS, Likelihood
-from jaxscale.noise.losses import SPACES
+from jaxscale.noise.spaces import space_of
 from jaxscale.results.fit import Fit
 from jaxscale.sampling.adaptive_sampler import COMPONENTS
 from jaxscale.utils.compilation import compiled
@@ -36,13 +36,13 @@ def located(model: Model, params: Any, nuisance: Any) -> Any:
     return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
 
-def noise_of_fit(likelihood: Likelihood) -> losses.Noise:
+def noise_of_fit(likelihood: Likelihood) -> Noise:
     """The noise of the fit whose optimum starts the mode search."""
     if likelihood.family in COUNTS:
-        return losses.squared("logit")
+        return squared("logit")
     if likelihood.family == "normal" and likelihood.censored is None:
-        return losses.squared(likelihood.space)
-    return losses.student_t(4.0, space=likelihood.space)
+        return squared(likelihood.space)
+    return student_t(4.0, space=likelihood.space)
 
 
 def continuous(observations: Observations, likelihood: Likelihood) -> Observations:
@@ -71,7 +71,7 @@ def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixe
 @compiled(brief=True)
 def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
     """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
-    transform = SPACES[model.likelihood.space][1]
+    transform = space_of(model.likelihood.space).forward
     level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)
     target = transform(model.response)
     return transform(level) - target, target
