@@ -7,10 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jaxscale.engine.runner import Runner
 from jaxscale.results.intervals import Intervals
 from jaxscale.sampling import adaptive_sampler
 from jaxscale.sampling.adaptive_sampler import ImportanceSettings, NutsSettings, adaptive_sample
+from jaxscale.sampling.densities import Densities
+from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import Sampled
+
+# Three posteriors that nothing is computed of.
+EMPTY = Densities(
+    Runner(),
+    None,
+    Mode(np.zeros((3, 1, 2)), np.zeros((3, 1)), np.zeros((3, 1, 2, 2)), np.zeros((3, 1))),
+    np.zeros((3, 1)),
+    np.random.default_rng(0),
+)
 
 
 def sampled(method: str, khat: float, share: float, rhat: float, count: int = 3) -> Sampled:
@@ -34,8 +46,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sampled]:
 
         monkeypatch.setattr(adaptive_sampler, "importance_sample", importance_sample)
         monkeypatch.setattr(adaptive_sampler, "nuts_sample", nuts_sample)
-        densities: Any = None
-        return adaptive_sample(densities, "auto", NutsSettings(2, 4, 250))
+        return adaptive_sample(EMPTY, "auto", NutsSettings(2, 4, 250))
 
     return run
 
