@@ -268,25 +268,32 @@ def descend(
     size = sizes(n).holding(len(running))
     budget = np.asarray(-(-longest // EVERY) * EVERY)
 
-    def gathered(data: Any, place: np.ndarray) -> Any:
-        if callable(data):
-            return np.asarray(data(place))
-        return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
-
     def part(index: np.ndarray) -> tuple[Any, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
         lanes = jax.tree.map(lambda a: a[..., place], state)
         lanes.status[len(index) :] = newton.FLAT
         own = problem.own(place if member is None else member[place])
-        return own, lanes, gathered(response, place), gathered(weight, place), budget
+        return own, lanes, _rows(response, place, n), _rows(weight, place, n), budget
 
     workers = min(runner.together, -(-len(running) // size.width))
     indices = np.array_split(running, max(workers, -(-len(running) // size.pool)))
     # Parts are made when it is their turn: a lane's data may be long.
     group = 4 * runner.together
     for first in range(0, len(indices), group):
-        some = indices[first : first + group]
-        for index, ended in zip(some, runner(_settle, [part(index) for index in some]), strict=True):
-            for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
-                whole[..., index] = piece[..., : len(index)]
+        chosen = indices[first : first + group]
+        for index, ended in zip(chosen, runner(_settle, [part(index) for index in chosen]), strict=True):
+            _write(state, index, ended)
     return state
+
+
+def _rows(data: Any, place: np.ndarray, n: int) -> np.ndarray:
+    """The rows of some lanes, shape (lanes, n), of data as in :func:`descend`."""
+    if callable(data):
+        return np.asarray(data(place))
+    return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
+
+
+def _write(state: Lanes, index: np.ndarray, ended: Lanes) -> None:
+    """Write the first lanes of a part to their places; the others only fill it up."""
+    for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
+        whole[..., index] = piece[..., : len(index)]
