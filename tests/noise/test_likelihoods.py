@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from jaxscale.noise import likelihoods
-from jaxscale.noise.losses import SPACES
+from jaxscale.noise.spaces import SPACES
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_response_has_the_density_of_its_residual_times_the_slope_of_the_space(space, x64: None) -> None:
     y = np.array([0.03, 0.4, 0.5, 0.97])
-    slopes = jax.vmap(jax.grad(lambda y: SPACES[space][1](y)))(jnp.asarray(y))
+    slopes = jax.vmap(jax.grad(lambda y: SPACES[space].forward(y)))(jnp.asarray(y))
     np.testing.assert_allclose(likelihoods.stretch(space, jnp.asarray(y)), np.log(np.abs(slopes)), atol=1e-12)
 
 
