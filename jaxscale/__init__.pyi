@@ -50,6 +50,7 @@ from jaxscale.sampling.log_density import sample as sample
 from jaxscale.sampling.posterior import posterior as posterior
 from jaxscale.sampling.posterior_many import posterior_many as posterior_many
 from jaxscale.utils.checkpoint import JournalError as JournalError
+from jaxscale.utils.compilation import clear_cache as clear_cache
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError
 from jaxscale.utils.errors import NotUsableError as NotUsableError

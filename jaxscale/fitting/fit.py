@@ -43,7 +43,6 @@ from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 # The most basins that a fit lists.
 LISTED = 12
@@ -111,7 +110,6 @@ def fit(
     if noise is None:
         noise = default(law.response)
         noise = noise if observations.sigma is None else squared(noise.space)
-    make_room()
     with jax.enable_x64(True):
         read = prepare(law, observations)
         notices = checked(law, read, free, noise.space)

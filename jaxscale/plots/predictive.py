@@ -26,6 +26,7 @@ from jaxscale.plots.style import (
     tidy,
 )
 from jaxscale.results.draws import Draws
+from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.random import generator_of
 
@@ -195,7 +196,7 @@ def _into(space: Space) -> Callable[[Any], np.ndarray]:
     return forward
 
 
-@jax.jit
+@compiled
 def _levels(model: Any, sites: dict[str, Any]) -> Any:
     return jax.lax.map(model.level, sites, batch_size=256)
 

@@ -101,7 +101,7 @@ def _chosen(log_weights: Any, key: Any, count: int) -> Any:
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
-@eqx.filter_jit
+@compiled(static_argnames="candidates")
 def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
     """Parameters of new groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)

@@ -39,7 +39,6 @@ from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
 
@@ -97,7 +96,6 @@ def posterior(
     """
     refuse(method, chains, draws, warmup)
     refuse_types(likelihood, () if observations is None else [observations])
-    make_room()
     begun = time.perf_counter()
     seed, generator = generator_of(key)
     if isinstance(source, Fit):

@@ -27,7 +27,6 @@ from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,6 @@ def posterior_many(
         raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
     refuse_types(likelihood, sets)
-    make_room()
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
