@@ -18,6 +18,7 @@ from jaxscale.fitting import convergence
 from jaxscale.fitting.adequacy import assess
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
 from jaxscale.results.fit_report import text
+from jaxscale.results.parts import StandardErrors
 from jaxscale.utils.notices import Notice
 
 X = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -181,8 +182,7 @@ def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
 
 def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
     for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
-        uncertainty = {"method": "cluster sandwich", "freedom": freedom, "replicates": 0}
-        assert assessed(good, uncertainty=uncertainty)["few_degrees_of_freedom"].startswith(said)
+        assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(said)
 
 
 def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:
