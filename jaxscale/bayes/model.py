@@ -14,14 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.bayes import priors, random_effects
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
-from jaxscale.noise import likelihoods
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.utils.compilation import compiled
 
 
@@ -72,8 +70,8 @@ class Model(eqx.Module):
         for name, how in self.pooling:
             if how == "partial":
                 sites |= {f"{name}_spread": (), f"{name}_offset": (self.groups,)}
-        for name in priors.of_nuisance(self.likelihood):
-            sites[name] = (self.groups,) if name == "scale" and self.likelihood.scale_by == "group" else ()
+        for name, site in self.likelihood.sites.items():
+            sites[name] = (self.groups,) if site.by_group else ()
         if self.runs:
             sites["run_effect"] = (self.runs,)
         return sites
@@ -91,6 +89,11 @@ class Model(eqx.Module):
     def size(self) -> int:
         """The number of coordinates."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    @property
+    def marginal(self) -> bool:
+        """Whether the effects of runs are integrated out."""
+        return self.likelihood.marginal and not self.runs
 
     @property
     def ridge(self) -> Ridge | None:
@@ -191,10 +194,10 @@ class Model(eqx.Module):
     def rows(self, sites: Mapping[str, Any]) -> Any:
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
-        if self.likelihood.marginal:
-            return random_effects.shared(self.likelihood, sites, level, self.response, self.data, self.places)
+        if self.marginal:
+            return self.likelihood.log_prob_of_runs(sites, level, self.response, self.data, self.places)
         weight = self.data["weight"]
-        each = likelihoods.rows(self.likelihood, sites, level, self.response, self.data)
+        each = self.likelihood.log_prob(sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)
 
     def log_density(self, x: Any) -> Any:
@@ -206,10 +209,7 @@ class Model(eqx.Module):
     @property
     def smooth(self) -> "Model":
         """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
-        if self.likelihood.family != "laplace":
-            return self
-        # Of the same variance.
-        return replace(self, likelihood=replace(self.likelihood, family="student_t", df=4.0))
+        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
 
     def numpyro(self) -> Callable[[], None]:
         """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates.
@@ -276,13 +276,9 @@ class Model(eqx.Module):
         with jax.enable_x64(True):
             given = {name: jnp.asarray(sites[name]) for name in self.shapes}
             each = np.asarray(_rows_of(self, given))
-            bend = np.zeros(len(weight))
-            if self.likelihood.family not in likelihoods.COUNTS:
-                bend = np.asarray(likelihoods.stretch(self.likelihood.space, jnp.asarray(self.response)))
-            if self.likelihood.censored is not None:
-                bend = np.where(np.asarray(self.data[self.likelihood.censored]) > 0, 0.0, bend)
+            bend = np.asarray(self.likelihood.log_jacobian(jnp.asarray(self.response), self.data))
         bend = np.where(weight > 0, weight * bend, 0.0)
-        if not self.likelihood.marginal:
+        if not self.marginal:
             return (each + bend)[:, weight > 0]
         codes = np.asarray(self.data["run"])
         return (each + np.bincount(codes, bend, each.shape[1]))[:, np.unique(codes[weight > 0])]

@@ -11,10 +11,25 @@ from jaxscale.cli.options import Task
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.noise.likelihoods import Likelihood
+    from jaxscale.noise.likelihood import Likelihood
 
-LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
-COUNTS = ("binomial", "beta_binomial")
+
+def _likelihoods() -> tuple[str, ...]:
+    """The names of the likelihoods, read from the files that define them, whose import would take JAX's time."""
+    import ast
+    from pathlib import Path
+
+    import jaxscale
+
+    names: list[str] = []
+    for file in Path(jaxscale.__file__).parent.glob("noise/*_likelihoods.py"):
+        for statement in ast.parse(file.read_bytes()).body:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+                names += ast.literal_eval(statement.value)
+    return tuple(sorted(names))
+
+
+LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
 
 
@@ -52,29 +67,22 @@ def likelihood_of(
     from jaxscale.noise import likelihoods, losses
 
     one_of("--likelihood", name, LIKELIHOODS)
-    counts = name in COUNTS
-    unused = {"noise": task.noise, "delta": task.delta, "scale": task.scale, "df": task.df, "space": task.space}
-    unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
-    for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
-        del unused[used]
-    for option, value in unused.items():
-        if value is not None:
+    make = getattr(likelihoods, name)
+    takes = inspect.signature(make).parameters
+    options = {"df": task.df, "space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
+    for option, value in {"noise": task.noise, "delta": task.delta, "scale": task.scale, **options}.items():
+        if value is not None and option not in takes:
+            option = option.replace("_", "-")
             raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
-    if counts:
-        if trials is None:
-            raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
-        own = _free_name("trials", law)
-        return getattr(likelihoods, name)(own), {own: trials}
-    settings: dict[str, Any] = {"space": task.space or losses.default(law.response).space}
-    if task.df is not None:
-        settings["df"] = task.df
+    if "trials" in takes and trials is None:
+        raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
     if scale_by is not None:
-        settings["scale_by"] = one_of("--scale-by", scale_by, _SCALES)
-    more = {}
-    if censored is not None:
-        settings["censored"] = _free_name("censored", law)
-        more[settings["censored"]] = censored
-    return getattr(likelihoods, name)(**settings), more
+        one_of("--scale-by", scale_by, _SCALES)
+    settings = {key: value for key, value in options.items() if value is not None}
+    if "space" in takes:
+        settings.setdefault("space", losses.default(law.response).space)
+    columns = {key: _free_name(key, law) for key in ("trials", "censored") if key in settings}
+    return make(**settings | columns), {own: settings[key] for key, own in columns.items()}
 
 
 def _free_name(name: str, law: "Law") -> str:

@@ -263,8 +263,7 @@ def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch:
 
 
 def survives(t: Any, df: Any) -> Any:
-    return likelihoods.rows(
-        likelihoods.student_t(censored="seen", space="linear"),
+    return likelihoods.student_t(censored="seen", space="linear").log_prob(
         dict(scale=jnp.ones(()), df=df),
         jnp.zeros_like(t),
         t,
