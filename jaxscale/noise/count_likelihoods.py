@@ -1,7 +1,7 @@
 """Likelihoods of counts: successes out of a number of trials, and counts without one."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import jax.scipy.special as special
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
@@ -82,7 +82,7 @@ class TrialsLikelihood(CountLikelihood):
     """
 
     trials: str = eqx.field(static=True)
-    numbers: Float[np.ndarray, " n"] | None = None
+    numbers: Float[np.ndarray, "..."] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -326,7 +326,7 @@ class NegativeBinomial(MeanLikelihood):
         return {"dispersion": 1 / float(np.clip(extra, 1e-3, 1e3))}
 
 
-def binomial(trials: str | Float[np.ndarray, " n"] | float) -> Binomial:
+def binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> Binomial:
     """Counted successes, ``successes ~ Binomial(trials, law)``.
 
     Args:
@@ -337,7 +337,7 @@ def binomial(trials: str | Float[np.ndarray, " n"] | float) -> Binomial:
     return Binomial(*_named(trials))
 
 
-def beta_binomial(trials: str | Float[np.ndarray, " n"] | float) -> BetaBinomial:
+def beta_binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> BetaBinomial:
     """Counts that scatter more: ``successes ~ BetaBinomial(trials, mean law, inferred concentration)``.
 
     Args:
