@@ -167,7 +167,11 @@ class Model(eqx.Module):
 
     def level(self, sites: Mapping[str, Any]) -> Any:
         """The law for every row, shape (n,)."""
-        params = {k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in self.parameters(sites).items()}
+        params = self.parameters(sites).items()
+        return self.level_at({k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in params})
+
+    def level_at(self, params: Mapping[str, Any]) -> Any:
+        """The law for every row, shape (n,), at parameters that are numbers or of shape (n,)."""
         axes = {name: 0 if jnp.ndim(v) else None for name, v in params.items()}
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
@@ -211,29 +215,44 @@ class Model(eqx.Module):
         """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
         return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
 
-    def numpyro(self) -> Callable[[], None]:
-        """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates.
+    def numpyro(self) -> Callable[..., None]:
+        """The model as a NumPyro program, for SVI, other kernels, more plates and predictive draws.
 
-        Its numbers are float64: run it inside ``jax.enable_x64(True)``. A process should keep to one precision for it,
-        as JAX does not run programs that it compiled for the other.
+        Everything that is inferred is a sample site under its name with its prior, where groups and runs have some
+        of their own in the plates "group" and "run"; the parameters of pooled groups and "level", the values of the
+        law, are deterministic sites. The rows of positive weight are the plate "row", in which "obs" is the observed
+        site, whose density is that of the responses; where the effects of runs are integrated out, "obs" is one event
+        of all rows. Its numbers are float64: run it inside ``jax.enable_x64(True)``, and keep a process to one
+        precision, as JAX does not run programs that it compiled for the other.
+
+        Returns:
+            ``program(response=..., **given)``. ``response=None`` samples "obs" instead of observing it, for
+            :class:`numpyro.infer.Predictive`. A site that is given is not sampled: its value comes from the program
+            around it, as a number or one number for each row.
+
+        Example:
+            The exponents of two families of runs, with a prior of their common mean.
+
+            >>> import jax, jaxscale, numpy as np, numpyro, numpyro.distributions as dist
+            >>> from jaxscale.bayes.build_model import model_of
+            >>> x, family = np.geomspace(1.0, 100.0, 8), np.arange(8) % 2
+            >>> y = 2.0 * x ** (0.5 + 0.1 * family)
+            >>> rows = jaxscale.Observations.from_table(dict(x=x, y=y), inputs=["x"], response="y")
+            >>> with jax.enable_x64(True):
+            ...     model = model_of(jaxscale.laws.power_law, rows, jaxscale.likelihoods.normal())
+            ...     inner = model.numpyro()
+            ...     def families():
+            ...         mean = numpyro.sample("mean", dist.Normal(0.5, 0.2))
+            ...         with numpyro.plate("family", 2):
+            ...             b = numpyro.sample("b", dist.Normal(mean, 0.1))
+            ...         inner(b=b[family])
+            ...     drawn = numpyro.infer.Predictive(families, num_samples=5)(jax.random.key(0))
+            >>> drawn["b"].shape, drawn["level"].shape
+            ((5, 2), (5, 8))
         """
-        import numpyro
-        import numpyro.distributions as dist
+        from jaxscale.bayes.distribution import program
 
-        def program() -> None:
-            sites: dict[str, Any] = {}
-            # Amplitudes after the exponents that their priors lean on.
-            for name, shape in sorted(self.shapes.items(), key=lambda pair: pair[0] in self.rescaled):
-                prior = self.priors[name].distribution
-                if name in self.rescaled:
-                    sites[name] = jnp.zeros(shape)
-                    change = dist.transforms.AffineTransform(0.0, jnp.exp(self.unit(name, sites)), prior.support)
-                    prior = dist.TransformedDistribution(prior, change)
-                sites[name] = numpyro.sample(name, prior.expand(list(shape)).to_event(len(shape)) if shape else prior)
-            numpyro.deterministic("level", self.level(sites))
-            numpyro.factor("log_likelihood", jnp.sum(self.rows(sites)))
-
-        return program
+        return program(self)
 
     def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
