@@ -18,7 +18,8 @@ from jaxscale.bayes.pointwise import labelled, pointwise
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
-from jaxscale.noise.likelihoods import Likelihood, of_response
+from jaxscale.noise.likelihood import Likelihood
+from jaxscale.noise.likelihoods import of_response
 from jaxscale.results.draws import Draws
 from jaxscale.results.provenance import versions
 from jaxscale.utils.files import write_atomically
@@ -180,7 +181,7 @@ def modelled(
     """
     import jax
 
-    from jaxscale.bayes.build_model import as_shares, model_of, refuse_types
+    from jaxscale.bayes.build_model import model_of, refuse_types
 
     refuse_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):
@@ -204,7 +205,7 @@ def modelled(
                 raise ValueError(
                     f"Arguments observations and {name} must be those that the draws were made with, but are others."
                 )
-    return replace(draws, law_object=law, observations=as_shares(observations, chosen), model=model)
+    return replace(draws, law_object=law, observations=chosen.bind(observations)[1], model=model)
 
 
 def refuse_ending(path: str | Path) -> None:

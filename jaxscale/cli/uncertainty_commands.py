@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxscale.cli.model_options import COUNTS, LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
+from jaxscale.cli.model_options import LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
 from jaxscale.cli.options import Level, Save, Task
 from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 
@@ -18,7 +18,7 @@ from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.noise import Space
+    from jaxscale.noise.likelihood import Likelihood
     from jaxscale.results.draws import Draws
     from jaxscale.results.fit import Fit
     from jaxscale.results.intervals import Intervals
@@ -105,7 +105,7 @@ def posterior(
         observations = task.observations(law, more)
         source, notices = (
             (law, observations),
-            _design(task, law, observations, None if likelihood in COUNTS else settings["likelihood"].space),
+            _design(task, law, observations, settings["likelihood"]),
         )
         parsing.enable_compilation_cache()
     with keeping(task.checkpoint):
@@ -250,31 +250,30 @@ def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]
     return parsing.assignments(entries, option, shape)
 
 
-def _design(task: Task, law: "Law", observations: "Observations", space: "Space | str | None") -> "list[Notice]":
+def _design(task: Task, law: "Law", observations: "Observations", likelihood: "Likelihood") -> "list[Notice]":
     """What a fit would say of its data; refuses runs that cannot identify the law, unless that is allowed.
 
     Args:
         task: the options.
         law: the law.
         observations: the data.
-        space: where residuals are taken; None for counts, whose likelihood looks at the responses itself.
+        likelihood: how responses scatter; that of counts looks at the responses itself.
     """
     from jaxscale.data.features import prepare
     from jaxscale.data.validation import checked
     from jaxscale.fitting.fit import fit
     from jaxscale.identification import identifiability
     from jaxscale.noise import squared
-    from jaxscale.noise.spaces import space_of
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
-    notices = [] if space is None else checked(law, rows, free, space_of(space))
+    notices = [] if likelihood.counts else checked(law, rows, free, likelihood.space)
     design = identifiability.check_in_any_unit(law, rows.inputs, fixed, task.noise_level, rows.weight)
     if design is not None and design.verdict == "identified":
         return notices
     # What the inputs alone leave in doubt a fit decides.
     settings: Any = dict(fixed=fixed, replicates=0, noise_level=task.noise_level)
-    settings["noise"] = squared("linear") if space is None else None
+    settings["noise"] = squared("linear") if likelihood.counts else None
     fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
     return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.data import filters
 from jaxscale.data.readers import read_table
@@ -60,6 +60,10 @@ class Observations(eqx.Module):
     def position(self, index: int | np.integer) -> str:
         """Where a row stands in its table, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
         return f"{self.row_unit} {self.rows[index] if self.rows else index + 1}"
+
+    def first(self, bad: Bool[np.ndarray, " n"]) -> str:
+        """The table and the first row where ``bad`` holds, for a message."""
+        return f"{self.name}, {self.position(np.flatnonzero(bad)[0])}"
 
     @classmethod
     def from_table(

@@ -9,8 +9,8 @@ import numpy as np
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
-from jaxscale.noise import likelihoods
-from jaxscale.noise.spaces import Space, space_of
+from jaxscale.noise.likelihood import Likelihood, replicated
+from jaxscale.noise.spaces import SPACES, Space
 from jaxscale.plots.style import (
     BAND,
     INK,
@@ -85,7 +85,7 @@ def band(
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
     level = draws.predict(**_placed(law, input, line, at))
-    space = space_of("linear" if draws.scatter is None else draws.scatter.space)
+    space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
     forward, backward = _into(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
     here = forward(np.median(draws.predict(**rows), axis=0))
@@ -146,14 +146,14 @@ def predictive(draws: Draws, *, key: Any = 0) -> Any:
             f"These draws ({draws.method}) have no model whose responses could be replicated; draw with posterior."
         )
     draws = thinned(draws)
-    model, generator = draws.model, generator_of(key)[1]
+    model = draws.model
     used = np.asarray(model.data["weight"]) > 0
     sites = {**draws.params, **draws.nuisance}
     with jax.enable_x64(True):
         level = np.asarray(_levels(model, {name: sites[name] for name in model.shapes}))[:, used]
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
-        new = likelihoods.replicated(model.likelihood, generator, draws.nuisance, level, data)
-    space = space_of(model.likelihood.space)
+        new = replicated(model.likelihood, generator_of(key)[0], draws.nuisance, level, data)
+    space = model.likelihood.space
     forward, middle = _into(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)
     new = forward(new) - forward(middle)
@@ -202,14 +202,13 @@ def _levels(model: Any, sites: dict[str, Any]) -> Any:
 
 
 def _new(
-    draws: Draws, scatter: likelihoods.Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
+    draws: Draws, scatter: Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
 ) -> np.ndarray:
     """New responses along a line, each of a run of its own; counts have the observed trials' median."""
     data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
     for name in scatter.columns:
         data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
-    with jax.enable_x64(True):
-        return likelihoods.replicated(scatter, generator_of(key)[1], draws.nuisance, level, data)
+    return replicated(scatter, generator_of(key)[0], draws.nuisance, level, data)
 
 
 def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:

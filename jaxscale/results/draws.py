@@ -13,7 +13,7 @@ import numpy as np
 from jaxscale.data.features import columns_of, outside
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
@@ -182,7 +182,7 @@ class Draws:
         likelihood = self.scatter
         if "scale" in beside and beside["scale"].ndim > 1:
             beside["scale"] = beside["scale"][:, group]
-            likelihood = None if likelihood is None else replace(likelihood, scale_by="constant")
+            likelihood = None if likelihood is None else likelihood.of_one_group()
         return replace(
             self,
             params=own,
@@ -210,23 +210,22 @@ class Draws:
         Raises:
             ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
         """
-        from jaxscale.noise.likelihoods import replicated
+        from jaxscale.noise.likelihood import replicated
         from jaxscale.utils.random import generator_of
 
         scatter = self.scatter
         if scatter is None:
             raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so how responses scatter is not known.")
-        if scatter.trials is not None:
+        if scatter.sampled_with:
             raise ValueError(
-                f"New shares of counts would need their trials ({scatter.trials}) beside the law's inputs; use "
-                "predict, which is without the scatter."
+                f"New shares of counts would need their trials ({', '.join(scatter.sampled_with)}) beside the law's "
+                "inputs; use predict, which is without the scatter."
             )
-        if scatter.scale_by == "group":
+        if scatter.by_group:
             raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
         level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
-        with jax.enable_x64(True):
-            return replicated(scatter, generator_of(key)[1], self.nuisance, level, rows)
+        return replicated(scatter, generator_of(key)[0], self.nuisance, level, rows)
 
     def quantiles(self, levels: Any, of: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
         """Quantiles of every free parameter by name, or of a function of the parameters.

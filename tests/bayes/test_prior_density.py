@@ -104,7 +104,7 @@ with jax.enable_x64(True):
     programs = [(density_programs.curvatures, draws[:, 0]), (density_programs.log_densities, draws)]
     for program, x in (*programs, (posterior._named, draws)):
         print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
-print(posterior._families(model))
+print(posterior.families(model))
 """
 
 

@@ -137,7 +137,7 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--likelihood", "cauchy"], "Option --likelihood must be one of normal, student_t, laplace, binomial, "),
+        (["--likelihood", "cauchy"], "Option --likelihood must be one of beta_binomial, binomial, laplace, "),
         (["--likelihood", "normal", "--noise", "huber"], "Option --noise must not be given with --likelihood normal"),
         (
             ["--likelihood", "normal", "--df", 3],

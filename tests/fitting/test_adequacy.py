@@ -182,7 +182,9 @@ def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
 
 def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
     for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
-        assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(said)
+        assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(
+            said
+        )
 
 
 def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def frontier(failed: int = 6, rows: int = 30) -> jaxscale.Observations:
     return jaxscale.Observations.from_table({"x": x, "y": y}, inputs=["x"], response="y")
 
 
-def fitted(over: float = 10.0, delta: float = 0.01, **more: int) -> Fit:
+def fitted(over: float = 10.0, delta: float = 0.01, **more: Any) -> Fit:
     chosen = noise.huber(delta, "linear", over=over)
     return jaxscale.fit(line, frontier(), noise=chosen, starts=64, polish=8, progress=False, **more)
 
