@@ -9,7 +9,7 @@ import jax
 import jax.core as jax_core
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.data.validation import checked
@@ -22,7 +22,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid
 from jaxscale.fitting.adequacy import assess, residuals_of
-from jaxscale.fitting.arguments import bounded, count_of, explicit_starts
+from jaxscale.fitting.arguments import bounded, count_of, explicit_starts, grouped
 from jaxscale.fitting.convergence import CERTIFIED, judged
 from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, covariance_of
 from jaxscale.identification import identifiability
@@ -55,6 +55,7 @@ def fit(
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, Sequence[float | int]] | None = None,
+    pooling: Mapping[str, str] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -79,6 +80,8 @@ def fit(
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
         bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
+        pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
+            observations, named by its label, such as ``alpha[small]``.
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
@@ -115,6 +118,7 @@ def fit(
         if both:
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
         law = bounded(law, bounds)
+    law = grouped(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     free = tuple(name for name in law.parameters if name not in values)
     if replicates < 0 or replicates == 1:
@@ -250,7 +254,8 @@ def _judged_again(fitted: Fit, noise_level: float) -> identifiability.DesignChec
     rows, law = fitted.observations, fitted.law_object
     assert rows is not None and law is not None
     with jax.enable_x64(True):
-        prediction = np.asarray(fitted(**{name: rows.inputs[name] for name in law.inputs}), float)
+        inputs = named_categories(law, {name: rows.inputs[name] for name in law.inputs})
+        prediction = np.asarray(fitted(**inputs), float)
         return identifiability.check_at(
             law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level
         )

@@ -10,7 +10,7 @@ from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
-from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, unit_of
+from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups, unit_of
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, rebuilt
@@ -44,6 +44,7 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
     """
     if by is not None and by not in UNITS:
         raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
+    refuse_groups(fit, by)
     unit = unit_of(observations_of(fit, observations), fit.free, by)
     with jax.enable_x64(True):
         again = rebuilt(fit, observations)
