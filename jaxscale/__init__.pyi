@@ -23,6 +23,7 @@ from jaxscale.law import Law as Law
 from jaxscale.law import LawError as LawError
 from jaxscale.law import Response as Response
 from jaxscale.law.algebra import bound as bound
+from jaxscale.law.algebra import by_group as by_group
 from jaxscale.law.algebra import chain as chain
 from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix

@@ -46,8 +46,9 @@ def to_arviz(draws: Draws) -> Any:
     fixed = {name: values[0] for name, values in draws.params.items() if _constant(draws, name)}
     varying = {name: values for name, values in draws.params.items() if name not in fixed}
     stats = {NAMES.get(name, name): _flags(name, v) for name, v in draws.stats.items() if name != "log_prior"}
-    constants = {f"fixed_{name}": value for name, value in fixed.items()}
-    groups = {"posterior": _dataset(draws, varying | draws.nuisance), "sample_stats": _dataset(draws, stats)}
+    constants = {f"fixed_{_escaped(name)}": value for name, value in fixed.items()}
+    varying = {_escaped(name): values for name, values in (varying | draws.nuisance).items()}
+    groups = {"posterior": _dataset(draws, varying), "sample_stats": _dataset(draws, stats)}
     if "log_prior" in draws.stats:
         groups["log_prior"] = _dataset(draws, {"log_prior": draws.stats["log_prior"]})
     rows = {}
@@ -85,9 +86,9 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
         count = int(tree.attrs["draws"])
         params = {}
         for name in told["params"]:
-            value = posterior.get(name)
+            value = posterior.get(_escaped(name))
             if value is None:
-                fixed = np.asarray(tree["constant_data"][f"fixed_{name}"].values)
+                fixed = np.asarray(tree["constant_data"][f"fixed_{_escaped(name)}"].values)
                 value = np.repeat(fixed[None], count, axis=0)
             params[name] = value
         stats = {}
@@ -99,7 +100,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             params=params,
             method=str(tree.attrs["method"]),
             free=tuple(told["free"]),
-            nuisance={name: posterior[name] for name in told["nuisance"]},
+            nuisance={name: posterior[_escaped(name)] for name in told["nuisance"]},
             chains=int(tree.attrs["chains"]),
             stats=stats,
             about=told["about"],
@@ -222,6 +223,11 @@ def _constant(draws: Draws, name: str) -> bool:
     """Whether a parameter has one value, bit for bit."""
     values = draws.params[name]
     return name not in draws.free and values.tobytes() == np.repeat(values[:1], len(values), axis=0).tobytes()
+
+
+def _escaped(name: str) -> str:
+    """A name without the slash, which separates the groups of a tree; the label of a group may hold one."""
+    return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
 
 def _flags(name: str, values: np.ndarray) -> np.ndarray:

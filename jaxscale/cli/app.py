@@ -277,15 +277,15 @@ def fit(
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
-    task.refuse_groups("fit")
+    task.refuse_unused_groups()
     if plot is not None:
         plots.ending_of(plot)
-    fitted = task.fitted(replicates=replicates, errors=errors)
+    fitted = task.fitted(replicates=replicates, errors=errors, pooling=task.pooling())
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 
 
-app.command(cls=Printing)(with_task(fit, ("group",)))
+app.command(cls=Printing)(with_task(fit))
 for command, hidden in uncertainty_commands.COMMANDS.items():
     app.command(cls=Printing)(with_task(command, hidden))
 

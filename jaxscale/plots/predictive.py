@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
 from jaxscale.noise.likelihood import Likelihood, replicated
@@ -88,14 +88,14 @@ def band(
     space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
     forward, backward = _into(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
-    here = forward(np.median(draws.predict(**rows), axis=0))
+    here = forward(np.median(draws.predict(**named_categories(law, rows)), axis=0))
     there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
     new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
-    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {value:.4g}" for name, value in at.items())
+    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items())
     figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
         if new is not None:
@@ -211,7 +211,11 @@ def _new(
     return replicated(scatter, generator_of(key)[0], draws.nuisance, level, data)
 
 
+def _number(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
 def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """All inputs of a law where one has the values x and the others are as told."""
-    own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v, float), x.shape) for name, v in at.items()}
+    own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v), x.shape) for name, v in at.items()}
     return {name: x if name == input else own[name] for name in law.inputs}

@@ -223,7 +223,7 @@ class Draws:
             )
         if scatter.by_group:
             raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
-        level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
+        level = self.predict(**{name: np.atleast_1d(value) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         return replicated(scatter, generator_of(key)[0], self.nuisance, level, rows)
 

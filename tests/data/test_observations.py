@@ -112,7 +112,8 @@ def test_from_table_keeps_what_is_used_in_float64(tmp_path: Path) -> None:
     assert observations.weight.tolist() == [1.0, 2.0]
     assert observations.run is not None and observations.run.tolist() == [0, 0]
     assert observations.group is not None and observations.group.tolist() == [0, 1]
-    assert observations.columns == (("N", "params"), ("D", "tokens"), ("response", "loss"))
+    assert observations.groups == observations.group_names == ("x", "y")
+    assert observations.columns == (("N", "params"), ("D", "tokens"), ("response", "loss"), ("group", "corpus"))
     assert observations.rows == (2, 4)
     assert (len(observations), observations.rows_read, observations.name) == (2, 3, "runs.csv")
     assert len(observations.sha256) == 64
