@@ -63,7 +63,7 @@ def test_each_group_has_its_own_value_under_its_label(table, shared_size: Fit) -
     assert [shared_size.params[name] for name in names] == pytest.approx(found[1:].tolist(), rel=1e-8)
     assert shared_size.params["a"] == pytest.approx(np.exp(found[0]), rel=1e-8)
     assert [shared_size.stderr[name] for name in names] == pytest.approx(errors[1:].tolist(), rel=1e-6)
-    assert shared_size.columns["group"] == "g"
+    assert shared_size.provenance.columns["group"] == "g"
 
 
 def test_with_no_parameter_shared_each_group_is_fitted_alone(table) -> None:
