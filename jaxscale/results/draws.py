@@ -47,7 +47,7 @@ class Draws:
         law: identifier of the law.
         params: every parameter of the law, shape (draws,), or (draws, groups) where each group has its own; draws of
             several chains lie chain after chain.
-        method: the rung or resampling they come from: "laplace", "importance", "nuts", "case bootstrap", ...
+        method: the sampling or resampling method they come from: "laplace", "importance", "nuts", "case bootstrap", ...
         free: names of the parameters that vary.
         nuisance: what was drawn beside the law's parameters, such as the scale of the noise; leading axis (draws,).
         chains: how many chains the draws come from; 1 where they are independent.

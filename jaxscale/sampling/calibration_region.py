@@ -82,7 +82,7 @@ def checked(
         free: number of its parameters that are inferred.
         rows: number of rows that count.
         likelihood: how responses scatter.
-        method: the rung that the posterior ended on.
+        method: the method that the posterior ended with.
         runs: number of runs, where a run has several rows; every row is its own run unless given.
         checkpoints: rows of each run, on average.
         efficiency: effective number of draws over the draws of the proposal, of importance sampling.
@@ -130,12 +130,12 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
+def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
     """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
 
     Args:
         model: what was sampled (:class:`jaxscale.bayes.model.Model`).
-        rung: that the posterior ended on.
+        method: that the posterior ended with.
         efficiency: effective number of draws over those of the proposal; NaN for NUTS.
         seen: residuals at the middle of the posterior and what they are taken from, in the likelihood's space, each of
             shape (n,); None where groups have their own.
@@ -152,7 +152,7 @@ def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] |
         free=len(model.free),
         rows=rows,
         likelihood=chosen,
-        method=rung,
+        method=method,
         runs=runs if chosen.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,
