@@ -49,7 +49,7 @@ def simulated(
     columns = {key: np.exp(generator.uniform(np.log(low), np.log(high), rows)) for key, (low, high) in inputs.items()}
     with jax.enable_x64(True):
         exact = np.asarray(jax.vmap(lambda *row: law(*row, **params))(*columns.values()))
-    t = noise.default(law.response).space
+    t = str(noise.default(law.response).space)
     step = scatter * generator.standard_normal(rows)
     if t == "log":
         y = exact * np.exp(step)
@@ -109,7 +109,7 @@ def fit_numbers(fit: jaxscale.Fit) -> Numbers:
         "stderr": fit.stderr,
         "correlation": np.asarray(fit.correlation).ravel().tolist(),
         "intervals": {key: list(value) for key, value in fit.interval(0.9).items()},
-        "basins": [basin["objective"] for basin in fit.basins],
+        "basins": [basin.objective for basin in fit.landscape.basins],
         "text": str(fit),
     }
 

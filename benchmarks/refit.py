@@ -86,8 +86,8 @@ def judged(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str
     with jax.enable_x64(True):
         residual = np.asarray(space.transform(exact)) - np.asarray(space.transform(columns["y"]))
     noise = float(np.sqrt(np.mean(residual**2)))
-    if fit.residuals["rms"] > (1 + CLOSE) * noise + 1e-12:
-        return "failed", f"{fit.status}, residuals {fit.residuals['rms'] / noise:.3g} times the noise"
+    if fit.residuals.rms > (1 + CLOSE) * noise + 1e-12:
+        return "failed", f"{fit.status}, residuals {fit.residuals.rms / noise:.3g} times the noise"
     ordered = zip(sorted(moved.values()), sorted(moved, key=lambda name: truth[name]), strict=True)
     if all(_close(value, truth[name], kinds[name]) for value, name in ordered):
         return "parameters", f"in another order: {', '.join(moved)}"

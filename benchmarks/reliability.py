@@ -96,8 +96,8 @@ def main() -> None:
         fits = [jaxscale.fit(problem.law, observations, key=seed, **settings) for seed in range(options.seeds)]
         objectives = np.array([fit.objective for fit in fits])
         reached = (objectives <= objectives.min() * (1 + 1e-9)) & (objectives <= problem.reference)
-        agree = sum(fit.starts["agree_all"] for fit in fits) / sum(fit.starts["polished"] for fit in fits)
-        listed = np.mean([len(fit.basins) >= problem.minima for fit in fits])
+        agree = sum(fit.landscape.agree_all for fit in fits) / sum(fit.landscape.polished for fit in fits)
+        listed = np.mean([len(fit.landscape.basins) >= problem.minima for fit in fits])
         cells = [problem.name, f"{objectives.min():.14g}", f"{problem.reference:.14g}"]
         total += np.array([reached.sum(), len(fits)])
         rows.append([*cells, f"{reached.sum()} of {len(fits)}", f"{agree:.2%}", f"{listed:.0%}"])

@@ -219,7 +219,7 @@ def bnsl(repeats: int) -> None:
     rows = [
         _line("brute force in the authors' loop, curve_fit", brute, brute.value[0], None, "163,840 points"),
         _line("the same grid by arrays, curve_fit", arrays, arrays.value[0], brute),
-        _line("jaxscale.fit", warm, exact.objective, brute, f"{exact.starts['agree_all']} starts agree"),
+        _line("jaxscale.fit", warm, exact.objective, brute, f"{exact.landscape.agree_all} starts agree"),
     ]
     print(table(HEAD, rows))
 

@@ -84,10 +84,10 @@ def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", targ
     if one.status != other.status:
         return f"status {one.status}, {other.status}"
     scale = factor if target == RESPONSE else 1.0
-    space = one.noise["space"]
+    space = one.noise.space.name
     size = scale if space == "linear" else 1.0
-    if not np.isclose(one.residuals["rms"] * size, other.residuals["rms"], rtol=1e-6):
-        return f"optimum: rms {one.residuals['rms'] * size:.6g}, {other.residuals['rms']:.6g}"
+    if not np.isclose(one.residuals.rms * size, other.residuals.rms, rtol=1e-6):
+        return f"optimum: rms {one.residuals.rms * size:.6g}, {other.residuals.rms:.6g}"
     errors = [_errors(law, one, target, factor), _errors(law, other, target, 1.0)]
     for group, pair in zip(errors[0], zip(errors[0].values(), errors[1].values(), strict=True), strict=True):
         if not np.allclose(*pair, rtol=1e-6, atol=0.0, equal_nan=True):

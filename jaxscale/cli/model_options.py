@@ -64,13 +64,13 @@ def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
     """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
-    from jaxscale.noise import likelihoods, losses
+    from jaxscale.noise import default, likelihoods
 
     one_of("--likelihood", name, LIKELIHOODS)
     make = getattr(likelihoods, name)
     takes = inspect.signature(make).parameters
-    options = {"df": task.df, "space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
-    for option, value in {"noise": task.noise, "delta": task.delta, "scale": task.scale, **options}.items():
+    options: dict[str, Any] = {"space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
+    for option, value in {"noise": task.noise, **task.settings, **options}.items():
         if value is not None and option not in takes:
             option = option.replace("_", "-")
             raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
@@ -79,10 +79,18 @@ def likelihood_of(
     if scale_by is not None:
         one_of("--scale-by", scale_by, _SCALES)
     settings = {key: value for key, value in options.items() if value is not None}
+    settings |= {key: _number(key, text) for key, text in task.settings.items()}
     if "space" in takes:
-        settings.setdefault("space", losses.default(law.response).space)
+        settings.setdefault("space", default(law.response).space)
     columns = {key: _free_name(key, law) for key in ("trials", "censored") if key in settings}
     return make(**settings | columns), {own: settings[key] for key, own in columns.items()}
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"Option --{option} must be a number, but is {text!r}.") from None
 
 
 def _free_name(name: str, law: "Law") -> str:

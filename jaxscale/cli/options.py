@@ -3,20 +3,20 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
 
-from jaxscale.cli.output import PRINTED, keeping
+from jaxscale.cli.output import LOSSES, PRINTED, keeping
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.noise.losses import Noise
+    from jaxscale.noise import Noise
     from jaxscale.results.fit import Fit
 
 
@@ -53,6 +53,14 @@ Save = Annotated[
 ]
 
 
+def noise_settings() -> dict[str, str]:
+    """Settings of losses by name, and their help; each is an option of every command that fits."""
+    return {each.name: each.help for arguments in LOSSES.values() for each in arguments if each.name != "space"}
+
+
+_LOSS_NAMES = " or ".join(", ".join(LOSSES).rsplit(", ", 1))
+
+
 @dataclass(frozen=True)
 class Task:
     """What is fitted to what, and where the answer goes: the options of every command that fits."""
@@ -73,15 +81,8 @@ class Task:
             metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
         ),
     ] = None
-    noise: Annotated[
-        str | None, _setting("squared, huber, absolute or student_t; by default what suits the law's response.")
-    ] = None
+    noise: Annotated[str | None, _setting(f"{_LOSS_NAMES}; by default what suits the law's response.")] = None
     space: Annotated[str | None, _setting("Where residuals are taken: log, linear or logit.")] = None
-    delta: Annotated[
-        str | None, _setting("Threshold of huber: a number, or scale for 1.345 of the fitted scale.", metavar="NUMBER")
-    ] = None
-    df: Annotated[float | None, _setting("Degrees of freedom of student_t.")] = None
-    scale: Annotated[float | None, _setting("Scale of student_t; fitted if absent.")] = None
     starts: Annotated[
         int,
         _setting(
@@ -110,6 +111,7 @@ class Task:
         Path | None, typer.Option("--json", metavar="[FILE.json]", help="Write JSON; print it if no file is named.")
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no report.")] = False
+    settings: dict[str, str] = field(default_factory=dict)
 
     def check_outputs(self, *others: Path | None) -> None:
         """Refuse, before any work, paths that could not be written after it."""
@@ -136,16 +138,15 @@ class Task:
 
     def noise_of(self, law: "Law") -> "Noise":
         """The noise that is fitted with."""
-        from jaxscale.noise.losses import default, named, squared
+        from jaxscale.noise import default, named, squared
 
-        delta = self.delta if self.delta in (None, "scale") else _threshold(self.delta)
-        if self.noise is None and (delta, self.df, self.scale) == (None, None, None):
+        if self.noise is None and not self.settings:
             chosen = default(law.response, self.space)
             return chosen if self.sigma is None else squared(chosen.space)
-        loss = default(law.response).loss if self.noise is None else self.noise
+        loss = default(law.response).loss.name if self.noise is None else self.noise
         # As in Python, where squared() without a space means raw residuals.
         space = "linear" if loss == "squared" and self.noise and not self.space else self.space
-        return named(loss, space, response=law.response, delta=delta, df=self.df, scale=self.scale)
+        return named(loss, space, response=law.response, **self.settings)
 
     def observations(self, law: "Law", more: Mapping[str, str] | None = None) -> "Observations":
         """The data.
@@ -285,6 +286,8 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
         hidden: fields whose options its help does not show: the command refuses them with a reason.
     """
     shared = dict(inspect.signature(Task, eval_str=True).parameters)
+    del shared["settings"]
+    settings = noise_settings()
     for name in hidden:
         kind, option = get_args(shared[name].annotation)
         option = copy(option)
@@ -292,11 +295,14 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
         shared[name] = shared[name].replace(annotation=Annotated[kind, option])
     own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "task"]
     # The command's own options stand before those that say where the answer goes.
-    last = list(shared).index("seed")
-    ordered = [*list(shared.values())[:last], *own, *list(shared.values())[last:]]
+    last, after = list(shared).index("seed"), list(shared).index("space") + 1
+    of_noise = [_noise_parameter(name, text, "noise" in hidden) for name, text in settings.items()]
+    arguments = list(shared.values())
+    ordered = [*arguments[:after], *of_noise, *arguments[after:last], *own, *arguments[last:]]
 
     def spread(**given: Any) -> None:
-        task = Task(**{name: given.pop(name) for name in shared})
+        chosen = {name: value for name in settings if (value := given.pop(name)) is not None}
+        task = Task(**{name: given.pop(name) for name in shared}, settings=chosen)
         command(task, **given)
 
     spread.__name__, spread.__doc__ = command.__name__, command.__doc__
@@ -305,9 +311,10 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
     return spread
 
 
-def _threshold(text: str) -> float:
-    """The threshold of a Huber loss."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"Argument delta must be a positive number or 'scale', but is {text!r}.") from None
+def _noise_parameter(name: str, text: str, hidden: bool) -> inspect.Parameter:
+    """The option of a setting of losses; a number or a word, as the loss itself reads it."""
+    option = _setting(text, f"--{name.replace('_', '-')}", metavar="NUMBER")
+    option.hidden = hidden
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+    )

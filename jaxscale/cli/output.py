@@ -9,29 +9,34 @@ from pathlib import Path
 import typer
 
 from jaxscale.utils.files import write_together
+from jaxscale.utils.signatures import constructors
 
 REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 # The path that stands for standard output.
 PRINTED = Path("-")
 
 # Options by the names of the library's arguments.
-_SAME = (
-    "at by chains delta df draws errors group kind level method noise polish replicates run scale series sigma space "
-    "starts weight"
+_SAME = "at by chains draws errors group kind level method noise polish replicates run series sigma space starts weight"
+# Losses and their settings, each of which is an option.
+LOSSES = constructors(Path(__file__).parents[1] / "noise" / "losses", "Noise")
+_SETTINGS = {each.name: each.name.replace("_", "-") for arguments in LOSSES.values() for each in arguments}
+_OPTIONS = (
+    {name: name for name in _SAME.split()}
+    | _SETTINGS
+    | {
+        "bounds": "bound",
+        "budgets": "isoflop",
+        "fixed": "fix",
+        "inputs": "input",
+        "key": "seed",
+        "names": "param",
+        "noise_level": "noise-level",
+        "pooling": "pool",
+        "priors": "prior",
+        "scale_by": "scale-by",
+        "sizes_per_budget": "sizes",
+    }
 )
-_OPTIONS = {name: name for name in _SAME.split()} | {
-    "bounds": "bound",
-    "budgets": "isoflop",
-    "fixed": "fix",
-    "inputs": "input",
-    "key": "seed",
-    "names": "param",
-    "noise_level": "noise-level",
-    "pooling": "pool",
-    "priors": "prior",
-    "scale_by": "scale-by",
-    "sizes_per_budget": "sizes",
-}
 # What a message of the library says, and what a person types instead.
 _WORDS = (
     (r"Argument kind must not be 'studentised'", "Option --intervals must not be 'studentised'"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with, and what it says of them.
 _FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
-    ("noise", "delta", "df", "scale", "starts", "polish", "noise_level"),
+    ("noise", "starts", "polish", "noise_level"),
     "fits by least squares from its own starts",
 )
 _FITTED_ITS_OWN_WAY["checkpoint"] = "keeps no parts to go on from"
@@ -136,9 +136,10 @@ def bootstrap(
         raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
     one_of("--kind", kind, bootstrap_module.KINDS)
     one_of("--intervals", intervals, intervals_module.KINDS)
-    bootstrap_module.refuse(kind, by, "rademacher", replicates, "squared")
     law, fixed = task.found(), task.fixed()
-    intervals_module.refuse(intervals, task.noise_of(law))
+    noise = task.noise_of(law)
+    bootstrap_module.refuse(kind, by, "rademacher", replicates, noise.loss)
+    intervals_module.refuse(intervals, noise)
     free = [name for name in law.parameters if name not in fixed]
     fitted = task.fitted(part="fit", check=lambda rows: bootstrap_module.unit_of(rows, free, by, kind))
     begun = time.perf_counter()
@@ -206,8 +207,9 @@ def foretell(
     task.refuse_groups("foretell")
     task.refuse_sigma("foretell")
     targets.check_level(level)
-    for name, how in _FITTED_ITS_OWN_WAY.items():
-        if getattr(task, name) != getattr(Task, name):
+    own_way = _FITTED_ITS_OWN_WAY | dict.fromkeys(task.settings, _FITTED_ITS_OWN_WAY["noise"])
+    for name, how in own_way.items():
+        if name in task.settings or getattr(task, name) != getattr(Task, name):
             raise ValueError(
                 f"Option --{name.replace('_', '-')} must not be given to foretell, which {how}; leave it out."
             )
@@ -261,7 +263,7 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
     from jaxscale.data.validation import checked
     from jaxscale.fitting.fit import fit
     from jaxscale.identification import identifiability
-    from jaxscale.noise.losses import squared
+    from jaxscale.noise import squared
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
@@ -278,9 +280,7 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
 
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
     """Intervals that say which loss was fitted, and how long the refits took."""
-    from jaxscale.results.refit_problem import noise_of
-
-    told = {"fitted_with": noise_of(fitted).describe(), "seconds": time.perf_counter() - begun}
+    told = {"fitted_with": fitted.noise.describe(), "seconds": time.perf_counter() - begun}
     return replace(intervals, about={**intervals.about, **told})
 
 

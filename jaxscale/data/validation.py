@@ -1,12 +1,12 @@
 """Validation of observations against a law: inputs, responses, numbers of rows, units."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxscale.data.observations import Observations, refuse_cells
-from jaxscale.law import Input, Law, unit
-from jaxscale.noise.losses import SPACES, Space, default
+from jaxscale.law import Input, Law, Support, unit
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import Notice
 
@@ -14,11 +14,26 @@ from jaxscale.utils.notices import Notice
 _LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
 
 
+@runtime_checkable
+class ResidualSpace(Protocol):
+    """What the check of responses needs of a space of residuals (:class:`jaxscale.noise.Space`)."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def support(self) -> Support:
+        """The responses that have a residual."""
+        ...
+
+
 def checked(
     law: Law,
     observations: Observations,
     free: Sequence[str],
-    space: Space | None = None,
+    space: ResidualSpace,
     linear: str = "noise=squared('linear')",
 ) -> list[Notice]:
     """Check what only a law can know about its observations.
@@ -30,7 +45,7 @@ def checked(
         law: the law to be fitted.
         observations: the data.
         free: names of the parameters that are fitted; the others are fixed.
-        space: where residuals are taken; that of the law's response unless given.
+        space: where residuals are taken.
         linear: how the caller is asked for linear residuals, for messages.
 
     Returns:
@@ -42,7 +57,7 @@ def checked(
             varies.
     """
     _check_inputs(law, observations)
-    _check_response(law, observations, space or default(law.response).space, linear)
+    _check_response(law, observations, space, linear)
     used = observations.weight > 0
     count = int(used.sum())
     if count < len(free):
@@ -80,14 +95,14 @@ def _check_inputs(law: Law, observations: Observations) -> None:
     refuse_cells(observations.name, complaints, f" for {law.name}")
 
 
-def _check_response(law: Law, observations: Observations, space: Space, linear: str) -> None:
-    domain, y = SPACES[space][0], observations.response
+def _check_response(law: Law, observations: Observations, space: ResidualSpace, linear: str) -> None:
+    domain, y = space.support, observations.response
     complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
     # Leaving such rows out would bias the fit: a share of 0 or a count of 0 is a result like any other.
     cure = f"correct {'it' if len(complaints) == 1 else 'them'}, or take linear residuals ({linear})"
     if np.all((y >= 0) & (y <= 1)):
         cure += " or, for shares of counted trials, the likelihood of counts (likelihoods.binomial)"
-    refuse_cells(observations.name, complaints, f" for {space} residuals of {law.name}", cure)
+    refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", cure)
 
 
 def _outside(observations: Observations, key: str, what: str, values: np.ndarray, low: float, high: float) -> list[str]:

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.engine.linearize import Linear
-from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive
 from jaxscale.law.coordinates import coordinate_at, owned
 
@@ -17,45 +16,41 @@ STEADY, SLOW = 1e-4, 1e-3
 LIFTED = 1e-3
 
 
-def at_bounds(problem: Problem, linear: Linear, z: Any, used: np.ndarray) -> dict[str, float]:
+def at_bounds(optimum: Optimum) -> dict[str, float]:
     """The free parameters that have run to an end of their support, and that end.
 
     Args:
-        problem: law, free parameters and the centre of the data.
-        linear: predictions and derivatives at the optimum.
-        z: coordinates of the optimum, shape (size,).
-        used: rows that count, shape (n,).
+        optimum: the problem at its optimum.
     """
-    if owned(problem.law, problem.free):
+    law, free = optimum.problem.law, optimum.problem.free
+    if owned(law, free):
         return {}
-    return {
-        name: end
-        for k, name in enumerate(problem.free)
-        if (end := _end(problem, linear, name, float(z[k]), used)) is not None
-    }
+    return {name: end for name in free if (end := _end(optimum, name)) is not None}
 
 
-def _effect(problem: Problem, linear: Linear, name: str, used: np.ndarray) -> float:
+def _effect(optimum: Optimum, name: str) -> float:
     """The most that a term adds to a residual, as a share of the response."""
-    slope = np.asarray(linear.jacobian)[used, problem.free.index(name)]
-    level = (float(problem.centre.response_size) or 1.0) if problem.noise.space == "linear" else 1.0
+    problem, linear = optimum.problem, optimum.linear
+    slope = np.asarray(linear.jacobian)[optimum.used, problem.free.index(name)]
+    level = (float(problem.centre.response_size) or 1.0) if not problem.noise.space.relative else 1.0
     return float(np.max(np.abs(slope), initial=0.0)) * abs(float(linear.params[name])) / level
 
 
-def _end(problem: Problem, linear: Linear, name: str, z: float, used: np.ndarray) -> float | None:
+def _end(optimum: Optimum, name: str) -> float | None:
     """The end of the support that a parameter has run to, if it has."""
+    problem, linear = optimum.problem, optimum.linear
     kind, value = problem.law.parameters[name], float(linear.params[name])
     low, high = kind.support.low, kind.support.high
     if kind.support is positive:
         if kind.kind in ("floor", "amplitude"):
-            gone = _effect(problem, linear, name, used) < GONE
+            gone = _effect(optimum, name) < GONE
         elif kind.kind == "exponent":
             gone = value < STEADY
         elif kind.kind in ("scale", "location"):
             gone = False
         else:
             small = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
-            gone = small and _effect(problem, linear, name, used) < GONE
+            gone = small and _effect(optimum, name) < GONE
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
     if np.isfinite(low) and value - low <= GONE * width:
@@ -63,23 +58,21 @@ def _end(problem: Problem, linear: Linear, name: str, z: float, used: np.ndarray
     return high if np.isfinite(high) and high - value <= GONE * width else None
 
 
-def lifted(problem: Problem, linear: Linear, z: np.ndarray, used: np.ndarray) -> np.ndarray:
+def lifted(optimum: Optimum) -> np.ndarray:
     """Coordinates of the optimum in which what ran to a bound is moved a little inside, so that a refit can leave it.
 
     Args:
-        problem: law, free parameters and the centre of the data.
-        linear: predictions and derivatives at the optimum.
-        z: coordinates of the optimum, shape (size,).
-        used: rows that count, shape (n,).
+        optimum: the problem at its optimum.
     """
+    problem, linear, z = optimum.problem, optimum.linear, optimum.z
     moved = np.array(z, float)
-    for name in at_bounds(problem, linear, z, used):
+    for name in at_bounds(optimum):
         kind, place = problem.law.parameters[name], problem.free.index(name)
         if kind.support is not positive:
             moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
         elif kind.kind in ("floor", "amplitude"):
             # The effect of a term that has all but vanished grows with it.
-            effect = max(_effect(problem, linear, name, used), 1e-300)
+            effect = max(_effect(optimum, name), 1e-300)
             moved[place] = float(z[place]) + np.log(LIFTED / effect)
         else:
             start = 10 * STEADY

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.objective import Problem, loss, scale_cost
+from jaxscale.engine.objective import Problem
 from jaxscale.utils.compilation import compiled
 
 REFUSED = (
@@ -53,10 +53,11 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     # Rows are left out before any derivative is taken: a derivative of NaN is NaN even where it is not chosen.
     keep = _usable(*jax.lax.stop_gradient((problem, z, response, weight)))
     r = _residuals(problem, z, *replaced(keep, (problem.inputs, response)))
-    cost = loss(problem.noise, r, problem.noise.delta, problem.log_scale(z))
+    loss = problem.noise.loss
+    cost = loss.value(r, loss.threshold, problem.log_scale(z))
     total = jnp.sum(jnp.where(keep, weight, 0.0) * cost)
-    if problem.noise.adaptive:
-        total = total + scale_cost(problem.noise, len(problem.free), weight, problem.log_scale(z))
+    if loss.concomitant_scale:
+        total = total + loss.scale_cost(len(problem.free), weight, problem.log_scale(z))
     return total
 
 
@@ -77,7 +78,7 @@ def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tu
 @attached.defjvp
 def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     problem, response, weight, *_ = primals
-    if problem.noise.loss == "absolute":
+    if problem.noise.loss.vertex:
         raise TypeError(REFUSED)
     z, f = attached(*primals)
     data, change = (problem, response, weight), tangents[:3]

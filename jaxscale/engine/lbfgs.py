@@ -7,6 +7,10 @@ import jax.numpy as jnp
 
 from jaxscale.engine.implicit_diff import objective
 from jaxscale.engine.objective import Problem
+from jaxscale.noise import huber
+
+# An absolute loss is rounded off at this residual.
+ROUNDED = 1e-3
 
 
 def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
@@ -26,10 +30,8 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
 
     solver = optax.lbfgs()
     smooth = problem
-    if problem.noise.loss == "absolute":
-        from jaxscale.noise.losses import huber
-
-        smooth = _with_noise(problem, huber(1e-3, problem.noise.space))
+    if problem.noise.loss.vertex:
+        smooth = _with_noise(problem, huber(ROUNDED, problem.noise.space))
 
     def value(z: Any) -> Any:
         return objective(smooth, z, response, weight)

@@ -13,7 +13,7 @@ from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
 from jaxscale.law.coordinates import curved
-from jaxscale.noise.losses import Noise
+from jaxscale.noise.loss import Loss
 
 # A given start is surrounded by neighbours up to this number of lanes.
 NEIGHBOURS = 32
@@ -59,12 +59,12 @@ class Found:
     landscape: Landscape
 
 
-def tolerance(noise: Noise, f: Any, rows: Any) -> Any:
+def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
     """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
     slip = 1e2 * np.finfo(float).eps
-    # An adaptive loss grows with the residuals themselves, a squared one with their squares.
-    floor = rows * (slip if noise.adaptive else slip**2)
-    return 1e-6 * (rows if noise.loss == "student_t" else np.abs(f)) + floor
+    # A loss with a concomitant scale grows with the residuals themselves, a squared one with their squares.
+    floor = rows * (slip if loss.concomitant_scale else slip**2)
+    return 1e-6 * (rows if loss.in_nats else np.abs(f)) + floor
 
 
 def _landscape(
@@ -76,9 +76,9 @@ def _landscape(
     settled = np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
     best = int(np.argmin(np.where(settled, f, np.inf) if settled.any() else f))
     near = int(np.argmin(f))
-    if f[near] < f[best] - tolerance(problem.noise, f[best], rows):
+    if f[near] < f[best] - tolerance(problem.noise.loss, f[best], rows):
         best = near
-    reach = tolerance(problem.noise, f[best], rows) + 4 * float(lanes.local.rounding[best])
+    reach = tolerance(problem.noise.loss, f[best], rows) + 4 * float(lanes.local.rounding[best])
     # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
     tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
     best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best
@@ -270,7 +270,7 @@ def _concatenated(one: Lanes, other: Lanes) -> Lanes:
 
 def _common_goal(task: Task, lanes: Lanes) -> Lanes:
     """For absolute loss: bring all lanes to the smallest delta, so that their objectives compare."""
-    if task.problem.noise.loss != "absolute":
+    if not task.problem.noise.loss.vertex:
         return lanes
     goal = np.min(lanes.goal[np.isfinite(lanes.goal)], initial=np.inf)
     again = eqx.tree_at(
@@ -292,7 +292,7 @@ def _common_goal(task: Task, lanes: Lanes) -> Lanes:
 NATS = 25.0
 
 
-def comparable(objective: float, best: float, loss: str, freedom: int) -> bool:
+def comparable(objective: float, best: float, loss: Loss, freedom: int) -> bool:
     """Whether a local minimum is near enough to the best one for its parameters to be considered.
 
     The objective of a Student-t likelihood is in nats. All others scale with the residuals, whose size is estimated:
@@ -301,8 +301,8 @@ def comparable(objective: float, best: float, loss: str, freedom: int) -> bool:
     Args:
         objective: of the minimum.
         best: of the best minimum.
-        loss: name of the noise's loss.
+        loss: that of the fit.
         freedom: degrees of freedom, rows less free parameters.
     """
-    reach = NATS if loss == "student_t" else 2 * NATS / max(freedom, 1) * abs(best)
+    reach = NATS if loss.in_nats else 2 * NATS / max(freedom, 1) * abs(best)
     return objective <= best + reach

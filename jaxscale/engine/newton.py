@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.law.coordinates import curved
+from jaxscale.noise.loss import VERTEX
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
 STATUS = {
@@ -31,7 +32,6 @@ SMALL = 40
 STEP_CAP = 1.0
 # A step in a logarithm below this is that of a number that is to vanish.
 RUNAWAY = 8.0
-VERTEX = 0.03
 # A lane is done when a further Newton step promises less than this share of its objective.
 DONE = 1e-24
 
@@ -103,7 +103,7 @@ def begin(
     """
     p, lanes = z.shape
     ones = xp.ones((lanes,), z.dtype)
-    goal = ones * xp.asarray(problem.noise.delta if goal is None else goal, z.dtype)
+    goal = ones * xp.asarray(problem.noise.loss.threshold if goal is None else goal, z.dtype)
     none = xp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
@@ -186,7 +186,7 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     # A robust loss starts from a large delta; once settled there, or stuck, the lane goes on with a smaller one.
     mean = here.spread / jnp.maximum(rows, eps)
     goal = lanes.goal
-    if problem.noise.loss == "absolute":
+    if problem.noise.loss.vertex:
         goal = jnp.where(~first & (lanes.delta > goal), VERTEX * mean, goal)
     # The first stages walk the whole valley while the loss is smooth; later ones only adjust.
     settled = decrement <= jnp.where(lanes.delta > 2 * mean, 1e-6, 1e-2) * jnp.abs(here.f) + noise_floor

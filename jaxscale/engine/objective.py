@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxscale.law import Law
 from jaxscale.law.coordinates import Centre, to_params
 from jaxscale.law.derivatives import expansion, value
-from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
+from jaxscale.noise.noise import Noise
 
 # Rows that are worked on at a time; a quarter of them where each holds several numbers.
 BLOCK = 512
@@ -83,49 +83,7 @@ class Problem(eqx.Module):
         """The log scale of the noise: the last coordinate where it is fitted; as a column beside rows of lanes."""
         if self.noise.infers_scale:
             return z[len(self.free)][:, None] if column else z[len(self.free)]
-        return 0.0 if self.noise.scale is None else jnp.log(self.noise.scale)
-
-
-def loss(noise: Noise, r: Any, delta: Any, log_scale: Any) -> Any:
-    """``rho(r)``: the cost of one residual, with ``delta`` in place of the noise's own."""
-    if noise.loss == "student_t":
-        t = r * jnp.exp(-log_scale)
-        return log_scale + 0.5 * (noise.df + 1) * jnp.log1p(t * t / noise.df)
-    if noise.adaptive:
-        s = jnp.exp(log_scale)
-        inside = jnp.clip(r / s, -TUNING, TUNING)
-        return inside * (r - 0.5 * s * inside)
-    inside = jnp.clip(r, -delta, delta)
-    return inside * (r - 0.5 * inside)
-
-
-def slopes(noise: Noise, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-    """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
-    if noise.loss == "student_t":
-        inverse = jnp.exp(-2 * log_scale)
-        below = noise.df + r * r * inverse
-        weight = (noise.df + 1) * inverse / below
-        return weight * r, weight * (1 - 2 * r * r * inverse / below), weight
-    if noise.adaptive:
-        u, inverse = r * jnp.exp(-log_scale), jnp.exp(-log_scale)
-        within = jnp.abs(u) <= TUNING
-        weight = inverse * jnp.where(within, 1.0, TUNING / jnp.maximum(jnp.abs(u), TUNING))
-        return jnp.clip(u, -TUNING, TUNING), within * inverse, weight
-    inside = jnp.abs(r) <= delta
-    tiny = jnp.finfo(r.dtype).tiny
-    weight = jnp.where(inside, 1.0, delta / jnp.maximum(jnp.abs(r), tiny))
-    return jnp.clip(r, -delta, delta), inside.astype(r.dtype), weight
-
-
-def scale_cost(noise: Noise, free: int, weight: Any, log_scale: Any) -> Any:
-    """What the scale of an adaptive loss costs, ``s beta (1 - p / n) sum w / 2``; shape (...,) of weight (..., n).
-
-    The share ``1 - p / n`` makes up for the residuals that the law's free parameters absorb: without outliers the scale
-    is that of least squares with n - p degrees of freedom.
-    """
-    rows = jnp.sum(weight > 0, axis=-1)
-    spare = jnp.maximum(rows - free, 0.5) / jnp.maximum(rows, 1)
-    return 0.5 * CONSISTENT * spare * jnp.sum(weight, axis=-1) * jnp.exp(log_scale)
+        return self.noise.loss.log_scale
 
 
 class Local(eqx.Module):
@@ -159,35 +117,28 @@ class _Rows(eqx.Module):
 
 def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _Rows:
     """The factors at the law's values y, shape (lanes, rows)."""
-    noise = problem.noise
+    noise, loss, space = problem.noise, problem.noise.loss, problem.noise.space
     keep = weight != 0
     w = jnp.where(keep, weight, 0.0)
     # What a row of weight 0 holds, or the law's value there, must not matter.
-    y = jnp.where(keep, y, 0.5 if noise.space == "logit" else 1.0)
+    y = jnp.where(keep, y, space.interior)
     target = jnp.where(keep, target, 0.0)
     r = jnp.where(keep, noise.transform(y) - target, 0.0)
-    first, second, majorant = slopes(noise, r, delta, log_scale)
-    if noise.space == "linear":
-        stretch, stretched = 1.0, 0.0
-    elif noise.space == "log":
-        stretch = 1 / y
-        stretched = -stretch * stretch
-    else:
-        stretch = 1 / (y * (1 - y))
-        stretched = (2 * y - 1) * stretch * stretch
+    first, second, majorant = loss.slopes(r, delta, log_scale)
+    stretch, stretched = space.derivative(y), space.second_derivative(y)
     pull = w * first * stretch
     squared = w * stretch * stretch
     # A residual is a difference of two numbers of the target's size, each rounded.
-    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + (noise.space != "linear"))
-    sums = [w * loss(noise, r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + space.relative)
+    sums = [w * loss.value(r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
     tilt = None
     if noise.infers_scale:
         # The cost depends on the scale too: its own derivatives are exact and positive.
         def cost(s: Any) -> Any:
-            return w * loss(noise, r, delta, s)
+            return w * loss.value(r, delta, s)
 
         def pulled(s: Any) -> Any:
-            return w * slopes(noise, r, delta, s)[0] * stretch
+            return w * loss.slopes(r, delta, s)[0] * stretch
 
         def slope(function: Any) -> Any:
             return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
@@ -276,10 +227,10 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
     """
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
     local = over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
-    if not problem.noise.adaptive:
+    if not problem.noise.loss.concomitant_scale:
         return local
     # In the logarithm of the scale the cost is its own first and second derivative.
-    cost = scale_cost(problem.noise, len(problem.free), weight, problem.log_scale(z))
+    cost = problem.noise.loss.scale_cost(len(problem.free), weight, problem.log_scale(z))
     return eqx.tree_at(
         lambda s: (s.f, s.g, s.safe, s.exact),
         local,

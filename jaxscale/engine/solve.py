@@ -15,7 +15,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.solve_search import search_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
-from jaxscale.noise.losses import Noise, default
+from jaxscale.noise import Noise, default
 from jaxscale.utils.compilation import compiled
 
 LONGEST = 300

@@ -47,7 +47,7 @@ def search_of(starts: int, method: str, longest: int) -> Any:
 
     @search.def_vmap
     def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
-        if method == "lbfgs" or problem.noise.loss == "absolute" or any(jax.tree.leaves(batched[0].noise)):
+        if method == "lbfgs" or problem.noise.loss.vertex or any(jax.tree.leaves(batched[0].noise)):
             return _mapped(one, size, batched, problem, *data), (True, True, True)
         parts = lambda p: (p.inputs, p.centre, p.fixed)  # noqa: E731
         whole = _spread(size, (parts(problem), *data), (parts(batched[0]), *batched[1:]))
@@ -172,7 +172,7 @@ def _searched(
     lanes = newton.advance(problem, lanes, wide, heavy, longest, ENOUGH)
     best = _best(lanes.local.f, lanes.status)
     z, objective = lanes.z[:, best], _finite(lanes.local.f[best])
-    if problem.noise.loss == "absolute":
+    if problem.noise.loss.vertex:
         z, objective = _sharpened(problem, lanes, best, y, w, longest)
     return z, objective, lanes.status[best]
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.newton import solve_damped
-from jaxscale.engine.objective import Problem, dot, loss, over_rows, scale_cost
+from jaxscale.engine.objective import Problem, dot, over_rows
 from jaxscale.law.coordinates import draw, from_params
 from jaxscale.law.derivatives import expansion, value
 
@@ -132,7 +132,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
 
     def columns(part: Any) -> Any:
         inputs, y, w = part
-        stretch = {"linear": jnp.ones_like(y), "log": 1 / y, "logit": 1 / (y * (1 - y))}[space]
+        stretch = space.derivative(y)
         base, slopes, _ = _expanded(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
         scaled = jnp.stack([*slopes, y - offset], axis=1) * (stretch[..., None, :])
@@ -219,10 +219,11 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
         mean = summed(jnp.abs) / jnp.sum(weight, axis=-1)
         tiny = jnp.finfo(z.dtype).tiny
         z = jnp.concatenate([z, jnp.log(jnp.maximum(mean, tiny))[None]])
-    delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))[:, None]
+    loss = problem.noise.loss
+    delta = jnp.broadcast_to(jnp.asarray(loss.threshold, z.dtype), (lanes,))[:, None]
     scale = problem.log_scale(z, True)
-    f = summed(lambda r: jnp.abs(r) if problem.noise.loss == "absolute" else loss(problem.noise, r, delta, scale))
-    if problem.noise.adaptive:
-        f = f + scale_cost(problem.noise, len(problem.free), weight, z[-1])
+    f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
+    if loss.concomitant_scale:
+        f = f + loss.scale_cost(len(problem.free), weight, z[-1])
     fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
     return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -11,24 +10,19 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear
 from jaxscale.law import positive
 from jaxscale.law.coordinates import COEFFICIENTS, units_of
-from jaxscale.noise.losses import CONSISTENT, TUNING, Noise
 from jaxscale.results.fit import LOGARITHMIC, Fit
+from jaxscale.results.parts import Residuals
 from jaxscale.utils.notices import Notice
 
 # One row in so many may lie far from a law that is fitted with a robust loss.
 _OUTLYING = 20
 # A constant counts as equally good where its objective is within this share.
 _SAME = 1e-9
-_TRANSFORMS: dict[str, Any] = {
-    "linear": lambda y: y,
-    "log": np.log,
-    "logit": lambda y: np.log(y) - np.log1p(-y),
-}
 # Notices that name parameters whose standard errors are not to be read.
 _NAMING = ("at_bound", "flat")
 
 
-def residuals_of(observations: Observations, linear: Linear) -> dict[str, Any]:
+def residuals_of(observations: Observations, linear: Linear) -> Residuals:
     """How far predictions and responses are apart, in the noise's space; R^2 in the response's own.
 
     Args:
@@ -40,15 +34,15 @@ def residuals_of(observations: Observations, linear: Linear) -> dict[str, Any]:
     worst = int(used[np.argmax(np.abs(r))])
     missed = y - linear.prediction[used]
     near = np.argsort(np.abs(missed), kind="stable")[: len(used) - len(used) // _OUTLYING]
-    return {
-        "rms": float(np.sqrt(np.mean(r**2))),
-        "median": float(np.median(np.abs(r))),
-        "largest": float(linear.residual[worst]),
-        "largest_row": int(observations.rows[worst]) if observations.rows else worst + 1,
-        "row_unit": observations.row_unit,
-        "r2": _r2(y, missed, w),
-        "r2_trimmed": _r2(y[near], missed[near], w[near]),
-    }
+    return Residuals(
+        rms=float(np.sqrt(np.mean(r**2))),
+        median=float(np.median(np.abs(r))),
+        largest=float(linear.residual[worst]),
+        largest_row=int(observations.rows[worst]) if observations.rows else worst + 1,
+        row_unit=observations.row_unit,
+        r2=_r2(y, missed, w),
+        r2_trimmed=_r2(y[near], missed[near], w[near]),
+    )
 
 
 def _r2(y: np.ndarray, missed: np.ndarray, weight: np.ndarray) -> float:
@@ -57,17 +51,16 @@ def _r2(y: np.ndarray, missed: np.ndarray, weight: np.ndarray) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def assess(fit: Fit, noise: Noise) -> tuple[list[Notice], str]:
+def assess(fit: Fit) -> tuple[list[Notice], str]:
     """Notices on whether a fit describes its data, and its status.
 
     Args:
         fit: a fit with its law and observations; its status is kept where it says that the search went wrong.
-        noise: that of the fit.
 
     Returns:
         Further notices, and "worse_than_constant" or "no_degrees_of_freedom" in place of "converged".
     """
-    few, worse, poor = _freedom(fit), _against_constant(fit, noise), _poorly_determined(fit)
+    few, worse, poor = _freedom(fit), _against_constant(fit), _poorly_determined(fit)
     status = fit.status
     for notice in (*worse, *few):
         if status == "converged" and notice.code in ("worse_than_constant", "no_degrees_of_freedom"):
@@ -76,18 +69,18 @@ def assess(fit: Fit, noise: Noise) -> tuple[list[Notice], str]:
 
 
 def _freedom(fit: Fit) -> list[Notice]:
-    rows, count, freedom = fit.rows_used, len(fit.free), fit.uncertainty["freedom"]
+    rows, count, freedom = fit.rows_used, len(fit.free), fit.errors.freedom
     if rows <= count:
         said = f"{rows} rows and {count} free parameters: the fit passes through the rows whether or not the law holds."
         return [Notice("no_degrees_of_freedom", said)]
     if freedom >= 2:
         return []
-    if fit.uncertainty["method"] == "known errors":
+    if fit.errors.method == "known errors":
         return []
-    reason = fit.uncertainty.get("reason", "")
-    if fit.uncertainty["method"] == "none" and reason:
+    reason = fit.errors.reason
+    if fit.errors.method == "none" and reason:
         return [Notice("few_degrees_of_freedom", f"{reason[0].upper()}{reason[1:]}: there are no standard errors.")]
-    clustered = fit.uncertainty["method"].startswith("cluster")
+    clustered = fit.errors.method.startswith("cluster")
     runs = f"{freedom + 1} {'run' if freedom == 0 else 'runs'}"
     what = runs if clustered else f"{rows} rows and {count} free parameters"
     leave = "leaves" if clustered and freedom == 0 else "leave"
@@ -96,10 +89,10 @@ def _freedom(fit: Fit) -> list[Notice]:
     return [Notice("few_degrees_of_freedom", said)]
 
 
-def _against_constant(fit: Fit, noise: Noise) -> list[Notice]:
-    r2, trimmed, rows = fit.residuals["r2"], fit.residuals["r2_trimmed"], fit.observations
+def _against_constant(fit: Fit) -> list[Notice]:
+    r2, trimmed, rows, noise = fit.residuals.r2, fit.residuals.r2_trimmed, fit.observations, fit.noise
     # A robust loss passes by a few rows on purpose, and they alone can make R^2 negative.
-    if r2 < 0 and trimmed > 0.5 and noise.loss != "squared":
+    if r2 < 0 and trimmed > 0.5 and not noise.loss.quadratic:
         count = fit.rows_used // _OUTLYING
         which = "the row that is" if count == 1 else f"the {count} rows that are"
         said = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
@@ -110,72 +103,12 @@ def _against_constant(fit: Fit, noise: Noise) -> list[Notice]:
     if rows is None:
         return []
     used = rows.weight > 0
-    target = _TRANSFORMS[noise.space](rows.response[used])
-    scale = fit.noise.get("scale", 1.0)
-    constant = objective_of_constant(noise, target, rows.weight[used], scale, len(fit.free))
+    target, scale = noise.space.forward(rows.response[used]), fit.scale or 1.0
+    constant = noise.loss.of_constant(target, rows.weight[used], math.log(scale), len(fit.free))
     if fit.objective < constant - _SAME * abs(constant):
         return []
     said = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
     return [Notice("worse_than_constant", said)]
-
-
-def objective_of_constant(
-    noise: Noise, target: np.ndarray, weight: np.ndarray, scale: float = 1.0, free: int = 1
-) -> float:
-    """The objective of the best constant, ``min_c sum w rho(c - t)``; for Student's t of a stationary one.
-
-    Args:
-        noise: loss and settings.
-        target: responses in the noise's space, shape (n,).
-        weight: positive, shape (n,).
-        scale: the law's scale of the noise, for Student's t.
-        free: number of free parameters of the law, for Huber's loss with a fitted scale.
-    """
-    if noise.loss == "student_t":
-        return _student(noise, target, weight, scale)
-    if noise.adaptive:
-        return _huber_with_scale(target, weight, free)
-    delta = float(noise.delta)
-    low, high = float(target.min()), float(target.max())
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        r = middle - target
-        slope = float(np.sum(weight * (np.sign(r) if noise.loss == "absolute" else np.clip(r, -delta, delta))))
-        low, high = (middle, high) if slope < 0 else (low, middle)
-    r = high - target
-    if noise.loss == "absolute":
-        return float(np.sum(weight * np.abs(r)))
-    inside = np.clip(r, -delta, delta)
-    return float(np.sum(weight * inside * (r - 0.5 * inside)))
-
-
-def _huber_with_scale(target: np.ndarray, weight: np.ndarray, free: int) -> float:
-    """The same for Huber's loss with a fitted scale, by turns in the constant and in the scale."""
-    cost = 0.5 * CONSISTENT * max(len(target) - free, 0.5) / len(target) * float(np.sum(weight))
-    centre, s = float(np.median(target)), float(np.std(target))
-    for _ in range(200):
-        u = (target - centre) / s
-        pull = np.minimum(1.0, TUNING / np.maximum(np.abs(u), TUNING)) * weight
-        centre = float(np.sum(pull * target) / np.sum(pull))
-        psi = np.clip((target - centre) / s, -TUNING, TUNING)
-        s = max(s * math.sqrt(float(np.sum(weight * psi**2)) / (2 * cost)), np.finfo(float).tiny)
-    r = target - centre
-    inside = np.clip(r / s, -TUNING, TUNING)
-    return float(np.sum(weight * inside * (r - 0.5 * s * inside))) + cost * s
-
-
-def _student(noise: Noise, target: np.ndarray, weight: np.ndarray, scale: float) -> float:
-    """The same for Student's t, by expectation maximisation from the median; the scale too where it is fitted."""
-    df, centre = float(noise.df), float(np.median(target))
-    s = max(float(np.std(target)), scale) if noise.infers_scale else scale
-    for _ in range(100):
-        share = weight * (df + 1) / (df + ((target - centre) / s) ** 2)
-        centre = float(np.sum(share * target) / np.sum(share))
-        if noise.infers_scale:
-            # Where many responses are equal the scale of a constant would vanish.
-            s = max(math.sqrt(np.sum(share * (target - centre) ** 2) / np.sum(weight)), 1e-3 * scale)
-    cost = math.log(s) + 0.5 * (df + 1) * np.log1p(((target - centre) / s) ** 2 / df)
-    return float(np.sum(weight * cost))
 
 
 def _poorly_determined(fit: Fit) -> list[Notice]:

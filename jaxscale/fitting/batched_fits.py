@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,7 @@ from jaxscale.engine.runner import Runner
 from jaxscale.engine.starts import score
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
-from jaxscale.noise.losses import Noise
+from jaxscale.noise import Noise
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
@@ -73,7 +72,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
 
     def one(part: Any) -> Any:
         (inputs, fixed, centre, held), delta, y, w = part
-        noise = eqx.tree_at(lambda n: n.delta, problem.noise, delta)
+        noise = problem.noise.with_threshold(delta)
         own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
         z, f = score(own, u, jnp.zeros_like(u), jnp.ones(u.shape[1:], bool), y, w)
         chosen = jax.lax.top_k(-f[random:], best)[1] + random
@@ -123,7 +122,7 @@ class Problems:
         for name in sorted({name for some in values for name in some} - set(shared)):
             flags = np.array([name in some for some in values])[nest]
             held[name] = (flags, np.array([some.get(name, 1.0) for some in values], float)[nest])
-        self.delta = np.array([float(noise.delta) for noise in noises])[level]
+        self.delta = np.array([float(noise.loss.threshold) for noise in noises])[level]
         self.problem = Problem(law, free, noises[0], inputs, fixed, centre, True, held)
 
     def searched(
@@ -145,7 +144,7 @@ class Problems:
             table = jax.tree.map(lambda a: a.reshape(*a.shape[:-1], len(members), k), ended)  # noqa: B023
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             weight = self.weight[self.which[members]].sum(axis=1)
-            top = _best(f, table.status, tolerance(self.problem.noise, f.min(axis=1), weight))
+            top = _best(f, table.status, tolerance(self.problem.noise.loss, f.min(axis=1), weight))
             chosen: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
             if lanes is None:
                 lanes, known = chosen, np.full(len(members), np.inf)
@@ -153,7 +152,7 @@ class Problems:
                 known = lanes.local.f[members]
                 _replaced(lanes, members, chosen)
             floor = lanes.local.f[members]
-            reach = floor + tolerance(self.problem.noise, floor, weight)
+            reach = floor + tolerance(self.problem.noise.loss, floor, weight)
             # What agreed on an optimum that has since been bettered no longer counts.
             near = np.isfinite(f) & (f <= reach[:, None])
             agree[members] = np.where(known <= reach, agree[members], 0) + near.sum(axis=1)

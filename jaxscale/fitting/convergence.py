@@ -1,30 +1,29 @@
-"""What a person should know about an optimum: bounds, flat directions, starts that disagree."""
+"""Convergence diagnostics of an optimum: bounds, flat directions, starts that disagree."""
 
 import numpy as np
 
 from jaxscale.engine import newton
 from jaxscale.engine.bounds import at_bounds
-from jaxscale.engine.linearize import Linear
 from jaxscale.engine.multistart import Found, Landscape, comparable
 from jaxscale.engine.newton import STATUS
-from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import Optimum
 from jaxscale.law.coordinates import ranged, units_of
+from jaxscale.noise.loss import Loss
 from jaxscale.utils.notices import Notice
 
 # An optimum is certified when one more Newton step promises less than this share of the objective.
 CERTIFIED = 1e-8
 
 
-def judged(
-    problem: Problem,
-    found: Found,
-    linear: Linear,
-    z: np.ndarray,
-    certificate: float,
-    weight: np.ndarray,
-) -> tuple[list[Notice], str]:
-    """What a person should know about the optimum, and the status of the fit."""
-    notices = [*_bounds(problem, linear, z, weight), *_flat(problem, linear, z, weight)]
+def convergence(optimum: Optimum, found: Found, certificate: float) -> tuple[list[Notice], str]:
+    """Notices on the optimum of a search, and the status of the fit.
+
+    Args:
+        optimum: the problem at its optimum.
+        found: the search that ended there.
+        certificate: the decrease that a further Newton step promises, relative to the objective.
+    """
+    notices = [*_bounds(optimum), *_flat(optimum)]
     landscape = found.landscape
     lane = int(found.lanes.status[found.best])
     status = "converged"
@@ -35,7 +34,7 @@ def judged(
         said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
         notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
     else:
-        notices += _landscape(landscape, problem.noise.loss, int(np.sum(weight > 0)) - len(problem.free))
+        notices += _landscape(landscape, optimum.problem.noise.loss, optimum.freedom)
     if not certificate <= CERTIFIED and lane != newton.FLAT:
         status = "not_converged"
         promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
@@ -43,7 +42,7 @@ def judged(
     return notices, status
 
 
-def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
+def _landscape(landscape: Landscape, loss: Loss, freedom: int) -> list[Notice]:
     """Independent starts that all ended elsewhere, and other minima near the best one."""
     notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
     # Only promising starts agree then: they crowd around the best one scored, and say little of what else there is.
@@ -59,10 +58,11 @@ def _landscape(landscape: Landscape, loss: str, freedom: int) -> list[Notice]:
     return notices
 
 
-def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
+def _bounds(optimum: Optimum) -> list[Notice]:
     """Parameters that have run to an end of their support, and those outside their declared range."""
-    ends = at_bounds(problem, linear, z, weight > 0)
-    inputs = {name: np.asarray(problem.inputs[name])[..., weight > 0] for name in problem.law.inputs}
+    problem, linear, used = optimum.problem, optimum.linear, optimum.used
+    ends = at_bounds(optimum)
+    inputs = {name: np.asarray(problem.inputs[name])[..., used] for name in problem.law.inputs}
     units = units_of(problem.law, inputs, None, np)
     notices = []
     for name in problem.free:
@@ -80,22 +80,23 @@ def _bounds(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray)
     return notices
 
 
-def _flat(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> list[Notice]:
+def _flat(optimum: Optimum) -> list[Notice]:
     """Directions in which the prediction does not move, by the smallest singular vector.
 
     Slopes are those in the parameters themselves, each in units of its own column, so that no unit matters. What ran to
     a bound is left out: that is another notice.
     """
-    ends = at_bounds(problem, linear, z, weight > 0)
+    problem, linear, used = optimum.problem, optimum.linear, optimum.used
+    ends = at_bounds(optimum)
     names = [name for name in problem.free if name not in ends]
     if not names:
         return []
     columns = [k for k, name in enumerate(problem.free) if name in names]
-    slope = linear.jacobian[weight > 0][:, columns]
+    slope = linear.jacobian[used][:, columns]
     size = np.linalg.norm(slope, axis=0)
     # A column counts as 0 where neither the parameter nor one unit of it would move the prediction.
     units = [max(abs(float(linear.params[name])), float(problem.centre.unit.get(name, 1.0))) for name in names]
-    level = np.linalg.norm(np.asarray(problem.noise.transform(linear.prediction))[weight > 0]) + 1.0
+    level = np.linalg.norm(np.asarray(problem.noise.transform(linear.prediction))[used]) + 1.0
     still = [name for name, s, u in zip(names, size, units, strict=True) if not s * u > 1e-13 * level]
     if still:
         return [Notice("flat", f"The predictions do not depend on {', '.join(still)} at the optimum.")]

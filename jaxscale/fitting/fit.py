@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -19,21 +19,24 @@ from jaxscale.engine.lad_vertex import vertex
 from jaxscale.engine.linearize import linearise, params_at
 from jaxscale.engine.multistart import Found, search
 from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
-from jaxscale.engine.starts import Grid
+from jaxscale.engine.starts import Grid, Listed
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import bounded, count_of, explicit_starts
-from jaxscale.fitting.convergence import CERTIFIED, judged
-from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, covariance_of
+from jaxscale.fitting.convergence import CERTIFIED, convergence
+from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, Resampling, clusters_of, covariance_of
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
-from jaxscale.noise.losses import Noise, default, squared
+from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
-from jaxscale.results.provenance import fingerprint, identity, versions
+from jaxscale.results.parts import Basin, Design, Landscape, StandardErrors
+from jaxscale.results.provenance import fingerprint, identity, provenance_of
+from jaxscale.results.refit_problem import RefitProblem, coordinates_of
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
@@ -102,6 +105,49 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
+    law, values = _checked_law(law, observations, key, fixed, bounds)
+    _check_settings(replicates, errors, polish)
+    free = tuple(name for name in law.parameters if name not in values)
+    if noise is None:
+        noise = default(law.response)
+        noise = noise if observations.sigma is None else squared(noise.space)
+    make_room()
+    with jax.enable_x64(True):
+        read = prepare(law, observations)
+        notices = checked(law, read, free, noise.space)
+        design = identifiability.check_in_any_unit(law, read.inputs, values, noise_level, read.weight)
+        rows = weighted(read, noise)
+        seed, generator = generator_of(key)
+        explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
+        count = 4096 if explicit is not None else count_of(starts)
+        journal = None
+        if checkpoint is not None:
+            settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
+            journal = Journal(checkpoint, identity(law, (rows, noise), noise.describe(), values) | settings)
+        with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
+            resampling = Resampling(Runner(mesh, journal, ticker), replicates, generator)
+            solved = _solved(law, free, values, noise, rows, resampling, count, polish, explicit)
+            covariance = covariance_of(
+                solved.optimum, solved.hessian, resampling, rows.run, rows.sigma is not None, errors
+            )
+        fitted = _described(solved, covariance, rows, values, seed, replicates, notices)
+    if design is None or design.verdict != "identified":
+        # What the inputs alone leave in doubt the data may determine all the same.
+        design = _check_at_optimum(fitted, noise_level) or design
+    if read.sigma is not None:
+        provenance = replace(fitted.provenance, used_sha256=fingerprint(law, read))
+        fitted = replace(fitted, observations=read, provenance=provenance)
+    return _with_design(fitted, design, allow_unidentified)
+
+
+def _checked_law(
+    law: Law | str,
+    observations: Observations,
+    key: Any,
+    fixed: Mapping[str, Any] | None,
+    bounds: Mapping[str, Sequence[float | int]] | None,
+) -> tuple[Law, dict[str, float]]:
+    """The law, with bounds on its parameters, and the values of those that are fixed."""
     law = resolve(law)
     if not isinstance(observations, Observations):
         raise TypeError(
@@ -116,136 +162,131 @@ def fit(
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
         law = bounded(law, bounds)
     values = checked_fixed(law, fixed)
-    free = tuple(name for name in law.parameters if name not in values)
+    if not law.parameters:
+        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
+    if len(values) == len(law.parameters):
+        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
+    return law, values
+
+
+def _check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
+    """Refuse settings that are wrong whatever the data."""
     if replicates < 0 or replicates == 1:
         raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
     if errors not in (None, "classical", "hc3"):
         raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
     if polish < 1:
         raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
-    if not law.parameters:
-        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
-    if not free:
-        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
-    if noise is None:
-        noise = default(law.response)
-        noise = noise if observations.sigma is None else squared(noise.space)
-    make_room()
-    with jax.enable_x64(True):
-        read = observations = prepare(law, observations)
-        notices = checked(law, observations, free, noise.space)
-        design = identifiability.check_in_any_unit(law, observations.inputs, values, noise_level, observations.weight)
-        observations = weighted(observations, noise)
-        seed, generator = generator_of(key)
-        explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
-        count = 4096 if explicit is not None else count_of(starts)
-        journal = None
-        if checkpoint is not None:
-            settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
-            journal = Journal(checkpoint, identity(law, (observations, noise), noise.describe(), values) | settings)
-        with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
-            runner = Runner(mesh, journal, ticker)
-            search_settings = dict(count=count, polish=polish, explicit=explicit, generator=generator)
-            fitted = _fit(
-                runner, law, observations, noise, search_settings, seed, values, free, replicates, errors, notices
-            )
-    if design is None or design.verdict != "identified":
-        # What the inputs alone leave in doubt the data may determine all the same.
-        design = _judged_again(fitted, noise_level) or design
-    if read.sigma is not None:
-        fitted = replace(fitted, observations=read, used_sha256=fingerprint(law, read))
-    return _with_design(fitted, design, allow_unidentified)
 
 
-def _fit(
-    runner: Runner,
+@dataclass(frozen=True)
+class _Solved:
+    """The end of a search: optimum, Hessian of the objective, certificate, and the landscape that was met."""
+
+    optimum: Optimum
+    hessian: np.ndarray
+    objective: float
+    certificate: float
+    found: Found
+    landscape: Landscape
+    wide: Observations
+
+
+def _solved(
     law: Law,
-    observations: Observations,
-    noise: Noise,
-    search_settings: dict[str, Any],
-    seed: int,
-    values: dict[str, float],
     free: tuple[str, ...],
-    replicates: int,
-    errors: Errors | None,
-    notices: list[Notice],
-) -> Fit:
-    n = len(observations)
-    wide = padded(observations, bucket(n))
-    centre = centre_of(law, observations.inputs, observations.response, np)
+    values: Mapping[str, float],
+    noise: Noise,
+    rows: Observations,
+    resampling: Resampling,
+    count: int,
+    polish: int,
+    explicit: Grid | Listed | None,
+) -> _Solved:
+    """Search for the optimum; inside ``jax.enable_x64(True)``."""
+    wide = padded(rows, bucket(len(rows)))
+    centre = centre_of(law, rows.inputs, rows.response, np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
     problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
-    task = Task(problem, wide.response, wide.weight, runner)
+    task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
     compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
-    found = search(task, **search_settings)
-    z = np.asarray(found.lanes.z[:, found.best])
-    objective = float(found.lanes.local.f[found.best])
-    certificate = _certificate(found)
-    basins = _basins(problem, found)
-    if noise.loss == "absolute":
+    found = search(task, count=count, polish=polish, explicit=explicit, generator=resampling.generator)
+    z, objective = np.asarray(found.lanes.z[:, found.best]), float(found.lanes.local.f[found.best])
+    certificate, basins = _certificate(found), _basins(problem, found)
+    if noise.loss.vertex:
         z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
         basins = _at_vertices(problem, found, wide)
     await_compiled(linearise, (problem, z, wide.response))
-    linear = jax.tree.map(np.asarray, linearise(problem, z, wide.response))
-    problems, status = judged(problem, found, linear, z, certificate, wide.weight)
-    sure = covariance_of(
-        runner,
-        problem,
-        found,
-        linear,
-        z,
-        wide,
-        observations.run,
-        replicates,
-        search_settings["generator"],
-        errors,
-    )
-    covariance = sure.matrix
-    lost = [name for k, name in enumerate(free) if not np.isfinite(covariance[k, k]) and sure.method != "none"]
-    if lost:
-        told = " and ".join(f"{name} = {float(linear.params[name]):.3g}" for name in lost)
-        sign = f"; {law.either_sign} lets parameters have either sign" if law.either_sign else ""
-        said = f"The rows do not determine {told}: standard errors have no bound{sign}."
-        problems.append(Notice("not_determined", said))
-    if observations.sigma is not None:
-        problems += scatter(linear.residual[:n], observations.weight, len(free))
+    optimum = optimum_of(problem, z, wide.response, wide.weight)
+    hessian = np.asarray(found.lanes.local.exact)[..., found.best]
+    return _Solved(optimum, hessian, objective, certificate, found, _landscape(found, basins), wide)
+
+
+def _described(
+    solved: _Solved,
+    sure: Covariance,
+    rows: Observations,
+    values: Mapping[str, float],
+    seed: int,
+    replicates: int,
+    notices: list[Notice],
+) -> Fit:
+    """The fit with its errors, diagnostics and provenance."""
+    optimum, covariance = solved.optimum, sure.matrix
+    problem, linear, n = optimum.problem, optimum.linear, len(rows)
+    law, free, noise = problem.law, problem.free, problem.noise
+    problems, status = convergence(optimum, solved.found, solved.certificate)
+    problems += _undetermined(optimum, sure)
+    if rows.sigma is not None:
+        problems += scatter(linear.residual[:n], rows.weight, len(free))
     if sure.failed:
         problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
-    made = Fit(
+    params = {name: float(linear.params[name]) for name in law.parameters}
+    scale = float(np.exp(optimum.log_scale)) if noise.loss.has_scale else None
+    clusters = clusters_of(rows.run, optimum.weight)
+    fitted = Fit(
         law=law.name,
-        params={name: float(linear.params[name]) for name in law.parameters},
+        params=params,
         stderr={name: _finite(np.sqrt(covariance[k, k])) for k, name in enumerate(free)},
         correlation=_correlation(covariance),
         free=free,
         fixed=dict(values),
-        uncertainty=_uncertainty(sure, replicates, at_bounds(problem, linear, z, wide.weight > 0)),
-        noise=_described(noise, problem, z),
-        objective=objective,
-        certificate=certificate,
-        residuals=residuals_of(observations, linear),
-        rows_read=observations.rows_read or n,
-        rows_used=int(np.sum(observations.weight > 0)),
-        starts=_starts(found),
-        basins=basins,
+        noise=noise,
+        scale=scale,
+        objective=solved.objective,
+        certificate=solved.certificate,
+        errors=_errors(sure, replicates, at_bounds(optimum)),
+        residuals=residuals_of(rows, linear),
+        landscape=solved.landscape,
         status=status,
         notices=tuple(notices + problems),
-        design={},
-        seed=seed,
-        versions=dict(versions()),
-        data_sha256=observations.sha256,
-        data=observations.name,
-        columns=dict(observations.columns),
-        used_sha256=fingerprint(law, observations),
-        percentiles={"shares": SHARES} | sure.percentiles if sure.percentiles else {},
+        design=None,
+        provenance=provenance_of(law, rows, seed),
+        rows_read=rows.rows_read or n,
+        rows_used=optimum.rows,
         law_object=law,
-        observations=observations,
+        observations=rows,
+        problem=RefitProblem(law, problem, coordinates_of(problem, params, scale), solved.wide, rows, clusters),
     )
-    more, status = assess(made, noise)
-    return replace(made, notices=(*made.notices, *more), status=status)
+    more, status = assess(fitted)
+    return replace(fitted, notices=(*fitted.notices, *more), status=status)
 
 
-def _judged_again(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
+def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
+    """A notice where the rows do not determine parameters whose errors were asked for."""
+    law, params = optimum.problem.law, optimum.linear.params
+    free, variances = optimum.problem.free, np.diag(sure.matrix)
+    lost = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
+    if not lost or sure.method == "none":
+        return []
+    told = " and ".join(f"{name} = {float(params[name]):.3g}" for name in lost)
+    sign = f"; {law.either_sign} lets parameters have either sign" if law.either_sign else ""
+    said = f"The rows do not determine {told}: standard errors have no bound{sign}."
+    return [Notice("not_determined", said)]
+
+
+def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
     """The design check at the fitted parameters and the scatter that was seen."""
     rows, law = fitted.observations, fitted.law_object
     assert rows is not None and law is not None
@@ -264,18 +305,13 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
     """
     if design is None:
         return fitted
-    told = {
-        "verdict": design.verdict,
-        "condition": _finite(design.condition),
-        "noise_level": design.noise_level,
-        "stderr": {name: _finite(value) for name, value in design.stderr.items()},
-        "allowed": design.verdict != "identified",
-    }
-    if design.verdict == "identified":
-        return replace(fitted, design=told)
-    if not allowed:
+    identified = design.verdict == "identified"
+    if not (identified or allowed):
         raise UnidentifiedError(design)
-    return replace(fitted, design=told, notices=(Notice("unidentified", design.message), *fitted.notices))
+    errors = {name: _finite(value) for name, value in design.stderr.items()}
+    summary = Design(design.verdict, _finite(design.condition), design.noise_level, errors, not identified)
+    notices = () if identified else (Notice("unidentified", design.message),)
+    return replace(fitted, design=summary, notices=(*notices, *fitted.notices))
 
 
 def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
@@ -286,18 +322,11 @@ def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
     return Grid(axes)
 
 
-def _uncertainty(sure: Covariance, replicates: int, bounds: dict[str, float]) -> dict[str, Any]:
-    """How the standard errors were got, and what intervals need beside them."""
-    told: dict[str, Any] = {
-        "method": sure.method,
-        "freedom": sure.freedom,
-        "replicates": replicates if "bootstrap" in sure.method else 0,
-    }
-    if sure.reason:
-        told["reason"] = sure.reason
-    if bounds:
-        told["at_bound"] = bounds
-    return told
+def _errors(sure: Covariance, replicates: int, bounds: dict[str, float]) -> StandardErrors:
+    """How the standard errors were estimated, and what intervals need beside them."""
+    count = replicates if "bootstrap" in sure.method else 0
+    shares = SHARES if sure.percentiles else ()
+    return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)
 
 
 def _certificate(found: Found) -> float:
@@ -318,28 +347,13 @@ def _correlation(covariance: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(_finite(value) for value in row) for row in table)
 
 
-def _described(noise: Noise, problem: Problem, z: np.ndarray) -> dict[str, Any]:
-    told: dict[str, Any] = {"loss": noise.loss, "space": noise.space}
-    if noise.loss == "huber":
-        told["delta"] = "scale" if noise.adaptive else float(noise.delta)
-    if noise.adaptive:
-        told["scale"] = float(np.exp(problem.log_scale(z)))
-    if noise.loss == "student_t":
-        told |= {
-            "df": float(noise.df),
-            "scale": float(np.exp(problem.log_scale(z))),
-            "scale_fitted": noise.scale is None,
-        }
-    return told
+def _landscape(found: Found, basins: tuple[Basin, ...]) -> Landscape:
+    """The starts and minima of a search, at most :data:`LISTED` of these."""
+    met = found.landscape
+    return Landscape(met.scored, met.polished, met.converged, met.independent, met.agree, met.agree_all, basins)
 
 
-def _starts(found: Found) -> dict[str, int]:
-    landscape = found.landscape
-    names = ("scored", "polished", "converged", "independent", "agree", "agree_all")
-    return {name: getattr(landscape, name) for name in names}
-
-
-def _basins(problem: Problem, found: Found) -> tuple[dict[str, Any], ...]:
+def _basins(problem: Problem, found: Found) -> tuple[Basin, ...]:
     lanes = found.lanes
     return tuple(
         _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
@@ -347,16 +361,16 @@ def _basins(problem: Problem, found: Found) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> dict[str, Any]:
+def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Basin:
     params = params_at(problem, z)
     named = {name: float(params[name]) for name in problem.law.parameters}
-    return {"objective": objective, "count": count, "params": named}
+    return Basin(objective, count, named)
 
 
-def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[dict[str, Any], ...]:
+def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[Basin, ...]:
     """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
     ends = []
     for basin in found.landscape.basins[:LISTED]:
         z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)
         ends.append(_basin(problem, z, objective, basin.count))
-    return tuple(sorted(ends, key=lambda end: end["objective"]))
+    return tuple(sorted(ends, key=lambda end: end.objective))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -16,7 +17,7 @@ from jaxscale.law import Law
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
-from jaxscale.noise.losses import Noise, default, squared
+from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
@@ -122,14 +123,12 @@ def _refuse(
         raise ValueError("Argument fixed must leave a parameter to fit, but one of its entries fixes all.")
     first = noises[0]
     for other in noises:
-        same = (other.loss, other.space) == (first.loss, first.space) and other.infers_scale == first.infers_scale
-        same = same and other.adaptive == first.adaptive
-        if not same or not np.array_equal(other.df, first.df) or not np.array_equal(other.scale, first.scale):
+        if not eqx.tree_equal(other.with_threshold(1.0), first.with_threshold(1.0)):
             raise ValueError(
                 f"Argument noise must hold noises that differ in delta only, but holds {first.describe()} and "
                 f"{other.describe()}; call fit_many once for each."
             )
-    if first.loss == "absolute":
+    if first.loss.vertex:
         raise ValueError(
             "Argument noise must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
         )

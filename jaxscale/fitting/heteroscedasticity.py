@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from jaxscale.engine.linearize import Linear
-from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import Optimum
 from jaxscale.fitting.sandwich import bread
 
 # With fewer spare rows the test says little and HC3 is unsteady; the level at which it rejects.
 FEWEST, REJECTED = 15, 0.01
 
 
-def uneven(problem: Problem, linear: Linear, residual: np.ndarray, weight: np.ndarray) -> str:
+def uneven(optimum: Optimum, residual: np.ndarray) -> str:
     """What the test found, in words, where it rejects one variance for all rows; else empty.
 
     Koenker's version of the test of Breusch and Pagan: ``n R^2`` of the regression of the squared residuals on the
@@ -20,14 +19,11 @@ def uneven(problem: Problem, linear: Linear, residual: np.ndarray, weight: np.nd
         Koenker, Journal of Econometrics 17 (1981).
 
     Args:
-        problem: law, inputs of shape (n,), noise.
-        linear: the fit at its optimum.
+        optimum: the problem at its optimum.
         residual: shape (n,).
-        weight: shape (n,).
     """
-    used = weight > 0
-    rows = int(used.sum())
-    if rows - len(problem.free) < FEWEST:
+    weight, used, rows = optimum.weight, optimum.used, optimum.rows
+    if optimum.freedom < FEWEST:
         return ""
     from scipy.special import chdtrc
 
@@ -36,7 +32,7 @@ def uneven(problem: Problem, linear: Linear, residual: np.ndarray, weight: np.nd
     total = float(goal @ goal)
     if not (np.isfinite(total) and total > 0):
         return ""
-    table = _regressors(problem, linear, weight)[used]
+    table = _regressors(optimum)[used]
     table = table - table.mean(axis=0)
     size = np.linalg.norm(table, axis=0)
     left, values, _ = np.linalg.svd(table[:, size > 0] / size[size > 0], full_matrices=False)
@@ -49,8 +45,9 @@ def uneven(problem: Problem, linear: Linear, residual: np.ndarray, weight: np.nd
     return f"the residuals are heteroscedastic (test of Breusch, Pagan and Koenker: {told})"
 
 
-def _regressors(problem: Problem, linear: Linear, weight: np.ndarray) -> np.ndarray:
+def _regressors(optimum: Optimum) -> np.ndarray:
     """What the variance may follow, shape (n, k)."""
+    problem, linear, weight = optimum.problem, optimum.linear, optimum.weight
     columns = [np.asarray(problem.noise.transform(np.asarray(linear.prediction)))]
     columns += [bread(np.asarray(linear.jacobian), weight)[2]]
     for name, kind in problem.law.inputs.items():

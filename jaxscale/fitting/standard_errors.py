@@ -8,21 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
-from jaxscale.engine.linearize import Linear
-from jaxscale.engine.multistart import Found
-from jaxscale.engine.objective import Problem, loss, scale_cost, slopes
+from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.heteroscedasticity import uneven
 from jaxscale.fitting.refits import bootstrap
 from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
-from jaxscale.noise.losses import TUNING, Noise
+from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
 
-# Curvature speaks for a Huber loss only while at least this share of the rows lies inside delta, and so many more rows
-# than it has parameters, which as many rows always fit exactly.
-INSIDE = 0.5
 # Percentiles of resamples that a fit keeps.
 _LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
 SHARES = (*_LOWER, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.9995)
@@ -55,65 +49,87 @@ class Covariance:
     percentiles: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How standard errors are resampled, where the loss takes them from resamples.
+
+    Args:
+        runner: where resamples are refitted.
+        replicates: number of resamples.
+        generator: the source of randomness.
+    """
+
+    runner: Runner
+    replicates: int
+    generator: np.random.Generator
+
+
 def covariance_of(
-    runner: Runner,
-    problem: Problem,
-    found: Found,
-    linear: Linear,
-    z: np.ndarray,
-    wide: Observations,
-    run: np.ndarray | None,
-    replicates: int,
-    generator: np.random.Generator,
+    optimum: Optimum,
+    hessian: np.ndarray,
+    resampling: Resampling,
+    run: np.ndarray | None = None,
+    sigma: bool = False,
     errors: Errors | None = None,
 ) -> Covariance:
     """Covariance of the free parameters.
 
     Args:
-        runner: where resamples are refitted.
-        problem: law, inputs of shape (n,), noise.
-        found: the search that ended at the optimum.
-        linear: the fit at its optimum.
-        z: coordinates of the optimum, shape (size,).
-        wide: what was fitted, n rows.
+        optimum: the problem at its optimum, n rows.
+        hessian: of the objective in the coordinates, shape (size, size).
+        resampling: for losses whose curvature does not describe them.
         run: codes of the runs, one for each row that was read, or None.
-        replicates: bootstrap resamples, where standard errors come from resampling.
-        generator: the source of randomness.
+        sigma: whether the weights are inverse variances of known errors.
         errors: "classical" or "hc3" where a test of the residuals is not to decide.
     """
-    noise, weight = problem.noise, wide.weight
-    used = np.flatnonzero(weight > 0)
-    size = len(problem.free)
-    codes = None if run is None else np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))])
-    clusters = codes if codes is not None and len(np.unique(codes[used])) < len(used) else None
+    loss, weight, freedom = optimum.problem.noise.loss, optimum.weight, optimum.freedom
+    used, size = np.flatnonzero(weight > 0), len(optimum.problem.free)
+    clusters = clusters_of(run, weight)
     none = np.full((size, size), np.inf)
     if clusters is not None and len(np.unique(clusters[used])) < 2:
         return Covariance(none, "none", 0, "all rows belong to one run, so that nothing says how runs differ")
-    if wide.sigma is not None and clusters is None and errors is None:
-        root, lost, _ = bread(np.asarray(linear.jacobian), weight)
-        return Covariance(without(root @ root.T, lost), "known errors", len(used) - size)
-    if clusters is None and len(used) <= size:
+    if sigma and clusters is None and errors is None:
+        root, lost, _ = bread(np.asarray(optimum.linear.jacobian), weight)
+        return Covariance(without(root @ root.T, lost), "known errors", freedom)
+    if clusters is None and freedom <= 0:
         said = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
-        return Covariance(none, "none", len(used) - size, said)
-    plain = noise.loss == "squared" or noise.adaptive
-    if errors is not None and (not plain or clusters is not None):
-        said = "rows of one run are correlated" if clusters is not None else f"{noise.describe()} takes its own"
-        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
-    if not plain and not curvature_speaks(noise, linear.residual[used], size):
-        return _resampled(runner, problem, linear, z, wide, clusters, replicates, generator)
-    bounds = at_bounds(problem, linear, z, weight > 0)
-    if plain and clusters is None:
-        sure = _least_squares(problem, linear, z, weight, errors)
+        return Covariance(none, "none", freedom, said)
+    _refuse_errors(errors, optimum.problem.noise, clusters is not None)
+    if not loss.least_squares and not loss.curvature_describes(optimum.linear.residual[used], size):
+        return _resampled(optimum, resampling, clusters)
+    bounds = at_bounds(optimum)
+    if loss.least_squares and clusters is None:
+        sure = _least_squares(optimum, errors)
     else:
-        exact = np.asarray(found.lanes.local.exact)[..., found.best]
-        of_coordinates = (problem, linear, z, weight, exact, linear.change, clusters)
-        matrix, freedom = _raw(problem, linear, z, weight, clusters) if bounds else robust(*of_coordinates)
+        change = optimum.linear.change
+        matrix, freedom = _raw(optimum, clusters) if bounds else robust(optimum, hessian, change, clusters)
         sure = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
-    return replace(sure, matrix=without(sure.matrix, _runaway(problem, linear, sure.matrix, bounds)))
+    return replace(sure, matrix=without(sure.matrix, _runaway(optimum, sure.matrix, bounds)))
 
 
-def _runaway(problem: Problem, linear: Linear, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
+    """Codes of the runs of padded rows, shape (n,); None where no run has several rows that count.
+
+    Args:
+        run: codes of the rows that were read, or None.
+        weight: shape (n,).
+    """
+    if run is None:
+        return None
+    codes, used = np.concatenate([run, np.repeat(run[:1], len(weight) - len(run))]), weight > 0
+    return codes if len(np.unique(codes[used])) < used.sum() else None
+
+
+def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
+    """Refuse a choice of standard errors that the loss or the runs do not leave."""
+    if errors is not None and (not noise.loss.least_squares or clustered):
+        said = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
+        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
+
+
+def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
     """Parameters whose standard error is a large multiple of their value and of the data's unit of them, shape (p,)."""
+    problem, linear = optimum.problem, optimum.linear
     found = np.zeros(len(problem.free), bool)
     for k, name in enumerate(problem.free):
         kind, size = problem.law.parameters[name], abs(float(linear.params[name]))
@@ -124,14 +140,12 @@ def _runaway(problem: Problem, linear: Linear, matrix: np.ndarray, bounds: Mappi
     return found
 
 
-def _least_squares(
-    problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray, errors: Errors | None
-) -> Covariance:
+def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     """Classical or HC3 standard errors of least squares, or of Huber's loss with a fitted scale."""
-    residual, factor = pseudo_residuals(problem, linear, z, weight)
-    used, reason = weight > 0, ""
-    if errors is None:
-        reason = uneven(problem, linear, residual, weight)
+    linear, weight, used = optimum.linear, optimum.weight, optimum.used
+    loss, size = optimum.problem.noise.loss, len(optimum.problem.free)
+    residual, factor = loss.pseudo_residuals(np.asarray(linear.residual), optimum.log_scale, used, size)
+    reason = uneven(optimum, residual) if errors is None else ""
     if errors == "hc3" or reason:
         matrix, freedom = hc3(linear.jacobian, residual, weight)
         return Covariance(matrix * factor**2, "hc3", freedom, reason)
@@ -139,44 +153,22 @@ def _least_squares(
     return Covariance(matrix * factor**2, "classical", freedom)
 
 
-def pseudo_residuals(problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
-    """What stands for the residuals in the covariance of least squares, shape (n,), and Huber's correction.
-
-    For Huber's loss with a fitted scale s: ``s psi(r / s) / m`` with m the share of rows inside the threshold, and the
-    factor ``1 + p / n (1 - m) / m``.
-
-    Source:
-        Huber and Ronchetti, Robust Statistics, 2009, section 7.6.
-    """
-    if not problem.noise.adaptive:
-        return np.asarray(linear.residual), 1.0
-    used = weight > 0
-    s = float(np.exp(problem.log_scale(z)))
-    u = np.asarray(linear.residual) / s if s > 0 else np.zeros_like(linear.residual)
-    inside = max(float(np.mean(np.abs(u[used]) <= TUNING)), 1.0 / used.sum())
-    factor = 1 + len(problem.free) / used.sum() * (1 - inside) / inside
-    return s * np.clip(u, -TUNING, TUNING) / inside, factor
-
-
-def _resampled(
-    runner: Runner,
-    problem: Problem,
-    linear: Linear,
-    z: np.ndarray,
-    wide: Observations,
-    clusters: np.ndarray | None,
-    replicates: int,
-    generator: np.random.Generator,
-) -> Covariance:
+def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
     """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
-    weight, size = wide.weight, len(problem.free)
-    used = np.flatnonzero(weight > 0)
+    problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
+    used, replicates = np.flatnonzero(weight > 0), resampling.replicates
     if not replicates:
         said = "no resamples were asked for, which this loss takes them from"
         return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
-    begin = lifted(problem, linear, z, weight > 0)
     draws, failed = bootstrap(
-        runner, problem, begin, wide.response, weight, run=clusters, replicates=replicates, generator=generator
+        resampling.runner,
+        problem,
+        lifted(optimum),
+        optimum.response,
+        weight,
+        run=clusters,
+        replicates=replicates,
+        generator=resampling.generator,
     )
     table = np.stack([draws[name] for name in problem.free])
     units = len(used) if clusters is None else len(np.unique(clusters[used]))
@@ -198,26 +190,11 @@ def _resampled(
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def curvature_speaks(noise: Noise, residual: np.ndarray, size: int) -> bool:
-    """Whether the objective's curvature says how sure an optimum is.
-
-    Args:
-        noise: the noise.
-        residual: of the rows that count, shape (n,).
-        size: number of free parameters.
-    """
-    if noise.loss == "huber" and not noise.adaptive:
-        inside = np.sum(np.abs(residual) <= noise.delta)
-        return bool(inside >= size + INSIDE * (len(residual) - size))
-    return noise.loss != "absolute"
-
-
-def _raw(
-    problem: Problem, linear: Linear, z: np.ndarray, weight: np.ndarray, clusters: np.ndarray | None
-) -> tuple[np.ndarray, int]:
+def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
     """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
-    used = np.flatnonzero(weight > 0)
-    psi, bend, _ = (np.asarray(a)[used] for a in _slopes(problem.noise, linear.residual, problem.log_scale(z)))
+    linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
+    log_scale = optimum.problem.log_scale(optimum.z)
+    psi, bend, _ = (np.asarray(a)[used] for a in _slopes(optimum.problem.noise, linear.residual, log_scale))
     x, w = linear.jacobian[used], weight[used]
     shares = (w * np.maximum(bend, 0))[:, None, None] * x[:, :, None] * x[:, None, :]
     codes = None if clusters is None else clusters[used]
@@ -225,48 +202,40 @@ def _raw(
 
 
 def robust(
-    problem: Problem,
-    linear: Linear,
-    z: np.ndarray,
-    weight: np.ndarray,
-    exact: np.ndarray,
-    change: np.ndarray,
-    clusters: np.ndarray | None,
+    optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
     """The sandwich of what ``change`` makes of the coordinates, by runs where these repeat.
 
     Args:
-        problem: law, inputs of shape (n,), noise.
-        linear: the fit at its optimum.
-        z: coordinates of the optimum, shape (q,).
-        weight: shape (n,).
-        exact: Hessian of the objective, shape (q, q).
+        optimum: the problem at its optimum.
+        hessian: of the objective in the coordinates, shape (q, q).
         change: derivative of the quantities in the coordinates, shape (p, q).
         clusters: codes of the runs, shape (n,), or None.
 
     Returns:
         Covariance of shape (p, p) and the degrees of freedom.
     """
+    problem, linear, weight, z = optimum.problem, optimum.linear, optimum.weight, optimum.z
     noise, used = problem.noise, np.flatnonzero(weight > 0)
     # All rows, padding included: one shape for a bucket, so that other data compile nothing.
     r, s = linear.residual, np.asarray(problem.log_scale(z), float)
     psi, bend, tilt = (np.asarray(a)[used] for a in _slopes(noise, r, s))
     slope = np.asarray(linear.slope)[used]
     scores = (weight[used] * psi)[:, None] * slope
-    if noise.adaptive:
-        cost = float(scale_cost(noise, len(problem.free), weight, s)) / weight.sum()
+    if noise.loss.concomitant_scale:
+        cost = float(noise.loss.scale_cost(len(problem.free), weight, s)) / weight.sum()
         tilt = tilt + cost
     if noise.infers_scale:
         scores[:, -1] = weight[used] * tilt
     if clusters is None:
-        return sandwich(exact, scores, change, None)
+        return sandwich(hessian, scores, change, None)
     shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
-    return sandwich(exact, scores, change, clusters[used], shares)
+    return sandwich(hessian, scores, change, clusters[used], shares)
 
 
 @compiled(brief=True)
 def _slopes(noise: Noise, r: Any, log_scale: Any) -> tuple[Any, Any, Any]:
     """First and second derivative of every row's loss in the residual, and the first in the log scale, shape (n,)."""
-    first, second, _ = slopes(noise, r, jnp.asarray(noise.delta, r.dtype), log_scale)
-    cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+    first, second, _ = noise.loss.slopes(r, jnp.asarray(noise.loss.threshold, r.dtype), log_scale)
+    cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))
     return first, second, cost(log_scale, r) if noise.infers_scale else jnp.zeros_like(r)

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxscale.law import Law, positive
 from jaxscale.law.slopes import slopes
-from jaxscale.noise.losses import default
+from jaxscale.noise import default
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25
@@ -112,7 +112,7 @@ def measure(
 def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Slopes in units of the expected noise: a share of each response, or of the typical one where it may be 0."""
     # In logs and in logits noise that is a share of the response divides the slope by the same number.
-    relative = default(information.law.response).space != "linear"
+    relative = default(information.law.response).space.relative
     size = responses if relative else np.broadcast_to(information.typical[:, None], responses.shape)
     return slope / (information.noise_level * size[..., None])
 

@@ -27,7 +27,7 @@ from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
-from jaxscale.noise.losses import default
+from jaxscale.noise import default
 from jaxscale.utils.errors import did_you_mean
 
 _DRAWN_SETS = 16
@@ -171,7 +171,7 @@ def check_at(
     spare = int(used.sum()) - (len(law.parameters) - len(fixed))
     if spare > 0:
         size = np.abs(prediction[used])
-        relative = default(law.response).space != "linear"
+        relative = default(law.response).space.relative
         share = (response - prediction)[used] / (size if relative else max(float(np.median(size)), 1e-300))
         noise_level = max(float(np.sqrt(np.sum(share**2) / spare)), 1e-12)
     try:

@@ -14,7 +14,9 @@ from jaxtyping import Float, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
-from jaxscale.noise.losses import Noise, Space, squared
+from jaxscale.noise.losses.squared import squared
+from jaxscale.noise.noise import Noise
+from jaxscale.noise.spaces import SPACES, Space
 from jaxscale.utils.errors import DataError
 
 __all__ = ["beta_binomial", "binomial", "negative_binomial", "poisson"]
@@ -24,7 +26,7 @@ class CountLikelihood(Likelihood):
     """A probability of counts, which have no residuals, no scale and no effects of runs."""
 
     counts: ClassVar[bool] = True
-    space: Space = eqx.field(static=True, default="linear", init=False)
+    space: Space = eqx.field(static=True, default=SPACES["linear"], init=False)
     scale_by: ScaleBy = eqx.field(static=True, default="constant", init=False)
     runs: bool | None = eqx.field(static=True, default=False, init=False)
     censored: str | None = eqx.field(static=True, default=None, init=False)

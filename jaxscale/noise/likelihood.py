@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.noise.losses import Noise, Space
+from jaxscale.noise.noise import Noise
+from jaxscale.noise.spaces import Space
 
 ScaleBy = Literal["constant", "level", "group"]
 

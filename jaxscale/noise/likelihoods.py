@@ -12,7 +12,7 @@ from jaxscale.noise import count_likelihoods, residual_likelihoods
 from jaxscale.noise.count_likelihoods import *  # noqa: F403
 from jaxscale.noise.likelihood import Likelihood as Likelihood
 from jaxscale.noise.likelihood import replicated as replicated
-from jaxscale.noise.losses import Noise, default
+from jaxscale.noise.noise import Noise, default
 from jaxscale.noise.residual_likelihoods import *  # noqa: F403
 from jaxscale.noise.residual_likelihoods import normal, student_t
 
@@ -21,9 +21,9 @@ MODULES = (residual_likelihoods, count_likelihoods)
 
 def of_noise(noise: Noise) -> Likelihood:
     """The likelihood that a noise stands for: Huber and absolute losses are none and become Student-t."""
-    if noise.loss == "squared":
+    if noise.loss.quadratic:
         return normal(noise.space)
-    return student_t(float(noise.df) if noise.loss == "student_t" else None, noise.space)
+    return student_t(noise.loss.settings.get("df"), noise.space)
 
 
 def of_response(response: Response) -> Likelihood:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.noise.losses import Noise
+from jaxscale.noise import Noise
 from jaxscale.utils.notices import Notice
 
 # Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.
@@ -24,14 +24,14 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
     """
     if observations.sigma is None:
         return observations
-    if noise.loss != "squared":
+    if not noise.loss.quadratic:
         raise ValueError(
             f"Argument noise must be squared error where every row has a known error (sigma), but is "
             f"{noise.describe()}; leave it out."
         )
     y = observations.response
-    slope = {"linear": np.ones_like(y), "log": 1 / y, "logit": 1 / (y * (1 - y))}[noise.space]
-    return dataclasses.replace(observations, weight=observations.weight / (observations.sigma * slope) ** 2)
+    errors = observations.sigma * noise.space.derivative(y)
+    return dataclasses.replace(observations, weight=observations.weight / errors**2)
 
 
 def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:

@@ -15,16 +15,17 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
-from jaxscale.noise.losses import SPACES, Noise, Space, squared
-from jaxscale.noise.losses import student_t as student_t_loss
+from jaxscale.noise.losses.squared import squared
+from jaxscale.noise.losses.student_t import student_t as student_t_loss
+from jaxscale.noise.noise import Noise
 from jaxscale.noise.random_effects import student_t_runs
+from jaxscale.noise.spaces import Space, space_of
 from jaxscale.utils.errors import DataError
 
 __all__ = ["laplace", "normal", "student_t"]
 
 # Gauss-Legendre on the interval from 0 to 1.
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(64) + np.array([[1.0], [0.0]])) * 0.5
-_INVERSE = {"log": jnp.exp, "linear": lambda t: t, "logit": special.expit}
 
 
 class ResidualLikelihood(Likelihood):
@@ -38,14 +39,12 @@ class ResidualLikelihood(Likelihood):
         censored: input that is 1 where the response is only a lower bound.
     """
 
-    space: Space = eqx.field(static=True, default="log")
+    space: Space = eqx.field(static=True)
     scale_by: ScaleBy = eqx.field(static=True, default="constant")
     runs: bool | None = eqx.field(static=True, default=None)
     censored: str | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        if self.space not in SPACES:
-            raise ValueError(f"Argument space must be one of {', '.join(SPACES)}, but is {self.space!r}.")
         if self.scale_by not in ("constant", "level", "group"):
             raise ValueError(f"Argument scale_by must be constant, level or group, but is {self.scale_by!r}.")
 
@@ -83,7 +82,7 @@ class ResidualLikelihood(Likelihood):
         ``scale`` is log-normal about 1 % in logs and logits (a residual in other units may have any size),
         ``run_ratio`` (the standard deviation of runs over that of rows) log-normal about 1.
         """
-        loc, width = (0.0, 5.0) if self.space == "linear" else (math.log(0.01), 2.5)
+        loc, width = (0.0, 5.0) if not self.space.relative else (math.log(0.01), 2.5)
         found = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
         if self.scale_by == "level":
             found["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
@@ -121,10 +120,12 @@ class ResidualLikelihood(Likelihood):
         """Refuse marks of censoring that are none, and responses outside of the space."""
         _refuse_censored(observations, self.censored)
         y = observations.response[observations.weight > 0]
-        domain = SPACES[self.space][0]
+        domain = self.space.support
         outside = int(np.sum(~((domain.low < y) & (y < domain.high))))
         if outside:
-            where = "above 0" if self.space == "log" else "between 0 and 1"
+            where = (
+                f"between {domain.low:g} and {domain.high:g}" if np.isfinite(domain.high) else f"above {domain.low:g}"
+            )
             shares = np.all((y >= 0) & (y <= 1))
             counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
             raise DataError(
@@ -143,7 +144,7 @@ class ResidualLikelihood(Likelihood):
 
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
         """``log p((t(y) - t(law)) / scale) - log(scale)``, or the log survival of a censored row; shape (n,)."""
-        transform = SPACES[self.space][1]
+        transform = self.space.forward
         s = self.scales(sites, level, data["group"])
         offset = 0.0
         if "run_effect" in sites:
@@ -160,7 +161,7 @@ class ResidualLikelihood(Likelihood):
         The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is
         integrated out.
         """
-        transform = SPACES[self.space][1]
+        transform = self.space.forward
         of_runs = lambda values: jnp.where(rows >= 0, values[rows], 0.0)  # noqa: E731
         weight = of_runs(data["weight"])
         s = jnp.where(weight > 0, of_runs(self.scales(sites, level, data["group"])), 1.0)
@@ -173,9 +174,7 @@ class ResidualLikelihood(Likelihood):
 
     def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
         """``log |t'(y)|``; 0 for a censored row, whose probability has no unit."""
-        slope = jnp.zeros_like(y)
-        if self.space != "linear":
-            slope = -jnp.log(y) if self.space == "log" else -jnp.log(y) - jnp.log1p(-y)
+        slope = self.space.log_derivative(y)
         return slope if self.censored is None else jnp.where(data[self.censored] > 0, 0.0, slope)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
@@ -187,7 +186,7 @@ class ResidualLikelihood(Likelihood):
         elif self.runs:
             _, codes = jnp.unique(data["run"], return_inverse=True, size=len(level))
             e = e + sites["run_ratio"] * jr.normal(second, level.shape)[codes]
-        return _INVERSE[self.space](SPACES[self.space][1](level) + self.scales(sites, level, data["group"]) * e)
+        return self.space.inverse(self.space.forward(level) + self.scales(sites, level, data["group"]) * e)
 
     def interior(self, response: np.ndarray) -> np.ndarray:
         """Responses as they are: the space of the residuals has no ends."""
@@ -335,19 +334,19 @@ class Laplace(ResidualLikelihood):
 
 
 def normal(
-    space: Space = "log",
+    space: str | Space = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
     censored: str | None = None,
 ) -> Normal:
     """Normal residuals, ``t(y) ~ Normal(t(law), scale)``; for the arguments see :class:`ResidualLikelihood`."""
-    return Normal(space, scale_by, runs, censored)
+    return Normal(space_of(space), scale_by, runs, censored)
 
 
 def student_t(
     df: float | None = None,
-    space: Space = "log",
+    space: str | Space = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
@@ -362,18 +361,18 @@ def student_t(
     """
     if df is not None and not df > 0:
         raise ValueError(f"Argument df must be above 0, but is {df!r}.")
-    return StudentT(space, scale_by, runs, censored, df=df)
+    return StudentT(space_of(space), scale_by, runs, censored, df=df)
 
 
 def laplace(
-    space: Space = "log",
+    space: str | Space = "log",
     *,
     scale_by: ScaleBy = "constant",
     runs: bool | None = None,
     censored: str | None = None,
 ) -> Laplace:
     """Laplace residuals, ``t(y) ~ Laplace(t(law), scale)``; for the arguments see :class:`ResidualLikelihood`."""
-    return Laplace(space, scale_by, runs, censored)
+    return Laplace(space_of(space), scale_by, runs, censored)
 
 
 def _refuse_censored(observations: Observations, name: str | None) -> None:

@@ -5,14 +5,12 @@ Figures are drawn without pyplot, so no window opens and no backend is chosen fo
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
 from jaxscale.laws import get
-from jaxscale.noise.losses import SPACES
 from jaxscale.plots.style import (
     BAND,
     INK,
@@ -25,8 +23,6 @@ from jaxscale.plots.style import (
     tidy,
 )
 from jaxscale.results.fit import Fit
-
-BACK = {"linear": lambda t: t, "log": np.exp, "logit": lambda t: 1 / (1 + np.exp(-t))}
 
 
 def plot(fit: Fit, observations: Observations) -> Any:
@@ -80,26 +76,25 @@ def plot(fit: Fit, observations: Observations) -> Any:
 
 
 def _transformed(fit: Fit, y: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-        return np.asarray(SPACES[fit.noise["space"]][1](y))
+    return np.asarray(fit.noise.space.forward(np.asarray(y, float)))
 
 
 def _title(fit: Fit) -> str:
-    rms = _size(fit, fit.residuals["rms"])
-    told = f"{fit.law} fitted to {fit.data}: {fit.rows_used} rows, root mean square residual {rms}"
+    rms = _size(fit, fit.residuals.rms)
+    told = f"{fit.law} fitted to {fit.provenance.data}: {fit.rows_used} rows, root mean square residual {rms}"
     return told if fit.status == "converged" else f"{told} [{fit.status.replace('_', ' ')}]"
 
 
 def _size(fit: Fit, value: float) -> str:
-    return f"{100 * value:.2g} %" if fit.noise["space"] == "log" else f"{value:.2g}"
+    return f"{100 * value:.2g} %" if fit.noise.space.percent else f"{value:.2g}"
 
 
 def _band(axes: Any, fit: Fit, x: np.ndarray, predicted: np.ndarray, label: str) -> None:
     """The prediction with twice the residuals' root mean square around it."""
-    space, rms = fit.noise["space"], fit.residuals["rms"]
+    space, rms = fit.noise.space, fit.residuals.rms
     middle = _transformed(fit, predicted)
-    low, high = BACK[space](middle - 2 * rms), BACK[space](middle + 2 * rms)
-    width = f"± {_size(fit, 2 * rms)}{' (logit)' if space == 'logit' else ''}"
+    low, high = space.inverse(middle - 2 * rms), space.inverse(middle + 2 * rms)
+    width = f"± {_size(fit, 2 * rms)}{f' ({space})' if space.relative and not space.percent else ''}"
     axes.fill_between(x, low, high, color=BAND, alpha=0.3, linewidth=0, label=width)
     axes.plot(x, predicted, color=INK, linewidth=1.2, label=label)
     axes.legend(frameon=False, fontsize=9)
@@ -151,18 +146,14 @@ def _residuals(
     residual: np.ndarray,
     colour: np.ndarray | None,
 ) -> Any:
-    space, rms = fit.noise["space"], fit.residuals["rms"]
-    factor = 100.0 if space == "log" else 1.0
+    space, rms = fit.noise.space, fit.residuals.rms
+    factor = space.factor
     axes.axhspan(-2 * factor * rms, 2 * factor * rms, color=BAND, alpha=0.3, linewidth=0)
     axes.axhline(0, color=INK, linewidth=1.2)
     points = scatter(axes, x, factor * residual, colour)
     axes.set_xlabel(input_label(law, observations, name))
-    what = {
-        "log": "prediction above observation (%)",
-        "linear": labelled("prediction minus observation", law.response.unit),
-        "logit": "prediction minus observation (logit)",
-    }
-    axes.set_ylabel(what[space])
+    sides = "above" if space.percent else "minus"
+    axes.set_ylabel(labelled(f"prediction {sides} observation", space.unit(law.response.unit)))
     tidy(axes)
     if x.min() > 0 and x.max() > 3 * x.min():
         log_axis(axes.xaxis, x)

@@ -10,8 +10,7 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
 from jaxscale.noise.likelihood import Likelihood, replicated
-from jaxscale.noise.losses import SPACES
-from jaxscale.plots.fit import BACK
+from jaxscale.noise.spaces import SPACES, Space
 from jaxscale.plots.style import (
     BAND,
     INK,
@@ -85,8 +84,8 @@ def band(
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
     level = draws.predict(**_placed(law, input, line, at))
-    space = "linear" if draws.scatter is None else draws.scatter.space
-    forward, backward = _into(space), BACK[space]
+    space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
+    forward, backward = _into(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
     here = forward(np.median(draws.predict(**rows), axis=0))
     there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
@@ -94,7 +93,7 @@ def band(
 
     new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
-    factor = 100 if space == "log" else 1
+    factor = space.factor
     told = ", ".join(f"its {name}" if callable(value) else f"{name} = {value:.4g}" for name, value in at.items())
     figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
@@ -115,7 +114,7 @@ def band(
         log_axis(bottom.xaxis, line)
     if law.response.domain is positive and middle.max() > 1.5 * middle.min():
         log_axis(top.yaxis, np.concatenate([middle, moved]))
-    unit = {"log": "%", "logit": "logit", "linear": law.response.unit}[space]
+    unit = space.unit(law.response.unit)
     top.set_ylabel(labelled(response_name(observations), law.response.unit))
     bottom.set_ylabel(labelled("above the median", unit))
     bottom.set_xlabel(input_label(law, observations, input))
@@ -153,12 +152,12 @@ def predictive(draws: Draws, *, key: Any = 0) -> Any:
         level = np.asarray(_levels(model, {name: sites[name] for name in model.shapes}))[:, used]
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
         new = replicated(model.likelihood, generator_of(key)[0], draws.nuisance, level, data)
-    forward, middle = _into(model.likelihood.space), np.median(level, axis=0)
+    space = model.likelihood.space
+    forward, middle = _into(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)
     new = forward(new) - forward(middle)
-    logarithmic = model.likelihood.space == "log"
-    observed, new = (100 * observed, 100 * new) if logarithmic else (observed, new)
-    unit = {"log": "%", "logit": "logit", "linear": model.law.response.unit}[model.likelihood.space]
+    observed, new = space.factor * observed, space.factor * new
+    unit = space.unit(model.law.response.unit)
 
     figure, ((left, right),) = new_figure((10.0, 4.4), 1, 2)
     order = np.argsort(middle, kind="stable")
@@ -187,12 +186,11 @@ def predictive(draws: Draws, *, key: Any = 0) -> Any:
     return frozen(figure)
 
 
-def _into(space: str) -> Callable[[Any], np.ndarray]:
+def _into(space: Space) -> Callable[[Any], np.ndarray]:
     """Responses to the space of the residuals, in float64."""
 
     def forward(y: Any) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(SPACES[space][1](np.asarray(y, float)))
+        return np.asarray(space.forward(np.asarray(y, float)))
 
     return forward
 

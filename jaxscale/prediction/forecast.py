@@ -15,19 +15,12 @@ from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
-from jaxscale.noise.losses import Space, default, squared
+from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals
-from jaxscale.results.refit_problem import Rebuilt, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened
-
-# Back from the space of the residuals, and the derivative of that in terms of the response.
-_BACK = {
-    "linear": (lambda t: t, lambda y: np.ones_like(y)),
-    "log": (lambda t: np.exp(np.minimum(t, 700.0)), lambda y: y),
-    "logit": (lambda t: 0.5 * (1 + np.tanh(0.5 * t)), lambda y: y * (1 - y)),
-}
 
 
 def foretold(
@@ -38,7 +31,7 @@ def foretold(
     by: str | Sequence[str] | None = None,
     level: float = 0.9,
     fixed: Mapping[str, Any] | None = None,
-    space: Space | None = None,
+    space: str | Space | None = None,
     key: Any = 0,
     allow_unidentified: bool = False,
     progress: bool | None = None,
@@ -120,7 +113,7 @@ def foretold(
         size, sizes = _sizes(names, seen, new)
         settings: Any = dict(fixed=fixed, key=key, allow_unidentified=allow_unidentified, progress=progress)
         made = fit(law, rows, noise=noise, **settings)
-        again = rebuilt(made)
+        again = refit_problem(made)
         middle, slopes = _linear(again, {name: np.concatenate([seen[name], new[name]], -1) for name in law.inputs})
         count = len(used)
         response = np.asarray(noise.transform(rows.response[used]))
@@ -134,11 +127,11 @@ def foretold(
             sizes,
             run if run is not None and run.max() + 1 < count else None,
         )
-    back, slope = _BACK[noise.space]
+    back = noise.space.inverse
     lower, median, upper = (
         back(middle[count:] + belief.quantile(share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
     )
-    deviation = belief.deviation() * slope(median)
+    deviation = belief.deviation() / noise.space.derivative(median)
     told: list[dict[str, float]] = [
         {"mean": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
         for m, s, low, high in zip(median, deviation, lower, upper, strict=True)
@@ -155,7 +148,7 @@ def foretold(
             "misfit": misfit,
             "law_holds": belief.holds(),
             "freedom": belief.freedom,
-            "seed": made.seed,
+            "seed": made.provenance.seed,
             "status": made.status,
         },
         notices=made.notices,
@@ -203,7 +196,7 @@ def _sizes(
     return (size - low) / wide, (sizes - low) / wide
 
 
-def _linear(again: Rebuilt, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _linear(again: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The fitted law in the space of the residuals and its derivatives in the free parameters, for some inputs."""
     count = next(iter(inputs.values())).shape[-1]
     wide = {name: widened(column, bucket(count)) for name, column in inputs.items()}

@@ -180,7 +180,7 @@ def _program(of: tuple[Quantity, ...]) -> Any:
     @compiled
     def constrained(problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any) -> Any:
         lanes, places = z.shape[1], (which, goal, unit)
-        delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, z.dtype), (lanes,))
+        delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, z.dtype), (lanes,))
         target = jnp.broadcast_to(problem.noise.transform(response), (lanes, *response.shape))
         weight = jnp.broadcast_to(weight, target.shape)
         ones = jnp.ones((lanes,), z.dtype)

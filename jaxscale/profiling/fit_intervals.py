@@ -13,14 +13,14 @@ import numpy as np
 
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.descent import descend
-from jaxscale.engine.linearize import linearise
+from jaxscale.engine.optimum import optimum_of
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
 from jaxscale.profiling.likelihood_ratio import nested, smooth
 from jaxscale.results.fit import Fit
-from jaxscale.results.refit_problem import rebuilt
+from jaxscale.results.refit_problem import refit_problem
 
 # With fewer degrees of freedom no interval is given.
 FEWEST = 2
@@ -39,13 +39,13 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     """
     from scipy.special import ndtri, stdtrit
 
-    freedom = fit.uncertainty["freedom"]
-    known = fit.uncertainty["method"] == "known errors"
+    freedom = fit.errors.freedom
+    known = fit.errors.method == "known errors"
     if not (known or freedom >= FEWEST):
         return dict.fromkeys(fit.free, (math.nan, math.nan))
     t = float(ndtri(0.5 + level / 2) if known else stdtrit(freedom, 0.5 + level / 2))
     supports = _supports(fit)
-    if fit.percentiles:
+    if fit.errors.percentiles:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
@@ -67,7 +67,7 @@ def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
 
 
 def _bound(fit: Fit) -> bool:
-    return bool(fit.uncertainty.get("at_bound"))
+    return bool(fit.errors.at_bound)
 
 
 def _half(fit: Fit, support: Support, name: str, t: float) -> float:
@@ -111,8 +111,8 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     """Percentiles of the resamples, drawn out about the estimate as t quantiles are longer than normal ones."""
     from scipy.special import ndtri
 
-    kept, ends = fit.percentiles, {}
-    places = ndtri(np.array(kept["shares"]))
+    kept, ends = fit.errors.percentiles, {}
+    places = ndtri(np.array(fit.errors.shares))
     for name in fit.free:
         values = unbounded(supports[name], np.array(kept[name]))
         middle = float(unbounded(supports[name], fit.params[name]))
@@ -170,7 +170,7 @@ class _Profile:
 
     def __init__(self, fit: Fit, supports: dict[str, Support]) -> None:
         self.fit, self.supports = fit, supports
-        again = rebuilt(fit, None)
+        again = refit_problem(fit, None)
         self.problem, _ = smooth(again)
         self.wide = again.wide
         params = {name: np.asarray(value, float) for name, value in fit.params.items()}
@@ -179,9 +179,9 @@ class _Profile:
         # What vanished may have no finite coordinate at all.
         at = np.nan_to_num(at, neginf=-700.0, posinf=700.0)
         weight = self.wide.weight
-        linear = jax.tree.map(np.asarray, linearise(self.problem, at, self.wide.response))
-        self.bounds = at_bounds(self.problem, linear, at, weight > 0)
-        self.z = lifted(self.problem, linear, at, weight > 0)
+        optimum = optimum_of(self.problem, at, self.wide.response, weight)
+        linear = optimum.linear
+        self.bounds, self.z = at_bounds(optimum), lifted(optimum)
         root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])
@@ -195,8 +195,10 @@ class _Profile:
 
     def _bend(self, residual: np.ndarray) -> np.ndarray:
         """The root of each row's curvature."""
-        delta = float(self.problem.noise.delta)
-        return (np.abs(residual) <= delta).astype(float) if np.isfinite(delta) else np.ones(len(residual))
+        loss = self.problem.noise.loss
+        if not np.isfinite(float(loss.threshold)):
+            return np.ones(len(residual))
+        return np.sqrt(np.asarray(loss.slopes(residual, loss.threshold, loss.log_scale)[1], float))
 
     def values(self, name: str, sign: int) -> np.ndarray:
         """Values of a parameter on one side of its estimate, the nearest first; none beyond a bound."""

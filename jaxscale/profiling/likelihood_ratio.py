@@ -16,15 +16,14 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.descent import descend
 from jaxscale.engine.linearize import Linear, linearise
-from jaxscale.engine.newton import VERTEX
-from jaxscale.engine.objective import Problem, loss, slopes
+from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import sandwich
 from jaxscale.law import Law
 from jaxscale.law.coordinates import from_params
-from jaxscale.noise.losses import TUNING, Noise, huber
+from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
-from jaxscale.results.refit_problem import Rebuilt, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, refit_problem
 
 # The smallest curvature, in units of the largest, that still tells parameters apart.
 FLAT = 1e-12
@@ -84,7 +83,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     Raises:
         ValueError: there are no spare rows, the residuals are all zero, or the parameters are not identified.
     """
-    again = rebuilt(fit, observations)
+    again = refit_problem(fit, observations)
     problem, about = smooth(again)
     y, weight = again.wide.response, again.wide.weight
     used = weight > 0
@@ -102,16 +101,12 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     f, z = float(lanes.local.f[0]), lanes.z[:, 0]
     linear = jax.tree.map(np.asarray, linearise(problem, z, y))
     r, w = linear.residual[used], weight[used]
-    density = None
-    if problem.noise.loss == "student_t":
-        unit, freedom = 1.0, np.inf
-        about["statistic"] = "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
-    else:
-        freedom = float(rows - size)
-        unit, density, said = _unit_of(problem.noise, r, w, size)
-        if again.wide.sigma is not None:
-            unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
-        about["statistic"] = said
+    loss = problem.noise.loss
+    freedom = np.inf if loss.in_nats else float(rows - size)
+    unit, density, said = loss.statistic_unit(r, w, size)
+    if again.wide.sigma is not None:
+        unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
+    about["statistic"] = said
     if not unit > 1e-28 * np.mean(w):
         raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
     about["unit c"] = unit
@@ -125,7 +120,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     return Ground(problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density)
 
 
-def smooth(again: Rebuilt) -> tuple[Problem, dict[str, Any]]:
+def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
     """The problem with a loss that has slopes and no scale of its own to fit.
 
     An absolute loss is rounded off at its tip; Huber's keeps the threshold that it was fitted with.
@@ -133,19 +128,17 @@ def smooth(again: Rebuilt) -> tuple[Problem, dict[str, Any]]:
     law, about = _plain(again.law), {}
     problem = again.problem
     problem = Problem(law, problem.free, problem.noise, problem.inputs, problem.fixed, problem.centre)
-    if problem.noise.adaptive:
-        delta = TUNING * float(np.exp(again.problem.log_scale(again.z)))
-        return eqx.tree_at(lambda s: s.noise, problem, huber(max(delta, 1e-300), problem.noise.space)), about
-    if problem.noise.loss != "absolute":
-        return problem, about
-    linear = linearise(again.problem, again.z, again.wide.response)
-    weight = again.wide.weight
-    residual = np.where(weight > 0, np.abs(np.asarray(linear.residual)), 0.0)
-    delta = VERTEX * float(np.sum(weight * residual) / np.sum(weight))
-    if not delta > 0:
+    mean = 0.0
+    if problem.noise.loss.vertex:
+        linear, weight = linearise(again.problem, again.z, again.wide.response), again.wide.weight
+        residual = np.where(weight > 0, np.abs(np.asarray(linear.residual)), 0.0)
+        mean = float(np.sum(weight * residual) / np.sum(weight))
+    loss, said = problem.noise.loss.without_scale(float(again.problem.log_scale(again.z)), mean)
+    if not loss.threshold > 0:
         raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
-    about["loss"] = f"absolute, rounded off below {delta:.3g} ({100 * VERTEX:g} % of the mean absolute residual)"
-    return eqx.tree_at(lambda s: s.noise, problem, huber(delta, problem.noise.space)), about
+    if said:
+        about["loss"] = said
+    return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
 
 
 def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
@@ -159,44 +152,6 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
         "A profile needs an optimum that determines the parameters, but the objective is flat there; fix one of "
         "them (fixed=...)."
     )
-
-
-def _unit_of(noise: Noise, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
-    """The unit ``c = E[psi^2] / E[psi']`` of a loss that is no likelihood, at its optimum.
-
-    With squared error that is the variance of the residuals. With a Huber loss ``E[psi']`` is the share of the
-    residuals inside delta; where few are, it is ``2 delta`` times the density of the residuals at 0, estimated from
-    the share inside the bandwidth of Hall and Sheather (1988).
-
-    Source: Hampel, Ronchetti, Rousseeuw and Stahel (1986), Robust Statistics, section 7.2; Koenker (2005), Quantile
-    Regression, section 3.4.
-
-    Args:
-        noise: squared or Huber.
-        r: residuals, shape (n,).
-        w: weights, shape (n,).
-        size: number of fitted parameters.
-
-    Returns:
-        c, the mean of psi' where it comes from the density, and how the statistic is made, in words.
-    """
-    n = len(r)
-    delta = float(noise.delta)
-    if not np.isfinite(delta):
-        return float(np.sum(w * r * r) / (n - size)), None, "(n - p) (S - S_min) / S_min, F with 1 and n - p"
-    psi = w * np.clip(r, -delta, delta)
-    squares = float(np.sum(psi * psi) / (n - size))
-    # The loss bends to as many small residuals as it has parameters: they say nothing of the density.
-    spare = np.sort(np.abs(r))[size:]
-    half = n ** (-1 / 3) * 1.959964 ** (2 / 3) * (1.5 / (2 * np.pi)) ** (1 / 3)
-    place = int(np.clip(np.ceil(2 * half * len(spare)), 1, len(spare)))
-    reach = float(spare[place - 1])
-    if delta >= reach:
-        inside = float(np.sum(w * (np.abs(r) <= delta)) / n)
-        return squares / inside, None, "2 (f - f_min) / c with c = E[psi^2] / E[psi'] at the optimum (robust), t"
-    density = delta / reach * place / len(spare)
-    said = "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
-    return squares / (density * float(np.mean(w))), density, said
 
 
 def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
@@ -215,10 +170,10 @@ def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
     used = ground.wide.weight > 0
     w, r, x = ground.wide.weight[used], linear.residual[used], linear.slope[used]
     s = float(problem.log_scale(ground.z))
-    psi, bend, _ = (np.asarray(a) for a in slopes(noise, jnp.asarray(r), jnp.asarray(noise.delta, float), s))
+    psi, bend, _ = (np.asarray(a) for a in noise.loss.slopes(np.asarray(r), noise.loss.threshold, s))
     scores = (w * psi)[:, None] * x
     if noise.infers_scale:
-        cost = jax.vmap(jax.grad(lambda s, r: loss(noise, r, jnp.inf, s)), in_axes=(None, 0))
+        cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = w * np.asarray(cost(s, jnp.asarray(r)))
     bend = np.maximum(bend, 0) if ground.density is None else np.full(len(r), ground.density)
     shares = (w * bend)[:, None, None] * x[:, :, None] * x[:, None, :]

@@ -178,7 +178,7 @@ def profile(
 
 def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | None, threshold: float) -> Curve:
     """The curve of a parameter that lies at a bound: on a scale without ends it lies infinitely far out."""
-    if name not in fit.uncertainty.get("at_bound", {}):
+    if name not in fit.errors.at_bound:
         return curve
     from jaxscale.profiling.fit_intervals import profiled
 

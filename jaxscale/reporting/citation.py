@@ -110,19 +110,20 @@ def citation(fit: Fit) -> str:
         from jaxscale.laws import get
 
         law = get(fit.law)
-    methods = [_entry(kind, key, fields) for key, (kind, fields) in _METHODS.items() if key in _used(fit, law)]
+    known, used = _METHODS | fit.noise.loss.references, _used(fit, law)
+    methods = [_entry(*known[key][:1], key, known[key][1]) for key in known if key in used]
     return "\n\n".join([bibtex(law), *methods])
 
 
 def _used(fit: Fit, law: Law) -> set[str]:
-    method, loss = fit.uncertainty["method"], fit.noise["loss"]
+    method = fit.errors.method
     return {
         "jaxscale",
         "jax2018",
         "marquardt1963algorithm",
         "mckay1979comparison",
         *(["golub1973differentiation"] if set(law.affine) & set(fit.free) else []),
-        *{"huber": ["huber1964robust"], "student_t": ["lange1989robust"]}.get(loss, []),
+        *fit.noise.loss.references,
         *(["white1980heteroskedasticity"] if "sandwich" in method or method == "hc3" else []),
         *(["mackinnon1985some"] if method == "hc3" else []),
         *(["efron1979bootstrap"] if "bootstrap" in method else []),
@@ -186,28 +187,6 @@ _METHODS: dict[str, tuple[str, dict[str, str]]] = {
             "year": "1973",
             "volume": "10",
             "pages": "413--432",
-        },
-    ),
-    "huber1964robust": (
-        "article",
-        {
-            "title": "{Robust estimation of a location parameter}",
-            "author": "Huber, Peter J.",
-            "journal": "The Annals of Mathematical Statistics",
-            "year": "1964",
-            "volume": "35",
-            "pages": "73--101",
-        },
-    ),
-    "lange1989robust": (
-        "article",
-        {
-            "title": "{Robust statistical modeling using the t distribution}",
-            "author": "Lange, Kenneth L. and Little, Roderick J. A. and Taylor, Jeremy M. G.",
-            "journal": "Journal of the American Statistical Association",
-            "year": "1989",
-            "volume": "84",
-            "pages": "881--896",
         },
     ),
     "white1980heteroskedasticity": (

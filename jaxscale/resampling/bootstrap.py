@@ -13,12 +13,13 @@ from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
+from jaxscale.noise.loss import Loss
 from jaxscale.resampling import schemes
 from jaxscale.resampling.schemes import SIGNS, Resamples
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
-from jaxscale.results.refit_problem import Rebuilt, observations_of, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, observations_of, refit_problem
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import ticking
@@ -87,11 +88,11 @@ def bootstrap(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
-    refuse(kind, by, signs, replicates, fit.noise["loss"])
+    refuse(kind, by, signs, replicates, fit.noise.loss)
     unit = unit_of(observations_of(fit, observations), fit.free, by, kind)
     seed, _ = generator_of(key)
     with jax.enable_x64(True):
-        again = rebuilt(fit, observations)
+        again = refit_problem(fit, observations)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
         some = resamples(again, linear, kind, unit, signs, replicates, seed)
         noise, journal = again.problem.noise, None
@@ -101,7 +102,7 @@ def bootstrap(
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            begin = lifted(again.problem, linear, again.z, again.wide.weight > 0)
+            begin = lifted(again.optimum)
             lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, replicates, keep=True)
         about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
         notices, finished = [], len(settled)
@@ -119,7 +120,7 @@ def bootstrap(
 
 
 def resamples(
-    again: Rebuilt, linear: Linear, kind: str, unit: str, signs: str, replicates: int, seed: int
+    again: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, replicates: int, seed: int
 ) -> Resamples:
     """The data sets of a bootstrap: the same for the same seed."""
     generator = np.random.default_rng(seed)
@@ -176,7 +177,7 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     return codes
 
 
-def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) -> None:
+def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -> None:
     """Refuse arguments of a bootstrap that are wrong whatever the data.
 
     Args:
@@ -184,7 +185,7 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) ->
         by: likewise.
         signs: likewise.
         replicates: likewise.
-        loss: of the fit's noise.
+        loss: that of the fit.
 
     Raises:
         ValueError: one of them is wrong.
@@ -197,9 +198,9 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) ->
         raise ValueError(f"Argument by must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
     if signs not in SIGNS:
         raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
-    if kind == "wild" and signs != "rademacher" and loss != "squared":
+    if kind == "wild" and signs != "rademacher" and not loss.quadratic:
         raise ValueError(
-            f"Argument signs must be 'rademacher' with {loss} noise, whose optimum would be biased by "
+            f"Argument signs must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
             f"signs of a median other than 0, but is {signs!r}."
         )
     if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:
@@ -208,7 +209,7 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: str) ->
 
 def drawn(
     fit: Fit,
-    again: Rebuilt,
+    again: RefitProblem,
     lanes: Lanes,
     settled: np.ndarray,
     method: str,

@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.linearize import Linear, linearise
-from jaxscale.fitting.standard_errors import curvature_speaks
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
-from jaxscale.noise.losses import Noise
+from jaxscale.noise import Noise
 from jaxscale.resampling.bootstrap import codes_of, resamples
 from jaxscale.resampling.jackknife import jackknife
 from jaxscale.resampling.studentized import covariances
@@ -20,7 +19,7 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name
-from jaxscale.results.refit_problem import Rebuilt, is_of, noise_of, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
 
 KINDS = ("percentile", "basic", "bca", "studentised")
 Functions = Mapping[str, Quantity]
@@ -98,7 +97,7 @@ def bootstrap_intervals(
     other = draws.observations is not None and not is_of(fit, draws.observations)
     if (draws.law, draws.free) != (fit.law, fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
-    refuse(kind, noise_of(fit))
+    refuse(kind, fit.noise)
     functions = None if of is None else by_name(of)
     values = _quantities(draws, fit, functions)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
@@ -131,7 +130,7 @@ def refuse(kind: str, noise: Noise) -> None:
     Raises:
         ValueError: the kind is studentised and the loss absolute.
     """
-    if kind == "studentised" and noise.loss == "absolute":
+    if kind == "studentised" and noise.loss.vertex:
         raise _without_curvature(noise)
 
 
@@ -205,10 +204,10 @@ def _studentised(
 ) -> tuple[np.ndarray, int]:
     """Ends, and how many refits have no standard error: these are left out."""
     with jax.enable_x64(True):
-        again = rebuilt(fit, rows)
+        again = refit_problem(fit, rows)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
         weight = again.wide.weight
-        if not curvature_speaks(again.problem.noise, linear.residual[weight > 0], len(again.problem.free)):
+        if not again.problem.noise.loss.curvature_describes(linear.residual[weight > 0], len(again.problem.free)):
             raise _without_curvature(again.problem.noise)
         about = draws.about
         kind, unit, seed = about["kind"], about["unit"], about["seed"]
@@ -228,7 +227,7 @@ def _studentised(
             weight,
             np.concatenate([np.ones((1, len(weight))), counts]),
             codes_of(again.wide, unit),
-            again.problem.noise.loss == "squared" and unit == "row" and kind in ("residual", "parametric"),
+            again.problem.noise.loss.quadratic and unit == "row" and kind in ("residual", "parametric"),
         )
         slope = change if of is None else _slopes(draws, fit, of) @ change
     variance = np.einsum("bkp,bpq,bkq->bk", slope, covariance, slope)
@@ -242,7 +241,7 @@ def _studentised(
     return _back(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
-def _coordinates(again: Rebuilt, draws: Draws) -> np.ndarray:
+def _coordinates(again: RefitProblem, draws: Draws) -> np.ndarray:
     """Coordinates of the draws, shape (size, draws)."""
     params = {name: jnp.asarray(value) for name, value in draws.params.items()}
     z = from_params(again.law, again.problem.centre, again.problem.free, params)

@@ -7,13 +7,12 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
-from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
 from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, unit_of
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
-from jaxscale.results.refit_problem import observations_of, rebuilt
+from jaxscale.results.refit_problem import observations_of, refit_problem
 from jaxscale.utils.notices import Notice
 
 
@@ -46,14 +45,13 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
         raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
     unit = unit_of(observations_of(fit, observations), fit.free, by)
     with jax.enable_x64(True):
-        again = rebuilt(fit, observations)
+        again = refit_problem(fit, observations)
         used = np.flatnonzero(again.wide.weight > 0)
         codes = codes_of(again.wide, unit)
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
         weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        begin = lifted(again.problem, linear, again.z, again.wide.weight > 0)
+        begin = lifted(again.optimum)
         lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "replicates": len(labels)}

@@ -5,7 +5,6 @@ Leverages are those of weighted least squares at the optimum, ``H = Q Q'`` with 
 ``sqrt(w) df/dz``.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.linearize import Linear
-from jaxscale.engine.objective import slopes
 from jaxscale.fitting.refits import resampled
-from jaxscale.noise.losses import Noise
-from jaxscale.results.refit_problem import Rebuilt
+from jaxscale.results.refit_problem import RefitProblem
 
 # Signs of a wild bootstrap, of mean 0 and variance 1, with their chances.
 _GOLDEN = (1 + np.sqrt(5.0)) / 2
@@ -25,7 +22,6 @@ SIGNS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mammen": ((1 - _GOLDEN, _GOLDEN), (_GOLDEN / np.sqrt(5.0), 1 - _GOLDEN / np.sqrt(5.0))),
 }
 # The largest degrees of freedom that are told from a normal distribution.
-LARGEST_DF = 200.0
 
 
 @dataclass(frozen=True)
@@ -43,25 +39,25 @@ class Resamples:
     about: dict[str, Any]
 
 
-def cases(again: Rebuilt, unit: np.ndarray | None, replicates: int, generator: np.random.Generator) -> Resamples:
+def cases(again: RefitProblem, unit: np.ndarray | None, replicates: int, generator: np.random.Generator) -> Resamples:
     """Rows, or whole units, drawn with replacement."""
     weight = resampled(again.wide.weight, unit, replicates, generator)
     return Resamples(again.wide.response, weight, {})
 
 
-def residual(again: Rebuilt, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+def residual(again: RefitProblem, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
     """Centred residuals, ``sqrt(n / (n - p))`` times as large, drawn with replacement.
 
     They are centred where the noise's loss has its minimum: at their mean for squared error.
     """
     used, root, u = _scaled(again, linear)
-    u = (u - _centre(again.problem.noise, u)) * np.sqrt(len(u) / freedom(again))
+    u = (u - again.problem.noise.loss.centre(u)) * np.sqrt(len(u) / freedom(again))
     drawn = u[generator.integers(len(u), size=(replicates, len(u)))]
     return _replaced(again, linear, used, drawn / root, {})
 
 
 def wild(
-    again: Rebuilt,
+    again: RefitProblem,
     linear: Linear,
     unit: np.ndarray | None,
     signs: str,
@@ -91,7 +87,7 @@ def wild(
     return _replaced(again, linear, used, drawn[:, codes] * u / root, {"signs": signs})
 
 
-def parametric(again: Rebuilt, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+def parametric(again: RefitProblem, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
     """Noise drawn from the distribution that the fit found, with an effect of the run where runs repeat.
 
     Normal with ``s^2 = sum w r^2 / (n - p)`` for squared error; Student-t as fitted for Student-t; for Huber's and
@@ -99,14 +95,8 @@ def parametric(again: Rebuilt, linear: Linear, replicates: int, generator: np.ra
     that the rows of a run have in common is estimated by moments (see :func:`shared`).
     """
     used, root, u = _scaled(again, linear)
-    noise, n, df = again.problem.noise, len(u), np.inf
-    if noise.loss == "squared":
-        scale = float(np.sqrt(np.sum(u * u) / freedom(again)))
-    elif noise.loss == "student_t":
-        df, scale = float(noise.df), float(np.exp(again.problem.log_scale(again.z)))
-    else:
-        df, scale = student_t(u)
-        scale *= float(np.sqrt(n / freedom(again)))
+    noise, n = again.problem.noise, len(u)
+    df, scale = noise.loss.distribution(u, freedom(again), float(again.problem.log_scale(again.z)))
 
     def noisy(count: int) -> np.ndarray:
         size = (replicates, count)
@@ -127,12 +117,12 @@ def parametric(again: Rebuilt, linear: Linear, replicates: int, generator: np.ra
     return _replaced(again, linear, used, drawn, {"noise": about})
 
 
-def freedom(again: Rebuilt) -> int:
+def freedom(again: RefitProblem) -> int:
     """Rows that count, less the free parameters."""
     return int(np.sum(again.wide.weight > 0)) - len(again.problem.free)
 
 
-def basis(again: Rebuilt, linear: Linear) -> np.ndarray:
+def basis(again: RefitProblem, linear: Linear) -> np.ndarray:
     """An orthonormal basis of the columns ``sqrt(w) df/dz`` of the rows that count, shape (rows, rank)."""
     used = np.flatnonzero(again.wide.weight > 0)
     columns = np.sqrt(again.wide.weight[used])[:, None] * linear.slope[used][:, : len(again.problem.free)]
@@ -175,43 +165,11 @@ def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) ->
     return (float(between), float(within)) if within > 0 else (alone[1], 0.0)
 
 
-def student_t(u: np.ndarray) -> tuple[float, float]:
-    """Degrees of freedom (1 to :data:`LARGEST_DF`) and scale of the likeliest Student-t about 0."""
-    from scipy.optimize import minimize
-    from scipy.special import gammaln
-
-    unit = max(float(np.median(np.abs(u))), float(np.finfo(float).tiny))
-
-    def cost(x: np.ndarray) -> float:
-        df, s = np.exp(x)
-        constant = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df) - np.log(s)
-        return -float(len(u) * constant - (df + 1) / 2 * np.sum(np.log1p((u / unit / s) ** 2 / df)))
-
-    bounds = [(0.0, np.log(LARGEST_DF)), (-20.0, 20.0)]
-    ends = [minimize(cost, [np.log(df), 0.3], bounds=bounds, method="L-BFGS-B") for df in (2.0, 10.0)]
-    df, s = np.exp(min(ends, key=lambda end: end.fun).x)
-    return float(df), float(unit * s)
-
-
-def _scaled(again: Rebuilt, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scaled(again: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows that count, the roots of their weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
     used = np.flatnonzero(again.wide.weight > 0)
     root = np.sqrt(again.wide.weight[used])
     return used, root, -root * linear.residual[used]
-
-
-def _centre(noise: Noise, u: np.ndarray) -> float:
-    """Where ``sum rho(u - c)`` is least: the mean for squared error, the median for absolute."""
-    if noise.loss == "squared":
-        return float(np.mean(u))
-    centre = float(np.median(u))
-    scale = 0.0 if noise.scale is None else float(np.log(noise.scale))
-    if noise.infers_scale:
-        scale = float(np.log(student_t(u)[1]))
-    for _ in range(0 if noise.loss == "absolute" else 200):
-        pull = np.asarray(slopes(noise, jnp.asarray(u - centre), noise.delta, scale)[2])
-        centre = float(np.sum(pull * u) / np.sum(pull))
-    return centre
 
 
 def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -230,18 +188,12 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.sqrt((groups - 1) / groups) * (u + np.sum(q * moves[codes], axis=1))
 
 
-def _replaced(again: Rebuilt, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]) -> Resamples:
+def _replaced(
+    again: RefitProblem, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]
+) -> Resamples:
     """Responses of the fitted law with other noise, shape (replicates, n)."""
     y = again.wide.response
     fitted = linear.residual[used] + np.asarray(again.problem.noise.transform(jnp.asarray(y[used])))
     response = np.repeat(y[None], len(drawn), axis=0)
-    response[:, used] = INVERSES[again.problem.noise.space](fitted + drawn)
+    response[:, used] = again.problem.noise.space.inverse(fitted + drawn)
     return Resamples(response, again.wide.weight, about)
-
-
-# From the space of residuals back to responses.
-INVERSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "linear": lambda t: t,
-    "log": np.exp,
-    "logit": lambda t: 1 / (1 + np.exp(-t)),
-}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.descent import sizes
-from jaxscale.engine.objective import Problem, evaluate, loss
+from jaxscale.engine.objective import Problem, evaluate
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.compilation import compiled
 
@@ -19,11 +19,12 @@ def _covariances(
     """Covariance in the coordinates of every lane, and the free parameters' derivative in them; lanes first."""
     noise = problem.noise
     target = noise.transform(response)
-    delta = jnp.broadcast_to(jnp.asarray(noise.delta, z.dtype), z.shape[1:])
+    delta = jnp.broadcast_to(jnp.asarray(noise.loss.threshold, z.dtype), z.shape[1:])
     local = evaluate(problem, z, delta, target, weight * counts)
 
     def cost(z: Any, row: Any, target: Any) -> Any:
-        return loss(noise, noise.transform(problem.predict(z, row)) - target, noise.delta, problem.log_scale(z))
+        r = noise.transform(problem.predict(z, row)) - target
+        return noise.loss.value(r, noise.loss.threshold, problem.log_scale(z))
 
     def named(z: Any) -> Any:
         params = problem.params(z)

@@ -1,8 +1,7 @@
 """Fit: the answer, with its uncertainty and its provenance; files are JSON, bit for bit."""
 
 import json
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ from jaxscale.data.features import columns_of
 from jaxscale.data.observations import Observations
 from jaxscale.engine.implicit_diff import influence
 from jaxscale.law import Law
+from jaxscale.noise import Noise
+from jaxscale.results.fit_file import from_entries, to_entries
+from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
 
-# What a file does not hold.
-UNWRITTEN = ("law_object", "observations", "notices")
 LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
 
 
@@ -34,30 +34,23 @@ class Fit:
         correlation: of the free parameters' estimates, rows in the order of ``free``.
         free: names of the fitted parameters.
         fixed: values of the others.
-        uncertainty: ``method`` of the standard errors, ``freedom`` of their t quantiles, ``replicates``; where it
-            matters the ``reason`` for the method and the parameters ``at_bound`` with the end they have run to.
-        noise: loss, residual space and settings.
+        noise: residual space and loss.
+        scale: scale of the noise, where the loss has one, fitted or given.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
-        residuals: ``rms``, ``median`` (absolute), ``largest`` in the noise's space; its row, ``largest_row``, as
-            ``row_unit`` counts it ("line" of a file, else "row"); ``r2``, and ``r2_trimmed`` without the twentieth of
-            the rows that are farthest from the law.
+        errors: how the standard errors were estimated.
+        residuals: their size, and the coefficient of determination.
+        landscape: starts and minima of the search.
+        status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
+        notices: conditions of the data or the fit that its user should know.
+        design: the design check; None where the law has no finite slope.
+        provenance: seed, versions, table.
         rows_read: rows of the table.
         rows_used: rows that count.
-        starts: ``scored``, ``polished``, ``converged``, ``independent``, ``agree``, ``agree_all``.
-        basins: minima met, best first: ``objective``, ``count``, ``params``.
-        status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
-        notices: what a person should know.
-        design: the design check before the fit; ``allowed`` where it was overridden.
-        seed: of starts and resamples.
-        versions: of what computed it.
-        data_sha256: fingerprint of the table.
-        data: name of the table.
-        columns: input or "response" to column.
-        used_sha256: fingerprint of the numbers that were fitted; empty in files of older versions.
-        percentiles: of the resamples that standard errors come from, by parameter, at the ``shares``.
         law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
+        problem: the problem that was solved and its optimum (:class:`jaxscale.results.refit_problem.RefitProblem`);
+            None when read from a file, and made again where it is needed.
     """
 
     law: str
@@ -66,27 +59,22 @@ class Fit:
     correlation: tuple[tuple[float, ...], ...]
     free: tuple[str, ...]
     fixed: dict[str, float]
-    uncertainty: dict[str, Any]
-    noise: dict[str, Any]
+    noise: Noise
+    scale: float | None
     objective: float
     certificate: float
-    residuals: dict[str, Any]
-    rows_read: int
-    rows_used: int
-    starts: dict[str, int]
-    basins: tuple[dict[str, Any], ...]
+    errors: StandardErrors
+    residuals: Residuals
+    landscape: Landscape
     status: str
     notices: tuple[Notice, ...]
-    design: dict[str, Any]
-    seed: int
-    versions: dict[str, str]
-    data_sha256: str
-    data: str
-    columns: dict[str, str]
-    used_sha256: str = ""
-    percentiles: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    design: Design | None
+    provenance: Provenance
+    rows_read: int
+    rows_used: int
     law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
+    problem: Any = field(default=None, compare=False, repr=False)
 
     def __call__(self, **inputs: Any) -> Any:
         """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
@@ -151,11 +139,11 @@ class Fit:
                 f"Argument of names {of!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(of, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-        from jaxscale.results.refit_problem import rebuilt
+        from jaxscale.results.refit_problem import refit_problem
 
         quantity = (lambda p: p[of]) if isinstance(of, str) else single(of)
         with jax.enable_x64(True):
-            again = rebuilt(self, observations)
+            again = refit_problem(self, observations)
             values = influence(again.problem, again.z, again.wide, self.params, quantity)
         return values[: len(again.observations)]
 
@@ -167,9 +155,7 @@ class Fit:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The fit as JSON text, written to ``path`` atomically where one is given; NaN becomes null."""
-        told = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in UNWRITTEN}
-        told["warnings"] = [{"code": notice.code, "message": notice.message} for notice in self.notices]
-        text = json.dumps(nulls(told), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(nulls(to_entries(self)), indent=2, allow_nan=False) + "\n"
         if path is not None:
             write_atomically(path, text.encode())
         return text
@@ -189,17 +175,8 @@ class Fit:
         if isinstance(source, Path) or not text.lstrip().startswith("{"):
             text = Path(source).read_text()
         try:
-            told = json.loads(text)
-            told["notices"] = tuple(Notice(**notice) for notice in told.pop("warnings"))
-            for name in ("stderr", "residuals"):
-                told[name] = {key: math.nan if value is None else value for key, value in told[name].items()}
-            told["design"] |= _nans(told["design"])
-            told["correlation"] = tuple(tuple(math.nan if v is None else v for v in row) for row in told["correlation"])
-            told["percentiles"] = {key: tuple(row) for key, row in told.get("percentiles", {}).items()}
-            told["free"], told["basins"] = tuple(told["free"]), tuple(told["basins"])
-            told["certificate"] = math.nan if told["certificate"] is None else told["certificate"]
-            return cls(**told, law_object=law)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            return cls(**from_entries(json.loads(text)), law_object=law)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"This is not a fit written by jaxscale ({error}); write one with Fit.to_json.") from error
 
     def _law(self) -> Law:
@@ -208,8 +185,3 @@ class Fit:
         from jaxscale.laws import get
 
         return get(self.law)
-
-
-def _nans(design: dict[str, Any]) -> dict[str, Any]:
-    stderr = {key: math.nan if value is None else value for key, value in design["stderr"].items()}
-    return {"condition": math.nan if design["condition"] is None else design["condition"], "stderr": stderr}

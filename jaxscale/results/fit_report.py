@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from jaxscale.engine.multistart import comparable
 from jaxscale.results.fit import Fit
+from jaxscale.results.fit_file import noise_entries
+from jaxscale.results.parts import Design, Landscape
 from jaxscale.utils.notices import notice_lines
 from jaxscale.utils.text import WIDTH, aligned, item
 
@@ -15,6 +16,8 @@ from jaxscale.utils.text import WIDTH, aligned, item
 _STRONG, _LISTED = 0.9, 10
 # Ends of an interval whose ratio is above this say nothing.
 _UNDETERMINED = 1e30
+# Entries of a noise that its line does not print beside the others.
+_UNPRINTED = ("loss", "space", "scale_fitted")
 
 
 def text(fit: Fit) -> str:
@@ -26,12 +29,12 @@ def text(fit: Fit) -> str:
     Returns:
         Lines of at most 80 columns (long names may take more), without a newline at the end.
     """
-    title = f"{fit.law} fitted to {fit.data} ({fit.rows_used} of {fit.rows_read} rows)"
+    title = f"{fit.law} fitted to {fit.provenance.data} ({fit.rows_used} of {fit.rows_read} rows)"
     blocks = [
         [title, "=" * min(len(title), WIDTH)],
         [
             *item("Status", fit.status.replace("_", " ")),
-            *item("Noise", _noise(fit.noise)),
+            *item("Noise", _noise(fit)),
             *item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
             *item("Residuals", _residuals(fit)),
             *item("R^2", _r2(fit)),
@@ -40,14 +43,17 @@ def text(fit: Fit) -> str:
         [
             *item("Std. errors", _method(fit)),
             *item("Correlations", _correlations(fit)),
-            *item("Starts", _starts(fit.starts)),
+            *item("Starts", _starts(fit.landscape)),
             *item("Other basins", _basins(fit)),
             *item("Design check", _design(fit.design)),
         ],
         [line for notice in fit.notices for line in notice_lines(notice.code, notice.message)],
         [
-            *item("Data", f"{_columns(fit.columns)}; sha256 {fit.data_sha256[:12]}"),
-            *item("Made with", f"seed {fit.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.versions.items())),
+            *item("Data", f"{_columns(fit.provenance.columns)}; sha256 {fit.provenance.data_sha256[:12]}"),
+            *item(
+                "Made with",
+                f"seed {fit.provenance.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.provenance.versions.items()),
+            ),
         ],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -87,14 +93,12 @@ def number(value: float, error: float = math.nan) -> str:
     return f"{value:.{digits - 1}e}"
 
 
-def _noise(noise: Mapping[str, Any]) -> str:
+def _noise(fit: Fit) -> str:
+    entries = {key: value for key, value in noise_entries(fit.noise, fit.scale).items() if key not in _UNPRINTED}
     settings = ", ".join(
-        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-        for name, value in noise.items()
-        if name not in ("loss", "space", "scale_fitted")
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in entries.items()
     )
-    where = {"linear": "raw", "log": "log", "logit": "logit"}[noise["space"]]
-    return f"{noise['loss']}{f' ({settings})' if settings else ''} on {where} residuals"
+    return f"{fit.noise.loss.name}{f' ({settings})' if settings else ''} on {fit.noise.space.label}"
 
 
 def _promise(certificate: float) -> str:
@@ -106,17 +110,17 @@ def _promise(certificate: float) -> str:
 
 
 def _residuals(fit: Fit) -> str:
-    told, log = fit.residuals, fit.noise["space"] == "log"
+    residuals, space = fit.residuals, fit.noise.space
 
     def size(value: float) -> str:
-        return _percent(value) if log else f"{abs(value):.4g}"
+        return _percent(value) if space.percent else f"{abs(value):.4g}"
 
-    side = "above" if told["largest"] > 0 else "below"
-    where = " (in logits)" if fit.noise["space"] == "logit" else ""
-    worst = f"{told.get('row_unit', 'row')} {told['largest_row']}"
+    side = "above" if residuals.largest > 0 else "below"
+    where = f" (in {space}s)" if space.relative and not space.percent else ""
     return (
-        f"{size(told['rms'])} root mean square, {size(told['median'])} median absolute{where}; "
-        f"largest in {worst}: prediction {size(told['largest'])} {side} the response"
+        f"{size(residuals.rms)} root mean square, {size(residuals.median)} median absolute{where}; "
+        f"largest in {residuals.row_unit} {residuals.largest_row}: prediction {size(residuals.largest)} {side} the "
+        "response"
     )
 
 
@@ -130,7 +134,7 @@ def _percent(residual: float) -> str:
 
 def _r2(fit: Fit) -> str:
     """R^2 with digits where it differs from 1."""
-    value = fit.residuals["r2"]
+    value = fit.residuals.r2
     if fit.rows_used <= len(fit.free):
         return "no meaning, with as many free parameters as rows"
     if math.isnan(value):
@@ -148,7 +152,7 @@ def _parameters(fit: Fit) -> list[str]:
             continue
         error = fit.stderr[name]
         low, high = interval[name]
-        known, bounds = math.isfinite(error), fit.uncertainty.get("at_bound", {})
+        known, bounds = math.isfinite(error), fit.errors.at_bound
         if name in bounds:
             rows.append(
                 (name, f"{bounds[name]:g}", "at bound", "", _ends(low, high, value, max(abs(high - low), error)))
@@ -186,9 +190,8 @@ def _relative(share: float) -> str:
 
 
 def _method(fit: Fit) -> str:
-    uncertainty = fit.uncertainty
-    method, clustered = uncertainty["method"].removeprefix("cluster "), "cluster" in uncertainty["method"]
-    reason = uncertainty.get("reason", "")
+    errors = fit.errors
+    method, clustered, reason = errors.method.removeprefix("cluster "), "cluster" in errors.method, errors.reason
     if method == "none":
         return f"none, as {reason or 'no resamples were asked for'}"
     how = {
@@ -196,10 +199,10 @@ def _method(fit: Fit) -> str:
         "hc3": f"HC3, as {reason}" if reason else "HC3 (noise of any size)",
         "known errors": "from the known errors of the rows",
         "sandwich": "sandwich (from curvature and scores)",
-        "bootstrap": f"middle 68 % of {uncertainty['replicates']} bootstrap resamples",
+        "bootstrap": f"middle 68 % of {errors.replicates} bootstrap resamples",
     }[method]
     runs = ", clustered by run" if clustered else ""
-    freedom = uncertainty["freedom"]
+    freedom = errors.freedom
     if not any(math.isfinite(error) for error in fit.stderr.values()):
         return f"none, as {'no degree of freedom is left' if freedom <= 0 else 'the parameters are not determined'}"
     if method == "known errors":
@@ -207,7 +210,7 @@ def _method(fit: Fit) -> str:
     if freedom < 2:
         return f"{how}{runs}; no intervals, with {'one degree' if freedom == 1 else 'no degree'} of freedom"
     by = "percentiles" if method == "bootstrap" else "t quantiles"
-    if uncertainty.get("at_bound") and fit.observations is not None and method != "bootstrap":
+    if errors.at_bound and fit.observations is not None and method != "bootstrap":
         by = "the profile likelihood and t quantiles"
     return f"{how}{runs}; intervals by {by} with {freedom} degrees of freedom"
 
@@ -225,35 +228,34 @@ def _correlations(fit: Fit) -> str:
     return "; ".join(told) if told else f"none above {_STRONG} in absolute value"
 
 
-def _starts(starts: Mapping[str, int]) -> str:
+def _starts(starts: Landscape) -> str:
     return (
-        f"{starts['scored']} scored, {starts['polished']} polished, {starts['converged']} converged; "
-        f"{starts['agree']} of the {starts['independent']} independent ones ended at this optimum"
+        f"{starts.scored} scored, {starts.polished} polished, {starts.converged} converged; "
+        f"{starts.agree} of the {starts.independent} independent ones ended at this optimum"
     )
 
 
 def _basins(fit: Fit) -> str:
-    best, freedom = fit.basins[0]["objective"], fit.rows_used - len(fit.free)
-    near = [basin for basin in fit.basins[1:] if comparable(basin["objective"], best, fit.noise["loss"], freedom)]
+    (first, *others), freedom = fit.landscape.basins, fit.rows_used - len(fit.free)
+    near = [basin for basin in others if comparable(basin.objective, first.objective, fit.noise.loss, freedom)]
     told = [
-        f"objective {basin['objective']:.7g} ({basin['count']} {'start' if basin['count'] == 1 else 'starts'})"
+        f"objective {basin.objective:.7g} ({basin.count} {'start' if basin.count == 1 else 'starts'})"
         for basin in near[:3]
     ]
     if len(near) > 3:
         told.append(f"and {len(near) - 3} more")
-    far = len(fit.basins) - 1 - len(near)
+    far = len(others) - len(near)
     if far:
         return f"{'; '.join(told) or 'none of comparable objective'}; {far} far worse"
     return "; ".join(told) or "none"
 
 
-def _design(design: Mapping[str, Any]) -> str:
-    if not design:
+def _design(design: Design | None) -> str:
+    if design is None:
         return "none: the law has no finite slope at the parameters"
-    override = ", fitted all the same" if design["allowed"] else ""
+    override = ", fitted all the same" if design.allowed else ""
     return (
-        f"{design['verdict']}{override} (at {100 * design['noise_level']:g} % noise; "
-        f"condition number {design['condition']:.3g})"
+        f"{design.verdict}{override} (at {100 * design.noise_level:g} % noise; condition number {design.condition:.3g})"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
+from jaxscale.results.parts import Provenance
 
 
 def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:
@@ -64,3 +65,21 @@ def fingerprint(law: Law, observations: Observations) -> str:
         digest.update(f"{name} {np.shape(values)}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
+
+
+def provenance_of(law: Law, observations: Observations, seed: int) -> Provenance:
+    """The provenance of a fit.
+
+    Args:
+        law: the law.
+        observations: what was fitted.
+        seed: of starts and resamples.
+    """
+    return Provenance(
+        seed=seed,
+        versions=dict(versions()),
+        data=observations.name,
+        data_sha256=observations.sha256,
+        used_sha256=fingerprint(law, observations),
+        columns=dict(observations.columns),
+    )

@@ -1,6 +1,7 @@
 """A fit as the problem it solved: what refits, profiles and posteriors go on from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,9 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
-from jaxscale.noise.losses import Noise, named
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import fingerprint
@@ -19,7 +20,7 @@ from jaxscale.utils.padding import bucket
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RefitProblem:
     """The problem of a fit and the place of its optimum.
 
     Args:
@@ -38,15 +39,10 @@ class Rebuilt:
     observations: Observations
     clusters: np.ndarray | None
 
-
-def noise_of(fit: Fit) -> Noise:
-    """The noise that was fitted with."""
-    told, settings = fit.noise, {}
-    if told["loss"] == "huber":
-        settings["delta"] = told["delta"]  # a number, or "scale"
-    if told["loss"] == "student_t":
-        settings |= {"df": told["df"], "scale": None if told["scale_fitted"] else told["scale"]}
-    return named(told["loss"], told["space"], **settings)
+    @property
+    def optimum(self) -> Optimum:
+        """The problem at its optimum, with derivatives there."""
+        return optimum_of(self.problem, self.z, self.wide.response, self.wide.weight)
 
 
 def observations_of(fit: Fit, observations: Observations | None = None) -> Observations:
@@ -65,15 +61,21 @@ def observations_of(fit: Fit, observations: Observations | None = None) -> Obser
 
 def is_of(fit: Fit, rows: Observations) -> bool:
     """Whether a fit was made to these observations."""
-    if fit.used_sha256:
-        return fit.used_sha256 == fingerprint(fit._law(), rows)  # pyright: ignore[reportPrivateUsage]
+    if fit.provenance.used_sha256:
+        return fit.provenance.used_sha256 == fingerprint(fit._law(), rows)  # pyright: ignore[reportPrivateUsage]
     # A file of an older version tells only the table, its columns and how many rows counted.
     count = int(np.sum(rows.weight > 0))
-    return (rows.sha256, count, dict(rows.columns)) == (fit.data_sha256, fit.rows_used, fit.columns)
+    return (rows.sha256, count, dict(rows.columns)) == (
+        fit.provenance.data_sha256,
+        fit.rows_used,
+        fit.provenance.columns,
+    )
 
 
-def rebuilt(fit: Fit, observations: Observations | None = None) -> Rebuilt:
+def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitProblem:
     """The problem that a fit solved; inside ``jax.enable_x64(True)``.
+
+    A fit in memory keeps it; for one that was read from a file it is made of the observations.
 
     Args:
         fit: the fit.
@@ -82,19 +84,30 @@ def rebuilt(fit: Fit, observations: Observations | None = None) -> Rebuilt:
     Raises:
         ValueError: the observations are missing or others.
     """
+    rows = observations_of(fit, observations)
+    if observations is None and fit.problem is not None:
+        # The parameters of a fit may have been replaced since.
+        return replace(fit.problem, z=coordinates_of(fit.problem.problem, fit.params, fit.scale))
     law = fit._law()  # pyright: ignore[reportPrivateUsage]
-    rows = prepare(law, observations_of(fit, observations))
-    noise = noise_of(fit)
-    rows = weighted(rows, noise)
+    rows = weighted(prepare(law, rows), fit.noise)
     wide = padded(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, rows.response, np)
     fixed = {name: np.asarray(value, float) for name, value in fit.fixed.items()}
-    inputs = {name: wide.inputs[name] for name in law.inputs}
-    problem = Problem(law, fit.free, noise, inputs, fixed, centre)
-    params = {name: jnp.asarray(value, float) for name, value in fit.params.items()}
-    z = from_params(law, centre, fit.free, params)
-    if noise.infers_scale:
-        z = [*z, jnp.log(fit.noise["scale"])]
+    problem = Problem(law, fit.free, fit.noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
     used = wide.weight > 0
     clustered = wide.run is not None and len(np.unique(wide.run[used])) < used.sum()
-    return Rebuilt(law, problem, np.asarray(jnp.stack(z)), wide, rows, wide.run if clustered else None)
+    z = coordinates_of(problem, fit.params, fit.scale)
+    return RefitProblem(law, problem, z, wide, rows, wide.run if clustered else None)
+
+
+def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> np.ndarray:
+    """Coordinates of some parameters, with the log scale of the noise where it is fitted, shape (size,).
+
+    Args:
+        problem: law, free parameters and the centre of the data.
+        params: every parameter by name.
+        scale: of the noise.
+    """
+    values = {name: jnp.asarray(value, float) for name, value in params.items()}
+    z = from_params(problem.law, problem.centre, problem.free, values)
+    return np.asarray(jnp.stack([*z, jnp.log(scale or jnp.nan)] if problem.noise.infers_scale else z))

@@ -12,7 +12,6 @@ from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
 from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.noise.losses import SPACES
 from jaxscale.results.fit import Fit
 from jaxscale.sampling.adaptive_sampler import COMPONENTS
 from jaxscale.utils.compilation import compiled
@@ -51,7 +50,7 @@ def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixe
 @compiled(brief=True)
 def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
     """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
-    transform = SPACES[model.likelihood.space][1]
+    transform = model.likelihood.space.forward
     level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)
     target = transform(model.response)
     return transform(level) - target, target

@@ -9,10 +9,10 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.objective import evaluate
-from jaxscale.fitting.standard_errors import curvature_speaks, robust
+from jaxscale.fitting.standard_errors import robust
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
-from jaxscale.results.refit_problem import Rebuilt, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.random import generator_of
 
@@ -46,7 +46,7 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
         raise ValueError(f"Argument draws must be a whole number of at least 2, but is {draws!r}.")
     seed, generator = generator_of(key)
     with jax.enable_x64(True):
-        again = rebuilt(fit, observations)
+        again = refit_problem(fit, observations)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
         covariance, freedom, how = _covariance(fit, again, linear)
         size = np.sqrt(np.diag(covariance)) if np.all(np.isfinite(covariance)) else np.zeros(len(covariance))
@@ -73,22 +73,24 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
     )
 
 
-def _covariance(fit: Fit, again: Rebuilt, linear: Linear) -> tuple[np.ndarray, int, str]:
+def _covariance(fit: Fit, again: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
     """Covariance of the coordinates, degrees of freedom, and how it was got."""
     problem, weight = again.problem, again.wide.weight
     used = np.flatnonzero(weight > 0)
-    if not curvature_speaks(problem.noise, linear.residual[used], len(problem.free)):
+    if not problem.noise.loss.curvature_describes(linear.residual[used], len(problem.free)):
         return _of_fit(fit, linear, problem.size)
-    method = fit.uncertainty["method"]
-    if again.clusters is None and (method in ("hc3", "known errors") or (problem.noise.adaptive and method != "none")):
+    method = fit.errors.method
+    if again.clusters is None and (
+        method in ("hc3", "known errors") or (problem.noise.loss.concomitant_scale and method != "none")
+    ):
         return _of_fit(fit, linear, problem.size)
-    delta = jnp.broadcast_to(jnp.asarray(problem.noise.delta, float), (1,))
+    delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, float), (1,))
     target = problem.noise.transform(jnp.asarray(again.wide.response))
     local = _evaluate(problem, jnp.asarray(again.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
     exact = np.asarray(local.exact)[:, :, 0]
-    if problem.noise.loss != "squared" or again.clusters is not None:
+    if not problem.noise.loss.quadratic or again.clusters is not None:
         change = np.eye(problem.size)
-        covariance, freedom = robust(problem, linear, again.z, weight, exact, change, again.clusters)
+        covariance, freedom = robust(again.optimum, exact, change, again.clusters)
         return covariance, freedom, "sandwich" if again.clusters is None else "cluster sandwich"
     freedom = len(used) - problem.size
     unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(exact)), np.finfo(float).tiny))
@@ -107,16 +109,16 @@ def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
             "The fit holds no standard errors, which its noise takes from resampling; fit again with replicates=400, "
             "or use jaxscale.bootstrap."
         )
-    if fit.uncertainty.get("at_bound"):
+    if fit.errors.at_bound:
         raise ValueError(
-            f"A normal approximation does not hold at a bound, where {' and '.join(fit.uncertainty['at_bound'])} lies; "
+            f"A normal approximation does not hold at a bound, where {' and '.join(fit.errors.at_bound)} lies; "
             "use jaxscale.bootstrap or jaxscale.posterior."
         )
-    freedom = int(fit.uncertainty["freedom"])
+    freedom = int(fit.errors.freedom)
     back = np.linalg.inv(np.asarray(linear.change)[:, :free] / stderr[:, None])
     covariance = np.zeros((size, size))
     covariance[:free, :free] = back @ np.asarray(fit.correlation) @ back.T
     if size > free:
         # The logarithm of a standard deviation has the variance 1 / (2 (n - p)).
         covariance[free, free] = 0.5 / max(freedom, 1)
-    return covariance, freedom, fit.uncertainty["method"]
+    return covariance, freedom, fit.errors.method

@@ -25,7 +25,7 @@ from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
-from jaxscale.results.refit_problem import noise_of, observations_of
+from jaxscale.results.refit_problem import observations_of
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse
 from jaxscale.sampling.calibration_region import unmeasured
 from jaxscale.sampling.initial_values import (
@@ -106,9 +106,9 @@ def posterior(
         fitted, told = source, ""
         observations = observations_of(source, observations)
         law = resolve(source.law_object or source.law)
-        chosen = likelihoods.of_noise(noise_of(source)) if likelihood is None else likelihood
-        if likelihood is None and source.noise["loss"] in ("huber", "absolute"):
-            told = f" (in place of the {source.noise['loss']} loss, which is no density)"
+        chosen = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
+        if likelihood is None and not source.noise.loss.has_density:
+            told = f" (in place of the {source.noise.loss.name} loss, which is no density)"
         values = dict(source.fixed)
     else:
         law, told = resolve(source), ""
@@ -124,7 +124,7 @@ def posterior(
     # What is wrong with the model is said before anything is fitted.
     fitted = fitted or fitted_to(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
-        places = [fitted.params, *(basin["params"] for basin in fitted.basins[:COMPONENTS])]
+        places = [fitted.params, *(basin.params for basin in fitted.landscape.basins[:COMPONENTS])]
         starts = starts_at(model, places)
         journal = None
         if checkpoint is not None:

@@ -41,8 +41,8 @@ def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
     assert "drawn from known constants" in result.stdout
     assert f"Written: {Path('here/demo.csv')}, {Path('here/demo.json')}, {Path('here/demo.png')}" in result.stdout
     fit = Fit.from_json(folder / "here" / "demo.json")
-    assert (fit.status, fit.seed, fit.data) == ("converged", 1, "demo.csv")
-    assert fit.data_sha256 == read_table(folder / "here" / "demo.csv").sha256
+    assert (fit.status, fit.provenance.seed, fit.provenance.data) == ("converged", 1, "demo.csv")
+    assert fit.provenance.data_sha256 == read_table(folder / "here" / "demo.csv").sha256
     table = {name: column.astype(float) for name, column in read_table(folder / "here" / "demo.csv").columns.items()}
     for name, column in designs.example().items():
         assert np.array_equal(table[name], column)

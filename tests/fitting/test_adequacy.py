@@ -92,7 +92,7 @@ def test_ranges_are_compared_in_the_unit_of_the_data(unit: float, rate: float, i
 def test_a_law_that_is_worse_than_a_constant_is_said() -> None:
     # Without a slope and a level that suits, the law cannot follow.
     bad = fitted(fixed={"a": 0.0, "b": 0.0})
-    assert bad.residuals["r2"] < 0 and bad.status == "worse_than_constant"
+    assert bad.residuals.r2 < 0 and bad.status == "worse_than_constant"
     assert "worse_than_constant" in codes(bad)
     assert "Status         worse than constant" in text(bad)
     # Symmetric about a maximum that no slope can follow: the slope is 0 and the line is the mean.
@@ -107,7 +107,7 @@ def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
     y[-1] = 400.0
     settings = noise.huber(0.1, "linear")
     fit = fitted(y, x, noise=settings, fixed={"c": 0.0})
-    assert fit.residuals["r2"] < 0 and fit.residuals["r2_trimmed"] > 0.99
+    assert fit.residuals.r2 < 0 and fit.residuals.r2_trimmed > 0.99
     assert fit.status == "converged"
     (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
     assert "without the row that is farthest from the law" in notice.message
@@ -120,7 +120,7 @@ def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
 def test_r2_has_the_weights_of_the_rows() -> None:
     y, weight = np.append(Y, -900.0), np.append(np.ones(6), 1e-9)
     fit = fitted(y, np.append(X, 7.0), weight)
-    assert fit.residuals["r2"] > 0.99 and fit.status == "converged"
+    assert fit.residuals.r2 > 0.99 and fit.status == "converged"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def huber_fit() -> jaxscale.Fit:
 
 
 def test_default_noise_and_provenance(huber_fit):
-    scale = huber_fit.noise["scale"]
+    scale = huber_fit.scale
     assert huber_fit.noise == {"loss": "huber", "space": "log", "delta": "scale", "scale": scale}
     # Huber's proposal 2: the clipped residuals have the variance of clipped normal ones, with 40 of 45 spare.
     seen = observed()
@@ -132,7 +132,7 @@ def test_squared_loss_has_classical_errors_and_repeated_runs_cluster():
 
 def test_wide_huber_is_smooth_and_gets_a_sandwich():
     fit = jaxscale.fit(counted, observed(), noise=noise.huber(0.1))
-    assert fit.uncertainty["method"] == "sandwich"
+    assert fit.errors.method == "sandwich"
     squared = jaxscale.fit(counted, observed(), noise=noise.squared("log"))
     assert fit.objective == pytest.approx(squared.objective, rel=1e-12)
     assert fit.stderr["alpha"] == pytest.approx(squared.stderr["alpha"], rel=0.5)
@@ -184,7 +184,7 @@ def test_unidentified_designs_are_refused_and_overrides_recorded():
         jaxscale.fit(counted, observations)
     assert refused.value.design.cure
     fit = jaxscale.fit(counted, observations, allow_unidentified=True, replicates=8)
-    assert fit.design["allowed"] is True
+    assert fit.design.allowed is True
     assert "unidentified" in [notice.code for notice in fit.notices]
 
 
@@ -213,10 +213,10 @@ def test_weight_zero_leaves_a_row_out():
 def test_explicit_starts_and_grid(huber_fit):
     one = jaxscale.fit(counted, observed(), starts=dict(TRUE), replicates=2)
     assert one.objective == pytest.approx(huber_fit.objective, rel=1e-10)
-    assert one.starts["scored"] == 1
+    assert one.landscape.scored == 1
     axes = dict(E=[1.0, 2.0], A=[100.0, 1000.0], alpha=[0.2, 0.5], B=[100.0, 1000.0], beta=[0.2, 0.5])
     crossed = jaxscale.fit(counted, observed(), starts=jaxscale.grid(**axes), replicates=2)
-    assert crossed.starts["scored"] == 32
+    assert crossed.landscape.scored == 32
     assert crossed.objective == pytest.approx(huber_fit.objective, rel=1e-10)
 
 

@@ -83,7 +83,7 @@ def test_a_delta_is_fitted_the_same_beside_any_others(sets: list[Observations]) 
 def test_a_fitted_scale_is_that_of_a_single_fit(sets: list[Observations], together: Fits) -> None:
     for k, some in enumerate(sets):
         one = fit(small, some)
-        assert one.noise["delta"] == "scale"
+        assert one.noise.loss.settings["delta"] == "scale"
         assert together.objective[k] == pytest.approx(one.objective, rel=1e-11)
         assert [together.params[name][k] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
 

@@ -46,7 +46,7 @@ def test_standard_errors(fits):
     for (name, label), (problem, fit) in fits.items():
         if name == "Lanczos1" or label == "none":
             continue
-        assert fit.uncertainty["method"] == "classical"
+        assert fit.errors.method == "classical"
         mine, theirs = problem.aligned(fit.params, fit.stderr), problem.aligned(problem.certified, problem.stderr)
         worst = max(abs(mine[key] / theirs[key] - 1) for key in theirs)
         assert worst < 1e-6, (name, label, worst)
@@ -55,4 +55,4 @@ def test_standard_errors(fits):
 def test_certified_and_settled(fits):
     for key, (_, fit) in fits.items():
         assert fit.certificate < 1e-8, key
-        assert fit.starts["agree_all"] >= 2 and fit.status == "converged", (key, fit.status, fit.starts)
+        assert fit.landscape.agree_all >= 2 and fit.status == "converged", (key, fit.status, fit.starts)

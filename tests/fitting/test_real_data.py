@@ -42,7 +42,7 @@ def test_the_replication_of_chinchilla(huber_fit):
 
 
 def test_its_bootstrap_standard_errors_are_the_published_ones(huber_fit):
-    assert huber_fit.uncertainty["method"] == "bootstrap"
+    assert huber_fit.errors.method == "bootstrap"
     for name, value in PUBLISHED_EXPONENTS.items():
         assert huber_fit.stderr[name] == pytest.approx(value, rel=0.15), name
 
@@ -119,9 +119,9 @@ def test_data_constrained_has_three_minima(repeated):
     assert fit.objective <= 0.014459442
     assert fit.params["R_D"] == pytest.approx(57.3249, abs=5e-5)
     assert fit.params["R_N"] == pytest.approx(2.28275, abs=5e-6)
-    listed = [basin["objective"] for basin in fit.basins]
+    listed = [basin["objective"] for basin in fit.landscape.basins]
     assert listed[1:3] == pytest.approx([0.0144651027, 0.0144869455], rel=1e-8)
-    assert fit.basins[2]["params"]["R_D"] == pytest.approx(13.698, abs=1e-3)
+    assert fit.landscape.basins[2]["params"]["R_D"] == pytest.approx(13.698, abs=1e-3)
     assert "other_basins" in [notice.code for notice in fit.notices]
 
 

@@ -40,7 +40,7 @@ def test_an_offset_may_have_either_sign(table) -> None:
     fit = fitted("power_law_offset", table("offset_of_either_sign"), {"x": "r"}, "y")
     close(fit, a=2.1655, b=-0.3481, c=-3.465)
     floor = fitted("power_law_floor", table("offset_of_either_sign"), {"x": "r"}, "y")
-    assert floor.uncertainty["at_bound"] == {"c": 0.0}
+    assert floor.errors.at_bound == {"c": 0.0}
     assert any("power_law_offset" in notice.message for notice in floor.notices if notice.code == "at_bound")
 
 
@@ -56,7 +56,7 @@ def test_bounds_hold_and_what_lies_at_one_is_said(table) -> None:
     frame, bounds = table("bounded_power_law"), {"a": (0, 20), "b": (0, 20), "c": (0, 400)}
     fit = fitted("power_law_offset", frame, {"x": "x"}, "y", bounds=bounds)
     close(fit, a=20.0, b=0.4677, c=274.07)
-    assert fit.uncertainty["at_bound"] == {"a": 20.0} and "at_bound" in codes(fit)
+    assert fit.errors.at_bound == {"a": 20.0} and "at_bound" in codes(fit)
     for name, (low, high) in fit.interval().items():
         assert bounds[name][0] <= low < high <= bounds[name][1]
     assert 2 * fitted("power_law_offset", frame, {"x": "x"}, "y").objective == pytest.approx(1651, rel=1e-3)
@@ -100,7 +100,7 @@ def test_twelve_runs_have_their_standard_errors_at_the_bound(table) -> None:
     runs = pd.DataFrame({**columns, "loss": frame.iloc[:, 2]})
     fit = fitted("chinchilla", runs, {"N": "N", "D": "D"}, "loss")
     close(fit, alpha=0.253, beta=0.334, rel=1e-2)
-    assert fit.uncertainty["at_bound"] == {"E": 0.0}
+    assert fit.errors.at_bound == {"E": 0.0}
     errors = {name: fit.stderr[name] for name in ("E", "alpha", "beta")}
     assert errors == pytest.approx({"E": 1.67, "alpha": 0.181, "beta": 0.127}, rel=2e-2)
     # The profile of the same sum of squares by SciPy.
@@ -124,7 +124,7 @@ def test_a_floor_at_its_bound_does_not_make_the_exponent_sure(table) -> None:
     curve.columns = ["tokens", "loss"]
     fit = fitted("power_law_floor", curve, {"x": "tokens"}, "loss")
     close(fit, b=0.0661, rel=1e-2)
-    assert fit.uncertainty["at_bound"] == {"c": 0.0} and fit.stderr["b"] == pytest.approx(0.088, rel=0.03)
+    assert fit.errors.at_bound == {"c": 0.0} and fit.stderr["b"] == pytest.approx(0.088, rel=0.03)
     low, high = fit.interval(0.95)["b"]
     assert 0.050 < low < 0.063 and high > 0.2
 
@@ -141,7 +141,7 @@ def test_a_shift_in_raw_flops_is_no_flat_direction(table) -> None:
     frame = table("segmentation_frontier")
     fit = fitted("shifted_power", frame, {"x": "gflops"}, "err")
     assert fit.status == "converged" and "flat" not in codes(fit)
-    assert fit.starts["agree"] > fit.starts["independent"] / 2
+    assert fit.landscape.agree > fit.landscape.independent / 2
 
 
 def test_one_flat_direction_leaves_the_other_standard_errors(table) -> None:

@@ -32,7 +32,7 @@ def responses(growing: bool, seed: int) -> np.ndarray:
 
 def test_heteroscedastic_residuals_get_hc3_and_the_report_says_so() -> None:
     fit = fitted(rows_of(responses(True, 0)))
-    assert fit.uncertainty["method"] == "hc3" and "heteroscedastic" in fit.uncertainty["reason"]
+    assert fit.errors.method == "hc3" and "heteroscedastic" in fit.errors.reason
     inverse = np.linalg.inv(COLUMNS.T @ COLUMNS)
     leverage = np.sum(COLUMNS @ inverse * COLUMNS, axis=1)
     residual = responses(True, 0) - COLUMNS @ [fit.params["c"], fit.params["m"]]
@@ -41,14 +41,14 @@ def test_heteroscedastic_residuals_get_hc3_and_the_report_says_so() -> None:
     assert [fit.stderr["c"], fit.stderr["m"]] == pytest.approx(expected, rel=1e-8)
     assert "HC3, as the residuals" in " ".join(str(fit).split())
     classical = fitted(rows_of(responses(True, 0)), errors="classical")
-    assert classical.uncertainty["method"] == "classical" and classical.stderr["m"] != fit.stderr["m"]
+    assert classical.errors.method == "classical" and classical.stderr["m"] != fit.stderr["m"]
 
 
 def test_the_test_of_even_residuals_rejects_one_in_a_hundred() -> None:
-    seen = [fitted(rows_of(responses(False, seed))).uncertainty["method"] for seed in range(1, 121)]
+    seen = [fitted(rows_of(responses(False, seed))).errors.method for seed in range(1, 121)]
     # Of 120 at 1 %: more than six has a chance below 2e-4.
     assert seen.count("hc3") <= 6
-    assert fitted(rows_of(responses(True, 0)[:16], X[:16])).uncertainty["method"] == "classical"
+    assert fitted(rows_of(responses(True, 0)[:16], X[:16])).errors.method == "classical"
 
 
 def test_known_errors_are_the_standard_errors_and_too_small_ones_are_said() -> None:
@@ -86,7 +86,7 @@ def test_intervals_stay_in_the_support_and_need_two_degrees_of_freedom() -> None
     few = fitted(rows_of(y[:4], x[:4]), "power_law_floor", allow_unidentified=True)
     assert all(np.isnan(end) for ends in few.interval().values() for end in ends)
     none = fitted(rows_of(y[:3], x[:3]), "power_law_floor", allow_unidentified=True)
-    assert none.uncertainty["method"] == "none" and "no degrees of freedom" in none.uncertainty["reason"]
+    assert none.errors.method == "none" and "no degrees of freedom" in none.errors.reason
 
 
 def test_rows_of_one_run_have_no_standard_errors_and_the_reason_is_said() -> None:
@@ -136,7 +136,7 @@ def test_a_bounded_line_is_the_constrained_least_squares(ends: tuple[float, floa
     assert fit.params["c"] == pytest.approx(np.mean(y - expected * X), rel=1e-5)
     low, high = fit.interval()["m"]
     assert ends[0] <= low <= high <= ends[1]
-    assert ("m" in fit.uncertainty.get("at_bound", {})) == (expected != free[1])
+    assert ("m" in fit.errors.at_bound) == (expected != free[1])
 
 
 def test_draws_of_the_normal_approximation_have_the_standard_errors_of_the_fit() -> None:

@@ -14,7 +14,7 @@ from jaxscale import DataError, Observations
 from jaxscale.cli.model_options import LIKELIHOODS
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihood import Likelihood, replicated
-from jaxscale.noise.losses import SPACES
+from jaxscale.noise.spaces import SPACES
 from tests.sampling_models import FEW, counting, modelled, of, power, share
 
 CLASSES = likelihoods.classes()
@@ -45,7 +45,7 @@ def test_every_likelihood_is_one_class_that_its_constructor_makes() -> None:
 @pytest.mark.parametrize("space", SPACES)
 def test_a_response_has_the_density_of_its_residual_times_the_slope_of_the_space(space: Any, x64: None) -> None:
     y = np.array([0.03, 0.4, 0.5, 0.97])
-    slopes = jax.vmap(jax.grad(lambda y: SPACES[space][1](y)))(jnp.asarray(y))
+    slopes = jax.vmap(jax.grad(lambda y: SPACES[space].forward(y)))(jnp.asarray(y))
     found = likelihoods.normal(space).log_jacobian(jnp.asarray(y), {})
     np.testing.assert_allclose(found, np.log(np.abs(slopes)), atol=1e-12)
 

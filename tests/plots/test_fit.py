@@ -91,9 +91,9 @@ def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Obse
     fitted, observations = curve
     left, right = fit_module.plot(fitted, observations).axes
     low, high = np.log(left.collections[0].get_paths()[0].vertices[:, 1][[1, -2]])
-    assert abs(high - low) == pytest.approx(4 * fitted.residuals["rms"], rel=1e-9)
+    assert abs(high - low) == pytest.approx(4 * fitted.residuals.rms, rel=1e-9)
     spread = right.patches[0].get_bbox()
-    assert (spread.y0, spread.y1) == pytest.approx((-200 * fitted.residuals["rms"], 200 * fitted.residuals["rms"]))
+    assert (spread.y0, spread.y1) == pytest.approx((-200 * fitted.residuals.rms, 200 * fitted.residuals.rms))
 
 
 @pytest.mark.parametrize(

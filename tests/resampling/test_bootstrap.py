@@ -14,7 +14,7 @@ from jaxscale.fitting.standard_errors import robust
 from jaxscale.resampling import bootstrap, schemes
 from jaxscale.resampling.jackknife import jackknife_stderr
 from jaxscale.results.draws import Draws
-from jaxscale.results.refit_problem import Rebuilt, rebuilt
+from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from tests import sweeps
 from tests.lines import ROWS, RUN, WEIGHT, X, columns_of, fitted, least_squares, observed
 
@@ -38,8 +38,8 @@ def by_run() -> jaxscale.Fit:
     return fitted(observed(run=RUN, group=RUN // 2))
 
 
-def parts(fit: jaxscale.Fit) -> tuple[Rebuilt, Any]:
-    again = rebuilt(fit)
+def parts(fit: jaxscale.Fit) -> tuple[RefitProblem, Any]:
+    again = refit_problem(fit)
     return again, jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
 
 
@@ -132,7 +132,7 @@ def test_the_wild_cluster_bootstrap_has_the_cluster_sandwich_of_the_fit(by_run) 
     bread = np.linalg.inv(columns.T @ columns)
     # Over all signs the covariance is the sum of each run's own share.
     expected = np.sqrt(np.diag(bread @ sums.T @ sums @ bread))
-    assert by_run.uncertainty["method"] == "cluster sandwich"
+    assert by_run.errors.method == "cluster sandwich"
     np.testing.assert_allclose(expected, [by_run.stderr["c"], by_run.stderr["m"]], rtol=1e-8)
 
 
@@ -258,7 +258,7 @@ def test_laplace_draws_of_a_line_have_the_intervals_of_the_fit(weighted, by_run)
     for fit, how in ((weighted, "inverse Hessian"), (by_run, "cluster sandwich")):
         draws = jaxscale.laplace(fit, draws=100_000)
         assert (draws.method, draws.about["covariance"], len(draws)) == ("laplace", how, 100_000)
-        assert draws.about["freedom"] == fit.uncertainty["freedom"]
+        assert draws.about["freedom"] == fit.errors.freedom
         for name, (low, high) in fit.interval(0.9).items():
             found = np.quantile(draws.params[name], [0.05, 0.95])
             np.testing.assert_allclose(found, [low, high], atol=0.02 * (high - low))
@@ -279,12 +279,12 @@ def test_laplace_draws_of_robust_fits() -> None:
     student = fitted(observations, noise=noise.student_t(4, space="linear"))
     draws = jaxscale.laplace(student)
     assert draws.about["covariance"] == "sandwich"
-    assert np.median(draws.nuisance["scale"]) == pytest.approx(student.noise["scale"], rel=0.05)
+    assert np.median(draws.nuisance["scale"]) == pytest.approx(student.scale, rel=0.05)
     median = fitted(observations, noise=noise.absolute("linear"))
     draws = jaxscale.laplace(median, draws=20_000)
     assert draws.about["covariance"] == "bootstrap"
     for fit, some in ((median, draws), (student, jaxscale.laplace(student, draws=20_000))):
-        freedom = fit.uncertainty["freedom"]
+        freedom = fit.errors.freedom
         for name in ("c", "m"):
             wide = fit.stderr[name] * np.sqrt(freedom / (freedom - 2))
             assert np.std(some.params[name]) == pytest.approx(wide, rel=0.05)
@@ -296,7 +296,7 @@ def test_laplace_draws_of_robust_fits() -> None:
 @pytest.mark.usefixtures("x64")
 def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(), noise=noise.huber(0.01), starts=256)
-    assert fit.uncertainty["method"] == "sandwich"
+    assert fit.errors.method == "sandwich"
     again, lines = parts(fit)
     draws = jaxscale.laplace(fit)
     assert draws.about["covariance"] == "sandwich"
@@ -308,7 +308,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
 def test_laplace_draws_of_a_fit_that_passes_through_its_rows_have_its_own_covariance() -> None:
     # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), replicates=50)
-    assert fit.uncertainty["method"] == "bootstrap"
+    assert fit.errors.method == "bootstrap"
     assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
 
 

@@ -17,7 +17,7 @@ from jaxscale.law import Input, Response, coefficient, law, real
 from jaxscale.resampling.bootstrap import resamples
 from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
-from jaxscale.results.refit_problem import rebuilt
+from jaxscale.results.refit_problem import refit_problem
 from tests import sweeps
 from tests.lines import ROWS, RUN, X, fitted, least_squares, observed
 
@@ -119,7 +119,7 @@ def test_bca_has_no_end_where_all_draws_lie_on_one_side(plain, cases) -> None:
 def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     few = Observations.from_table({"x": X[::4], "y": observed().response[::4]}, inputs=["x"], response="y")
     fit = fitted(few)
-    assert fit.uncertainty["freedom"] == 6
+    assert fit.errors.freedom == 6
     draws = jaxscale.bootstrap(fit, kind="parametric", replicates=20_000)
     found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
     percentile = jaxscale.bootstrap_intervals(draws, fit)
@@ -138,7 +138,7 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
 def by_hand(fit: Any, draws: Any, kind: str, codes: np.ndarray) -> np.ndarray:
     """Standard errors of the fit and of every draw, shape (1 + draws, 2), for the slope of the sandwich or s^2."""
     with jax.enable_x64(True):
-        again = rebuilt(fit)
+        again = refit_problem(fit)
         lines = jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
         some = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
     count = 1 + len(draws)
@@ -183,8 +183,8 @@ def test_studentised_intervals_are_their_formula(plain, by_run, kind: str, clust
 @pytest.mark.parametrize("loss", [noise.huber(0.01), noise.student_t(4)], ids=["huber", "student_t"])
 def test_standard_errors_of_refits_are_those_of_a_fit(loss: noise.Noise) -> None:
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(), noise=loss, starts=256)
-    assert fit.uncertainty["method"] == "sandwich"
-    again = rebuilt(fit)
+    assert fit.errors.method == "sandwich"
+    again = refit_problem(fit)
     z = np.repeat(again.z[:, None], 3, axis=1)
     covariance, change = covariances(again.problem, z, again.wide.response, again.wide.weight, 1.0, None, False)
     n, q = 20, len(again.z)

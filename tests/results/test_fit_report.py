@@ -77,17 +77,17 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     said = flowing(fit_report.text(fitted))
     assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
     assert "Status converged" in said
-    assert f"Noise huber (delta = scale, scale = {fitted.noise['scale']:.4g}) on log residuals" in said
+    assert f"Noise huber (delta = scale, scale = {fitted.scale:.4g}) on log residuals" in said
     assert "(a further step gains less than 1e-12 of it)" in said
-    assert f"Residuals {100 * math.expm1(fitted.residuals['rms']):.3g} % root mean square" in said
-    assert f"largest in row {fitted.residuals['largest_row']}: prediction" in said
+    assert f"Residuals {100 * math.expm1(fitted.residuals.rms):.3g} % root mean square" in said
+    assert f"largest in row {fitted.residuals.largest_row}: prediction" in said
     assert "classical (one noise level); intervals by t quantiles with 94 degrees of freedom" in said
-    assert f"{fitted.starts['scored']} scored, {fitted.starts['polished']} polished" in said
-    assert f"{fitted.starts['agree']} of the {fitted.starts['independent']} independent ones" in said
+    assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in said
+    assert f"{fitted.landscape.agree} of the {fitted.landscape.independent} independent ones" in said
     assert "Other basins none" in said
     assert "Design check identified (at 0.5 % noise; condition number" in said
-    assert f"N = N, D = D, response = loss; sha256 {fitted.data_sha256[:12]}" in said
-    assert "seed 0; python" in said and f"jax {fitted.versions['jax']}" in said
+    assert f"N = N, D = D, response = loss; sha256 {fitted.provenance.data_sha256[:12]}" in said
+    assert "seed 0; python" in said and f"jax {fitted.provenance.versions['jax']}" in said
 
 
 def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> None:
@@ -237,7 +237,7 @@ def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, noise: dict[s
 )
 def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest: float, said: str) -> None:
     text = flowing(changed(fitted, residuals={**fitted.residuals, "largest": largest, "row_unit": "line"}))
-    assert f"largest in line {fitted.residuals['largest_row']}: {said} the response" in text
+    assert f"largest in line {fitted.residuals.largest_row}: {said} the response" in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Optimum of a problem: coordinates, data and derivatives there."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jaxscale.engine.linearize import Linear, linearise
+from jaxscale.engine.objective import Problem
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """A problem with its data at its optimum.
+
+    Args:
+        problem: law, inputs of shape (n,), noise.
+        z: coordinates, shape (size,).
+        response: shape (n,).
+        weight: shape (n,); rows of weight 0 do not count.
+        linear: parameters, predictions, residuals and their derivatives.
+    """
+
+    problem: Problem
+    z: np.ndarray
+    response: np.ndarray
+    weight: np.ndarray
+    linear: Linear
+
+    @property
+    def used(self) -> np.ndarray:
+        """Which rows count, shape (n,)."""
+        return self.weight > 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows count."""
+        return int(np.sum(self.used))
+
+    @property
+    def freedom(self) -> int:
+        """Rows that count, less the free parameters."""
+        return self.rows - len(self.problem.free)
+
+    @property
+    def log_scale(self) -> float:
+        """Logarithm of the scale of the noise."""
+        return float(self.problem.log_scale(self.z))
+
+
+def optimum_of(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray) -> Optimum:
+    """The optimum at some coordinates, linearised there."""
+    linear = jax.tree.map(np.asarray, linearise(problem, z, response))
+    return Optimum(problem, z, response, weight, linear)

@@ -1,0 +1,63 @@
+"""Absolute error."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jaxscale.noise.loss import VERTEX, Loss
+from jaxscale.noise.losses.huber import Huber
+from jaxscale.noise.noise import Noise
+from jaxscale.noise.spaces import Space, namespace, space_of
+
+
+class Absolute(Loss):
+    """Absolute error, ``rho(r) = |r|``, whose optimum is a vertex; descents round it off by ``delta``."""
+
+    name: ClassVar[str] = "absolute"
+    vertex: ClassVar[bool] = True
+
+    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """Huber's loss with threshold ``delta``, ``|r|`` at 0."""
+        inside = namespace(r).clip(r, -delta, delta)
+        return inside * (r - 0.5 * inside)
+
+    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+        """Those of Huber's loss with threshold ``delta``."""
+        xp = namespace(r)
+        inside = xp.abs(r) <= delta
+        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
+        return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
+
+    @property
+    def threshold(self) -> Any:
+        """Zero."""
+        return 0.0
+
+    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+        """The objective of the weighted median."""
+        order = np.argsort(target, kind="stable")
+        half = np.searchsorted(np.cumsum(weight[order]), 0.5 * np.sum(weight))
+        return float(np.sum(weight * np.abs(target - target[order[min(half, len(order) - 1)]])))
+
+    def centre(self, u: np.ndarray) -> float:
+        """The median."""
+        return float(np.median(u))
+
+    def without_scale(self, log_scale: float, mean: float) -> tuple[Loss, str]:
+        """Huber's loss with a threshold of 3 % of the mean absolute residual."""
+        delta = VERTEX * mean
+        return Huber(
+            delta
+        ), f"absolute, rounded off below {delta:.3g} ({100 * VERTEX:g} % of the mean absolute residual)"
+
+
+def absolute(space: str | Space = "log") -> Noise:
+    """Absolute error, ``rho(r) = |r|``; a fit ends at the exact vertex.
+
+    >>> absolute().describe()
+    'absolute on log residuals'
+
+    Args:
+        space: where residuals are taken.
+    """
+    return Noise(Absolute(), space_of(space))

@@ -1,0 +1,66 @@
+"""Huber's loss with another cost for predictions above their rows."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+
+from jaxscale.noise.loss import Loss, setting
+from jaxscale.noise.spaces import namespace
+
+
+class AsymmetricHuber(Loss):
+    """Huber's loss, ``over`` times as large where the law lies above the row: ``a(r) rho(r)``, a = over for r > 0.
+
+    The law moves towards the lower envelope of the rows: runs that failed and lie above it pull little. At ``over`` = 1
+    it is Huber's loss; with a threshold far below the residuals the law is the quantile ``1 / (1 + over)`` of the rows.
+
+    Source:
+        Newey and Powell, Asymmetric least squares estimation and testing, 1987 (without a threshold); Breckling and
+        Chambers, M-quantiles, 1988.
+    """
+
+    delta: Any = eqx.field(converter=setting)
+    over: Any = eqx.field(converter=setting)
+    name: ClassVar[str] = "huber"
+    references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
+        "breckling1988quantiles": (
+            "article",
+            {
+                "title": "{M-quantiles}",
+                "author": "Breckling, Jens and Chambers, Ray",
+                "journal": "Biometrika",
+                "year": "1988",
+                "volume": "75",
+                "pages": "761--771",
+            },
+        )
+    }
+
+    def _factor(self, r: Any) -> Any:
+        return namespace(r).where(r > 0, self.over, 1.0)
+
+    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """``a(r) c (r - c / 2)`` with c the residual cut to ``[-delta, delta]``."""
+        inside = namespace(r).clip(r, -delta, delta)
+        return self._factor(r) * inside * (r - 0.5 * inside)
+
+    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+        """Those of Huber's loss times ``a(r)``."""
+        xp, factor = namespace(r), self._factor(r)
+        inside = xp.abs(r) <= delta
+        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
+        return factor * xp.clip(r, -delta, delta), factor * inside, factor * weight
+
+    @property
+    def threshold(self) -> Any:
+        """Delta."""
+        return self.delta
+
+    def with_threshold(self, delta: Any) -> "AsymmetricHuber":
+        """The loss with another delta."""
+        return AsymmetricHuber(delta, self.over)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Delta and the factor."""
+        return {"delta": float(self.delta), "over": float(self.over)}

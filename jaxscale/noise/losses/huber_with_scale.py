@@ -1,0 +1,107 @@
+"""Huber's loss with a threshold that follows the scale of the residuals (proposal 2)."""
+
+import math
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxscale.noise.loss import Loss
+from jaxscale.noise.spaces import namespace
+
+# Huber's threshold in units of the residuals' scale: 95 % efficient for normal noise; and the mean of psi^2 there.
+TUNING = 1.345
+CONSISTENT = 0.7101645482690484
+REFERENCES = {
+    "huber1964robust": (
+        "article",
+        {
+            "title": "{Robust estimation of a location parameter}",
+            "author": "Huber, Peter J.",
+            "journal": "The Annals of Mathematical Statistics",
+            "year": "1964",
+            "volume": "35",
+            "pages": "73--101",
+        },
+    )
+}
+
+
+class HuberWithScale(Loss):
+    """Huber's loss of ``r / s`` with threshold 1.345, ``s rho(r / s)``, and a scale s fitted with the law.
+
+    Law and scale minimise ``sum_i w_i s rho(r_i / s) + s beta (1 - p / n) sum_i w_i / 2`` together, which is convex in
+    both for an affine law; ``beta`` is the mean of ``psi^2`` under the normal distribution, so that s is the standard
+    deviation of normal noise.
+
+    Source:
+        Huber and Ronchetti, Robust Statistics, 2009, sections 7.6 to 7.8.
+    """
+
+    name: ClassVar[str] = "huber"
+    concomitant_scale: ClassVar[bool] = True
+    references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
+
+    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """``c (r - s c / 2)`` with c the scaled residual cut to ``[-1.345, 1.345]``."""
+        xp = namespace(r)
+        s = xp.exp(log_scale)
+        inside = xp.clip(r / s, -TUNING, TUNING)
+        return inside * (r - 0.5 * s * inside)
+
+    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+        """The scaled residual cut to ``[-1.345, 1.345]``, ``1 / s`` inside, and the weight."""
+        xp = namespace(r)
+        u, inverse = r * xp.exp(-log_scale), xp.exp(-log_scale)
+        within = xp.abs(u) <= TUNING
+        weight = inverse * xp.where(within, 1.0, TUNING / xp.maximum(xp.abs(u), TUNING))
+        return xp.clip(u, -TUNING, TUNING), within * inverse, weight
+
+    def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
+        """``s beta (1 - p / n) sum w / 2``, shape (...,) of weight (..., n).
+
+        The share ``1 - p / n`` makes up for the residuals that the law's free parameters absorb: without outliers the
+        scale is that of least squares with n - p degrees of freedom.
+        """
+        rows = jnp.sum(weight > 0, axis=-1)
+        spare = jnp.maximum(rows - free, 0.5) / jnp.maximum(rows, 1)
+        return 0.5 * CONSISTENT * spare * jnp.sum(weight, axis=-1) * jnp.exp(log_scale)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """That the threshold follows the scale."""
+        return {"delta": "scale"}
+
+    def pseudo_residuals(
+        self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
+    ) -> tuple[np.ndarray, float]:
+        """``s psi(r / s) / m`` with m the share of rows inside the threshold, and ``1 + p / n (1 - m) / m``.
+
+        Source:
+            Huber and Ronchetti, Robust Statistics, 2009, section 7.6.
+        """
+        s = float(np.exp(log_scale))
+        u = residual / s if s > 0 else np.zeros_like(residual)
+        inside = max(float(np.mean(np.abs(u[used]) <= TUNING)), 1.0 / used.sum())
+        factor = 1 + size / used.sum() * (1 - inside) / inside
+        return s * np.clip(u, -TUNING, TUNING) / inside, factor
+
+    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+        """The objective of the best constant, by turns in the constant and in the scale."""
+        cost = 0.5 * CONSISTENT * max(len(target) - free, 0.5) / len(target) * float(np.sum(weight))
+        centre, s = float(np.median(target)), float(np.std(target))
+        for _ in range(200):
+            u = (target - centre) / s
+            pull = np.minimum(1.0, TUNING / np.maximum(np.abs(u), TUNING)) * weight
+            centre = float(np.sum(pull * target) / np.sum(pull))
+            psi = np.clip((target - centre) / s, -TUNING, TUNING)
+            s = max(s * math.sqrt(float(np.sum(weight * psi**2)) / (2 * cost)), np.finfo(float).tiny)
+        r = target - centre
+        inside = np.clip(r / s, -TUNING, TUNING)
+        return float(np.sum(weight * inside * (r - 0.5 * s * inside))) + cost * s
+
+    def without_scale(self, log_scale: float, mean: float) -> tuple[Loss, str]:
+        """Huber's loss with the threshold that was fitted."""
+        from jaxscale.noise.losses.huber import Huber
+
+        return Huber(max(TUNING * float(np.exp(log_scale)), 1e-300)), ""

@@ -1,0 +1,52 @@
+"""Signatures of functions read from source files, without importing these."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a function.
+
+    Args:
+        name: of the argument.
+        help: its entry in the docstring, as one line.
+    """
+
+    name: str
+    help: str
+
+
+@cache
+def constructors(folder: Path, returns: str) -> dict[str, tuple[Argument, ...]]:
+    """Public functions of a folder that return a class, by name, with their arguments.
+
+    Commands list names and options by it while help is printed, which must not wait for JAX.
+
+    Args:
+        folder: of Python files.
+        returns: name of the class, as the annotation spells it.
+    """
+    found = {}
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_bytes()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and _returns(node, returns):
+                found[node.name] = tuple(_arguments(node))
+    return found
+
+
+def _returns(node: ast.FunctionDef, returns: str) -> bool:
+    return isinstance(node.returns, ast.Name) and node.returns.id == returns
+
+
+def _arguments(node: ast.FunctionDef) -> Iterator[Argument]:
+    """The arguments of a function and what its docstring says of them."""
+    section = re.search(r"\n *Args:\n(.*?)(?:\n *\n|\Z)", ast.get_docstring(node) or "", re.DOTALL)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
+    said = {name: " ".join(text.split()) for name, text in entries}
+    for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+        yield Argument(argument.arg, said.get(argument.arg, ""))
