@@ -86,6 +86,20 @@ def likelihood_of(
     return make(**settings | columns), {own: settings[key] for key, own in columns.items()}
 
 
+def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
+    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+
+    Raises:
+        ValueError: the likelihood is unknown, or one of residuals.
+    """
+    chosen, columns = likelihood_of(task, law, name, None, trials, None)
+    if not chosen.counts:
+        raise ValueError(
+            f"Option --likelihood of fit must be one of counts, but is {name!r}; use --noise for residuals."
+        )
+    return chosen, columns
+
+
 def _number(option: str, text: str) -> float:
     try:
         return float(text)
