@@ -15,7 +15,7 @@ from jaxscale.fitting.arguments import POOLING
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
 from jaxscale.noise import random_effects
-from jaxscale.noise.likelihood import Likelihood
+from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket
 
@@ -152,12 +152,7 @@ def _silenced(observations: Observations) -> Observations:
 
 
 def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
-    for name in likelihood.columns:
-        if name not in observations.inputs:
-            raise DataError(
-                f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
-                f"own: inputs={{..., {name!r}: column}}."
-            )
+    check_columns(likelihood, observations)
     if likelihood.by_group and observations.group is None:
         raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
     if likelihood.runs and observations.run is None:

@@ -270,6 +270,14 @@ def fit(
             help="Standard errors of least squares: classical or hc3; by default as a test of residuals says."
         ),
     ] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(help="For counts, in place of --noise: poisson, negative_binomial, binomial or beta_binomial."),
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the number of trials, where counts have one."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
@@ -280,7 +288,8 @@ def fit(
     task.refuse_unused_groups()
     if plot is not None:
         plots.ending_of(plot)
-    fitted = task.fitted(replicates=replicates, errors=errors, pooling=task.pooling())
+    chosen: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
+    fitted = task.fitted(replicates=replicates, errors=errors, **chosen)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 

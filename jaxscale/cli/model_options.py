@@ -70,8 +70,6 @@ def likelihood_of(
     make = getattr(likelihoods, name)
     takes = inspect.signature(make).parameters
     options: dict[str, Any] = {"space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
-    if "df" in takes and "df" in task.settings:
-        options["df"] = _number("df", task.settings["df"])
     for option, value in {"noise": task.noise, **task.settings, **options}.items():
         if value is not None and option not in takes:
             option = option.replace("_", "-")
@@ -81,10 +79,25 @@ def likelihood_of(
     if scale_by is not None:
         one_of("--scale-by", scale_by, _SCALES)
     settings = {key: value for key, value in options.items() if value is not None}
+    settings |= {key: _number(key, text) for key, text in task.settings.items()}
     if "space" in takes:
         settings.setdefault("space", default(law.response).space)
     columns = {key: _free_name(key, law) for key in ("trials", "censored") if key in settings}
     return make(**settings | columns), {own: settings[key] for key, own in columns.items()}
+
+
+def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
+    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+
+    Raises:
+        ValueError: the likelihood is unknown, or one of residuals.
+    """
+    chosen, columns = likelihood_of(task, law, name, None, trials, None)
+    if not chosen.counts:
+        raise ValueError(
+            f"Option --likelihood of fit must be one of counts, but is {name!r}; use --noise for residuals."
+        )
+    return chosen, columns
 
 
 def _number(option: str, text: str) -> float:

@@ -258,6 +258,8 @@ class Task:
         part: str | None = None,
         pooling: Mapping[str, str] | None = None,
         check: "Callable[[Observations], Any] | None" = None,
+        likelihood: str | None = None,
+        trials: str | None = None,
     ) -> "Fit":
         """The fit.
 
@@ -267,13 +269,15 @@ class Task:
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             pooling: how groups share parameters; they share all unless given.
             check: refuses data that will not do for what follows the fit, before it is made.
+            likelihood: name of the likelihood of counts, in place of the noise.
+            trials: column of the number of trials, where counts have one.
         """
         from jaxscale.cli import parsing
         from jaxscale.fitting import fit
 
         law, fixed = self.found(), self.fixed()
-        noise = self.noise_of(law)
-        observations = self.observations(law)
+        settings, columns = self._noise_or_counts(law, likelihood, trials)
+        observations = self.observations(law, columns)
         if check is not None:
             check(observations)
         parsing.enable_compilation_cache()
@@ -281,7 +285,7 @@ class Task:
             return fit.fit(
                 law,
                 observations,
-                noise=noise,
+                **settings,
                 starts=self.starts,
                 polish=self.polish,
                 key=self.seed,
@@ -293,6 +297,18 @@ class Task:
                 allow_unidentified=self.allow_unidentified,
                 checkpoint=self.inside(part),
             )
+
+    def _noise_or_counts(
+        self, law: "Law", likelihood: str | None, trials: str | None
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The noise or the likelihood of a fit, and the columns that it needs."""
+        from jaxscale.cli.model_options import counts_of, without
+
+        if likelihood is None:
+            without(trials=trials)
+            return {"noise": self.noise_of(law)}, {}
+        chosen, columns = counts_of(self, law, likelihood, trials)
+        return {"likelihood": chosen}, columns
 
     def inside(self, part: str | None) -> Path | None:
         """A folder inside that of the checkpoint, if there is one."""

@@ -32,6 +32,9 @@ from jaxscale.law.coordinates import centre_of
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
+from jaxscale.noise.count_likelihoods import CountLikelihood
+from jaxscale.noise.count_loss import CountLoss, count_noise
+from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.parts import Basin, Design, Landscape, StandardErrors
@@ -53,6 +56,7 @@ def fit(
     observations: Observations,
     *,
     noise: Noise | None = None,
+    likelihood: Likelihood | None = None,
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
@@ -69,12 +73,15 @@ def fit(
 ) -> Fit:
     """Fit a law to observations: global search, certified optimum, standard errors, provenance.
 
-    Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters.
+    Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters; with a likelihood of counts, minus the
+    log likelihood ``sum_i w_i * log p(y_i; law_i)``, with standard errors from the observed information.
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
         noise: residual space and loss; that of the response's domain unless given.
+        likelihood: of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``, ...; the
+            dispersion or concentration is fitted with the law (``fit.scale``).
         starts: how many starts to score (an easy problem ends with an eighth of them, a hard one may look again up to
             three times), or starts by name (numbers or equally long sequences; see
             :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
@@ -110,6 +117,8 @@ def fit(
     law, values = _checked_law(law, observations, key, fixed, bounds, pooling)
     _check_settings(replicates, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
+    if likelihood is not None:
+        noise, observations = _noise_of_counts(likelihood, noise, observations)
     if noise is None:
         noise = default(law.response)
         noise = noise if observations.sigma is None else squared(noise.space)
@@ -117,6 +126,8 @@ def fit(
         read = prepare(law, observations)
         notices = checked(law, read, free, noise.space)
         design = identifiability.check_in_any_unit(law, read.inputs, values, noise_level, read.weight)
+        if isinstance(noise.loss, CountLoss):
+            noise.loss.likelihood.check(read)
         rows = weighted(read, noise)
         seed, generator = generator_of(key)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
@@ -172,6 +183,26 @@ def _checked_law(
     return law, values
 
 
+def _noise_of_counts(
+    likelihood: Likelihood, noise: Noise | None, observations: Observations
+) -> tuple[Noise, Observations]:
+    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    if not isinstance(likelihood, CountLikelihood):
+        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        raise ValueError(
+            "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
+            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
+        )
+    if noise is not None:
+        raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")
+    if observations.sigma is not None:
+        raise ValueError("Argument observations must hold no known errors (sigma) for counts; read them without sigma.")
+    likelihood.check_unambiguous(observations)
+    bound, observations = likelihood.bind(observations)
+    check_columns(bound, observations)
+    return count_noise(bound), observations
+
+
 def _check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
     """Refuse settings that are wrong whatever the data."""
     if replicates < 0 or replicates == 1:
@@ -208,9 +239,10 @@ def _solved(
 ) -> _Solved:
     """Search for the optimum; inside ``jax.enable_x64(True)``."""
     wide = padded(rows, bucket(len(rows)))
-    centre = centre_of(law, rows.inputs, rows.response, np)
+    centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
-    problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
+    inputs = {name: wide.inputs[name] for name in (*law.inputs, *noise.loss.columns)}
+    problem = Problem(law, free, noise, inputs, fixed, centre)
     task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
     compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from jaxscale.data.observations import Observations
+from jaxscale.law import Support, positive, unit
 from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
 from jaxscale.noise.losses.squared import squared
 from jaxscale.noise.noise import Noise
@@ -26,10 +27,17 @@ class CountLikelihood(Likelihood):
     """A probability of counts, which have no residuals, no scale and no effects of runs."""
 
     counts: ClassVar[bool] = True
+    # What a law's value must be, and a value inside.
+    level: ClassVar[Support] = positive
+    middle: ClassVar[float] = 1.0
     space: Space = eqx.field(static=True, default=SPACES["linear"], init=False)
     scale_by: ScaleBy = eqx.field(static=True, default="constant", init=False)
     runs: bool | None = eqx.field(static=True, default=False, init=False)
     censored: str | None = eqx.field(static=True, default=None, init=False)
+
+    @abstractmethod
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """The variance of the response, shape (n,)."""
 
     @property
     def sampled_with(self) -> tuple[str, ...]:
@@ -83,6 +91,8 @@ class TrialsLikelihood(CountLikelihood):
         numbers: the numbers of trials themselves, which :meth:`bind` stores as that input.
     """
 
+    level: ClassVar[Support] = unit
+    middle: ClassVar[float] = 0.5
     trials: str = eqx.field(static=True)
     numbers: Float[np.ndarray, "..."] | None = None
 
@@ -206,6 +216,10 @@ class Binomial(TrialsLikelihood):
 
     name: ClassVar[str] = "binomial"
 
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``p (1 - p) / n``."""
+        return level * (1 - level) / data[self.trials]
+
     def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
         """``k log p + (n - k) log(1 - p)`` and the ways."""
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
@@ -220,6 +234,11 @@ class BetaBinomial(TrialsLikelihood):
     """``successes ~ BetaBinomial(trials, law * concentration, (1 - law) * concentration)``."""
 
     name: ClassVar[str] = "beta_binomial"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``p (1 - p) / n (1 + (n - 1) / (concentration + 1))``."""
+        trials = data[self.trials]
+        return level * (1 - level) / trials * (1 + (trials - 1) / (sites["concentration"] + 1))
 
     @property
     def sites(self) -> dict[str, Site]:
@@ -284,6 +303,10 @@ class Poisson(MeanLikelihood):
 
     name: ClassVar[str] = "poisson"
 
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``m``."""
+        return level
+
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
         """``y log m - m - log y!``."""
         m = _positive(level)
@@ -302,6 +325,10 @@ class NegativeBinomial(MeanLikelihood):
     """
 
     name: ClassVar[str] = "negative_binomial"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``m + m^2 / k``."""
+        return level + level * level / sites["dispersion"]
 
     @property
     def sites(self) -> dict[str, Site]:

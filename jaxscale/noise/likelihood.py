@@ -12,6 +12,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space
+from jaxscale.utils.errors import DataError
 
 ScaleBy = Literal["constant", "level", "group"]
 
@@ -167,6 +168,20 @@ class Likelihood(eqx.Module):
     def by_group(self) -> tuple[str, ...]:
         """The nuisance parameters that every group has to itself."""
         return tuple(name for name, site in self.sites.items() if site.by_group)
+
+
+def check_columns(likelihood: Likelihood, observations: Observations) -> None:
+    """Refuse observations without a column that the likelihood needs.
+
+    Raises:
+        DataError: there is none.
+    """
+    for name in likelihood.columns:
+        if name not in observations.inputs:
+            raise DataError(
+                f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
+                f"own: inputs={{..., {name!r}: column}}."
+            )
 
 
 @eqx.filter_jit

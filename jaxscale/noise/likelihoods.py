@@ -10,6 +10,7 @@ inputs.
 from jaxscale.law import Response
 from jaxscale.noise import count_likelihoods, residual_likelihoods
 from jaxscale.noise.count_likelihoods import *  # noqa: F403
+from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood as Likelihood
 from jaxscale.noise.likelihood import replicated as replicated
 from jaxscale.noise.noise import Noise, default
@@ -21,6 +22,8 @@ MODULES = (residual_likelihoods, count_likelihoods)
 
 def of_noise(noise: Noise) -> Likelihood:
     """The likelihood that a noise stands for: Huber and absolute losses are none and become Student-t."""
+    if isinstance(noise.loss, CountLoss):
+        return noise.loss.likelihood
     if noise.loss.quadratic:
         return normal(noise.space)
     return student_t(noise.loss.settings.get("df"), noise.space)

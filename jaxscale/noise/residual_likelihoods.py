@@ -19,7 +19,7 @@ from jaxscale.noise.losses.squared import squared
 from jaxscale.noise.losses.student_t import student_t as student_t_loss
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.random_effects import student_t_runs
-from jaxscale.noise.spaces import SPACES, Space, space_of
+from jaxscale.noise.spaces import Space, space_of
 from jaxscale.utils.errors import DataError
 
 __all__ = ["laplace", "normal", "student_t"]
@@ -39,7 +39,7 @@ class ResidualLikelihood(Likelihood):
         censored: input that is 1 where the response is only a lower bound.
     """
 
-    space: Space = eqx.field(static=True, default=SPACES["log"])
+    space: Space = eqx.field(static=True)
     scale_by: ScaleBy = eqx.field(static=True, default="constant")
     runs: bool | None = eqx.field(static=True, default=None)
     censored: str | None = eqx.field(static=True, default=None)
@@ -82,7 +82,7 @@ class ResidualLikelihood(Likelihood):
         ``scale`` is log-normal about 1 % in logs and logits (a residual in other units may have any size),
         ``run_ratio`` (the standard deviation of runs over that of rows) log-normal about 1.
         """
-        loc, width = (math.log(0.01), 2.5) if self.space.relative else (0.0, 5.0)
+        loc, width = (0.0, 5.0) if not self.space.relative else (math.log(0.01), 2.5)
         found = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
         if self.scale_by == "level":
             found["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
@@ -123,7 +123,9 @@ class ResidualLikelihood(Likelihood):
         domain = self.space.support
         outside = int(np.sum(~((domain.low < y) & (y < domain.high))))
         if outside:
-            where = f"above {domain.low:g}" if np.isinf(domain.high) else f"between {domain.low:g} and {domain.high:g}"
+            where = (
+                f"between {domain.low:g} and {domain.high:g}" if np.isfinite(domain.high) else f"above {domain.low:g}"
+            )
             shares = np.all((y >= 0) & (y <= 1))
             counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
             raise DataError(

@@ -218,6 +218,8 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -
             f"Argument signs must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
             f"signs of a median other than 0, but is {signs!r}."
         )
+    if loss.counts and kind not in ("case", "cluster"):
+        raise ValueError(f"Argument kind must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
     if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:
         raise ValueError(f"Argument replicates must be a whole number of at least 2, but is {replicates!r}.")
 
