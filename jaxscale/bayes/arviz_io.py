@@ -107,6 +107,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             notices=tuple(Notice(**notice) for notice in told["notices"]),
             usable=bool(tree.attrs["usable"]),
             law_object=law,
+            group_names=tuple(json.loads(tree.attrs.get("groups", "[]"))),
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
@@ -281,6 +282,7 @@ def _told(draws: Draws) -> dict[str, Any]:
         "about": draws.about,
         "notices": [{"code": notice.code, "message": notice.message} for notice in draws.notices],
         "versions": versions(),
+        "groups": list(draws.group_names),
     }
     plain = {"law": draws.law, "method": draws.method, "draws": len(draws), "chains": draws.chains}
     as_json = {name: json.dumps(value, default=_plain) for name, value in lists.items()}

@@ -239,17 +239,6 @@ class Task:
                 f"Option --sigma must not be given to {command}, which infers how far rows scatter; leave it out."
             )
 
-    def groups(self, observations: "Observations") -> dict[str, str]:
-        """The names of the groups by their places, which stand behind the parameters that each has to itself."""
-        from jaxscale.cli import lookup
-
-        if self.group is None or observations.group is None:
-            return {}
-        table = lookup.find_table(self.table)
-        cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
-        names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
-        return {str(code): str(names[code]) for code in sorted(names)}
-
     def fitted(
         self,
         *,

@@ -299,8 +299,6 @@ def _end(
     from jaxscale.utils.files import nulls
 
     about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
-    if drawn is not None and any(values.ndim > 1 for values in drawn.params.values()) and data is not None:
-        about["groups"] = task.groups(data)
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, Callable[[], bytes]] = {}
     if task.json_path is not None:

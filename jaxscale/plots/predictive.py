@@ -38,7 +38,7 @@ def band(
     at: Mapping[str, Any] | None = None,
     *,
     to: float | None = None,
-    group: int = 0,
+    group: str | int | None = None,
     key: Any = 0,
 ) -> Any:
     """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
@@ -53,7 +53,8 @@ def band(
         input: the input along the horizontal axis.
         at: the other inputs' values: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
         to: where the bands end; ten times the largest observed input unless given.
-        group: the group whose parameters and observations are drawn, where groups have their own.
+        group: the name of the group whose parameters and observations are drawn, where groups have their own; the
+            first unless given.
         key: seed of the scatter.
 
     Returns:
@@ -75,9 +76,11 @@ def band(
         raise ValueError(f"Argument at must give {', '.join(missing)}, which {law.name} needs beside {input}.")
     observations = prepare(law, observations)
     used = observations.weight > 0
-    if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
-        used &= observations.group == group
-    draws = thinned(draws).of_group(group) if draws.groups else thinned(draws)
+    if draws.groups:
+        group = draws.groups[0] if group is None else group
+        if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
+            used &= np.array(observations.groups)[observations.group] == str(group)
+    draws = thinned(draws).of_group(str(group)) if draws.groups else thinned(draws)
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():

@@ -92,6 +92,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         observations=observations,
         model=None,
         likelihood=model.likelihood,
+        group_names=(),
     )
 
 
