@@ -196,13 +196,12 @@ def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, ru
     found = jaxscale.posterior_many(law, seen, likelihood=chosen, starts=starts, method=rungs, key=0, progress=False)
     ends, about = [], []
     for k, sweep in enumerate(sweeps):
-        generator = np.random.default_rng(k)
         params = {name: np.asarray(draws[k]) for name, draws in found.params.items()}
         level = levels(law, _part(sweep, sweep.held), params)
         run = _runs(sweep, sweep.held)
         data = {"group": np.zeros(level.shape[1], int), "run": np.arange(level.shape[1]) if run is None else run}
         sites = {name: np.asarray(draws[k]) for name, draws in found.nuisance.items()}
-        new = likelihoods.replicated(found.models.likelihood, generator, sites, level, data)
+        new = likelihoods.replicated(found.models.likelihood, k, sites, level, data)
         ends.append(np.nanquantile(new, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0))
         about.append({"khat": float(found.khat[k]), "method": str(found.method[k]), "ok": bool(found.ok[k])})
     return ends, about

@@ -24,7 +24,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.starts import hypercube
 from jaxscale.law import Law, between, positive, unit
 from jaxscale.noise import likelihoods
-from jaxscale.noise.likelihoods import COUNTS, Likelihood
+from jaxscale.noise.likelihood import Likelihood
 
 # Draws that the truth is ranked among, bins of its ranks, rows of a data set, and what is too small a p-value.
 DRAWS, BINS, ROWS, SMALL = 63, 16, 24, 1e-3
@@ -107,7 +107,6 @@ def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
     """The priors of a case: of the law's parameters and of what its likelihood infers beside them."""
     constants = {**law.typical, **case.constants}
     found = {name: prior(law, name, constants[name]) for name in law.parameters}
-    nuisance = likelihoods_nuisance(case.likelihood)
     known = {
         "scale": dist.LogNormal(math.log(case.scale), 0.3),
         "power": dist.Normal(0.0, 0.5),
@@ -115,14 +114,7 @@ def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
         "run_ratio": dist.LogNormal(0.0, 0.4),
         "concentration": dist.LogNormal(4.0, 0.5),
     }
-    return found | {name: known[name] for name in nuisance}
-
-
-def likelihoods_nuisance(likelihood: Likelihood) -> list[str]:
-    """What a likelihood infers beside the law."""
-    from jaxscale.bayes.priors import of_nuisance
-
-    return list(of_nuisance(likelihood))
+    return found | {name: known[name] for name in case.likelihood.sites}
 
 
 def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.ndarray], list[Observations]]:
@@ -139,8 +131,8 @@ def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.nda
         truth[name] = np.asarray(one.sample(jax.random.PRNGKey(generator.integers(2**31)), shape), float)
     data = {"run": run, "group": group, "trials": np.full(ROWS, TRIALS)}
     exact = levels(law, columns, truth)
-    response = likelihoods.replicated(likelihood, generator, truth, exact, data)
-    extra = {"trials": np.full(ROWS, float(TRIALS))} if likelihood.family in COUNTS else {}
+    response = likelihoods.replicated(likelihood, int(generator.integers(2**63)), truth, exact, data)
+    extra = {"trials": np.full(ROWS, float(TRIALS))} if likelihood.counts else {}
     made = []
     for y in response:
         rows = {**columns, **extra, "response": y, "run": run, "group": group}

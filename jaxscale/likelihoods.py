@@ -1,8 +1,5 @@
-"""Likelihoods of a posterior: how responses scatter about a law."""
+"""Likelihoods of a posterior, or of a fit of counts: how responses scatter about a law."""
 
-from jaxscale.noise.likelihoods import Likelihood as Likelihood
-from jaxscale.noise.likelihoods import beta_binomial as beta_binomial
-from jaxscale.noise.likelihoods import binomial as binomial
-from jaxscale.noise.likelihoods import laplace as laplace
-from jaxscale.noise.likelihoods import normal as normal
-from jaxscale.noise.likelihoods import student_t as student_t
+from jaxscale.noise.count_likelihoods import *  # noqa: F403
+from jaxscale.noise.likelihood import Likelihood as Likelihood
+from jaxscale.noise.residual_likelihoods import *  # noqa: F403

@@ -77,3 +77,8 @@ def powers(rows: int = 40, seed: int = 0, **more: Any) -> Observations:
 def modelled(likelihood: Any, observations: Observations | None = None, law: Any = power, **more: Any) -> Any:
     given = powers(also=["seen"], run="run", group="group") if observations is None else observations
     return model_of(law, jaxscale.prepare(law, given), likelihood, **more)
+
+
+def counting(counts: Any) -> Observations:
+    """Counts at sizes from 1 to 1000."""
+    return of(dict(x=np.geomspace(1.0, 1000.0, len(counts)), y=np.asarray(counts, float)), "x")

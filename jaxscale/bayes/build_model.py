@@ -6,21 +6,21 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from jaxscale.bayes import priors, random_effects
+from jaxscale.bayes import priors
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.prior_density import Standard
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
+from jaxscale.fitting.arguments import POOLING
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
-from jaxscale.noise import likelihoods
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise import random_effects
+from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket
 
 # Groups of so many rows or more, on average, are sampled by their own places.
 MANY = 6
-POOLING = ("complete", "partial", "none")
 
 
 def model_of(
@@ -59,7 +59,7 @@ def model_of(
         )
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
-    observations = as_shares(observations, likelihood)
+    likelihood, observations = likelihood.bind(observations)
     likelihood = _resolved(law, observations, likelihood)
     pooled = _pooled(law, free, observations, pooling or {})
     _refuse_names(law, likelihood, pooled)
@@ -72,7 +72,7 @@ def model_of(
     run = np.arange(n) if wide.run is None else wide.run
     runs, most = shared_runs or room_of(observations)
     groups = 1
-    if observations.group is not None and (pooled or likelihood.scale_by == "group"):
+    if observations.group is not None and (pooled or likelihood.by_group):
         groups = int(observations.group.max()) + 1
     group = np.zeros(n, int) if groups == 1 or wide.group is None else wide.group
     made = Model(
@@ -92,7 +92,7 @@ def model_of(
         if likelihood.marginal
         else np.zeros((0, 0), int),
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
-        centre=centre_of(law, seen, _inside(likelihood, observations.response[used_rows]), np),
+        centre=centre_of(law, seen, likelihood.interior(observations.response[used_rows]), np),
     )
     used = {made.site(name): priors.default(law, name, seen) for name in free}
     for name, how in pooled:
@@ -140,11 +140,6 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
         )
 
 
-def _inside(likelihood: Likelihood, response: np.ndarray) -> np.ndarray:
-    """Responses as the centre may see them: shares of counts off their ends."""
-    return np.clip(response, 1e-3, 1 - 1e-3) if likelihood.family in likelihoods.COUNTS else response
-
-
 def _silenced(observations: Observations) -> Observations:
     """The observations with a row that counts in place of those of weight 0: what these hold must not matter."""
     used = np.flatnonzero(observations.weight > 0)
@@ -157,129 +152,17 @@ def _silenced(observations: Observations) -> Observations:
 
 
 def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
-    for name in likelihood.columns:
-        if name not in observations.inputs:
-            raise DataError(
-                f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
-                f"own: inputs={{..., {name!r}: column}}."
-            )
-    if likelihood.scale_by == "group" and observations.group is None:
+    check_columns(likelihood, observations)
+    if likelihood.by_group and observations.group is None:
         raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
     if likelihood.runs and observations.run is None:
         raise DataError(f"{observations.name}: an effect of each run needs runs; name their column with run=.")
-    _refuse_counts(observations, likelihood)
-    _refuse_censored(observations, likelihood)
-    used = observations.weight > 0
-    y = observations.response[used]
-    low, high = {"log": (0.0, np.inf), "logit": (0.0, 1.0)}.get(likelihood.space, (-np.inf, np.inf))
-    outside = int(np.sum(~((low < y) & (y < high))))
-    if outside and likelihood.family not in likelihoods.COUNTS:
-        where = "above 0" if likelihood.space == "log" else "between 0 and 1"
-        shares = np.all((y >= 0) & (y <= 1))
-        counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
-        raise DataError(
-            f"{observations.name}: {likelihood.space} residuals need responses {where}, but {outside} of {len(y)} are "
-            f"not; take a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
-        )
+    likelihood.check(observations)
     if likelihood.runs is None:
+        used = observations.weight > 0
         repeated = observations.run is not None and len(np.unique(observations.run[used])) < used.sum()
-        return _with_runs(likelihood, bool(repeated))
+        return likelihood.with_runs(bool(repeated))
     return likelihood
-
-
-def _row(observations: Observations, bad: np.ndarray) -> str:
-    """The table and the first row of some, for a message."""
-    place = int(np.flatnonzero(bad)[0])
-    return f"{observations.name}, {observations.position(place)}"
-
-
-def as_shares(observations: Observations, likelihood: Likelihood) -> Observations:
-    """Observations whose response is the share of successes, also where it was counted.
-
-    Args:
-        observations: the data; whole numbers of which one is above 1 are counts of successes.
-        likelihood: with trials, where responses are counts or their shares.
-    """
-    if likelihood.trials is None or likelihood.trials not in observations.inputs:
-        return observations
-    trials, y = observations.inputs[likelihood.trials], observations.response
-    used = observations.weight > 0
-    whole = np.all(y[used] == np.round(y[used])) and np.all((y >= 0) & (y <= trials), where=used)
-    if not (whole and np.any(y[used] > 1)):
-        return observations
-    return eqx.tree_at(lambda o: o.response, observations, np.where(used, y / np.maximum(trials, 1.0), y))
-
-
-def refuse_ambiguous(observations: Observations, likelihood: Likelihood) -> None:
-    """Refuse responses that may be counts of successes or their shares.
-
-    Args:
-        observations: as the user gave them.
-        likelihood: with trials, where responses are counts or their shares.
-
-    Raises:
-        DataError: every response is 0 or 1, and one of 1 has several trials.
-    """
-    if likelihood.trials is None or likelihood.trials not in observations.inputs:
-        return
-    trials, y = observations.inputs[likelihood.trials], observations.response
-    used = observations.weight > 0
-    bad = used & (y == 1) & (trials > 1)
-    if bad.any() and np.all(np.isin(y[used], (0.0, 1.0))):
-        raise DataError(
-            f"{_row(observations, bad)}: with {trials[bad][0]:g} trials ({likelihood.trials}) a response of 1 may be "
-            "one success or a share of 100 %, since every response is 0 or 1; divide successes by trials, or multiply "
-            "shares by trials."
-        )
-
-
-def _refuse_counts(observations: Observations, likelihood: Likelihood) -> None:
-    """Refuse trials that are no whole numbers, and successes that are none or more than the trials."""
-    if likelihood.trials is None:
-        return
-    used, counts = observations.weight > 0, observations.inputs[likelihood.trials]
-    bad = used & ~((counts >= 1) & (np.abs(counts - np.round(counts)) <= 1e-6))
-    if bad.any():
-        raise DataError(
-            f"{_row(observations, bad)}: {counts[bad][0]:g} trials ({likelihood.trials}); trials must be whole numbers "
-            "of at least 1."
-        )
-    hits = counts * observations.response
-    beside = (
-        f"a response of {{:g}} with {{:g}} trials ({likelihood.trials}); the response must be the number of successes "
-        "in every row, or their share of the trials"
-    )
-    bad = used & ~((hits >= -1e-6) & (hits <= counts * (1 + 1e-6)))
-    if bad.any():
-        told = beside.format(observations.response[bad][0], counts[bad][0])
-        raise DataError(f"{_row(observations, bad)}: {told}, from 0 to 1 (divide percents by 100).")
-    bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * counts)
-    if bad.any():
-        told = beside.format(observations.response[bad][0], counts[bad][0])
-        raise DataError(f"{_row(observations, bad)}: {told}, of which {hits[bad][0]:g} would be successes.")
-
-
-def _refuse_censored(observations: Observations, likelihood: Likelihood) -> None:
-    """Refuse marks of censoring that are neither 0 nor 1, and data of which nothing was observed."""
-    if likelihood.censored is None:
-        return
-    used, marks = observations.weight > 0, observations.inputs[likelihood.censored]
-    bad = used & ~np.isin(marks, (0.0, 1.0))
-    if bad.any():
-        raise DataError(
-            f"{_row(observations, bad)}: the mark of censoring ({likelihood.censored}) is {marks[bad][0]:g}; it must "
-            "be 1 where the response is only a lower bound, else 0."
-        )
-    if np.all(marks[used] == 1):
-        raise DataError(
-            f"{observations.name}: every row is censored ({likelihood.censored} is 1), so there is no observed "
-            "response; add rows that were observed."
-        )
-
-
-def _with_runs(likelihood: Likelihood, runs: bool) -> Likelihood:
-    kept = {field: getattr(likelihood, field) for field in ("family", "space", "df", "scale_by", "trials", "censored")}
-    return Likelihood(**kept, runs=runs)
 
 
 def _pooled(

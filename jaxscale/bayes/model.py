@@ -14,14 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.bayes import priors, random_effects
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
-from jaxscale.noise import likelihoods
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.utils.compilation import compiled
 
 
@@ -72,8 +70,8 @@ class Model(eqx.Module):
         for name, how in self.pooling:
             if how == "partial":
                 sites |= {f"{name}_spread": (), f"{name}_offset": (self.groups,)}
-        for name in priors.of_nuisance(self.likelihood):
-            sites[name] = (self.groups,) if name == "scale" and self.likelihood.scale_by == "group" else ()
+        for name, site in self.likelihood.sites.items():
+            sites[name] = (self.groups,) if site.by_group else ()
         if self.runs:
             sites["run_effect"] = (self.runs,)
         return sites
@@ -91,6 +89,11 @@ class Model(eqx.Module):
     def size(self) -> int:
         """The number of coordinates."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    @property
+    def marginal(self) -> bool:
+        """Whether the effects of runs are integrated out."""
+        return self.likelihood.marginal and not self.runs
 
     @property
     def ridge(self) -> Ridge | None:
@@ -164,7 +167,11 @@ class Model(eqx.Module):
 
     def level(self, sites: Mapping[str, Any]) -> Any:
         """The law for every row, shape (n,)."""
-        params = {k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in self.parameters(sites).items()}
+        params = self.parameters(sites).items()
+        return self.level_at({k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in params})
+
+    def level_at(self, params: Mapping[str, Any]) -> Any:
+        """The law for every row, shape (n,), at parameters that are numbers or of shape (n,)."""
         axes = {name: 0 if jnp.ndim(v) else None for name, v in params.items()}
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
@@ -191,10 +198,10 @@ class Model(eqx.Module):
     def rows(self, sites: Mapping[str, Any]) -> Any:
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
-        if self.likelihood.marginal:
-            return random_effects.shared(self.likelihood, sites, level, self.response, self.data, self.places)
+        if self.marginal:
+            return self.likelihood.log_prob_of_runs(sites, level, self.response, self.data, self.places)
         weight = self.data["weight"]
-        each = likelihoods.rows(self.likelihood, sites, level, self.response, self.data)
+        each = self.likelihood.log_prob(sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)
 
     def log_density(self, x: Any) -> Any:
@@ -206,34 +213,46 @@ class Model(eqx.Module):
     @property
     def smooth(self) -> "Model":
         """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
-        if self.likelihood.family != "laplace":
-            return self
-        # Of the same variance.
-        return replace(self, likelihood=replace(self.likelihood, family="student_t", df=4.0))
+        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
 
-    def numpyro(self) -> Callable[[], None]:
-        """The model as a NumPyro program: the same priors and likelihood, for SVI, other kernels or more plates.
+    def numpyro(self) -> Callable[..., None]:
+        """The model as a NumPyro program, for SVI, other kernels, more plates and predictive draws.
 
-        Its numbers are float64: run it inside ``jax.enable_x64(True)``. A process should keep to one precision for it,
-        as JAX does not run programs that it compiled for the other.
+        Everything that is inferred is a sample site under its name with its prior, where groups and runs have some
+        of their own in the plates "group" and "run"; the parameters of pooled groups and "level", the values of the
+        law, are deterministic sites. The rows of positive weight are the plate "row", in which "obs" is the observed
+        site, whose density is that of the responses; where the effects of runs are integrated out, "obs" is one event
+        of all rows. Its numbers are float64: run it inside ``jax.enable_x64(True)``, and keep a process to one
+        precision, as JAX does not run programs that it compiled for the other.
+
+        Returns:
+            ``program(response=..., **given)``. ``response=None`` samples "obs" instead of observing it, for
+            :class:`numpyro.infer.Predictive`. A site that is given is not sampled: its value comes from the program
+            around it, as a number or one number for each row.
+
+        Example:
+            The exponents of two families of runs, with a prior of their common mean.
+
+            >>> import jax, jaxscale, numpy as np, numpyro, numpyro.distributions as dist
+            >>> from jaxscale.bayes.build_model import model_of
+            >>> x, family = np.geomspace(1.0, 100.0, 8), np.arange(8) % 2
+            >>> y = 2.0 * x ** (0.5 + 0.1 * family)
+            >>> rows = jaxscale.Observations.from_table(dict(x=x, y=y), inputs=["x"], response="y")
+            >>> with jax.enable_x64(True):
+            ...     model = model_of(jaxscale.laws.power_law, rows, jaxscale.likelihoods.normal())
+            ...     inner = model.numpyro()
+            ...     def families():
+            ...         mean = numpyro.sample("mean", dist.Normal(0.5, 0.2))
+            ...         with numpyro.plate("family", 2):
+            ...             b = numpyro.sample("b", dist.Normal(mean, 0.1))
+            ...         inner(b=b[family])
+            ...     drawn = numpyro.infer.Predictive(families, num_samples=5)(jax.random.key(0))
+            >>> drawn["b"].shape, drawn["level"].shape
+            ((5, 2), (5, 8))
         """
-        import numpyro
-        import numpyro.distributions as dist
+        from jaxscale.bayes.distribution import program
 
-        def program() -> None:
-            sites: dict[str, Any] = {}
-            # Amplitudes after the exponents that their priors lean on.
-            for name, shape in sorted(self.shapes.items(), key=lambda pair: pair[0] in self.rescaled):
-                prior = self.priors[name].distribution
-                if name in self.rescaled:
-                    sites[name] = jnp.zeros(shape)
-                    change = dist.transforms.AffineTransform(0.0, jnp.exp(self.unit(name, sites)), prior.support)
-                    prior = dist.TransformedDistribution(prior, change)
-                sites[name] = numpyro.sample(name, prior.expand(list(shape)).to_event(len(shape)) if shape else prior)
-            numpyro.deterministic("level", self.level(sites))
-            numpyro.factor("log_likelihood", jnp.sum(self.rows(sites)))
-
-        return program
+        return program(self)
 
     def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
@@ -276,13 +295,9 @@ class Model(eqx.Module):
         with jax.enable_x64(True):
             given = {name: jnp.asarray(sites[name]) for name in self.shapes}
             each = np.asarray(_rows_of(self, given))
-            bend = np.zeros(len(weight))
-            if self.likelihood.family not in likelihoods.COUNTS:
-                bend = np.asarray(likelihoods.stretch(self.likelihood.space, jnp.asarray(self.response)))
-            if self.likelihood.censored is not None:
-                bend = np.where(np.asarray(self.data[self.likelihood.censored]) > 0, 0.0, bend)
+            bend = np.asarray(self.likelihood.log_jacobian(jnp.asarray(self.response), self.data))
         bend = np.where(weight > 0, weight * bend, 0.0)
-        if not self.likelihood.marginal:
+        if not self.marginal:
             return (each + bend)[:, weight > 0]
         codes = np.asarray(self.data["run"])
         return (each + np.bincount(codes, bend, each.shape[1]))[:, np.unique(codes[weight > 0])]

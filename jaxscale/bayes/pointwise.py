@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from jaxscale.bayes import random_effects
-from jaxscale.bayes.build_model import as_shares
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
+from jaxscale.noise import random_effects
 from jaxscale.results.draws import Draws
 
 # Nodes of the quadrature over an effect, and how often they move to where the effect lies.
@@ -45,7 +44,7 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     first, codes = np.unique(np.asarray(model.data["run"])[used], return_inverse=True)
     belongs = (codes[:, None] == np.arange(len(first))).astype(float)
     draws = len(sites["run_effect"])
-    block = max(1, TOGETHER // ((STEPS if model.likelihood.family == "laplace" else NODES) * len(first)))
+    block = max(1, TOGETHER // ((NODES if model.likelihood.differentiable else STEPS) * len(first)))
     parts = []
     for begin in range(0, draws, block):
         part = {name: values[begin : begin + block] for name, values in sites.items()}
@@ -89,7 +88,7 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
         mean = np.einsum("kdr,k->dr", share, x)
         spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
         middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)
-    if model.likelihood.family != "laplace":
+    if model.likelihood.differentiable:
         return total
     steps = np.linspace(-REACH, REACH, STEPS)
     return np.asarray(logsumexp(terms(steps, np.full(STEPS, np.log(steps[1] - steps[0]))), axis=0))
@@ -101,7 +100,7 @@ def labelled(model: Any, observations: Observations | None) -> tuple[str, np.nda
     rows = used + 1
     if observations is not None and observations.rows:
         rows = np.asarray(observations.rows)[used]
-    if not (model.runs or model.likelihood.marginal):
+    if not (model.runs or model.marginal):
         return "row", rows
     return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
 
@@ -117,7 +116,7 @@ def scoring(model: Any, observations: Observations) -> Any:
         ValueError: the model has other rows.
     """
     size = len(model.response)
-    rows = as_shares(prepare(model.law, observations), model.likelihood)
+    _, rows = model.likelihood.bind(prepare(model.law, observations))
     if size < len(rows):
         raise ValueError(
             f"Argument posterior must draw given all {len(rows)} rows (those not to be seen have weight 0), but its "
@@ -129,9 +128,7 @@ def scoring(model: Any, observations: Observations) -> Any:
     data = {"weight": wide.weight, "run": run, "group": group}
     data |= {name: wide.inputs[name] for name in model.likelihood.columns}
     inputs = {name: wide.inputs[name] for name in model.law.inputs}
-    places = (
-        random_effects.places(run, wide.weight > 0, *model.places.shape) if model.likelihood.marginal else model.places
-    )
+    places = random_effects.places(run, wide.weight > 0, *model.places.shape) if model.marginal else model.places
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 

@@ -14,7 +14,7 @@ from jaxscale.bayes.prior_density import Prior, Standard, describe, prior_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.utils.errors import did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.
@@ -124,24 +124,8 @@ def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[st
 
 
 def of_nuisance(likelihood: Likelihood) -> dict[str, Prior]:
-    """The default priors of what a likelihood infers beside the law.
-
-    ``scale`` is log-normal about 1 % in logs and logits (a residual in other units may have any size), ``df`` is
-    Gamma(2, 0.1), ``run_ratio`` (the standard deviation of runs over that of rows) log-normal about 1.
-    """
-    if likelihood.family == "binomial":
-        return {}
-    if likelihood.family == "beta_binomial":
-        return {"concentration": Standard.of("LogNormal", loc=4.0, scale=2.0)}
-    wide = (0.0, 5.0) if likelihood.space == "linear" else (math.log(0.01), 2.5)
-    sites: dict[str, Prior] = {"scale": Standard.of("LogNormal", loc=wide[0], scale=wide[1])}
-    if likelihood.scale_by == "level":
-        sites["power"] = Standard.of("Normal", loc=0.0, scale=2.0)
-    if likelihood.family == "student_t" and likelihood.df is None:
-        sites["df"] = Standard.of("Gamma", concentration=2.0, rate=0.1)
-    if likelihood.runs:
-        sites["run_ratio"] = Standard.of("LogNormal", loc=0.0, scale=1.5)
-    return sites
+    """The default priors of what a likelihood infers beside the law."""
+    return {name: Standard.of(site.family, **site.numbers) for name, site in likelihood.sites.items()}
 
 
 def spread(kind: Parameter) -> Prior:

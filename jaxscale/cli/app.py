@@ -270,6 +270,14 @@ def fit(
             help="Standard errors of least squares: classical or hc3; by default as a test of residuals says."
         ),
     ] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(help="For counts, in place of --noise: poisson, negative_binomial, binomial or beta_binomial."),
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the number of trials, where counts have one."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the fit: .png, .svg or .pdf.")] = None,
 ) -> None:
     """Fit a law to a table of runs; print a report, write JSON and a plot."""
@@ -277,15 +285,16 @@ def fit(
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
-    task.refuse_groups("fit")
+    task.refuse_unused_groups()
     if plot is not None:
         plots.ending_of(plot)
-    fitted = task.fitted(replicates=replicates, errors=errors)
+    chosen: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
+    fitted = task.fitted(replicates=replicates, errors=errors, **chosen)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 
 
-app.command(cls=Printing)(with_task(fit, ("group",)))
+app.command(cls=Printing)(with_task(fit))
 for command, hidden in uncertainty_commands.COMMANDS.items():
     app.command(cls=Printing)(with_task(command, hidden))
 

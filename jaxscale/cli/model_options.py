@@ -11,10 +11,25 @@ from jaxscale.cli.options import Task
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
-    from jaxscale.noise.likelihoods import Likelihood
+    from jaxscale.noise.likelihood import Likelihood
 
-LIKELIHOODS = ("normal", "student_t", "laplace", "binomial", "beta_binomial")
-COUNTS = ("binomial", "beta_binomial")
+
+def _likelihoods() -> tuple[str, ...]:
+    """The names of the likelihoods, read from the files that define them, whose import would take JAX's time."""
+    import ast
+    from pathlib import Path
+
+    import jaxscale
+
+    names: list[str] = []
+    for file in Path(jaxscale.__file__).parent.glob("noise/*_likelihoods.py"):
+        for statement in ast.parse(file.read_bytes()).body:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+                names += ast.literal_eval(statement.value)
+    return tuple(sorted(names))
+
+
+LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
 
 
@@ -52,29 +67,37 @@ def likelihood_of(
     from jaxscale.noise import default, likelihoods
 
     one_of("--likelihood", name, LIKELIHOODS)
-    counts = name in COUNTS
-    unused = {"noise": task.noise, **task.settings, "space": task.space}
-    unused |= {"scale-by": scale_by, "trials": trials, "censored": censored}
-    for used in ("trials",) if counts else ("space", "scale-by", "censored", *(["df"] if name == "student_t" else [])):
-        unused.pop(used, None)
-    for option, value in unused.items():
-        if value is not None:
+    make = getattr(likelihoods, name)
+    takes = inspect.signature(make).parameters
+    options: dict[str, Any] = {"space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
+    for option, value in {"noise": task.noise, **task.settings, **options}.items():
+        if value is not None and option not in takes:
+            option = option.replace("_", "-")
             raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
-    if counts:
-        if trials is None:
-            raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
-        own = _free_name("trials", law)
-        return getattr(likelihoods, name)(own), {own: trials}
-    settings: dict[str, Any] = {"space": task.space or default(law.response).space}
-    if "df" in task.settings:
-        settings["df"] = _number("df", task.settings["df"])
+    if "trials" in takes and trials is None:
+        raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
     if scale_by is not None:
-        settings["scale_by"] = one_of("--scale-by", scale_by, _SCALES)
-    more = {}
-    if censored is not None:
-        settings["censored"] = _free_name("censored", law)
-        more[settings["censored"]] = censored
-    return getattr(likelihoods, name)(**settings), more
+        one_of("--scale-by", scale_by, _SCALES)
+    settings = {key: value for key, value in options.items() if value is not None}
+    settings |= {key: _number(key, text) for key, text in task.settings.items()}
+    if "space" in takes:
+        settings.setdefault("space", default(law.response).space)
+    columns = {key: _free_name(key, law) for key in ("trials", "censored") if key in settings}
+    return make(**settings | columns), {own: settings[key] for key, own in columns.items()}
+
+
+def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
+    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+
+    Raises:
+        ValueError: the likelihood is unknown, or one of residuals.
+    """
+    chosen, columns = likelihood_of(task, law, name, None, trials, None)
+    if not chosen.counts:
+        raise ValueError(
+            f"Option --likelihood of fit must be one of counts, but is {name!r}; use --noise for residuals."
+        )
+    return chosen, columns
 
 
 def _number(option: str, text: str) -> float:
@@ -155,11 +178,10 @@ def refuse_model(
     from jaxscale.data.features import prepare
     from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
-    from jaxscale.noise.spaces import space_of
 
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], space_of(chosen.space))
+        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
         model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

@@ -60,6 +60,10 @@ class Problem(eqx.Module):
         """The same for one row of inputs."""
         return {name: 0 if self.apart else None for name in self.law.inputs}
 
+    def of_law(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of the law, without the columns of a likelihood."""
+        return {name: inputs[name] for name in self.law.inputs}
+
     @property
     def block(self) -> int:
         """Rows that are worked on at a time."""
@@ -149,6 +153,24 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
     return _Rows(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
 
 
+def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _Rows:
+    """The factors of counts, whose cost depends on the law's values m and the responses apart."""
+    loss: Any = problem.noise.loss
+    keep = weight != 0
+    w = jnp.where(keep, weight, 0.0)
+    m, y = jnp.where(keep, m, loss.likelihood.middle), jnp.where(keep, target, 0.0)
+    cost = loss.cost(m, y, log_scale, data)
+    first, second, safe = loss.derivatives(m, y, log_scale, data)
+    slip = 8 * jnp.finfo(m.dtype).eps * (1 + jnp.abs(cost) + jnp.abs(first * m))
+    sums, tilt = [w * cost, w * jnp.abs(m - y), w * slip], None
+    if problem.noise.infers_scale:
+        once, twice, tilt = loss.scale_derivatives(m, y, log_scale, data)
+        # The second derivative may be negative far from the optimum; that of the majorising model may not.
+        sums, tilt = [*sums, w * once, w * twice, w * (once * once + jnp.finfo(m.dtype).eps)], w * tilt
+    totals = jnp.sum(jnp.stack(sums, axis=1), axis=-1)
+    return _Rows(w * first, w * safe, w * second, totals, tilt)
+
+
 def dot(subscripts: str, *arrays: Any) -> Any:
     """``einsum`` in full precision on every device."""
     return jnp.einsum(subscripts, *arrays, precision=jax.lax.Precision.HIGHEST)
@@ -167,8 +189,11 @@ def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weigh
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
     over_one = jax.vmap(expanded, in_axes=(None, None, -1))
-    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), inputs)
-    rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
+    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), problem.of_law(inputs))
+    if problem.noise.loss.counts:
+        rows = _count_factors(problem, y, problem.log_scale(z, True), target, weight, inputs)
+    else:
+        rows = _factors(problem, y, problem.log_scale(z, True), delta[:, None], target, weight)
     slopes = jnp.stack(slope, axis=1)
     present = [twice for twice in second if twice is not None]
     linear = dot("wqr,wr->wq", jnp.stack([*slope, *present], axis=1), rows.pull)
@@ -192,10 +217,10 @@ def _together(rows: _Rows, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
     """The parts as one, with the derivatives in a fitted scale of the noise; lanes last."""
     f, spread, rounding, *scale = rows.sums.T
     if scale:
-        once, corner = scale
+        once, corner, *positive = scale
         edge = dot("wqr,wr->wq", slopes, rows.tilt).T
         g = jnp.concatenate([g, once[None]])
-        safe, exact = _bordered(safe, jnp.zeros_like(edge), corner), _bordered(exact, edge, corner)
+        safe, exact = _bordered(safe, jnp.zeros_like(edge), [corner, *positive][-1]), _bordered(exact, edge, corner)
     return Local(f, g, safe, exact, spread, rounding)
 
 

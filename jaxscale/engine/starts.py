@@ -97,7 +97,7 @@ def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any])
         return value(problem.law, row, params)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
 
 
 def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
@@ -110,7 +110,7 @@ def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inp
         return expansion(given, [params[name] for name in names], (params, row), order=1)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), dict(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
 
 
 def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
@@ -218,12 +218,27 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
     if problem.noise.infers_scale:
         mean = summed(jnp.abs) / jnp.sum(weight, axis=-1)
         tiny = jnp.finfo(z.dtype).tiny
-        z = jnp.concatenate([z, jnp.log(jnp.maximum(mean, tiny))[None]])
+        z = jnp.concatenate([z, jnp.log(jnp.maximum(problem.noise.loss.initial_scale(mean), tiny))[None]])
     loss = problem.noise.loss
     delta = jnp.broadcast_to(jnp.asarray(loss.threshold, z.dtype), (lanes,))[:, None]
     scale = problem.log_scale(z, True)
-    f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
+    if loss.counts:
+        f = _count_objective(problem, params, scale, response, weight)
+    else:
+        f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
     if loss.concomitant_scale:
         f = f + loss.scale_cost(len(problem.free), weight, z[-1])
     fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
     return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)
+
+
+def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any, response: Any, weight: Any) -> Any:
+    """The negative log likelihood of counts at given parameters, shape (lanes,)."""
+    loss: Any = problem.noise.loss
+
+    def part(data: Any) -> Any:
+        inputs, y, w = data
+        cost = loss.cost(_law(problem, params, inputs), y, log_scale, inputs)
+        return jnp.sum(jnp.where(w > 0, w * cost, 0.0), axis=-1)
+
+    return over_rows(part, (problem.inputs, response, weight), problem.block)

@@ -100,7 +100,8 @@ def _against_constant(fit: Fit) -> list[Notice]:
     if r2 < 0:
         said = f"R^2 is {r2:.3g}: the mean of the responses is nearer to them than the law is."
         return [Notice("worse_than_constant", said)]
-    if rows is None:
+    # The cost of a count depends on its number of trials, so that no constant is as good as another.
+    if rows is None or noise.loss.counts:
         return []
     used = rows.weight > 0
     target, scale = noise.space.forward(rows.response[used]), fit.scale or 1.0

@@ -9,7 +9,7 @@ import jax
 import jax.core as jax_core
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.data.validation import checked
@@ -23,7 +23,7 @@ from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid, Listed
 from jaxscale.fitting.adequacy import assess, residuals_of
-from jaxscale.fitting.arguments import bounded, count_of, explicit_starts
+from jaxscale.fitting.arguments import bounded, count_of, explicit_starts, grouped
 from jaxscale.fitting.convergence import CERTIFIED, convergence
 from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, Resampling, clusters_of, covariance_of
 from jaxscale.identification import identifiability
@@ -32,6 +32,9 @@ from jaxscale.law.coordinates import centre_of
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
+from jaxscale.noise.count_likelihoods import CountLikelihood
+from jaxscale.noise.count_loss import CountLoss, count_noise
+from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.parts import Basin, Design, Landscape, StandardErrors
@@ -53,10 +56,12 @@ def fit(
     observations: Observations,
     *,
     noise: Noise | None = None,
+    likelihood: Likelihood | None = None,
     starts: int | Mapping[str, Any] = 4096,
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, Sequence[float | int]] | None = None,
+    pooling: Mapping[str, str] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -68,12 +73,15 @@ def fit(
 ) -> Fit:
     """Fit a law to observations: global search, certified optimum, standard errors, provenance.
 
-    Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters.
+    Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters; with a likelihood of counts, minus the
+    log likelihood ``sum_i w_i * log p(y_i; law_i)``, with standard errors from the observed information.
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
         noise: residual space and loss; that of the response's domain unless given.
+        likelihood: of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``, ...; the
+            dispersion or concentration is fitted with the law (``fit.scale``).
         starts: how many starts to score (an easy problem ends with an eighth of them, a hard one may look again up to
             three times), or starts by name (numbers or equally long sequences; see
             :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
@@ -81,6 +89,8 @@ def fit(
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
         bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
+        pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
+            observations, named by its label, such as ``alpha[small]``.
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
@@ -104,9 +114,11 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law, values = _checked_law(law, observations, key, fixed, bounds)
+    law, values = _checked_law(law, observations, key, fixed, bounds, pooling)
     _check_settings(replicates, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
+    if likelihood is not None:
+        noise, observations = _noise_of_counts(likelihood, noise, observations)
     if noise is None:
         noise = default(law.response)
         noise = noise if observations.sigma is None else squared(noise.space)
@@ -114,6 +126,8 @@ def fit(
         read = prepare(law, observations)
         notices = checked(law, read, free, noise.space)
         design = identifiability.check_in_any_unit(law, read.inputs, values, noise_level, read.weight)
+        if isinstance(noise.loss, CountLoss):
+            noise.loss.likelihood.check(read)
         rows = weighted(read, noise)
         seed, generator = generator_of(key)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
@@ -144,8 +158,9 @@ def _checked_law(
     key: Any,
     fixed: Mapping[str, Any] | None,
     bounds: Mapping[str, Sequence[float | int]] | None,
+    pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds on its parameters, and the values of those that are fixed."""
+    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
     law = resolve(law)
     if not isinstance(observations, Observations):
         raise TypeError(
@@ -159,12 +174,33 @@ def _checked_law(
         if both:
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
         law = bounded(law, bounds)
+    law = grouped(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
     if len(values) == len(law.parameters):
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     return law, values
+
+
+def _noise_of_counts(
+    likelihood: Likelihood, noise: Noise | None, observations: Observations
+) -> tuple[Noise, Observations]:
+    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    if not isinstance(likelihood, CountLikelihood):
+        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        raise ValueError(
+            "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
+            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
+        )
+    if noise is not None:
+        raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")
+    if observations.sigma is not None:
+        raise ValueError("Argument observations must hold no known errors (sigma) for counts; read them without sigma.")
+    likelihood.check_unambiguous(observations)
+    bound, observations = likelihood.bind(observations)
+    check_columns(bound, observations)
+    return count_noise(bound), observations
 
 
 def _check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
@@ -203,9 +239,10 @@ def _solved(
 ) -> _Solved:
     """Search for the optimum; inside ``jax.enable_x64(True)``."""
     wide = padded(rows, bucket(len(rows)))
-    centre = centre_of(law, rows.inputs, rows.response, np)
+    centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
-    problem = Problem(law, free, noise, {name: wide.inputs[name] for name in law.inputs}, fixed, centre)
+    inputs = {name: wide.inputs[name] for name in (*law.inputs, *noise.loss.columns)}
+    problem = Problem(law, free, noise, inputs, fixed, centre)
     task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
     compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
@@ -289,7 +326,8 @@ def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.Design
     rows, law = fitted.observations, fitted.law_object
     assert rows is not None and law is not None
     with jax.enable_x64(True):
-        prediction = np.asarray(fitted(**{name: rows.inputs[name] for name in law.inputs}), float)
+        inputs = named_categories(law, {name: rows.inputs[name] for name in law.inputs})
+        prediction = np.asarray(fitted(**inputs), float)
         return identifiability.check_at(
             law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level
         )

@@ -33,8 +33,8 @@ class Covariance:
 
     Args:
         matrix: shape (p, p), infinite for parameters that the rows do not determine.
-        method: "classical", "hc3", "known errors", "sandwich", "bootstrap" (both also with "cluster " before them), or
-            "none".
+        method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (these two also
+            with "cluster " before them), or "none".
         freedom: degrees of freedom of t quantiles.
         reason: why there are none, or why this method, in words; may be empty.
         failed: resamples that did not settle.
@@ -98,7 +98,9 @@ def covariance_of(
     if not loss.least_squares and not loss.curvature_describes(optimum.linear.residual[used], size):
         return _resampled(optimum, resampling, clusters)
     bounds = at_bounds(optimum)
-    if loss.least_squares and clusters is None:
+    if loss.counts and clusters is None and not bounds:
+        sure = _information(optimum, hessian)
+    elif loss.least_squares and clusters is None:
         sure = _least_squares(optimum, errors)
     else:
         change = optimum.linear.change
@@ -194,7 +196,7 @@ def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int
     """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
-    psi, bend, _ = (np.asarray(a)[used] for a in _slopes(optimum.problem.noise, linear.residual, log_scale))
+    psi, bend, _ = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, log_scale))
     x, w = linear.jacobian[used], weight[used]
     shares = (w * np.maximum(bend, 0))[:, None, None] * x[:, :, None] * x[:, None, :]
     codes = None if clusters is None else clusters[used]
@@ -218,8 +220,8 @@ def robust(
     problem, linear, weight, z = optimum.problem, optimum.linear, optimum.weight, optimum.z
     noise, used = problem.noise, np.flatnonzero(weight > 0)
     # All rows, padding included: one shape for a bucket, so that other data compile nothing.
-    r, s = linear.residual, np.asarray(problem.log_scale(z), float)
-    psi, bend, tilt = (np.asarray(a)[used] for a in _slopes(noise, r, s))
+    s = np.asarray(problem.log_scale(z), float)
+    psi, bend, tilt = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, s))
     slope = np.asarray(linear.slope)[used]
     scores = (weight[used] * psi)[:, None] * slope
     if noise.loss.concomitant_scale:
@@ -231,6 +233,35 @@ def robust(
         return sandwich(hessian, scores, change, None)
     shares = (weight[used] * np.maximum(bend, 0))[:, None, None] * slope[:, :, None] * slope[:, None, :]
     return sandwich(hessian, scores, change, clusters[used], shares)
+
+
+def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
+    """The inverse of the observed information, of a likelihood that is maximised."""
+    none = np.full((len(optimum.problem.free),) * 2, np.inf)
+    try:
+        root = np.linalg.cholesky(hessian)
+    except np.linalg.LinAlgError:
+        said = "the observed information is not positive definite"
+        return Covariance(none, "none", optimum.freedom, said)
+    half = np.linalg.solve(root, np.asarray(optimum.linear.change).T)
+    return Covariance(half.T @ half, "observed information", optimum.freedom)
+
+
+def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
+    """The derivatives of :func:`_slopes`; those of counts are in the prediction."""
+    problem, linear = optimum.problem, optimum.linear
+    if problem.noise.loss.counts:
+        return _slopes_of_counts(problem.noise, linear.prediction, optimum.response, log_scale, problem.inputs)
+    return _slopes(problem.noise, linear.residual, log_scale)
+
+
+@compiled(brief=True)
+def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -> tuple[Any, Any, Any]:
+    """First and expected second derivative of every row's cost in the prediction, and that in the log scale."""
+    loss: Any = noise.loss
+    s = jnp.broadcast_to(log_scale, m.shape)
+    first, _, second = loss.derivatives(m, y, s, data)
+    return first, second, loss.scale_derivatives(m, y, s, data)[0] if noise.infers_scale else jnp.zeros_like(m)
 
 
 @compiled(brief=True)

@@ -31,6 +31,7 @@ class Loss(eqx.Module):
         vertex: whether an optimum lies at a vertex of residuals that are zero, where the loss has no slope.
         in_nats: whether the objective is a negative log likelihood; all others scale with the residuals.
         infers_scale: whether the scale of the noise is fitted along with the law.
+        counts: whether the cost is that of counts, see :class:`~jaxscale.noise.count_loss.CountLoss`.
         concomitant_scale: whether that scale has a cost of its own, :meth:`scale_cost`.
         references: entries of the bibliography by key: kind of publication and fields.
     """
@@ -39,6 +40,7 @@ class Loss(eqx.Module):
     quadratic: ClassVar[bool] = False
     vertex: ClassVar[bool] = False
     in_nats: ClassVar[bool] = False
+    counts: ClassVar[bool] = False
     concomitant_scale: ClassVar[bool] = False
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {}
 
@@ -49,6 +51,19 @@ class Loss(eqx.Module):
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
         """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
         raise NotImplementedError
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The inputs that it needs beside those of the law."""
+        return ()
+
+    def initial_scale(self, mean: Any) -> Any:
+        """Where the search begins with a fitted scale: at the mean absolute residual."""
+        return mean
+
+    def interior(self, response: np.ndarray) -> np.ndarray:
+        """Responses as the centre of the coordinates may take them."""
+        return response
 
     @property
     def threshold(self) -> Any:

@@ -50,6 +50,8 @@ class Noise(eqx.Module):
         >>> noise.huber(0.01, over=10).describe()
         'huber(delta=0.01, over=10) on log residuals'
         """
+        if self.loss.counts:
+            return self.loss.describe()  # pyright: ignore[reportAttributeAccessIssue]
         settings = ", ".join(
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in self.loss.settings.items()
@@ -67,6 +69,12 @@ class Noise(eqx.Module):
         Raises:
             ValueError: the loss, the space or a setting is unknown.
         """
+        if "likelihood" in entries:
+            from jaxscale.noise.count_loss import count_noise
+            from jaxscale.noise.likelihoods import classes
+
+            made = classes()[entries["likelihood"]]
+            return count_noise(made(*([entries["trials"]] if "trials" in entries else [])))
         return named(entries["loss"], entries["space"], **{k: v for k, v in entries.items() if k not in _FIXED})
 
 

@@ -190,6 +190,9 @@ class _Profile:
         fine = np.isfinite(unit) & (unit > 0)
         # Where no parameter tells what a rise of the objective means there is no profile.
         self.unit = np.where(fine, unit, np.median(unit[fine]) if fine.any() else np.nan)
+        if self.problem.noise.loss.counts and again.clusters is None:
+            # The objective is minus the log likelihood.
+            self.unit = np.ones(len(fit.free))
         none = np.zeros((1, len(fit.free)), bool)
         self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
 

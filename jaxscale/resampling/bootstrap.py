@@ -89,6 +89,7 @@ def bootstrap(
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
     refuse(kind, by, signs, replicates, fit.noise.loss)
+    refuse_groups(fit, by)
     unit = unit_of(observations_of(fit, observations), fit.free, by, kind)
     seed, _ = generator_of(key)
     with jax.enable_x64(True):
@@ -158,6 +159,20 @@ def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str =
     return unit
 
 
+def refuse_groups(fit: Fit, by: str | None) -> None:
+    """Refuse to resample whole groups where each has parameters of its own.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    law = fit._law()  # pyright: ignore[reportPrivateUsage]
+    if by == "group" and "group" in law.inputs:
+        raise ValueError(
+            f"Argument by must not be 'group' for {law.name}: a resample without a group does not determine the "
+            "parameters of that group; leave it out."
+        )
+
+
 def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     """Codes of the units of the rows; None where every row is one.
 
@@ -203,6 +218,8 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -
             f"Argument signs must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
             f"signs of a median other than 0, but is {signs!r}."
         )
+    if loss.counts and kind not in ("case", "cluster"):
+        raise ValueError(f"Argument kind must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
     if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:
         raise ValueError(f"Argument replicates must be a whole number of at least 2, but is {replicates!r}.")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxscale.engine.multistart import comparable
+from jaxscale.noise.count_loss import CountLoss
 from jaxscale.results.fit import Fit
 from jaxscale.results.fit_file import noise_entries
 from jaxscale.results.parts import Design, Landscape
@@ -34,7 +35,7 @@ def text(fit: Fit) -> str:
         [title, "=" * min(len(title), WIDTH)],
         [
             *item("Status", fit.status.replace("_", " ")),
-            *item("Noise", _noise(fit)),
+            *item("Likelihood" if fit.noise.loss.counts else "Noise", _noise(fit)),
             *item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
             *item("Residuals", _residuals(fit)),
             *item("R^2", _r2(fit)),
@@ -94,6 +95,8 @@ def number(value: float, error: float = math.nan) -> str:
 
 
 def _noise(fit: Fit) -> str:
+    if isinstance(fit.noise.loss, CountLoss):
+        return fit.noise.loss.describe(fit.scale)
     entries = {key: value for key, value in noise_entries(fit.noise, fit.scale).items() if key not in _UNPRINTED}
     settings = ", ".join(
         f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}" for name, value in entries.items()
@@ -198,6 +201,7 @@ def _method(fit: Fit) -> str:
         "classical": "classical (one noise level)",
         "hc3": f"HC3, as {reason}" if reason else "HC3 (noise of any size)",
         "known errors": "from the known errors of the rows",
+        "observed information": "observed information (from the curvature of the likelihood)",
         "sandwich": "sandwich (from curvature and scores)",
         "bootstrap": f"middle 68 % of {errors.replicates} bootstrap resamples",
     }[method]

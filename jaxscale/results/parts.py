@@ -46,8 +46,8 @@ class StandardErrors:
     """How the standard errors of a fit were estimated, and what its intervals need beside them.
 
     Args:
-        method: "classical", "hc3", "known errors", "sandwich", "bootstrap" (the last two also with "cluster " before
-            them), or "none".
+        method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (the last two also
+            with "cluster " before them), or "none".
         freedom: degrees of freedom of t quantiles.
         replicates: bootstrap resamples; 0 where there are none.
         reason: why this method, or why there are no errors; may be empty.

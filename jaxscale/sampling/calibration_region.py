@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.noise.likelihoods import Likelihood
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.sampling.importance import EFFICIENT
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,
@@ -19,9 +19,7 @@ from jaxscale.sampling.importance import EFFICIENT
 # less in 74 % at worst; a scale by level holds there.
 # The least number of runs for each inferred parameter: 12 for the five of chinchilla.
 RUNS_PER_PARAMETER = 2.4
-# The likelihoods that were measured, also with effects of runs, and those of them whose scales by level or group were.
-FAMILIES = ("normal", "student_t")
-FAMILIES_OF_SCALES = ("normal",)
+# Which likelihoods were measured, also with effects of runs, and with which scales, says Likelihood.calibrated.
 # The least number of runs where these have several rows: fewer say nothing of how much runs differ.
 RUNS = 12
 # The methods that were measured.
@@ -69,12 +67,12 @@ def checked(
     law: str,
     free: int,
     rows: int,
-    family: str,
+    likelihood: Likelihood,
     method: str,
     runs: int | None = None,
     checkpoints: float = 1.0,
     efficiency: float | None = None,
-    variant: str = "",
+    pooled: bool = False,
     uneven: tuple[float, float] = (0.0, 1.0),
 ) -> str:
     """Why intervals of a posterior were not seen to hold what they claim; empty where they were.
@@ -83,12 +81,12 @@ def checked(
         law: name of the law.
         free: number of its parameters that are inferred.
         rows: number of rows that count.
-        family: of the likelihood (``Likelihood.family``).
+        likelihood: how responses scatter.
         method: the method that the posterior ended with.
         runs: number of runs, where a run has several rows; every row is its own run unless given.
         checkpoints: rows of each run, on average.
         efficiency: effective number of draws over the draws of the proposal, of importance sampling.
-        variant: what else sets the posterior apart from those that were measured, in words.
+        pooled: whether groups have parameters of their own.
         uneven: rank correlation of the size of residuals with the level and its p-value, of one scale for all rows.
     """
     several = runs is not None and checkpoints > 1
@@ -100,10 +98,11 @@ def checked(
             f"Only {efficiency:.0%} of the proposal's draws count; below {EFFICIENT:.0%}, intervals of importance "
             "sampling were seen to be too narrow."
         )
+    variant = "Pooled groups" if pooled else variant_of(likelihood)
     if variant:
         return f"{variant}: intervals of these were not measured."
-    if family not in FAMILIES:
-        return f"Intervals of a {family.replace('_', '-')} likelihood were not measured."
+    if not likelihood.calibrated:
+        return f"Intervals of a {likelihood.name.replace('_', '-')} likelihood were not measured."
     if several and count < RUNS:
         return f"There are {count} runs with several rows each, and fewer than {RUNS} were not measured."
     correlation, chance = uneven
@@ -126,7 +125,7 @@ def variant_of(likelihood: Likelihood) -> str:
         return "Censored responses"
     if likelihood.scale_by == "constant":
         return ""
-    if likelihood.family not in FAMILIES_OF_SCALES:
+    if likelihood.scale_by not in likelihood.calibrated:
         return f"A scale by {likelihood.scale_by}"
     return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
 
@@ -144,19 +143,19 @@ def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any]
     chosen, used = model.likelihood, model.data["weight"] > 0
     rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
     uneven = (0.0, 1.0)
-    if seen is not None and chosen.scale_by == "constant" and chosen.family in FAMILIES:
+    if seen is not None and chosen.scale_by == "constant" and chosen.calibrated:
         residual, target = (np.asarray(each)[used] for each in seen)
         level = residual + target
-        uneven = trend(residual, np.abs(level) if chosen.space == "linear" else level)
+        uneven = trend(residual, level if chosen.space.relative else np.abs(level))
     return checked(
         law=model.law.name,
         free=len(model.free),
         rows=rows,
-        family=chosen.family,
+        likelihood=chosen,
         method=method,
         runs=runs if chosen.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,
-        variant="Pooled groups" if model.pooling else variant_of(chosen),
+        pooled=bool(model.pooling),
         uneven=uneven,
     )

@@ -51,7 +51,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
         raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
     alone = [name for name, how in model.pooling if how == "none"]
-    if alone or model.likelihood.scale_by == "group":
+    if alone or model.likelihood.by_group:
         raise ValueError(
             f"A new group says nothing of {', '.join(alone) or 'its scale'}, which every group has to itself; pool it."
         )
@@ -92,6 +92,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         observations=observations,
         model=None,
         likelihood=model.likelihood,
+        group_names=(),
     )
 
 

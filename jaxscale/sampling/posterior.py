@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous, refuse_types
+from jaxscale.bayes.build_model import model_of, refuse_types
 from jaxscale.bayes.model import Model, stacked
 from jaxscale.bayes.priors import too_narrow
 from jaxscale.data.features import prepare
@@ -116,8 +116,8 @@ def posterior(
             raise ValueError("Argument observations must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
         values, fitted = checked_fixed(law, fixed), None
-    refuse_ambiguous(observations, chosen)
-    observations = as_shares(observations, chosen)
+    chosen.check_unambiguous(observations)
+    chosen, observations = chosen.bind(observations)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
@@ -125,7 +125,7 @@ def posterior(
     fitted = fitted or fitted_to(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin.params for basin in fitted.landscape.basins[:COMPONENTS])]
-        starts = starts_at(model, law, places)
+        starts = starts_at(model, places)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous, refuse_types, room_of
+from jaxscale.bayes.build_model import model_of, refuse_types, room_of
 from jaxscale.bayes.model import Model, stacked
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
@@ -22,7 +22,7 @@ from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.provenance import identity
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
 from jaxscale.sampling.densities import densities_of
-from jaxscale.sampling.initial_values import continuous, located, noise_of_fit, nuisance_at
+from jaxscale.sampling.initial_values import located, nuisance_at
 from jaxscale.sampling.posterior import Method, by_name, families
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.padding import bucket
@@ -119,13 +119,14 @@ def posterior_many(
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
     for some in sets:
-        refuse_ambiguous(some, chosen)
-    sets = [as_shares(some, chosen) for some in sets]
+        chosen.check_unambiguous(some)
+    bound = [chosen.bind(some) for some in sets]
+    chosen, sets = bound[0][0], [some for _, some in bound]
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(key)
     if starts is None:
         at = fit_many(
-            law, [continuous(some, chosen) for some in sets], noise=noise_of_fit(chosen), fixed=values, key=seed
+            law, [chosen.surrogate_data(some) for some in sets], noise=chosen.surrogate, fixed=values, key=seed
         )
         starts = at.params
     with jax.enable_x64(True):
@@ -137,7 +138,7 @@ def posterior_many(
             model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=(runs, most))
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
-            places.append((place, nuisance_at(model, law, place)))
+            places.append((place, nuisance_at(model, place)))
         whole = stacked(models)
         every = bucket(len(sets))
         padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stacked(places)))

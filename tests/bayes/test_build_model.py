@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import DataError, Input, Observations, Response, likelihoods
-from jaxscale.bayes.build_model import as_shares, model_of, refuse_ambiguous
+from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.model import Model
 from jaxscale.law import coefficient, fraction, law, positive, real, unit
 from jaxscale.results.draws import Draws
@@ -79,14 +79,14 @@ def test_counts_that_are_none(response: list[float], trials: list[float], said: 
 
 def test_whole_numbers_with_one_above_1_are_counts_of_successes() -> None:
     counts = counted([0.0, 1.0, 6.0, 164.0, 7.5], [164.0, 2.0, 164.0, 164.0, 3.0], [1.0, 1.0, 1.0, 1.0, 0.0])
-    found = as_shares(counts, likelihoods.binomial("n"))
+    _, found = likelihoods.binomial("n").bind(counts)
     np.testing.assert_allclose(found.response, [0.0, 0.5, 6 / 164, 1.0, 7.5], rtol=1e-15)
     model = built(share, counts, likelihoods.binomial("n"))
     np.testing.assert_allclose(model.response[:4], found.response[:4], rtol=1e-15)
-    assert as_shares(found, likelihoods.binomial("n")) is found
+    assert likelihoods.binomial("n").bind(found)[1] is found
     for shares in (counted([0.0, 1.0, 0.5], [2, 2, 2]), counted([0.0, 1.0], [1, 1])):
-        refuse_ambiguous(shares, likelihoods.binomial("n"))
-        assert as_shares(shares, likelihoods.binomial("n")) is shares
+        likelihoods.binomial("n").check_unambiguous(shares)
+        assert likelihoods.binomial("n").bind(shares)[1] is shares
 
 
 def test_responses_of_0_and_1_with_several_trials_are_refused() -> None:

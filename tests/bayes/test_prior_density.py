@@ -94,7 +94,7 @@ import jax, numpy as np, numpyro.distributions as dist
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.model import stacked
-from jaxscale.uncertainty import density_programs, posterior
+from jaxscale.sampling import density_programs, posterior
 x = np.geomspace(1.0, 1e4, 30)
 rows = Observations.from_table(dict(x=x, y=2 * x**-0.3 + 1.7), inputs=["x"], response="y")
 given = dict(b=dist.TruncatedNormal(0.3, 0.1, low=0.0), scale=dist.LogNormal(-4.0, 1.0), c=dist.StudentT(4.0, 1.0, 1.0))
@@ -104,7 +104,7 @@ with jax.enable_x64(True):
     programs = [(density_programs.curvatures, draws[:, 0]), (density_programs.log_densities, draws)]
     for program, x in (*programs, (posterior._named, draws)):
         print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
-print(posterior._families(model))
+print(posterior.families(model))
 """
 
 

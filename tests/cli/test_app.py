@@ -386,3 +386,14 @@ def test_a_reader_that_stops_reading_causes_no_traceback(folder: Path) -> None:
     done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert "Traceback" not in done.stderr
+
+
+def test_fit_gives_each_group_its_own_exponent() -> None:
+    _, *body = rows()
+    write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 2}"] for i, row in enumerate(body))])
+    words = ["--law", "power_law_floor", "--input", "x=N", "--group", "k", "--pool", "b=none", "--starts", 64]
+    result = run("fit", "own.csv", *words, "--json", "fit.json", "--plot", "fit.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith('power_law_floor(b by ["k0", "k1"]) fitted to own.csv (99 of 99 rows)')
+    assert "b[k1]" in result.stdout and "group = k" in result.stdout
+    assert set(json.loads(Path("fit.json").read_text())["params"]) == {"c", "a", "b[k0]", "b[k1]"}

@@ -160,16 +160,19 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
     ("facts", "said"),
     [
         (dict(rows=FEW + 1), ""),
-        (dict(rows=240, family="student_t", method="nuts"), ""),
+        (dict(rows=240, likelihood=likelihoods.student_t(), method="nuts"), ""),
         (dict(rows=8 * RUNS, runs=RUNS, checkpoints=8.0), ""),
         (dict(rows=FEW), f"There are {FEW} runs for 5 inferred parameters of chinchilla"),
         (dict(rows=240, efficiency=0.3), ""),
         (dict(rows=240, efficiency=0.08), "Only 8% of the proposal's draws count"),
         (dict(rows=240, efficiency=0.08, method="nuts"), ""),
         (dict(rows=240, method="laplace"), "Intervals by laplace were not measured."),
-        (dict(rows=240, family="beta_binomial"), "Intervals of a beta-binomial likelihood were not measured."),
-        (dict(rows=96, runs=RUNS, checkpoints=8.0, family="student_t"), ""),
-        (dict(rows=96, variant="Pooled groups"), "Pooled groups: intervals of these were not measured."),
+        (
+            dict(rows=240, likelihood=likelihoods.laplace()),
+            "Intervals of a laplace likelihood were not measured.",
+        ),
+        (dict(rows=96, runs=RUNS, checkpoints=8.0, likelihood=likelihoods.student_t()), ""),
+        (dict(rows=96, pooled=True), "Pooled groups: intervals of these were not measured."),
         (dict(rows=240, uneven=(0.6, 0.01)), ""),
         (dict(rows=240, uneven=(0.62, 1e-5)), "Residuals scatter more where the level is high (rank correlation 0.62)"),
         (dict(rows=240, uneven=(-0.5, 1e-5)), "Residuals scatter less where the level is high"),
@@ -178,7 +181,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
 )
 def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     """Inside them the check is silent; outside its sentence goes into a notice."""
-    whole: dict[str, Any] = dict(law="chinchilla", free=5, family="normal", method="importance") | facts
+    whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
     told = checked(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"

@@ -8,11 +8,11 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from jaxscale import likelihoods
-from jaxscale.bayes import random_effects
+from jaxscale.noise import random_effects
 
 RUNS, MOST = 6, 4
 # One program for all tests.
-integrated = jax.jit(random_effects._of_student_t)
+integrated = jax.jit(random_effects.student_t_runs)
 
 
 def dense(z: np.ndarray, weight: np.ndarray, ratio: float, df: float) -> float:
@@ -67,7 +67,7 @@ def test_weights_count_rows_as_often(x64: None) -> None:
 
 def test_slopes_are_those_of_the_integral(x64: None) -> None:
     residual, weight = map(jnp.asarray, rows_of(ALIKE))
-    whole = lambda p: jnp.sum(random_effects._of_student_t(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
+    whole = lambda p: jnp.sum(random_effects.student_t_runs(residual * p[0], weight, p[1], p[2])[: len(ALIKE)])  # noqa: E731
     at, step = np.array([1.1, 1.5, 4.0]), 1e-4 * np.eye(3)
     value, slope = jax.jit(jax.vmap(jax.value_and_grad(whole)))(np.concatenate([[at], at + step, at - step]))
     for k in range(3):
@@ -87,7 +87,7 @@ def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
     level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)
     likelihood = likelihoods.student_t(None, runs=True)
     sites = dict(scale=jnp.asarray(0.1), run_ratio=jnp.asarray(1.4), df=jnp.asarray(4.0))
-    shared = jax.jit(lambda *arrays: random_effects.shared(likelihood, sites, *arrays))
+    shared = jax.jit(lambda *arrays: likelihood.log_prob_of_runs(sites, *arrays))
     of = lambda order, shape: shared(  # noqa: E731
         level,
         y[order],

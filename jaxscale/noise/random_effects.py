@@ -1,17 +1,14 @@
-"""Effects of runs, integrated out: the log density of all rows of a run together."""
+"""Effects of runs that are integrated out: which rows a run has, and the integral of Student-t residuals."""
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
-
-from jaxscale.noise.likelihoods import Likelihood, scales
-from jaxscale.noise.spaces import space_of
 
 # Nodes of the integral over an effect about each of its two peaks, and steps from a start to a peak.
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
@@ -44,40 +41,7 @@ def fullest(run: np.ndarray, used: np.ndarray) -> int:
     return int(np.bincount(run[used], minlength=1).max())
 
 
-def shared(
-    likelihood: Likelihood, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any
-) -> Any:
-    """Log density of every run's residuals together, shape (runs,) by code (0 where there is no such run).
-
-    The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is integrated
-    out: of Student-t rows by quadrature, of normal ones in closed form. With residuals ``z_i`` in these units, weights
-    ``w_i`` and ``v = run_ratio^2`` that is ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` but for
-    constants, where ``W = sum w_i``.
-
-    Args:
-        likelihood: of the residuals.
-        sites: nuisance by name.
-        level: the law's values, shape (n,).
-        y: responses, shape (n,).
-        data: ``weight`` and ``group``, shape (n,).
-        rows: which rows each run has, shape (runs, most), see :func:`places`.
-    """
-    transform = space_of(likelihood.space).forward
-    of_runs = lambda values: jnp.where(rows >= 0, values[rows], 0.0)  # noqa: E731
-    weight = of_runs(data["weight"])
-    s = jnp.where(weight > 0, of_runs(scales(likelihood, sites, level, data["group"])), 1.0)
-    z = jnp.where(weight > 0, of_runs(transform(y) - transform(level)), 0.0) / s
-    scaled = jnp.sum(weight * jnp.log(s), axis=1)
-    if likelihood.family == "student_t":
-        each = _of_student_t(z, weight, sites["run_ratio"], sites.get("df", likelihood.df))
-        return jnp.where(jnp.any(weight > 0, axis=1), each - scaled, 0.0)
-    v = sites["run_ratio"] ** 2
-    heavy, pulled = jnp.sum(weight, axis=1), jnp.sum(weight * z, axis=1)
-    alone = -scaled - jnp.sum(weight * (0.5 * jnp.log(2 * jnp.pi) + 0.5 * z * z), axis=1)
-    return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
-
-
-def _of_student_t(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
+def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
     """``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` for every run, by two trapezoidal rules.
 
     Rows of a run that lie far apart make several peaks. The two that weigh most have a rule each, in ``b = centre +

@@ -1,0 +1,143 @@
+"""Models as NumPyro programs: named sample sites, a plate of rows, and one distribution that wraps any likelihood."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from jaxscale.bayes.model import Model
+from jaxscale.noise.likelihood import Likelihood
+from jaxscale.noise.random_effects import places
+
+
+class Responses(dist.Distribution):
+    """Responses about the values of a law, ``y ~ likelihood(law, nuisance)``, as densities of the responses themselves.
+
+    Args:
+        likelihood: how responses scatter.
+        sites: its nuisance parameters by name.
+        level: the values of the law, shape (n,).
+        data: ``weight``, ``run`` and ``group``, and the likelihood's own columns, shape (n,).
+        rows: which rows each run has, shape (runs, most), where the effects of runs are integrated out: then all rows
+            are one event, whose density is not a product; else every row is one of a batch.
+    """
+
+    arg_constraints = {}
+    pytree_data_fields = ("likelihood", "sites", "level", "data", "rows")
+
+    def __init__(
+        self, likelihood: Likelihood, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any], rows: Any = None
+    ) -> None:
+        self.likelihood, self.sites, self.level = likelihood, dict(sites), level
+        self.data, self.rows = dict(data), rows
+        shape = jnp.shape(level)
+        super().__init__(*((shape, ()) if rows is None else ((), shape)))
+
+    @constraints.dependent_property
+    def support(self) -> Any:
+        """The real numbers, one for each row."""
+        return constraints.real if self.rows is None else constraints.real_vector
+
+    def log_prob(self, value: Any) -> Any:
+        """Log densities of the rows, shape (n,), or of all of them together where effects are integrated out."""
+        bend = self.likelihood.log_jacobian(value, self.data)
+        if self.rows is None:
+            return self.likelihood.log_prob(self.sites, self.level, value, self.data) + bend
+        each = self.likelihood.log_prob_of_runs(self.sites, self.level, value, self.data, self.rows)
+        return jnp.sum(each) + jnp.sum(self.data["weight"] * bend)
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+        """New responses, shape (*sample_shape, n)."""
+        draw = lambda key: self.likelihood.sample(key, self.sites, self.level, self.data)  # noqa: E731
+        if not sample_shape:
+            return draw(key)
+        keys = jax.random.split(key, int(np.prod(sample_shape)))
+        return jax.vmap(draw)(keys).reshape(*sample_shape, *jnp.shape(self.level))
+
+
+def program(model: Model) -> Callable[..., None]:
+    """A model as a NumPyro program, see :meth:`jaxscale.bayes.model.Model.numpyro`."""
+    own = _without_padding(model)
+    rows, weight = own.length, own.data["weight"]
+
+    def run(response: Any = own.response, **given: Any) -> None:
+        _refuse_unknown(own, given)
+        sites = _sampled(own, given)
+        level = numpyro.deterministic("level", own.level_at(_params_of_rows(own, sites, given)))
+        responses = Responses(own.likelihood, sites, level, own.data, own.places if own.marginal else None)
+        if own.marginal:
+            numpyro.sample("obs", responses, obs=response)
+            return
+        with numpyro.plate("row", rows), numpyro.handlers.scale(scale=weight):
+            numpyro.sample("obs", responses, obs=response)
+
+    return run
+
+
+def _without_padding(model: Model) -> Model:
+    """The model of the rows that count."""
+    used = np.asarray(model.data["weight"]) > 0
+    data = {name: np.asarray(values)[used] for name, values in model.data.items()}
+    rows = model.places
+    if model.marginal:
+        rows = places(data["run"], np.ones(len(data["run"]), bool), *model.places.shape)
+    inputs = {name: np.asarray(values)[..., used] for name, values in model.inputs.items()}
+    return replace(model, inputs=inputs, response=np.asarray(model.response)[used], data=data, places=rows)
+
+
+def _sampled(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample site for everything that is inferred and not given, those of groups and runs in a plate of their own."""
+    sites: dict[str, Any] = {}
+    # Amplitudes after the exponents that their priors depend on.
+    for name, shape in sorted(model.shapes.items(), key=lambda pair: pair[0] in model.rescaled):
+        if name in given:
+            sites[name] = jnp.asarray(given[name])
+        elif not shape:
+            sites[name] = numpyro.sample(name, _prior(model, name, sites))
+        else:
+            with numpyro.plate("run" if name == "run_effect" else "group", shape[0]):
+                sites[name] = numpyro.sample(name, _prior(model, name, sites))
+    return sites
+
+
+def _prior(model: Model, name: str, sites: Mapping[str, Any]) -> dist.Distribution:
+    """The prior of a site; that of an amplitude is scaled by the powers of its inputs' units."""
+    prior = model.priors[name].distribution
+    if name not in model.rescaled:
+        return prior
+    unit = jnp.exp(model.unit(name, {**sites, name: jnp.zeros(model.shapes[name])}))
+    return dist.TransformedDistribution(prior, dist.transforms.AffineTransform(0.0, unit, prior.support))
+
+
+def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The law's parameters: numbers, or one for every row; with a deterministic site where groups are pooled."""
+    params = model.parameters(sites)
+    for name, how in model.pooling:
+        if how == "partial":
+            numpyro.deterministic(name, params[name])
+    own = {name for name in given if jnp.shape(given[name]) == (model.length,) and not model.shapes[name]}
+    return {k: v if k in own or not jnp.ndim(v) else v[model.data["group"]] for k, v in params.items()}
+
+
+def _refuse_unknown(model: Model, given: Mapping[str, Any]) -> None:
+    """Refuse values of what is not inferred, and arrays that are neither numbers nor one for every row.
+
+    Raises:
+        ValueError: there is such a value.
+    """
+    for name, value in given.items():
+        if name not in model.shapes:
+            raise ValueError(
+                f"Argument {name} is no site of the model of {model.law.name}; its sites are {', '.join(model.shapes)}."
+            )
+        if jnp.shape(value) not in {(), model.shapes[name], (model.length,)}:
+            raise ValueError(
+                f"Argument {name} must be a number or have shape {(model.length,)}, one number for each row, but has "
+                f"shape {jnp.shape(value)}."
+            )

@@ -1,0 +1,405 @@
+"""Likelihoods of counts: successes out of a number of trials, and counts without one."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import jax.scipy.special as special
+import numpy as np
+from jaxtyping import Float, Real
+
+from jaxscale.data.observations import Observations
+from jaxscale.law import Support, positive, unit
+from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
+from jaxscale.noise.losses.squared import squared
+from jaxscale.noise.noise import Noise
+from jaxscale.noise.spaces import SPACES, Space
+from jaxscale.utils.errors import DataError
+
+__all__ = ["beta_binomial", "binomial", "negative_binomial", "poisson"]
+
+
+class CountLikelihood(Likelihood):
+    """A probability of counts, which have no residuals, no scale and no effects of runs."""
+
+    counts: ClassVar[bool] = True
+    # What a law's value must be, and a value inside.
+    level: ClassVar[Support] = positive
+    middle: ClassVar[float] = 1.0
+    space: Space = eqx.field(static=True, default=SPACES["linear"], init=False)
+    scale_by: ScaleBy = eqx.field(static=True, default="constant", init=False)
+    runs: bool | None = eqx.field(static=True, default=False, init=False)
+    censored: str | None = eqx.field(static=True, default=None, init=False)
+
+    @abstractmethod
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """The variance of the response, shape (n,)."""
+
+    @property
+    def sampled_with(self) -> tuple[str, ...]:
+        """All of its columns."""
+        return self.columns
+
+    @property
+    def marginal(self) -> bool:
+        """There are no effects of runs."""
+        return False
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """None."""
+        return {}
+
+    def describe(self) -> str:
+        """The likelihood in words, as a report prints it."""
+        return f"{self.name.replace('_', '-')} counts"
+
+    def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
+        """There are no effects of runs."""
+        raise NotImplementedError(f"{self.name} counts have no effects of runs.")
+
+    def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
+        """0: a probability has no unit."""
+        return jnp.zeros_like(y)
+
+    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+        """Those of the sites."""
+        return {name: site.initial for name, site in self.sites.items()}
+
+    def smoothed(self) -> Likelihood:
+        """The same."""
+        return self
+
+    def with_runs(self, runs: bool) -> Likelihood:
+        """The same."""
+        return self
+
+    def of_one_group(self) -> Likelihood:
+        """The same."""
+        return self
+
+
+class TrialsLikelihood(CountLikelihood):
+    """Successes out of a number of trials, whose share the law gives.
+
+    Args:
+        trials: input that holds the number of trials.
+        numbers: the numbers of trials themselves, which :meth:`bind` stores as that input.
+    """
+
+    level: ClassVar[Support] = unit
+    middle: ClassVar[float] = 0.5
+    trials: str = eqx.field(static=True)
+    numbers: Float[np.ndarray, "..."] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The number of trials."""
+        return (self.trials,)
+
+    @property
+    def surrogate(self) -> Noise:
+        """Squared errors of logits."""
+        return squared("logit")
+
+    def bind(self, observations: Observations) -> tuple[Likelihood, Observations]:
+        """Trials as an input, and responses as shares of them.
+
+        Whole numbers of which one is above 1 are counts of successes.
+        """
+        likelihood: TrialsLikelihood = self
+        if self.numbers is not None:
+            likelihood, observations = self._with_column(observations)
+        if likelihood.trials not in observations.inputs:
+            return likelihood, observations
+        trials, y = observations.inputs[likelihood.trials], observations.response
+        used = observations.weight > 0
+        whole = np.all(y[used] == np.round(y[used])) and np.all((y >= 0) & (y <= trials), where=used)
+        if not (whole and np.any(y[used] > 1)):
+            return likelihood, observations
+        shares = np.where(used, y / np.maximum(trials, 1.0), y)
+        return likelihood, eqx.tree_at(lambda o: o.response, observations, shares)
+
+    def _with_column(self, observations: Observations) -> "tuple[TrialsLikelihood, Observations]":
+        numbers = np.asarray(self.numbers, float)
+        if self.trials in observations.inputs:
+            raise DataError(
+                f"{observations.name} has an input {self.trials!r}; name it (trials={self.trials!r}) in place of an "
+                "array of trials."
+            )
+        if numbers.ndim and numbers.shape != (len(observations),):
+            raise DataError(
+                f"{observations.name} has {len(observations)} rows, but the array of trials has shape "
+                f"{numbers.shape}; give one number for each row, or name a column."
+            )
+        inputs = observations.inputs | {self.trials: np.broadcast_to(numbers, (len(observations),)).copy()}
+        return replace(self, numbers=None), replace(observations, inputs=inputs)
+
+    def check_unambiguous(self, observations: Observations) -> None:
+        """Refuse responses that may be counts of successes or their shares."""
+        likelihood, observations = self._with_column(observations) if self.numbers is not None else (self, observations)
+        if likelihood.trials not in observations.inputs:
+            return
+        trials, y = observations.inputs[likelihood.trials], observations.response
+        used = observations.weight > 0
+        bad = used & (y == 1) & (trials > 1)
+        if bad.any() and np.all(np.isin(y[used], (0.0, 1.0))):
+            raise DataError(
+                f"{observations.first(bad)}: with {trials[bad][0]:g} trials ({likelihood.trials}) a response of 1 may "
+                "be one success or a share of 100 %, since every response is 0 or 1; divide successes by trials, or "
+                "multiply shares by trials."
+            )
+
+    def check(self, observations: Observations) -> None:
+        """Refuse trials that are no whole numbers, and successes that are none or more than the trials."""
+        used, trials = observations.weight > 0, observations.inputs[self.trials]
+        bad = used & ~((trials >= 1) & (np.abs(trials - np.round(trials)) <= 1e-6))
+        if bad.any():
+            raise DataError(
+                f"{observations.first(bad)}: {trials[bad][0]:g} trials ({self.trials}); trials must be whole numbers "
+                "of at least 1."
+            )
+        hits = trials * observations.response
+        wrong = (
+            f"a response of {{:g}} with {{:g}} trials ({self.trials}); the response must be the number of successes "
+            "in every row, or their share of the trials"
+        )
+        bad = used & ~((hits >= -1e-6) & (hits <= trials * (1 + 1e-6)))
+        if bad.any():
+            found = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {found}, from 0 to 1 (divide percents by 100).")
+        bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * trials)
+        if bad.any():
+            found = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {found}, of which {hits[bad][0]:g} would be successes.")
+
+    @abstractmethod
+    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+        """The log probability of successes whose share is p on average.
+
+        Args:
+            sites: nuisance by name.
+            p: the law's value, inside the interval from 0 to 1.
+            hits: numbers of successes.
+            trials: numbers of trials.
+            ways: the logarithm of the number of ways to choose the successes.
+        """
+
+    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+        """Log probability of every row's successes, shape (n,)."""
+        trials = data[self.trials]
+        k = y * trials
+        ways = special.gammaln(trials + 1) - special.gammaln(k + 1) - special.gammaln(trials - k + 1)
+        tiny = jnp.finfo(level.dtype).tiny
+        p = jnp.clip(level, tiny, 1 - jnp.finfo(level.dtype).epsneg)
+        return self.log_mass(sites, p, k, trials, ways)
+
+    def interior(self, response: np.ndarray) -> np.ndarray:
+        """Shares between 0.001 and 0.999."""
+        return np.clip(response, 1e-3, 1 - 1e-3)
+
+    def surrogate_data(self, observations: Observations) -> Observations:
+        """Shares off their ends, also where rows of weight 0 hold something else."""
+        if self.trials not in observations.inputs:
+            return observations
+        trials = np.maximum(observations.inputs[self.trials], 1.0)
+        shares = np.clip((observations.response * trials + 0.5) / (trials + 1), 1e-12, 1 - 1e-12)
+        return eqx.tree_at(lambda o: o.response, observations, shares)
+
+
+class Binomial(TrialsLikelihood):
+    """``successes ~ Binomial(trials, law)``."""
+
+    name: ClassVar[str] = "binomial"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``p (1 - p) / n``."""
+        return level * (1 - level) / data[self.trials]
+
+    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+        """``k log p + (n - k) log(1 - p)`` and the ways."""
+        return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
+
+    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """Shares of successes."""
+        trials = data[self.trials]
+        return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
+
+
+class BetaBinomial(TrialsLikelihood):
+    """``successes ~ BetaBinomial(trials, law * concentration, (1 - law) * concentration)``."""
+
+    name: ClassVar[str] = "beta_binomial"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``p (1 - p) / n (1 + (n - 1) / (concentration + 1))``."""
+        trials = data[self.trials]
+        return level * (1 - level) / trials * (1 + (trials - 1) / (sites["concentration"] + 1))
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """``concentration``: the larger, the closer to a binomial distribution."""
+        return {"concentration": Site("LogNormal", dict(loc=4.0, scale=2.0), 50.0)}
+
+    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+        """``log B(k + a, n - k + b) - log B(a, b)``; ``a = p concentration``, ``b = concentration - a``."""
+        a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
+        return ways + special.betaln(hits + a, trials - hits + b) - special.betaln(a, b)
+
+    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """Shares of successes, whose chance varies from row to row."""
+        first, second = jr.split(key)
+        p, trials = jnp.clip(level, 0.0, 1.0), data[self.trials]
+        a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
+        chance = jr.beta(first, jnp.maximum(a, 1e-300), jnp.maximum(b, 1e-300))
+        return jr.binomial(second, trials, chance) / trials
+
+
+class MeanLikelihood(CountLikelihood):
+    """Counts without a number of trials, whose mean the law gives."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def surrogate(self) -> Noise:
+        """Squared errors of logs."""
+        return squared("log")
+
+    def bind(self, observations: Observations) -> tuple[Likelihood, Observations]:
+        """Both as they are."""
+        return self, observations
+
+    def check_unambiguous(self, observations: Observations) -> None:
+        """Every response has one meaning."""
+
+    def check(self, observations: Observations) -> None:
+        """Refuse responses that are no counts."""
+        y = observations.response
+        bad = (observations.weight > 0) & ~((y >= 0) & (y == np.round(y)))
+        if bad.any():
+            raise DataError(
+                f"{observations.first(bad)}: the response is {y[bad][0]:g}; counts must be whole numbers of at least "
+                f"0 for the likelihood {self.name}."
+            )
+
+    def interior(self, response: np.ndarray) -> np.ndarray:
+        """Counts of at least 1/2."""
+        return np.maximum(response, 0.5)
+
+    def surrogate_data(self, observations: Observations) -> Observations:
+        """Counts of at least 1/2, also where rows of weight 0 hold something else."""
+        return eqx.tree_at(lambda o: o.response, observations, self.interior(observations.response))
+
+
+class Poisson(MeanLikelihood):
+    """``count ~ Poisson(law)``, ``p(y) = law^y exp(-law) / y!``."""
+
+    name: ClassVar[str] = "poisson"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``m``."""
+        return level
+
+    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+        """``y log m - m - log y!``."""
+        m = _positive(level)
+        return special.xlogy(y, m) - m - special.gammaln(y + 1)
+
+    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """Counts."""
+        return jr.poisson(key, _positive(level)).astype(level.dtype)
+
+
+class NegativeBinomial(MeanLikelihood):
+    """``count ~ NegativeBinomial(mean m = law, dispersion k)``, with variance ``m + m^2 / k``.
+
+    ``p(y) = Gamma(y + k) / (Gamma(k) y!) (m / (m + k))^y (k / (m + k))^k``: a Poisson distribution whose mean varies
+    as a gamma distribution of shape k, the closer to it the larger k is.
+    """
+
+    name: ClassVar[str] = "negative_binomial"
+
+    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """``m + m^2 / k``."""
+        return level + level * level / sites["dispersion"]
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """``dispersion``, the k of the variance."""
+        return {"dispersion": Site("LogNormal", dict(loc=2.0, scale=2.0), 10.0)}
+
+    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+        """``log Gamma(y + k) - log Gamma(k) - log y! + y log(m / (m + k)) + k log(k / (m + k))``."""
+        m, k = _positive(level), sites["dispersion"]
+        ways = special.gammaln(y + k) - special.gammaln(k) - special.gammaln(y + 1)
+        return ways + special.xlogy(y, m / (m + k)) - k * jnp.log1p(m / k)
+
+    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+        """Counts."""
+        first, second = jr.split(key)
+        m, k = _positive(level), sites["dispersion"]
+        return jr.poisson(second, m * jr.gamma(first, k, level.shape) / k).astype(level.dtype)
+
+    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+        """The dispersion at which the variance about the law is as large as the squared residuals."""
+        m = residual + target
+        m, r = m[np.isfinite(m) & (m > 0)], residual[np.isfinite(m) & (m > 0)]
+        extra = float(np.sum(r * r - m) / np.sum(m * m)) if len(m) else 0.1
+        return {"dispersion": 1 / float(np.clip(extra, 1e-3, 1e3))}
+
+
+def binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> Binomial:
+    """Counted successes, ``successes ~ Binomial(trials, law)``.
+
+    Args:
+        trials: input that holds the number of trials, or the numbers themselves, one for each row (or one for all).
+            The response is the number of successes (whole numbers, some of them above 1) or their share of the trials;
+            0 and 1 are allowed.
+    """
+    return Binomial(*_named(trials))
+
+
+def beta_binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> BetaBinomial:
+    """Counts that scatter more: ``successes ~ BetaBinomial(trials, mean law, inferred concentration)``.
+
+    Args:
+        trials: as for :func:`binomial`.
+    """
+    return BetaBinomial(*_named(trials))
+
+
+def poisson() -> Poisson:
+    """Counts without a number of trials, ``count ~ Poisson(law)``."""
+    return Poisson()
+
+
+def negative_binomial() -> NegativeBinomial:
+    """Counts that scatter more than Poisson ones: variance ``m + m^2 / dispersion``, with an inferred dispersion."""
+    return NegativeBinomial()
+
+
+def _named(trials: Any) -> tuple[str, np.ndarray | None]:
+    """The name of the input of trials, and the numbers that it will hold."""
+    if isinstance(trials, str):
+        return trials, None
+    try:
+        numbers = np.asarray(trials, float)
+    except (TypeError, ValueError):
+        numbers = np.zeros((0, 0))
+    if numbers.ndim > 1:
+        raise TypeError(
+            "Argument trials must be the name of an input, a number, or an array of one number for each row, but is "
+            f"{trials!r}."
+        )
+    return "trials", numbers
+
+
+def _positive(level: Any) -> Any:
+    return jnp.maximum(level, jnp.finfo(level.dtype).tiny)
