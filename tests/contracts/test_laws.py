@@ -4,7 +4,7 @@ import pytest
 
 from jaxscale import laws
 from jaxscale.law import Law
-from tests.law_contracts import Contracts
+from tests.contracts.law_contracts import Contracts
 
 CHINCHILLA = laws.get("chinchilla")
 

@@ -26,7 +26,7 @@ from jaxscale.law import (
 )
 from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
 from jaxscale.law.dimensions import dimensions
-from tests.law_contracts import CATALOGUE, Contracts, assert_close
+from tests.contracts.law_contracts import CATALOGUE, Contracts, assert_close
 
 pytestmark = pytest.mark.usefixtures("x64")
 LANES = 64
@@ -92,7 +92,7 @@ def decay(t, *, start, rate, debt):
 LAWS = {name: law for name, law in CATALOGUE.items() if law.parameters}
 LAWS |= {"every_other_kind": every_other_kind, "bent": bent, "decay": decay}
 CONTRACTS = Contracts()
-# Most rates of its starts make exponentials of thousands here; tests/laws/test_signs.py has coordinates of others.
+# Most rates of its starts make exponentials of thousands here; tests/laws/test_curves.py has coordinates of others.
 BEYOND_DOUBLES = {"exp_offset"}
 
 

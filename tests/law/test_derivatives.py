@@ -18,7 +18,7 @@ from jaxscale.law import Input, Law, LawError, Response, amplitude, coefficient,
 from jaxscale.law.coordinates import centre_of
 from jaxscale.law.derivatives import expansion, power, value
 from jaxscale.noise import squared
-from tests.law_contracts import POINTS, random_point
+from tests.contracts.law_contracts import POINTS, random_point
 
 pytestmark = pytest.mark.usefixtures("x64")
 CHINCHILLA, KAPLAN = laws.get("chinchilla"), laws.get("kaplan_nd")

@@ -1,4 +1,4 @@
-"""Shape, attention, compound scaling and vocabulary: limits, reductions and what the real data say of the laws."""
+"""Laws of architecture: limits, slopes, reductions and what published data say of them."""
 
 import math
 from pathlib import Path
@@ -13,9 +13,66 @@ from jaxscale import laws
 from tests.law_tables import BASE, D, N, column, grid, published, read
 
 pytestmark = pytest.mark.usefixtures("x64")
+VOCABULARY = dict(A2=0.196 * 1e6**0.671, B=2.124 * 1e9**0.447, alpha1=0.447, alpha2=0.671)
 
 
-# Shape, attention, compound scaling
+def test_a_dense_model_of_the_sparse_law_is_chinchilla() -> None:
+    params = dict(a_S=16.8, b_S=0.722, c_S=45.0, b_N=0.245, a_D=6.9e8, b_D=0.203, c=0.651)
+    base = dict(E=0.651, A=16.8 + 45.0, alpha=0.245, B=6.9e8**0.203, beta=0.203)
+    np.testing.assert_allclose(laws.get("sparse_nd")(0.0, N, D, **params), laws.get("chinchilla")(N, D, **base))
+
+
+def test_no_further_training_undoes_pruning() -> None:
+    params = dict(gamma=-1.0, delta=0.02, N_C=100.0, alpha=0.3, D_C=300.0, beta=0.3, E=0.1)
+    offset = 0.3 * 1e9**-0.02 * (100 / 1e9**0.3 + 0.1)
+    np.testing.assert_allclose(laws.get("p2_pruning")(2.0, 1e9, 1e60, 0.3, **params), 2 + offset, rtol=1e-6)
+
+
+def test_the_average_size_of_a_pruned_model() -> None:
+    np.testing.assert_allclose(
+        laws.get("average_params")(N, D, **BASE), laws.get("chinchilla")(N, D, **BASE), rtol=1e-14
+    )
+    time = np.linspace(0.0, 1.0, 100001)
+    assert np.mean(np.interp(time, [0.25, 0.75], [1.0, 0.5])) == pytest.approx(0.75, rel=1e-4)
+
+
+def test_one_stream_is_a_power_law_with_a_floor() -> None:
+    params = dict(E=0.75, A=1.12e7, alpha=0.222)
+    expected = laws.get("power_law_floor")(N, c=0.75, a=1.12e7**0.222, b=0.222)
+    np.testing.assert_allclose(laws.get("parallel_streams")(N, 1.0, **params, k=0.4), expected, rtol=1e-13)
+    np.testing.assert_allclose(laws.get("parallel_streams_rho")(N, 1.0, **params, rho=0.3), expected, rtol=1e-13)
+
+
+def test_eight_streams_are_worth_a_larger_model() -> None:
+    params = dict(E=0.75, A=1.12e7, alpha=0.222, k=0.4)
+    larger = laws.get("parallel_streams")(1.832 * N, 1.0, **params)
+    np.testing.assert_allclose(laws.get("parallel_streams")(N, 8.0, **params), larger, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("group", "params", "rms"),
+    [
+        ("stack", dict(E=0.750, A=1.12e7, k=0.413, alpha=0.222), 0.0023),
+        ("pile", dict(E=1.340, A=1.56e8, k=0.351, alpha=0.210), 0.0015),
+    ],
+)
+def test_residuals_of_parallel_streams(data: Path, group: str, params: dict[str, float], rms: float) -> None:
+    rows = [row for row in read(data, "scalebench_parallel_train.csv") if row["group"] == group]
+    assert len(rows) == 18
+    loss = laws.get("parallel_streams")(column(rows, "params"), column(rows, "parallel_streams"), **params)
+    residual = np.log(loss) - np.log(column(rows, "loss"))
+    np.testing.assert_allclose(np.sqrt(np.mean(residual**2)), rms, atol=5e-5)
+
+
+def test_correlated_streams_gain_nothing_and_independent_ones_divide_the_loss() -> None:
+    law, params = laws.get("parallel_streams_rho"), dict(A=1.12e7, alpha=0.222)
+    one = law(N, 1.0, E=0.0, rho=0.5, **params)
+    np.testing.assert_allclose(law(N, 8.0, E=0.0, rho=1.0, **params), one, rtol=1e-13)
+    np.testing.assert_allclose(law(N, 8.0, E=0.0, rho=0.0, **params), one / 8, rtol=1e-13)
+    diversity = (7 * 0.3 + 1) ** (-1 / 0.222)
+    np.testing.assert_allclose(
+        law(N, 8.0, E=0.0, rho=0.3, **params), (1.12e7 / (N * 8 ** (1 / 0.222) * diversity)) ** 0.222, rtol=1e-13
+    )
 
 
 def test_the_cost_of_a_ratio_is_the_same_at_every_size() -> None:
@@ -110,9 +167,6 @@ def test_errors_of_autoencoders_end_in_their_floors() -> None:
     np.testing.assert_allclose(laws.get("sae_floor")(1e30, err_nl=0.2, A=3.0, alpha=0.5), 0.2, rtol=1e-12)
 
 
-# Vocabulary
-
-
 def test_the_published_vocabulary_law_on_the_runs_of_its_authors(data: Path) -> None:
     rows = read(data, "scalebench_vocab_train.csv")
     size, V, H = (column(rows, key) for key in ("params_non_vocab", "vocab_size", "characters"))
@@ -130,9 +184,6 @@ def test_the_published_vocabulary_law_on_the_runs_of_its_authors(data: Path) -> 
     np.testing.assert_allclose(1 - np.sum(thousands**2) / np.sum((loss - loss.mean()) ** 2), 0.982, atol=5e-4)
     np.testing.assert_allclose(np.mean(residual(laws.get("vocab_loss_tokens")(H, V, **counted))), 0.592, rtol=5e-3)
     np.testing.assert_allclose(np.mean(np.abs(residual(H))), 0.112, rtol=5e-3)
-
-
-VOCABULARY = dict(A2=0.196 * 1e6**0.671, B=2.124 * 1e9**0.447, alpha1=0.447, alpha2=0.671)
 
 
 def stationary(log_v: Any, N_nv: Any, F: Any, *, A2: Any, B: Any, alpha1: Any, alpha2: Any) -> Any:

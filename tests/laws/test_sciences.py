@@ -1,4 +1,4 @@
-"""Limits, slopes and reductions of laws of critical points, tails, populations, the sky and other fields."""
+"""Laws of other sciences: limits, slopes, reductions and what published data say of them."""
 
 import math
 
@@ -10,11 +10,8 @@ import pytest
 from jaxscale import laws
 
 pytestmark = pytest.mark.usefixtures("x64")
-
-
-def slope(name: str, x: float, **params: float) -> float:
-    """The slope of log response in log input."""
-    return float(jax.grad(lambda u: jnp.log(laws.get(name)(jnp.exp(u), **params)))(math.log(x)))
+MASTER = dict(J_c=1.0, nu=1.0, x=-0.125, f0=1.0, f1=0.5, f2=-0.2, f3=0.1)
+H0 = dict(lam=1.0, phi=1.0, gamma=1.0)
 
 
 def test_small_avalanches_follow_the_bare_power() -> None:
@@ -28,9 +25,6 @@ def test_event_sizes_collapse_on_one_curve() -> None:
     L = np.array([16.0, 160.0, 1600.0])
     collapsed = L**2 * laws.get("fss_collapse")(0.1 * L**2, L, **shape)
     np.testing.assert_allclose(collapsed, collapsed[0], rtol=1e-12)
-
-
-MASTER = dict(J_c=1.0, nu=1.0, x=-0.125, f0=1.0, f1=0.5, f2=-0.2, f3=0.1)
 
 
 def test_scaled_couplings_collapse_without_corrections() -> None:
@@ -47,6 +41,11 @@ def test_the_corrections_of_finite_size_scaling_are_factors() -> None:
     logarithm = laws.get("critical_fss_log")(L, J, **MASTER, c=0.5, p=2.0)
     np.testing.assert_allclose(power / bare, 1 + 0.5 / 64**2, rtol=1e-13)
     np.testing.assert_allclose(logarithm / bare, 1 + 0.5 / math.log(64) ** 2, rtol=1e-13)
+
+
+def slope(name: str, x: float, **params: float) -> float:
+    """The slope of log response in log input."""
+    return float(jax.grad(lambda u: jnp.log(laws.get(name)(jnp.exp(u), **params)))(math.log(x)))
 
 
 @pytest.mark.parametrize(
@@ -172,13 +171,6 @@ def test_a_clock_four_times_as_long_beats_eight_times_slower() -> None:
     np.testing.assert_allclose(law(2.0, c=3.0) / law(8.0, c=3.0), 8.0, rtol=1e-14)
 
 
-def test_the_power_law_has_the_elasticity_between_two_points() -> None:
-    np.testing.assert_allclose(laws.get("power_law")(5.0, a=1.0, b=0.569), 2.5, rtol=5e-3)
-
-
-H0 = dict(lam=1.0, phi=1.0, gamma=1.0)
-
-
 def test_cases_of_the_power_generalized_hazard() -> None:
     law = laws.get("survival_power_weibull")
     t = np.geomspace(1e-3, 20.0, 9)
@@ -249,3 +241,10 @@ def test_speed_up_is_efficiency_times_devices_and_has_a_cap() -> None:
     np.testing.assert_allclose(speed / p, laws.get("amdahl_efficiency")(p, f=0.95), rtol=1e-13)
     np.testing.assert_allclose([speed[0], speed[-1]], [1.0, 1 / 0.05], rtol=1e-9)
     np.testing.assert_allclose(laws.get("amdahl_gustafson")(1.0, f=0.95), 1.0)
+
+
+def test_without_a_barrier_shift_the_law_is_that_of_arrhenius() -> None:
+    law, x = laws.get("vogel_fulcher"), np.array([300.0, 500.0, 900.0])
+    log_y = np.log(law(x, a=1e13, b=-8000.0, x0=0.0))
+    np.testing.assert_allclose(log_y, math.log(1e13) - 8000.0 / x, rtol=1e-14)
+    assert np.all(np.diff(1 / x) < 0) and np.all(np.diff(log_y) > 0)

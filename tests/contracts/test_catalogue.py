@@ -34,7 +34,7 @@ from jaxscale.law import (
 )
 from jaxscale.law.derivatives import tried, value
 from jaxscale.reporting import law_page
-from tests.law_contracts import (
+from tests.contracts.law_contracts import (
     BATCH,
     EVERY_LAW,
     POINTS,

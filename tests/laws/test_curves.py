@@ -1,4 +1,4 @@
-"""General curves: limits, reductions, and the certified residual sums of the NIST reference problems."""
+"""Laws of general curves: limits, slopes, reductions and what published data say of them."""
 
 import csv
 import math
@@ -11,12 +11,49 @@ import numpy as np
 import pytest
 
 from jaxscale import laws
+from jaxscale.data.observations import Observations
+from jaxscale.fitting.fit import fit
+from jaxscale.law import positive, real
+from jaxscale.law.coordinates import centre_of, from_params, to_params
+from jaxscale.noise import squared
+from jaxscale.reporting import law_page
 
 pytestmark = pytest.mark.usefixtures("x64")
-X = np.geomspace(1e-2, 1e4, 13)
-T = np.linspace(0.0, 50.0, 11)
-Z = np.linspace(-8.0, 8.0, 33)
+BETWEEN = dict(e_inf=0.1, e_0=1.0, b=10.0, c=-0.5)
+X_WIDE = np.geomspace(1e-3, 1e9, 25)
 Certified = Mapping[str, float]
+X = np.geomspace(1e-2, 1e4, 13)
+Z = np.linspace(-8.0, 8.0, 33)
+T = np.linspace(0.0, 50.0, 11)
+ONE_BREAK = dict(a=0.1, b=5.0, c0=0.1, c1=0.3, d1=1e6, f1=0.5)
+X_SIZES = np.geomspace(1e2, 1e10, 9)
+X_NEAR = np.geomspace(0.1, 40.0, 9)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.5, 1.0, 3.0])
+def test_the_error_between_ceiling_and_floor_solves_its_equation(alpha: float) -> None:
+    error = laws.get("implicit_sigmoid_power")(X_WIDE, alpha=alpha, **BETWEEN)
+    assert np.all((error > 0.1) & (error <= 1.0)) and np.all(np.diff(error) <= 0)
+    inside = error < 0.999
+    left = (error - 0.1) / (1.0 - error) ** alpha
+    np.testing.assert_allclose(left[inside], 10.0 * X_WIDE[inside] ** -0.5, rtol=1e-8)
+
+
+def test_the_error_has_a_closed_form_where_alpha_is_1() -> None:
+    z = 10.0 * X_WIDE**-0.5
+    expected = (0.1 + z * 1.0) / (1 + z)
+    np.testing.assert_allclose(laws.get("implicit_sigmoid_power")(X_WIDE, alpha=1.0, **BETWEEN), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-9])
+def test_without_the_ceiling_the_power_law_with_a_floor_remains(alpha: float) -> None:
+    x = np.geomspace(200.0, 1e9, 9)
+    expected = laws.get("power_law_floor")(x, c=0.1, a=10.0, b=0.5)
+    np.testing.assert_allclose(laws.get("implicit_sigmoid_power")(x, alpha=alpha, **BETWEEN), expected, rtol=1e-6)
+
+
+def test_the_power_law_has_the_elasticity_between_two_points() -> None:
+    np.testing.assert_allclose(laws.get("power_law")(5.0, a=1.0, b=0.569), 2.5, rtol=5e-3)
 
 
 def same(params: Certified) -> dict[str, float]:
@@ -54,8 +91,14 @@ def kinetics(b: Certified) -> dict[str, float]:
 
 
 LANCZOS = renamed(a1="b1", b1="b2", a2="b3", b2="b4", a3="b5", b3="b6")
+
+
 KIRBY = renamed(b0="b1", b1="b2", b2="b3", c1="b4", c2="b5")
+
+
 HAHN = renamed(b0="b1", b1="b2", b2="b3", b3="b4", c1="b5", c2="b6", c3="b7")
+
+
 PROBLEMS: dict[str, tuple[str, Callable[[Certified], dict[str, float]], float]] = {
     "Misra1a": ("exp_saturation", same, 0.12455138894),
     "BoxBOD": ("exp_saturation", same, 1168.0088766),
@@ -224,13 +267,6 @@ def test_a_family_of_regimes_counts_crossings() -> None:
     assert list(laws.get("max_of_powers_smooth[2]").parameters) == ["a1", "b1", "a2", "b2", "a3", "b3", "q"]
 
 
-def test_without_a_barrier_shift_the_law_is_that_of_arrhenius() -> None:
-    law, x = laws.get("vogel_fulcher"), np.array([300.0, 500.0, 900.0])
-    log_y = np.log(law(x, a=1e13, b=-8000.0, x0=0.0))
-    np.testing.assert_allclose(log_y, math.log(1e13) - 8000.0 / x, rtol=1e-14)
-    assert np.all(np.diff(1 / x) < 0) and np.all(np.diff(log_y) > 0)
-
-
 def test_starts_and_ends_of_the_reference_forms() -> None:
     np.testing.assert_allclose(laws.get("exp_over_linear")(0.0, b1=0.2, b2=0.005, b3=0.01), 200.0, rtol=1e-14)
     far = laws.get("arctan_step")(1e12, b1=0.2, b2=-6e-6, b3=1200.0, b4=-180.0)
@@ -256,3 +292,120 @@ def test_a_peak_has_its_height_at_its_place() -> None:
     two = laws.get("gaussian_peaks[2]")
     y = two(np.array([-40.0, 30.0]), b1=6.0, b2=2.0, b3=-40.0, b4=5.0, b5=1.0, b6=30.0)
     np.testing.assert_allclose(y, [3.0, 5.0], rtol=1e-13)
+
+
+def test_power_law_on_the_certified_problem_danwood() -> None:
+    x = np.array([1.309, 1.471, 1.490, 1.565, 1.611, 1.680])
+    y = np.array([2.138, 3.421, 3.597, 4.340, 4.882, 5.660])
+    residual = laws.get("power_law")(x, a=0.76886226176, b=3.8604055871) - y
+    np.testing.assert_allclose(residual @ residual, 4.3173084083e-3, rtol=1e-9)
+
+
+def test_slopes_of_the_broken_law_on_either_side_of_its_break() -> None:
+    params = dict(a=0.0, b=5.0, c0=0.1, c1=0.3, d1=1e6, f1=0.5)
+    slope = jax.grad(lambda u: jnp.log(laws.get("bnsl1")(jnp.exp(u), **params)))
+    np.testing.assert_allclose([slope(-20.0), slope(60.0)], [-0.1, -0.4], rtol=1e-12)
+
+
+def test_a_sharp_break_does_not_overflow() -> None:
+    params = dict(a=0.1, b=5.0, c0=0.1, c1=0.3, d1=1.0, f1=0.001)
+    np.testing.assert_allclose(laws.get("bnsl1")(1e6, **params), 0.1 + 5 * 1e6**-0.4, rtol=1e-12)
+
+
+def test_without_a_change_of_slope_a_break_vanishes() -> None:
+    floor = laws.get("power_law_floor")(X_SIZES, c=0.1, a=5.0, b=0.1)
+    np.testing.assert_allclose(laws.get("bnsl1")(X_SIZES, **{**ONE_BREAK, "c1": 0.0}), floor, rtol=1e-14)
+    second = laws.get("bnsl2")(X_SIZES, **ONE_BREAK, c2=0.0, d2=1e8, f2=1.0)
+    np.testing.assert_allclose(second, laws.get("bnsl1")(X_SIZES, **ONE_BREAK), rtol=1e-14)
+
+
+def test_without_a_shift_the_shifted_law_is_the_power_law_with_a_floor() -> None:
+    shifted = laws.get("shifted_power")(X_SIZES, c=0.2, a=5.0, x0=0.0, b=0.35)
+    np.testing.assert_allclose(shifted, laws.get("power_law_floor")(X_SIZES, c=0.2, a=5.0, b=0.35), rtol=1e-14)
+
+
+def test_without_a_floor_the_power_law_remains() -> None:
+    bare = laws.get("power_law_floor")(X_SIZES, c=0.0, a=5.0, b=0.35)
+    np.testing.assert_allclose(bare, laws.get("power_law")(X_SIZES, a=5.0, b=-0.35), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("power_law", dict(a=2.0, b=-0.4), dict(c=0.0, a=2.0, b=-0.4)),
+        ("power_law_floor", dict(c=0.3, a=2.0, b=0.4), dict(c=0.3, a=2.0, b=-0.4)),
+        ("power_law_cap", dict(c=0.9, a=0.5, b=0.4), dict(c=0.9, a=-0.5, b=-0.4)),
+        ("exp_saturation", dict(b1=3.0, b2=0.2), dict(c=3.0, a=-3.0, b=-0.2)),
+        ("exp_decay_floor", dict(c=-3.0, a=2.0, b=0.2), dict(c=-3.0, a=2.0, b=-0.2)),
+        ("exp_growth", dict(a=3.0, b=0.2), dict(c=0.0, a=3.0, b=0.2)),
+    ],
+)
+def test_a_law_names_the_one_that_contains_it_with_either_sign(name: str, given: dict, expected: dict) -> None:
+    law = laws.get(name)
+    assert law.either_sign is not None
+    counterpart = laws.get(law.either_sign)
+    np.testing.assert_allclose(counterpart(X_NEAR, **expected), law(X_NEAR, **given), rtol=1e-14, atol=1e-14)
+    assert f"Any sign       {counterpart.name}, which contains this law" in law_page.page(law)
+    assert law_page.facts(law)["either_sign"] == counterpart.name
+
+
+def test_every_law_that_is_named_has_parameters_of_either_sign() -> None:
+    named = {law.either_sign for law in laws.catalogue().values() if law.either_sign}
+    assert named == {"power_law_offset", "exp_offset"}
+    for name in named:
+        law = laws.get(name)
+        assert law.either_sign is None
+        assert law.response.domain is real and all(kind.support is real for kind in law.parameters.values())
+
+
+def test_a_power_law_with_a_negative_constant(data: Path) -> None:
+    table = data / "reported" / "offset_of_either_sign.csv"
+    rows = Observations.from_table(table, inputs={"x": "r"}, response="y")
+    found = fit("power_law_offset", rows, noise=squared())
+    assert found.status == "converged"
+    for name, value in dict(c=-3.465, a=2.1655, b=-0.3481).items():
+        np.testing.assert_allclose(found.params[name], value, rtol=2e-4)
+
+
+def test_an_exponential_that_rises_from_a_constant(data: Path) -> None:
+    table = data / "reported" / "rising_exponential.csv"
+    rows = Observations.from_table(table, inputs={"x": "temperature"}, response="intensity")
+    found = fit("exp_offset", rows, noise=squared())
+    assert found.status == "converged"
+    for name, value in dict(c=112.93, a=4.728e-19, b=0.15980).items():
+        np.testing.assert_allclose(found.params[name], value, rtol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "params", [dict(c=-3.0, a=2.0, b=0.2), dict(c=1e4, a=-1e4, b=-1e-4), dict(c=1.0, a=9.0, b=-6.0)]
+)
+def test_coordinates_of_an_exponential_are_its_values_at_the_ends_and_its_rate(params: dict) -> None:
+    law, x = laws.get("exp_offset"), np.linspace(-2.0, 8.0, 11)
+    centre = centre_of(law, {"x": x}, law(x, **params))
+    z = from_params(law, centre, tuple(law.parameters), params)
+    np.testing.assert_allclose(z, [law(-2.0, **params), law(8.0, **params), 10.0 * params["b"]], rtol=1e-12)
+    again = to_params(law, centre, tuple(law.parameters), z, {})
+    for name, given in params.items():
+        np.testing.assert_allclose(again[name], given, rtol=1e-9)
+
+
+def test_a_product_of_powers_is_a_plane_in_the_logarithms() -> None:
+    draws = np.random.default_rng(0)
+    N, D = np.exp(draws.uniform(10.0, 20.0, (2, 24)))
+    y = 3e4 * N**-0.4 * D**0.2 * np.exp(0.1 * draws.standard_normal(24))
+    rows = Observations.from_table(dict(N=N, D=D, y=y), inputs=dict(x1="N", x2="D"), response="y")
+    found = fit("power_product2", rows, noise=squared("log"))
+    columns = np.stack([np.ones(24), np.log(N), np.log(D)], axis=1)
+    k, first, second = np.linalg.lstsq(columns, np.log(y), rcond=None)[0]
+    assert found.status == "converged" and first < 0 < second
+    np.testing.assert_allclose(
+        [np.log(found.params["k"]), found.params["b1"], found.params["b2"]], [k, first, second], rtol=1e-8
+    )
+
+
+def test_products_of_powers_take_as_many_inputs_as_they_are_asked_for() -> None:
+    assert laws.get("power_product3") is laws.get("power_product[3]") and laws.get("power_product1").name[-1] == "1"
+    law = laws.get("power_product3")
+    assert law.response.domain is positive
+    value = law(2.0, 4.0, 0.5, k=3.0, b1=3.0, b2=-0.5, b3=2.0)
+    np.testing.assert_allclose(value, 3.0, rtol=1e-14)

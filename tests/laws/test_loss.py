@@ -1,6 +1,8 @@
-"""Limits, reductions and optima of the laws of loss, allocation and data that the literature fixes."""
+"""Laws of loss: limits, slopes, reductions and what published data say of them."""
 
 import csv
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -12,11 +14,16 @@ from jaxscale import laws
 from jaxscale.law.coordinates import centre_of
 
 pytestmark = pytest.mark.usefixtures("x64")
+TERMS = laws.get("chinchilla_optimum_n").published
 N = np.array([1e7, 1e9, 1e11])
 D = np.array([2e9, 2e10, 5e12])
-CHINCHILLA = dict(E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658)
-TERMS = laws.get("chinchilla_optimum_n").published
+BESIROGLU = dict(E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658)
 FARSEER = dict(laws.get("farseer").published["li2025"])
+get = laws.get
+CHINCHILLA, CONSTRAINED = laws.get("chinchilla").published, laws.get("data_constrained").published["muennighoff2023"]
+ND = np.array([[1e7, 1e9, 1e11], [2e9, 2e10, 5e12]])
+KAPLAN_ND = laws.get("kaplan_nd").published["kaplan2020"]
+BASE = {key: CONSTRAINED[key] for key in ("E", "A", "alpha", "B", "beta")}
 
 
 @pytest.mark.parametrize(
@@ -92,8 +99,8 @@ def test_the_coupled_law_ends_in_a_power_law_and_without_a_floor_is_kaplans() ->
 
 
 def test_with_an_outer_power_of_one_chinchilla_remains() -> None:
-    outer = laws.get("outer_power_nd")(N, D, **CHINCHILLA, gamma=1.0)
-    np.testing.assert_allclose(outer, laws.get("chinchilla")(N, D, **CHINCHILLA), rtol=1e-15)
+    outer = laws.get("outer_power_nd")(N, D, **BESIROGLU, gamma=1.0)
+    np.testing.assert_allclose(outer, laws.get("chinchilla")(N, D, **BESIROGLU), rtol=1e-15)
 
 
 def test_frozen_parameters_without_worth_leave_kaplans_law() -> None:
@@ -106,9 +113,9 @@ def test_frozen_parameters_without_worth_leave_kaplans_law() -> None:
 
 def test_a_budget_of_time_is_chinchilla_at_the_tokens_that_fit() -> None:
     tokens = 1e6 * 5e5 / (0.2 + 1e-10 * 3e9)
-    timed = laws.get("time_budget_loss")(1e9, 3e9, 5e5, 1e6, c0=0.2, c1=1e-10, **CHINCHILLA)
-    np.testing.assert_allclose(timed, laws.get("chinchilla")(1e9, tokens, **CHINCHILLA), rtol=1e-14)
-    steady = laws.get("time_budget_loss")(1e9, np.array([1e6, 1e12]), 5e5, 1e6, c0=0.2, c1=0.0, **CHINCHILLA)
+    timed = laws.get("time_budget_loss")(1e9, 3e9, 5e5, 1e6, c0=0.2, c1=1e-10, **BESIROGLU)
+    np.testing.assert_allclose(timed, laws.get("chinchilla")(1e9, tokens, **BESIROGLU), rtol=1e-14)
+    steady = laws.get("time_budget_loss")(1e9, np.array([1e6, 1e12]), 5e5, 1e6, c0=0.2, c1=0.0, **BESIROGLU)
     np.testing.assert_array_equal(steady[0], steady[1])
 
 
@@ -181,58 +188,6 @@ def test_laws_of_replicas_contain_one_another() -> None:
     np.testing.assert_allclose(cost[1] - cost[0], 0.1 * (8**0.3 - 1), rtol=1e-12)
 
 
-def test_filtered_data_that_keep_their_worth_follow_a_power_law() -> None:
-    utility = laws.get("filtering_utility")
-    n = np.geomspace(1e5, 1e11, 7)
-    power = 2.0 * n**-0.2 + 0.1
-    np.testing.assert_allclose(utility(n, 1e7, a=2.0, b=-0.2, tau=1e12, d=0.1), power, rtol=1e-6)
-    np.testing.assert_allclose(utility(n, 1e12, a=2.0, b=-0.2, tau=2.0, d=0.1), power, rtol=1e-13)
-
-
-def test_a_mixture_of_one_pool_and_of_equal_pools() -> None:
-    n = np.geomspace(1e6, 1e9, 7)
-    alone = laws.get("filtering_utility")(n, 1e7, a=2.0, b=-0.2, tau=2.0, d=0.1)
-    one = laws.get("filtering_pool_mix[1]")(n, 1e7, a=2.0, d=0.1, b1=-0.2, tau1=2.0)
-    np.testing.assert_allclose(one, alone, rtol=1e-14)
-    # Of two pools each sample comes round half as often, so half the half-life gives the same curve.
-    two = laws.get("filtering_pool_mix[2]")(n, 1e7, a=2.0, d=0.1, b1=-0.2, tau1=1.0, b2=-0.2, tau2=1.0)
-    np.testing.assert_allclose(two, alone, rtol=1e-14)
-
-
-def test_a_data_multiplier_shifts_the_reference_curve() -> None:
-    params = dict(E=0.1, A=5.0, alpha=0.3)
-    multiplier = laws.get("data_multiplier")
-    np.testing.assert_allclose(multiplier(D, 1.0, **params, m=8.0), multiplier(8 * D, 0.0, **params, m=8.0), rtol=1e-14)
-    np.testing.assert_array_equal(multiplier(D, 1.0, **params, m=1.0), multiplier(D, 0.0, **params, m=1.0))
-
-
-def test_collapse_is_linear_in_generations() -> None:
-    error = laws.get("collapse_ols")(np.arange(5.0), 400.0, 300.0, 100.0, sigma_sq=0.3, sigma0_sq=0.7)
-    np.testing.assert_allclose(np.diff(error), 0.7 * 100 / 199, rtol=1e-12)
-
-
-def test_a_cut_tail_leaves_a_floor_and_none_a_power_law() -> None:
-    tails, params = laws.get("tails_truncation"), dict(a=2.0, b=3.0, beta=1.5)
-    np.testing.assert_allclose(tails(D, 1e60, **params), 2.0 * D ** (-1 / 3), rtol=1e-6)
-    floors = [tails(1e60, T0 ** (1 / 1.5), **params) for T0 in (1e4, 1e7)]
-    np.testing.assert_allclose(np.log(floors[1] / floors[0]), -np.log(1e3) / 3, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("ranks", "expected"), [(10**5, -0.347), (10**7, -0.335)])
-def test_missing_mass_of_a_distribution_of_ranks_falls_with_the_known_slope(ranks: int, expected: float) -> None:
-    p = np.arange(1.0, ranks + 1) ** -1.5
-    p /= p.sum()
-    missing = [np.sum(p * np.exp(T * np.log1p(-p))) for T in (1e3, 1e4)]
-    np.testing.assert_allclose(np.log10(missing[1] / missing[0]), expected, rtol=5e-3)
-    whole = laws.get("tails_truncation")(np.array([1e3, 1e4]), 1e60, a=1.0, b=1.0, beta=1.5)
-    np.testing.assert_allclose(np.log10(whole[1] / whole[0]), expected, rtol=0.05)
-
-
-def test_pruned_data_give_a_straight_line_in_plain_size() -> None:
-    P = np.array([1e3, 2e3, 3e3])
-    np.testing.assert_allclose(np.diff(np.log(laws.get("pruned_exponential")(P, a=2.0, b=1e-3))), -1.0, rtol=1e-12)
-
-
 def test_the_equivalent_size_inverts_kaplans_law() -> None:
     loss = laws.get("kaplan_single")(N, X_c=8.8e13, alpha=0.076)
     np.testing.assert_allclose(laws.get("repeated_equivalent_size")(loss, N_c=8.8e13, alpha_N=0.076), N, rtol=1e-11)
@@ -280,3 +235,103 @@ def test_coordinates_of_farseer_are_well_conditioned() -> None:
     plain = condition(lambda v: jnp.log(farseer(size, tokens, **dict(zip(FARSEER, v, strict=True)))), values)
     assert anchored < 300
     assert plain > 100 * anchored
+
+
+def published(name: str, label: str) -> dict[str, float]:
+    return dict(get(name).published[label])
+
+
+PTQ = published("precision_ptq_wide", "kumar2024")
+
+
+@pytest.mark.parametrize(("b", "expected"), [(0.0, 2.946e11), (1.1277, 9.574e10)])
+def test_tokens_beyond_which_more_of_them_harm_a_quantized_model(b: float, expected: float) -> None:
+    tokens = np.geomspace(1e10, 1e12, 20001)
+    trained = get("chinchilla")(1e9, tokens, E=2.7648, A=4.299e3, alpha=0.4965, B=1.806e4, beta=0.4965)
+    total = np.asarray(trained + get("precision_ptq_wide")(1e9, tokens, 4.0, **{**PTQ, "b": b}))
+    assert tokens[np.argmin(total)] == pytest.approx(expected, rel=1e-3)
+    K = 0.0598 * np.exp(-4 / 0.5907 + b) / 1e9**0.3439
+    assert (0.4965 * 1.806e4 / (0.5068 * K)) ** (1 / (0.4965 + 0.5068)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_loss_of_video_is_chinchilla() -> None:
+    params = dict(L_inf=0.3, T_c=1e7, a_T=0.3, N_c=1e6, a_N=0.2)
+    sizes = np.array([1e8, 1e10]), np.array([1e10, 1e12])
+    expected = laws.get("chinchilla")(*sizes, E=0.3, A=1e6**0.2, alpha=0.2, B=1e7**0.3, beta=0.3)
+    np.testing.assert_allclose(laws.get("video_dit_loss")(*sizes, **params), expected, rtol=1e-13)
+
+
+def test_without_an_excess_the_constrained_law_is_the_unconstrained_one() -> None:
+    params = {key: CONSTRAINED[key] for key in ("E", "A", "alpha", "B", "beta")}
+    np.testing.assert_allclose(laws.get("chinchilla")(2.8e9, 4e10, **params), 2.3802, rtol=1e-3)
+
+
+def test_log_log_slope_of_kaplan_is_minus_alpha() -> None:
+    slope = jax.grad(lambda u: jnp.log(laws.get("kaplan_single")(jnp.exp(u), X_c=8.8e13, alpha=0.076)))
+    np.testing.assert_allclose(slope(20.0), -0.076, rtol=1e-13)
+
+
+def test_optimal_ratio_of_the_tied_law_is_constant() -> None:
+    tied = laws.get("chinchilla_tied")
+    params = tied.published["muennighoff2023"]
+    for compute in (1e19, 1e23):
+        ratios = np.geomspace(5, 80, 20001)
+        N = np.sqrt(compute / (6 * ratios))
+        best = ratios[np.argmin(tied(N, compute / (6 * N), **params))]
+        np.testing.assert_allclose(best, 19.55, rtol=1e-3)
+
+
+def test_chinchilla_with_one_exponent_is_the_tied_law() -> None:
+    tied = dict(E=1.87, A=521.0, B=1488.0, alpha=0.353)
+    expected = laws.get("chinchilla")(*ND, **tied, beta=0.353)
+    np.testing.assert_allclose(laws.get("chinchilla_tied")(*ND, **tied), expected, rtol=1e-15)
+
+
+def test_kaplan_nd_ends_in_the_single_laws() -> None:
+    single = laws.get("kaplan_single")
+    many = laws.get("kaplan_nd")(ND[0], 1e60, **KAPLAN_ND)
+    np.testing.assert_allclose(many, single(ND[0], X_c=KAPLAN_ND["N_c"], alpha=KAPLAN_ND["alpha_N"]), rtol=1e-6)
+    large = laws.get("kaplan_nd")(1e60, ND[1], **KAPLAN_ND)
+    np.testing.assert_allclose(large, single(ND[1], X_c=KAPLAN_ND["D_c"], alpha=KAPLAN_ND["alpha_D"]), rtol=1e-6)
+
+
+def read(data: Path, name: str) -> dict[str, np.ndarray]:
+    with open(data / name, newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = [key for key in rows[0] if key not in ("run", "dataset")]
+    return {key: np.array([float(row[key]) for row in rows]) for key in numbers}
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        (CHINCHILLA["besiroglu2024"], 1.0228e-3),
+        (CHINCHILLA["hoffmann2022"], 4.121e-3),
+        (dict(E=1.817218, A=477.826, alpha=0.3473105, B=2143.417, beta=0.3671724), 1.01827402e-3),
+    ],
+)
+def test_chinchilla_objective_on_the_published_runs(data: Path, params: Mapping[str, float], expected: float) -> None:
+    table = read(data, "chinchilla_epoch.csv")
+    keep = table["in_published_fit"] == 1
+    predicted = laws.get("chinchilla")(table["params"][keep], table["tokens"][keep], **params)
+    r = np.abs(np.log(predicted) - np.log(table["loss"][keep]))
+    objective = np.sum(np.where(r <= 1e-3, r**2 / 2, 1e-3 * (r - 1e-3 / 2)))
+    np.testing.assert_allclose(objective, expected, rtol=1e-3)
+
+
+def test_fit_quality_of_data_constrained_on_the_published_runs(data: Path) -> None:
+    table = read(data, "data_constrained_c4.csv")
+    columns = (table["params"], table["tokens"], table["unique_tokens"])
+    spread = np.sum((table["loss"] - table["loss"].mean()) ** 2)
+    unrounded = dict(
+        E=math.exp(0.6254804), A=math.exp(6.255414), alpha=0.3526596, B=math.exp(7.3049974), beta=0.3526596
+    )
+    for params, expected in (
+        (CONSTRAINED, 0.7302),
+        (dict(unrounded, R_D=15.387756, R_N=5.309743), 0.7368),
+        (dict(unrounded, R_D=57.3249, R_N=2.28275), 0.75337),
+    ):
+        error = np.sum((laws.get("data_constrained")(*columns, **params) - table["loss"]) ** 2)
+        np.testing.assert_allclose(1 - error / spread, expected, atol=1e-4)
+    plain = laws.get("chinchilla")(*columns[:2], **BASE)
+    np.testing.assert_allclose(1 - np.sum((plain - table["loss"]) ** 2) / spread, 0.353, atol=1e-3)
