@@ -23,7 +23,7 @@ from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Law, positive
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.fit import LOGARITHMIC
-from jaxscale.sampling.adaptive_sampler import proposals
+from jaxscale.sampling.adaptive_sampler import ImportanceSettings
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
 # Classes of the effective share of the draws of a proposal.
@@ -103,7 +103,8 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
     }
     if np.isfinite(ess).any():
         about |= {"khat": np.round(khat, 3).tolist()}
-        about |= {"share": np.round(ess / proposals(next(iter(params.values())).shape[1]), 4).tolist()}
+        proposed = ImportanceSettings(draws=next(iter(params.values())).shape[1]).proposed
+        about |= {"share": np.round(ess / proposed, 4).tolist()}
     return cells, about
 
 

@@ -81,17 +81,16 @@ def _optimistix(problem: Any, z: Any, response: Any, weight: Any) -> Any:
     import jax.numpy as jnp
     import optimistix
 
-    from jaxscale.engine.objective import loss
-
     if "lm" not in _PROGRAMS:
         solver = optimistix.LevenbergMarquardt(rtol=1e-10, atol=1e-12)
 
         def roots(z: Any, data: Any) -> Any:
             problem, response, weight = data
+            loss = problem.noise.loss
             fitted = jax.vmap(problem.predict, in_axes=(None, 0))(z, problem.inputs)
             r = problem.noise.transform(fitted) - problem.noise.transform(response)
             tiny = jnp.finfo(r.dtype).tiny
-            return jnp.sign(r) * jnp.sqrt(2 * weight * loss(problem.noise, r, problem.noise.delta, 0.0) + tiny)
+            return jnp.sign(r) * jnp.sqrt(2 * weight * loss.value(r, loss.threshold, 0.0) + tiny)
 
         def end(z: Any, data: Any) -> Any:
             found = optimistix.least_squares(roots, solver, z, data, max_steps=256, throw=False)

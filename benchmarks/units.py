@@ -19,8 +19,7 @@ import numpy as np
 import jaxscale
 from jaxscale.law import Law
 from jaxscale.law.dimensions import RESPONSE, absolute, dimensions, fixed_units
-from jaxscale.noise.losses import SPACES, default
-from jaxscale.resampling.schemes import INVERSES
+from jaxscale.noise import default
 
 FACTORS = (1e-9, 1e-3, 1e3, 1e9)
 ROWS, SCATTER = 24, 0.003
@@ -55,11 +54,11 @@ def sweep(law: Law, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray] |
     space = default(law.response).space
     with np.errstate(all="ignore"):
         truth = np.array([float(law(*row, **law.typical)) for row in zip(*columns.values(), strict=True)])
-        seen = np.asarray(SPACES[space][1](truth))
+        seen = np.asarray(space.forward(truth))
     if not np.all(np.isfinite(seen)) or np.ptp(seen) <= 1e-6 * np.max(np.abs(seen)):
         return None
-    size = SCATTER * (np.std(seen) if space == "linear" else 1.0)
-    return columns, INVERSES[space](seen + size * generator.standard_normal(ROWS))
+    size = SCATTER * (1.0 if space.relative else np.std(seen))
+    return columns, space.inverse(seen + size * generator.standard_normal(ROWS))
 
 
 def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "jaxscale.Fit | str":
@@ -84,8 +83,7 @@ def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", targ
     if one.status != other.status:
         return f"status {one.status}, {other.status}"
     scale = factor if target == RESPONSE else 1.0
-    space = one.noise.space.name
-    size = scale if space == "linear" else 1.0
+    size = 1.0 if one.noise.space.relative else scale
     if not np.isclose(one.residuals.rms * size, other.residuals.rms, rtol=1e-6):
         return f"optimum: rms {one.residuals.rms * size:.6g}, {other.residuals.rms:.6g}"
     errors = [_errors(law, one, target, factor), _errors(law, other, target, 1.0)]

@@ -23,6 +23,7 @@ from jaxscale.law import Law as Law
 from jaxscale.law import LawError as LawError
 from jaxscale.law import Response as Response
 from jaxscale.law.algebra import bound as bound
+from jaxscale.law.algebra import by_group as by_group
 from jaxscale.law.algebra import chain as chain
 from jaxscale.law.algebra import compose as compose
 from jaxscale.law.algebra import fix as fix
@@ -47,9 +48,11 @@ from jaxscale.results.fit import Fit as Fit
 from jaxscale.results.intervals import Intervals as Intervals
 from jaxscale.sampling.laplace_approximation import laplace as laplace
 from jaxscale.sampling.log_density import sample as sample
+from jaxscale.sampling.new_group import new_group as new_group
 from jaxscale.sampling.posterior import posterior as posterior
 from jaxscale.sampling.posterior_many import posterior_many as posterior_many
 from jaxscale.utils.checkpoint import JournalError as JournalError
+from jaxscale.utils.compilation import clear_cache as clear_cache
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxscale.utils.errors import DataError as DataError
 from jaxscale.utils.errors import NotUsableError as NotUsableError

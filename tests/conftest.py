@@ -1,5 +1,6 @@
 """What all tests share: the real data, float64, one compilation cache and reproducible hypothesis examples."""
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -23,8 +24,12 @@ CACHE_SETTINGS = {
 # it says anything: JAX_DISABLE_MOST_OPTIMIZATIONS=false tests optimised programs throughout.
 UNOPTIMISED = "jax_disable_most_optimizations"
 
-# Room is made between tests, well before fits and posteriors make it: a test that counts compilations must not see it.
-MOST_BETWEEN_TESTS = 0.3
+# Share of the memory maps that a process may have above which all compiled programs are dropped between tests: well
+# below the share at which the package drops its own, which would disturb a test that counts compilations.
+MOST_MAPS_BETWEEN_TESTS = 0.3
+# Tests between two looks at the number of maps.
+TESTS_BETWEEN_LOOKS = 8
+_tests_done = itertools.count(1)
 
 
 def in_ci() -> bool:
@@ -58,11 +63,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_teardown() -> None:
-    """Let go of compiled programs before a process has more mapped memory areas than Linux allows (65,530)."""
+    """Drop compiled programs before a process has more memory maps than Linux allows (65,530)."""
     # Not before the tests' own import of the package, whose types are checked.
-    from jaxscale.utils.room import make_room
+    from jaxscale.utils import memory_maps
 
-    make_room(MOST_BETWEEN_TESTS)
+    if next(_tests_done) % TESTS_BETWEEN_LOOKS == 0 and memory_maps.share() > MOST_MAPS_BETWEEN_TESTS:
+        jax.clear_caches()
 
 
 def real_data() -> Path:

@@ -186,3 +186,22 @@ def test_without_real_data_a_test_fails_in_ci(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.delenv("JAXSCALE_SIMULATED_ONLY", raising=False)
     with pytest.raises(pytest.fail.Exception, match="absent: set JAXSCALE_DATA"):
         real_data()
+
+
+def test_importing_every_module_changes_no_setting_of_the_process() -> None:
+    """Neither listeners, settings and caches of JAX, nor those of Python, NumPy and the environment."""
+    program = f"""
+import importlib
+import jax
+# These have settings of their own; they are imported first.
+import matplotlib, numpyro, typer
+from tests.global_state import settings
+
+own = jax.jit(lambda x: x + 1)
+own(1.0)
+style, before = dict(matplotlib.rcParams), settings()
+for name in {SUBMODULES!r}:
+    importlib.import_module(name)
+print(settings() == before, style == dict(matplotlib.rcParams), own._cache_size())
+"""
+    assert python(program).split() == ["True", "True", "1"]

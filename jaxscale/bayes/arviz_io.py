@@ -46,8 +46,9 @@ def to_arviz(draws: Draws) -> Any:
     fixed = {name: values[0] for name, values in draws.params.items() if _constant(draws, name)}
     varying = {name: values for name, values in draws.params.items() if name not in fixed}
     stats = {NAMES.get(name, name): _flags(name, v) for name, v in draws.stats.items() if name != "log_prior"}
-    constants = {f"fixed_{name}": value for name, value in fixed.items()}
-    groups = {"posterior": _dataset(draws, varying | draws.nuisance), "sample_stats": _dataset(draws, stats)}
+    constants = {f"fixed_{_escaped(name)}": value for name, value in fixed.items()}
+    varying = {_escaped(name): values for name, values in (varying | draws.nuisance).items()}
+    groups = {"posterior": _dataset(draws, varying), "sample_stats": _dataset(draws, stats)}
     if "log_prior" in draws.stats:
         groups["log_prior"] = _dataset(draws, {"log_prior": draws.stats["log_prior"]})
     rows = {}
@@ -85,9 +86,9 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
         count = int(tree.attrs["draws"])
         params = {}
         for name in told["params"]:
-            value = posterior.get(name)
+            value = posterior.get(_escaped(name))
             if value is None:
-                fixed = np.asarray(tree["constant_data"][f"fixed_{name}"].values)
+                fixed = np.asarray(tree["constant_data"][f"fixed_{_escaped(name)}"].values)
                 value = np.repeat(fixed[None], count, axis=0)
             params[name] = value
         stats = {}
@@ -99,13 +100,14 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             params=params,
             method=str(tree.attrs["method"]),
             free=tuple(told["free"]),
-            nuisance={name: posterior[name] for name in told["nuisance"]},
+            nuisance={name: posterior[_escaped(name)] for name in told["nuisance"]},
             chains=int(tree.attrs["chains"]),
             stats=stats,
             about=told["about"],
             notices=tuple(Notice(**notice) for notice in told["notices"]),
             usable=bool(tree.attrs["usable"]),
             law_object=law,
+            group_names=tuple(json.loads(tree.attrs.get("groups", "[]"))),
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
@@ -224,6 +226,11 @@ def _constant(draws: Draws, name: str) -> bool:
     return name not in draws.free and values.tobytes() == np.repeat(values[:1], len(values), axis=0).tobytes()
 
 
+def _escaped(name: str) -> str:
+    """A name without the slash, which separates the groups of a tree; the label of a group may hold one."""
+    return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
+
+
 def _flags(name: str, values: np.ndarray) -> np.ndarray:
     """Whether a draw diverged, as ArviZ wants it: true or false."""
     return values.astype(bool) if name == "diverging" and np.isin(values, (0, 1)).all() else values
@@ -275,6 +282,7 @@ def _told(draws: Draws) -> dict[str, Any]:
         "about": draws.about,
         "notices": [{"code": notice.code, "message": notice.message} for notice in draws.notices],
         "versions": versions(),
+        "groups": list(draws.group_names),
     }
     plain = {"law": draws.law, "method": draws.method, "draws": len(draws), "chains": draws.chains}
     as_json = {name: json.dumps(value, default=_plain) for name, value in lists.items()}

@@ -11,6 +11,7 @@ from jaxscale.bayes.model import Model
 from jaxscale.bayes.prior_density import Standard
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
+from jaxscale.fitting.arguments import POOLING
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, owned
 from jaxscale.noise import random_effects
@@ -20,7 +21,6 @@ from jaxscale.utils.padding import bucket
 
 # Groups of so many rows or more, on average, are sampled by their own places.
 MANY = 6
-POOLING = ("complete", "partial", "none")
 
 
 def model_of(

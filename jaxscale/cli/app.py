@@ -285,15 +285,16 @@ def fit(
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
-    task.refuse_groups("fit")
+    task.refuse_unused_groups()
     if plot is not None:
         plots.ending_of(plot)
-    fitted = task.fitted(replicates=replicates, errors=errors, likelihood=likelihood, trials=trials)
+    chosen: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
+    fitted = task.fitted(replicates=replicates, errors=errors, **chosen)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 
 
-app.command(cls=Printing)(with_task(fit, ("group",)))
+app.command(cls=Printing)(with_task(fit))
 for command, hidden in uncertainty_commands.COMMANDS.items():
     app.command(cls=Printing)(with_task(command, hidden))
 

@@ -74,6 +74,13 @@ class Task:
     sigma: Annotated[str | None, _data("Column of known standard errors of the responses, in their unit.")] = None
     run: Annotated[str | None, _data("Column that names a row's run, where runs repeat.")] = None
     group: Annotated[str | None, _data("Column that names a row's group.")] = None
+    pool: Annotated[
+        list[str] | None,
+        _setting(
+            "How groups share a parameter: complete, partial (posterior only) or none; may be repeated.",
+            metavar="NAME=HOW",
+        ),
+    ] = None
     series: Annotated[
         list[str] | None,
         _data(
@@ -136,6 +143,21 @@ class Task:
 
         return parsing.numbers(self.fix, "--fix")
 
+    def pooling(self) -> dict[str, str]:
+        """How groups share parameters, by parameter."""
+        from jaxscale.cli import parsing
+        from jaxscale.cli.model_options import one_of
+        from jaxscale.fitting.arguments import POOLING
+
+        given = parsing.assignments(self.pool, "--pool", "NAME=HOW")
+        return {name: one_of("--pool", how, POOLING) for name, how in given.items()}
+
+    def grouped(self, law: "Law", observations: "Observations") -> "Law":
+        """The law with the parameters that each group has to itself."""
+        from jaxscale.fitting.arguments import grouped
+
+        return grouped(law, observations, self.pooling(), self.fixed())
+
     def noise_of(self, law: "Law") -> "Noise":
         """The noise that is fitted with."""
         from jaxscale.noise import default, named, squared
@@ -182,10 +204,25 @@ class Task:
         Raises:
             ValueError: there are some.
         """
-        if self.group is not None:
+        if self.group is not None or self.pool:
             raise ValueError(
-                f"Option --group must not be given to {command}, which fits one set of parameters to all rows; pool "
-                f"groups with jaxscale posterior --group {self.group} --pool NAME=partial, or choose one with --where."
+                f"Option --{'pool' if self.group is None else 'group'} must not be given to {command}, which fits one "
+                "set of parameters to all rows; choose a group with --where."
+            )
+
+    def refuse_unused_groups(self, others: str = "") -> None:
+        """Refuse groups that no parameter depends on.
+
+        Args:
+            others: what else uses groups, as the beginning of what to add.
+
+        Raises:
+            ValueError: there are some.
+        """
+        if self.group is not None and "none" not in self.pooling().values():
+            raise ValueError(
+                f"Option --group needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
+                "leave out --group."
             )
 
     def refuse_sigma(self, command: str) -> None:
@@ -202,23 +239,13 @@ class Task:
                 f"Option --sigma must not be given to {command}, which infers how far rows scatter; leave it out."
             )
 
-    def groups(self, observations: "Observations") -> dict[str, str]:
-        """The names of the groups by their places, which stand behind the parameters that each has to itself."""
-        from jaxscale.cli import lookup
-
-        if self.group is None or observations.group is None:
-            return {}
-        table = lookup.find_table(self.table)
-        cells = dict(zip(table.rows.tolist(), table.column(self.group), strict=True))
-        names = {int(code): cells[row] for code, row in zip(observations.group, observations.rows, strict=True)}
-        return {str(code): str(names[code]) for code in sorted(names)}
-
     def fitted(
         self,
         *,
         replicates: int = 0,
         errors: Any = None,
         part: str | None = None,
+        pooling: Mapping[str, str] | None = None,
         check: "Callable[[Observations], Any] | None" = None,
         likelihood: str | None = None,
         trials: str | None = None,
@@ -229,6 +256,7 @@ class Task:
             replicates: bootstrap resamples for its standard errors.
             errors: which standard errors of least squares.
             part: folder inside the checkpoint, for commands that keep more than the fit there.
+            pooling: how groups share parameters; they share all unless given.
             check: refuses data that will not do for what follows the fit, before it is made.
             likelihood: name of the likelihood of counts, in place of the noise.
             trials: column of the number of trials, where counts have one.
@@ -251,6 +279,7 @@ class Task:
                 polish=self.polish,
                 key=self.seed,
                 fixed=fixed,
+                pooling=pooling,
                 replicates=replicates,
                 errors=errors,
                 noise_level=self.noise_level,

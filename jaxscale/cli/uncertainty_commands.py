@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jaxscale.results.intervals import Intervals
     from jaxscale.utils.notices import Notice
 
-_POOLINGS = ("complete", "partial", "none")
 # Options of a fit that foretelling has its own way with, and what it says of them.
 _FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
     ("noise", "starts", "polish", "noise_level"),
@@ -56,12 +55,6 @@ def posterior(
         list[str] | None,
         typer.Option(metavar="NAME=DIST", help="A prior, such as alpha=Normal(0.3,0.1); may be repeated."),
     ] = None,
-    pool: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=HOW", help="How groups share a parameter: complete, partial or none; may be repeated."
-        ),
-    ] = None,
     chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 8,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     warmup: Annotated[int, typer.Option(help="Draws of each chain that tune it and are dropped.")] = 500,
@@ -76,7 +69,7 @@ def posterior(
 
     task.refuse_sigma("posterior")
     _check_outputs(task, save)
-    if task.group is not None and not pool and scale_by != "group":
+    if task.group is not None and not task.pool and scale_by != "group":
         raise ValueError(
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
             "--scale-by group, for their scatter; add one of them or leave out --group."
@@ -85,7 +78,7 @@ def posterior(
     adaptive_sampler.refuse(method, chains, draws, warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
-        "pooling": {name: one_of("--pool", how, _POOLINGS) for name, how in _given(pool, "--pool", "NAME=HOW").items()},
+        "pooling": task.pooling(),
         "method": method,
         "chains": chains,
         "draws": draws,
@@ -132,16 +125,20 @@ def bootstrap(
 
     _check_outputs(task, save)
     targets.check_level(level)
-    if task.group is not None and by != "group":
-        raise ValueError("Option --group needs --by group, which resamples whole groups; add it or leave out --group.")
+    if by != "group":
+        task.refuse_unused_groups("--by group, which resamples whole groups, or ")
     one_of("--kind", kind, bootstrap_module.KINDS)
     one_of("--intervals", intervals, intervals_module.KINDS)
     law, fixed = task.found(), task.fixed()
     noise = task.noise_of(law)
     bootstrap_module.refuse(kind, by, "rademacher", replicates, noise.loss)
     intervals_module.refuse(intervals, noise)
-    free = [name for name in law.parameters if name not in fixed]
-    fitted = task.fitted(part="fit", check=lambda rows: bootstrap_module.unit_of(rows, free, by, kind))
+
+    def check(rows: "Observations") -> None:
+        free = [name for name in task.grouped(law, rows).parameters if name not in fixed]
+        bootstrap_module.unit_of(rows, free, by, kind)
+
+    fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
     begun = time.perf_counter()
     with keeping(task.checkpoint):
         drawn = bootstrap_module.bootstrap(
@@ -172,14 +169,17 @@ def profile(
     from jaxscale.profiling import targets
 
     task.check_outputs()
-    task.refuse_groups("profile")
+    task.refuse_unused_groups()
     targets.check_level(level)
     law, fixed = task.found(), task.fixed()
-    for name in param or ():
-        one_of("--param", name, law.parameters)
-        if name in fixed:
-            raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
-    fitted = task.fitted(part="fit")
+
+    def check(rows: "Observations") -> None:
+        for name in param or ():
+            one_of("--param", name, task.grouped(law, rows).parameters)
+            if name in fixed:
+                raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
+
+    fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
     begun = time.perf_counter()
     found = profiling.profile(fitted, param or None, level=level, key=task.seed)
     _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
@@ -299,8 +299,6 @@ def _end(
     from jaxscale.utils.files import nulls
 
     about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
-    if drawn is not None and any(values.ndim > 1 for values in drawn.params.values()) and data is not None:
-        about["groups"] = task.groups(data)
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, Callable[[], bytes]] = {}
     if task.json_path is not None:
@@ -329,4 +327,4 @@ def _saved(drawn: "Draws") -> bytes:
 
 
 # Each command, and the shared options that it does not show.
-COMMANDS = {posterior: (), bootstrap: (), profile: ("group",), foretell: ("group", *_FITTED_ITS_OWN_WAY)}
+COMMANDS = {posterior: (), bootstrap: (), profile: (), foretell: ("group", "pool", *_FITTED_ITS_OWN_WAY)}

@@ -7,12 +7,15 @@ import equinox as eqx
 import numpy as np
 
 from jaxscale.data.observations import Observations
+from jaxscale.data.series import label_of
 from jaxscale.law import Law
 from jaxscale.utils.errors import DataError, did_you_mean
 
 
 def prepare(law: Law, observations: Observations) -> Observations:
     """The observations with the inputs of a law that follow from others, such as the sums of a schedule.
+
+    A law with parameters of each group is handed the groups by their places among its labels.
 
     :func:`jaxscale.fit` does this by itself; do it once where several fits share the data.
 
@@ -23,6 +26,7 @@ def prepare(law: Law, observations: Observations) -> Observations:
     Raises:
         DataError: an input to compute from is missing, or the computation refuses it.
     """
+    observations = with_groups(law, observations)
     wanted = [name for name in law.inputs if name not in observations.inputs]
     if law.prepare is None or not wanted:
         return observations
@@ -49,6 +53,50 @@ def prepare(law: Law, observations: Observations) -> Observations:
             whole = computed.setdefault(name, np.empty((*values.shape[:-1], len(observations))))
             whole[..., rows] = values
     return eqx.tree_at(lambda s: s.inputs, observations, {**observations.inputs, **computed})
+
+
+def with_groups(law: Law, observations: Observations) -> Observations:
+    """The observations with their groups as an input, for a law that has parameters of each group.
+
+    Raises:
+        DataError: there are no groups, or one that the law does not know.
+    """
+    labels = law.inputs["group"].categories if "group" in law.inputs else ()
+    if not labels or "group" in observations.inputs:
+        return observations
+    if observations.group is None:
+        raise DataError(f"{observations.name}: {law.name} needs groups; name their column with group=.")
+    for label in observations.groups:
+        if label not in labels:
+            raise DataError(
+                f"{observations.name}: {law.name} has no group {label!r}{did_you_mean(label, labels)}; its groups are "
+                f"{', '.join(labels)}."
+            )
+    place = np.array([float(labels.index(label)) for label in observations.groups])
+    inputs = {**observations.inputs, "group": place[observations.group]}
+    return eqx.tree_at(lambda s: s.inputs, observations, inputs)
+
+
+def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of a law with labels in place of their places, as a prediction takes them."""
+    return {
+        name: np.array(law.inputs[name].categories)[values.astype(int)] if law.inputs[name].categories else values
+        for name, values in inputs.items()
+    }
+
+
+def _places(law: Law, name: str, labels: Any) -> np.ndarray:
+    """A categorical input as places among its categories."""
+    known = law.inputs[name].categories
+    several = np.asarray(labels, object)
+    places = []
+    for each in several.ravel():
+        label = label_of(each)
+        if label not in known:
+            hint = did_you_mean(str(label), known)
+            raise ValueError(f"Input {name} must be one of {', '.join(known)}, but is {each!r}{hint}.")
+        places.append(float(known.index(label)))
+    return np.array(places).reshape(several.shape)
 
 
 def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +133,10 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     missing = [name for name in law.inputs if name not in inputs]
     if missing:
         raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
-    return [np.asarray(inputs[name], float) for name in law.inputs]
+    return [
+        _places(law, name, inputs[name]) if kind.categories else np.asarray(inputs[name], float)
+        for name, kind in law.inputs.items()
+    ]
 
 
 def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:

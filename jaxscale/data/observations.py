@@ -28,6 +28,7 @@ class Observations(eqx.Module):
         weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
         run: codes 0..R-1 of the run a row belongs to, or None.
         group: codes 0..G-1 of the group a row belongs to, or None.
+        group_names: the groups' labels in the table, in the order of their codes.
         sigma: known standard errors of the responses, in their unit, shape (n,), or None.
         series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
             run, while the input of that name holds the place in this list, shape (n,).
@@ -52,6 +53,14 @@ class Observations(eqx.Module):
     name: str = eqx.field(static=True, default="dict")
     sha256: str = eqx.field(static=True, default="")
     row_unit: str = eqx.field(static=True, default="row")
+    group_names: tuple[str, ...] = eqx.field(static=True, default=())
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups by name, in the order of their codes; the codes themselves where they have no names."""
+        if self.group is None:
+            return ()
+        return self.group_names or tuple(map(str, range(int(self.group.max()) + 1)))
 
     def __len__(self) -> int:
         """The number of rows, padding included."""
@@ -124,9 +133,9 @@ class Observations(eqx.Module):
                 f"column {sigma!r}, {table.position(kept[i])}: the standard error {errors[i]:g} is not positive"
                 for i in np.flatnonzero(errors <= 0)
             ]
-        codes = {}
+        codes, labels = {}, {}
         for key, column in (("run", run), ("group", group)):
-            codes[key], found = _codes(table, column, kept) if column is not None else (None, [])
+            codes[key], labels[key], found = _codes(table, column, kept) if column is not None else (None, (), [])
             complaints += found
         refuse_cells(table.name, complaints)
         if weight is not None and not numbers["weight"].any():
@@ -139,12 +148,13 @@ class Observations(eqx.Module):
             group=codes["group"],
             sigma=numbers.get("sigma"),
             series=stored,
-            columns=(*named.items(), ("response", response)),
+            columns=(*named.items(), ("response", response), *([] if group is None else [("group", group)])),
             rows=tuple(table.rows[kept].tolist()),
             rows_read=len(table),
             name=table.name,
             sha256=table.sha256,
             row_unit=table.row_unit,
+            group_names=labels["group"],
         )
 
 
@@ -199,13 +209,13 @@ def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -
     return [f"column {column!r}, {table.position(kept[i])}: the weight {values[i]:g} is negative" for i in negative]
 
 
-def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Codes 0, 1, ... of the distinct cells in order of appearance."""
+def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+    """Codes 0, 1, ... of the distinct cells in order of appearance, and these cells."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
     empty = [i for i, label in enumerate(labels) if label is None]
     complaints = [f"column {column!r}, {table.position(kept[i])}: the cell is empty" for i in empty]
-    return np.array([order[label] for label in labels], dtype=np.int64), complaints
+    return np.array([order[label] for label in labels], dtype=np.int64), tuple(map(str, order)), complaints
 
 
 def refuse_cells(name: str, complaints: Sequence[str], why: str = "", cure: str = "") -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, chunks, compile_ahead
 from jaxscale.engine.starts import placed, score
-from jaxscale.utils.compilation import compiled
+from jaxscale.utils.compilation import compiled, compiled_calls
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,16 @@ class Sizes:
         return self if self.scored <= few or starts > few else replace(self, scored=few, abreast=few)
 
 
+# Rows above which lanes are fewer, so that their data stay in a core's cache.
 LONG = 4096
-
-
+# Iterations of a pool between two replacements of finished lanes.
+EVERY = 2
 CORE = Sizes(scored=512, abreast=64, pool=256, width=16)
-
-
 # All of a pool abreast: a step of a device takes as long for few lanes as for many, so no lane waits for room.
 DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=16384)
-
-
+# Lanes, and starts, that are few for a device.
 FEW = 1024
-
-
+# Most iterations of a lane.
 LONGEST = 400
 
 
@@ -93,13 +91,85 @@ def _abreast(function: Any, starts: Any, n: int) -> Any:
     return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
 
 
+class _Slots(eqx.Module):
+    """Lanes side by side: places in the pool, problem, state, transformed responses, weights, iterations left."""
+
+    place: Any
+    problem: Problem
+    lanes: Lanes
+    target: Any
+    weight: Any
+    left: Any
+
+
+def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
+    """Run every lane of a pool until it has stopped or used its budget, so many side by side.
+
+    A lane that is done is replaced by the next, so that no lane waits for the slowest. What a lane does depends neither
+    on its neighbours nor on its place.
+
+    Args:
+        problem: law, inputs, noise; with ``apart`` every lane's own.
+        pool: any number of lanes, of which the running ones are advanced.
+        response: shape (lanes, n).
+        weight: shape (lanes, n).
+        budget: most iterations of each lane in this call, a multiple of ``EVERY``.
+        width: lanes side by side.
+    """
+    count = pool.status.shape[0]
+    target = problem.noise.transform(response)
+    queue = _queue(pool.status == newton.RUNNING, width)
+
+    def loaded(place: Any) -> _Slots:
+        return _loaded(problem, pool, target, weight, place, jnp.full((width,), budget))
+
+    def round(state: Any) -> Any:
+        slots, following, done = state
+        slots, done = _advanced(slots, done)
+        over = (slots.lanes.status != newton.RUNNING) | (slots.left <= 0)
+        rank = jnp.cumsum(over) - 1
+        place = jnp.where(over, queue[jnp.minimum(following + rank, len(queue) - 1)], slots.place)
+        return _replaced(slots, loaded(place), over), following + jnp.sum(over), done
+
+    state = (loaded(queue[:width]), jnp.asarray(width), pool)
+    return jax.lax.while_loop(lambda state: jnp.any(state[0].place < count), round, state)[2]
+
+
+def _queue(running: Any, width: int) -> Any:
+    """The running lanes in order, then places outside the pool: reading these is harmless, writing has no effect."""
+    count = len(running)
+    order = jnp.argsort(~running, stable=True)
+    order = jnp.where(jnp.arange(count) < jnp.sum(running), order, count)
+    return jnp.concatenate([order, jnp.full((width,), count, order.dtype)])
+
+
+def _loaded(problem: Problem, pool: Lanes, target: Any, weight: Any, slot: Any, left: Any) -> _Slots:
+    """The lanes at some places of a pool with their data; those outside of it are idle."""
+    count = pool.status.shape[0]
+    place = jnp.minimum(slot, count - 1)
+    lanes = jax.tree.map(lambda a: a[..., place], pool)
+    status = jnp.where(slot < count, lanes.status, newton.FLAT)
+    lanes = eqx.tree_at(lambda s: s.status, lanes, status)
+    return _Slots(slot, problem.own(place), lanes, target[place], weight[place], left)
+
+
+def _advanced(slots: _Slots, done: Lanes) -> tuple[_Slots, Lanes]:
+    """A few iterations of the lanes, written to their places in the pool."""
+    lanes = newton.iterate(slots.problem, slots.lanes, slots.target, slots.weight, EVERY)
+    done = jax.tree.map(lambda whole, part: whole.at[..., slots.place].set(part, mode="drop"), done, lanes)
+    return eqx.tree_at(lambda s: (s.lanes, s.left), slots, (lanes, slots.left - EVERY)), done
+
+
+def _replaced(slots: _Slots, new: _Slots, over: Any) -> _Slots:
+    """Slots whose lane is over hold the new one; the data belong to the places of the new in any case."""
+    lanes = jax.tree.map(lambda a, b: jnp.where(over, a, b), new.lanes, slots.lanes)
+    return eqx.tree_at(lambda s: (s.lanes, s.left), new, (lanes, jnp.where(over, new.left, slots.left)))
+
+
 @compiled
 def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
     width = sizes(response.shape[-1]).holding(len(response)).width
-    return newton.settle(problem, lanes, response, weight, budget, width)
-
-
-_prepared: set[Any] = set()
+    return settle(problem, lanes, response, weight, budget, width)
 
 
 @dataclass(frozen=True)
@@ -144,15 +214,15 @@ class Task:
         """Have the program that polishes compiled while starts are scored."""
         n = len(self.response)
         pool = sizes(n).pool
-        known = (jax.tree.structure(self.problem), n, jnp.result_type(float).name)
-        if self.runner.mesh is not None or known in _prepared:
+        known = ("prepared", jax.tree.structure(self.problem), n, jnp.result_type(float).name)
+        if self.runner.mesh is not None or known in compiled_calls:
             return
-        _prepared.add(known)
+        compiled_calls.add(known)
         lanes = newton.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
         lanes = jax.tree.map(np.array, lanes)
         lanes.status[:] = newton.FLAT
         rows = (np.ascontiguousarray(np.broadcast_to(data, (pool, n))) for data in (self.response, self.weight))
-        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * newton.EVERY)))
+        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * EVERY)))
 
     def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
         """:func:`descend` on the task's own responses and weights."""
@@ -183,7 +253,7 @@ def descend(
         weight: the same.
         direct: lanes that keep to the basin they start in, see :func:`jaxscale.engine.newton.begin`.
         warm: the starts are near the optimum.
-        longest: most iterations of a lane, rounded up to a multiple of ``kernel.EVERY``.
+        longest: most iterations of a lane, rounded up to a multiple of ``EVERY``.
         lanes: states to go on from, in place of z.
         member: where data sets are fitted together, each lane's place in the problem.
         rows: n, where responses are given by a function.
@@ -196,27 +266,34 @@ def descend(
         return state
     n = response.shape[-1] if rows is None else rows
     size = sizes(n).holding(len(running))
-    budget = np.asarray(-(-longest // newton.EVERY) * newton.EVERY)
-
-    def gathered(data: Any, place: np.ndarray) -> Any:
-        if callable(data):
-            return np.asarray(data(place))
-        return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
+    budget = np.asarray(-(-longest // EVERY) * EVERY)
 
     def part(index: np.ndarray) -> tuple[Any, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
         lanes = jax.tree.map(lambda a: a[..., place], state)
         lanes.status[len(index) :] = newton.FLAT
         own = problem.own(place if member is None else member[place])
-        return own, lanes, gathered(response, place), gathered(weight, place), budget
+        return own, lanes, _rows(response, place, n), _rows(weight, place, n), budget
 
     workers = min(runner.together, -(-len(running) // size.width))
     indices = np.array_split(running, max(workers, -(-len(running) // size.pool)))
     # Parts are made when it is their turn: a lane's data may be long.
     group = 4 * runner.together
     for first in range(0, len(indices), group):
-        some = indices[first : first + group]
-        for index, ended in zip(some, runner(_settle, [part(index) for index in some]), strict=True):
-            for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
-                whole[..., index] = piece[..., : len(index)]
+        chosen = indices[first : first + group]
+        for index, ended in zip(chosen, runner(_settle, [part(index) for index in chosen]), strict=True):
+            _write(state, index, ended)
     return state
+
+
+def _rows(data: Any, place: np.ndarray, n: int) -> np.ndarray:
+    """The rows of some lanes, shape (lanes, n), of data as in :func:`descend`."""
+    if callable(data):
+        return np.asarray(data(place))
+    return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
+
+
+def _write(state: Lanes, index: np.ndarray, ended: Lanes) -> None:
+    """Write the first lanes of a part to their places; the others only fill it up."""
+    for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
+        whole[..., index] = piece[..., : len(index)]

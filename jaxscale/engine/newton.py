@@ -7,14 +7,27 @@ next one. Robust losses with a small delta start from a large delta that shrinks
 settles. Near the optimum pure Newton steps go on until the gradient is rounding noise.
 """
 
+import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jaxscale.engine.levenberg_marquardt import (
+    GAIN_ACCEPTED,
+    MOST_DAMPING,
+    SMALL_DECREASE,
+    STEP_CAP,
+    bounded_coordinates,
+    damping_update,
+    gain_ratio,
+    quadratic_form,
+    rounding_error,
+    scaling,
+    within_trust_radius,
+)
 from jaxscale.engine.objective import Local, Problem, evaluate
-from jaxscale.law.coordinates import curved
 from jaxscale.noise.loss import VERTEX
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
@@ -25,13 +38,36 @@ STATUS = {
     STALLED: "stalled",
     NONFINITE: "nonfinite",
 }
-# Iterations after which the finished lanes of a pool make room.
-EVERY = 2
 # Systems up to this size are solved by elimination; beyond it LAPACK takes over, which no law of the catalogue needs.
 SMALL = 40
-STEP_CAP = 1.0
 # A step in a logarithm below this is that of a number that is to vanish.
 RUNAWAY = 8.0
+# Damping parameter from a start, as Marquardt chooses it.
+DAMPING = 1e-2
+# Damping parameter near an optimum: steps are Newton's.
+WARM_DAMPING = 1e-8
+# Robust losses: the first threshold of a lane, in mean absolute residuals, beyond which few residuals lie.
+FIRST_THRESHOLD = 3
+# Robust losses: how many times smaller each further threshold is.
+THRESHOLD_DIVISION = 8
+# A threshold above so many mean absolute residuals leaves the loss smooth.
+SMOOTH_THRESHOLD = 2
+# Share of the objective that a Newton step promises at most where the threshold shrinks: while the loss is smooth the
+# lane walks its whole valley; later stages only adjust.
+SETTLED_SMOOTH = 1e-6
+SETTLED_ROBUST = 1e-2
+# Iterations without a decrease after which the threshold shrinks all the same.
+THRESHOLD_PATIENCE = 4
+# Share of the objective that a Newton step promises at most where undamped steps take over.
+CLOSE = 1e-9
+# The same for a lane that no step improves and that yet counts as an optimum, a flat one.
+NEARLY = 1e-7
+# Iterations without a decrease after which a lane has stalled.
+PATIENCE = 12
+# Each undamped step must at least so reduce what the next one promises; otherwise it is at the limit of rounding.
+NEWTON_REDUCTION = 0.5
+# Diagonal that keeps a factorisation from failing on rounding alone, relative to the scaling.
+RIDGE = 1e-14
 # A lane is done when a further Newton step promises less than this share of its objective.
 DONE = 1e-24
 
@@ -110,7 +146,7 @@ def begin(
         local=Local(xp.inf * ones, xp.zeros_like(z), none, none, ones, ones),
         delta=xp.where(xp.asarray(direct) & (goal > 0), goal, xp.inf),
         goal=goal,
-        damping=ones * (1e-8 if warm else 1e-2),
+        damping=ones * (WARM_DAMPING if warm else DAMPING),
         growth=2.0 * ones,
         diagonal=xp.zeros_like(z),
         newton=xp.full((lanes,), warm),
@@ -122,17 +158,13 @@ def begin(
     )
 
 
-def _diagonal(local: Local, before: Any) -> Any:
-    """Marquardt's scaling, which forgets: a start far away must not freeze a parameter for good."""
-    current = jnp.diagonal(local.safe).T
-    limits = jnp.finfo(current.dtype)
+def _scaling(local: Local, before: Any) -> Any:
     # Plain numbers have any unit, so that slopes may differ by many powers of ten.
-    return jnp.maximum(jnp.maximum(0.3 * before, current), limits.eps**4 * jnp.max(current, axis=0) + limits.tiny)
+    return scaling(local, before, jnp.finfo(local.g.dtype).eps ** 4)
 
 
 def _ridge(local: Local) -> Any:
-    """What keeps a factorisation from failing on rounding alone."""
-    return 1e-14 * _diagonal(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
+    return RIDGE * _scaling(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
 
 
 def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
@@ -174,79 +206,143 @@ def _newton(local: Local) -> tuple[Any, Any]:
     return -x, jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
 
 
+class _Stage(eqx.Module):
+    """Threshold of a robust loss in this iteration; lanes that only evaluate there; lanes near their optimum.
+
+    ``rounding`` is the error of the objective from rounding alone.
+    """
+
+    rounding: Any
+    goal: Any
+    delta: Any
+    stay: Any
+    close: Any
+
+
+class _Trial(eqx.Module):
+    """A step, the models where it leads, the actual and both predicted decreases, and the gain ratio."""
+
+    d: Any
+    there: Local
+    finite: Any
+    actual: Any
+    predicted_exact: Any
+    predicted_safe: Any
+    ratio: Any
+
+
+class _Verdict(eqx.Module):
+    """Whether the step is accepted, the Newton step that follows, and whether undamped steps still converge."""
+
+    accept: Any
+    toward: Any
+    decrement: Any
+    converges: Any
+
+
 def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
     """One iteration of every running lane."""
-    p, here = lanes.z.shape[0], lanes.local
-    eps, tiny = jnp.finfo(lanes.z.dtype).eps, jnp.finfo(lanes.z.dtype).tiny
-    first = lanes.steps == 0
-    noise_floor = 8 * eps * jnp.abs(here.f) + here.rounding
-    exact, safe, good = _candidates(lanes)
-    decrement = lanes.decrement
-
-    # A robust loss starts from a large delta; once settled there, or stuck, the lane goes on with a smaller one.
-    mean = here.spread / jnp.maximum(rows, eps)
-    goal = lanes.goal
-    if problem.noise.loss.vertex:
-        goal = jnp.where(~first & (lanes.delta > goal), VERTEX * mean, goal)
-    # The first stages walk the whole valley while the loss is smooth; later ones only adjust.
-    settled = decrement <= jnp.where(lanes.delta > 2 * mean, 1e-6, 1e-2) * jnp.abs(here.f) + noise_floor
-    fresh = ~first & (lanes.delta > goal) & (jnp.isinf(lanes.delta) | settled | (lanes.still >= 4))
-    smaller = jnp.where(jnp.isinf(lanes.delta), 3 * mean, jnp.minimum(lanes.delta / 8, mean))
-    delta = jnp.where(fresh, jnp.maximum(goal, smaller), lanes.delta)
-    stay = first | fresh
-    close = ~stay & (decrement <= 1e-9 * jnp.abs(here.f) + noise_floor) & (delta <= goal)
-
-    use_exact = close if problem.reweighted else good & lanes.newton | close
-    capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
-    d = _bounded(lanes, jnp.where(use_exact, exact, safe), use_exact, capped)
-    d = jnp.where(close, lanes.toward, d)
-    longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
-    d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
-    d = jnp.where(stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d)
-    z = lanes.z + d
-    there = evaluate(problem, z, delta, target, weight)
-    finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
-
-    slope = jnp.sum(here.g * d, axis=0)
-    promised_safe = -(slope + 0.5 * jnp.sum(d[:, None] * here.safe * d[None, :], axis=(0, 1)))
-    promised_exact = -(slope + 0.5 * jnp.sum(d[:, None] * here.exact * d[None, :], axis=(0, 1)))
-    actual = jnp.where(finite, here.f - there.f, -jnp.inf)
-    ratio = actual / jnp.maximum(jnp.where(use_exact, promised_exact, promised_safe), tiny)
-    # Near the end the value is rounding noise; the gradient, in the metric of the Hessian, is not yet.
-    toward, promise = _newton(there)
-    after = jnp.where(finite, promise, jnp.inf)
-    settle = close & finite & (after < 0.5 * decrement) & (actual >= -noise_floor)
-    accept = finite & jnp.where(close, settle, (ratio > 1e-4) & (actual > 0)) | stay
-    better = jnp.abs(actual - promised_exact) <= jnp.abs(actual - promised_safe)
-
-    easier = jnp.maximum(1 / 5, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
-    damping = jnp.clip(lanes.damping * jnp.where(accept, easier, lanes.growth), 1e-15, 1e15)
-    growth = jnp.where(accept, 4.0, jnp.minimum(lanes.growth * 2, 64.0))
-    small = jnp.abs(actual) <= 1e-12 * jnp.abs(here.f) + noise_floor
-    still = jnp.where(stay | accept & ~small, 0, lanes.still + 1)
-    stuck = ~close & (delta <= goal) & ((still >= 12) | (damping >= 1e15))
-    nearly = decrement <= 1e-7 * jnp.abs(here.f) + noise_floor
-    ended = jnp.where(stuck, jnp.where(nearly, FLAT, STALLED), RUNNING)
-    # At the end the gradient no longer falls, or what is left of it is far below any digit that is printed.
-    over = close & (~settle | (after <= DONE * jnp.abs(here.f)))
-    status = jnp.where(over, CONVERGED, jnp.where(first & ~finite, NONFINITE, ended))
-    moved = Lanes(
-        z=jnp.where(accept, z, lanes.z),
-        local=jax.tree.map(lambda a, b: jnp.where(accept, a, b), there, here),
-        delta=delta,
-        goal=goal,
-        damping=jnp.where(stay | close, lanes.damping, damping),
-        growth=jnp.where(stay | close, lanes.growth, growth),
-        diagonal=jnp.where(accept, _diagonal(there, lanes.diagonal), lanes.diagonal),
-        newton=jnp.where(stay | ~finite, lanes.newton, better),
-        toward=jnp.where(accept, toward, lanes.toward),
-        decrement=jnp.where(accept, after, decrement),
-        still=still,
-        status=status.astype(jnp.int32),
-        steps=lanes.steps + 1,
-    )
+    stage = _stage(problem, lanes, rows)
+    d, use_exact = _proposed(problem, lanes, stage)
+    there = evaluate(problem, lanes.z + d, stage.delta, target, weight)
+    trial = _trial(lanes.local, d, use_exact, there)
+    moved = _moved(lanes, stage, trial, _verdict(lanes, stage, trial))
     running = lanes.status == RUNNING
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
+
+
+def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
+    """Continuation in the threshold: a robust loss starts from a large one, and shrinks it once the lane has settled.
+
+    Args:
+        problem: law, inputs, noise.
+        lanes: the state.
+        rows: sum of the weights of each lane.
+    """
+    here, delta, first, rounding = lanes.local, lanes.delta, lanes.steps == 0, rounding_error(lanes.local)
+    mean = here.spread / jnp.maximum(rows, jnp.finfo(lanes.z.dtype).eps)
+    goal = lanes.goal
+    if problem.noise.loss.vertex:
+        goal = jnp.where(~first & (delta > goal), VERTEX * mean, goal)
+    share = jnp.where(delta > SMOOTH_THRESHOLD * mean, SETTLED_SMOOTH, SETTLED_ROBUST)
+    settled = _promises_at_most(lanes, share, rounding) | (lanes.still >= THRESHOLD_PATIENCE)
+    smaller = jnp.minimum(delta / THRESHOLD_DIVISION, mean)
+    smaller = jnp.where(jnp.isinf(delta), FIRST_THRESHOLD * mean, smaller)
+    fresh = ~first & (delta > goal) & (jnp.isinf(delta) | settled)
+    delta = jnp.where(fresh, jnp.maximum(goal, smaller), delta)
+    stay = first | fresh
+    return _Stage(rounding, goal, delta, stay, ~stay & _promises_at_most(lanes, CLOSE, rounding) & (delta <= goal))
+
+
+def _promises_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
+    """Whether a Newton step promises no more than a share of the objective, up to rounding."""
+    return lanes.decrement <= share * jnp.abs(lanes.local.f) + rounding
+
+
+def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
+    """The step of every lane within its trust radius, and whether the exact model gave it."""
+    exact, safe, good = _candidates(lanes)
+    use_exact = stage.close if problem.reweighted else good & lanes.newton | stage.close
+    bounded = bounded_coordinates(problem)
+    d = _bounded(lanes, jnp.where(use_exact, exact, safe), use_exact, bounded)
+    d = within_trust_radius(jnp.where(stage.close, lanes.toward, d), bounded)
+    return jnp.where(stage.stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d), use_exact
+
+
+def _trial(here: Local, d: Any, use_exact: Any, there: Local) -> _Trial:
+    """The decrease of the objective by a step, and what both models predict."""
+    finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
+    slope = jnp.sum(here.g * d, axis=0)
+    exact, safe = (-(slope + 0.5 * quadratic_form(matrix, d)) for matrix in (here.exact, here.safe))
+    actual = jnp.where(finite, here.f - there.f, -jnp.inf)
+    return _Trial(d, there, finite, actual, exact, safe, gain_ratio(actual, jnp.where(use_exact, exact, safe)))
+
+
+def _verdict(lanes: Lanes, stage: _Stage, trial: _Trial) -> _Verdict:
+    """Near the end the value is rounding noise; the gradient, in the metric of the Hessian, is not yet."""
+    toward, promise = _newton(trial.there)
+    decrement = jnp.where(trial.finite, promise, jnp.inf)
+    converges = stage.close & trial.finite & (decrement < NEWTON_REDUCTION * lanes.decrement)
+    converges = converges & (trial.actual >= -stage.rounding)
+    decreases = (trial.ratio > GAIN_ACCEPTED) & (trial.actual > 0)
+    accept = trial.finite & jnp.where(stage.close, converges, decreases) | stage.stay
+    return _Verdict(accept, toward, decrement, converges)
+
+
+def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lanes:
+    """All lanes after the step: moved where it is accepted, with damping, model and status of the next."""
+    accept = verdict.accept
+    damping, growth = damping_update(lanes.damping, lanes.growth, trial.ratio, accept)
+    better = jnp.abs(trial.actual - trial.predicted_exact) <= jnp.abs(trial.actual - trial.predicted_safe)
+    small = jnp.abs(trial.actual) <= SMALL_DECREASE * jnp.abs(lanes.local.f) + stage.rounding
+    still = jnp.where(stage.stay | accept & ~small, 0, lanes.still + 1)
+    kept = stage.stay | stage.close
+    chosen = functools.partial(jnp.where, accept)
+    return Lanes(
+        z=chosen(lanes.z + trial.d, lanes.z),
+        local=jax.tree.map(chosen, trial.there, lanes.local),
+        delta=stage.delta,
+        goal=stage.goal,
+        damping=jnp.where(kept, lanes.damping, damping),
+        growth=jnp.where(kept, lanes.growth, growth),
+        diagonal=chosen(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
+        newton=jnp.where(stage.stay | ~trial.finite, lanes.newton, better),
+        toward=chosen(verdict.toward, lanes.toward),
+        decrement=chosen(verdict.decrement, lanes.decrement),
+        still=still,
+        status=_status(lanes, stage, trial, verdict, (still >= PATIENCE) | (damping >= MOST_DAMPING)),
+        steps=lanes.steps + 1,
+    )
+
+
+def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Any) -> Any:
+    """The status of every lane after a step; ``fails`` where further damped steps are of no use."""
+    stuck = ~stage.close & (stage.delta <= stage.goal) & fails
+    ended = jnp.where(stuck, jnp.where(_promises_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
+    # At the end the gradient no longer falls, or what is left of it is far below any digit that is printed.
+    done = verdict.decrement <= DONE * jnp.abs(lanes.local.f)
+    first = jnp.where((lanes.steps == 0) & ~trial.finite, NONFINITE, ended)
+    return jnp.where(stage.close & (~verdict.converges | done), CONVERGED, first).astype(jnp.int32)
 
 
 def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
@@ -260,10 +356,11 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
         steps: most iterations of this call.
         enough: stop as soon as so many lanes have converged to one objective that no other lane is below.
     """
-    return _stepped(problem, lanes, problem.noise.transform(response), weight, steps, enough)
+    return iterate(problem, lanes, problem.noise.transform(response), weight, steps, enough)
 
 
-def _stepped(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+    """:func:`advance` with responses that are in the residual space already."""
     rows = jnp.sum(weight, axis=-1)
 
     def going(state: Any) -> Any:
@@ -285,51 +382,3 @@ def lowest(f: Any) -> Any:
     """Which of some objectives are the lowest, up to rounding."""
     least = jnp.min(f)
     return f <= least + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(least)
-
-
-def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
-    """Run every lane of a pool until it has stopped or used its budget, some side by side.
-
-    A lane that is done makes room for the next, so that no lane waits for the slowest. What a lane does
-    depends neither on its neighbours nor on its place.
-
-    Args:
-        problem: law, inputs, noise; with ``apart`` every lane's own.
-        pool: any number of lanes, of which the running ones are advanced.
-        response: shape (lanes, n).
-        weight: shape (lanes, n).
-        budget: most iterations of each lane in this call, a multiple of ``EVERY``.
-        width: lanes side by side.
-    """
-    count = pool.status.shape[0]
-    target = problem.noise.transform(response)
-    running = pool.status == RUNNING
-    # The running lanes in order, then places outside the pool: reading these is harmless and writing has no effect.
-    order = jnp.argsort(~running, stable=True)
-    order = jnp.where(jnp.arange(count) < jnp.sum(running), order, count)
-    order = jnp.concatenate([order, jnp.full((width,), count, order.dtype)])
-
-    def loaded(slot: Any) -> tuple[Problem, Lanes, Any, Any]:
-        place = jnp.minimum(slot, count - 1)
-        lanes = jax.tree.map(lambda a: a[..., place], pool)
-        idle = jnp.where(slot < count, lanes.status, FLAT)
-        return problem.own(place), eqx.tree_at(lambda s: s.status, lanes, idle), target[place], weight[place]
-
-    def round(state: Any) -> Any:
-        slot, following, done, own, lanes, target, weight, left = state
-        lanes = _stepped(own, lanes, target, weight, EVERY)
-        left = left - EVERY
-        done = jax.tree.map(lambda whole, part: whole.at[..., slot].set(part, mode="drop"), done, lanes)
-        over = (lanes.status != RUNNING) | (left <= 0)
-        rank = jnp.cumsum(over) - 1
-        fresh = jnp.where(over, order[jnp.minimum(following + rank, len(order) - 1)], slot)
-        new = loaded(fresh)
-        lanes = jax.tree.map(lambda a, b: jnp.where(over, a, b), new[1], lanes)
-        left = jnp.where(over, budget, left)
-        return fresh, following + jnp.sum(over), done, new[0], lanes, new[2], new[3], left
-
-    slot = order[:width]
-    own, lanes, first, heavy = loaded(slot)
-    left = jnp.full((width,), budget)
-    state = (slot, jnp.asarray(width), pool, own, lanes, first, heavy, left)
-    return jax.lax.while_loop(lambda state: jnp.any(state[0] < count), round, state)[2]

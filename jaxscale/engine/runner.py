@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.compilation import Program, compiled_calls
 from jaxscale.utils.progress import Ticker
 
-_compiled: set[Any] = set()
 _ahead: dict[Any, Future[Any]] = {}
 _lock = threading.Lock()
 _alone = threading.Lock()
@@ -42,10 +42,10 @@ def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
     def run() -> None:
         with jax.enable_x64(x64):
             jax.block_until_ready(program(*arguments))
-        _compiled.add(signature)
+        compiled_calls.add(signature)
 
     with _lock:
-        if signature in _compiled or signature in _ahead:
+        if signature in compiled_calls or signature in _ahead:
             return
         if "pool" not in _background:
             _background["pool"] = ThreadPoolExecutor(1)
@@ -124,9 +124,9 @@ class Runner:
         if workers <= 1:
             return [inside(part) for part in parts]
         # The first part of a new program goes alone: compile once, before the workers would each begin to.
-        alone = 0 if signature in _compiled else 1
+        alone = 0 if signature in compiled_calls else 1
         done = [inside(part) for part in parts[:alone]]
-        _compiled.add(signature)
+        compiled_calls.add(signature)
         with ThreadPoolExecutor(workers) as pool:
             return [*done, *pool.map(inside, parts[alone:])]
 
@@ -167,7 +167,7 @@ def _over(program: Any, mesh: Any) -> Any:
         ends = program(*jax.tree.map(lambda a: a[0], part))
         return jax.tree.map(lambda a: a[None], ends)
 
-    return jax.jit(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
+    return Program(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
 
 
 def _gathered(array: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
 
 Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
-therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.newton.settle`), whose size does not depend
+therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.descent.settle`), whose size does not depend
 on the batch, so that the answer of a problem depends on no other.
 """
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from jaxscale.engine import newton
-from jaxscale.engine.descent import sizes
+from jaxscale.engine.descent import settle, sizes
 from jaxscale.engine.lbfgs import descended
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
@@ -89,7 +89,7 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
                 run = real & jnp.where(k == 0, early, late)
                 status = jnp.where(run, newton.RUNNING, jnp.where(k == 0, newton.FLAT, pool.status))
                 pool = eqx.tree_at(lambda s: s.status, pool, status.astype(jnp.int32))
-                return newton.settle(problem, pool, response, weight, longest, min(size.width, len(run)))
+                return settle(problem, pool, response, weight, longest, min(size.width, len(run)))
 
             pool = jax.lax.fori_loop(0, 1 if lanes <= FIRST else 2, wave, pool)
             f, status = _by_problem((pool.local.f, pool.status), lanes)

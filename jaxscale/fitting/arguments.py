@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxscale.data.observations import Observations
 from jaxscale.engine.starts import Grid, Listed
 from jaxscale.law import Law, LawError
-from jaxscale.law.algebra import bound
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.law.algebra import bound, by_group
+from jaxscale.utils.errors import DataError, did_you_mean
+
+# How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
+POOLING = ("complete", "partial", "none")
 
 
 def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
@@ -22,6 +26,45 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         return bound(law, **ends)
     except LawError as error:
         raise ValueError(f"Argument bounds: {error}.") from None
+
+
+def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
+    """A law in which each group has its own value of the parameters that groups do not share.
+
+    Raises:
+        ValueError: the law has no such parameter, one is fixed, or the word is not complete or none.
+        DataError: there are no groups, or one has fewer rows than parameters of its own.
+    """
+    for name, how in pooling.items():
+        if name not in law.parameters:
+            raise ValueError(
+                f"Argument pooling names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            )
+        if how == "partial":
+            raise ValueError(
+                f"Argument pooling must be complete or none in a fit, but is partial for {name}; use "
+                "jaxscale.posterior, which pools partially."
+            )
+        if how not in POOLING:
+            raise ValueError(f"Argument pooling must be complete or none, but is {how!r} for {name}.")
+    own = [name for name in law.parameters if pooling.get(name) == "none"]
+    for name in own:
+        if name in (fixed or {}):
+            raise ValueError(f"Argument pooling must leave out {name}, which is fixed.")
+    if not own:
+        return law
+    if observations.group is None:
+        raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
+    rows = np.bincount(observations.group, observations.weight > 0, len(observations.groups))
+    for label, count in zip(observations.groups, rows.astype(int), strict=True):
+        if count < len(own):
+            raise DataError(
+                f"{observations.name}: group {label!r} has {count} {'row' if count == 1 else 'rows'} with positive "
+                f"weight for {len(own)} parameters of its own ({', '.join(own)}); leave the group out with where, or "
+                "let groups share parameters."
+            )
+    return by_group(law, observations.groups, own)
 
 
 def count_of(starts: Any) -> int:

@@ -9,7 +9,7 @@ import jax
 import jax.core as jax_core
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.data.validation import checked
@@ -23,7 +23,7 @@ from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
 from jaxscale.engine.starts import Grid, Listed
 from jaxscale.fitting.adequacy import assess, residuals_of
-from jaxscale.fitting.arguments import bounded, count_of, explicit_starts
+from jaxscale.fitting.arguments import bounded, count_of, explicit_starts, grouped
 from jaxscale.fitting.convergence import CERTIFIED, convergence
 from jaxscale.fitting.standard_errors import (
     SHARES,
@@ -54,7 +54,6 @@ from jaxscale.utils.notices import Notice
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 # The most basins that a fit lists.
 LISTED = 12
@@ -70,6 +69,7 @@ def fit(
     key: Any = 0,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, Sequence[float | int]] | None = None,
+    pooling: Mapping[str, str] | None = None,
     polish: int = 64,
     replicates: int = 400,
     errors: Errors | None = None,
@@ -97,6 +97,8 @@ def fit(
         key: seed (an integer or a JAX random key) of starts and resamples.
         fixed: values of parameters that are not fitted.
         bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
+        pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
+            observations, named by its label, such as ``alpha[small]``.
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
@@ -120,7 +122,7 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law, values = _checked_law(law, observations, key, fixed, bounds)
+    law, values = _checked_law(law, observations, key, fixed, bounds, pooling)
     _check_settings(replicates, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
     if likelihood is not None:
@@ -128,7 +130,6 @@ def fit(
     if noise is None:
         noise = default(law.response)
         noise = noise if observations.sigma is None else squared(noise.space)
-    make_room()
     with jax.enable_x64(True):
         read = prepare(law, observations)
         notices = checked(law, read, free, noise.space)
@@ -165,8 +166,9 @@ def _checked_law(
     key: Any,
     fixed: Mapping[str, Any] | None,
     bounds: Mapping[str, Sequence[float | int]] | None,
+    pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds on its parameters, and the values of those that are fixed."""
+    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
     law = resolve(law)
     if not isinstance(observations, Observations):
         raise TypeError(
@@ -180,6 +182,7 @@ def _checked_law(
         if both:
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
         law = bounded(law, bounds)
+    law = grouped(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
@@ -334,7 +337,8 @@ def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.Design
     rows, law = fitted.observations, fitted.law_object
     assert rows is not None and law is not None
     with jax.enable_x64(True):
-        prediction = np.asarray(fitted(**{name: rows.inputs[name] for name in law.inputs}), float)
+        inputs = named_categories(law, {name: rows.inputs[name] for name in law.inputs})
+        prediction = np.asarray(fitted(**inputs), float)
         return identifiability.check_at(
             law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level
         )

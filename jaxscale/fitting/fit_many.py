@@ -23,7 +23,6 @@ from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 
 def fit_many(
@@ -69,7 +68,6 @@ def fit_many(
         ValueError: an argument is wrong.
     """
     law = resolve(law)
-    make_room()
     sets = [observations] if isinstance(observations, Observations) else list(observations)
     strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
     if strangers:

@@ -52,7 +52,9 @@ def _regressors(optimum: Optimum) -> np.ndarray:
     columns += [bread(np.asarray(linear.jacobian), weight)[2]]
     for name, kind in problem.law.inputs.items():
         x = np.asarray(problem.inputs[name], float)
-        if x.ndim == 1:
+        if kind.categories:
+            columns += [(x == place).astype(float) for place in range(1, len(kind.categories))]
+        elif x.ndim == 1:
             columns.append(np.log(x) if kind.low >= 0 else x)
     table = np.stack(columns, axis=1)
     return np.where(np.isfinite(table), table, 0.0)

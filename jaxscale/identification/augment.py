@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,17 @@ from jaxscale.law.slopes import slopes
 LARGEST_CURE = 8
 
 
-def cure(information: Information) -> tuple[list[dict[str, float]], bool]:
+def cure(information: Information) -> tuple[list[dict[str, Any]], bool]:
     """Runs to add, best first, and whether they are enough; no dearer than the dearest run where that will do."""
+    runs, enough = _found(information)
+    for name, kind in information.law.inputs.items():
+        if kind.categories:
+            runs = [run | {name: kind.categories[int(run[name])]} for run in runs]
+    return runs, enough
+
+
+def _found(information: Information) -> tuple[list[dict[str, Any]], bool]:
+    """The same, with categories by their places."""
     if any(values.ndim > 1 for values in information.inputs.values()):
         return [], False  # What holds several numbers a row, such as a schedule, is no point of a grid.
     candidates = _candidates(information)
@@ -42,7 +52,12 @@ def _candidates(information: Information) -> dict[str, np.ndarray]:
     """A crossed grid over what the inputs span and a factor of four beyond, or a sample of it."""
     law, inputs = information.law, information.inputs
     inner = {1: 17, 2: 5, 3: 3}.get(len(inputs), 2)
-    levels = [_levels(values, law.inputs[name].low, law.inputs[name].high, inner) for name, values in inputs.items()]
+    levels = [
+        np.arange(len(law.inputs[name].categories), dtype=float)
+        if law.inputs[name].categories
+        else _levels(values, law.inputs[name].low, law.inputs[name].high, inner)
+        for name, values in inputs.items()
+    ]
     if len(levels) <= 3:
         crossed = np.array(list(itertools.product(*levels)))
     else:

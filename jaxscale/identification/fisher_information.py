@@ -188,10 +188,11 @@ def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> li
     amplitude, or another input that varies and may keep the terms apart.
     """
     powers = {key: kind.powers for key, kind in law.parameters.items() if kind.powers}
+    inputs = {name: values for name, values in inputs.items() if not law.inputs[name].categories}
     declared = {name for entries in powers.values() for name, _ in entries}
     aside = any(name not in declared and not constant(values) for name, values in inputs.items())
     found = []
-    for first, second in itertools.combinations(law.inputs, 2):
+    for first, second in itertools.combinations(inputs, 2):
         x, y = inputs[first], inputs[second]
         if max(x.ndim, y.ndim) > 1 or constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
             continue

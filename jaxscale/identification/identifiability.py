@@ -22,7 +22,7 @@ from jaxscale.identification.fisher_information import (
     pairs,
     spectrum,
 )
-from jaxscale.identification.messages import design_message
+from jaxscale.identification.messages import design_message, shown
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
@@ -54,7 +54,7 @@ class DesignCheck:
         verdict: "identified" or "not identified".
         parameters: names of the parameters that are not identified.
         trades: groups of parameters that trade off against each other.
-        cure: runs to add (input name to value), none where the design identifies every parameter.
+        cure: runs to add (input name to value, a group by its label), none where the design identifies every parameter.
         message: the verdict, its reasons and the cure in words.
     """
 
@@ -66,7 +66,7 @@ class DesignCheck:
     verdict: Literal["identified", "not identified"]
     parameters: tuple[str, ...]
     trades: tuple[tuple[str, ...], ...]
-    cure: list[dict[str, float]]
+    cure: list[dict[str, Any]]
     message: str
 
     def __str__(self) -> str:
@@ -81,7 +81,7 @@ class DesignCheck:
         if self.cure:
             inputs = list(self.cure[0])
             lines += ["", "Runs to add:", "  ".join(f"{name:>12}" for name in inputs)]
-            lines += ["  ".join(f"{run[name]:>12.3g}" for name in inputs) for run in self.cure]
+            lines += ["  ".join(f"{shown(run[name]):>12}" for name in inputs) for run in self.cure]
         return "\n".join([*lines, "", self.message])
 
 

@@ -1,6 +1,7 @@
 """Messages of a design check: why parameters are not identified, what to expect, and which runs to add."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def design_message(
     expected: Mapping[str, float],
     parameters: Sequence[str],
     trades: Sequence[Sequence[str]],
-    runs: Sequence[Mapping[str, float]],
+    runs: Sequence[Mapping[str, Any]],
     enough: bool,
 ) -> str:
     """The verdict of a design check, its reasons, the expected standard errors and the advice, in words."""
@@ -39,7 +40,8 @@ def design_message(
 
 def _reasons(information: Information, parameters: Sequence[str], trades: Sequence[Sequence[str]]) -> list[str]:
     """Why, by what is seen in the inputs first and by what trades off last."""
-    law, free, inputs = information.law, information.free, information.inputs
+    law, free = information.law, information.free
+    inputs = {name: values for name, values in information.inputs.items() if not law.inputs[name].categories}
     said = []
     if information.rows < len(free):
         said.append(f"the rows are fewer than the {len(free)} free parameters")
@@ -108,11 +110,16 @@ def _expectations(information: Information, expected: Mapping[str, float]) -> st
     return f"Expected standard errors at {level} noise: {'; '.join(listed)}."
 
 
-def _advice(runs: Sequence[Mapping[str, float]], enough: bool, parameters: Sequence[str]) -> str:
+def shown(value: float | str) -> str:
+    """The value of an input: three digits of a number, or a label."""
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _advice(runs: Sequence[Mapping[str, Any]], enough: bool, parameters: Sequence[str]) -> str:
     fix = f"fix {parameters[0] if len(parameters) == 1 else 'some of ' + _and(parameters)}"
     if not runs:
         return f"No run within a factor of four of these inputs would help, so {fix}."
-    told = "; ".join(", ".join(f"{name}={value:.3g}" for name, value in run.items()) for run in runs)
+    told = "; ".join(", ".join(f"{name}={shown(value)}" for name, value in run.items()) for run in runs)
     if enough:
         return f"Add runs such as {told}, or {fix}."
     return f"Runs such as {told} would help but not be enough, so {fix} too."

@@ -98,6 +98,30 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
     return made("bound", (law,), name or f"{law.name}({spelled})", tuple(ends))
 
 
+def by_group(law: Law, /, labels: Sequence[str], params: Sequence[str], *, name: str | None = None) -> Law:
+    """A law some of whose parameters differ between groups: ``by_group(power_law, ["small", "large"], ["a"])``.
+
+    It has a further input ``group``, the place of a row's group among the labels, and in place of a parameter ``a`` one
+    for every group, ``a[small]`` and ``a[large]``.
+
+    Args:
+        law: the law.
+        labels: the names of the groups.
+        params: parameters of which each group has its own.
+        name: of the new law; ``power_law(a by ["small", "large"])`` unless given.
+
+    Raises:
+        LawError: a name is no parameter, a label occurs twice or there is none, or the law has something named group.
+    """
+    _known(law, "by_group", params)
+    labels = tuple(map(str, labels))
+    if not labels or len(set(labels)) < len(labels):
+        raise LawError(f"by_group needs different labels for {law.name}, but got {', '.join(labels) or 'none'}")
+    if "group" in (*law.inputs, *law.parameters):
+        raise LawError(f"by_group adds an input 'group', but {law.name} has one of that name; rename it")
+    return made("by_group", (law,), name, (labels, tuple(key for key in law.parameters if key in params)))
+
+
 def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law:
     """A law with other names for some of its inputs and parameters: ``rename(power_law, a="B")``.
 

@@ -2,15 +2,16 @@
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from jaxscale.law.declaration import Input, Parameter, Response, interval, positive, real, unit
+from jaxscale.law.declaration import Input, Parameter, Response, categorical, interval, positive, real, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.declare import law as declare
-from jaxscale.law.family import signed
+from jaxscale.law.family import OTHERS, signed
 from jaxscale.utils.errors import LawError
 
 
@@ -88,6 +89,50 @@ def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
         affine=old.affine,
         decreasing=old.decreasing,
     )
+
+
+def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    (old,), (labels, own) = parts, options
+    names = [{key: copy_of(key, label) for key in own} for label in labels]
+    parameters = {}
+    for key, kind in old.parameters.items():
+        # A shared amplitude whose exponent is per group is centred by the exponent of the first group.
+        copies = names if key in own else names[:1]
+        parameters |= {each.get(key, key): _adapted(kind, each) for each in copies}
+
+    def value(given: Mapping[str, Any]) -> Any:
+        place = jnp.round(given["group"])
+        chosen = [jnp.where(place == k, 1.0, 0.0) for k in range(len(labels))]
+        # A sum of products, since its slopes are the indicators themselves.
+        picked = {key: sum(is_in * given[each[key]] for is_in, each in zip(chosen, names, strict=True)) for key in own}
+        return _value(old, {**given, **picked})
+
+    listed = ", ".join(own)
+    return _law(
+        parts,
+        name or f"{old.name}({listed} by {json.dumps(labels, ensure_ascii=False)})",
+        {**old.inputs, "group": categorical(labels)},
+        parameters,
+        old.response,
+        value,
+        f"{old.name} with {listed} by group.",
+        ",\\; ".join([old.formula, *(rf"{_symbol(key)} = {_symbol(key)}[\mathrm{{group}}]" for key in own)]),
+        affine=[each.get(key, key) for key in old.affine for each in (names if key in own else names[:1])],
+        decreasing=old.decreasing,
+    )
+
+
+def copy_of(name: str, label: str) -> str:
+    """The name of one group's own value of a parameter."""
+    return f"{name}[{label}]"
+
+
+def copies(law: Law) -> dict[str, list[str]]:
+    """The parameters of a law made by ``by_group`` by the one that each is a copy of; empty for other laws."""
+    if law.recipe is None or law.recipe[1][0] != "by_group":
+        return {}
+    (old,), (labels, own) = law.recipe[1][1], law.recipe[1][3]
+    return {key: [copy_of(key, label) for label in labels] if key in own else [key] for key in old.parameters}
 
 
 def _renamed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
@@ -213,8 +258,14 @@ def _law(
         if key in parameters:
             raise LawError(f"{key!r} is an input and a parameter of {name}; give one of them another name with rename")
 
+    beside = {key for key in parameters if not key.isidentifier()}
+
     def function(*columns: Any, **params: Any) -> Any:
-        return value(inspect.signature(function).bind(*columns, **params).arguments)
+        given = inspect.signature(function).bind(*columns, **params).arguments
+        others = given.pop(OTHERS, {})
+        for key in sorted(beside ^ others.keys()):
+            raise TypeError(f"{'missing' if key in beside else 'unexpected'} parameter of {name}: {key!r}")
+        return value({**given, **others})
 
     papers = dict.fromkeys(paper for old in parts for paper in old.source.split("; "))
     source = "; ".join(papers)
@@ -379,6 +430,7 @@ BUILDERS = {
     "fix": _fixed,
     "tie": _tied,
     "bound": _bounded,
+    "by_group": _by_group,
     "rename": _renamed,
     "add": _summed,
     "multiply": _multiplied,

@@ -1,7 +1,7 @@
 """Kinds: what a declaration is written with, from inputs and responses to the kinds of parameters."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class Input:
         lower: the size below which a column is probably in another unit (``params`` in billions).
         typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested; from
             ``lower`` to 1e13, or from 0.01 to 1e6, unless given.
+        categories: the labels of a categorical input, whose numbers are the places in this list.
     """
 
     unit: str
@@ -57,6 +58,7 @@ class Input:
     high: float = math.inf
     lower: float = 0.0
     typical: Range | None = None
+    categories: tuple[str, ...] = ()
 
     @property
     def relative(self) -> bool:
@@ -179,3 +181,9 @@ def fraction(*, range: Range | None = None, unit: str = "", meaning: str = "") -
 
 
 _UNIT = unit
+
+
+def categorical(labels: Sequence[str], unit: str = "") -> Input:
+    """An input whose values are labels; the law is handed their places 0, 1, ... in the list."""
+    last = len(labels) - 1.0
+    return Input(unit, -0.5, last + 0.5, typical=(0.0, last), categories=tuple(labels))

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.law.algebra_builders import copies
 from jaxscale.law.declaration import Input, unit
 from jaxscale.law.declare import Law
 
@@ -76,6 +77,11 @@ def _open(law: Law, name: str) -> bool:
 def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
     from jaxscale.law.slopes import slopes
 
+    if copied := copies(law):
+        assert law.recipe is not None
+        found, fixed, plain = _inferred(law.recipe[1][1][0])
+        every = {each: found[key] for key, names in copied.items() if key in found for each in names}
+        return every, fixed, tuple(each for key in plain for each in copied[key])
     try:
         with jax.enable_x64(True), np.errstate(all="ignore"):
             columns, sets = _sample(law)

@@ -6,9 +6,14 @@ from typing import Any
 
 from jaxscale.law.declare import Law
 
+# What a signature calls the parameters that are no identifiers.
+OTHERS = "_others"
+
 
 def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]) -> Callable[..., Any]:
     """The function, which takes ``*inputs`` or ``**parameters``, with the signature that names them one by one.
+
+    Parameters that are no identifiers, such as ``alpha[small]``, stand behind its ``**``.
 
     Args:
         function: computes a law from inputs by position and parameters by name.
@@ -16,7 +21,10 @@ def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iter
         parameters: names of the parameters, in order.
     """
     by_position = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in inputs]
-    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in parameters]
+    names = list(parameters)
+    by_name = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names if name.isidentifier()]
+    if len(by_name) < len(names):
+        by_name.append(inspect.Parameter(OTHERS, inspect.Parameter.VAR_KEYWORD))
     vars(function)["__signature__"] = inspect.Signature(by_position + by_name)
     return function
 

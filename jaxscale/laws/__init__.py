@@ -11,6 +11,7 @@ True
 
 import difflib
 import importlib
+import json
 import pkgutil
 import re
 from collections.abc import Iterable
@@ -39,11 +40,16 @@ def get(name: str) -> Law:
     """The law called ``name``; a family answers to ``bnsl`` (one break), ``bnsl2`` and ``bnsl[2]``.
 
     A law of the catalogue with tied parameters is found by the name that :func:`jaxscale.tie` gives it,
-    ``chinchilla(beta=alpha)``, so that what was saved of it can be read; one with bounds likewise.
+    ``chinchilla(beta=alpha)``, so that what was saved of it can be read; one with bounds or with parameters of each
+    group likewise.
 
     Raises:
         ValueError: no law has this name; the message holds the nearest names.
     """
+    # Labels of groups may hold any character, so that they are read first.
+    grouped = re.fullmatch(r"(.+?)\(([\w, ]+) by (\[.*\])\)", name)
+    if grouped:
+        return algebra.by_group(get(grouped[1]), json.loads(grouped[3]), re.split(", *", grouped[2]))
     tied = re.fullmatch(r"(.+)\(((?:[A-Za-z_]\w*=[A-Za-z_]\w*(?:, *)?)+)\)", name)
     if tied:
         return algebra.tie(get(tied[1]), **dict(each.split("=") for each in re.split(", *", tied[2])))

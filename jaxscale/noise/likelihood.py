@@ -12,6 +12,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space
+from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import DataError
 
 ScaleBy = Literal["constant", "level", "group"]
@@ -184,7 +185,7 @@ def check_columns(likelihood: Likelihood, observations: Observations) -> None:
             )
 
 
-@eqx.filter_jit
+@compiled
 def _sampled(likelihood: Likelihood, keys: Any, sites: dict[str, Any], level: Any, data: dict[str, Any]) -> Any:
     return jax.vmap(likelihood.sample, in_axes=(0, 0, 0, None))(keys, sites, level, data)
 

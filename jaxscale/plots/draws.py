@@ -157,7 +157,7 @@ def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, n
                 f"Argument names holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
                 f"{', '.join(known)}."
             )
-    found = [entry for name in wanted for entry in scalars(name, known[name])]
+    found = [entry for name in wanted for entry in scalars(name, known[name], draws.groups)]
     if not found:
         raise ValueError("Argument names must name something that was drawn, but is empty.")
     return dict(found[:most])

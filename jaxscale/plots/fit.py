@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
 from jaxscale.laws import get
@@ -49,9 +49,9 @@ def plot(fit: Fit, observations: Observations) -> Any:
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
-    predicted = np.asarray(fit(**inputs))
+    predicted = np.asarray(fit(**named_categories(law, inputs)))
     plain = [name for name in inputs if inputs[name].ndim == 1]
-    ranked = sorted(plain, key=lambda name: -spread(inputs[name]))
+    ranked = sorted(plain, key=lambda name: (bool(law.inputs[name].categories), -spread(inputs[name])))
     residual = _transformed(fit, predicted) - _transformed(fit, y)
 
     figure = Figure(figsize=(10, 4.4), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
@@ -68,6 +68,8 @@ def plot(fit: Fit, observations: Observations) -> Any:
         bar = figure.colorbar(points, ax=[left, right], pad=0.01, aspect=30)
         bar.set_label(input_label(law, observations, shade))
         bar.outline.set_visible(False)
+        if labels := law.inputs[shade].categories:
+            bar.set_ticks(list(range(len(labels))), labels=labels)
     figure.suptitle(_title(fit), fontsize=11, color=INK)
     # Every drawing would otherwise arrange the panels anew, from where the last one left them.
     figure.draw_without_rendering()

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.data.features import prepare
+from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
 from jaxscale.noise.likelihood import Likelihood, replicated
@@ -26,6 +26,7 @@ from jaxscale.plots.style import (
     tidy,
 )
 from jaxscale.results.draws import Draws
+from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.random import generator_of
 
@@ -37,7 +38,7 @@ def band(
     at: Mapping[str, Any] | None = None,
     *,
     to: float | None = None,
-    group: int = 0,
+    group: str | int | None = None,
     key: Any = 0,
 ) -> Any:
     """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
@@ -52,7 +53,8 @@ def band(
         input: the input along the horizontal axis.
         at: the other inputs' values: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
         to: where the bands end; ten times the largest observed input unless given.
-        group: the group whose parameters and observations are drawn, where groups have their own.
+        group: the name of the group whose parameters and observations are drawn, where groups have their own; the
+            first unless given.
         key: seed of the scatter.
 
     Returns:
@@ -74,9 +76,11 @@ def band(
         raise ValueError(f"Argument at must give {', '.join(missing)}, which {law.name} needs beside {input}.")
     observations = prepare(law, observations)
     used = observations.weight > 0
-    if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
-        used &= observations.group == group
-    draws = thinned(draws).of_group(group) if draws.groups else thinned(draws)
+    if draws.groups:
+        group = draws.groups[0] if group is None else group
+        if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
+            used &= np.array(observations.groups)[observations.group] == str(group)
+    draws = thinned(draws).of_group(str(group)) if draws.groups else thinned(draws)
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():
@@ -87,14 +91,14 @@ def band(
     space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
     forward, backward = _into(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
-    here = forward(np.median(draws.predict(**rows), axis=0))
+    here = forward(np.median(draws.predict(**named_categories(law, rows)), axis=0))
     there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
     new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
-    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {value:.4g}" for name, value in at.items())
+    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items())
     figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
         if new is not None:
@@ -195,7 +199,7 @@ def _into(space: Space) -> Callable[[Any], np.ndarray]:
     return forward
 
 
-@jax.jit
+@compiled
 def _levels(model: Any, sites: dict[str, Any]) -> Any:
     return jax.lax.map(model.level, sites, batch_size=256)
 
@@ -210,7 +214,11 @@ def _new(
     return replicated(scatter, generator_of(key)[0], draws.nuisance, level, data)
 
 
+def _number(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
 def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """All inputs of a law where one has the values x and the others are as told."""
-    own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v, float), x.shape) for name, v in at.items()}
+    own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v), x.shape) for name, v in at.items()}
     return {name: x if name == input else own[name] for name in law.inputs}

@@ -74,7 +74,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
     parts = {"prior": draws.stats["log_prior"] - _effects(draws), "likelihood": draws.stats["log_likelihood"]}
     several = {name: draws.params[name] for name in draws.free} | draws.nuisance
     rows: dict[str, dict[str, Any]] = {
-        label: {} for name, values in several.items() for label, _ in scalars(name, values)
+        label: {} for name, values in several.items() for label, _ in scalars(name, values, draws.groups)
     }
     khats = {}
     for part, log_density in parts.items():
@@ -82,7 +82,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
         log_weights, khat = reweighed(ratios, draws)
         khats[part] = float(khat.max())
         for name, values in several.items():
-            for label, value in scalars(name, values):
+            for label, value in scalars(name, values, draws.groups):
                 moved = [
                     distance(value, np.exp(lw)) / abs(math.log2(power))
                     for lw, power in zip(log_weights.T, POWERS, strict=True)

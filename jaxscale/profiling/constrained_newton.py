@@ -1,8 +1,8 @@
 """The objective minimised where a quantity of the parameters has a given value: many lanes of one program.
 
 Sequential quadratic programming in the centred coordinates: every step solves the Newton equations of the
-Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, damped as in
-:mod:`jaxscale.engine.newton` and judged by the augmented Lagrangian ``f + m h + s h^2 / 2``.
+Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, with the damping parameter and the gain ratio of
+:mod:`jaxscale.engine.levenberg_marquardt`, the latter of the augmented Lagrangian ``f + m h + s h^2 / 2``.
 
 Source: Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 17 and 18.
 """
@@ -16,27 +16,71 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.descent import sizes
-from jaxscale.engine.newton import DONE, STEP_CAP, solve_damped
+from jaxscale.engine.levenberg_marquardt import (
+    FIRST_FACTOR,
+    GAIN_ACCEPTED,
+    MOST_DAMPING,
+    SMALL_DECREASE,
+    STEP_CAP,
+    bounded_coordinates,
+    damping_update,
+    gain_ratio,
+    quadratic_form,
+    rounding_error,
+    scaling,
+    within_trust_radius,
+)
+from jaxscale.engine.newton import DONE, solve_damped
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.engine.runner import Runner
-from jaxscale.law.coordinates import curved
 from jaxscale.results.quantities import Quantity
 from jaxscale.utils.compilation import compiled
 
-# How much stiffer the augmented model is along the constraint than the objective is, in the objective's own metric.
+# Stiffness of the augmented Lagrangian along the constraint, relative to the objective in its own metric.
 STIFF = 10.0
+# Most iterations of a lane.
 LONGEST = 300
+# Damping parameter at the start: a profile starts near its optimum, where steps are Newton's.
+DAMPING = 1e-8
+# Least scaling of a coordinate, relative to the largest: one that has just become flat must not run away.
+LEAST_SCALING = 1e-30
+# Diagonal that keeps a factorisation from failing on rounding alone, relative to the largest scaling.
+RIDGE = 1e-14
+# A coordinate whose scaling is below this share of the largest hardly matters.
+NEGLIGIBLE = 1e-8
+# Damping parameter below which a step is as good as undamped.
+UNDAMPED = 1e-3
+# Share of the objective that a step promises at most where undamped steps take over.
+CLOSE = 1e-9
+# Each undamped step must at least so reduce what the next one promises; otherwise it is at the limit of rounding.
+NEWTON_REDUCTION = 0.5
+# Gain ratio above which the exact model is used again.
+GAIN_TRUSTED = 0.25
+# Iterations without a decrease after which a lane is stuck.
+PATIENCE = 20
 RUNNING, ENDED, STUCK = range(3)
 
 
-class _State(eqx.Module):
-    """Lanes on their way: place, objective, constraint with its derivatives, multiplier, damping."""
+class _Constraint(eqx.Module):
+    """The constraint ``h = (q - goal) / unit`` of every lane with its gradient a and Hessian b."""
 
-    z: Any
-    local: Local
     h: Any
     a: Any
     b: Any
+
+    @property
+    def finite(self) -> Any:
+        """Whether value and derivatives are numbers."""
+        finite = jnp.isfinite(self.h) & jnp.all(jnp.isfinite(self.a), axis=0)
+        return finite & jnp.all(jnp.isfinite(self.b), axis=(0, 1))
+
+
+class _State(eqx.Module):
+    """Lanes on their way: place, objective, constraint, Lagrange multiplier, damping."""
+
+    z: Any
+    local: Local
+    constraint: _Constraint
     multiplier: Any
     damping: Any
     growth: Any
@@ -48,12 +92,51 @@ class _State(eqx.Module):
 
 
 class _Model(eqx.Module):
-    """A step by one of the two models, its multiplier, and what it promises of the augmented Lagrangian."""
+    """A step by one of the two models, its multiplier, and the decrease of the augmented Lagrangian it predicts."""
 
     d: Any
     multiplier: Any
     promise: Any
     good: Any
+
+
+class _Data(eqx.Module):
+    """What stays fixed during a descent: which quantity has which value in which unit, and the data of every lane."""
+
+    which: Any
+    goal: Any
+    unit: Any
+    delta: Any
+    target: Any
+    weight: Any
+
+
+class _Trial(eqx.Module):
+    """The step that is tried, with its multiplier and the decrease that its model predicts."""
+
+    d: Any
+    multiplier: Any
+    promise: Any
+    use_exact: Any
+    # Lanes near their optimum, and those at it.
+    close: Any
+    over: Any
+    # Whether the exact model has a step, and whether it is that of the majorising model.
+    good: Any
+    same: Any
+    # Error of the objective from rounding alone.
+    rounding: Any
+
+
+class _Verdict(eqx.Module):
+    """Whether the step is accepted, with damping, trust in the exact model and status that follow."""
+
+    accept: Any
+    damping: Any
+    growth: Any
+    better: Any
+    still: Any
+    status: Any
 
 
 def quantities(of: tuple[Quantity, ...], problem: Problem, z: Any) -> Any:
@@ -62,144 +145,168 @@ def quantities(of: tuple[Quantity, ...], problem: Problem, z: Any) -> Any:
     return jnp.stack([jnp.asarray(one(params), z.dtype) for one in of])
 
 
-def _diagonal(local: Local, before: Any) -> Any:
-    """The metric of the damping, which forgets slowly: a coordinate that has just become flat must not run away."""
-    current = jnp.diagonal(local.safe).T
-    tiny = jnp.finfo(current.dtype).tiny
-    return jnp.maximum(jnp.maximum(0.3 * before, current), 1e-30 * jnp.max(current, axis=0) + tiny)
+def _constraint(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _Constraint:
+    def one(z: Any, which: Any, goal: Any, unit: Any) -> tuple[Any, Any, Any]:
+        def h(z: Any) -> Any:
+            return (quantities(of, problem, z)[which] - goal) / unit
+
+        return h(z), jax.grad(h)(z), jax.hessian(h)(z)
+
+    h, a, b = jax.vmap(one)(z.T, data.which, data.goal, data.unit)
+    return _Constraint(h, a.T, jnp.moveaxis(b, 0, -1))
 
 
 def _dot(a: Any, b: Any) -> Any:
     return jnp.sum(a * b, axis=0)
 
 
-def _quadratic(matrix: Any, d: Any) -> Any:
-    return jnp.sum(d[:, None] * matrix * d[None, :], axis=(0, 1))
+def _stiffness(state: _State) -> Any:
+    a = state.constraint.a
+    return STIFF / jnp.maximum(_dot(a, a / state.diagonal), jnp.finfo(a.dtype).tiny)
 
 
-def _models(problem: Problem, state: _State) -> tuple[_Model, _Model, Any]:
-    """The step by the exact and by the majorising model of the objective, and the stiffness of the constraint."""
-    here, a, h, p = state.local, state.a, state.h, len(state.z)
-    diagonal = state.diagonal
-    stiff = STIFF / jnp.maximum(_dot(a, a / diagonal), jnp.finfo(a.dtype).tiny)
-    most = jnp.max(diagonal, axis=0)
-    ridge = state.damping * diagonal + 1e-14 * most
-    extra = ridge * jnp.eye(p, dtype=a.dtype)[:, :, None] + stiff * a[:, None] * a[None, :]
-    whole = (here.exact + state.multiplier * state.b, here.safe)
-    systems = jnp.concatenate([matrix + extra for matrix in whole for _ in range(2)], axis=-1)
-    solved, good = solve_damped(systems, jnp.concatenate([here.g, a] * 2, axis=-1))
-    parts, fine = jnp.split(solved, 4, axis=-1), jnp.split(good, 4)
-    capped = jnp.asarray([*curved(problem.law, problem.free), *([True] * (p - len(problem.free)))])
+def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """For the exact and the majorising model: its Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
+    here, c, diagonal = state.local, state.constraint, state.diagonal
+    eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
+    damped = (state.damping * diagonal + RIDGE * jnp.max(diagonal, axis=0)) * eye
+    extra = damped + stiff * c.a[:, None] * c.a[None, :]
+    hessians = (here.exact + state.multiplier * c.b, here.safe)
+    systems = jnp.concatenate([hessian + extra for hessian in hessians for _ in range(2)], axis=-1)
+    x, good = solve_damped(systems, jnp.concatenate([here.g, c.a] * 2, axis=-1))
+    parts, fine = jnp.split(x, 4, axis=-1), jnp.split(good, 4)
+    return list(zip(hessians, parts[::2], parts[1::2], fine[::2], strict=True))
+
+
+def _models(problem: Problem, state: _State, stiff: Any) -> list[_Model]:
+    """The step by the exact and by the majorising model of the objective."""
+    bounded = bounded_coordinates(problem)
+    return [_model(state, stiff, bounded, *solved) for solved in _solved(state, stiff)]
+
+
+def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a: Any, good: Any) -> _Model:
+    """The step to the constraint's linearisation that minimises the model, by elimination of the multiplier."""
+    g, a, diagonal = state.local.g, state.constraint.a, state.diagonal
     # The damping holds back the way to the constraint too.
-    h = h / (1 + state.damping)
-    models = []
-    for matrix, x_g, x_a, fine_g in zip(whole, parts[::2], parts[1::2], fine[::2], strict=True):
-        along = (h - _dot(a, x_g)) / _dot(a, x_a)
-        d, multiplier = -x_g - along * x_a, along - stiff * h
-        # A coordinate that hardly matters may want to run away: it must not hold back the others.
-        d = jnp.where(diagonal < 1e-8 * most, jnp.clip(d, -STEP_CAP, STEP_CAP), d)
-        longest = jnp.max(jnp.where(capped[:, None], jnp.abs(d), 0.0), axis=0)
-        d = d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
-        promise = -(_dot(here.g + multiplier * a, d) + 0.5 * _quadratic(matrix, d))
-        promise = promise + 0.5 * stiff * (state.h**2 - (state.h + _dot(a, d)) ** 2)
-        fine_g = fine_g & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise)
-        models.append(_Model(d, multiplier, promise, fine_g))
-    return models[0], models[1], stiff
+    h = state.constraint.h / (1 + state.damping)
+    along = (h - _dot(a, x_g)) / _dot(a, x_a)
+    d, multiplier = -x_g - along * x_a, along - stiff * h
+    # A coordinate that hardly matters may want to run away: it must not hold back the others.
+    d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
+    d = within_trust_radius(d, bounded)
+    promise = -(_dot(g + multiplier * a, d) + 0.5 * quadratic_form(hessian, d))
+    promise = promise + 0.5 * stiff * (state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2)
+    return _Model(d, multiplier, promise, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise))
+
+
+def _proposed(problem: Problem, state: _State, stiff: Any) -> _Trial:
+    """The step of the model that is trusted; near the end the exact model's."""
+    exact, safe = _models(problem, state, stiff)
+    f, rounding = jnp.abs(state.local.f), rounding_error(state.local)
+    near = (exact.promise >= 0) & (exact.promise <= CLOSE * f + rounding)
+    close = exact.good & (state.damping < UNDAMPED) & near
+    use = close | (exact.good & (exact.promise > 0) & state.exactly)
+    d, multiplier, promise = (
+        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "promise")
+    )
+    # Near the end the value is rounding noise: go on while what a step promises halves.
+    over = close & ((promise <= DONE * f) | (promise >= NEWTON_REDUCTION * state.promise))
+    same = jnp.max(jnp.abs(jnp.where(use, exact.d - safe.d, 0.0)), axis=0) == 0
+    return _Trial(d, multiplier, promise, use, close, over, exact.good, same, rounding)
+
+
+def _step(of: tuple[Quantity, ...], problem: Problem, state: _State, data: _Data) -> _State:
+    """One iteration of every running lane."""
+    stiff = _stiffness(state)
+    trial = _proposed(problem, state, stiff)
+    z = state.z + jnp.where(jnp.isfinite(trial.d), trial.d, 0.0)
+    there = evaluate(problem, z, data.delta, data.target, data.weight)
+    constraint = _constraint(of, problem, z, data)
+    verdict = _verdict(state, trial, stiff, there, constraint)
+    new = _moved(state, trial, verdict, z, there, constraint)
+    running = state.status == RUNNING
+    return jax.tree.map(lambda first, second: jnp.where(running, first, second), new, state)
+
+
+def _verdict(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Verdict:
+    """Judge a step by the decrease of the augmented Lagrangian."""
+    here, before, after = state.local, state.constraint.h, constraint.h
+    finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & constraint.finite
+    actual = here.f - there.f + trial.multiplier * (before - after) + 0.5 * stiff * (before**2 - after**2)
+    ratio = gain_ratio(actual, trial.promise)
+    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.promise > 0))
+    better = trial.good & ((ratio > GAIN_TRUSTED) | ~trial.use_exact | trial.same)
+    damping, growth = damping_update(state.damping, state.growth, ratio, accept)
+    small = SMALL_DECREASE * jnp.abs(here.f) + trial.rounding
+    still = jnp.where(accept & (actual > small), 0, state.still + 1)
+    stuck = (damping >= MOST_DAMPING) | (still >= PATIENCE)
+    status = jnp.where(trial.over, ENDED, jnp.where(stuck, STUCK, RUNNING))
+    return _Verdict(accept, damping, growth, better, still, status)
+
+
+def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local, constraint: _Constraint) -> _State:
+    """Lanes whose step is accepted at its end, the others where they were, with more damping."""
+    new = _State(
+        z=z,
+        local=there,
+        constraint=constraint,
+        multiplier=trial.multiplier,
+        damping=jnp.where(trial.close, 0.0, verdict.damping),
+        growth=verdict.growth,
+        diagonal=scaling(there, state.diagonal, LEAST_SCALING),
+        exactly=verdict.better,
+        promise=jnp.where(trial.close, trial.promise, jnp.inf),
+        still=verdict.still,
+        status=verdict.status,
+    )
+    kept = eqx.tree_at(
+        lambda s: (s.damping, s.growth, s.exactly, s.still, s.status),
+        state,
+        (verdict.damping, verdict.growth, ~trial.use_exact | verdict.better, verdict.still, verdict.status),
+    )
+    go = verdict.accept & ~trial.over
+    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
+
+
+def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
+    """Lanes at their starts."""
+    local = evaluate(problem, z, data.delta, data.target, data.weight)
+    constraint = _constraint(of, problem, z, data)
+    ones = jnp.ones((z.shape[1],), z.dtype)
+    return _State(
+        z=z,
+        local=local,
+        constraint=constraint,
+        multiplier=0 * ones,
+        damping=DAMPING * ones,
+        growth=FIRST_FACTOR * ones,
+        diagonal=scaling(local, 0.0, LEAST_SCALING),
+        exactly=ones > 0,
+        promise=jnp.inf * ones,
+        still=jnp.zeros(ones.shape, jnp.int32),
+        status=jnp.where(jnp.isfinite(local.f) & jnp.isfinite(constraint.h), RUNNING, STUCK),
+    )
 
 
 @lru_cache(maxsize=32)
 def _program(of: tuple[Quantity, ...]) -> Any:
     """The program for some quantities, the same object for the same functions."""
 
-    def constraint(problem: Problem, z: Any, which: Any, goal: Any, unit: Any) -> tuple[Any, Any, Any]:
-        def one(z: Any, which: Any, goal: Any, unit: Any) -> tuple[Any, Any, Any]:
-            def h(z: Any) -> Any:
-                return (quantities(of, problem, z)[which] - goal) / unit
-
-            return h(z), jax.grad(h)(z), jax.hessian(h)(z)
-
-        h, a, b = jax.vmap(one)(z.T, which, goal, unit)
-        return h, a.T, jnp.moveaxis(b, 0, -1)
-
-    def step(problem: Problem, state: _State, places: Any, delta: Any, target: Any, weight: Any) -> _State:
-        here, eps = state.local, jnp.finfo(state.z.dtype).eps
-        exact, safe, stiff = _models(problem, state)
-        floor = 8 * eps * jnp.abs(here.f) + here.rounding
-        close = (
-            exact.good
-            & (state.damping < 1e-3)
-            & (exact.promise >= 0)
-            & (exact.promise <= 1e-9 * jnp.abs(here.f) + floor)
-        )
-        use = close | (exact.good & (exact.promise > 0) & state.exactly)
-        d, multiplier, promise = (
-            jnp.where(use, first, second)
-            for first, second in zip(jax.tree.leaves(exact)[:3], jax.tree.leaves(safe)[:3], strict=True)
-        )
-        # Near the end the value is rounding noise: go on while what a step promises halves.
-        over = close & ((promise <= DONE * jnp.abs(here.f)) | (promise >= 0.5 * state.promise))
-        z = state.z + jnp.where(jnp.isfinite(d), d, 0.0)
-        there = evaluate(problem, z, delta, target, weight)
-        h, a, b = constraint(problem, z, *places)
-        finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & jnp.isfinite(h)
-        finite = finite & jnp.all(jnp.isfinite(a), axis=0) & jnp.all(jnp.isfinite(b), axis=(0, 1))
-        actual = here.f - there.f + multiplier * (state.h - h) + 0.5 * stiff * (state.h**2 - h**2)
-        ratio = actual / jnp.maximum(promise, jnp.finfo(d.dtype).tiny)
-        accept = finite & (close | (ratio > 1e-4) & (promise > 0))
-        moved = jnp.where(use, exact.d - safe.d, 0.0)
-        better = exact.good & ((ratio > 0.25) | ~use | (jnp.max(jnp.abs(moved), axis=0) == 0))
-        easier = jnp.maximum(1 / 5, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
-        damping = jnp.clip(state.damping * jnp.where(accept, easier, state.growth), 1e-15, 1e15)
-        still = jnp.where(accept & (actual > 1e-12 * jnp.abs(here.f) + floor), 0, state.still + 1)
-        status = jnp.where(over, ENDED, jnp.where((damping >= 1e15) | (still >= 20), STUCK, RUNNING))
-        new = _State(
-            z=z,
-            local=there,
-            h=h,
-            a=a,
-            b=b,
-            multiplier=multiplier,
-            damping=jnp.where(close, 0.0, damping),
-            growth=jnp.where(accept, 4.0, jnp.minimum(state.growth * 2, 64.0)),
-            diagonal=_diagonal(there, state.diagonal),
-            exactly=better,
-            promise=jnp.where(close, promise, jnp.inf),
-            still=still,
-            status=status,
-        )
-        going = state.status == RUNNING
-        kept = eqx.tree_at(
-            lambda s: (s.damping, s.growth, s.exactly, s.still, s.status),
-            state,
-            (damping, new.growth, ~use | better, still, status),
-        )
-        go = accept & ~over
-        new = jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
-        return jax.tree.map(lambda first, second: jnp.where(going, first, second), new, state)
-
     @compiled
     def constrained(problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any) -> Any:
-        lanes, places = z.shape[1], (which, goal, unit)
+        lanes = z.shape[1]
         delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, z.dtype), (lanes,))
         target = jnp.broadcast_to(problem.noise.transform(response), (lanes, *response.shape))
-        weight = jnp.broadcast_to(weight, target.shape)
-        ones = jnp.ones((lanes,), z.dtype)
-        local = evaluate(problem, z, delta, target, weight)
-        h, a, b = constraint(problem, z, *places)
-        first = jnp.where(jnp.isfinite(local.f) & jnp.isfinite(h), RUNNING, STUCK)
-        zero, yes, none = 0 * ones, ones > 0, jnp.zeros((lanes,), jnp.int32)
-        state = _State(
-            z, local, h, a, b, zero, 1e-8 * ones, 4 * ones, _diagonal(local, 0.0), yes, jnp.inf * ones, none, first
-        )
+        data = _Data(which, goal, unit, delta, target, jnp.broadcast_to(weight, target.shape))
 
         def going(pair: Any) -> Any:
             return (pair[0] < LONGEST) & jnp.any(pair[1].status == RUNNING)
 
         def body(pair: Any) -> Any:
-            return pair[0] + 1, step(problem, pair[1], places, delta, target, weight)
+            return pair[0] + 1, _step(of, problem, pair[1], data)
 
-        end = jax.lax.while_loop(going, body, (jnp.asarray(0), state))[1]
-        return end.z, end.local.f, end.h, end.status
+        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _begin(of, problem, z, data)))[1]
+        return end.z, end.local.f, end.constraint.h, end.status
 
     return constrained
 

@@ -89,6 +89,7 @@ def bootstrap(
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
     refuse(kind, by, signs, replicates, fit.noise.loss)
+    refuse_groups(fit, by)
     unit = unit_of(observations_of(fit, observations), fit.free, by, kind)
     seed, _ = generator_of(key)
     with jax.enable_x64(True):
@@ -156,6 +157,20 @@ def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str =
     unit = "row" if kind == "residual" else by or ("run" if kind == "cluster" or repeated else "row")
     codes_of(rows, unit)
     return unit
+
+
+def refuse_groups(fit: Fit, by: str | None) -> None:
+    """Refuse to resample whole groups where each has parameters of its own.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    law = fit._law()  # pyright: ignore[reportPrivateUsage]
+    if by == "group" and "group" in law.inputs:
+        raise ValueError(
+            f"Argument by must not be 'group' for {law.name}: a resample without a group does not determine the "
+            "parameters of that group; leave it out."
+        )
 
 
 def codes_of(rows: Observations, unit: str) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
-from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, unit_of
+from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups, unit_of
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
@@ -43,6 +43,7 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
     """
     if by is not None and by not in UNITS:
         raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
+    refuse_groups(fit, by)
     unit = unit_of(observations_of(fit, observations), fit.free, by)
     with jax.enable_x64(True):
         again = refit_problem(fit, observations)

@@ -1,7 +1,7 @@
 """Draws: a batch of parameter sets of equal weight, whatever method they come from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,23 @@ class _Named(dict[str, Any]):
         )
 
 
+class _Parameters(dict[str, np.ndarray]):
+    """The law's parameters by name; whatever a table prints is found by its name there, too."""
+
+    def __init__(self, params: Mapping[str, np.ndarray], nuisance: Mapping[str, np.ndarray], groups: Any) -> None:
+        super().__init__(params)
+        self.nuisance, self.groups = nuisance, groups
+
+    def __missing__(self, name: str) -> np.ndarray:
+        printed = dict(self.nuisance)
+        for key, values in {**self, **self.nuisance}.items():
+            printed |= scalars(key, values, self.groups)
+        if name not in printed:
+            hint = did_you_mean(name, printed)
+            raise KeyError(f"{name}: no parameter has this name{hint}; there are {', '.join(printed)}")
+        return printed[name]
+
+
 @dataclass(frozen=True)
 class Draws:
     """Parameter sets by name with a leading axis of draws, and how they were got.
@@ -46,8 +63,9 @@ class Draws:
     Args:
         law: identifier of the law.
         params: every parameter of the law, shape (draws,), or (draws, groups) where each group has its own; draws of
-            several chains lie chain after chain.
-        method: the rung or resampling they come from: "laplace", "importance", "nuts", "case bootstrap", ...
+            several chains lie chain after chain. What tables print beside them, such as ``a[small]`` and
+            ``a_population``, is found under its name, too.
+        method: the sampling or resampling method they come from: "laplace", "importance", "nuts", "case bootstrap", ...
         free: names of the parameters that vary.
         nuisance: what was drawn beside the law's parameters, such as the scale of the noise; leading axis (draws,).
         chains: how many chains the draws come from; 1 where they are independent.
@@ -59,6 +77,8 @@ class Draws:
         observations: what was fitted; None when read from a file.
         model: the model that was sampled (:class:`jaxscale.bayes.model.Model`), where there is one.
         likelihood: how responses scatter where there is no model: that of one group out of several.
+        group_names: the groups' labels, in the order of the last axis of their parameters; those of the observations
+            unless given.
     """
 
     law: str
@@ -75,15 +95,19 @@ class Draws:
     observations: Observations | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
     likelihood: Likelihood | None = field(default=None, compare=False, repr=False)
+    group_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a parameter that has the name of something drawn beside the law's parameters."""
+        """Refuse a parameter that has the name of something drawn beside the law's parameters; name the groups."""
         for name in self.params:
             if name in self.nuisance:
                 raise ValueError(
                     f"Parameter {name!r} of {self.law} has the name of something that is drawn beside the law's "
                     f"parameters; rename it: jaxscale.rename(law, {name}={name + '_of_law'!r})."
                 )
+        if not self.group_names and self.observations is not None:
+            object.__setattr__(self, "group_names", self.observations.groups)
+        object.__setattr__(self, "params", _Parameters(self.params, self.nuisance, self.groups))
 
     def __len__(self) -> int:
         """The number of draws."""
@@ -139,7 +163,7 @@ class Draws:
             raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
-            raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: draws.of_group(0).")
+            raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: {self._choice}.")
         try:
             np.broadcast_shapes(*(column.shape for column in columns))
         except ValueError:
@@ -152,16 +176,22 @@ class Draws:
         return self.likelihood if self.model is None else self.model.likelihood
 
     @property
-    def groups(self) -> int:
-        """The number of groups that have parameters or a scale of their own; 0 where all share everything."""
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups that have parameters or a scale of their own; none where all share everything."""
         own = [*self.params.values(), *(self.nuisance[name] for name in ("scale",) if name in self.nuisance)]
-        return max((values.shape[1] for values in own if values.ndim > 1), default=0)
+        count = max((values.shape[1] for values in own if values.ndim > 1), default=0)
+        return self.group_names if len(self.group_names) == count else tuple(map(str, range(count)))
 
-    def of_group(self, group: int | np.integer) -> "Draws":
+    @property
+    def _choice(self) -> str:
+        """How one group is chosen, for messages."""
+        return f"draws.of_group({self.groups[0]!r})"
+
+    def of_group(self, group: str | int) -> "Draws":
         """The draws of one group: its parameters and its scatter, without what belongs to all groups.
 
         Args:
-            group: its place in the order of appearance, from 0.
+            group: its name, as the table has it.
 
         Returns:
             Draws on which ``predict`` and ``responses`` work; the model, the observations and the log densities, which
@@ -172,16 +202,15 @@ class Draws:
         """
         if not self.groups:
             raise ValueError("These draws have no groups with parameters of their own; use them as they are.")
-        if isinstance(group, bool) or not isinstance(group, int | np.integer) or not 0 <= group < self.groups:
-            raise ValueError(
-                f"Argument group must be the place of a group in the order of appearance, from 0 to {self.groups - 1}, "
-                f"but is {group!r}."
-            )
-        own = {name: value[:, group] if value.ndim > 1 else value for name, value in self.params.items()}
+        if str(group) not in self.groups:
+            hint = did_you_mean(str(group), self.groups)
+            raise ValueError(f"Argument group must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
+        place = self.groups.index(str(group))
+        own = {name: value[:, place] if value.ndim > 1 else value for name, value in self.params.items()}
         beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
         likelihood = self.scatter
         if "scale" in beside and beside["scale"].ndim > 1:
-            beside["scale"] = beside["scale"][:, group]
+            beside["scale"] = beside["scale"][:, place]
             likelihood = None if likelihood is None else likelihood.of_one_group()
         return replace(
             self,
@@ -191,13 +220,8 @@ class Draws:
             observations=None,
             model=None,
             likelihood=likelihood,
+            group_names=(),
         )
-
-    def new_group(self, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> "Draws":
-        """The parameters of a group that was not among the data, see :func:`jaxscale.sampling.new_group.new_group`."""
-        from jaxscale.sampling import new_group as new_group_module
-
-        return new_group_module.new_group(self, observations, candidates=candidates, key=key)
 
     def responses(self, key: Any = 0, **inputs: Any) -> np.ndarray:
         """New measurements for every draw: the law and the scatter about it, shape (draws, n).
@@ -222,8 +246,8 @@ class Draws:
                 "inputs; use predict, which is without the scatter."
             )
         if scatter.by_group:
-            raise ValueError("Each group has a scale of its own; choose a group first: draws.of_group(0).")
-        level = self.predict(**{name: np.atleast_1d(np.asarray(value, float)) for name, value in inputs.items()})
+            raise ValueError(f"Each group has a scale of its own; choose a group first: {self._choice}.")
+        level = self.predict(**{name: np.atleast_1d(value) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         return replicated(scatter, generator_of(key)[0], self.nuisance, level, rows)
 
@@ -270,7 +294,7 @@ class Draws:
             values[name] = self.derive(function)
         rows: dict[str, dict[str, float]] = {}
         for name, several in values.items():
-            for label, value in scalars(name, several):
+            for label, value in scalars(name, several, self.groups):
                 low, high = np.quantile(value, [0.5 - level / 2, 0.5 + level / 2])
                 rows[label] = {
                     "mean": float(np.mean(value)),
@@ -349,9 +373,10 @@ class Draws:
         return get(self.law)
 
 
-def scalars(name: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """One entry for every number of a draw, those of groups with their place behind."""
+def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
+    """One entry for every number of a draw, those of groups with their names behind, others with their places."""
     if values.ndim == 1:
         return [(name, values)]
     flat = values.reshape(len(values), -1)
-    return [(f"{name}[{k}]", flat[:, k]) for k in range(flat.shape[1])]
+    places = groups if values.shape[1:] == (len(groups),) else range(flat.shape[1])
+    return [(f"{name}[{place}]", flat[:, k]) for k, place in enumerate(places)]

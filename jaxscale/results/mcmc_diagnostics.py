@@ -83,7 +83,7 @@ def largest_rhat(x: np.ndarray) -> np.ndarray:
 def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     """What draws of a posterior say of themselves, and whether they may be acted on.
 
-    Chains must have mixed; draws of another rung must only be enough.
+    Chains must have mixed; draws of another method must only be enough.
 
     Args:
         draws: a :class:`jaxscale.results.draws.Draws`.

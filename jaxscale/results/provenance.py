@@ -2,13 +2,14 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxscale.data.features import with_groups
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.results.parts import Provenance
@@ -46,13 +47,15 @@ def versions() -> dict[str, str]:
 def fingerprint(law: Law, observations: Observations) -> str:
     """A hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
 
-    Groups are left out, of which a fit knows nothing: a posterior that pools them may go on from it.
+    Groups are left out unless the law has parameters of each: a posterior that pools them may go on from the fit.
 
     Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
     same on every machine, what was computed may differ in its last bits.
     """
-    given = observations.inputs
-    names = law.sources if law.prepare is not None and set(law.sources) <= set(given) else law.inputs
+    given = with_groups(law, observations).inputs
+    names: Iterable[str] = law.inputs
+    if law.prepare is not None and set(law.sources) <= set(given):
+        names = (*law.sources, *(name for name, kind in law.inputs.items() if kind.categories))
     parts: dict[str, Any] = {name: given[name] for name in names if name in given}
     for name in parts.keys() & observations.series.keys():
         # Each row by what its sequence holds, whatever its place in the list.

@@ -85,7 +85,7 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
         ValueError: the observations are missing or others.
     """
     rows = observations_of(fit, observations)
-    if observations is None and fit.problem is not None:
+    if observations is None and fit.problem is not None and _is_that_of(fit):
         # The parameters of a fit may have been replaced since.
         return replace(fit.problem, z=coordinates_of(fit.problem.problem, fit.params, fit.scale))
     law = fit._law()  # pyright: ignore[reportPrivateUsage]
@@ -99,6 +99,13 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
     clustered = wide.run is not None and len(np.unique(wide.run[used])) < used.sum()
     z = coordinates_of(problem, fit.params, fit.scale)
     return RefitProblem(law, problem, z, wide, rows, wide.run if clustered else None)
+
+
+def _is_that_of(fit: Fit) -> bool:
+    """Whether the problem in memory is that of the fit, whose fields may have been replaced."""
+    kept: Problem = fit.problem.problem
+    fixed = {name: float(value) for name, value in kept.fixed.items()}
+    return (kept.free, fixed, kept.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
 
 
 def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> np.ndarray:

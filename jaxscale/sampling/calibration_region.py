@@ -82,7 +82,7 @@ def checked(
         free: number of its parameters that are inferred.
         rows: number of rows that count.
         likelihood: how responses scatter.
-        method: the rung that the posterior ended on.
+        method: the method that the posterior ended with.
         runs: number of runs, where a run has several rows; every row is its own run unless given.
         checkpoints: rows of each run, on average.
         efficiency: effective number of draws over the draws of the proposal, of importance sampling.
@@ -130,12 +130,12 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
+def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
     """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
 
     Args:
         model: what was sampled (:class:`jaxscale.bayes.model.Model`).
-        rung: that the posterior ended on.
+        method: that the posterior ended with.
         efficiency: effective number of draws over those of the proposal; NaN for NUTS.
         seen: residuals at the middle of the posterior and what they are taken from, in the likelihood's space, each of
             shape (n,); None where groups have their own.
@@ -146,13 +146,13 @@ def unmeasured(model: Any, rung: str, efficiency: float, seen: tuple[Any, Any] |
     if seen is not None and chosen.scale_by == "constant" and chosen.calibrated:
         residual, target = (np.asarray(each)[used] for each in seen)
         level = residual + target
-        uneven = trend(residual, np.abs(level) if chosen.space == "linear" else level)
+        uneven = trend(residual, level if chosen.space.relative else np.abs(level))
     return checked(
         law=model.law.name,
         free=len(model.free),
         rows=rows,
         likelihood=chosen,
-        method=rung,
+        method=method,
         runs=runs if chosen.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,

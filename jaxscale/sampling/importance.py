@@ -1,4 +1,4 @@
-"""Importance sampling about the modes, with Pareto-smoothed weights: the cheap rung of a posterior."""
+"""Importance sampling about the modes, with Pareto-smoothed weights."""
 
 import math
 from collections.abc import Sequence

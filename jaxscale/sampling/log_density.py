@@ -1,4 +1,4 @@
-"""The sampler on a log density of anybody's: the ladder without a law."""
+"""Draws from a log density of the user's, without a law."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from jaxscale.bayes.model import stacked
 from jaxscale.engine.runner import Runner
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse, stacked_starts
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse, stacked_starts
+from jaxscale.sampling.densities import densities_of
 from jaxscale.utils.random import generator_of
 
 
@@ -54,7 +55,7 @@ def sample(
     warmup: int = 500,
     key: Any = 0,
 ) -> Draws:
-    """Draw from a density by the ladder of :func:`jaxscale.posterior`: importance sampling, NUTS where that fails.
+    """Draw from a density as :func:`jaxscale.posterior` does: importance sampling, NUTS where its weights are poor.
 
     >>> draws = sample(lambda x, _: -0.5 * (x @ x), np.zeros(3))  # doctest: +SKIP
 
@@ -88,17 +89,17 @@ def sample(
         density = Density(log_density, jax.tree.map(lambda leaf: np.asarray(leaf), data))
         if not np.isfinite(density.log_density(starts[0])):
             raise ValueError("Argument start must be where the log density is finite, but there it is not.")
-        ladder = Ladder(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
-        sampled = climbed(ladder, method, chains, draws, warmup)
-    rung = str(sampled.rung[0])
-    beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if rung == "nuts" else 1, "seed": seed}
+        densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
+        sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+    used = str(sampled.method[0])
+    beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
     made = Draws(
         law="a density",
         params={"x": sampled.x[0]},
-        method=rung,
+        method=used,
         free=("x",),
         chains=beside["chains"],
-        stats={name: values[0] for name, values in sampled.stats.items()} if rung == "nuts" else {},
+        stats={name: values[0] for name, values in sampled.stats.items()} if used == "nuts" else {},
         about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
     )
     notices, usable = mcmc_diagnostics.judged(made)

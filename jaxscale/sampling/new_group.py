@@ -92,6 +92,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         observations=observations,
         model=None,
         likelihood=model.likelihood,
+        group_names=(),
     )
 
 
@@ -101,7 +102,7 @@ def _chosen(log_weights: Any, key: Any, count: int) -> Any:
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
-@eqx.filter_jit
+@compiled(static_argnames="candidates")
 def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
     """Parameters of new groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)

@@ -26,8 +26,9 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import observations_of
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
 from jaxscale.sampling.calibration_region import unmeasured
+from jaxscale.sampling.densities import Densities, densities_of
 from jaxscale.sampling.initial_values import (
     fitted_to,
     residuals_at,
@@ -39,7 +40,6 @@ from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
 
@@ -77,7 +77,8 @@ def posterior(
         priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.bayes.priors`).
         fixed: values of parameters that are not inferred, with a law.
         pooling: parameter to "complete" (groups share it, the default), "partial" or "none".
-        method: "auto" climbs the ladder; "importance", "nuts" or "laplace" takes that rung.
+        method: "auto" is importance sampling, with NUTS where its weights are poor; "importance", "nuts" or "laplace"
+            is that method alone.
         chains: of NUTS; importance sampling hands back as many draws as they would.
         draws: kept of each chain.
         warmup: draws of each chain that set the step size and the mass matrix (rounded up to a multiple of 250).
@@ -97,7 +98,6 @@ def posterior(
     """
     refuse(method, chains, draws, warmup)
     refuse_types(likelihood, () if observations is None else [observations])
-    make_room()
     begun = time.perf_counter()
     seed, generator = generator_of(key)
     if isinstance(source, Fit):
@@ -133,9 +133,9 @@ def posterior(
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
-            ladder = Ladder(Runner(mesh, journal, ticker), lone, starts[None], generator)
-            sampled = climbed(ladder, method, chains, draws, warmup)
-            named = jax.tree.map(lambda a: a[0], by_name(ladder, sampled))
+            densities = densities_of(Runner(mesh, journal, ticker), lone, starts[None], generator)
+            sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+            named = jax.tree.map(lambda a: a[0], by_name(densities, sampled))
     found = _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
     names = [name for name in model.free if name not in (priors or {}) and model.site(name) not in (priors or {})]
     return _with_ranges(found, law, names, rows.response[rows.weight > 0])
@@ -169,13 +169,13 @@ def _named(model: Model, x: Any) -> dict[str, Any]:
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(model, x)
 
 
-def by_name(ladder: Ladder, sampled: Sampled) -> dict[str, Any]:
+def by_name(densities: Densities, sampled: Sampled) -> dict[str, Any]:
     """Sites, parameters, log prior and log likelihood of every draw of every posterior."""
-    every = np.arange(ladder.count)
-    named = ladder.run(_named, every, sampled.x)
+    every = np.arange(densities.count)
+    named = densities.run(_named, every, sampled.x)
     density = sampled.stats["log_density"]
     if np.isnan(density).any():
-        density = ladder.log_densities(every, sampled.x)
+        density = densities.log_densities(every, sampled.x)
     # The log density is the sum of three, of which the likelihood alone takes time to compute.
     return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
 
@@ -200,22 +200,22 @@ def _draws(
     seed: int,
     seconds: float,
 ) -> Draws:
-    rung = str(sampled.rung[0])
+    method = str(sampled.method[0])
     about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told} | sampled.about(0)
     about |= {
         "priors": {name: _prior_text(model, name) for name in model.shapes},
         "draws": len(named["log_prior"]),
-        "chains": sampled.chains if rung == "nuts" else 1,
+        "chains": sampled.chains if method == "nuts" else 1,
         "seed": seed,
         "seconds": seconds,
     }
-    stats = {name: values[0] for name, values in sampled.stats.items() if rung == "nuts" or name == "log_density"}
-    if rung == "laplace":
+    stats = {name: values[0] for name, values in sampled.stats.items() if method == "nuts" or name == "log_density"}
+    if method == "laplace":
         stats = {}
     made = Draws(
         law=law.name,
         params=named["params"],
-        method=rung,
+        method=method,
         free=model.free,
         nuisance={name: values for name, values in named["sites"].items() if name not in named["params"]},
         chains=about["chains"],
@@ -230,6 +230,6 @@ def _draws(
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
         seen = None if model.pooling else residuals_at(model, middle)
-    reason = unmeasured(model, rung, float(sampled.share[0]), seen)
+    reason = unmeasured(model, method, float(sampled.share[0]), seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)

@@ -20,14 +20,14 @@ from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.provenance import identity
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder, climbed, refuse
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
+from jaxscale.sampling.densities import densities_of
 from jaxscale.sampling.initial_values import located, nuisance_at
 from jaxscale.sampling.posterior import Method, by_name, families
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-from jaxscale.utils.room import make_room
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Posteriors:
         law: name of the law.
         params: every parameter by name, shape (sets, draws) or (sets, draws, groups).
         nuisance: what was drawn beside them, the same.
-        method: the rung that each ended on.
+        method: the method that each ended with.
         khat: shape of the tail of the importance weights; NaN where these were not used.
         ess: effective number of draws of the proposal; NaN for NUTS.
         rhat: largest R-hat; NaN where there are no chains.
@@ -115,7 +115,6 @@ def posterior_many(
         raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
     refuse_types(likelihood, sets)
-    make_room()
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
@@ -150,15 +149,15 @@ def posterior_many(
             told_apart = settings | dict(priors=families(whole), pooling=whole.pooling)
             journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
-            ladder = Ladder(Runner(mesh, journal, ticker), whole, climbs, generator)
-            sampled = climbed(ladder, method, chains, draws, warmup)
-        named = by_name(ladder, sampled)
+            densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
+            sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+        named = by_name(densities, sampled)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
     return Posteriors(
         law.name,
         named["params"],
         nuisance,
-        sampled.rung,
+        sampled.method,
         sampled.khat,
         sampled.ess,
         sampled.rhat,

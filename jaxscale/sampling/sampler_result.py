@@ -16,7 +16,7 @@ class Sampled:
 
     Args:
         x: coordinates of the draws, shape (posteriors, draws, size).
-        rung: "importance" or "nuts" for each.
+        method: "importance" or "nuts" for each.
         khat: of the last rounds of importance sampling; NaN where there was none.
         ess: effective number of the proposals' draws; NaN for NUTS.
         share: the same as a share of these draws, also where NUTS was used in their place; NaN where there was none.
@@ -27,7 +27,7 @@ class Sampled:
     """
 
     x: np.ndarray
-    rung: np.ndarray
+    method: np.ndarray
     khat: np.ndarray
     ess: np.ndarray
     share: np.ndarray
@@ -39,7 +39,7 @@ class Sampled:
 
     def of(self, chosen: np.ndarray) -> "Sampled":
         """Some of the posteriors."""
-        arrays = ("x", "rung", "khat", "ess", "share", "rhat", "modes")
+        arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
         own = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
 
@@ -55,12 +55,12 @@ class Sampled:
         told: dict[str, Any] = {"modes": int(self.modes[k])}
         if np.isfinite(self.khat[k]):
             told["khat"] = float(self.khat[k])
-        if self.rung[k] == "importance":
+        if self.method[k] == "importance":
             told["ess"] = float(self.ess[k])
         told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
-        if self.rung[k] == "nuts" and np.isfinite(self.khat[k]):
+        if self.method[k] == "nuts" and np.isfinite(self.khat[k]):
             told["fallback"] = self._fallback(k)
-        if self.rung[k] == "nuts":
+        if self.method[k] == "nuts":
             told["steps"] = float(np.mean(self.stats["steps"][k]))
         return told
 
@@ -73,7 +73,7 @@ class Sampled:
     def judged(self, k: int) -> tuple[list[Notice], bool]:
         """What a person should know of one of the posteriors, and whether its weights may be trusted."""
         notices, trusted = [], True
-        if self.rung[k] != "nuts" and not self.khat[k] < KHAT_LIMIT:
+        if self.method[k] != "nuts" and not self.khat[k] < KHAT_LIMIT:
             notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {KHAT_LIMIT}."))
             trusted = False
         if self.interrupted:

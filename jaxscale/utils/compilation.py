@@ -3,18 +3,38 @@
 The programs are small and run for milliseconds, while XLA's defaults take seconds to compile them. The emitters for
 fusions and the split of a program into many modules serve large models; without them the programs of a fit compile in
 two thirds of the time, occupy a third of the memory maps, and compute the same bits at the same speed.
+
+What is compiled stays in memory, in dozens of memory maps a program, and Linux ends a process that has too many. So all
+programs of this package are instances of :class:`Program`, which drop what they have compiled before that happens; what
+the process has compiled otherwise stays as it is.
 """
 
 import functools
+import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.core
 
+from jaxscale.utils import memory_maps
+
 # Settings of XLA for every program on a CPU, and for one that runs so briefly that optimising it does not pay.
 SETTINGS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 BRIEF: dict[str, Any] = {"xla_backend_optimization_level": 1}
+# Share of the memory maps that a process may have above which compiled programs are dropped: one call compiles some
+# thousands of maps at most, and the other half is for the rest of the process.
+MOST_MAPS = 0.5
+# Compilations between two looks at the number of maps: a look takes milliseconds, as one compilation does at least.
+BETWEEN_LOOKS = 64
+# Calls, by program and shapes, that are known to be compiled; forgotten when programs are dropped.
+compiled_calls: set[Any] = set()
+
+_programs: weakref.WeakSet["Program"] = weakref.WeakSet()
+_lock = threading.Lock()
+# How many programs have been compiled since the last look.
+_since_look = 0
 
 
 class Program:
@@ -36,14 +56,22 @@ class Program:
     ) -> None:
         functools.update_wrapper(self, function)
         self.function, self.brief, self.settings = function, brief, settings
-        self.inside = jax.jit(function, **settings) if nested else function
+        self.inside: Any = jax.jit(function, **settings) if nested else function
         self._compiled: dict[str, Any] = {}
+        with _lock:
+            _programs.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the function returns."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
             return self.inside(*args, **kwargs)
-        return self.jitted(*args, **kwargs)
+        _limit_maps()
+        jitted = self.jitted
+        before = jitted._cache_size()
+        result = jitted(*args, **kwargs)
+        if jitted._cache_size() > before:
+            _count_compilation()
+        return result
 
     @property
     def jitted(self) -> Any:
@@ -58,6 +86,12 @@ class Program:
         """How many programs there are, as of what ``jax.jit`` returns."""
         return self.jitted._cache_size()
 
+    def clear_cache(self) -> None:
+        """Drop what is compiled; calls that run go on, and the next one compiles anew."""
+        for jitted in (*self._compiled.values(), self.inside):
+            if hasattr(jitted, "clear_cache"):
+                jitted.clear_cache()
+
 
 def compiled(
     function: Callable[..., Any] | None = None, *, brief: bool = False, nested: bool = False, **settings: Any
@@ -66,6 +100,38 @@ def compiled(
     if function is None:
         return functools.partial(Program, brief=brief, nested=nested, **settings)
     return Program(function, brief, nested, **settings)
+
+
+def clear_cache() -> None:
+    """Drop all compiled programs of jaxscale and free their memory; each is compiled anew when it is next used.
+
+    Programs that the process has compiled otherwise, such as a training step, stay compiled. A process that works on
+    hundreds of laws need not call this: jaxscale does before the programs take up half of the memory maps that Linux
+    allows a process.
+
+    >>> import jaxscale
+    >>> jaxscale.clear_cache()
+    """
+    with _lock:
+        programs = list(_programs)
+        compiled_calls.clear()
+    for program in programs:
+        program.clear_cache()
+
+
+def _count_compilation() -> None:
+    global _since_look
+    _since_look += 1
+
+
+def _limit_maps() -> None:
+    """Drop all programs where the process has many memory maps, looking only once in a while."""
+    global _since_look
+    if _since_look < BETWEEN_LOOKS:
+        return
+    _since_look = 0
+    if memory_maps.share() > MOST_MAPS:
+        clear_cache()
 
 
 @functools.cache

@@ -14,7 +14,8 @@ from jaxscale.bayes.model import inside, stacked
 from jaxscale.bayes.prior_density import prior_of
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, Ladder
+from jaxscale.sampling.adaptive_sampler import COMPONENTS
+from jaxscale.sampling.densities import densities_of
 from jaxscale.sampling.log_density import Density
 from jaxscale.utils import checkpoint
 from tests.sampling_models import modelled, powers
@@ -117,7 +118,7 @@ def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
 def test_a_density_that_is_nowhere_finite_says_so(x64: None) -> None:
     nowhere = stacked([Density(lambda x, _: jnp.log(-1.0 - x @ x), None)])
     with pytest.raises(ValueError, match="The posterior density is nowhere finite about the fitted parameters"):
-        Ladder(Runner(), nowhere, np.zeros((1, COMPONENTS, 2)), np.random.default_rng(0))
+        densities_of(Runner(), nowhere, np.zeros((1, COMPONENTS, 2)), np.random.default_rng(0))
 
 
 def test_the_density_of_every_site_counts_once(x64: None) -> None:

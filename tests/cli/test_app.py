@@ -127,6 +127,7 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         "noise_level": 0.01,
         "allow_unidentified": True,
         "checkpoint": Path("kept"),
+        "pooling": {},
     }
 
 
@@ -139,12 +140,11 @@ def test_fit_takes_a_noise_with_its_settings(handed: list[Any]) -> None:
     noises = [settings["noise"] for _, _, settings in handed]
     assert [noise.describe() for noise in noises] == [
         "huber(delta=0.01) on log residuals",
-        "student_t(df=3) on log residuals",
+        "student_t(df=3, scale=0.1) on log residuals",
         "squared on raw residuals",
         "squared on log residuals",
         "huber(delta=scale) on raw residuals",
     ]
-    assert float(noises[1].scale) == 0.1
 
 
 def test_fit_reads_a_public_data_set_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,3 +386,14 @@ def test_a_reader_that_stops_reading_causes_no_traceback(folder: Path) -> None:
     done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert "Traceback" not in done.stderr
+
+
+def test_fit_gives_each_group_its_own_exponent() -> None:
+    _, *body = rows()
+    write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 2}"] for i, row in enumerate(body))])
+    words = ["--law", "power_law_floor", "--input", "x=N", "--group", "k", "--pool", "b=none", "--starts", 64]
+    result = run("fit", "own.csv", *words, "--json", "fit.json", "--plot", "fit.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith('power_law_floor(b by ["k0", "k1"]) fitted to own.csv (99 of 99 rows)')
+    assert "b[k1]" in result.stdout and "group = k" in result.stdout
+    assert set(json.loads(Path("fit.json").read_text())["params"]) == {"c", "a", "b[k0]", "b[k1]"}

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from jaxscale.cli import output
-from jaxscale.fitting.fit import fit
+from jaxscale.fitting import fit
 from jaxscale.prediction import forecast
 from jaxscale.resampling import bootstrap
-from jaxscale.utils import files
 from jaxscale.utils.notices import Notice
 from tests.commands import refused, remembering, rows, run, write
 
@@ -133,7 +132,7 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.json")
 
-    monkeypatch.setattr(files, "write_together", full)
+    monkeypatch.setattr(output, "write_together", full)
     result = run("fit", "runs.csv", *LAW, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (2, "jaxscale: out.json: No space left on device.\n")
     assert result.stdout.startswith("my_law fitted to runs.csv (99 of 99 rows)") and "Written" not in result.stdout

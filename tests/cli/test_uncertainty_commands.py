@@ -220,7 +220,7 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("posterior", "own.csv", *LAW, "--where", "N > 2e7", "--group", "family", "--pool", "alpha=none")
     groups = [f"k{i % 2}" for i, row in enumerate(body) if float(row[0]) > 2e7]
     first, second = dict.fromkeys(groups)
-    assert f"Groups         0 {first}; 1 {second}" in result.stdout and "alpha[1]" in result.stdout
+    assert f"alpha[{first}]" in result.stdout and f"alpha[{second}]" in result.stdout
 
 
 def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,15 +392,37 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         *(
             (
                 [command],
-                f"Option --group must not be given to {command}, which fits one set of parameters to all rows; pool "
-                "groups with jaxscale posterior --group k --pool NAME=partial, or choose one with --where.",
+                "Option --group needs --pool NAME=none, for parameters that groups do not share; add it or leave out "
+                "--group.",
             )
-            for command in ("fit", "profile", "foretell")
+            for command in ("fit", "profile")
+        ),
+        (
+            ["foretell"],
+            "Option --group must not be given to foretell, which fits one set of parameters to all rows; choose a "
+            "group with --where.",
         ),
         (
             ["bootstrap", "--kind", "cluster"],
-            "Option --group needs --by group, which resamples whole groups; add it or leave out --group.",
+            "Option --group needs --by group, which resamples whole groups, or --pool NAME=none, for parameters that "
+            "groups do not share; add it or leave out --group.",
         ),
+        (
+            ["profile", "--pool", "alpha=none", "--param", "alpha"],
+            "Option --param must be one of E, A, alpha[k0], "
+            "alpha[k1], alpha[k2], but is 'alpha' (did you mean 'alpha[k2]' or 'alpha[k1]' or 'alpha[k0]'?).",
+        ),
+        (
+            ["bootstrap", "--pool", "alpha=partial"],
+            "Option --group needs --by group, which resamples whole groups, or --pool NAME=none, for parameters that "
+            "groups do not share; add it or leave out --group.",
+        ),
+        (
+            ["fit", "--pool", "alpha=none", "--pool", "A=partial"],
+            "Option --pool must be complete or none in a fit, but is partial for A; use jaxscale posterior, which "
+            "pools partially.",
+        ),
+        (["fit", "--pool", "alpha=own"], "Option --pool must be one of complete, partial, none, but is 'own'."),
         (
             ["posterior", "--pool", "alpha=partial", "--likelihood", "normal", "--scale-by", "group"],
             "Enough.",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxscale.data import validation
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
-from jaxscale.data.validation import checked
 from jaxscale.law import (
     Input,
     Law,
@@ -27,12 +27,19 @@ from jaxscale.law import (
     positive_number,
     unit,
 )
+from jaxscale.noise.spaces import space_of, suited
 from jaxscale.utils.errors import DataError
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.padding import bucket
 
 COLUMNS = {"N": [1e8, 2e8, 4e8, 8e8], "D": [1e9, 4e9, 2e9, 8e9], "loss": [4.0, 3.5, 3.2, 3.0]}
 FREE = ("E", "A", "alpha")
+
+
+def checked(law: Law, observations: Observations, free: Sequence[str], space: str | None = None, **more: str) -> Any:
+    """Check observations for residuals in a space, or in the one that suits the response."""
+    chosen = suited(law.response.domain) if space is None else space_of(space)
+    return validation.checked(law, observations, free, chosen, **more)
 
 
 @law(
@@ -105,7 +112,8 @@ def test_from_table_keeps_what_is_used_in_float64(tmp_path: Path) -> None:
     assert observations.weight.tolist() == [1.0, 2.0]
     assert observations.run is not None and observations.run.tolist() == [0, 0]
     assert observations.group is not None and observations.group.tolist() == [0, 1]
-    assert observations.columns == (("N", "params"), ("D", "tokens"), ("response", "loss"))
+    assert observations.groups == observations.group_names == ("x", "y")
+    assert observations.columns == (("N", "params"), ("D", "tokens"), ("response", "loss"), ("group", "corpus"))
     assert observations.rows == (2, 4)
     assert (len(observations), observations.rows_read, observations.name) == (2, 3, "runs.csv")
     assert len(observations.sha256) == 64
@@ -224,7 +232,7 @@ def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> Non
     columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.5, 1.0, 0.0, 0.2]}
     shares = observed(columns, inputs=["x", "k"], response="y")
     with pytest.raises(DataError) as caught:
-        checked(step, shares, ["middle"], None, "space='linear'")
+        checked(step, shares, ["middle"], linear="space='linear'")
     assert str(caught.value) == (
         "dict, column 'y' (the response), row 2: 1 must be below 1; column 'y' (the response), row 3: 0 must be above "
         "0 for logit residuals of step; correct them, or take linear residuals (space='linear') or, for shares of "

@@ -169,7 +169,7 @@ def test_a_pool_leaves_lanes_that_do_not_run_as_they_are(many: Any, pooled: newt
     assert_same_bits(lane(settled, ~ended), lane(pooled, ~ended))
 
 
-@pytest.mark.parametrize("budget", [newton.EVERY, 3 * newton.EVERY])
+@pytest.mark.parametrize("budget", [descent.EVERY, 3 * descent.EVERY])
 def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     lanes = run_pool(problem, starts, y, w, budget)

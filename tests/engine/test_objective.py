@@ -12,7 +12,7 @@ import pytest
 from jaxscale import laws
 from jaxscale.engine import descent, runner
 from jaxscale.engine.newton import CONVERGED
-from jaxscale.engine.objective import BLOCK, Local, Problem, slopes
+from jaxscale.engine.objective import BLOCK, Local, Problem
 from jaxscale.engine.starts import score
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.noise import Noise, absolute, huber, squared, student_t
@@ -50,15 +50,16 @@ def few_rows(noise: Noise) -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]
 def plain_objective(problem: Problem, delta: float, y: Any, w: Any) -> Any:
     """The objective as a textbook writes it."""
     x, noise = jnp.asarray(problem.inputs["x"]), problem.noise
-    t = jnp.log if noise.space == "log" else lambda v: v
+    loss: Any = noise.loss
+    t = jnp.log if noise.space.name == "log" else lambda v: v
 
     def objective(z: Any) -> Any:
         params = problem.params(z)
         r = t(params["c"] + params["a"] * x ** -params["b"]) - t(jnp.asarray(y))
-        if noise.loss == "student_t":
-            s = jnp.exp(z[3]) if noise.infers_scale else noise.scale
-            rho = jnp.log(s) + (noise.df + 1) / 2 * jnp.log(1 + r**2 / (noise.df * s**2))
-        elif noise.loss == "squared":
+        if noise.loss.name == "student_t":
+            s = jnp.exp(z[3]) if noise.infers_scale else loss.scale
+            rho = jnp.log(s) + (loss.df + 1) / 2 * jnp.log(1 + r**2 / (loss.df * s**2))
+        elif noise.loss.name == "squared":
             rho = r**2 / 2
         else:
             rho = jnp.where(jnp.abs(r) <= delta, r**2 / 2, delta * (jnp.abs(r) - delta / 2))
@@ -108,7 +109,7 @@ def test_the_safe_hessian_is_a_weighted_gauss_newton_matrix(case: str) -> None:
     @jax.vmap
     def by_lane(point: Any) -> Any:
         r, jacobian = residuals(point), jax.jacfwd(residuals)(point)
-        weight = slopes(noise, r, delta, problem.log_scale(point))[2]
+        weight = noise.loss.slopes(r, delta, problem.log_scale(point))[2]
         return r, (jacobian.T * (w * weight)) @ jacobian, jax.hessian(plain_objective(problem, delta, y, w))(point)
 
     several, safe, exact = map(np.array, by_lane(z.T))

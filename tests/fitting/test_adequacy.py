@@ -15,14 +15,16 @@ from jaxscale import noise
 from jaxscale.data.observations import Observations
 from jaxscale.engine.multistart import Basin, Landscape, comparable
 from jaxscale.fitting import convergence
-from jaxscale.fitting.adequacy import assess, objective_of_constant
+from jaxscale.fitting.adequacy import assess
 from jaxscale.law import Input, Response, coefficient, floor, law, positive, positive_number, real
 from jaxscale.results.fit_report import text
+from jaxscale.results.parts import StandardErrors
 from jaxscale.utils.notices import Notice
 
 X = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 OTHERS = ["other_basins"]
 Y = 100.0 + 20.0 * X + np.array([0.3, -0.2, 0.1, 0.2, -0.4, 0.1])
+SQUARED, STUDENT = noise.squared().loss, noise.student_t().loss
 
 
 @law(
@@ -112,9 +114,9 @@ def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
     (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
     assert "without the row that is farthest from the law" in notice.message
     # Least squares passes by no row, and too few rows have none to spare.
-    assert assess(fit, noise.squared())[1] == "worse_than_constant"
-    residuals = {**fit.residuals, "r2_trimmed": 0.2}
-    assert assess(dataclasses.replace(fit, residuals=residuals), settings)[1] == "worse_than_constant"
+    assert assess(dataclasses.replace(fit, noise=noise.squared()))[1] == "worse_than_constant"
+    residuals = dataclasses.replace(fit.residuals, r2_trimmed=0.2)
+    assert assess(dataclasses.replace(fit, residuals=residuals))[1] == "worse_than_constant"
 
 
 def test_r2_has_the_weights_of_the_rows() -> None:
@@ -134,23 +136,23 @@ def test_r2_has_the_weights_of_the_rows() -> None:
         noise.student_t(4.0),
         noise.squared("logit"),
     ],
-    ids=lambda settings: settings.describe() + str(settings.scale),
+    ids=lambda settings: settings.describe(),
 )
 def test_the_best_constant_is_that_of_scipy(settings: noise.Noise) -> None:
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.5, 2, 15)
-    target = np.log(rng.uniform(0.2, 0.9, 15)) if settings.space == "log" else rng.normal(0.0, 1.0, 15)
+    target = np.log(rng.uniform(0.2, 0.9, 15)) if settings.space.name == "log" else rng.normal(0.0, 1.0, 15)
 
     def cost(c: float, s: float) -> float:
         r = c - target
-        if settings.loss == "absolute":
+        if settings.loss.name == "absolute":
             return float(np.sum(weight * np.abs(r)))
-        if settings.loss == "student_t":
+        if settings.loss.name == "student_t":
             return float(np.sum(weight * (math.log(s) + 2.5 * np.log1p(r**2 / 4 / s**2))))
-        inside = np.clip(r, -float(settings.delta), float(settings.delta))
+        inside = np.clip(r, -float(settings.loss.threshold), float(settings.loss.threshold))
         return float(np.sum(weight * inside * (r - inside / 2)))
 
-    found = objective_of_constant(settings, target, weight, 0.1)
+    found = settings.loss.of_constant(target, weight, math.log(0.1), 1)
     if settings.infers_scale:
         best = minimize(lambda p: cost(p[0], math.exp(p[1])), [np.median(target), 0.0], method="Nelder-Mead").fun
     else:
@@ -174,14 +176,15 @@ def test_fits_without_degrees_of_freedom_are_said() -> None:
 
 
 def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
-    notices, _ = assess(dataclasses.replace(fit, **changes), noise.squared())
+    notices, _ = assess(dataclasses.replace(fit, noise=noise.squared(), **changes))
     return {notice.code: notice.message for notice in notices}
 
 
 def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
     for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
-        uncertainty = {"method": "cluster sandwich", "freedom": freedom, "replicates": 0}
-        assert assessed(good, uncertainty=uncertainty)["few_degrees_of_freedom"].startswith(said)
+        assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(
+            said
+        )
 
 
 def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:
@@ -210,8 +213,8 @@ def test_positive_parameters_are_measured_by_their_size(
 
 
 def test_minima_matter_up_to_a_likelihood_ratio_of_25_nats() -> None:
-    assert comparable(2.0, 1.0, "squared", 50) and not comparable(2.01, 1.0, "huber", 50)
-    assert comparable(-75.0, -100.0, "student_t", 50) and not comparable(-74.9, -100.0, "student_t", 50)
+    assert comparable(2.0, 1.0, SQUARED, 50) and not comparable(2.01, 1.0, noise.huber().loss, 50)
+    assert comparable(-75.0, -100.0, STUDENT, 50) and not comparable(-74.9, -100.0, STUDENT, 50)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +229,7 @@ def test_minima_matter_up_to_a_likelihood_ratio_of_25_nats() -> None:
     ],
 )
 def test_starts_that_disagree_and_minima_that_matter(landscape: Landscape, expected: list[str]) -> None:
-    notices = convergence._landscape(landscape, "squared", 40)
+    notices = convergence._landscape(landscape, SQUARED, 40)
     assert [notice.code for notice in notices] == expected
     assert not any("600" in notice.message for notice in notices)
 

@@ -15,7 +15,8 @@ from jaxscale.data.observations import Observations
 from jaxscale.data.simulation import simulate
 from jaxscale.engine import descent, linearize
 from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
-from jaxscale.noise import losses
+from jaxscale.noise.losses import huber_with_scale
+from jaxscale.results.parts import StandardErrors
 
 TRUE = laws.get("chinchilla").published["besiroglu2024"]
 traces = [0]
@@ -59,28 +60,28 @@ def test_default_noise_and_provenance(huber_fit):
     # Huber's proposal 2: the clipped residuals have the variance of clipped normal ones, with 40 of 45 spare.
     seen = observed()
     residual = np.log(huber_fit(**seen.inputs)) - np.log(seen.response)
-    clipped = np.clip(residual / scale, -losses.TUNING, losses.TUNING)
-    assert np.sum(clipped**2) == pytest.approx(40 * losses.CONSISTENT, rel=1e-6)
+    clipped = np.clip(residual / scale, -huber_with_scale.TUNING, huber_with_scale.TUNING)
+    assert np.sum(clipped**2) == pytest.approx(40 * huber_with_scale.CONSISTENT, rel=1e-6)
     assert huber_fit.rows_used == huber_fit.rows_read == 45
     assert huber_fit.seed == 0
     assert set(huber_fit.versions) == {"python", "jaxscale", "jax", "jaxlib", "numpy"}
     assert len(huber_fit.data_sha256) == 64
-    assert huber_fit.columns == {"N": "N", "D": "D", "response": "loss"}
-    assert huber_fit.design["verdict"] == "identified" and huber_fit.design["allowed"] is False
+    assert huber_fit.provenance.columns == {"N": "N", "D": "D", "response": "loss"}
+    assert huber_fit.design.verdict == "identified" and huber_fit.design.allowed is False
     assert all(isinstance(value, float) for value in huber_fit.params.values())
 
 
 def test_landscape_counts(huber_fit):
-    starts = huber_fit.starts
+    starts = huber_fit.landscape
     # An easy problem is settled by the first, small wave.
-    assert starts["scored"] == 512
+    assert starts.scored == 512
     # An easy problem: the first wave is enough.
-    assert starts["independent"] == 16
-    assert starts["polished"] == 32
-    assert starts["agree_all"] >= 0.9 * starts["polished"]
-    assert starts["agree"] <= starts["independent"]
-    assert sum(basin["count"] for basin in huber_fit.basins) <= starts["polished"]
-    assert huber_fit.basins[0]["objective"] == pytest.approx(huber_fit.objective, rel=1e-9)
+    assert starts.independent == 16
+    assert starts.polished == 32
+    assert starts.agree_all >= 0.9 * starts.polished
+    assert starts.agree <= starts.independent
+    assert sum(basin.count for basin in huber_fit.landscape.basins) <= starts.polished
+    assert huber_fit.landscape.basins[0].objective == pytest.approx(huber_fit.objective, rel=1e-9)
 
 
 def test_a_second_data_set_and_a_new_delta_trace_nothing(huber_fit):
@@ -118,15 +119,16 @@ def test_from_json_refuses_other_files(tmp_path):
 
 def test_squared_loss_has_classical_errors_and_repeated_runs_cluster():
     alone = jaxscale.fit(counted, observed(), noise=noise.squared("log"))
-    assert alone.uncertainty == {"method": "classical", "freedom": 40, "replicates": 0}
+    assert alone.errors == StandardErrors("classical", 40)
     clustered = jaxscale.fit(counted, observed(run=True), noise=noise.squared("log"))
-    assert clustered.uncertainty == {"method": "cluster sandwich", "freedom": 14, "replicates": 0}
+    assert clustered.errors == StandardErrors("cluster sandwich", 14)
     assert clustered.params == alone.params
     robust = jaxscale.fit(counted, observed(run=True))
-    assert robust.uncertainty == {"method": "cluster sandwich", "freedom": 14, "replicates": 0}
+    assert robust.errors == StandardErrors("cluster sandwich", 14)
     resampled = jaxscale.fit(counted, observed(run=True), noise=noise.huber(1e-3), replicates=64)
-    assert resampled.uncertainty == {"method": "cluster bootstrap", "freedom": 14, "replicates": 64}
-    assert set(resampled.percentiles) == {"shares", *TRUE} and not alone.percentiles
+    errors = resampled.errors
+    assert (errors.method, errors.freedom, errors.replicates) == ("cluster bootstrap", 14, 64)
+    assert set(errors.percentiles) == {*TRUE} and not alone.errors.percentiles
     assert jaxscale.Fit.from_json(resampled.to_json(), law=counted) == resampled
 
 
@@ -184,7 +186,7 @@ def test_unidentified_designs_are_refused_and_overrides_recorded():
         jaxscale.fit(counted, observations)
     assert refused.value.design.cure
     fit = jaxscale.fit(counted, observations, allow_unidentified=True, replicates=8)
-    assert fit.design.allowed is True
+    assert fit.design is not None and fit.design.allowed is True
     assert "unidentified" in [notice.code for notice in fit.notices]
 
 

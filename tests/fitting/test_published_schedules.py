@@ -62,4 +62,4 @@ def test_fits_of_the_published_curves(data: Path, size: str, error: float, objec
     assert fit.status == "converged"
     sums = jaxscale.fit(annealing, rows, noise=robust, starts=256, polish=16, replicates=0)
     assert fit.objective <= sums.objective <= objective
-    assert sums.design["verdict"] == "identified"
+    assert sums.design is not None and sums.design.verdict == "identified"

@@ -8,6 +8,7 @@ import pytest
 import jaxscale
 from jaxscale import noise
 from jaxscale.data.observations import Observations
+from jaxscale.results.parts import StandardErrors
 from tests.real_sweeps import COLUMNS, sweep
 
 PUBLISHED_EXPONENTS = {"alpha": 0.0154, "beta": 0.0206}
@@ -104,7 +105,7 @@ def test_gemstones_by_run_has_clustered_errors(data):
     clustered = jaxscale.fit("chinchilla", observations, noise=noise.squared("log"))
     alone = jaxscale.fit("chinchilla", sweep(data, "gemstones", "in_fit_le_100b == 1"), noise=noise.squared("log"))
     assert clustered.params == alone.params
-    assert clustered.uncertainty == {"method": "cluster sandwich", "freedom": 21, "replicates": 0}
+    assert clustered.errors == StandardErrors("cluster sandwich", 21)
     # Checkpoints of one run share its luck: 220 rows know less about alpha than 220 runs would.
     assert clustered.stderr["alpha"] > 1.5 * alone.stderr["alpha"]
 
@@ -119,9 +120,9 @@ def test_data_constrained_has_three_minima(repeated):
     assert fit.objective <= 0.014459442
     assert fit.params["R_D"] == pytest.approx(57.3249, abs=5e-5)
     assert fit.params["R_N"] == pytest.approx(2.28275, abs=5e-6)
-    listed = [basin["objective"] for basin in fit.landscape.basins]
+    listed = [basin.objective for basin in fit.landscape.basins]
     assert listed[1:3] == pytest.approx([0.0144651027, 0.0144869455], rel=1e-8)
-    assert fit.landscape.basins[2]["params"]["R_D"] == pytest.approx(13.698, abs=1e-3)
+    assert fit.landscape.basins[2].params["R_D"] == pytest.approx(13.698, abs=1e-3)
     assert "other_basins" in [notice.code for notice in fit.notices]
 
 

@@ -95,7 +95,7 @@ def test_a_fit_is_judged_by_its_constants_and_else_by_its_residuals(found: tuple
     )
     moved = replace(fit, params={**pair.typical, "b2": 1.0})
     assert refit.judged(pair, columns, moved) == ("predictions", "not told by the rows: b2")
-    far = replace(moved, residuals={**fit.residuals, "rms": 3e-6})
+    far = replace(moved, residuals=replace(fit.residuals, rms=3e-6))
     verdict, reason = refit.judged(pair, columns, far)
     assert verdict == "failed" and reason.startswith("converged, residuals 3")
 

@@ -163,3 +163,16 @@ def test_the_exponent_of_cities_is_that_of_pooled_least_squares(table) -> None:
     inputs = {"x": "population_district"}
     fit = fitted("power_law", table("cities_with_groups"), inputs, "total_frequency", noise=noise.squared("log"))
     assert (fit.params["b"], fit.stderr["b"]) == pytest.approx((1.43370, 0.11944), rel=1e-4)
+
+
+def test_each_city_may_have_an_exponent_of_its_own(table) -> None:
+    frame = table("cities_with_groups")
+    rows = jaxscale.Observations.from_table(
+        frame, inputs={"x": "population_district"}, response="total_frequency", group="city"
+    )
+    fit = jaxscale.fit("power_law", rows, noise=noise.squared("log"), pooling={"b": "none"}, progress=False)
+    cities = list(dict.fromkeys(frame["city"]))
+    is_in = np.array([[city == each for each in cities] for city in frame["city"]], float)
+    design = np.column_stack([np.ones(len(frame)), is_in * np.log(frame["population_district"].to_numpy())[:, None]])
+    expected, *_ = np.linalg.lstsq(design, np.log(frame["total_frequency"]), rcond=None)
+    assert [fit.params[f"b[{city}]"] for city in cities] == pytest.approx(expected[1:].tolist(), rel=1e-6)

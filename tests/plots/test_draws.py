@@ -147,7 +147,7 @@ def test_a_group_has_its_own_band() -> None:
     draws = drawn(data, likelihoods.normal(scale_by="group"), scale=scale)
     wide = np.stack([draws.params["E"], draws.params["E"] + 1], axis=1)
     draws = replace(draws, params={**draws.params, "E": wide})
-    first, other = (band(draws, data, "N", {"D": 1e11}, group=k).axes for k in (0, 1))
+    first, other = (band(draws, data, "N", {"D": 1e11}, group=k).axes for k in data.groups)
     assert len(first[0].collections[2].get_offsets()) == 10
     assert np.all(other[0].lines[0].get_ydata() > first[0].lines[0].get_ydata() + 0.9)
     assert np.mean(np.ptp(edges(other[1].collections[0]), axis=0)) > 5 * np.mean(

@@ -98,7 +98,7 @@ def test_the_citation_of_a_fit_names_its_law_and_its_methods(fitted: Fit) -> Non
 )
 def test_only_methods_that_were_used_are_cited(fitted: Fit, method: str, loss: str, last: list[str]) -> None:
     other = dataclasses.replace(
-        fitted, uncertainty={**fitted.uncertainty, "method": method}, noise={**fitted.noise, "loss": loss}
+        fitted, errors=dataclasses.replace(fitted.errors, method=method), noise=jaxscale.noise.named(loss)
     )
     assert keys(jaxscale.citation(other))[-len(last) :] == last
     bound = dataclasses.replace(other, free=("alpha", "beta"))

@@ -11,6 +11,7 @@ from jaxscale import noise
 from jaxscale.engine import descent, linearize, newton
 from jaxscale.fitting import refits
 from jaxscale.fitting.standard_errors import robust
+from jaxscale.noise.student_t_fit import LARGEST_DF, student_t_fit
 from jaxscale.resampling import bootstrap, schemes
 from jaxscale.resampling.jackknife import jackknife_stderr
 from jaxscale.results.draws import Draws
@@ -158,8 +159,8 @@ def test_the_student_t_of_residuals_is_the_likeliest() -> None:
 
     u: Any = stats.t.rvs(3, scale=0.02, size=400, random_state=1)
     df, _, scale = stats.t.fit(u, floc=0)
-    np.testing.assert_allclose(schemes.student_t(u), [df, scale], rtol=1e-3)
-    assert schemes.student_t(np.random.default_rng(0).uniform(-1, 1, 300))[0] == pytest.approx(schemes.LARGEST_DF)
+    np.testing.assert_allclose(student_t_fit(u), [df, scale], rtol=1e-3)
+    assert student_t_fit(np.random.default_rng(0).uniform(-1, 1, 300))[0] == pytest.approx(LARGEST_DF)
 
 
 def test_robust_fits_resample_their_own_noise() -> None:
@@ -301,7 +302,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     draws = jaxscale.laplace(fit)
     assert draws.about["covariance"] == "sandwich"
     hessian = lines.slope.T @ ((again.wide.weight * (np.abs(lines.residual) <= 0.01))[:, None] * lines.slope)
-    covariance, freedom = robust(again.problem, lines, again.z, again.wide.weight, hessian, np.eye(3), None)
+    covariance, freedom = robust(again.optimum, hessian, np.eye(3), None)
     assert freedom == draws.about["freedom"] and np.all(np.isfinite(covariance))
 
 

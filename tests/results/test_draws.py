@@ -188,7 +188,7 @@ def test_evidence_of_other_types(untyped: None) -> None:
 @pytest.mark.parametrize("candidates", [0, -1, 1.5, True])
 def test_new_groups_have_candidates(candidates: Any, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
-        DRAWS.new_group(candidates=candidates)
+        jaxscale.new_group(DRAWS, candidates=candidates)
     assert str(caught.value) == f"Argument candidates must be a positive number, but is {candidates!r}."
     with pytest.raises(TypeError, match="^Argument observations must be Observations .* but is dict"):
-        DRAWS.new_group(TABLE)
+        jaxscale.new_group(DRAWS, TABLE)

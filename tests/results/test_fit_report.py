@@ -1,8 +1,8 @@
 """Reports say what a result holds, in numbers that its standard errors justify."""
 
-import dataclasses
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import designs
+from jaxscale import designs, noise
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Input, Response, coefficient, law
 from jaxscale.results import fit_report
 from jaxscale.results.fit import Fit
+from jaxscale.results.parts import Basin, Residuals, StandardErrors
 from jaxscale.utils import notices
 from jaxscale.utils import text as text_module
 from jaxscale.utils.notices import CODES, Notice
@@ -43,7 +44,7 @@ def fitted() -> Fit:
     observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
     found = fit("chinchilla", observations, starts=256)
     free = found.free[:4]
-    return dataclasses.replace(
+    return replace(
         found,
         free=free,
         fixed={"beta": 0.3658},
@@ -54,7 +55,7 @@ def fitted() -> Fit:
 
 
 def changed(fitted: Fit, **entries: Any) -> str:
-    return fit_report.text(dataclasses.replace(fitted, **entries))
+    return fit_report.text(replace(fitted, **entries))
 
 
 def flowing(text: str) -> str:
@@ -124,7 +125,7 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
     free = tuple("abcdef")
     numbers = dict.fromkeys(free, 1.0)
     table = tuple(tuple(0.92 + 0.001 * (i + j) if i != j else 1.0 for j in range(6)) for i in range(6))
-    made = dataclasses.replace(fitted, law_object=six, free=free, params=numbers, stderr=numbers, correlation=table)
+    made = replace(fitted, law_object=six, free=free, params=numbers, stderr=numbers, correlation=table)
     said = flowing(fit_report.text(made))
     assert "Correlations e and f +0.929; d and f +0.928;" in said
     assert said.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in said
@@ -132,15 +133,15 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
 
 def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
     reason = "no resamples were asked for, which this loss takes them from"
-    uncertainty = {"method": "none", "freedom": 90, "replicates": 0, "reason": reason}
+    errors = StandardErrors("none", 90, 0, reason)
     missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
-    text = flowing(changed(fitted, uncertainty=uncertainty, **missing))
+    text = flowing(changed(fitted, errors=errors, **missing))
     assert f"Std. errors none, as {reason} Correlations none Starts" in text
-    left = {"method": "none", "freedom": 0, "replicates": 0, "reason": "there are no degrees of freedom: 4 rows"}
-    text = flowing(changed(fitted, uncertainty=left, rows_used=4, **missing))
+    left = StandardErrors("none", 0, 0, "there are no degrees of freedom: 4 rows")
+    text = flowing(changed(fitted, errors=left, rows_used=4, **missing))
     assert "Std. errors none, as there are no degrees of freedom: 4 rows Correlations none Starts" in text
     assert "R^2 no meaning, with as many free parameters as rows" in text
-    text = flowing(changed(fitted, uncertainty={"method": "classical", "freedom": 1, "replicates": 0}))
+    text = flowing(changed(fitted, errors=StandardErrors("classical", 1)))
     assert "classical (one noise level); no intervals, with one degree of freedom" in text
 
 
@@ -172,24 +173,29 @@ def test_ends_of_intervals_have_no_more_digits_than_they_bear(
     ],
 )
 def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
-    uncertainty = {"method": method, "freedom": 2, "replicates": 7}
-    if method == "hc3":
-        uncertainty["reason"] = "the residuals are heteroscedastic"
-    text = flowing(changed(fitted, uncertainty=uncertainty))
+    reason = "the residuals are heteroscedastic" if method == "hc3" else ""
+    text = flowing(changed(fitted, errors=StandardErrors(method, 2, 7, reason)))
     by = "percentiles" if "bootstrap" in method else "t quantiles"
     assert said + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
 
 
 def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
-    basins = tuple({"objective": 1.5 + 0.1 * i, "count": 1 + i, "params": fitted.params} for i in range(8))
+    basins = tuple(Basin(1.5 + 0.1 * i, 1 + i, fitted.params) for i in range(8))
+    assert fitted.design is not None
     text = flowing(
-        changed(fitted, basins=basins, design={**fitted.design, "verdict": "not identified", "allowed": True})
+        changed(
+            fitted,
+            landscape=replace(fitted.landscape, basins=basins),
+            design=replace(fitted.design, verdict="not identified", allowed=True),
+        )
     )
     # With 95 degrees of freedom those up to 1.5 * (1 + 50 / 95) = 2.29 matter.
     assert "objective 1.6 (2 starts); objective 1.7 (3 starts); objective 1.8 (4 starts); and 4 more" in text
-    far = ({"objective": 900.0, "count": 1, "params": fitted.params},)
-    assert "Other basins none of comparable objective; 1 far worse" in flowing(changed(fitted, basins=basins[:1] + far))
-    both = flowing(changed(fitted, basins=basins[:2] + far))
+    far = (Basin(900.0, 1, fitted.params),)
+    assert "Other basins none of comparable objective; 1 far worse" in flowing(
+        changed(fitted, landscape=replace(fitted.landscape, basins=basins[:1] + far))
+    )
+    both = flowing(changed(fitted, landscape=replace(fitted.landscape, basins=basins[:2] + far)))
     assert "Other basins objective 1.6 (2 starts); 1 far worse" in both
     assert "not identified, fitted all the same" in text
     assert "Status starts disagree" in flowing(changed(fitted, status="starts_disagree"))
@@ -203,23 +209,24 @@ def test_a_notice_is_told_with_its_cure(fitted: Fit, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "noise, said, unit",
+    "chosen, said, unit",
     [
         (
-            {"loss": "squared", "space": "linear"},
+            noise.squared(),
             "squared on raw residuals",
             "0.25 root mean square, 0.125 median absolute;",
         ),
         (
-            {"loss": "student_t", "space": "logit", "df": 4.0, "scale": 0.01},
+            noise.student_t(4.0, 0.01, space="logit"),
             "student_t (df = 4, scale = 0.01) on logit residuals",
             "0.25 root mean square, 0.125 median absolute (in logits);",
         ),
     ],
 )
-def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, noise: dict[str, Any], said: str, unit: str) -> None:
-    residuals = {"rms": 0.25, "median": 0.125, "largest": -1.0, "largest_row": 3, "r2": math.nan}
-    text = flowing(changed(fitted, noise=noise, residuals=residuals))
+def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, chosen: noise.Noise, said: str, unit: str) -> None:
+    residuals = Residuals(0.25, 0.125, -1.0, 3, "row", math.nan, math.nan)
+    scale = chosen.loss.settings.get("scale")
+    text = flowing(changed(fitted, noise=chosen, scale=scale, residuals=residuals))
     assert said in text and unit in text
     assert "largest in row 3: prediction 1 below the response" in text
     assert "R^2 undefined" in text
@@ -236,7 +243,7 @@ def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, noise: dict[s
     ],
 )
 def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest: float, said: str) -> None:
-    text = flowing(changed(fitted, residuals={**fitted.residuals, "largest": largest, "row_unit": "line"}))
+    text = flowing(changed(fitted, residuals=replace(fitted.residuals, largest=largest, row_unit="line")))
     assert f"largest in line {fitted.residuals.largest_row}: {said} the response" in text
 
 
@@ -255,7 +262,7 @@ def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certifi
 
 @pytest.mark.parametrize("r2, said", [(0.9994, "0.99940"), (0.5, "0.5000"), (1.0, "1.000000000000"), (-3.0, "-3.0000")])
 def test_r2_has_digits_where_it_differs_from_one(fitted: Fit, r2: float, said: str) -> None:
-    assert line_of(changed(fitted, residuals={**fitted.residuals, "r2": r2}), "R^2").split()[1] == said
+    assert line_of(changed(fitted, residuals=replace(fitted.residuals, r2=r2)), "R^2").split()[1] == said
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e6))

@@ -52,7 +52,7 @@ def test_the_same_numbers_of_a_longer_table_are_taken(kept: str) -> None:
     assert again == fitted(read()) and again.to_json() == kept
     longer = TABLE | {"more": np.arange(ROWS)}
     np.testing.assert_array_equal(again.influence("m", read(longer)), again.influence("m", read()))
-    assert read(longer).sha256 != again.data_sha256
+    assert read(longer).sha256 != again.provenance.data_sha256
     assert is_of(again, read(group="k"))
 
 
@@ -60,7 +60,7 @@ def test_a_file_of_an_older_version_is_read_and_compared_by_table_rows_and_colum
     told = json.loads(kept)
     del told["used_sha256"]
     older = jaxscale.Fit.from_json(json.dumps(told), line)
-    assert older.used_sha256 == "" and is_of(older, read())
+    assert older.provenance.used_sha256 == "" and is_of(older, read())
     assert not is_of(older, read(response="other")) and not is_of(older, observed())
 
 

@@ -1,41 +1,58 @@
-"""Which rung of the ladder a posterior ends on."""
+"""Which method a posterior ends with."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from jaxscale.engine.runner import Runner
 from jaxscale.results.intervals import Intervals
-from jaxscale.sampling.adaptive_sampler import Ladder, climbed
+from jaxscale.sampling import adaptive_sampler
+from jaxscale.sampling.adaptive_sampler import ImportanceSettings, NutsSettings, adaptive_sample
+from jaxscale.sampling.densities import Densities
+from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import Sampled
 
+# Three posteriors that nothing is computed of.
+EMPTY = Densities(
+    Runner(),
+    None,
+    Mode(np.zeros((3, 1, 2)), np.zeros((3, 1)), np.zeros((3, 1, 2, 2)), np.zeros((3, 1))),
+    np.zeros((3, 1)),
+    np.random.default_rng(0),
+)
 
-def sampled(rung: str, khat: float, share: float, rhat: float, count: int = 3) -> Sampled:
+
+def sampled(method: str, khat: float, share: float, rhat: float, count: int = 3) -> Sampled:
     every = lambda value: np.full(count, value)  # noqa: E731
-    stats = {name: np.full((count, 8), 1.0 if rung == "nuts" else 0.0) for name in ("energy", "diverging", "steps")}
-    x = np.full((count, 8, 2), 1.0 if rung == "nuts" else 0.0)
-    methods = np.full(count, rung, dtype=object)
+    stats = {name: np.full((count, 8), 1.0 if method == "nuts" else 0.0) for name in ("energy", "diverging", "steps")}
+    x = np.full((count, 8, 2), 1.0 if method == "nuts" else 0.0)
+    methods = np.full(count, method, dtype=object)
     return Sampled(x, methods, every(khat), every(100 * share), every(share), 2, stats, every(rhat), every(1))
 
 
-class Faked(Ladder):
-    """A ladder whose rungs end as they are told to."""
+@pytest.fixture
+def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sampled]:
+    """The adaptive sampler on three posteriors, given what importance sampling and NUTS end with."""
 
-    def __init__(self, khat: list[float], effective: list[float], rhat: list[float]) -> None:
-        self.count = 3
-        self.khat, self.effective, self.rhat = map(np.asarray, (khat, effective, rhat))
+    def run(khat: list[float], share: list[float], rhat: list[float]) -> Sampled:
+        def importance_sample(*_: Any) -> Sampled:
+            return replace(sampled("importance", 0.0, 0.0, np.nan), khat=np.asarray(khat), share=np.asarray(share))
 
-    def importance(self, count: int, draws: int, rounds: int = 1) -> Sampled:
-        found = sampled("importance", 0.0, 0.0, np.nan)
-        found.khat, found.share = self.khat, self.effective
-        return found
+        def nuts_sample(densities: Any, members: np.ndarray, settings: Any) -> Sampled:
+            return replace(sampled("nuts", np.nan, np.nan, 1.0, len(members)), rhat=np.asarray(rhat)[members])
 
-    def nuts(self, members: np.ndarray, chains: int, draws: int, warmup: int) -> Sampled:
-        found = sampled("nuts", np.nan, np.nan, 1.0, len(members))
-        found.rhat = self.rhat[members]
-        return found
+        monkeypatch.setattr(adaptive_sampler, "importance_sample", importance_sample)
+        monkeypatch.setattr(adaptive_sampler, "nuts_sample", nuts_sample)
+        return adaptive_sample(EMPTY, "auto", NutsSettings(2, 4, 250))
+
+    return run
 
 
 @pytest.mark.parametrize(
-    ("khat", "effective", "rhat", "rung"),
+    ("khat", "effective", "rhat", "method"),
     [
         (0.3, 0.5, 1.0, "importance"),
         (0.3, 0.15, 1.0, "nuts"),
@@ -48,19 +65,19 @@ class Faked(Ladder):
         (0.8, 0.15, 1.2, "nuts"),
     ],
 )
-def test_the_rung_that_is_taken(khat: float, effective: float, rhat: float, rung: str) -> None:
+def test_falls_back_to_nuts_when_weights_are_poor(
+    auto: Callable[..., Sampled], khat: float, effective: float, rhat: float, method: str
+) -> None:
     # The others beside it: one that importance sampling serves, one that only NUTS does.
-    ladder = Faked([khat, 0.1, 0.9], [effective, 0.6, 0.6], [rhat, 1.0, 1.0])
-    found = climbed(ladder, "auto", 2, 4, 250)
-    assert found.rung.tolist() == [rung, "importance", "nuts"]
-    ends = [1.0 if one == "nuts" else 0.0 for one in found.rung]
+    found = auto([khat, 0.1, 0.9], [effective, 0.6, 0.6], [rhat, 1.0, 1.0])
+    assert found.method.tolist() == [method, "importance", "nuts"]
+    ends = [1.0 if one == "nuts" else 0.0 for one in found.method]
     assert found.x[:, 0, 0].tolist() == ends and found.stats["steps"][:, 0].tolist() == ends
 
 
-def test_all_of_them_may_stay() -> None:
-    ladder = Faked([0.3, 0.2, 0.1], [0.15, 0.12, 0.11], [1.3, 1.2, 1.1])
-    found = climbed(ladder, "auto", 2, 4, 250)
-    assert found.rung.tolist() == ["importance"] * 3 and (found.x == 0).all()
+def test_keeps_importance_sampling_where_no_chains_mix(auto: Callable[..., Sampled]) -> None:
+    found = auto([0.3, 0.2, 0.1], [0.15, 0.12, 0.11], [1.3, 1.2, 1.1])
+    assert found.method.tolist() == ["importance"] * 3 and (found.x == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -70,9 +87,17 @@ def test_all_of_them_may_stay() -> None:
         (0.82, 0.4, "k-hat 0.82 is not below 0.7"),
     ],
 )
-def test_the_reason_for_nuts_is_the_criterion_that_failed(khat: float, share: float, reason: str) -> None:
-    found = climbed(Faked([khat, 0.1, 0.1], [share, 0.6, 0.6], [1.0] * 3), "auto", 2, 4, 250)
+def test_the_reason_for_nuts_is_the_criterion_that_failed(
+    auto: Callable[..., Sampled], khat: float, share: float, reason: str
+) -> None:
+    found = auto([khat, 0.1, 0.1], [share, 0.6, 0.6], [1.0] * 3)
     about = found.about(0) | {"chains": 2, "draws": 8}
     assert about["fallback"] == reason and "fallback" not in found.about(1)
     shown = str(Intervals("chinchilla", "nuts", 0.9, {}, about))
     assert f"importance sampling was not trusted: {reason}" in " ".join(shown.split())
+
+
+def test_settings_give_the_numbers_of_draws() -> None:
+    nuts = NutsSettings(chains=4, draws=600, warmup=300)
+    assert (nuts.total, nuts.blocks, nuts.warmup_blocks) == (2400, 3, 2)
+    assert (ImportanceSettings(100).proposed, ImportanceSettings(4000).proposed) == (8192, 16000)

@@ -1,4 +1,4 @@
-"""Mixtures fitted to draws, and what they do for the cheap rung."""
+"""Mixtures fitted to draws, and what they do for importance sampling."""
 
 import jax.numpy as jnp
 import jax.scipy.stats as stats
@@ -94,7 +94,7 @@ def test_a_bent_density_stays_on_the_cheap_rung_with_its_moments() -> None:
     assert np.quantile(x[:, 1], 0.99) == pytest.approx(6.6, rel=0.1)
 
 
-def test_a_laplace_likelihood_is_climbed_and_kept_on_the_cheap_rung() -> None:
+def test_a_laplace_likelihood_needs_no_chains() -> None:
     law, x, generator = laws.get("hill"), np.geomspace(1.0, 1e4, 24), np.random.default_rng(0)
     share = 0.1 + 0.8 * x / (100.0 + x)
     columns = dict(x=x, y=share + generator.laplace(scale=0.01, size=24))

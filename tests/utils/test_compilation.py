@@ -1,13 +1,17 @@
 """Compiled programs: settings of the compiler, and what a program is inside other transformations."""
 
+import gc
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxscale.utils import compilation
+import jaxscale
+from jaxscale.utils import compilation, memory_maps
 from jaxscale.utils.compilation import Program, compiled
 
 X = np.linspace(0.1, 2.0, 32)
@@ -73,3 +77,58 @@ def test_a_setting_that_the_compiler_does_not_know_is_left_out(
     assert "xla_no_such_setting" not in known
     assert set(compilation._supported(False)) == set(known) - set(compilation.BRIEF)
     np.testing.assert_allclose(compiled(lambda x: 2 * x)(X), 2 * X, rtol=1e-6)
+
+
+def test_clear_cache_drops_the_programs_of_the_package_alone() -> None:
+    theirs: Any = jax.jit(lambda x: x - 1)
+    ours = compiled(lambda x: x + 1)
+    nested = compiled(lambda x: x + 2, nested=True)
+    for program in (ours, theirs, nested):
+        program(X)
+    jax.vmap(nested)(X)
+    jax.jit(nested.inside)(X)
+    compilation.compiled_calls.add("a call")
+    jaxscale.clear_cache()
+    assert (ours._cache_size(), nested._cache_size(), nested.inside._cache_size(), theirs._cache_size()) == (0, 0, 0, 1)
+    assert not compilation.compiled_calls
+    np.testing.assert_array_equal(ours(X), np.asarray(X, np.float32) + 1)
+    assert ours._cache_size() == 1
+
+
+def test_clear_cache_unmaps_memory() -> None:
+    before = memory_maps.count()
+    if not before:
+        pytest.skip("the system does not say how many memory maps a process has")
+    programs = [compiled(lambda x, k=k: jnp.sin(x) * jnp.cos(k * x)) for k in range(16)]
+    for program in programs:
+        program(X)
+    grown = memory_maps.count()
+    jaxscale.clear_cache()
+    assert grown - before >= 2 * len(programs)
+    assert memory_maps.count() - before <= (grown - before) / 4
+
+
+def test_a_program_that_nothing_refers_to_is_forgotten() -> None:
+    program = compiled(lambda x: x + 3)
+    program(X)
+    left = weakref.ref(program)
+    del program
+    gc.collect()
+    assert left() is None
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.4, 3), (0.6, 2)])
+def test_programs_are_dropped_after_some_compilations_where_maps_are_many(
+    monkeypatch: pytest.MonkeyPatch, share: float, left: int
+) -> None:
+    looks = []
+    monkeypatch.setattr(compilation.memory_maps, "share", lambda: looks.append(share) or share)
+    monkeypatch.setattr(compilation, "BETWEEN_LOOKS", 2)
+    monkeypatch.setattr(compilation, "_since_look", 0)
+    program = compiled(lambda x: x + 4)
+    for length in (3, 3, 4, 4):
+        program(np.zeros(length))
+    # The look comes before the call that follows the second compilation.
+    assert looks == [share]
+    program(np.zeros(5))
+    assert program._cache_size() == left

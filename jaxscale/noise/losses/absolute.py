@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jaxscale.noise.loss import VERTEX, Loss
-from jaxscale.noise.losses.huber import Huber
+from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, namespace, space_of
 

@@ -1,49 +1,15 @@
-"""Huber's loss."""
+"""Huber's loss: with a given threshold, with one that follows the scale, or asymmetric."""
 
-from typing import Any, ClassVar
+from typing import Any
 
-import equinox as eqx
 import numpy as np
 
-from jaxscale.noise.loss import Loss, above_zero, setting
+from jaxscale.noise.loss import above_zero
 from jaxscale.noise.losses.asymmetric_huber import AsymmetricHuber
-from jaxscale.noise.losses.huber_with_scale import REFERENCES, HuberWithScale
+from jaxscale.noise.losses.huber_with_scale import HuberWithScale
+from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
-from jaxscale.noise.spaces import Space, namespace, space_of
-
-
-class Huber(Loss):
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
-
-    delta: Any = eqx.field(converter=setting)
-    name: ClassVar[str] = "huber"
-    references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
-
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``c (r - c / 2)`` with c the residual cut to ``[-delta, delta]``."""
-        inside = namespace(r).clip(r, -delta, delta)
-        return inside * (r - 0.5 * inside)
-
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """The residual cut to ``[-delta, delta]``, whether it lies inside, and ``min(1, delta / |r|)``."""
-        xp = namespace(r)
-        inside = xp.abs(r) <= delta
-        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
-        return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
-
-    @property
-    def threshold(self) -> Any:
-        """Delta."""
-        return self.delta
-
-    def with_threshold(self, delta: Any) -> "Huber":
-        """Huber's loss with another delta."""
-        return Huber(delta)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Delta."""
-        return {"delta": float(self.delta)}
+from jaxscale.noise.spaces import Space, space_of
 
 
 def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:

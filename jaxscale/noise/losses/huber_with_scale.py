@@ -7,24 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.noise.loss import Loss
+from jaxscale.noise.losses.symmetric_huber import REFERENCES, Huber
 from jaxscale.noise.spaces import namespace
 
 # Huber's threshold in units of the residuals' scale: 95 % efficient for normal noise; and the mean of psi^2 there.
 TUNING = 1.345
 CONSISTENT = 0.7101645482690484
-REFERENCES = {
-    "huber1964robust": (
-        "article",
-        {
-            "title": "{Robust estimation of a location parameter}",
-            "author": "Huber, Peter J.",
-            "journal": "The Annals of Mathematical Statistics",
-            "year": "1964",
-            "volume": "35",
-            "pages": "73--101",
-        },
-    )
-}
 
 
 class HuberWithScale(Loss):
@@ -102,6 +90,4 @@ class HuberWithScale(Loss):
 
     def without_scale(self, log_scale: float, mean: float) -> tuple[Loss, str]:
         """Huber's loss with the threshold that was fitted."""
-        from jaxscale.noise.losses.huber import Huber
-
         return Huber(max(TUNING * float(np.exp(log_scale)), 1e-300)), ""

@@ -1,0 +1,94 @@
+"""Levenberg-Marquardt: scaling, damping parameter, gain ratio and trust radius of many lanes at once.
+
+A step ``d`` solves ``(H + mu D) d = -g``, with a local model ``H`` of the objective, the damping parameter ``mu`` and
+Marquardt's scaling ``D``. The gain ratio compares the decrease of the objective with the one that the model predicts,
+and decides whether the step is accepted and how the damping changes.
+
+Source: Marquardt (1963), J. SIAM 11, 431; Nielsen (1999), Damping parameter in Marquardt's method, IMM-REP-1999-05.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxscale.engine.objective import Local, Problem
+from jaxscale.law.coordinates import curved
+
+# Trust radius: a coordinate is the logarithm of a term, and a model of its exponential holds for about one unit.
+STEP_CAP = 1.0
+# A step is accepted where the gain ratio is above this.
+GAIN_ACCEPTED = 1e-4
+# Nielsen's rule: an accepted step divides the damping parameter by this at most.
+LARGEST_DIVISION = 5
+# Nielsen's rule: the factor of the first rejection after an accepted step; each further rejection doubles it.
+FIRST_FACTOR = 4.0
+# The factor of a rejection is doubled up to this: then the damping passes all its range within nine rejections.
+LARGEST_FACTOR = 64.0
+# Range of the damping parameter: beyond it the damped step is Newton's, or no step, in double precision.
+LEAST_DAMPING = 1e-15
+MOST_DAMPING = 1e15
+# Share of the scaling that an iteration keeps: a start far away must not freeze a parameter for good.
+SCALING_KEPT = 0.3
+# Rounding of an objective, in units of its last digit.
+ROUNDING_DIGITS = 8
+# A decrease below this share of the objective counts as none.
+SMALL_DECREASE = 1e-12
+
+
+def scaling(local: Local, before: Any, least: Any) -> Any:
+    """Marquardt's scaling: the diagonal of the majorising model, which falls slowly.
+
+    Args:
+        local: the models.
+        before: the scaling of the last iteration, shape (p, lanes), or 0.
+        least: what a coordinate has at least, relative to the largest.
+    """
+    diagonal = jnp.diagonal(local.safe).T
+    tiny = jnp.finfo(diagonal.dtype).tiny
+    return jnp.maximum(jnp.maximum(SCALING_KEPT * before, diagonal), least * jnp.max(diagonal, axis=0) + tiny)
+
+
+def rounding_error(local: Local) -> Any:
+    """The error of the objective from rounding alone."""
+    return ROUNDING_DIGITS * jnp.finfo(local.f.dtype).eps * jnp.abs(local.f) + local.rounding
+
+
+def quadratic_form(matrix: Any, d: Any) -> Any:
+    """``d' matrix d`` of every lane; shapes (p, p, lanes) and (p, lanes)."""
+    return jnp.sum(d[:, None] * matrix * d[None, :], axis=(0, 1))
+
+
+def gain_ratio(actual: Any, predicted: Any) -> Any:
+    """The decrease of the objective over the decrease that the model predicts."""
+    return actual / jnp.maximum(predicted, jnp.finfo(predicted.dtype).tiny)
+
+
+def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tuple[Any, Any]:
+    """Nielsen's rule for the damping parameter: smoothly down by the gain ratio, ever faster up while steps fail.
+
+    Args:
+        damping: the parameter.
+        factor: by which a rejection multiplies it.
+        ratio: gain ratio of the step.
+        accepted: whether the step was accepted.
+
+    Returns:
+        Parameter and factor of the next iteration.
+    """
+    reduction = jnp.maximum(1 / LARGEST_DIVISION, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
+    damping = jnp.clip(damping * jnp.where(accepted, reduction, factor), LEAST_DAMPING, MOST_DAMPING)
+    return damping, jnp.where(accepted, FIRST_FACTOR, jnp.minimum(factor * 2, LARGEST_FACTOR))
+
+
+def bounded_coordinates(problem: Problem) -> Any:
+    """Which coordinates the trust radius bounds, shape (p,): those in which the law is curved, and the log scale."""
+    return jnp.asarray(
+        [*curved(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
+    )
+
+
+def within_trust_radius(d: Any, bounded: Any) -> Any:
+    """The step, shortened so that no bounded coordinate moves by more than the trust radius."""
+    longest = jnp.max(jnp.where(bounded[:, None], jnp.abs(d), 0.0), axis=0)
+    # The smaller bound in the division keeps it finite, and changes nothing.
+    return d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
