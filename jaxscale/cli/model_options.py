@@ -95,7 +95,7 @@ def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["L
     chosen, columns = likelihood_of(task, law, name, None, trials, None)
     if not chosen.counts:
         raise ValueError(
-            f"Option --likelihood of fit must be one of counts, but is {name!r}; use --noise for residuals."
+            f"Option --likelihood must be one of counts for a fit, but is {name!r}; use --noise for residuals."
         )
     return chosen, columns
 

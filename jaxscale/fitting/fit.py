@@ -25,7 +25,15 @@ from jaxscale.engine.starts import Grid, Listed
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import bounded, count_of, explicit_starts, grouped
 from jaxscale.fitting.convergence import CERTIFIED, convergence
-from jaxscale.fitting.standard_errors import SHARES, Covariance, Errors, Resampling, clusters_of, covariance_of
+from jaxscale.fitting.standard_errors import (
+    SHARES,
+    Covariance,
+    Errors,
+    Resampling,
+    clusters_of,
+    covariance_of,
+    runs_away,
+)
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
@@ -273,6 +281,9 @@ def _described(
     law, free, noise = problem.law, problem.free, problem.noise
     problems, status = convergence(optimum, solved.found, solved.certificate)
     problems += _undetermined(optimum, sure)
+    if runs_away(optimum, solved.hessian):
+        said = f"The counts scatter no more than {noise.describe()} with an infinite dispersion or concentration."
+        problems.append(Notice("no_overdispersion", said))
     if rows.sigma is not None:
         problems += scatter(linear.residual[:n], rows.weight, len(free))
     if sure.failed:

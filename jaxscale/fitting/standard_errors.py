@@ -237,14 +237,21 @@ def robust(
 
 def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     """The inverse of the observed information, of a likelihood that is maximised."""
-    none = np.full((len(optimum.problem.free),) * 2, np.inf)
+    size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
+    count = size if runs_away(optimum, hessian) else len(hessian)
     try:
-        root = np.linalg.cholesky(hessian)
+        root = np.linalg.cholesky(hessian[:count, :count])
     except np.linalg.LinAlgError:
         said = "the observed information is not positive definite"
-        return Covariance(none, "none", optimum.freedom, said)
-    half = np.linalg.solve(root, np.asarray(optimum.linear.change).T)
+        return Covariance(np.full((size, size), np.inf), "none", optimum.freedom, said)
+    half = np.linalg.solve(root, change[:, :count].T)
     return Covariance(half.T @ half, "observed information", optimum.freedom)
+
+
+def runs_away(optimum: Optimum, hessian: np.ndarray) -> bool:
+    """Whether the counts scatter no more than the distribution without a nuisance parameter, which so has no limit."""
+    noise = optimum.problem.noise
+    return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)
 
 
 def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:

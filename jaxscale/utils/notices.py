@@ -48,6 +48,11 @@ CODES: dict[str, tuple[str, str]] = {
         "Some parameters trade off against each other, so that the objective hardly depends on them.",
         "Fix one of the named parameters, or add runs that vary what separates them.",
     ),
+    "no_overdispersion": (
+        "The counts scatter no more than the distribution without the dispersion or concentration says, which runs to "
+        "infinity.",
+        "Use the Poisson likelihood in place of the negative binomial, or the binomial in place of the beta-binomial.",
+    ),
     "starts_disagree": (
         "Too few polished starts ended at the best objective to trust that it is the global optimum.",
         "Raise the number of starts, fix a parameter, or use a simpler law.",
