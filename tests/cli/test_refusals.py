@@ -74,7 +74,7 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
         (["runs.csv", "--plot", "/dev/null"], "/dev/null cannot be written: it is no ordinary file"),
         (["runs.csv", "--where", "N > 1e30"], "keeps none of the 99 rows"),
         (["runs.csv", "--weight", "w"], "runs.csv has no column 'w'"),
-        (["runs.csv", "--noise", "gauss"], "Option --noise must be one of squared, huber"),
+        (["runs.csv", "--noise", "gauss"], "Option --noise must be one of absolute, huber, squared, student_t"),
         (["runs.csv", "--space", "cube"], "Option --space must be one of linear, log, logit"),
         (["runs.csv", "--delta", "-1"], "Option --delta must be positive and finite"),
         (["runs.csv", "--noise", "squared", "--delta", "1"], "Option --delta must not be given with noise squared"),

@@ -8,7 +8,7 @@ import pytest
 from jaxscale import laws, noise
 from jaxscale.cli import lookup, parsing
 from jaxscale.data.observations import Observations
-from jaxscale.fitting import fit
+from jaxscale.fitting.fit import fit
 from jaxscale.laws.schedules import annealing_sums
 from jaxscale.results.fit import Fit
 from tests.commands import refused, run

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import designs, laws, simulate
+from jaxscale import designs, laws, noise, simulate
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import curve as curve_module
@@ -105,7 +105,7 @@ def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, 
     params = {**fitted.params, "E": 0.1, "A": 0.1 * fitted.params["A"], "B": 0.1 * fitted.params["B"]}
     table = simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
-    changed = replace(fitted, params=params, noise={"loss": "squared", "space": space}, status="not_converged")
+    changed = replace(fitted, params=params, noise=noise.squared(space), status="not_converged")
     figure = fit_module.plot(changed, observations)
     assert labels(figure.axes[1])[1] == said
     assert figure.get_suptitle().endswith("[not converged]")

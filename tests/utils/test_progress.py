@@ -178,10 +178,11 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
 SCORE = """
 import resource, sys
 import numpy as np
-from jaxscale import fit, grid, noise, search
+from jaxscale import fit, grid, noise
+from jaxscale.engine import multistart
 from tests.sweeps import small, sweep
 
-search.BLOCK = int(sys.argv[1])
+multistart.BLOCK = int(sys.argv[1])
 for count in (1000, 1_000_000):
     axes = [np.linspace(*ends, round(count ** (1 / 3))) for ends in ((0.1, 1.7), (10, 1e4), (0.1, 0.9))]
     for starts in (count, grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
