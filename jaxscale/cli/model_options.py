@@ -2,10 +2,11 @@
 
 import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxscale.cli.options import Task
+from jaxscale.cli.parsing import one_of
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -31,21 +32,6 @@ def _likelihoods() -> tuple[str, ...]:
 
 LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
-
-
-def one_of(option: str, given: str, known: Collection[str]) -> str:
-    """What an option was given, where that is known.
-
-    Raises:
-        ValueError: it is not.
-    """
-    from jaxscale.utils.errors import did_you_mean
-
-    if given not in known:
-        raise ValueError(
-            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
-        )
-    return given
 
 
 def without(**options: Any) -> None:

@@ -146,7 +146,7 @@ class Task:
     def pooling(self) -> dict[str, str]:
         """How groups share parameters, by parameter."""
         from jaxscale.cli import parsing
-        from jaxscale.cli.model_options import one_of
+        from jaxscale.cli.parsing import one_of
         from jaxscale.fitting.arguments import POOLING
 
         given = parsing.assignments(self.pool, "--pool", "NAME=HOW")

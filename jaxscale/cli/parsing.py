@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +141,18 @@ def enable_compilation_cache() -> None:
         compilation_cache.configure()
     except OSError as error:
         print(f"jaxscale: {error}", file=sys.stderr)
+
+
+def one_of(option: str, given: str, known: Collection[str]) -> str:
+    """What an option was given, where that is known.
+
+    Raises:
+        ValueError: it is not.
+    """
+    from jaxscale.utils.errors import did_you_mean
+
+    if given not in known:
+        raise ValueError(
+            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
+        )
+    return given

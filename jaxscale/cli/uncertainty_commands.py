@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxscale.cli.model_options import LIKELIHOODS, likelihood_of, one_of, prior_of, refuse_model, without
+from jaxscale.cli.model_options import LIKELIHOODS, likelihood_of, prior_of, refuse_model, without
 from jaxscale.cli.options import Level, Save, Task
 from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
+from jaxscale.cli.parsing import one_of
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:

@@ -3,12 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.starts import Grid, Listed
+from jaxscale.fitting.standard_errors import Errors
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound, by_group
+from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.laws import resolve
+from jaxscale.noise import Noise
+from jaxscale.noise.count_likelihoods import CountLikelihood
+from jaxscale.noise.count_loss import count_noise
+from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
 
 # How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
@@ -101,3 +110,64 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
     if isinstance(starts, Grid):
         return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
+
+
+def checked_law(
+    law: Law | str,
+    observations: Observations,
+    key: Any,
+    fixed: Mapping[str, Any] | None,
+    bounds: Mapping[str, Sequence[float | int]] | None,
+    pooling: Mapping[str, str] | None,
+) -> tuple[Law, dict[str, float]]:
+    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
+    law = resolve(law)
+    if not isinstance(observations, Observations):
+        raise TypeError(
+            "Argument observations must be Observations (make them with Observations.from_table), "
+            f"but is {type(observations).__name__}."
+        )
+    if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
+        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+    if bounds:
+        both = set(bounds) & set(fixed or {})
+        if both:
+            raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
+        law = bounded(law, bounds)
+    law = grouped(law, observations, pooling or {}, fixed)
+    values = checked_fixed(law, fixed)
+    if not law.parameters:
+        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
+    if len(values) == len(law.parameters):
+        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
+    return law, values
+
+
+def noise_of_counts(
+    likelihood: Likelihood, noise: Noise | None, observations: Observations
+) -> tuple[Noise, Observations]:
+    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    if not isinstance(likelihood, CountLikelihood):
+        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        raise ValueError(
+            "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
+            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
+        )
+    if noise is not None:
+        raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")
+    if observations.sigma is not None:
+        raise ValueError("Argument observations must hold no known errors (sigma) for counts; read them without sigma.")
+    likelihood.check_unambiguous(observations)
+    bound, observations = likelihood.bind(observations)
+    check_columns(bound, observations)
+    return count_noise(bound), observations
+
+
+def check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
+    """Refuse settings that are wrong whatever the data."""
+    if replicates < 0 or replicates == 1:
+        raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
+    if errors not in (None, "classical", "hc3"):
+        raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
+    if polish < 1:
+        raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")

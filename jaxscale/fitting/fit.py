@@ -2,29 +2,29 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
 from jaxscale.data.validation import checked
 from jaxscale.engine.bounds import at_bounds
-from jaxscale.engine.descent import Task
-from jaxscale.engine.lad_vertex import vertex
-from jaxscale.engine.linearize import linearise, params_at
-from jaxscale.engine.multistart import Found, search
-from jaxscale.engine.objective import Problem
-from jaxscale.engine.optimum import Optimum, optimum_of
-from jaxscale.engine.runner import Runner, await_compiled, compile_ahead
-from jaxscale.engine.starts import Grid, Listed
+from jaxscale.engine.optimum import Optimum
+from jaxscale.engine.runner import Runner
+from jaxscale.engine.starts import Grid
 from jaxscale.fitting.adequacy import assess, residuals_of
-from jaxscale.fitting.arguments import bounded, count_of, explicit_starts, grouped
-from jaxscale.fitting.convergence import CERTIFIED, convergence
+from jaxscale.fitting.arguments import (
+    check_settings,
+    checked_law,
+    count_of,
+    explicit_starts,
+    noise_of_counts,
+)
+from jaxscale.fitting.convergence import convergence
+from jaxscale.fitting.optimise import Search, Solved, optimise, problem_of
 from jaxscale.fitting.standard_errors import (
     SHARES,
     Covariance,
@@ -36,27 +36,19 @@ from jaxscale.fitting.standard_errors import (
 )
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
-from jaxscale.law.coordinates import centre_of
-from jaxscale.law.fixed_values import checked_fixed
-from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
-from jaxscale.noise.count_likelihoods import CountLikelihood
-from jaxscale.noise.count_loss import CountLoss, count_noise
-from jaxscale.noise.likelihood import Likelihood, check_columns
+from jaxscale.noise.count_loss import CountLoss
+from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
-from jaxscale.results.parts import Basin, Design, Landscape, StandardErrors
+from jaxscale.results.parts import Design, StandardErrors
 from jaxscale.results.provenance import fingerprint, identity, provenance_of
 from jaxscale.results.refit_problem import RefitProblem, coordinates_of
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
-
-# The most basins that a fit lists.
-LISTED = 12
 
 
 def fit(
@@ -122,11 +114,11 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law, values = _checked_law(law, observations, key, fixed, bounds, pooling)
-    _check_settings(replicates, errors, polish)
+    law, values = checked_law(law, observations, key, fixed, bounds, pooling)
+    check_settings(replicates, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
     if likelihood is not None:
-        noise, observations = _noise_of_counts(likelihood, noise, observations)
+        noise, observations = noise_of_counts(likelihood, noise, observations)
     if noise is None:
         noise = default(law.response)
         noise = noise if observations.sigma is None else squared(noise.space)
@@ -146,11 +138,12 @@ def fit(
             journal = Journal(checkpoint, identity(law, (rows, noise), noise.describe(), values) | settings)
         with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
             resampling = Resampling(Runner(mesh, journal, ticker), replicates, generator)
-            solved = _solved(law, free, values, noise, rows, resampling, count, polish, explicit)
+            problem, wide = problem_of(law, free, values, noise, rows)
+            solved = optimise(problem, wide, resampling, Search(count, polish, explicit))
             covariance = covariance_of(
                 solved.optimum, solved.hessian, resampling, rows.run, rows.sigma is not None, errors
             )
-        fitted = _described(solved, covariance, rows, values, seed, replicates, notices)
+        fitted = _fit_of(solved, covariance, rows, values, seed, replicates, notices)
     if design is None or design.verdict != "identified":
         # What the inputs alone leave in doubt the data may determine all the same.
         design = _check_at_optimum(fitted, noise_level) or design
@@ -160,114 +153,8 @@ def fit(
     return _with_design(fitted, design, allow_unidentified)
 
 
-def _checked_law(
-    law: Law | str,
-    observations: Observations,
-    key: Any,
-    fixed: Mapping[str, Any] | None,
-    bounds: Mapping[str, Sequence[float | int]] | None,
-    pooling: Mapping[str, str] | None,
-) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
-    law = resolve(law)
-    if not isinstance(observations, Observations):
-        raise TypeError(
-            "Argument observations must be Observations (make them with Observations.from_table), "
-            f"but is {type(observations).__name__}."
-        )
-    if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
-        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
-    if bounds:
-        both = set(bounds) & set(fixed or {})
-        if both:
-            raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
-        law = bounded(law, bounds)
-    law = grouped(law, observations, pooling or {}, fixed)
-    values = checked_fixed(law, fixed)
-    if not law.parameters:
-        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
-    if len(values) == len(law.parameters):
-        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
-    return law, values
-
-
-def _noise_of_counts(
-    likelihood: Likelihood, noise: Noise | None, observations: Observations
-) -> tuple[Noise, Observations]:
-    """The noise that stands for a likelihood of counts, and the observations bound to it."""
-    if not isinstance(likelihood, CountLikelihood):
-        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
-        raise ValueError(
-            "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
-            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
-        )
-    if noise is not None:
-        raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")
-    if observations.sigma is not None:
-        raise ValueError("Argument observations must hold no known errors (sigma) for counts; read them without sigma.")
-    likelihood.check_unambiguous(observations)
-    bound, observations = likelihood.bind(observations)
-    check_columns(bound, observations)
-    return count_noise(bound), observations
-
-
-def _check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
-    """Refuse settings that are wrong whatever the data."""
-    if replicates < 0 or replicates == 1:
-        raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
-    if errors not in (None, "classical", "hc3"):
-        raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
-    if polish < 1:
-        raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
-
-
-@dataclass(frozen=True)
-class _Solved:
-    """The end of a search: optimum, Hessian of the objective, certificate, and the landscape that was met."""
-
-    optimum: Optimum
-    hessian: np.ndarray
-    objective: float
-    certificate: float
-    found: Found
-    landscape: Landscape
-    wide: Observations
-
-
-def _solved(
-    law: Law,
-    free: tuple[str, ...],
-    values: Mapping[str, float],
-    noise: Noise,
-    rows: Observations,
-    resampling: Resampling,
-    count: int,
-    polish: int,
-    explicit: Grid | Listed | None,
-) -> _Solved:
-    """Search for the optimum; inside ``jax.enable_x64(True)``."""
-    wide = padded(rows, bucket(len(rows)))
-    centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
-    fixed = {name: np.asarray(value, float) for name, value in values.items()}
-    inputs = {name: wide.inputs[name] for name in (*law.inputs, *noise.loss.columns)}
-    problem = Problem(law, free, noise, inputs, fixed, centre)
-    task = Task(problem, wide.response, wide.weight, resampling.runner)
-    task.prepare()
-    compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
-    found = search(task, count=count, polish=polish, explicit=explicit, generator=resampling.generator)
-    z, objective = np.asarray(found.lanes.z[:, found.best]), float(found.lanes.local.f[found.best])
-    certificate, basins = _certificate(found), _basins(problem, found)
-    if noise.loss.vertex:
-        z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
-        basins = _at_vertices(problem, found, wide)
-    await_compiled(linearise, (problem, z, wide.response))
-    optimum = optimum_of(problem, z, wide.response, wide.weight)
-    hessian = np.asarray(found.lanes.local.exact)[..., found.best]
-    return _Solved(optimum, hessian, objective, certificate, found, _landscape(found, basins), wide)
-
-
-def _described(
-    solved: _Solved,
+def _fit_of(
+    solved: Solved,
     sure: Covariance,
     rows: Observations,
     values: Mapping[str, float],
@@ -281,13 +168,7 @@ def _described(
     law, free, noise = problem.law, problem.free, problem.noise
     problems, status = convergence(optimum, solved.found, solved.certificate)
     problems += _undetermined(optimum, sure)
-    if runs_away(optimum, solved.hessian):
-        said = f"The counts scatter no more than {noise.describe()} with an infinite dispersion or concentration."
-        problems.append(Notice("no_overdispersion", said))
-    if rows.sigma is not None:
-        problems += scatter(linear.residual[:n], rows.weight, len(free))
-    if sure.failed:
-        problems.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
+    problems += _of_errors(solved, sure, rows, replicates)
     params = {name: float(linear.params[name]) for name in law.parameters}
     scale = float(np.exp(optimum.log_scale)) if noise.loss.has_scale else None
     clusters = clusters_of(rows.run, optimum.weight)
@@ -317,6 +198,20 @@ def _described(
     )
     more, status = assess(fitted)
     return replace(fitted, notices=(*fitted.notices, *more), status=status)
+
+
+def _of_errors(solved: Solved, sure: Covariance, rows: Observations, replicates: int) -> list[Notice]:
+    """Notices on the scatter of the rows and on resamples."""
+    optimum, found = solved.optimum, []
+    if runs_away(optimum, solved.hessian):
+        noise = optimum.problem.noise.describe()
+        said = f"The counts scatter no more than {noise} with an infinite dispersion or concentration."
+        found.append(Notice("no_overdispersion", said))
+    if rows.sigma is not None:
+        found += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
+    if sure.failed:
+        found.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
+    return found
 
 
 def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
@@ -376,13 +271,6 @@ def _errors(sure: Covariance, replicates: int, bounds: dict[str, float]) -> Stan
     return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)
 
 
-def _certificate(found: Found) -> float:
-    """The further decrease that a Newton step promises, relative; 0 where that is lost in rounding."""
-    local, promise = found.lanes.local, float(found.lanes.decrement[found.best])
-    relative = promise / max(abs(float(local.f[found.best])), np.finfo(float).tiny)
-    return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[found.best]) else relative
-
-
 def _finite(value: Any) -> float:
     return float(value) if np.isfinite(value) else float("nan")
 
@@ -392,32 +280,3 @@ def _correlation(covariance: np.ndarray) -> tuple[tuple[float, ...], ...]:
     with np.errstate(invalid="ignore", divide="ignore"):
         table = covariance / np.outer(deviation, deviation)
     return tuple(tuple(_finite(value) for value in row) for row in table)
-
-
-def _landscape(found: Found, basins: tuple[Basin, ...]) -> Landscape:
-    """The starts and minima of a search, at most :data:`LISTED` of these."""
-    met = found.landscape
-    return Landscape(met.scored, met.polished, met.converged, met.independent, met.agree, met.agree_all, basins)
-
-
-def _basins(problem: Problem, found: Found) -> tuple[Basin, ...]:
-    lanes = found.lanes
-    return tuple(
-        _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
-        for basin in found.landscape.basins[:LISTED]
-    )
-
-
-def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Basin:
-    params = params_at(problem, z)
-    named = {name: float(params[name]) for name in problem.law.parameters}
-    return Basin(objective, count, named)
-
-
-def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[Basin, ...]:
-    """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
-    ends = []
-    for basin in found.landscape.basins[:LISTED]:
-        z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)
-        ends.append(_basin(problem, z, objective, basin.count))
-    return tuple(sorted(ends, key=lambda end: end.objective))
