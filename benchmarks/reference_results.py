@@ -269,7 +269,8 @@ def differences(one: Any, other: Any) -> float:
     if isinstance(one, int | float) and isinstance(other, int | float):
         if one == other or (one != one and other != other):
             return 0.0
-        return abs(one - other) / max(abs(one), abs(other))
+        difference = abs(one - other) / max(abs(one), abs(other))
+        return difference if difference == difference else np.inf
     return 0.0 if one == other else np.inf
 
 
