@@ -86,10 +86,8 @@ def grid(repeats: int) -> None:
     def ours(name: str, run: Callable[[dict[str, np.ndarray]], Any]) -> None:
         run(sweep)
         warm = timed(lambda k: run(perturbed(sweep, k)), repeats)
-        starts = warm.value.starts
-        rows.append(
-            _line(name, warm, warm.value.objective, scipy, f"{starts['agree_all']} of {starts['polished']} agree")
-        )
+        starts = warm.value.landscape
+        rows.append(_line(name, warm, warm.value.objective, scipy, f"{starts.agree_all} of {starts.polished} agree"))
 
     ours("jaxscale, all 4,500 polished as given", lambda s: by_jaxscale(s, polish=4500))
     ours("jaxscale, the same 4,500 scored, 64 polished", by_jaxscale)
