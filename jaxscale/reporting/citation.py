@@ -110,14 +110,15 @@ def citation(fit: Fit) -> str:
         from jaxscale.laws import get
 
         law = get(fit.law)
-    known, used = _METHODS | fit.noise.loss.references, _used(fit, law)
-    methods = [_entry(*known[key][:1], key, known[key][1]) for key in known if key in used]
+    known = _METHODS | fit.noise.loss.references
+    methods = [_entry(known[key][0], key, known[key][1]) for key in _used(fit, law)]
     return "\n\n".join([bibtex(law), *methods])
 
 
-def _used(fit: Fit, law: Law) -> set[str]:
+def _used(fit: Fit, law: Law) -> list[str]:
+    """Keys of the entries that a fit rests on, in the order in which they are printed."""
     method = fit.errors.method
-    return {
+    return [
         "jaxscale",
         "jax2018",
         "marquardt1963algorithm",
@@ -128,7 +129,7 @@ def _used(fit: Fit, law: Law) -> set[str]:
         *(["mackinnon1985some"] if method == "hc3" else []),
         *(["efron1979bootstrap"] if "bootstrap" in method else []),
         *(["cameron2015practitioner"] if "cluster" in method else []),
-    }
+    ]
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -312,6 +312,6 @@ def test_influence_refuses_what_has_none(plain: jaxscale.Fit) -> None:
         inspect.unwrap(jaxscale.Fit.influence)(plain, several)
     with pytest.raises(ValueError, match=r"must return one number, but returns an array of shape \(2,\)"):
         plain.influence(lambda p: CHINCHILLA(np.array([1e9, 1e10]), 1e11, **p))
-    vertex = dataclasses.replace(plain, noise={"loss": "absolute", "space": "log"})
+    vertex = dataclasses.replace(plain, noise=jaxscale.noise.absolute())
     with pytest.raises(TypeError, match="take a Huber loss"):
         vertex.influence("E")

@@ -245,7 +245,7 @@ def test_projection_is_weighted_least_squares_inside_the_support(sweep: Any, spa
     y = np.asarray(CHINCHILLA(columns["N"], columns["D"], **{**TRUTH, "E": floor})) * np.linspace(0.98, 1.02, 32)
     drawn = drawn_params()
     params = jax.jit(project)(problem, drawn, y, weight)
-    stretch = 1 / y if space.name == "log" else np.ones(32)
+    stretch = 1 / y if space == "log" else np.ones(32)
     held, solved = 0, 0
     for lane in range(16):
         mine = {name: float(params[name][lane]) for name in params}

@@ -124,7 +124,7 @@ def test_only_a_parameter_that_is_zero_is_seen_against_its_range(
     sloped = line(truth)
     columns = refit.sweep(sloped)
     for a, verdict in ((close, "parameters"), (far, "predictions")):
-        fit = replace(found[1], law_object=sloped, params={"a": a}, residuals={"rms": 0.0})
+        fit = replace(found[1], law_object=sloped, params={"a": a}, residuals=replace(found[1].residuals, rms=0.0))
         assert refit.judged(sloped, columns, fit)[0] == verdict
 
 

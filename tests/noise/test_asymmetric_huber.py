@@ -62,8 +62,10 @@ def test_with_a_small_threshold_the_law_is_a_quantile() -> None:
 
 
 def test_failed_runs_above_the_frontier_pull_little() -> None:
-    symmetric, asymmetric = fitted(over=1.0), fitted(over=10.0)
-    assert abs(asymmetric.params["c"] - 2.0) < 0.5 * abs(symmetric.params["c"] - 2.0)
+    rows = frontier()
+    above = [np.mean(rows.response > fitted(over=over)(x=rows.inputs["x"])) for over in (1.0, 10.0)]
+    # A tenth of the rows lie below a law whose predictions cost ten times as much above them.
+    assert above[0] < 0.7 and 0.8 < above[1] < 1.0
 
 
 def test_errors_bootstrap_profile_report_and_citation_have_it() -> None:

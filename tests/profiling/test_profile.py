@@ -338,7 +338,7 @@ def test_the_replication_of_chinchilla_against_scipy(data: Path, kind: noise.Noi
     fit = fitted("chinchilla", epoch, kind, starts=4096)
     profile = jaxscale.profile(fit, of={"a": share, "twin": exponent_of})
     N, D = np.log(epoch.inputs["N"]), np.log(epoch.inputs["D"])
-    robust = {} if kind.loss == "squared" else {"loss": "huber", "f_scale": 1e-3}
+    robust = {} if kind.loss.quadratic else {"loss": "huber", "f_scale": 1e-3}
 
     def residual(free: np.ndarray, name: str, held: float) -> np.ndarray:
         first, a, b, e = free

@@ -73,7 +73,7 @@ def test_a_page_tells_open_and_closed_ends() -> None:
     assert "u: m, below 2" in text
     assert line_of(text, "LaTeX").split() == ["LaTeX", "none"]
     assert line_of(text, "Formula").split() == ["Formula", "none"]
-    assert line_of(text, "Family").split() == ["Family", "test_pages"]
+    assert line_of(text, "Family").split() == ["Family", "test_law_page"]
     facts = law_page.facts(bare)["inputs"]["x"]
     assert (facts["unit"], facts["low"], facts["high"]) == ("steps", None, None)
 

@@ -177,7 +177,7 @@ def test_robust_fits_resample_their_own_noise() -> None:
                     kind,
                 )
                 assert spread == pytest.approx(fit.stderr[name], rel=0.7), (loss, kind)
-        assert ("scale" in draws.nuisance) == (loss.loss == "student_t")
+        assert ("scale" in draws.nuisance) == (loss.loss.name == "student_t")
 
 
 def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
