@@ -43,7 +43,7 @@ from jaxscale.noise.measurement_errors import scatter, weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.parts import Design, StandardErrors
 from jaxscale.results.provenance import fingerprint, identity, provenance_of
-from jaxscale.results.refit_problem import RefitProblem, coordinates_of
+from jaxscale.results.refit_problem import RefitProblem
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
@@ -194,7 +194,7 @@ def _fit_of(
         rows_used=optimum.rows,
         law_object=law,
         observations=rows,
-        problem=RefitProblem(law, problem, coordinates_of(problem, params, scale), solved.wide, rows, clusters),
+        problem=RefitProblem(law, problem, optimum.z, solved.wide, rows, clusters),
     )
     more, status = assess(fitted)
     return replace(fitted, notices=(*fitted.notices, *more), status=status)

@@ -65,6 +65,10 @@ class Loss(eqx.Module):
         """Responses as the centre of the coordinates may take them."""
         return response
 
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """``rho'(r)`` alone."""
+        return self.slopes(r, delta, log_scale)[0]
+
     @property
     def threshold(self) -> Any:
         """The residual beyond which the loss is no parabola: infinite where there is none, zero for a vertex."""
@@ -141,9 +145,11 @@ class Loss(eqx.Module):
             free: number of free parameters of the law.
         """
         low, high = float(target.min()), float(target.max())
+        # Bound once: each look-up of a method of a module makes a new object.
+        psi, delta = self.psi, self.threshold
         for _ in range(60):
             middle = 0.5 * (low + high)
-            slope = float(np.sum(weight * self.slopes(middle - target, self.threshold, log_scale)[0]))
+            slope = float(np.sum(weight * psi(middle - target, delta, log_scale)))
             low, high = (middle, high) if slope < 0 else (low, middle)
         return float(np.sum(weight * self.value(high - target, self.threshold, log_scale)))
 
@@ -155,8 +161,9 @@ class Loss(eqx.Module):
         """
         centre = float(np.median(u))
         log_scale = np.log(student_t_fit(u)[1]) if self.infers_scale else self.log_scale
+        slopes, delta = self.slopes, self.threshold
         for _ in range(200):
-            pull = self.slopes(u - centre, self.threshold, log_scale)[2]
+            pull = slopes(u - centre, delta, log_scale)[2]
             centre = float(np.sum(pull * u) / np.sum(pull))
         return centre
 

@@ -21,6 +21,10 @@ class Absolute(Loss):
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """The residual cut to ``[-delta, delta]``."""
+        return namespace(r).clip(r, -delta, delta)
+
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
         """Those of Huber's loss with threshold ``delta``."""
         xp = namespace(r)

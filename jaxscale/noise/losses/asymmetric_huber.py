@@ -44,6 +44,10 @@ class AsymmetricHuber(Loss):
         inside = namespace(r).clip(r, -delta, delta)
         return self._factor(r) * inside * (r - 0.5 * inside)
 
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """The residual cut to ``[-delta, delta]``, times ``a(r)``."""
+        return self._factor(r) * namespace(r).clip(r, -delta, delta)
+
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
         """Those of Huber's loss times ``a(r)``."""
         xp, factor = namespace(r), self._factor(r)

@@ -20,6 +20,10 @@ class Squared(Loss):
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """The residual cut to ``[-delta, delta]``."""
+        return namespace(r).clip(r, -delta, delta)
+
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
         """``r``, 1 and 1; Huber's beyond ``delta``."""
         xp = namespace(r)

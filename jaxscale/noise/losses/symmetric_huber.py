@@ -34,6 +34,10 @@ class Huber(Loss):
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """The residual cut to ``[-delta, delta]``."""
+        return namespace(r).clip(r, -delta, delta)
+
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
         """The residual cut to ``[-delta, delta]``, whether it lies inside, and ``min(1, delta / |r|)``."""
         xp = namespace(r)
