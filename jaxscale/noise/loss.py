@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
 
 # Curvature describes a loss with a threshold only while at least this share of the rows lies inside it, and so many
@@ -218,6 +219,29 @@ class Loss(eqx.Module):
         density = float(ends[1] - ends[0]) / (2 * reach) * share
         said = "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
         return squares / (density * float(np.mean(w))), density, said
+
+
+class ClippedLoss(Loss):
+    """Huber's formula, ``c (r - c / 2)`` with c the residual cut to ``[-delta, delta]``; subclasses are final.
+
+    Squared error is its limit for a threshold without end, absolute error (over delta) that for one of zero.
+    """
+
+    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """``c (r - c / 2)``."""
+        inside = namespace(r).clip(r, -delta, delta)
+        return inside * (r - 0.5 * inside)
+
+    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+        """The residual cut to ``[-delta, delta]``."""
+        return namespace(r).clip(r, -delta, delta)
+
+    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+        """The residual cut to ``[-delta, delta]``, whether it lies inside, and ``min(1, delta / |r|)``."""
+        xp = namespace(r)
+        inside = xp.abs(r) <= delta
+        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
+        return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
 
 def setting(value: Any) -> Any:

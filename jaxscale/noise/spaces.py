@@ -3,6 +3,7 @@
 A space is a monotone map t of responses; residuals are ``t(law) - t(y)``. Functions take NumPy or JAX arrays.
 """
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -34,25 +35,25 @@ class Space(eqx.Module):
     relative: ClassVar[bool] = True
     percent: ClassVar[bool] = False
 
+    @abstractmethod
     def forward(self, y: Any) -> Any:
         """``t(y)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inverse(self, t: Any) -> Any:
         """``y`` with ``t(y) = t``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def derivative(self, y: Any) -> Any:
         """``t'(y)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def second_derivative(self, y: Any) -> Any:
         """``t''(y)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_derivative(self, y: Any) -> Any:
         """``log t'(y)``, which turns a density of residuals into one of responses."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         """The name."""

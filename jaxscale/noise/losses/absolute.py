@@ -4,33 +4,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jaxscale.noise.loss import VERTEX, Loss
+from jaxscale.noise.loss import VERTEX, ClippedLoss, Loss
 from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
-from jaxscale.noise.spaces import Space, namespace, space_of
+from jaxscale.noise.spaces import Space, space_of
 
 
-class Absolute(Loss):
+class Absolute(ClippedLoss):
     """Absolute error, ``rho(r) = |r|``, whose optimum is a vertex; descents round it off by ``delta``."""
 
     name: ClassVar[str] = "absolute"
     vertex: ClassVar[bool] = True
-
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """Huber's loss with threshold ``delta``, ``|r|`` at 0."""
-        inside = namespace(r).clip(r, -delta, delta)
-        return inside * (r - 0.5 * inside)
-
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """The residual cut to ``[-delta, delta]``."""
-        return namespace(r).clip(r, -delta, delta)
-
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """Those of Huber's loss with threshold ``delta``."""
-        xp = namespace(r)
-        inside = xp.abs(r) <= delta
-        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
-        return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
     @property
     def threshold(self) -> Any:

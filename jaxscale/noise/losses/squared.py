@@ -1,35 +1,19 @@
 """Squared error."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from jaxscale.noise.loss import Loss
+from jaxscale.noise.loss import ClippedLoss
 from jaxscale.noise.noise import Noise
-from jaxscale.noise.spaces import Space, namespace, space_of
+from jaxscale.noise.spaces import Space, space_of
 
 
-class Squared(Loss):
+class Squared(ClippedLoss):
     """Squared error, ``rho(r) = r^2 / 2``."""
 
     name: ClassVar[str] = "squared"
     quadratic: ClassVar[bool] = True
-
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``r^2 / 2``; linear beyond ``delta``."""
-        inside = namespace(r).clip(r, -delta, delta)
-        return inside * (r - 0.5 * inside)
-
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """The residual cut to ``[-delta, delta]``."""
-        return namespace(r).clip(r, -delta, delta)
-
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """``r``, 1 and 1; Huber's beyond ``delta``."""
-        xp = namespace(r)
-        inside = xp.abs(r) <= delta
-        weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
-        return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
     def centre(self, u: np.ndarray) -> float:
         """The mean."""
