@@ -1,12 +1,12 @@
 """Parameters at a bound: which end of their support an optimum ran to, and how a refit can leave it again."""
 
-from typing import Any
-
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive
 from jaxscale.law.coordinates import coordinate_at, owned
+from jaxscale.utils.arrays import Value
 
 # A term, a floor or a share below this part of what it could be has vanished.
 GONE = 1e-6
@@ -58,7 +58,7 @@ def _end(optimum: Optimum, name: str) -> float | None:
     return high if np.isfinite(high) and high - value <= GONE * width else None
 
 
-def lifted(optimum: Optimum) -> np.ndarray:
+def lifted(optimum: Optimum) -> Float[np.ndarray, " size"]:
     """Coordinates of the optimum in which what ran to a bound is moved a little inside, so that a refit can leave it.
 
     Args:
@@ -83,7 +83,7 @@ def lifted(optimum: Optimum) -> np.ndarray:
     return moved
 
 
-def unbounded(support: Support, value: Any) -> Any:
+def unbounded(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """Values of a parameter where it has no bounds: the logarithm of a positive number, the logit of a fraction."""
     low, high = support.low, support.high
     with np.errstate(divide="ignore"):

@@ -6,15 +6,19 @@ differentiable functions of the optimum, so that derivatives of derivatives are 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, PyTree
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.compilation import compiled
+
+T = TypeVar("T")
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -22,18 +26,25 @@ REFUSED = (
 )
 
 
-def replaced(keep: Any, data: Any) -> Any:
+def replaced(keep: Bool[Array, " row"], data: T) -> T:
     """Arrays whose last axis is that of rows, with the first row that is kept in place of the others."""
     first = jnp.argmax(keep)
     return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
 
 
-def _residuals(problem: Problem, z: Any, inputs: Mapping[str, Any], response: Any) -> Any:
+def _residuals(
+    problem: Problem,
+    z: Float[Array, " size"],
+    inputs: Mapping[str, Float[Array, "... row"]],
+    response: Float[Array, " row"],
+) -> Float[Array, " row"]:
     fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, inputs)
     return problem.noise.transform(fitted) - problem.noise.transform(response)
 
 
-def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
+def _usable(
+    problem: Problem, z: Float[Array, " size"], response: Float[Array, " row"], weight: Float[Array, " row"]
+) -> Bool[Array, " row"]:
     """Rows that count, and those of weight 0 that could: inside the law's domain, with a residual."""
     law, inputs = problem.law, problem.inputs
     valid = jnp.isfinite(problem.noise.transform(response))
@@ -44,7 +55,9 @@ def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     return keep & jnp.isfinite(_residuals(problem, z, *replaced(keep, (inputs, response)))) | (weight > 0)
 
 
-def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
+def objective(
+    problem: Problem, z: Float[Array, " size"], response: Float[Array, " row"], weight: Float[Array, " row"]
+) -> Float[Array, ""]:
     """``sum w rho(r)`` at coordinates z of shape (size,): a plain function, to be differentiated by JAX.
 
     A row of weight 0 stands in it with its own residual, so that the derivative in its weight says what the row
@@ -62,7 +75,13 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 
 @jax.custom_jvp
-def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
+def attached(
+    problem: Problem,
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    z: Float[Array, " size"],
+    f: Float[Array, ""],
+) -> tuple[Float[Array, " size"], Float[Array, ""]]:
     """Optimum and objective as functions of the data: their values are those given, their derivatives implicit.
 
     Args:
@@ -76,14 +95,19 @@ def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tu
 
 
 @attached.defjvp
-def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _attached_jvp(
+    primals: tuple[Problem, Float[Array, " row"], Float[Array, " row"], Float[Array, " size"], Float[Array, ""]],
+    tangents: tuple[PyTree, ...],
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     problem, response, weight, *_ = primals
     if problem.noise.loss.vertex:
         raise TypeError(REFUSED)
     z, f = attached(*primals)
     data, change = (problem, response, weight), tangents[:3]
 
-    def cost(z: Any, problem: Problem, response: Any, weight: Any) -> Any:
+    def cost(
+        z: Float[Array, " size"], problem: Problem, response: Float[Array, " row"], weight: Float[Array, " row"]
+    ) -> Float[Array, ""]:
         return objective(problem, z, response, weight)
 
     gradient = jax.grad(cost)
@@ -93,7 +117,7 @@ def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     return (z, f), (dz, df)
 
 
-def _solved(hessian: Any, right: Any) -> Any:
+def _solved(hessian: Float[Array, "size size"], right: Float[Array, " size"]) -> Float[Array, " size"]:
     """``H^-1 right`` in units in which the diagonal is 1; 0 for a coordinate that nothing depends on."""
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
@@ -103,10 +127,16 @@ def _solved(hessian: Any, right: Any) -> Any:
 
 
 @compiled
-def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
+def _pulled(
+    problem: Problem,
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    z: Float[Array, " size"],
+    slope: Mapping[str, Float[Array, ""]],
+) -> Float[Array, " row"]:
     """The derivative, in the weight of every row, of what has these slopes in the parameters; shape (n,)."""
 
-    def params(weight: Any) -> Any:
+    def params(weight: Float[Array, " row"]) -> dict[str, Float[Array, ""]]:
         return problem.params(attached(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
 
     return jax.vjp(params, weight)[1](slope)[0]
@@ -114,11 +144,11 @@ def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping
 
 def influence(
     problem: Problem,
-    z: np.ndarray,
+    z: Float[np.ndarray, " size"],
     wide: Observations,
     params: Mapping[str, float],
     of: Callable[[dict[str, Any]], Any],
-) -> np.ndarray:
+) -> Float[np.ndarray, " row"]:
     """The derivative of a quantity in the weight of every row, shape (n,), at an optimum.
 
     Args:

@@ -1,19 +1,25 @@
 """Quasi-Newton descents: optax's L-BFGS in centred coordinates, for all lanes side by side."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, PyTree
 
 from jaxscale.engine.implicit_diff import objective
 from jaxscale.engine.objective import Problem
-from jaxscale.noise import huber
+from jaxscale.noise import Noise, huber
+from jaxscale.utils.arrays import Array
 
 # An absolute loss is rounded off at this residual.
 ROUNDED = 1e-3
 
 
-def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
+def descended(
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    steps: int,
+) -> Float[Array, "size lane"]:
     """Where L-BFGS ends from every lane's start, coordinates of shape (size, lanes).
 
     An absolute loss is smoothed at a thousandth of each start's mean residual. A lane whose objective is not finite
@@ -33,16 +39,16 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
     if problem.noise.loss.vertex:
         smooth = _with_noise(problem, huber(ROUNDED, problem.noise.space))
 
-    def value(z: Any) -> Any:
+    def value(z: Float[Array, " size"]) -> Float[Array, ""]:
         return objective(smooth, z, response, weight)
 
     slope = optax.value_and_grad_from_state(value)
 
-    def descent(start: Any) -> Any:
-        def going(state: Any) -> Any:
+    def descent(start: Float[Array, " size"]) -> Float[Array, " size"]:
+        def going(state: tuple[PyTree, ...]) -> Bool[Array, ""]:
             return (state[0] < steps) & (state[-1] < 3)
 
-        def step(state: Any) -> Any:
+        def step(state: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
             k, z, before, inner, still = state
             f, g = slope(z, state=inner)
             change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
@@ -59,5 +65,5 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
     return jnp.where(jnp.all(jnp.isfinite(ends), axis=0), ends, z)
 
 
-def _with_noise(problem: Problem, noise: Any) -> Problem:
+def _with_noise(problem: Problem, noise: Noise) -> Problem:
     return Problem(problem.law, problem.free, noise, problem.inputs, problem.fixed, problem.centre)

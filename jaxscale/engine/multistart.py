@@ -1,11 +1,11 @@
 """The search for the optimum: score many starts, polish few, and say what was met."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import Task
@@ -14,6 +14,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.loss import Loss
+from jaxscale.utils.arrays import Value
 
 # A given start is surrounded by neighbours up to this number of lanes.
 NEIGHBOURS = 32
@@ -59,7 +60,7 @@ class Found:
     landscape: Landscape
 
 
-def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
+def tolerance(loss: Loss, f: Float[Value, "*shape"], rows: float) -> Float[Value, "*shape"]:
     """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
     slip = 1e2 * np.finfo(float).eps
     # A loss with a concomitant scale grows with the residuals themselves, a squared one with their squares.
@@ -68,7 +69,11 @@ def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
 
 
 def _landscape(
-    problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, weight: np.ndarray
+    problem: Problem,
+    lanes: Lanes,
+    scored: int,
+    independent: Bool[np.ndarray, " lane"],
+    weight: Float[np.ndarray, " row"],
 ) -> tuple[int, Landscape]:
     """The best lane, and what all lanes say together."""
     rows = float(np.sum(weight))
@@ -107,11 +112,17 @@ def _landscape(
 class Pool:
     """The best of the starts scored so far, best first: coordinates, objectives, running numbers."""
 
-    z: np.ndarray
-    f: np.ndarray
-    number: np.ndarray
+    z: Float[np.ndarray, "size start"]
+    f: Float[np.ndarray, " start"]
+    number: Int[np.ndarray, " start"]
 
-    def joined(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
+    def joined(
+        self,
+        z: Float[np.ndarray, "size start"],
+        f: Float[np.ndarray, " start"],
+        number: Int[np.ndarray, " start"],
+        most: int,
+    ) -> "Pool":
         """The best of these and those."""
         f = np.concatenate([self.f, f])
         order = np.argsort(f, kind="stable")[:most]
@@ -162,7 +173,9 @@ def search(
     return Found(lanes, best, landscape)
 
 
-def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, int]:
+def _from_drawn(
+    task: Task, count: int, polish: int, generator: np.random.Generator
+) -> tuple[Lanes, Bool[np.ndarray, " lane"], int]:
     """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored.
 
     In two waves, of which an easy problem needs only the first and small one.
@@ -178,7 +191,7 @@ def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Genera
 
 def _wave(
     task: Task, count: int, polish: int, generator: np.random.Generator, children: bool
-) -> tuple[Lanes, np.ndarray]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     """Score drawn starts, polish the promising and an independent sample; the lanes, and which are of the sample."""
     independent, polished = polish // 2, polish - polish // 2
     dimensions = len(task.problem.free)
@@ -211,7 +224,7 @@ def _wave(
 
 def _from_given(
     task: Task, explicit: Grid | Listed, polish: int, generator: np.random.Generator
-) -> tuple[Lanes, np.ndarray, int]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"], int]:
     """The same for starts given by name: the promising and a random sample of the rest."""
     count = explicit.size
     polished = polish - polish // 2 if polish < count else count
@@ -240,7 +253,9 @@ def _from_given(
     return _common_goal(task, task.descend(whole)), flags, count
 
 
-def _surrounded(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _surrounded(
+    task: Task, z: Float[np.ndarray, "size start"], generator: np.random.Generator
+) -> Float[np.ndarray, "size lane"]:
     """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
     problem = task.problem
     free = z[: len(problem.free)]

@@ -8,11 +8,12 @@ settles. Near the optimum pure Newton steps go on until the gradient is rounding
 """
 
 import functools
-from typing import Any
+from types import ModuleType
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.levenberg_marquardt import (
     GAIN_ACCEPTED,
@@ -29,6 +30,7 @@ from jaxscale.engine.levenberg_marquardt import (
 )
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.noise.loss import VERTEX
+from jaxscale.utils.arrays import Array, Value
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
 STATUS = {
@@ -72,7 +74,9 @@ RIDGE = 1e-14
 DONE = 1e-24
 
 
-def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
+def solve_damped(
+    matrix: Float[Array, "size size lane"], g: Float[Array, "size lane"]
+) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """Solve ``matrix @ x = g`` for every lane; also whether the matrix was positive definite.
 
     Args:
@@ -87,11 +91,15 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
-def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
+def _eliminated(
+    matrix: Float[Array, "size size lane"], g: Float[Array, "size lane"]
+) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """The same by elimination with the lanes innermost: faster than a library's solver where systems are small."""
     p = len(g)
 
-    def column(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def column(
+        j: Int[Value, ""], state: tuple[Float[Array, "size columns lane"], Bool[Array, " lane"]]
+    ) -> tuple[Float[Array, "size columns lane"], Bool[Array, " lane"]]:
         table, good = state
         pivot = table[j, j]
         good = good & (pivot > 0) & (pivot < jnp.inf)
@@ -108,23 +116,29 @@ def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
 class Lanes(eqx.Module):
     """The state of a batch of descents; every array ends in the lane axis."""
 
-    z: Any
+    z: Float[Array, "size lane"]
     local: Local
-    delta: Any
-    goal: Any
-    damping: Any
-    growth: Any
-    diagonal: Any
-    newton: Any
-    toward: Any
-    decrement: Any
-    still: Any
-    status: Any
-    steps: Any
+    delta: Float[Array, " lane"]
+    goal: Float[Array, " lane"]
+    damping: Float[Array, " lane"]
+    growth: Float[Array, " lane"]
+    diagonal: Float[Array, "size lane"]
+    newton: Bool[Array, " lane"]
+    toward: Float[Array, "size lane"]
+    decrement: Float[Array, " lane"]
+    still: Int[Array, " lane"]
+    status: Int[Array, " lane"]
+    steps: Int[Array, " lane"]
 
 
 def begin(
-    problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, goal: Any = None, xp: Any = jnp
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    *,
+    direct: Bool[Array, " lane"] | bool = False,
+    warm: bool = False,
+    goal: Float[Array, " lane"] | None = None,
+    xp: ModuleType = jnp,
 ) -> Lanes:
     """Lanes at their starts; nothing is evaluated yet.
 
@@ -158,16 +172,16 @@ def begin(
     )
 
 
-def _scaling(local: Local, before: Any) -> Any:
+def _scaling(local: Local, before: Float[Value, "*#coordinate"]) -> Float[Array, "size lane"]:
     # Plain numbers have any unit, so that slopes may differ by many powers of ten.
     return scaling(local, before, jnp.finfo(local.g.dtype).eps ** 4)
 
 
-def _ridge(local: Local) -> Any:
+def _ridge(local: Local) -> Float[Array, "size size lane"]:
     return RIDGE * _scaling(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
 
 
-def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
+def _candidates(lanes: Lanes) -> tuple[Float[Array, "size lane"], Float[Array, "size lane"], Bool[Array, " lane"]]:
     """Steps by the damped exact and the damped majorising model, and whether the first exists."""
     here = lanes.local
     damped = _damping(lanes)
@@ -177,12 +191,14 @@ def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
     return exact, safe, jnp.split(good, 2)[0]
 
 
-def _damping(lanes: Lanes) -> Any:
+def _damping(lanes: Lanes) -> Float[Array, "size size lane"]:
     eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
     return lanes.damping * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
-def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
+def _bounded(
+    lanes: Lanes, d: Float[Array, "size lane"], use_exact: Bool[Array, " lane"], logarithmic: Bool[Array, " size"]
+) -> Float[Array, "size lane"]:
     """The step in which what is to vanish falls by the cap, and the other coordinates move as suits that.
 
     In the logarithm of a number that would best be negative a model asks for a step without end: the whole step, cut to
@@ -199,7 +215,7 @@ def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
     return jnp.where(jnp.any(falls, axis=0) & good, moved, d)
 
 
-def _newton(local: Local) -> tuple[Any, Any]:
+def _newton(local: Local) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
     """The undamped Newton step and what it promises, ``g' H^-1 g / 2``; infinite where H is not positive definite."""
     x, good = solve_damped(local.exact + _ridge(local), local.g)
     dot = jnp.sum(x * local.g, axis=0)
@@ -212,35 +228,41 @@ class _Stage(eqx.Module):
     ``rounding`` is the error of the objective from rounding alone.
     """
 
-    rounding: Any
-    goal: Any
-    delta: Any
-    stay: Any
-    close: Any
+    rounding: Float[Array, " lane"]
+    goal: Float[Array, " lane"]
+    delta: Float[Array, " lane"]
+    stay: Bool[Array, " lane"]
+    close: Bool[Array, " lane"]
 
 
 class _Trial(eqx.Module):
     """A step, the models where it leads, the actual and both predicted decreases, and the gain ratio."""
 
-    d: Any
+    d: Float[Array, "size lane"]
     there: Local
-    finite: Any
-    actual: Any
-    predicted_exact: Any
-    predicted_safe: Any
-    ratio: Any
+    finite: Bool[Array, " lane"]
+    actual: Float[Array, " lane"]
+    predicted_exact: Float[Array, " lane"]
+    predicted_safe: Float[Array, " lane"]
+    ratio: Float[Array, " lane"]
 
 
 class _Verdict(eqx.Module):
     """Whether the step is accepted, the Newton step that follows, and whether undamped steps still converge."""
 
-    accept: Any
-    toward: Any
-    decrement: Any
-    converges: Any
+    accept: Bool[Array, " lane"]
+    toward: Float[Array, "size lane"]
+    decrement: Float[Array, " lane"]
+    converges: Bool[Array, " lane"]
 
 
-def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
+def _step(
+    problem: Problem,
+    lanes: Lanes,
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    rows: Float[Array, " lane"],
+) -> Lanes:
     """One iteration of every running lane."""
     stage = _stage(problem, lanes, rows)
     d, use_exact = _proposed(problem, lanes, stage)
@@ -251,7 +273,7 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
 
-def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
+def _stage(problem: Problem, lanes: Lanes, rows: Float[Array, " lane"]) -> _Stage:
     """Continuation in the threshold: a robust loss starts from a large one, and shrinks it once the lane has settled.
 
     Args:
@@ -274,12 +296,14 @@ def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
     return _Stage(rounding, goal, delta, stay, ~stay & _promises_at_most(lanes, CLOSE, rounding) & (delta <= goal))
 
 
-def _promises_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
+def _promises_at_most(
+    lanes: Lanes, share: Float[Value, "*#lane"], rounding: Float[Array, " lane"]
+) -> Bool[Array, " lane"]:
     """Whether a Newton step promises no more than a share of the objective, up to rounding."""
     return lanes.decrement <= share * jnp.abs(lanes.local.f) + rounding
 
 
-def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
+def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """The step of every lane within its trust radius, and whether the exact model gave it."""
     exact, safe, good = _candidates(lanes)
     use_exact = stage.close if problem.reweighted else good & lanes.newton | stage.close
@@ -289,7 +313,7 @@ def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
     return jnp.where(stage.stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d), use_exact
 
 
-def _trial(here: Local, d: Any, use_exact: Any, there: Local) -> _Trial:
+def _trial(here: Local, d: Float[Array, "size lane"], use_exact: Bool[Array, " lane"], there: Local) -> _Trial:
     """The decrease of the objective by a step, and what both models predict."""
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
     slope = jnp.sum(here.g * d, axis=0)
@@ -335,7 +359,9 @@ def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lan
     )
 
 
-def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Any) -> Any:
+def _status(
+    lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Bool[Array, " lane"]
+) -> Int[Array, " lane"]:
     """The status of every lane after a step; ``fails`` where further damped steps are of no use."""
     stuck = ~stage.close & (stage.delta <= stage.goal) & fails
     ended = jnp.where(stuck, jnp.where(_promises_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
@@ -345,7 +371,14 @@ def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails
     return jnp.where(stage.close & (~verdict.converges | done), CONVERGED, first).astype(jnp.int32)
 
 
-def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+def advance(
+    problem: Problem,
+    lanes: Lanes,
+    response: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    steps: Int[Value, ""],
+    enough: int | None = None,
+) -> Lanes:
     """Run all lanes until each has stopped, or for ``steps`` iterations.
 
     Args:
@@ -359,11 +392,18 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
     return iterate(problem, lanes, problem.noise.transform(response), weight, steps, enough)
 
 
-def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+def iterate(
+    problem: Problem,
+    lanes: Lanes,
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    steps: Int[Value, ""],
+    enough: int | None = None,
+) -> Lanes:
     """:func:`advance` with responses that are in the residual space already."""
     rows = jnp.sum(weight, axis=-1)
 
-    def going(state: Any) -> Any:
+    def going(state: tuple[Int[Array, ""], Lanes]) -> Bool[Array, ""]:
         k, current = state
         on = (k < steps) & jnp.any(current.status == RUNNING)
         if enough is None:
@@ -371,14 +411,14 @@ def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any
         f = jnp.where(jnp.isfinite(current.local.f), current.local.f, jnp.inf)
         return on & (jnp.sum(lowest(f) & (current.status == CONVERGED)) < enough)
 
-    def body(state: Any) -> Any:
+    def body(state: tuple[Int[Array, ""], Lanes]) -> tuple[Int[Array, ""], Lanes]:
         k, current = state
         return k + 1, _step(problem, current, target, weight, rows)
 
     return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
 
 
-def lowest(f: Any) -> Any:
+def lowest(f: Float[Array, " lane"]) -> Bool[Array, " lane"]:
     """Which of some objectives are the lowest, up to rounding."""
     least = jnp.min(f)
     return f <= least + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(least)

@@ -1,7 +1,7 @@
 """A differentiable fit for use inside jitted programs."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -9,14 +9,19 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.engine.implicit_diff import attached, replaced
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.solve_search import search_of
+from jaxscale.engine.solve_search import Begun, search_of
 from jaxscale.law import Law
-from jaxscale.law.coordinates import centre_of
+from jaxscale.law.coordinates import Centre, centre_of
 from jaxscale.noise import Noise, default
+from jaxscale.utils.arrays import Array, Number, RandomKey, Value
 from jaxscale.utils.compilation import compiled
+
+# Noise, inputs, fixed values, responses and weights.
+Data = tuple[Noise, dict[str, Float[Array, "... row"]], dict[str, Number], Float[Array, " row"], Float[Array, " row"]]
 
 LONGEST = 300
 
@@ -24,21 +29,21 @@ LONGEST = 300
 class Solution(eqx.Module):
     """The answer of :func:`solve`: parameters by name, objective, status (a code of ``engine.newton.STATUS``)."""
 
-    params: dict[str, Any]
-    objective: Any
-    status: Any
+    params: dict[str, Float[Array, "*problem"]]
+    objective: Float[Array, "*problem"]
+    status: Int[Array, "*problem"]
 
 
 def solve(
     law: Law,
-    inputs: Mapping[str, Any],
-    response: Any,
+    inputs: Mapping[str, Real[Value, "... row"] | Sequence[float]],
+    response: Real[Array, " row"] | Sequence[float],
     *,
-    weight: Any = None,
+    weight: Real[Value, "*#row"] | Sequence[float] | None = None,
     noise: Noise | None = None,
-    starts: int | Mapping[str, Any] = 256,
-    key: Any = None,
-    fixed: Mapping[str, Any] | None = None,
+    starts: int | Mapping[str, Real[Value, "*#start"] | Sequence[float]] = 256,
+    key: RandomKey | None = None,
+    fixed: Mapping[str, Number] | None = None,
     method: Literal["newton", "gauss_newton", "lbfgs"] = "newton",
 ) -> Solution:
     """Fit a law inside a jitted program: pure, no checks, arrays in and out.
@@ -107,7 +112,7 @@ def solve(
 _warned: set[str] = set()
 
 
-def _warn_of_precision(response: Any) -> None:
+def _warn_of_precision(response: Real[Array, " row"] | Sequence[float]) -> None:
     """Say once that an array in float64 is solved in float32."""
     if _warned or getattr(response, "dtype", None) != np.float64 or jnp.result_type(float) == np.float64:
         return
@@ -120,7 +125,9 @@ def _warn_of_precision(response: Any) -> None:
 
 
 @compiled(nested=True, static_argnames=("law", "starts", "method", "longest"))
-def _found(law: Law, data: Any, begun: Any, starts: int, method: str, longest: int) -> tuple[Any, Any, Any, Any]:
+def _found(
+    law: Law, data: Data, begun: Begun, starts: int, method: str, longest: int
+) -> tuple[Float[Array, " size"], Float[Array, ""], Centre, Int[Array, ""]]:
     """Coordinates, objective, centre of the data and status of the best lane: numbers without derivatives."""
     noise, columns, values, y, w = data
     # What stands in a row of weight 0 must not matter, not even to the centre of the data.
@@ -132,7 +139,9 @@ def _found(law: Law, data: Any, begun: Any, starts: int, method: str, longest: i
 
 
 @compiled(nested=True, static_argnames=("law",))
-def _differentiable(law: Law, data: Any, z: Any, objective: Any, centre: Any) -> tuple[dict[str, Any], Any]:
+def _differentiable(
+    law: Law, data: Data, z: Float[Array, " size"], objective: Float[Array, ""], centre: Centre
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
     """Parameters and objective as functions of the data; named parameters do not depend on the centre."""
     noise, columns, values, y, w = data
     problem = Problem(law, _free(law, values), noise, columns, values, centre)
@@ -140,5 +149,5 @@ def _differentiable(law: Law, data: Any, z: Any, objective: Any, centre: Any) ->
     return problem.params(z), objective
 
 
-def _free(law: Law, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _free(law: Law, values: Mapping[str, Number]) -> tuple[str, ...]:
     return tuple(name for name in law.parameters if name not in values)

@@ -5,14 +5,15 @@ therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.desc
 on the batch, so that the answer of a problem depends on no other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import settle, sizes
@@ -21,6 +22,13 @@ from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import placed, score
 from jaxscale.law import Law
+from jaxscale.law.coordinates import Centre
+from jaxscale.noise import Noise
+from jaxscale.utils.arrays import Array, RandomKey, Value
+
+T = TypeVar("T")
+# What a search begins with: a key, or starts by name.
+Begun = RandomKey | dict[str, Float[Array, "*#start"]]
 
 # Starts that are polished. The descent ends once so many lanes agree on an optimum that no lane is below.
 POLISHED, ENOUGH = 16, 3
@@ -29,7 +37,7 @@ FIRST = 8
 
 
 @lru_cache(maxsize=64)
-def search_of(starts: int, method: str, longest: int) -> Any:
+def search_of(starts: int, method: str, longest: int) -> Callable[..., tuple[Array, Array, Array]]:
     """The search with its static numbers set: ``search(problem, response, weight, begun)``.
 
     It returns coordinates, objective and status of the best lane.
@@ -40,13 +48,17 @@ def search_of(starts: int, method: str, longest: int) -> Any:
         longest: most iterations of a lane.
     """
 
-    def one(problem: Problem, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
+    def one(
+        problem: Problem, y: Float[Array, " row"], w: Float[Array, " row"], begun: Begun
+    ) -> tuple[Float[Array, " size"], Float[Array, ""], Int[Array, ""]]:
         return _searched(problem, y, w, begun, starts, method, longest)
 
     search: Any = jax.custom_batching.custom_vmap(one)
 
     @search.def_vmap
-    def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
+    def _(
+        size: int, batched: Sequence[PyTree], problem: Problem, *data: PyTree[Shaped[Array, "..."]]
+    ) -> tuple[PyTree, tuple[bool, bool, bool]]:
         if method == "lbfgs" or problem.noise.loss.vertex or any(jax.tree.leaves(batched[0].noise)):
             return _mapped(one, size, batched, problem, *data), (True, True, True)
         parts = lambda p: (p.inputs, p.centre, p.fixed)  # noqa: E731
@@ -58,11 +70,21 @@ def search_of(starts: int, method: str, longest: int) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
+def _many(
+    law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int
+) -> Callable[..., tuple[Array, Array, Array]]:
     """The search of a batch of problems, all but the noise with a leading axis of problems."""
 
-    def all_of(noise: Any, own: Any, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
-        def started(part: Any) -> Any:
+    def all_of(
+        noise: Noise,
+        own: tuple[dict[str, Float[Array, "problem ..."]], Centre, dict[str, Float[Array, " problem"]]],
+        y: Float[Array, "problem row"],
+        w: Float[Array, "problem row"],
+        begun: PyTree[Shaped[Array, "problem ..."]],
+    ) -> tuple[Float[Array, "problem size"], Float[Array, " problem"], Int[Array, " problem"]]:
+        def started(
+            part: tuple[PyTree, Float[Array, " row"], Float[Array, " row"], Begun],
+        ) -> Float[Array, "size lane"]:
             (inputs, centre, fixed), y, w, begun = part
             return _begun(Problem(law, free, noise, inputs, fixed, centre), y, w, begun, starts)
 
@@ -74,7 +96,9 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
         together = min(max(1, size.pool // min(FIRST, lanes)), count)
         places = jnp.arange(-(-count // together) * together).reshape(-1, together)
 
-        def part(place: Any) -> tuple[Any, Any, Any]:
+        def part(
+            place: Int[Array, " together"],
+        ) -> tuple[Float[Array, "together size"], Float[Array, " together"], Int[Array, " together"]]:
             index = jnp.minimum(place, count - 1)
             inputs, centre, fixed = jax.tree.map(lambda a: jnp.repeat(a[index], lanes, axis=0), own)
             problem = Problem(law, free, noise, inputs, fixed, centre, True, reweighted=reweighted)
@@ -84,7 +108,7 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
             early = jnp.tile(jnp.arange(lanes) < FIRST, together)
             real = jnp.repeat(place < count, lanes)
 
-            def wave(k: Any, pool: Lanes) -> Lanes:
+            def wave(k: Int[Value, ""], pool: Lanes) -> Lanes:
                 late = jnp.repeat(~jax.vmap(_enough)(*_by_problem((pool.local.f, pool.status), lanes)), lanes) & ~early
                 run = real & jnp.where(k == 0, early, late)
                 status = jnp.where(run, newton.RUNNING, jnp.where(k == 0, newton.FLAT, pool.status))
@@ -102,7 +126,9 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
     many: Any = jax.custom_batching.custom_vmap(all_of)
 
     @many.def_vmap
-    def _(size: int, batched: Any, noise: Any, *data: Any) -> tuple[Any, Any]:
+    def _(
+        size: int, batched: Sequence[PyTree], noise: Noise, *data: PyTree[Shaped[Array, "..."]]
+    ) -> tuple[PyTree, tuple[bool, bool, bool]]:
         if any(jax.tree.leaves(batched[0])):
             return _mapped(all_of, size, batched, noise, *data), (True, True, True)
         whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _spread(size, data, tuple(batched[1:])))
@@ -112,22 +138,24 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
     return many
 
 
-def _mapped(function: Any, size: int, batched: Any, *data: Any) -> Any:
+def _mapped(function: Callable[..., T], size: int, batched: Sequence[PyTree], *data: PyTree[Shaped[Array, "..."]]) -> T:
     """``vmap`` of a function over what is batched."""
     axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
     return jax.vmap(function, in_axes=axes, axis_size=size)(*data)
 
 
-def _spread(size: int, data: Any, batched: Any) -> Any:
+def _spread(size: int, data: T, batched: PyTree) -> T:
     """The data with a leading axis of so many problems, also those that all of them share."""
     return jax.tree.map(lambda a, mapped: a if mapped else jnp.broadcast_to(a, (size, *a.shape)), data, batched)
 
 
-def _by_problem(arrays: Any, lanes: int) -> Any:
+def _by_problem(arrays: T, lanes: int) -> T:
     return jax.tree.map(lambda a: a.reshape(-1, lanes), arrays)
 
 
-def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
+def _begun(
+    problem: Problem, y: Float[Array, " row"], w: Float[Array, " row"], begun: Begun, starts: int
+) -> Float[Array, "size lane"]:
     """Coordinates of the lanes, shape (size, lanes): given ones, or the best of random starts."""
     if isinstance(begun, Mapping):
         given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **begun}.items()}
@@ -138,21 +166,21 @@ def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
     return z[:, jnp.argsort(f)[: min(POLISHED, starts)]]
 
 
-def _direct(lanes: int) -> Any:
+def _direct(lanes: int) -> Bool[Array, " lane"]:
     """Most lanes keep to the basin they start in; the others go to the widest first."""
     return jnp.arange(lanes) % 4 > 0
 
 
-def _finite(f: Any) -> Any:
+def _finite(f: Float[Array, "*lane"]) -> Float[Array, "*lane"]:
     return jnp.where(jnp.isfinite(f), f, jnp.inf)
 
 
-def _enough(f: Any, status: Any) -> Any:
+def _enough(f: Float[Array, " lane"], status: Int[Array, " lane"]) -> Bool[Array, ""]:
     """Whether enough lanes of a problem have converged to an objective that no other lane is below."""
     return jnp.sum((status == newton.CONVERGED) & newton.lowest(_finite(f))) >= ENOUGH
 
 
-def _best(f: Any, status: Any) -> Any:
+def _best(f: Float[Array, " lane"], status: Int[Array, " lane"]) -> Int[Array, ""]:
     """The place of the lowest lane. Where lanes differ by rounding only, one that has converged is taken."""
     f = _finite(f)
     ended = (status == newton.CONVERGED) & newton.lowest(f)
@@ -160,8 +188,14 @@ def _best(f: Any, status: Any) -> Any:
 
 
 def _searched(
-    problem: Problem, y: Any, w: Any, begun: Any, starts: int, method: str, longest: int
-) -> tuple[Any, Any, Any]:
+    problem: Problem,
+    y: Float[Array, " row"],
+    w: Float[Array, " row"],
+    begun: Begun,
+    starts: int,
+    method: str,
+    longest: int,
+) -> tuple[Float[Array, " size"], Float[Array, ""], Int[Array, ""]]:
     """Coordinates, objective and status of the best lane of one problem."""
     z = _begun(problem, y, w, begun, starts)
     wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
@@ -177,11 +211,13 @@ def _searched(
     return z, objective, lanes.status[best]
 
 
-def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
+def _sharpened(
+    problem: Problem, lanes: Lanes, best: Int[Array, ""], y: Float[Array, " row"], w: Float[Array, " row"], longest: int
+) -> tuple[Float[Array, " size"], Float[Array, ""]]:
     """From the smoothed minimum of an absolute loss to its vertex: shrink delta, then Newton on the active rows."""
     lane = jax.tree.map(lambda a: a[..., best][..., None], lanes)
 
-    def tighter(lane: Lanes, share: Any) -> tuple[Lanes, None]:
+    def tighter(lane: Lanes, share: Float[Array, ""]) -> tuple[Lanes, None]:
         goal = share * lane.local.spread / jnp.sum(w)
         again = newton.begin(problem, lane.z, warm=True)
         start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
@@ -189,11 +225,11 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longes
 
     lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 
-    def residuals(z: Any) -> Any:
+    def residuals(z: Float[Array, " size"]) -> Float[Array, " row"]:
         fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, problem.inputs)
         return problem.noise.transform(fitted) - problem.noise.transform(y)
 
-    def cost(z: Any) -> Any:
+    def cost(z: Float[Array, " size"]) -> Float[Array, ""]:
         return jnp.sum(w * jnp.abs(residuals(z)))
 
     z = lane.z[:, 0]

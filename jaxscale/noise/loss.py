@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Real
 
 from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 
 # Curvature describes a loss with a threshold only while at least this share of the rows lies inside it, and so many
 # more rows than the fit has parameters, which as many rows always fit exactly.
@@ -45,11 +47,13 @@ class Loss(eqx.Module):
     concomitant_scale: ClassVar[bool] = False
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {}
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """``rho(r)``, with ``delta`` in place of the loss's own threshold."""
         raise NotImplementedError
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
         raise NotImplementedError
 
@@ -58,24 +62,24 @@ class Loss(eqx.Module):
         """The inputs that it needs beside those of the law."""
         return ()
 
-    def initial_scale(self, mean: Any) -> Any:
+    def initial_scale(self, mean: Float[Array, "*lane"]) -> Float[Array, "*lane"]:
         """Where the search begins with a fitted scale: at the mean absolute residual."""
         return mean
 
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Responses as the centre of the coordinates may take them."""
         return response
 
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def psi(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """``rho'(r)`` alone."""
         return self.slopes(r, delta, log_scale)[0]
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> Number:
         """The residual beyond which the loss is no parabola: infinite where there is none, zero for a vertex."""
         return np.inf
 
-    def with_threshold(self, delta: Any) -> "Loss":
+    def with_threshold(self, delta: Numbers) -> "Loss":
         """The loss with another threshold; itself where it has none."""
         return self
 
@@ -90,11 +94,11 @@ class Loss(eqx.Module):
         return self.infers_scale
 
     @property
-    def log_scale(self) -> Any:
+    def log_scale(self) -> Number:
         """The logarithm of a scale that is given."""
         return 0.0
 
-    def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
+    def scale_cost(self, free: int, weight: Float[np.ndarray, " row"], log_scale: Numbers) -> Float[Array, "*lane"]:
         """What a concomitant scale costs, shape (...,) of weight (..., n)."""
         raise NotImplementedError
 
@@ -113,7 +117,7 @@ class Loss(eqx.Module):
         """Whether ``exp(-rho)`` is proportional to a density that a posterior may use."""
         return self.quadratic or self.in_nats
 
-    def curvature_describes(self, residual: np.ndarray, size: int) -> bool:
+    def curvature_describes(self, residual: Float[np.ndarray, " row"], size: int) -> bool:
         """Whether the objective's curvature says how sure an optimum is.
 
         Args:
@@ -124,8 +128,8 @@ class Loss(eqx.Module):
         return bool(not self.vertex and inside >= min(size + INSIDE * (len(residual) - size), len(residual)))
 
     def pseudo_residuals(
-        self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
-    ) -> tuple[np.ndarray, float]:
+        self, residual: Float[np.ndarray, " row"], log_scale: float, used: Bool[np.ndarray, " row"], size: int
+    ) -> tuple[Float[np.ndarray, " row"], float]:
         """What stands for the residuals in the covariance of least squares, shape (n,), and a factor on the errors.
 
         Args:
@@ -136,7 +140,9 @@ class Loss(eqx.Module):
         """
         return residual, 1.0
 
-    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+    def of_constant(
+        self, target: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], log_scale: float, free: int
+    ) -> float:
         """The objective of the best constant, ``min_c sum w rho(c - t)``, by bisection on its slope.
 
         Args:
@@ -154,7 +160,7 @@ class Loss(eqx.Module):
             low, high = (middle, high) if slope < 0 else (low, middle)
         return float(np.sum(weight * self.value(high - target, self.threshold, log_scale)))
 
-    def centre(self, u: np.ndarray) -> float:
+    def centre(self, u: Float[np.ndarray, " row"]) -> float:
         """Where ``sum rho(u - c)`` is least, by reweighted means from the median.
 
         Args:
@@ -168,7 +174,7 @@ class Loss(eqx.Module):
             centre = float(np.sum(pull * u) / np.sum(pull))
         return centre
 
-    def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
+    def distribution(self, u: Float[np.ndarray, " row"], freedom: int, log_scale: float) -> tuple[float, float]:
         """Degrees of freedom and scale of the Student-t distribution that a parametric bootstrap draws from.
 
         Fitted to the residuals, ``sqrt(n / (n - p))`` times as wide, unless the loss is itself a likelihood.
@@ -190,7 +196,9 @@ class Loss(eqx.Module):
         """
         return self, ""
 
-    def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
+    def statistic_unit(
+        self, r: Float[np.ndarray, " row"], w: Float[np.ndarray, " row"], size: int
+    ) -> tuple[float, float | None, str]:
         """The unit ``c = E[psi^2] / E[psi']`` of the profile statistic ``2 (f - f_min) / c``.
 
         ``E[psi']`` is a mean over rows; where few lie inside the threshold it is the range of psi times the density of
@@ -227,16 +235,18 @@ class ClippedLoss(Loss):
     Squared error is its limit for a threshold without end, absolute error (over delta) that for one of zero.
     """
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """``c (r - c / 2)``."""
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def psi(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """The residual cut to ``[-delta, delta]``."""
         return namespace(r).clip(r, -delta, delta)
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """The residual cut to ``[-delta, delta]``, whether it lies inside, and ``min(1, delta / |r|)``."""
         xp = namespace(r)
         inside = xp.abs(r) <= delta
@@ -244,12 +254,12 @@ class ClippedLoss(Loss):
         return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
 
-def setting(value: Any) -> Any:
+def setting(value: Numbers | str) -> Real[Array, "..."]:
     """A setting of a loss as an array, so that another value compiles nothing."""
     return value if isinstance(value, jax.Array) else np.asarray(value, float)
 
 
-def above_zero(name: str, value: Any) -> Any:
+def above_zero(name: str, value: Numbers | str) -> Real[Array, "..."]:
     """A setting that must be positive and finite; a JAX array is taken as it is.
 
     Raises:
@@ -266,7 +276,7 @@ def above_zero(name: str, value: Any) -> Any:
     return number
 
 
-def near_zero(r: np.ndarray, size: int) -> tuple[float, float]:
+def near_zero(r: Float[np.ndarray, " row"], size: int) -> tuple[float, float]:
     """A bandwidth around zero and the share of the residuals inside, for their density there.
 
     The loss bends to as many small residuals as it has parameters: they say nothing of the density.

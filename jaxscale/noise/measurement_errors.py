@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise import Noise
@@ -34,7 +35,7 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
     return dataclasses.replace(observations, weight=observations.weight / errors**2)
 
 
-def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
+def scatter(residual: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], free: int) -> list[Notice]:
     """A notice where the residuals are larger than the known errors allow.
 
     Args:

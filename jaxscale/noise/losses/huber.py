@@ -1,7 +1,5 @@
 """Huber's loss: with a given threshold, with one that follows the scale, or asymmetric."""
 
-from typing import Any
-
 import numpy as np
 
 from jaxscale.noise.loss import above_zero
@@ -10,9 +8,10 @@ from jaxscale.noise.losses.huber_with_scale import HuberWithScale
 from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, space_of
+from jaxscale.utils.arrays import Numbers
 
 
-def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:
+def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers | str = 1.0) -> Noise:
     """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
 
     >>> huber(0.01).describe()

@@ -3,8 +3,10 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
+from jaxtyping import Real
 
 from jaxscale.noise.loss import ClippedLoss, setting
+from jaxscale.utils.arrays import Array, Numbers
 
 REFERENCES = {
     "huber1964robust": (
@@ -24,16 +26,16 @@ REFERENCES = {
 class Huber(ClippedLoss):
     """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
-    delta: Any = eqx.field(converter=setting)
+    delta: Real[Array, ""] = eqx.field(converter=setting)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> Real[Array, ""]:
         """Delta."""
         return self.delta
 
-    def with_threshold(self, delta: Any) -> "Huber":
+    def with_threshold(self, delta: Numbers) -> "Huber":
         """Huber's loss with another delta."""
         return Huber(delta)
 
