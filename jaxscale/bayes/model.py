@@ -7,20 +7,24 @@ one structure are stacked and sampled as one batch, and new data compile nothing
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
-from jaxscale.law import Law, positive, unit
+from jaxscale.law import Law, Support, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
+from jaxscale.utils.arrays import Array, Number, Numbers
 from jaxscale.utils.compilation import compiled
+
+T = TypeVar("T")
 
 
 class Model(eqx.Module):
@@ -53,13 +57,13 @@ class Model(eqx.Module):
     runs: int = eqx.field(static=True)
     apart: bool = eqx.field(static=True)
     priors: dict[str, Prior]
-    inputs: dict[str, Any]
-    response: Any
-    data: dict[str, Any]
-    places: Any
-    fixed: dict[str, Any]
+    inputs: dict[str, Float[Array, "... row"]]
+    response: Float[Array, "*problem row"]
+    data: dict[str, Real[Array, "*problem row"]]
+    places: Int[Array, "*problem run most"]
+    fixed: dict[str, Float[Array, "*problem"]]
     centre: Centre
-    rescaled: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
+    rescaled: dict[str, dict[str, Float[Array, "*problem"]]] = eqx.field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -102,7 +106,7 @@ class Model(eqx.Module):
             return None
         return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
 
-    def parts(self, x: Any) -> dict[str, Any]:
+    def parts(self, x: Float[Array, " size"]) -> dict[str, Float[Array, "..."]]:
         """The coordinates of every site from the vector of all."""
         taken, place = {}, 0
         if self.ridge is not None:
@@ -113,7 +117,7 @@ class Model(eqx.Module):
             place += width
         return taken
 
-    def sites(self, x: Any) -> tuple[dict[str, Any], Any]:
+    def sites(self, x: Float[Array, " size"]) -> tuple[dict[str, Float[Array, "..."]], Float[Array, ""]]:
         """Every site at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
         found, total, central = {}, 0.0, {}
@@ -145,7 +149,9 @@ class Model(eqx.Module):
                 total -= self.groups * jnp.log(spread)
         return found, total
 
-    def _mapped(self, name: str, z: Any, leant_on: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _mapped(
+        self, name: str, z: Float[Array, "*group"], leant_on: Mapping[str, Numbers]
+    ) -> tuple[Float[Array, "*group"], Float[Array, "*group"]]:
         """A parameter and its map's log derivative, from its coordinate."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
@@ -154,7 +160,7 @@ class Model(eqx.Module):
         made, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
         return made, jnp.log(jnp.abs(slope))
 
-    def parameters(self, sites: Mapping[str, Any]) -> dict[str, Any]:
+    def parameters(self, sites: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """The law's parameters by name: numbers, or of shape (groups,) where groups have their own."""
         made = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
@@ -165,17 +171,17 @@ class Model(eqx.Module):
             made[name] = value_at(self.law, name, apart, made, self.centre)
         return {name: made[name] for name in self.law.parameters}
 
-    def level(self, sites: Mapping[str, Any]) -> Any:
+    def level(self, sites: Mapping[str, Numbers]) -> Float[Array, " row"]:
         """The law for every row, shape (n,)."""
         params = self.parameters(sites).items()
         return self.level_at({k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in params})
 
-    def level_at(self, params: Mapping[str, Any]) -> Any:
+    def level_at(self, params: Mapping[str, Numbers]) -> Float[Array, " row"]:
         """The law for every row, shape (n,), at parameters that are numbers or of shape (n,)."""
         axes = {name: 0 if jnp.ndim(v) else None for name, v in params.items()}
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
-    def log_prior(self, sites: Mapping[str, Any]) -> Any:
+    def log_prior(self, sites: Mapping[str, Numbers]) -> Float[Array, ""]:
         """The log density of the priors at some sites; those of a law's own coordinates may reach beyond a prior."""
         bounded = self.free if owned(self.law, self.free) else ()
         total = jnp.zeros(())
@@ -187,7 +193,7 @@ class Model(eqx.Module):
             total += jnp.sum(density)
         return total
 
-    def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
+    def unit(self, name: str, sites: Mapping[str, Numbers]) -> Numbers:
         """The logarithm of what the prior of a site is counted in: 0 but for amplitudes in other units."""
         total: Any = 0.0
         for power, ratio in self.rescaled.get(name, {}).items():
@@ -195,7 +201,7 @@ class Model(eqx.Module):
             total = total + ratio * (value if jnp.ndim(value) == jnp.ndim(sites[name]) else jnp.mean(value))
         return total
 
-    def rows(self, sites: Mapping[str, Any]) -> Any:
+    def rows(self, sites: Mapping[str, Numbers]) -> Float[Array, " unit"]:
         """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
         level = self.level(sites)
         if self.marginal:
@@ -204,7 +210,7 @@ class Model(eqx.Module):
         each = self.likelihood.log_prob(sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)
 
-    def log_density(self, x: Any) -> Any:
+    def log_density(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         """The log posterior density of the coordinates x, shape (size,), up to a constant; -inf where undefined."""
         sites, bend = self.sites(x)
         total = self.log_prior(sites) + jnp.sum(self.rows(sites)) + bend
@@ -254,7 +260,7 @@ class Model(eqx.Module):
 
         return program(self)
 
-    def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
+    def placed(self, params: Mapping[str, Numbers], nuisance: Mapping[str, Numbers]) -> Float[Array, " size"]:
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
         places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
         places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
@@ -282,7 +288,7 @@ class Model(eqx.Module):
         found = jnp.concatenate(parts)
         return found if self.ridge is None else joined(self.ridge, found)
 
-    def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
+    def log_likelihood(self, sites: Mapping[str, Float[Array, "draw ..."]]) -> Float[np.ndarray, "draw unit"]:
         """Log densities of the responses for every draw, shape (draws, rows used), or (draws, runs used).
 
         They are densities of the responses themselves, whatever the space of the residuals: laws and likelihoods
@@ -304,11 +310,11 @@ class Model(eqx.Module):
 
 
 @compiled
-def _rows_of(model: Model, sites: dict[str, Any]) -> Any:
+def _rows_of(model: Model, sites: dict[str, Float[Array, "draw ..."]]) -> Float[Array, "draw unit"]:
     return jax.lax.map(model.rows, sites, batch_size=256)
 
 
-def _log_volume(matrix: Any) -> Any:
+def _log_volume(matrix: Float[Array, "size size"]) -> Number:
     """The log of the absolute determinant, by elimination with pivots (see :class:`~jaxscale.engine.runner.Runner`)."""
     total = 0.0
     while len(matrix):
@@ -321,22 +327,22 @@ def _log_volume(matrix: Any) -> Any:
     return total
 
 
-def _native(support: Any, prior: Prior) -> bool:
+def _native(support: Support, prior: Prior) -> bool:
     """Whether a prior leaves the parameter's own support as it is, so that its own coordinate serves."""
     return prior.domain in {positive: ("positive", "real"), unit: ("unit", "real")}.get(support, ("real",))
 
 
-def _off_the_edge(support: Any, start: Any) -> Any:
+def _off_the_edge(support: Support, start: Numbers) -> Numbers:
     """A number to climb from: a fit may end at the very edge of a unit interval, where no coordinate is finite."""
     return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
-def _inverted(prior: Prior, start: Any) -> Any:
+def _inverted(prior: Prior, start: Numbers) -> Numbers:
     """The coordinate of a number, moved inside the prior's support where it lies outside."""
     return prior.unconstrained(inside(prior, jnp.asarray(start, float)))
 
 
-def inside(prior: Prior, value: Any) -> Any:
+def inside(prior: Prior, value: Numbers) -> Numbers:
     """A number, or where it lies outside the prior's support one a little inside of the end that it is beyond."""
     low, high = prior.ends
     if low is None and high is None:
@@ -351,7 +357,7 @@ def inside(prior: Prior, value: Any) -> Any:
     return held if high is None else jnp.where(held < high, held, high - step)
 
 
-def stacked(models: list[Any]) -> Any:
+def stacked(models: list[T]) -> T:
     """Models of one structure as one tree whose arrays have a leading axis of models."""
     return jax.tree.map(
         lambda *leaves: np.stack(

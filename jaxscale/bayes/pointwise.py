@@ -7,7 +7,9 @@ import dataclasses
 from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from jaxscale.bayes.model import Model
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
@@ -25,7 +27,7 @@ TOGETHER = 8_000_000
 LEAST = 25
 
 
-def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
+def pointwise(model: Model, sites: dict[str, Float[np.ndarray, "draw ..."]]) -> Float[np.ndarray, "draw unit"]:
     """Log density of every unit for every draw, shape (draws, units).
 
     An effect b of a run that was sampled is integrated out, ``log int prod_i p(y_i | theta, b) N(b; 0, 1) db``, by
@@ -52,7 +54,12 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+def _integrated(
+    model: Model,
+    sites: dict[str, Float[np.ndarray, "draw ..."]],
+    runs: Int[np.ndarray, " run"],
+    belongs: Float[np.ndarray, "row run"],
+) -> Float[np.ndarray, "draw run"]:
     """Log densities of runs for some draws, shape (draws, runs).
 
     Args:
@@ -68,7 +75,7 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
     shape = sites["run_effect"].shape
     middle, width = np.zeros((shape[0], len(runs))), np.ones((shape[0], len(runs)))
 
-    def terms(x: np.ndarray, log_w: np.ndarray) -> np.ndarray:
+    def terms(x: Float[np.ndarray, " node"], log_w: Float[np.ndarray, " node"]) -> Float[np.ndarray, "node draw run"]:
         """Logs of what the nodes add to the integrals, shape (nodes, draws, runs)."""
         found = []
         for node, log_weight in zip(x, log_w, strict=True):
@@ -94,7 +101,7 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
     return np.asarray(logsumexp(terms(steps, np.full(STEPS, np.log(steps[1] - steps[0]))), axis=0))
 
 
-def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
+def labelled(model: Model, observations: Observations | None) -> tuple[str, Int[np.ndarray, " unit"]]:
     """What the units of a model are, "row" or "run", and the number of their (first) row, shape (units,)."""
     used = np.flatnonzero(np.asarray(model.data["weight"]) > 0)
     rows = used + 1
@@ -105,7 +112,7 @@ def labelled(model: Any, observations: Observations | None) -> tuple[str, np.nda
     return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
 
 
-def scoring(model: Any, observations: Observations) -> Any:
+def scoring(model: Model, observations: Observations) -> Model:
     """A model that was sampled given some rows, with the likelihood of all rows.
 
     Args:
@@ -132,7 +139,9 @@ def scoring(model: Any, observations: Observations) -> Any:
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 
-def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def reweighed(
+    log_ratios: Float[np.ndarray, "draw column"], draws: Draws
+) -> tuple[Float[np.ndarray, "draw column"], Float[np.ndarray, " column"]]:
     """Pareto-smoothed importance weights, and the shape of their tail.
 
     Args:
@@ -185,7 +194,7 @@ def efficiency(draws: Draws) -> float:
     return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
 
 
-def _even(log_ratios: np.ndarray, share: float) -> bool:
+def _even(log_ratios: Float[np.ndarray, " draw"], share: float) -> bool:
     """Whether the largest weights are the same, so that there is no tail to fit."""
     n = len(log_ratios)
     tail = int(3 * np.sqrt(n / share)) if n * share > 225 else n // 5

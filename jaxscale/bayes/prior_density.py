@@ -7,7 +7,7 @@ own, and the densities of the default priors are written out, so that these need
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -15,31 +15,34 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxscale.utils.arrays import Array, Number, Numbers
 
 
-def _normal(x: Any, loc: Any, scale: Any) -> Any:
+def _normal(x: Numbers, loc: Numbers, scale: Numbers) -> Numbers:
     """``-((x - loc) / scale)^2 / 2 - log(scale sqrt(2 pi))``."""
     return -0.5 * ((x - loc) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
 
 
-def _log_normal(x: Any, loc: Any, scale: Any) -> Any:
+def _log_normal(x: Numbers, loc: Numbers, scale: Numbers) -> Numbers:
     """That of a normal ``log x``, less ``log x``."""
     log = jnp.log(x)
     return _normal(log, loc, scale) - log
 
 
-def _half_normal(x: Any, scale: Any) -> Any:
+def _half_normal(x: Numbers, scale: Numbers) -> Numbers:
     """Twice that of a normal about 0."""
     return _normal(x, 0.0, scale) + math.log(2.0)
 
 
-def _gamma(x: Any, concentration: Any, rate: Any) -> Any:
+def _gamma(x: Numbers, concentration: Numbers, rate: Numbers) -> Numbers:
     """``x^(concentration - 1) exp(-rate x) rate^concentration / Gamma(concentration)``, its logarithm."""
     constant = concentration * jnp.log(rate) - special.gammaln(concentration)
     return constant + (concentration - 1) * jnp.log(x) - rate * x
 
 
-def _beta(x: Any, concentration1: Any, concentration0: Any) -> Any:
+def _beta(x: Numbers, concentration1: Numbers, concentration0: Numbers) -> Numbers:
     """``x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B(concentration1, concentration0)``, its logarithm."""
     constant = -special.betaln(concentration1, concentration0)
     return constant + special.xlogy(concentration1 - 1, x) + special.xlog1py(concentration0 - 1, -x)
@@ -66,7 +69,7 @@ class Standard(eqx.Module):
     """
 
     family: str = eqx.field(static=True)
-    numbers: dict[str, Any]
+    numbers: dict[str, Float[Array, "*problem"]]
 
     @classmethod
     def of(cls, family: str, **numbers: float) -> "Standard":
@@ -79,7 +82,7 @@ class Standard(eqx.Module):
         return FAMILIES[self.family][1]
 
     @property
-    def ends(self) -> tuple[Any, Any]:
+    def ends(self) -> tuple[Number | None, Number | None]:
         """The least and the largest number that has probability; None where there is no end."""
         return ENDS[FAMILIES[self.family][1]]
 
@@ -88,17 +91,17 @@ class Standard(eqx.Module):
         """What it is but for its numbers."""
         return self.family
 
-    def log_prob(self, x: Any) -> Any:
+    def log_prob(self, x: Numbers) -> Numbers:
         """The log density."""
         return FAMILIES[self.family][0](x, **self.numbers)
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Numbers) -> Bool[Array, "..."]:
         """Whether a number has probability."""
         low, high = self.ends
         inside = jnp.ones(jnp.shape(x), bool) if low is None else x > low
         return inside if high is None else inside & (x < high)
 
-    def constrained(self, z: Any) -> tuple[Any, Any]:
+    def constrained(self, z: Numbers) -> tuple[Numbers, Numbers]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         if self.domain == "positive":
             return jnp.exp(z), z
@@ -106,7 +109,7 @@ class Standard(eqx.Module):
             return 1.0 / (1.0 + jnp.exp(-z)), -jax.nn.softplus(z) - jax.nn.softplus(-z)
         return z, jnp.zeros_like(z)
 
-    def unconstrained(self, x: Any) -> Any:
+    def unconstrained(self, x: Numbers) -> Numbers:
         """The coordinate of a number."""
         if self.domain == "positive":
             return jnp.log(x)
@@ -134,9 +137,9 @@ class Wrapped(eqx.Module):
         numbers: its arrays, in the order of the names of the attributes that hold them.
     """
 
-    structure: Any = eqx.field(static=True)
+    structure: tuple[Hashable, ...] = eqx.field(static=True)
     domain: str | None = eqx.field(static=True)
-    numbers: list[Any]
+    numbers: list[Float[Array, "..."]]
 
     @property
     def distribution(self) -> Any:
@@ -144,7 +147,7 @@ class Wrapped(eqx.Module):
         return _assembled(self.structure, iter(self.numbers))
 
     @property
-    def ends(self) -> tuple[Any, Any]:
+    def ends(self) -> tuple[Number | None, Number | None]:
         """The least and the largest number that has probability; None where there is no end."""
         support = self.distribution.support
         return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
@@ -154,21 +157,21 @@ class Wrapped(eqx.Module):
         """What it is but for its numbers."""
         return str(self.structure)
 
-    def log_prob(self, x: Any) -> Any:
+    def log_prob(self, x: Numbers) -> Numbers:
         """The log density."""
         return self.distribution.log_prob(x)
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Numbers) -> Bool[Array, "..."]:
         """Whether a number has probability."""
         return self.distribution.support(x)
 
-    def constrained(self, z: Any) -> tuple[Any, Any]:
+    def constrained(self, z: Numbers) -> tuple[Numbers, Numbers]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         change = self._change
         x = change(z)
         return x, change.log_abs_det_jacobian(z, x)
 
-    def unconstrained(self, x: Any) -> Any:
+    def unconstrained(self, x: Numbers) -> Numbers:
         """The coordinate of a number."""
         return self._change.inv(x)
 
@@ -209,7 +212,7 @@ def describe(distribution: Any) -> str:
     return _written(type(distribution).__name__, numbers)
 
 
-def _written(family: str, numbers: Sequence[Any]) -> str:
+def _written(family: str, numbers: Sequence[Number]) -> str:
     values = [float(np.asarray(number)) for number in numbers]
     # The middle of a range may be off zero by its last bit.
     tiny = 1e-12 * max(map(abs, values), default=0.0)
@@ -238,7 +241,7 @@ def _parted(tree: Any) -> tuple[Any, list[Any]]:
     return structure, [leaf for _, _, own in parts for leaf in own]
 
 
-def _assembled(structure: Any, leaves: Iterator[Any]) -> Any:
+def _assembled(structure: Any, leaves: Iterator[Array]) -> Any:
     """The inverse of :func:`_parted`."""
     if isinstance(structure[0], type):
         kind, inside, aside = structure

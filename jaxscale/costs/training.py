@@ -1,12 +1,14 @@
 """Compute of training."""
 
-from typing import Any
+from jaxtyping import Real
+
+from jaxscale.utils.arrays import Value
 
 # Multiply and add, forward once and backward twice.
 _PER_PARAMETER_AND_TOKEN = 6.0
 
 
-def flops_6nd(N: Any, D: Any) -> Any:
+def flops_6nd(N: Real[Value, "*#shape"], D: Real[Value, "*#shape"]) -> Real[Value, "*#shape"]:
     """Training compute of a dense transformer, ``C = 6 N D``.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.data.series import label_of
@@ -77,7 +78,9 @@ def with_groups(law: Law, observations: Observations) -> Observations:
     return eqx.tree_at(lambda s: s.inputs, observations, inputs)
 
 
-def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def named_categories(
+    law: Law, inputs: Mapping[str, Shaped[np.ndarray, "... row"]]
+) -> dict[str, Shaped[np.ndarray, "... row"]]:
     """The columns of a law with labels in place of their places, as a prediction takes them."""
     return {
         name: np.array(law.inputs[name].categories)[values.astype(int)] if law.inputs[name].categories else values
@@ -85,7 +88,7 @@ def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np
     }
 
 
-def _places(law: Law, name: str, labels: Any) -> np.ndarray:
+def _places(law: Law, name: str, labels: Any) -> Float[np.ndarray, " row"]:
     """A categorical input as places among its categories."""
     known = law.inputs[name].categories
     several = np.asarray(labels, object)
@@ -113,7 +116,7 @@ def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**_features(law, given), **kept}
 
 
-def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
+def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[Shaped[np.ndarray, " row"]]:
     """The inputs of a law in its own order, as a prediction takes them.
 
     Args:
@@ -139,7 +142,7 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     ]
 
 
-def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
+def outside(law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]]) -> tuple[str, str, float] | None:
     """The first input that leaves its domain: its name, on which side it must lie, and a number that does not."""
     for name, column in columns.items():
         kind = law.inputs[name]
@@ -149,6 +152,6 @@ def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, floa
     return None
 
 
-def _features(law: Law, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _features(law: Law, given: Mapping[str, Shaped[np.ndarray, "... row"]]) -> dict[str, Shaped[np.ndarray, "... row"]]:
     features = law.prepare(**given) if law.prepare is not None else {}
     return {name: np.asarray(values, float) for name, values in features.items() if name in law.inputs}

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from jaxscale.data.tables import Table, is_empty, number, shown
 from jaxscale.utils.errors import DataError
@@ -49,7 +50,7 @@ class _Token(NamedTuple):
     position: int
 
 
-def where(expression: str, table: Table) -> np.ndarray:
+def where(expression: str, table: Table) -> Bool[np.ndarray, " row"]:
     """Which rows of a table satisfy a filter.
 
     Args:
@@ -82,7 +83,7 @@ class _Parser:
         self.next = 0
         self.depth = 0
 
-    def parse(self) -> np.ndarray:
+    def parse(self) -> Bool[np.ndarray, " row"]:
         mask = self._either()
         if self._peek().kind != "end":
             raise self._wrong("expected 'and', 'or' or the end")
@@ -122,19 +123,19 @@ class _Parser:
             f"The filter {self.shown} is wrong {place}: {what}; write it like loss < 3 and split == 'train'."
         )
 
-    def _either(self) -> np.ndarray:
+    def _either(self) -> Bool[np.ndarray, " row"]:
         mask = self._both()
         while self._keyword("or"):
             mask = mask | self._both()
         return mask
 
-    def _both(self) -> np.ndarray:
+    def _both(self) -> Bool[np.ndarray, " row"]:
         mask = self._simple()
         while self._keyword("and"):
             mask = mask & self._simple()
         return mask
 
-    def _simple(self) -> np.ndarray:
+    def _simple(self) -> Bool[np.ndarray, " row"]:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._wrong(f"nested more than {_DEEPEST} deep")
@@ -151,7 +152,7 @@ class _Parser:
         self.depth -= 1
         return mask
 
-    def _comparison(self) -> np.ndarray:
+    def _comparison(self) -> Bool[np.ndarray, " row"]:
         column = self._column()
         if self._peek().kind != "operator":
             raise self._wrong("expected one of == != < <= > >=")
@@ -181,7 +182,7 @@ class _Parser:
         return name
 
 
-def _against_number(table: Table, column: str, sign: str, value: float) -> np.ndarray:
+def _against_number(table: Table, column: str, sign: str, value: float) -> Bool[np.ndarray, " row"]:
     cells = table.column(column)
     if cells.dtype.kind in "biuf":
         return np.asarray(_COMPARE[sign](cells, value))
@@ -197,7 +198,7 @@ def _against_number(table: Table, column: str, sign: str, value: float) -> np.nd
     return np.asarray(_COMPARE[sign](values, value))
 
 
-def _against_text(table: Table, column: str, sign: str, text: str) -> np.ndarray:
+def _against_text(table: Table, column: str, sign: str, text: str) -> Bool[np.ndarray, " row"]:
     if sign in ("<", "<=", ">", ">="):
         raise FilterError(f"Column {column!r} cannot be compared with the text {text!r} by {sign}; use a number.")
     cells = table.column(column)

@@ -5,17 +5,18 @@ value and what to do about it. :func:`checked` adds what only a law can know.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxscale.data import filters
 from jaxscale.data.readers import read_table
 from jaxscale.data.series import known_series, label_of, places
 from jaxscale.data.tables import Table, is_empty, number, shown
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.errors import DataError
 
 
@@ -86,7 +87,7 @@ class Observations(eqx.Module):
         run: str | None = None,
         group: str | None = None,
         sigma: str | None = None,
-        series: Mapping[str, Mapping[Any, Any]] | None = None,
+        series: Mapping[str, Mapping[Hashable, Real[Array, " _"] | Sequence[float]]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
 
@@ -175,7 +176,7 @@ def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _numbers(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _numbers(table: Table, column: str, kept: Int[np.ndarray, " row"]) -> tuple[Float[np.ndarray, " row"], list[str]]:
     """The kept cells as float64, with one complaint for each cell that is no finite number."""
     cells = table.column(column)[kept]
     if cells.dtype.kind in "biuf":
@@ -204,12 +205,14 @@ def _reason(cell: Any) -> str:
     return f"{shown(text)} is not a number"
 
 
-def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:
+def _negative(table: Table, column: str, kept: Int[np.ndarray, " row"], values: Float[np.ndarray, " row"]) -> list[str]:
     negative = np.flatnonzero((values < 0) & np.isfinite(values))
     return [f"column {column!r}, {table.position(kept[i])}: the weight {values[i]:g} is negative" for i in negative]
 
 
-def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+def _codes(
+    table: Table, column: str, kept: Int[np.ndarray, " row"]
+) -> tuple[Int[np.ndarray, " row"], tuple[str, ...], list[str]]:
     """Codes 0, 1, ... of the distinct cells in order of appearance, and these cells."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.utils.padding import widened
@@ -25,7 +26,7 @@ def padded(observations: Observations, size: int) -> Observations:
     if extra < 0:
         raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
 
-    def maybe(values: np.ndarray | None) -> np.ndarray | None:
+    def maybe(values: Shaped[np.ndarray, " row"] | None) -> Shaped[np.ndarray, " bucket"] | None:
         return None if values is None else widened(values, size)
 
     return dataclasses.replace(

@@ -1,15 +1,19 @@
 """Series: what is long and shared by many rows, stored once and named by a column of labels."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.data.tables import Table, is_empty
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.errors import DataError, did_you_mean
 
 
-def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
+def known_series(
+    series: Mapping[str, Mapping[Hashable, Real[Array, " step"] | Sequence[float]]], named: Mapping[str, str]
+) -> dict[str, dict[str, Float[np.ndarray, " step"]]]:
     """The given sequences by input and label, checked."""
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():
@@ -25,8 +29,8 @@ def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, st
 
 
 def places(
-    table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
+    table: Table, column: str, kept: Int[np.ndarray, " row"], known: Mapping[str, Float[np.ndarray, " _"]]
+) -> tuple[Float[np.ndarray, " row"], tuple[Float[np.ndarray, " _"], ...], list[str]]:
     """The place of each row's sequence among those that are used, and these."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     used = [label for label in dict.fromkeys(labels) if label is not None and label in known]

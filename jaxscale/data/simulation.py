@@ -7,25 +7,26 @@
 (['D', 'N', 'loss'], 21)
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.law import Law, positive, unit
+from jaxscale.utils.arrays import Value
 
 
 def simulate(
     law: Law,
     params: Mapping[str, float],
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "... row"] | Sequence[float]],
     *,
     noise: float = 0.005,
     seed: int = 0,
-    runs: Any = None,
+    runs: Shaped[np.ndarray, " row"] | Sequence[Hashable] | None = None,
     response: str = "loss",
-) -> dict[str, np.ndarray]:
+) -> dict[str, Shaped[np.ndarray, " row"]]:
     """Draw responses from a law with noise, in float64.
 
     A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; a response between 0
@@ -72,7 +73,9 @@ def simulate(
     return {**columns, response: _noisy(law, exact, shared[run]), "run": labels}
 
 
-def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _columns(
+    law: Law, inputs: Mapping[str, Shaped[Value, "... row"] | Sequence[float]]
+) -> dict[str, Shaped[np.ndarray, "... row"]]:
     """The inputs as float64 columns in the law's order, checked."""
     _same_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
@@ -86,7 +89,7 @@ def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _same_names(law: Law, what: str, wanted: Collection[str], given: Collection[str]) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"Law {law.name} needs the {what} {name}; its {what}s are {', '.join(wanted)}.")
@@ -95,7 +98,7 @@ def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[s
             raise ValueError(f"Law {law.name} has no {what} {name}; its {what}s are {', '.join(wanted)}.")
 
 
-def _noisy(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def _noisy(law: Law, exact: Float[np.ndarray, " row"], noise: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
     if law.response.domain is positive:
         return exact * np.exp(noise)
     if law.response.domain is unit:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from jaxscale.utils.errors import DataError, did_you_mean
 
@@ -29,8 +30,8 @@ class Table:
         row_unit: what the numbers count: "line" of a text file, or "row".
     """
 
-    columns: Mapping[str, np.ndarray]
-    rows: np.ndarray
+    columns: Mapping[str, Shaped[np.ndarray, " row"]]
+    rows: Int[np.ndarray, " row"]
     name: str
     sha256: str
     row_unit: str = "row"
@@ -43,7 +44,7 @@ class Table:
         """Where a row stands, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
         return f"{self.row_unit} {self.rows[index]}"
 
-    def column(self, name: str) -> np.ndarray:
+    def column(self, name: str) -> Shaped[np.ndarray, " row"]:
         """The cells of one column.
 
         Raises:

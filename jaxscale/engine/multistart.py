@@ -14,7 +14,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.loss import Loss
-from jaxscale.utils.arrays import Value
+from jaxscale.utils.arrays import Numbers
 
 # A given start is surrounded by neighbours up to this number of lanes.
 NEIGHBOURS = 32
@@ -60,7 +60,7 @@ class Found:
     landscape: Landscape
 
 
-def tolerance(loss: Loss, f: Float[Value, "*shape"], rows: float) -> Float[Value, "*shape"]:
+def tolerance(loss: Loss, f: Numbers, rows: Numbers) -> Numbers:
     """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
     slip = 1e2 * np.finfo(float).eps
     # A loss with a concomitant scale grows with the residuals themselves, a squared one with their squares.

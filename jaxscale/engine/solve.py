@@ -36,12 +36,12 @@ class Solution(eqx.Module):
 
 def solve(
     law: Law,
-    inputs: Mapping[str, Real[Value, "... row"] | Sequence[float]],
-    response: Real[Array, " row"] | Sequence[float],
+    inputs: Mapping[str, Real[Value, "... row"] | Sequence[Number]],
+    response: Real[Array, " row"] | Sequence[Number],
     *,
-    weight: Real[Value, "*#row"] | Sequence[float] | None = None,
+    weight: Real[Value, "*#row"] | Sequence[Number] | None = None,
     noise: Noise | None = None,
-    starts: int | Mapping[str, Real[Value, "*#start"] | Sequence[float]] = 256,
+    starts: int | Mapping[str, Real[Value, "*#start"] | Sequence[Number]] = 256,
     key: RandomKey | None = None,
     fixed: Mapping[str, Number] | None = None,
     method: Literal["newton", "gauss_newton", "lbfgs"] = "newton",
@@ -112,7 +112,7 @@ def solve(
 _warned: set[str] = set()
 
 
-def _warn_of_precision(response: Real[Array, " row"] | Sequence[float]) -> None:
+def _warn_of_precision(response: Real[Array, " row"] | Sequence[Number]) -> None:
     """Say once that an array in float64 is solved in float32."""
     if _warned or getattr(response, "dtype", None) != np.float64 or jnp.result_type(float) == np.float64:
         return

@@ -30,7 +30,7 @@ class Grid(Mapping[str, np.ndarray]):
         axes: the values of each parameter.
     """
 
-    def __init__(self, axes: Mapping[str, Real[Array, " points"] | Sequence[float] | float]) -> None:
+    def __init__(self, axes: Mapping[str, Real[Array, " points"] | Sequence[Number] | float]) -> None:
         self.axes = {name: np.atleast_1d(np.asarray(values, float)) for name, values in axes.items()}
         self.shape = tuple(len(values) for values in self.axes.values())
         self.size = int(np.prod(self.shape, dtype=np.int64))

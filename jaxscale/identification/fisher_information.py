@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.law import Law, positive
 from jaxscale.law.slopes import slopes
@@ -49,12 +50,12 @@ class Information:
 
     law: Law
     free: tuple[str, ...]
-    inputs: dict[str, np.ndarray]
-    sets: dict[str, np.ndarray]
+    inputs: dict[str, Float[np.ndarray, "... row"]]
+    sets: dict[str, Real[np.ndarray, " set"]]
     noise_level: float
-    triangle: np.ndarray
-    lowest: np.ndarray
-    typical: np.ndarray
+    triangle: Float[np.ndarray, "set size free"]
+    lowest: Float[np.ndarray, " set"]
+    typical: Float[np.ndarray, " set"]
 
     @property
     def rows(self) -> int:
@@ -65,9 +66,9 @@ class Information:
 def measure(
     law: Law,
     free: Sequence[str],
-    inputs: Mapping[str, np.ndarray],
-    weight: np.ndarray,
-    sets: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Float[np.ndarray, "... row"]],
+    weight: Float[np.ndarray, " row"],
+    sets: Mapping[str, Real[np.ndarray, " set"]],
     noise_level: float,
 ) -> Information:
     """The information that rows hold about the free parameters.
@@ -109,7 +110,9 @@ def measure(
     return replace(found, triangle=_triangle(np.concatenate([found.triangle, scaled], axis=1)))
 
 
-def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _in_noise(
+    information: Information, responses: Float[np.ndarray, "set row"], slope: Float[np.ndarray, "set row free"]
+) -> Float[np.ndarray, "set row free"]:
     """Slopes in units of the expected noise: a share of each response, or of the typical one where it may be 0."""
     # In logs and in logits noise that is a share of the response divides the slope by the same number.
     relative = default(information.law.response).space.relative
@@ -117,14 +120,16 @@ def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray
     return slope / (information.noise_level * size[..., None])
 
 
-def _triangle(rows: np.ndarray) -> np.ndarray:
+def _triangle(rows: Float[np.ndarray, "set row free"]) -> Float[np.ndarray, "set size free"]:
     # Slopes of the law may differ by more than a double holds squares of.
     largest = np.max(np.abs(rows), axis=-2, keepdims=True)
     largest = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return np.asarray(np.linalg.qr(rows / largest, mode="r")) * largest
 
 
-def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spectrum(
+    triangle: Float[np.ndarray, "*set size free"],
+) -> tuple[Float[np.ndarray, "*set free"], Float[np.ndarray, "*set free free"], Float[np.ndarray, "*set free"]]:
     """Singular values and vectors of the column-scaled information, and standard errors.
 
     Args:
@@ -147,7 +152,9 @@ def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, vectors, np.where(lost, np.inf, stderr)
 
 
-def excess(law: Law, free: Sequence[str], stderr: np.ndarray, lowest: np.ndarray) -> np.ndarray:
+def excess(
+    law: Law, free: Sequence[str], stderr: Float[np.ndarray, "set free"], lowest: Float[np.ndarray, " set"]
+) -> Float[np.ndarray, "set free"]:
     """Standard errors over what is allowed: above 1 the parameter is not identified.
 
     Args:
@@ -181,7 +188,7 @@ class Pair:
     parameters: tuple[str, ...]
 
 
-def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[Pair]:
+def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, Float[np.ndarray, "... row"]]) -> list[Pair]:
     """Pairs of inputs that move together, with the free amplitudes and exponents that only curvature then separates.
 
     A pair has no parameters where nothing is at stake: one exponent for both inputs, a fixed exponent or
@@ -213,12 +220,12 @@ def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> li
     return [(term, power) for term, power in entries if term in free and power in free]
 
 
-def constant(values: np.ndarray) -> bool:
+def constant(values: Float[np.ndarray, "... row"]) -> bool:
     """Whether an input takes one value, up to rounding."""
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
-def distinct(values: np.ndarray) -> int:
+def distinct(values: Float[np.ndarray, "... row"]) -> int:
     """How many values an input takes, where values within five percent of each other are one."""
     count, start = 0, -np.inf
     for value in np.sort(values):

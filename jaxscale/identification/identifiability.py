@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.engine.starts import hypercube
 from jaxscale.identification.augment import cure
@@ -28,6 +29,7 @@ from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_pa
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
 from jaxscale.noise import default
+from jaxscale.utils.arrays import Array, Numbers, Value
 from jaxscale.utils.errors import did_you_mean
 
 _DRAWN_SETS = 16
@@ -87,11 +89,11 @@ class DesignCheck:
 
 def check(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
     *,
     fixed: Mapping[str, float] | None = None,
     noise_level: float = 0.005,
-    weight: Any = None,
+    weight: Real[Array, " row"] | Sequence[float] | None = None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
 ) -> DesignCheck:
     """Check from the inputs alone whether a fit can tell the law's parameters apart.
@@ -122,7 +124,11 @@ def check(
 
 
 def check_in_any_unit(
-    law: Law, inputs: Mapping[str, Any], fixed: Mapping[str, float], noise_level: float, weight: Any
+    law: Law,
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    fixed: Mapping[str, float],
+    noise_level: float,
+    weight: Real[Array, " row"] | Sequence[float] | None,
 ) -> DesignCheck | None:
     """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
 
@@ -144,12 +150,12 @@ def check_in_any_unit(
 
 def check_at(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
     fixed: Mapping[str, float],
-    weight: np.ndarray,
+    weight: Float[np.ndarray, " row"],
     params: Mapping[str, float],
-    prediction: np.ndarray,
-    response: np.ndarray,
+    prediction: Float[np.ndarray, " row"],
+    response: Float[np.ndarray, " row"],
     noise_level: float,
 ) -> DesignCheck | None:
     """The check at fitted parameters and at the scatter that was seen: what the data do determine passes it.
@@ -184,13 +190,13 @@ def check_at(
 
 def _checked(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
     fixed: Mapping[str, float] | None,
     noise_level: float,
-    weight: Any,
+    weight: Real[Array, " row"] | Sequence[float] | None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     published: bool,
-    sets: dict[str, np.ndarray] | None = None,
+    sets: dict[str, Real[np.ndarray, " set"]] | None = None,
     slack: float = 1.0,
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
@@ -210,7 +216,11 @@ def _checked(
         return _judged(measure(law, free, columns, weights, sets, noise_level), slack)
 
 
-def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _columns(
+    law: Law,
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    weight: Real[Array, " row"] | Sequence[float] | None,
+) -> tuple[dict[str, Float[np.ndarray, "... row"]], Float[np.ndarray, " row"]]:
     """Inputs and weights of the rows that count, checked."""
     for name in law.inputs:
         if name not in inputs:
@@ -250,7 +260,9 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
-def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _given(
+    law: Law, params: Mapping[str, float] | Sequence[Mapping[str, float]], fixed: Mapping[str, float]
+) -> dict[str, Float[np.ndarray, " set"]]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
         raise ValueError("Argument params must hold at least one parameter set, but is empty.")
@@ -263,8 +275,8 @@ def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.nd
 
 
 def _plausible(
-    law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float], published: bool
-) -> dict[str, np.ndarray]:
+    law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]], fixed: Mapping[str, float], published: bool
+) -> dict[str, Float[np.ndarray, " set"]]:
     """Published parameter sets, if wanted and where they speak of these inputs; else drawn ones; of shape (sets,)."""
     with jax.enable_x64(True):
         centre = _centre(law, columns)
@@ -279,7 +291,7 @@ def _plausible(
         return {name: np.broadcast_to(np.asarray(drawn[name], float), (_DRAWN_SETS,)) for name in law.parameters}
 
 
-def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
+def _uniform(law: Law, free: Sequence[str]) -> Float[np.ndarray, "param set"]:
     """Uniform numbers for :func:`draw`, in the plausible part of each range; shape (free, sets)."""
     u = hypercube(np.random.default_rng(0), _DRAWN_SETS, len(free))
     for k, name in enumerate(free):
@@ -292,7 +304,9 @@ def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
     return u
 
 
-def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _places(
+    law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]], fixed: Mapping[str, float]
+) -> dict[str, Float[np.ndarray, "... place"]]:
     """Places on the axis of a positive input, evenly spaced in its logarithm: several breaks do not coincide."""
     by_input: dict[str, list[str]] = {}
     for name, kind in law.parameters.items():
@@ -308,13 +322,15 @@ def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, flo
     return found
 
 
-def _centre(law: Law, columns: Mapping[str, np.ndarray]) -> Centre:
+def _centre(law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]]) -> Centre:
     """The centre of the inputs, with responses of size 1 (a half between 0 and 1): only shares matter."""
     low, high = {positive: (0.5, 2.0), unit: (0.25, 0.75)}.get(law.response.domain, (-1.0, 1.0))
     return centre_of(law, columns, np.array([low, (low + high) / 2 if low > 0 else high, high]), np)
 
 
-def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]) -> Mapping[str, Any]:
+def _with_fixed(
+    law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]
+) -> Mapping[str, Numbers]:
     """A parameter set with some values replaced, where every term keeps its size at the centre of the inputs."""
     if not fixed:
         return params
@@ -353,7 +369,10 @@ def _judged(information: Information, slack: float) -> DesignCheck:
 
 
 def _trades(
-    free: Sequence[str], values: np.ndarray, vectors: np.ndarray, parameters: Sequence[str]
+    free: Sequence[str],
+    values: Float[np.ndarray, " free"],
+    vectors: Float[np.ndarray, "free free"],
+    parameters: Sequence[str],
 ) -> tuple[tuple[str, ...], ...]:
     """For each parameter that is not identified the direction that spoils it most: who has a share in it."""
     spoiling = np.abs(vectors) / np.maximum(values, RANK * max(values[0], 1e-300))[:, None]

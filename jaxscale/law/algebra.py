@@ -14,7 +14,8 @@ which it was made. Inputs of one name are one input. Parameters of one name are 
 those of the later law get a ``prefix`` or, with :func:`rename`, another name.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from types import NotImplementedType
 from typing import Any
 
 from jaxscale.law.algebra_builders import BUILDERS, alike
@@ -68,7 +69,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
-def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
+def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]) -> Law:
     """A law some of whose parameters lie between bounds: ``bound(power_law_floor, c=(0, 2))``.
 
     Args:
@@ -251,7 +252,7 @@ def chain(
     return compose(second, shared=shared, prefix=prefix, name=name, **{through or next(iter(second.inputs)): first})
 
 
-def made(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Any, ...]) -> Law:
+def made(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Hashable, ...]) -> Law:
     """The law that an operation makes of others, made once and kept; what a pickled law is read back with."""
     recipe = (operation, parts, name, options)
     if recipe not in _MADE:
@@ -271,12 +272,12 @@ def _known(law: Law, operation: str, names: Iterable[str]) -> None:
             raise LawError(f"{operation} names {key!r}, which is no parameter of {law.name}{hint}")
 
 
-def _sum(self: Law, other: Any) -> Any:
+def _sum(self: Law, other: Any) -> Law | NotImplementedType:
     """The sum of two laws, see :func:`add`."""
     return add(self, other) if isinstance(other, Law) else NotImplemented
 
 
-def _product(self: Law, other: Any) -> Any:
+def _product(self: Law, other: Any) -> Law | NotImplementedType:
     """The product of two laws, see :func:`multiply`."""
     return multiply(self, other) if isinstance(other, Law) else NotImplemented
 

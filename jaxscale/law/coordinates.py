@@ -7,15 +7,17 @@ way. The engine moves in the log of the term's size at the centre of the data in
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.law.declaration import Parameter, Support, positive, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.dimensions import RESPONSE, dimensions, factors, scale_of
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 
 # Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
 EXPONENTS = (0.05, 1.5)
@@ -27,16 +29,22 @@ LEVELS, COEFFICIENTS, PLAIN = (1e-3, 10.0), (-3.0, 3.0), (1e-2, 1e2)
 class Centre(eqx.Module):
     """What the coordinates and the starts need to know of the data: a few numbers per column."""
 
-    middle: dict[str, Any]
-    low: dict[str, Any]
-    high: dict[str, Any]
-    response_low: Any
-    response_high: Any
-    response_size: Any
-    unit: dict[str, Any] = eqx.field(default_factory=dict)
+    middle: dict[str, Float[Value, "*lane"]]
+    low: dict[str, Float[Value, "*lane"]]
+    high: dict[str, Float[Value, "*lane"]]
+    response_low: Float[Value, "*lane"]
+    response_high: Float[Value, "*lane"]
+    response_size: Float[Value, "*lane"]
+    unit: dict[str, Float[Value, "*lane"]] = eqx.field(default_factory=dict)
 
 
-def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp, units: bool = True) -> Centre:
+def centre_of(
+    law: Law,
+    inputs: Mapping[str, Real[Array, "... row"]],
+    response: Real[Array, " row"],
+    xp: ModuleType = jnp,
+    units: bool = True,
+) -> Centre:
     """Measure the data: per input its log geometric mean (or mean) and range; the response's range.
 
     Args:
@@ -59,7 +67,9 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp,
     return Centre(middle, low, high, xp.min(y), xp.max(y), size, found)
 
 
-def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dict[str, Any]:
+def units_of(
+    law: Law, inputs: Mapping[str, Real[Array, "... row"]], response: Number | None, xp: ModuleType
+) -> dict[str, Float[Value, ""]]:
     """The data's own units of the parameters that have one.
 
     For a rate of x it is the inverse of the size of x. A number that is measured in the unit of the response is scaled
@@ -88,7 +98,7 @@ def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dic
     return units
 
 
-def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre) -> Any:
+def _shift(law: Law, kind: Parameter, params: Mapping[str, Numbers], centre: Centre) -> Float[Value, "..."]:
     """``sum_i exponent_i * log input_i`` at the centre, with the declared signs."""
     total = 0.0
     for name, power in kind.powers:
@@ -97,7 +107,7 @@ def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre)
     return total
 
 
-def _power(kind: Parameter, params: Mapping[str, Any]) -> Any:
+def _power(kind: Parameter, params: Mapping[str, Numbers]) -> Float[Value, "..."]:
     name = kind.powers[0][1]
     return -params[name[1:]] if name.startswith("-") else params[name]
 
@@ -111,10 +121,10 @@ def to_params(
     law: Law,
     centre: Centre,
     free: Sequence[str],
-    z: Any,
-    fixed: Mapping[str, Any],
-    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
-) -> dict[str, Any]:
+    z: Sequence[Numbers] | Float[Array, "size ..."],
+    fixed: Mapping[str, Numbers],
+    held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]] = MappingProxyType({}),
+) -> dict[str, Numbers]:
     """Parameters by name from the coordinates of the free ones and the values of the fixed ones.
 
     Args:
@@ -139,11 +149,11 @@ def owned(law: Law, free: Sequence[str]) -> bool:
     return law.coordinates is not None and len(free) == len(law.parameters)
 
 
-def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
+def _kept(held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]], name: str, value: Numbers) -> Numbers:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
-def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def value_at(law: Law, name: str, z: Numbers, params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """A parameter at its coordinate, given the parameters that it leans on."""
     kind = law.parameters[name]
     if kind.support is unit:
@@ -161,7 +171,7 @@ def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Cen
     return z
 
 
-def _between_ends(support: Support, z: Any) -> Any:
+def _between_ends(support: Support, z: Numbers) -> Numbers:
     """A number in a support that a user gave, from its logit between two ends or its logarithm above or below one."""
     low, high = support.low, support.high
     if math.isinf(high):
@@ -169,7 +179,7 @@ def _between_ends(support: Support, z: Any) -> Any:
     return high - jnp.exp(-z) if math.isinf(low) else low + (high - low) / (1.0 + jnp.exp(-z))
 
 
-def _from_ends(support: Support, value: Any) -> Any:
+def _from_ends(support: Support, value: Numbers) -> Numbers:
     """The inverse of :func:`_between_ends`."""
     low, high = support.low, support.high
     if math.isinf(high):
@@ -188,7 +198,7 @@ def ranged(law: Law, name: str) -> bool:
     return all(law.inputs[key].relative for key in dimensions(law).get(name, {}))
 
 
-def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
+def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Numbers]) -> list[Numbers]:
     """Coordinates of the free parameters, in their order: the inverse of :func:`to_params`."""
     if owned(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
@@ -196,7 +206,7 @@ def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[s
     return [coordinate_at(law, name, params[name], params, centre) for name in free]
 
 
-def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def coordinate_at(law: Law, name: str, value: Numbers, params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """The coordinate of a parameter, given the parameters that it leans on: the inverse of :func:`value_at`."""
     kind = law.parameters[name]
     if kind.support is unit:
@@ -223,10 +233,10 @@ def draw(
     law: Law,
     centre: Centre,
     free: Sequence[str],
-    u: Any,
-    fixed: Mapping[str, Any],
-    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
-) -> dict[str, Any]:
+    u: Float[Array, "free ..."],
+    fixed: Mapping[str, Numbers],
+    held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]] = MappingProxyType({}),
+) -> dict[str, Numbers]:
     """Parameters of a start from uniform numbers: plausible ranges, scaled by the data.
 
     Floors lie below the smallest response, every amplitude makes its term 1e-3 to 1 of the
@@ -247,7 +257,7 @@ def draw(
     return params
 
 
-def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _drawn(law: Law, name: str, u: Float[Value, "..."], params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """A plausible number; where a support that a user gave excludes it, one from all over that support."""
     support = law.parameters[name].support
     value = _plausible(law, name, u, params, centre)
@@ -260,7 +270,7 @@ def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centr
     return jnp.where((value > low) & (value < high), value, anywhere)
 
 
-def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _plausible(law: Law, name: str, u: Float[Value, "..."], params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     kind = law.parameters[name]
     low, high = kind.range
     size = centre.response_size
@@ -286,7 +296,7 @@ def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: C
     return _between(kind, low, high, u)
 
 
-def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
+def _in_unit(law: Law, name: str, u: Float[Value, "..."], unit: Numbers) -> Numbers:
     """A number by its size in the data's own unit of it; half of them in the declared one where that may be meant."""
     kind, exponents = law.parameters[name], dimensions(law)[name]
     low, high = kind.range
@@ -302,7 +312,7 @@ def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
     return jnp.where(twice < 1, _between(kind, low, high, jnp.clip(twice, 0, 1)), plain * unit)
 
 
-def _between(kind: Parameter, low: float, high: float, u: Any) -> Any:
+def _between(kind: Parameter, low: float, high: float, u: Float[Value, "..."]) -> Numbers:
     """A number in a range, evenly spaced in its logarithm where the range lies on one side of 0."""
     if low > 0 or high < 0:
         near, far = (low, high) if low > 0 else (high, low)

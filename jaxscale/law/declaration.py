@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 Range = tuple[float, float]
 
@@ -128,7 +127,9 @@ _RANGES: dict[str, Range] = {
 }
 
 
-def _parameter(kind: str, support: Support, range: Range | None, *powers: Any, **about: Any) -> Parameter:
+def _parameter(
+    kind: str, support: Support, range: Range | None, *powers: tuple[tuple[str, str], ...], **about: str
+) -> Parameter:
     return Parameter(kind, support, range or _RANGES[kind], *powers, declared=range is not None, **about)
 
 

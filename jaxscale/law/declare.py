@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.law.declaration import (
     Check,
@@ -33,6 +34,7 @@ from jaxscale.law.declaration import (
     Range,
     Response,
 )
+from jaxscale.utils.arrays import Numbers, Value
 from jaxscale.utils.errors import LawError
 
 
@@ -61,17 +63,17 @@ class Law:
     either_sign: str | None = None
     recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
-    def __call__(self, *inputs: Any, **params: Any) -> Any:
+    def __call__(self, *inputs: Numbers, **params: Numbers) -> Any:
         """The law's value: inputs by position in the declared order, parameters by name."""
         return self.function(*map(_without_wrapping, inputs), **params)
 
     if TYPE_CHECKING:
 
-        def __add__(self, other: Any) -> "Law":
+        def __add__(self, other: "Law") -> "Law":
             """The sum of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
-        def __mul__(self, other: Any) -> "Law":
+        def __mul__(self, other: "Law") -> "Law":
             """The product of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
@@ -158,12 +160,12 @@ def _common(first: Range, second: Range) -> Range:
     return (low, high) if low < high else first
 
 
-def between(low: float, high: float, share: Any) -> Any:
+def between(low: float, high: float, share: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The point at a share of a range: in logs where the range spans sizes, evenly otherwise."""
     return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
-def _without_wrapping(value: Any) -> Any:
+def _without_wrapping(value: Numbers) -> Numbers:
     # JAX's default integers have 32 bits and wrap a count of 70 billion without a word.
     if isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
         return value if np.all(np.abs(value) < 2**31) else np.asarray(value, float)

@@ -8,14 +8,16 @@ by least squares. Where no exponents solve it the law fixes the unit, and declar
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import ModuleType
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.law.algebra_builders import copies
 from jaxscale.law.declaration import Input, unit
 from jaxscale.law.declare import Law
+from jaxscale.utils.arrays import Array, Value
 
 RESPONSE = "response"
 # Rows and parameter sets of the system: the smallest that the design check compiles.
@@ -115,7 +117,12 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
     return found, tuple(fixed), plain
 
 
-def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
+def _solved(
+    names: tuple[str, ...],
+    moves: Float[np.ndarray, "set row param"],
+    change: Float[np.ndarray, "set row"],
+    value: Float[np.ndarray, "set row"],
+) -> dict[str, float]:
     """The exponents that solve Euler's identity, shape (sets, rows, ...); none where it has no solution."""
     table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
     weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
@@ -140,7 +147,7 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
     return dict(zip(names, exponents.tolist(), strict=True))
 
 
-def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _sample(law: Law) -> tuple[dict[str, Float[np.ndarray, " row"]], dict[str, Float[np.ndarray, " set"]]]:
     """Places within the inputs' typical sizes and plausible parameters, in the law's own units."""
     from jaxscale.law.coordinates import centre_of, draw
 
@@ -153,7 +160,7 @@ def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return columns, {name: np.broadcast_to(np.asarray(drawn[name], float), (SETS,)) for name in law.parameters}
 
 
-def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
+def _places(kind: Input, generator: np.random.Generator) -> Float[np.ndarray, " row"]:
     low, high = kind.sizes
     share = generator.uniform(0.05, 0.95, ROWS)
     if np.isfinite(kind.low) and np.isfinite(kind.high):
@@ -165,18 +172,22 @@ def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
 
 
 def _change(
-    law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
-) -> np.ndarray:
+    law: Law,
+    names: tuple[str, ...],
+    columns: dict[str, Float[np.ndarray, " row"]],
+    sets: dict[str, Float[np.ndarray, " set"]],
+    name: str,
+) -> Float[np.ndarray, "set row"]:
     """``x df/dx`` in one input, by a difference of fourth order in its logarithm."""
     from jaxscale.law.slopes import slopes
 
-    def at(steps: int) -> np.ndarray:
+    def at(steps: int) -> Float[np.ndarray, "set row"]:
         return slopes(law, names, {**columns, name: columns[name] * np.exp(steps * STEP)}, sets)[0]
 
     return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * STEP)
 
 
-def scale_of(kind: Input, values: Any, plain: bool, xp: Any) -> Any:
+def scale_of(kind: Input, values: Float[Array, "... row"], plain: bool, xp: ModuleType) -> Float[Value, ""]:
     """The size of an input's values: their geometric mean, or their range where zero is an origin like any other.
 
     Args:

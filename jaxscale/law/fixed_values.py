@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 
 from jaxscale.law.declare import Law, between
 from jaxscale.law.derivatives import value
+from jaxscale.utils.arrays import Number
 from jaxscale.utils.errors import did_you_mean
 
 # Where along each input a law is looked at, as shares of the sizes at which it is used.
@@ -61,7 +61,7 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
     return True
 
 
-def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+def checked_fixed(law: Law, fixed: Mapping[str, Number] | None) -> dict[str, float]:
     """Fixed values as numbers, in the law's order; refuses unknown names and values beyond the ends of a support."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name in values:

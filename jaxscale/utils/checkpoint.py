@@ -9,12 +9,13 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree, Shaped
 
 from jaxscale.utils.files import write_atomically
 
@@ -37,7 +38,7 @@ class Journal:
         JournalError: the folder holds another run, or something that is no journal.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
         said = json.loads(json.dumps(run, sort_keys=True, default=str))
         place = self.folder / _MANIFEST
@@ -60,7 +61,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(place, json.dumps(said, indent=1).encode())
 
-    def key(self, program: str, arguments: Any) -> str:
+    def key(self, program: str, arguments: PyTree) -> str:
         """The name of a part: a hash of the program's name and of every number that goes in."""
         digest = hashlib.sha256(program.encode())
         for leaf in jax.tree.leaves(arguments):
@@ -69,7 +70,7 @@ class Journal:
             digest.update(array.tobytes())
         return digest.hexdigest()[:40]
 
-    def read(self, key: str) -> list[np.ndarray] | None:
+    def read(self, key: str) -> list[Shaped[np.ndarray, "..."]] | None:
         """The arrays of a finished part, or None.
 
         Raises:
@@ -86,7 +87,7 @@ class Journal:
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             return [stored[f"a{k}"] for k in range(len(stored.files))]
 
-    def write(self, key: str, arrays: Sequence[np.ndarray]) -> None:
+    def write(self, key: str, arrays: Sequence[Shaped[np.ndarray, "..."]]) -> None:
         """Keep the arrays of a finished part."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})

@@ -1,6 +1,7 @@
 """Size buckets: rows are padded to a few lengths, so that few programs are compiled."""
 
 import numpy as np
+from jaxtyping import Shaped
 
 _SMALLEST_BUCKET = 16
 
@@ -20,7 +21,7 @@ def bucket(count: int) -> int:
     return size
 
 
-def widened(values: np.ndarray, size: int) -> np.ndarray:
+def widened(values: Shaped[np.ndarray, "... row"], size: int) -> Shaped[np.ndarray, "... bucket"]:
     """Repeat the first row (rows are the last axis) until there are ``size``."""
     extra = size - values.shape[-1]
     return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxscale.utils.arrays import RandomKey
 
-def generator_of(key: Any) -> tuple[int, np.random.Generator]:
+
+def generator_of(key: int | np.integer | RandomKey) -> tuple[int, np.random.Generator]:
     """A seed to report and a generator, from an integer or a JAX key."""
     if isinstance(key, int | np.integer):
         if key < 0:
