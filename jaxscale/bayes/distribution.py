@@ -73,7 +73,7 @@ def program(model: Model) -> Callable[..., None]:
     own = _without_padding(model)
     rows, weight = own.length, own.data["weight"]
 
-    def run(response: Float[Array, " row"] | None = own.response, **given: Mapping[str, Numbers]) -> None:
+    def run(response: Float[Array, " row"] | None = own.response, **given: Numbers) -> None:
         _refuse_unknown(own, given)
         sites = _sampled(own, given)
         level = numpyro.deterministic("level", own.level_at(_params_of_rows(own, sites, given)))

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from jaxscale.utils.arrays import Array, Number, Numbers
+from jaxscale.utils.arrays import Array, Flags, Number, Numbers
 
 
 def _normal(x: Numbers, loc: Numbers, scale: Numbers) -> Numbers:
@@ -95,7 +95,7 @@ class Standard(eqx.Module):
         """The log density."""
         return FAMILIES[self.family][0](x, **self.numbers)
 
-    def contains(self, x: Numbers) -> Bool[Array, "..."]:
+    def contains(self, x: Numbers) -> Flags:
         """Whether a number has probability."""
         low, high = self.ends
         inside = jnp.ones(jnp.shape(x), bool) if low is None else x > low
@@ -161,7 +161,7 @@ class Wrapped(eqx.Module):
         """The log density."""
         return self.distribution.log_prob(x)
 
-    def contains(self, x: Numbers) -> Bool[Array, "..."]:
+    def contains(self, x: Numbers) -> Flags:
         """Whether a number has probability."""
         return self.distribution.support(x)
 

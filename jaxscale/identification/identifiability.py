@@ -220,7 +220,7 @@ def _columns(
     law: Law,
     inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
     weight: Real[Array, " row"] | Sequence[float] | None,
-) -> tuple[dict[str, Float[np.ndarray, "... row"]], Float[np.ndarray, " row"]]:
+) -> tuple[dict[str, Float[np.ndarray, "... used"]], Float[np.ndarray, " used"]]:
     """Inputs and weights of the rows that count, checked."""
     for name in law.inputs:
         if name not in inputs:

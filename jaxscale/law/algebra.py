@@ -22,6 +22,7 @@ from jaxscale.law.algebra_builders import BUILDERS, alike
 from jaxscale.law.declaration import Input, Response
 from jaxscale.law.declare import Law
 from jaxscale.law.fixed_values import why_not
+from jaxscale.utils.arrays import Number
 from jaxscale.utils.errors import LawError, did_you_mean
 
 _MADE: dict[Any, Law] = {}
@@ -69,7 +70,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
-def bound(law: Law, /, *, name: str | None = None, **bounds: tuple[float, float]) -> Law:
+def bound(law: Law, /, *, name: str | None = None, **bounds: Sequence[Number]) -> Law:
     """A law some of whose parameters lie between bounds: ``bound(power_law_floor, c=(0, 2))``.
 
     Args:

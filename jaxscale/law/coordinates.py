@@ -41,7 +41,7 @@ class Centre(eqx.Module):
 def centre_of(
     law: Law,
     inputs: Mapping[str, Real[Array, "... row"]],
-    response: Real[Array, " row"],
+    response: Real[Array, " _"],
     xp: ModuleType = jnp,
     units: bool = True,
 ) -> Centre:
@@ -233,7 +233,7 @@ def draw(
     law: Law,
     centre: Centre,
     free: Sequence[str],
-    u: Float[Array, "free ..."],
+    u: Sequence[Numbers] | Float[Array, "free ..."],
     fixed: Mapping[str, Numbers],
     held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]] = MappingProxyType({}),
 ) -> dict[str, Numbers]:

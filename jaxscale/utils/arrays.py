@@ -7,7 +7,7 @@ that is there or not.
 
 import jax
 import numpy as np
-from jaxtyping import Key, Real, UInt32
+from jaxtyping import Bool, Key, Real, UInt32
 
 Array = jax.Array | np.ndarray
 # An array or a plain number.
@@ -15,5 +15,7 @@ Value = jax.Array | np.ndarray | np.floating | np.integer | float | int
 Number = Real[Value, ""]
 # One number, or an array of any shape.
 Numbers = Real[Value, "..."]
+# True or false, or an array of these.
+Flags = Bool[jax.Array | np.ndarray | np.bool | bool, "..."]
 # A key of JAX, of either kind.
 RandomKey = Key[jax.Array, ""] | UInt32[jax.Array, "2"]
