@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int, UInt32
 
 from jaxscale.bayes import psis
 from jaxscale.sampling.gaussian_mixture import fitted
@@ -48,10 +49,10 @@ LEAST = 100.0
 class _Round:
     """Draws of one proposal, and their log density by the proposals that are weighed together."""
 
-    x: np.ndarray
-    log_density: np.ndarray
+    x: Float[np.ndarray, "draw size"]
+    log_density: Float[np.ndarray, " draw"]
     proposal: Proposal
-    by: list[np.ndarray]
+    by: list[Float[np.ndarray, " draw"]]
 
 
 class Adaptation:
@@ -62,13 +63,13 @@ class Adaptation:
         seed: words of the seed.
     """
 
-    def __init__(self, proposal: Proposal, seed: np.ndarray) -> None:
+    def __init__(self, proposal: Proposal, seed: UInt32[np.ndarray, " 2"]) -> None:
         self.modes = self.proposal = proposal
         self.seed, self.rounds, self.number = seed, [], 0
         self.passed = self.over = False
         self.weighted: Weighted
 
-    def proposed(self, count: int) -> np.ndarray:
+    def proposed(self, count: int) -> Float[np.ndarray, "draw size"]:
         """Draws of the proposal of this round, shape (draws, size)."""
         # The first two rounds serve what is nearly normal; what needs more of them needs more draws too.
         if self.number >= TOGETHER:
@@ -76,7 +77,7 @@ class Adaptation:
         size = self.proposal.means.shape[-1]
         return proposed(self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size))
 
-    def add(self, x: np.ndarray, log_density: np.ndarray) -> None:
+    def add(self, x: Float[np.ndarray, "draw size"], log_density: Float[np.ndarray, " draw"]) -> None:
         """Weigh the draws of this round together with those of the one before, and make the next proposal."""
         self.rounds = self.rounds[-(TOGETHER - 1) :]
         for earlier in self.rounds:
@@ -96,7 +97,7 @@ class Adaptation:
         """Effective share of the draws that are weighed together."""
         return self.weighted.ess / len(self.weighted.x)
 
-    def resampled(self, count: int) -> np.ndarray:
+    def resampled(self, count: int) -> Int[np.ndarray, " draw"]:
         """Places of draws of equal weight among those that are weighed together."""
         return resampled(self.seed, self.weighted.log_weights, count)
 

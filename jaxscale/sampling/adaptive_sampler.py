@@ -3,14 +3,14 @@
 Every function works on many posteriors of one structure at once, see :mod:`jaxscale.sampling.densities`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Int, PyTree, UInt32
 
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.results import mcmc_diagnostics
@@ -20,7 +20,7 @@ from jaxscale.sampling.densities import Densities
 from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import Sampled
-from jaxscale.utils.compilation import compiled
+from jaxscale.utils.compilation import Program, compiled
 
 METHODS = ("auto", "importance", "nuts", "laplace")
 # Draws of the proposals for each draw that is returned.
@@ -89,14 +89,14 @@ class NutsSettings:
 
 
 @lru_cache(maxsize=64)
-def _program(function: Any, **static: int) -> Any:
+def _program(function: Callable[..., PyTree], **static: int) -> Program:
     """A jitted function with its static numbers set: one object for one set of numbers, named for a checkpoint."""
     program = compiled(partial(function, **static))
     program.__name__ = "_".join([function.__name__, *map(str, static.values())])  # pyright: ignore
     return program
 
 
-def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
+def stacked_starts(starts: Sequence[Float[np.ndarray, " size"]]) -> Float[np.ndarray, "component size"]:
     """Starts of one posterior as an array of COMPONENTS; the first fills what is missing."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
@@ -139,7 +139,7 @@ def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
     return replace(weighted, x=x, method=np.full(count, "laplace", dtype=object), stats=nothing)
 
 
-def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Sampled:
+def _with_chains(weighted: Sampled, chains: Sampled, places: Int[np.ndarray, " place"]) -> Sampled:
     """Importance sampling with NUTS in its place at some posteriors, where the chains are no worse."""
     # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
     fair = (weighted.khat[places] < KHAT_LIMIT) & (weighted.share[places] > FAIR)
@@ -179,8 +179,11 @@ def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sam
 
 
 def _adapted(
-    densities: Densities, members: np.ndarray, seeds: np.ndarray, settings: ImportanceSettings
-) -> tuple[np.ndarray, ...]:
+    densities: Densities,
+    members: Int[np.ndarray, " member"],
+    seeds: UInt32[np.ndarray, "member 2"],
+    settings: ImportanceSettings,
+) -> tuple[Float[np.ndarray, "member ..."], ...]:
     """Draws of some posteriors, their log density, and k-hat, effective number and share of the proposed draws."""
     each = [Adaptation(_proposal(densities, int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
     for _ in range(settings.rounds):
@@ -205,7 +208,7 @@ def _proposal(densities: Densities, k: int) -> Proposal:
     return Proposal(densities.mode.x[k, used], roots, np.linalg.inv(roots), densities.log_weights[k, used])
 
 
-def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> Sampled:
+def nuts_sample(densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings) -> Sampled:
     """NUTS on some of the posteriors; those whose draws diverge are sampled again with smaller steps.
 
     Source: Hoffman and Gelman (2014), The No-U-Turn Sampler.
@@ -234,7 +237,7 @@ def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSetting
     return kept
 
 
-def _divergences(sampled: Sampled) -> np.ndarray:
+def _divergences(sampled: Sampled) -> Float[np.ndarray, " member"]:
     return sampled.stats["diverging"].sum(axis=1)
 
 
@@ -243,14 +246,14 @@ class _Chains:
     """Chains of some posteriors on their way: what the program takes, its state, and what has been drawn."""
 
     densities: Densities
-    members: np.ndarray
+    members: Int[np.ndarray, " member"]
     mode: Mode
-    accept: np.ndarray
-    program: Any
-    state: Any
-    drawn: Any = None
+    accept: Float[np.ndarray, " member"]
+    program: Program
+    state: PyTree
+    drawn: PyTree = None
 
-    def advance(self) -> Any:
+    def advance(self) -> PyTree:
         """A block of draws."""
         self.state, block = self.densities.run(
             self.program, self.members, self.mode, self.state, self.accept, alone=True
@@ -273,7 +276,9 @@ class _Chains:
         return bool(np.all(mcmc_diagnostics.largest_rhat(self.drawn[0]) <= mcmc_diagnostics.MIXED))
 
 
-def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> Sampled:
+def _sample_chains(
+    densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings, accept: float
+) -> Sampled:
     """Chains of some posteriors; an interruption leaves what has been drawn."""
     chains, interrupted = _begin(densities, members, settings, accept), False
     try:
@@ -294,7 +299,7 @@ def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSett
     return _of_chains(chains, settings, interrupted)
 
 
-def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
+def _begin(densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings, accept: float) -> _Chains:
     """Chains about the distinct modes; the best stands for the others."""
     distinct = np.isfinite(densities.log_weights[members])[:, :, None]
     mode = jax.tree.map(lambda a: a[members], densities.mode)

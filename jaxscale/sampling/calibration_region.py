@@ -4,12 +4,13 @@ Everything here was measured by ``python -m benchmarks.calibration coverage``; a
 change a number.
 """
 
-from typing import Any
-
 import numpy as np
+from jaxtyping import Float
 
+from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.sampling.importance import EFFICIENT
+from jaxscale.utils.arrays import Array
 
 # The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,
 # default priors, over the parameters, the optimal size and the value further out: a Student-t posterior of 12, 25, 40
@@ -28,7 +29,7 @@ METHODS = ("importance", "nuts")
 UNEVEN = 1e-3
 
 
-def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
+def trend(residual: Float[np.ndarray, " row"], level: Float[np.ndarray, " row"]) -> tuple[float, float]:
     """Rank correlation of the size of the residuals with the size of the level, and its p-value; (0, 1) of too few.
 
     Args:
@@ -42,7 +43,7 @@ def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
     return _spearman(size, level)
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _spearman(x: Float[np.ndarray, " row"], y: Float[np.ndarray, " row"]) -> tuple[float, float]:
     """Spearman's rank correlation and its two-sided p-value by the t distribution.
 
     The same as ``scipy.stats.spearmanr``, whose import would take most of a second.
@@ -56,7 +57,7 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(correlation), float(2 * stdtr(freedom, -abs(t)))
 
 
-def _ranks(x: np.ndarray) -> np.ndarray:
+def _ranks(x: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
     """Ranks from 1; equal values share the mean of their ranks."""
     _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
@@ -130,7 +131,9 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
+def unmeasured(
+    model: Model, method: str, efficiency: float, seen: tuple[Float[Array, " row"], Float[Array, " row"]] | None
+) -> str:
     """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
 
     Args:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, UInt32
 
 # Steps of EM, and how many draws at half the overall covariance each component's own covariance is shrunk towards.
 STEPS, HELD = 12, 4.0
@@ -19,14 +20,14 @@ class Pieces(NamedTuple):
         root: of the covariance of all draws, lower triangular.
     """
 
-    weights: np.ndarray
-    means: np.ndarray
-    roots: np.ndarray
-    mean: np.ndarray
-    root: np.ndarray
+    weights: Float[np.ndarray, " component"]
+    means: Float[np.ndarray, "component size"]
+    roots: Float[np.ndarray, "component size size"]
+    mean: Float[np.ndarray, " size"]
+    root: Float[np.ndarray, "size size"]
 
 
-def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
+def fitted(x: Float[np.ndarray, "draw size"], seed: UInt32[np.ndarray, " 2"], components: int) -> Pieces:
     """Fit a mixture of normals to draws by EM, in coordinates that these whiten.
 
     Args:
@@ -66,7 +67,9 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
     return Pieces(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
 
 
-def _spread(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
+def _spread(
+    y: Float[np.ndarray, "size draw"], seed: UInt32[np.ndarray, " 2"], components: int
+) -> Float[np.ndarray, "component size"]:
     """Draws to start the components at, far from each other: each the likelier the further from those before."""
     generator = np.random.default_rng([*seed, 2])
     means, near = np.empty((components, len(y))), np.full(y.shape[1], np.inf)

@@ -1,10 +1,10 @@
 """Initial values of the mode search of a posterior: where the best fits lie in its coordinates."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.bayes.model import Model, stacked
 from jaxscale.data.observations import Observations
@@ -14,10 +14,11 @@ from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.fit import Fit
 from jaxscale.sampling.adaptive_sampler import COMPONENTS
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 
 
-def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray:
+def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> Float[np.ndarray, "component size"]:
     """Starts of the mode search, shape (components, size): coordinates of these parameters, the first repeated."""
     chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
     nuisance = [nuisance_at(model, place) for place in chosen]
@@ -28,7 +29,9 @@ def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray
 
 
 @compiled(brief=True)
-def located(model: Model, params: Any, nuisance: Any) -> Any:
+def located(
+    model: Model, params: dict[str, Float[Array, " problem"]], nuisance: dict[str, Float[Array, " problem"]]
+) -> Float[Array, "problem size"]:
     """Coordinates of parameters and nuisance by name, one set for each of the stacked models, shape (models, size)."""
     return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
 
@@ -48,7 +51,7 @@ def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixe
 
 
 @compiled(brief=True)
-def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
+def residuals_at(model: Model, params: dict[str, Number]) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
     """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
     transform = model.likelihood.space.forward
     level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)

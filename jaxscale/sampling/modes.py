@@ -9,6 +9,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxscale.utils.arrays import Array
 
 STEPS = 100
 # A step moves no coordinate by more than this: coordinates are logarithms or of the size of the data.
@@ -30,16 +33,21 @@ class Mode(eqx.Module):
         promise: what a further Newton step would gain.
     """
 
-    x: Any
-    log_density: Any
-    root: Any
-    promise: Any
+    x: Float[Array, "*batch size"]
+    log_density: Float[Array, "*batch"]
+    root: Float[Array, "*batch size size"]
+    promise: Float[Array, "*batch"]
 
 
 class _Local:
     """Value, slope along each axis of curvature, curvatures and axes of the cost ``-log density`` at some points."""
 
-    def __init__(self, f: np.ndarray, g: np.ndarray, hessian: np.ndarray) -> None:
+    def __init__(
+        self,
+        f: Float[np.ndarray, " start"],
+        g: Float[np.ndarray, "start size"],
+        hessian: Float[np.ndarray, "start size size"],
+    ) -> None:
         finite: Any = np.isfinite(hessian).all(axis=(-2, -1))
         matrix = np.where(finite[:, None, None], hessian, np.eye(g.shape[-1]))
         values, self.axes = np.linalg.eigh(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
@@ -49,18 +57,20 @@ class _Local:
         self.slope = np.einsum("nji,nj->ni", self.axes, np.where(np.isfinite(g), g, 0.0))
 
     @property
-    def promise(self) -> np.ndarray:
+    def promise(self) -> Float[np.ndarray, " start"]:
         """What an undamped Newton step would gain."""
         with np.errstate(over="ignore"):
             return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
 
-    def put(self, chosen: np.ndarray, others: "_Local", places: np.ndarray) -> None:
+    def put(self, chosen: Bool[np.ndarray, " others"], others: "_Local", places: Int[np.ndarray, " place"]) -> None:
         """Take over some of the others at some places."""
         for name in ("f", "slope", "curvature", "axes"):
             getattr(self, name)[places] = getattr(others, name)[chosen]
 
 
-def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
+def climbed(
+    curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: Float[np.ndarray, "start size"]
+) -> Mode:
     """Climb from many starts to the maxima of log densities.
 
     Args:
@@ -72,7 +82,7 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
     every = np.arange(count)
     x, damping = start.copy(), np.full(count, 1e-3)
 
-    def at(x: np.ndarray, places: np.ndarray) -> _Local:
+    def at(x: Float[np.ndarray, "place size"], places: Int[np.ndarray, " place"]) -> _Local:
         f, g, hessian = (-np.asarray(a) for a in curved(x, places))
         return _Local(f, g, hessian)
 
@@ -100,12 +110,14 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
     return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.promise)
 
 
-def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:
+def curvature(
+    log_density: Callable[[Array], Array], x: Float[Array, " size"]
+) -> tuple[Float[Array, ""], Float[Array, " size"], Float[Array, "size size"]]:
     """Value, gradient and Hessian of a log density at x of shape (size,), inside of a program."""
     # Few coordinates go forward twice, which compiles in half the time; many go backward first, which runs faster.
     slope_of = jax.jacfwd if len(x) <= FORWARD else jax.jacrev
 
-    def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
+    def slope(x: Float[Array, " size"]) -> tuple[Float[Array, " size"], tuple[Float[Array, ""], Float[Array, " size"]]]:
         g, f = slope_of(lambda x: (log_density(x),) * 2, has_aux=True)(x)
         return g, (f, g)
 

@@ -1,13 +1,13 @@
 """Groups that share what they can: predictions for a group that was not among the data."""
 
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.bayes import psis
 from jaxscale.bayes.build_model import model_of, refuse_types
@@ -17,6 +17,7 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
+from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
@@ -97,17 +98,19 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 
 @compiled(brief=True, static_argnames="count")
-def _chosen(log_weights: Any, key: Any, count: int) -> Any:
+def _chosen(log_weights: Float[Array, "draw candidate"], key: RandomKey, count: int) -> Int[Array, " draw"]:
     """Places of draws of equal weight in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
 @compiled(static_argnames="candidates")
-def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
+def _candidates(
+    model: Model, sites: dict[str, Float[Array, "draw ..."]], key: RandomKey, candidates: int
+) -> dict[str, Float[Array, "draw candidate"]]:
     """Parameters of new groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)
 
-    def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:
+    def one(sites: dict[str, Numbers], key: RandomKey) -> dict[str, Float[Array, " candidate"]]:
         made = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
         central = dict(made)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))

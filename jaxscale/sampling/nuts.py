@@ -1,13 +1,15 @@
 """Chains: NUTS on many models at once, in coordinates whitened by the curvature at the mode."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jaxtyping import Float, Int, PyTree, UInt32
 
+from jaxscale.sampling.density_programs import LogDensity
 from jaxscale.sampling.modes import Mode
+from jaxscale.utils.arrays import Array, Number, RandomKey
 
 # Draws that one call of the program makes.
 BLOCK = 250
@@ -15,17 +17,19 @@ BLOCK = 250
 TREE = 10
 
 
-def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple[Any, Any]:
+def parts(
+    model: LogDensity, centre: Float[Array, " size"], root: Float[Array, "size size"], warmup: int, accept: Number
+) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
     """NUTS on one model in whitened coordinates: the function that begins a chain and the one that goes on."""
     # Most posteriors need no chains, and NumPyro takes a while to import.
     from numpyro.infer.hmc import hmc
 
-    def potential(w: Any) -> Any:
+    def potential(w: Float[Array, " size"]) -> Float[Array, ""]:
         return -model.log_density(centre + root @ w)
 
     kernel, advance = hmc(potential, algo="NUTS")
 
-    def begun(w: Any, key: Any) -> Any:
+    def begun(w: Float[Array, " size"], key: RandomKey) -> PyTree:
         return kernel(
             w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
         )
@@ -33,7 +37,15 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
     return begun, advance
 
 
-def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
+def begin(
+    model: LogDensity,
+    mode: Mode,
+    inverse: Float[Array, "problem size size"],
+    key: UInt32[Array, "problem 2"],
+    far: Float[Array, "problem chain size"],
+    accept: Float[Array, " problem"],
+    warmup: int,
+) -> PyTree:
     """States of all chains of all models, started about the modes.
 
     Args:
@@ -46,7 +58,14 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
         warmup: draws that set it.
     """
 
-    def one(m: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any) -> Any:
+    def one(
+        m: LogDensity,
+        mode: Mode,
+        inverse: Float[Array, "size size"],
+        key: RandomKey,
+        far: Float[Array, "chain size"],
+        accept: Number,
+    ) -> PyTree:
         starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
         w = (starts - centre) @ inverse.T
@@ -56,17 +75,17 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
     return jax.vmap(one)(model, mode, inverse, key, far, accept)
 
 
-def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
+def go_on(model: LogDensity, mode: Mode, state: PyTree, accept: Float[Array, " problem"], warmup: int) -> PyTree:
     """All chains by a block of draws: the new states, and what was drawn, (models, chains, block, ...)."""
 
-    def one(m: Any, mode: Mode, state: Any, accept: Any) -> Any:
+    def one(m: LogDensity, mode: Mode, state: PyTree, accept: Number) -> PyTree:
         centre, root = mode.x[0], mode.root[0]
         begun, advance = parts(m, centre, root, warmup, accept)
         # The kernel learns its settings where a chain is begun; the state itself is not used.
         begun(jnp.zeros_like(centre), jr.PRNGKey(0))
 
-        def along(state: Any) -> Any:
-            def draw(state: Any, _: Any) -> Any:
+        def along(state: PyTree) -> PyTree:
+            def draw(state: PyTree, _: None) -> tuple[PyTree, PyTree]:
                 s = advance(state)
                 return s, (s.z, -s.potential_energy, s.energy, s.diverging, s.num_steps)
 
@@ -78,7 +97,12 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
     return jax.vmap(one)(model, mode, state, accept)
 
 
-def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: Any) -> Any:
+def dispersed(
+    log_density: Callable[[Array], Array],
+    centres: Float[Array, "component size"],
+    roots: Float[Array, "component size size"],
+    far: Float[Array, "chain size"],
+) -> Float[Array, "chain size"]:
     """Starts about every mode in turn, shape (chains, size).
 
     Where the density is hopelessly low so far out, the start is moved towards its mode until it is not.
@@ -86,7 +110,7 @@ def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: 
     chains, size = far.shape
     which = jnp.arange(chains) % len(centres)
 
-    def one(k: Any, e: Any) -> Any:
+    def one(k: Int[Array, ""], e: Float[Array, " size"]) -> Float[Array, " size"]:
         places = centres[k] + (roots[k] @ e) * jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.0])[:, None]
         values, slopes = jax.vmap(jax.value_and_grad(log_density))(places)
         fine = jnp.isfinite(values) & jnp.all(jnp.isfinite(slopes), axis=1)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.sampling.importance import EFFICIENT
@@ -26,24 +27,24 @@ class Sampled:
         modes: how many distinct modes were met.
     """
 
-    x: np.ndarray
-    method: np.ndarray
-    khat: np.ndarray
-    ess: np.ndarray
-    share: np.ndarray
+    x: Float[np.ndarray, "problem draw size"]
+    method: Shaped[np.ndarray, " problem"]
+    khat: Float[np.ndarray, " problem"]
+    ess: Float[np.ndarray, " problem"]
+    share: Float[np.ndarray, " problem"]
     chains: int
-    stats: dict[str, np.ndarray]
-    rhat: np.ndarray
-    modes: np.ndarray
+    stats: dict[str, Float[np.ndarray, "problem draw"]]
+    rhat: Float[np.ndarray, " problem"]
+    modes: Int[np.ndarray, " problem"]
     interrupted: bool = False
 
-    def of(self, chosen: np.ndarray) -> "Sampled":
+    def of(self, chosen: Shaped[np.ndarray, " chosen"]) -> "Sampled":
         """Some of the posteriors."""
         arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
         own = {name: getattr(self, name)[chosen] for name in arrays}
         return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
 
-    def put(self, places: np.ndarray, others: "Sampled", chosen: np.ndarray) -> None:
+    def put(self, places: Int[np.ndarray, " place"], others: "Sampled", chosen: Bool[np.ndarray, " others"]) -> None:
         """Put some of the others, draws and all, in the place of some of these."""
         self.x[places], self.rhat[places] = others.x[chosen], others.rhat[chosen]
         for name, values in self.stats.items():
