@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.core as jax_core
 import numpy as np
+from jaxtyping import Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.starts import Listed, StartGrid
@@ -18,6 +19,7 @@ from jaxscale.noise import Noise
 from jaxscale.noise.count_likelihoods import CountLikelihood
 from jaxscale.noise.count_loss import count_noise
 from jaxscale.noise.likelihood import Likelihood, check_columns
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import DataError, did_you_mean
 
 # How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
@@ -37,7 +39,9 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         raise ValueError(f"Argument bounds: {error}.") from None
 
 
-def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
+def grouped(
+    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Number] | None
+) -> Law:
     """A law in which each group has its own value of the parameters that groups do not share.
 
     Raises:
@@ -76,14 +80,16 @@ def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fi
     return by_group(law, observations.groups, own)
 
 
-def count_of(starts: Any) -> int:
+def count_of(starts: int | np.integer) -> int:
     """The number of starts, checked."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
         raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
     return int(starts)
 
 
-def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
+def explicit_starts(
+    law: Law, starts: Mapping[str, Real[Value, " _"] | Sequence[Number] | Number], values: Mapping[str, float]
+) -> StartGrid | Listed:
     """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
@@ -115,8 +121,8 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
 def checked_law(
     law: Law | str,
     observations: Observations,
-    key: Any,
-    fixed: Mapping[str, Any] | None,
+    key: int | np.integer,
+    fixed: Mapping[str, Number] | None,
     bounds: Mapping[str, Sequence[float | int]] | None,
     pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:

@@ -1,5 +1,6 @@
 """The problems of many fits: their starts, polished as one batch, searched again where few agree, and the answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
@@ -20,6 +22,7 @@ from jaxscale.engine.starts import score
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
@@ -48,29 +51,37 @@ class Fits:
 
     law: Law
     axes: tuple[str, ...]
-    params: dict[str, np.ndarray]
-    objective: np.ndarray
-    status: np.ndarray
-    agree: np.ndarray
-    polished: np.ndarray
-    steps: np.ndarray
+    params: dict[str, Float[np.ndarray, "*shape"]]
+    objective: Float[np.ndarray, "*shape"]
+    status: Int[np.ndarray, "*shape"]
+    agree: Int[np.ndarray, "*shape"]
+    polished: Int[np.ndarray, "*shape"]
+    steps: Int[np.ndarray, "*shape"]
 
     @property
-    def ok(self) -> np.ndarray:
+    def ok(self) -> Bool[np.ndarray, "*shape"]:
         """Which fits ended well."""
         return np.isin(self.status, (newton.CONVERGED, newton.FLAT))
 
     @property
-    def messages(self) -> np.ndarray:
+    def messages(self) -> Shaped[np.ndarray, "*shape"]:
         """The status of every fit in a word."""
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
 
 @compiled(static_argnames=("best", "random"))
-def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, best: int, random: int) -> Any:
+def _starts(
+    problem: Problem,
+    delta: Float[Array, " problem"],
+    u: Float[Array, "free start"],
+    response: Float[Array, "problem row"],
+    weight: Float[Array, "problem row"],
+    best: int,
+    random: int,
+) -> Float[Array, "problem size kept"]:
     """For every problem the coordinates of its best starts and of the first, random ones, shape (problems, size, k)."""
 
-    def one(part: Any) -> Any:
+    def one(part: tuple[PyTree, Number, Float[Array, " row"], Float[Array, " row"]]) -> Float[Array, "size kept"]:
         (inputs, fixed, centre, held), delta, y, w = part
         noise = problem.noise.with_threshold(delta)
         own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
@@ -87,7 +98,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
 
 
 @compiled
-def _named(problem: Problem, z: Any) -> dict[str, Any]:
+def _named(problem: Problem, z: Float[Array, "size lane"]) -> dict[str, Float[Array, " lane"]]:
     return {name: jnp.broadcast_to(v, z.shape[1:]) for name, v in problem.params(z).items()}
 
 
@@ -127,7 +138,7 @@ class Problems:
 
     def searched(
         self, starts: int, polish: int, generator: np.random.Generator
-    ) -> tuple[Lanes, np.ndarray, np.ndarray]:
+    ) -> tuple[Lanes, Int[np.ndarray, " problem"], Int[np.ndarray, " problem"]]:
         """The best lane of every problem, how many of its polished starts agree, and how many there were."""
         count = len(self.which)
         best = max(polish - polish // 4, 1)
@@ -163,7 +174,9 @@ class Problems:
         assert lanes is not None
         return lanes, agree, polished
 
-    def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+    def _started(
+        self, members: Int[np.ndarray, " member"], u: Float[np.ndarray, "free start"], best: int, random: int
+    ) -> Float[np.ndarray, "member size kept"]:
         parts = []
         counts = TOGETHER if jax.default_backend() == "cpu" else TOGETHER_ON_DEVICE
         together = next((count for count in counts if count >= len(members)), counts[-1])
@@ -174,7 +187,13 @@ class Problems:
         run = _with(best, random)
         return np.concatenate(self.runner(run, parts))[: len(members)]
 
-    def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
+    def _descended(
+        self,
+        members: Int[np.ndarray, " lane"],
+        z: Float[np.ndarray, "size lane"],
+        weight: Callable[[np.ndarray], np.ndarray] | None = None,
+        **settings: bool,
+    ) -> Lanes:
         """Lanes of some problems (by number) polished, each on its own data."""
         problem = self._alone() if self.alone else self.problem
         lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
@@ -195,15 +214,15 @@ class Problems:
         inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
         return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
 
-    def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
+    def refitted(self, base: Lanes, tables: list[Float[np.ndarray, "weighting _"]]) -> Lanes:
         """Every weighting of every problem, from the problem's optimum."""
         count = len(tables[0])
         members = np.repeat(np.arange(len(self.which)), count)
         extra = self.response.shape[1]
         factors = np.stack([np.pad(table, ((0, 0), (0, extra - table.shape[1]))) for table in tables])
 
-        def weight(lanes: np.ndarray) -> Any:
-            def of(index: np.ndarray) -> np.ndarray:
+        def weight(lanes: Int[np.ndarray, " lane"]) -> Callable[[np.ndarray], np.ndarray]:
+            def of(index: Int[np.ndarray, " part"]) -> Float[np.ndarray, "part row"]:
                 sets = self.which[members[lanes[index]]]
                 return self.weight[sets] * factors[sets, lanes[index] % count]
 
@@ -219,7 +238,12 @@ class Problems:
         return ended
 
     def answer(
-        self, lanes: Lanes, agree: np.ndarray, polished: np.ndarray, axes: dict[str, bool], weightings: int
+        self,
+        lanes: Lanes,
+        agree: Int[np.ndarray, " problem"],
+        polished: Int[np.ndarray, " problem"],
+        axes: dict[str, bool],
+        weightings: int,
     ) -> Fits:
         """The lanes as arrays over the axes that were asked for."""
         members = np.repeat(np.arange(len(self.which)), weightings)
@@ -245,7 +269,7 @@ class Problems:
 _PROGRAMS: dict[tuple[int, int], Any] = {}
 
 
-def _with(best: int, random: int) -> Any:
+def _with(best: int, random: int) -> Callable[..., Array]:
     """The program of :func:`_starts` with its static numbers set, the same object for the same numbers."""
     if (best, random) not in _PROGRAMS:
         program = partial(_starts, best=best, random=random)
@@ -254,14 +278,18 @@ def _with(best: int, random: int) -> Any:
     return _PROGRAMS[best, random]
 
 
-def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+def _best(
+    f: Float[np.ndarray, "problem lane"],
+    status: Int[np.ndarray, "problem lane"],
+    tolerance: Float[np.ndarray, " problem"],
+) -> Int[np.ndarray, " problem"]:
     """The best lane of every problem, shape (problems,); among lanes that tie one that ended well."""
     settled = np.where(np.isin(status, (newton.CONVERGED, newton.FLAT)), f, np.inf)
     tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
     return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
 
 
-def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
+def _replaced(lanes: Lanes, place: Int[np.ndarray, " lane"], others: Lanes) -> None:
     """Put other lanes in the place of those that they better."""
     known = lanes.local.f[place]
     better = others.local.f < np.where(np.isfinite(known), known, np.inf)
@@ -269,6 +297,8 @@ def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
         old[..., place] = np.where(better, new, old[..., place])
 
 
-def _fitting(top: np.ndarray, array: np.ndarray) -> np.ndarray:
+def _fitting(
+    top: Int[np.ndarray, " problem"], array: Shaped[np.ndarray, "... problem lane"]
+) -> Int[np.ndarray, "... problem 1"]:
     """Indices along the last axis of an array of any rank."""
     return np.broadcast_to(top[:, None], (*array.shape[:-1], 1))

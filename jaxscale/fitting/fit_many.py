@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Real
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
@@ -20,6 +21,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.provenance import identity
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
@@ -31,11 +33,11 @@ def fit_many(
     *,
     noise: Noise | Sequence[Noise] | None = None,
     fixed: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
-    weight: Any = None,
+    weight: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None = None,
     starts: int = 256,
     polish: int = 8,
     seed: int = 0,
-    mesh: Any = None,
+    mesh: Mesh | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fits:
@@ -135,7 +137,11 @@ def _refuse(
             raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
 
 
-def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
+def _weightings(
+    weights: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None,
+    sets: list[Observations],
+    single: bool,
+) -> list[Float[np.ndarray, "weighting _"]] | None:
     """For every data set its weightings, shape (weightings, n)."""
     if weights is None:
         return None

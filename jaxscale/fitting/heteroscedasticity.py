@@ -1,6 +1,7 @@
 """A test of heteroscedasticity: whether squared residuals follow the prediction, the inputs or the leverage."""
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.fitting.sandwich import bread
@@ -9,7 +10,7 @@ from jaxscale.fitting.sandwich import bread
 FEWEST, REJECTED = 15, 0.01
 
 
-def uneven(optimum: Optimum, residual: np.ndarray) -> str:
+def uneven(optimum: Optimum, residual: Float[np.ndarray, " row"]) -> str:
     """What the test found, in words, where it rejects one variance for all rows; else empty.
 
     Koenker's version of the test of Breusch and Pagan: ``n R^2`` of the regression of the squared residuals on the
@@ -45,7 +46,7 @@ def uneven(optimum: Optimum, residual: np.ndarray) -> str:
     return f"the residuals are heteroscedastic (test of Breusch, Pagan and Koenker: {told})"
 
 
-def _regressors(optimum: Optimum) -> np.ndarray:
+def _regressors(optimum: Optimum) -> Float[np.ndarray, "row column"]:
     """What the variance may follow, shape (n, k)."""
     problem, linear, weight = optimum.problem, optimum.linear, optimum.weight
     columns = [np.asarray(problem.noise.transform(np.asarray(linear.prediction)))]

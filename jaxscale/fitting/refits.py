@@ -1,9 +1,8 @@
 """Refits from the optimum, all in one batch; the case bootstrap behind a fit's standard errors."""
 
-from typing import Any
-
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import descend, sizes
@@ -17,8 +16,11 @@ TOGETHER = 256
 
 
 def resampled(
-    weight: np.ndarray, run: np.ndarray | None, n_resamples: int, generator: np.random.Generator
-) -> np.ndarray:
+    weight: Float[np.ndarray, " row"],
+    run: Int[np.ndarray, " row"] | None,
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "resample row"]:
     """Weights of case resamples, shape (n_resamples, n); whole runs where these repeat.
 
     Args:
@@ -43,13 +45,13 @@ def resampled(
 def refitted(
     runner: Runner,
     problem: Problem,
-    z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, "... row"],
+    weight: Float[np.ndarray, "... row"],
     count: int,
     *,
     keep: bool = False,
-) -> tuple[Lanes, np.ndarray]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     """Refits of many data sets from one optimum; those that do not settle try once more with careful steps.
 
     A data set with fewer rows than free parameters determines none of its optima, so its refit counts as not settled.
@@ -83,8 +85,13 @@ def refitted(
 
 
 def _refitted(
-    runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
-) -> tuple[Lanes, np.ndarray]:
+    runner: Runner,
+    problem: Problem,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, "... row"],
+    weight: Float[np.ndarray, "... row"],
+    count: int,
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     start = np.repeat(z[:, None], count, axis=1)
     lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
     enough = np.broadcast_to(np.sum(weight > 0, axis=-1) >= len(problem.free), count)
@@ -96,28 +103,28 @@ def _refitted(
         better = _settled(again)
         settled[failed] = better
 
-        def put(old: Any, new: Any) -> None:
+        def put(old: Shaped[np.ndarray, "... lane"], new: Shaped[np.ndarray, "... failed"]) -> None:
             old[..., failed] = np.where(better, new, old[..., failed])
 
         jax.tree.map(put, lanes, again)
     return lanes, settled
 
 
-def _settled(lanes: Lanes) -> np.ndarray:
+def _settled(lanes: Lanes) -> Bool[np.ndarray, " lane"]:
     return np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
 
 
 def bootstrap(
     runner: Runner,
     problem: Problem,
-    z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
     *,
-    run: np.ndarray | None = None,
+    run: Int[np.ndarray, " row"] | None = None,
     n_resamples: int = 400,
     generator: np.random.Generator,
-) -> tuple[dict[str, np.ndarray], int]:
+) -> tuple[dict[str, Float[np.ndarray, " resample"]], int]:
     """Parameters refitted to case resamples, each started at the optimum.
 
     Args:

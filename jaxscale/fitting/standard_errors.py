@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.optimum import Optimum
@@ -15,6 +16,7 @@ from jaxscale.fitting.heteroscedasticity import uneven
 from jaxscale.fitting.refits import bootstrap
 from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
 from jaxscale.noise.noise import Noise
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 
 # Percentiles of resamples that a fit keeps.
@@ -41,7 +43,7 @@ class Covariance:
         percentiles: of the resamples, by parameter, at :data:`SHARES`.
     """
 
-    matrix: np.ndarray
+    matrix: Float[np.ndarray, "free free"]
     method: str
     freedom: int
     reason: str = ""
@@ -66,9 +68,9 @@ class Resampling:
 
 def covariance_of(
     optimum: Optimum,
-    hessian: np.ndarray,
+    hessian: Float[np.ndarray, "size size"],
     resampling: Resampling,
-    run: np.ndarray | None = None,
+    run: Int[np.ndarray, " _"] | None = None,
     sigma: bool = False,
     errors: Errors | None = None,
 ) -> Covariance:
@@ -109,7 +111,7 @@ def covariance_of(
     return replace(sure, matrix=without(sure.matrix, _runaway(optimum, sure.matrix, bounds)))
 
 
-def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
+def clusters_of(run: Int[np.ndarray, " _"] | None, weight: Float[np.ndarray, " row"]) -> Int[np.ndarray, " row"] | None:
     """Codes of the runs of padded rows, shape (n,); None where no run has several rows that count.
 
     Args:
@@ -129,7 +131,9 @@ def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None
         raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
 
 
-def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+def _runaway(
+    optimum: Optimum, matrix: Float[np.ndarray, "free free"], bounds: Mapping[str, float]
+) -> Bool[np.ndarray, " free"]:
     """Parameters whose standard error is a large multiple of their value and of the data's unit of them, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
     found = np.zeros(len(problem.free), bool)
@@ -155,7 +159,7 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     return Covariance(matrix * factor**2, "classical", freedom)
 
 
-def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
+def _resampled(optimum: Optimum, resampling: Resampling, clusters: Int[np.ndarray, " row"] | None) -> Covariance:
     """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
@@ -192,7 +196,7 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
+def _raw(optimum: Optimum, clusters: Int[np.ndarray, " row"] | None) -> tuple[Float[np.ndarray, "free free"], int]:
     """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
@@ -204,8 +208,11 @@ def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int
 
 
 def robust(
-    optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
-) -> tuple[np.ndarray, int]:
+    optimum: Optimum,
+    hessian: Float[np.ndarray, "size size"],
+    change: Float[np.ndarray, "quantity size"],
+    clusters: Int[np.ndarray, " row"] | None,
+) -> tuple[Float[np.ndarray, "quantity quantity"], int]:
     """The sandwich of what ``change`` makes of the coordinates, by runs where these repeat.
 
     Args:
@@ -235,7 +242,7 @@ def robust(
     return sandwich(hessian, scores, change, clusters[used], shares)
 
 
-def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
+def _information(optimum: Optimum, hessian: Float[np.ndarray, "size size"]) -> Covariance:
     """The inverse of the observed information, of a likelihood that is maximised."""
     size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
     count = size if runs_away(optimum, hessian) else len(hessian)
@@ -248,13 +255,15 @@ def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     return Covariance(half.T @ half, "observed information", optimum.freedom)
 
 
-def runs_away(optimum: Optimum, hessian: np.ndarray) -> bool:
+def runs_away(optimum: Optimum, hessian: Float[np.ndarray, "size size"]) -> bool:
     """Whether the counts scatter no more than the distribution without a nuisance parameter, which so has no limit."""
     noise = optimum.problem.noise
     return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)
 
 
-def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
+def _slopes_of_rows(
+    optimum: Optimum, log_scale: Number
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """The derivatives of :func:`_slopes`; those of counts are in the prediction."""
     problem, linear = optimum.problem, optimum.linear
     if problem.noise.loss.counts:
@@ -263,7 +272,13 @@ def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
 
 
 @compiled(brief=True)
-def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -> tuple[Any, Any, Any]:
+def _slopes_of_counts(
+    noise: Noise,
+    m: Float[Array, " row"],
+    y: Float[Array, " row"],
+    log_scale: Number,
+    data: Mapping[str, Real[Array, "... row"]],
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """First and expected second derivative of every row's cost in the prediction, and that in the log scale."""
     loss: Any = noise.loss
     s = jnp.broadcast_to(log_scale, m.shape)
@@ -272,7 +287,9 @@ def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -
 
 
 @compiled(brief=True)
-def _slopes(noise: Noise, r: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+def _slopes(
+    noise: Noise, r: Float[Array, " row"], log_scale: Number
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """First and second derivative of every row's loss in the residual, and the first in the log scale, shape (n,)."""
     first, second, _ = noise.loss.slopes(r, jnp.asarray(noise.loss.threshold, r.dtype), log_scale)
     cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))

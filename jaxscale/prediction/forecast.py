@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.data.features import columns_of, outside, prepare
 from jaxscale.data.observations import Observations
@@ -19,6 +20,7 @@ from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened
 
@@ -27,10 +29,10 @@ def forecast(
     law: Law | str,
     observations: Observations,
     *,
-    at: Mapping[str, Any],
+    at: Mapping[str, Shaped[Value, "..."] | Sequence[Number | str] | str],
     size: str | Sequence[str] | None = None,
     level: float = 0.9,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Number] | None = None,
     space: str | Space | None = None,
     seed: int = 0,
     allow_unidentified: bool = False,
@@ -156,7 +158,9 @@ def forecast(
     )
 
 
-def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _places(
+    law: Law, at: Mapping[str, Shaped[Value, "..."] | Sequence[Number | str] | str]
+) -> dict[str, Shaped[np.ndarray, "... new"]]:
     """The new inputs by name, rows last, all equally many."""
     columns = {name: np.atleast_1d(column) for name, column in zip(law.inputs, columns_of(law, at), strict=True)}
     counts = {column.shape[-1] for column in columns.values()} - {1}
@@ -184,8 +188,10 @@ def _named(law: Law, by: str | Sequence[str] | None) -> list[str]:
 
 
 def _sizes(
-    names: Sequence[str], seen: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    names: Sequence[str],
+    seen: Mapping[str, Float[np.ndarray, "... row"]],
+    new: Mapping[str, Float[np.ndarray, "... new"]],
+) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " new"]]:
     """Log sizes of the data, from 0 to 1, and of the new places in the same unit."""
     for name in names:
         if seen[name].ndim > 1 or not (np.all(seen[name] > 0) and np.all(new[name] > 0)):
@@ -199,7 +205,9 @@ def _sizes(
     return (size - low) / wide, (sizes - low) / wide
 
 
-def _linear(again: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _linear(
+    again: RefitProblem, inputs: dict[str, Float[np.ndarray, "... row"]]
+) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row free"]]:
     """The fitted law in the space of the residuals and its derivatives in the free parameters, for some inputs."""
     count = next(iter(inputs.values())).shape[-1]
     wide = {name: widened(column, bucket(count)) for name, column in inputs.items()}
@@ -210,7 +218,7 @@ def _linear(again: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndar
     return middle[:count], np.asarray(linear.jacobian)[:count]
 
 
-def _labels(law: Law, new: Mapping[str, np.ndarray]) -> list[str]:
+def _labels(law: Law, new: Mapping[str, Float[np.ndarray, "... new"]]) -> list[str]:
     """Names of the new places, no two alike."""
     count = next(iter(new.values())).shape[-1]
     found: list[str] = []

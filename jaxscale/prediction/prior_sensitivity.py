@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.bayes.pointwise import reweighed
 from jaxscale.bayes.psis import KHAT_LIMIT
@@ -95,7 +96,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
     return PriorSensitivity(draws.law, rows, khats)
 
 
-def distance(values: np.ndarray, weights: np.ndarray) -> float:
+def distance(values: Float[np.ndarray, " draw"], weights: Float[np.ndarray, " draw"]) -> float:
     """The cumulative Jensen-Shannon distance between draws and the same draws weighed, between 0 and 1.
 
     ``sqrt((CJS(P | Q) + CJS(Q | P)) / int (P + Q))`` with ``CJS(P | Q) = int P log2(2 P / (P + Q)) + (Q - P) / (2 ln
@@ -118,14 +119,14 @@ def distance(values: np.ndarray, weights: np.ndarray) -> float:
     return max(_apart(even, scaled, gap), _apart(1 - even, 1 - scaled, gap))
 
 
-def _apart(p: np.ndarray, q: np.ndarray, gap: np.ndarray) -> float:
+def _apart(p: Float[np.ndarray, " place"], q: Float[np.ndarray, " place"], gap: Float[np.ndarray, " place"]) -> float:
     middle = 0.5 * (p + q)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)
     return math.sqrt(max(float(terms @ gap), 0.0) / float((p + q) @ gap))
 
 
-def _effects(draws: Draws) -> Any:
+def _effects(draws: Draws) -> Float[np.ndarray, " draw"]:
     """Log density of the effects of groups and runs, shape (draws,), which is no prior of a person's choice."""
     names = [name for name in draws.nuisance if name == "run_effect" or name.endswith("_offset")]
     total = np.zeros(len(draws))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.prediction.cross_validation import Elpd
 
@@ -11,7 +12,7 @@ from jaxscale.prediction.cross_validation import Elpd
 EXACT = 1e-10
 
 
-def mixed(log_density: np.ndarray) -> np.ndarray:
+def mixed(log_density: Float[np.ndarray, "unit model"]) -> Float[np.ndarray, " model"]:
     """The weights of the best mixture, shape (models,), from log densities of shape (units, models)."""
     from scipy.optimize import nnls
 
@@ -38,7 +39,7 @@ def mixed(log_density: np.ndarray) -> np.ndarray:
     return w
 
 
-def _loss(p: np.ndarray, w: np.ndarray) -> float:
+def _loss(p: Float[np.ndarray, "unit model"], w: Float[np.ndarray, " model"]) -> float:
     with np.errstate(divide="ignore"):
         return float(w.sum() - np.mean(np.log(p @ w)))
 

@@ -6,10 +6,10 @@ by as much as the standard error says for small changes; where an interval spans
 """
 
 import math
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.descent import descend
@@ -22,6 +22,7 @@ from jaxscale.laws import resolve
 from jaxscale.profiling.likelihood_ratio import nested, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import refit_problem
+from jaxscale.utils.arrays import Value
 
 # With fewer degrees of freedom no interval is given.
 FEWEST = 2
@@ -86,7 +87,7 @@ def _stretch(support: Support, value: float) -> float:
     return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
 
 
-def _back(support: Support, place: Any) -> Any:
+def _back(support: Support, place: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The inverse of :func:`unbounded`."""
     low, high = support.low, support.high
     with np.errstate(over="ignore"):
@@ -153,7 +154,12 @@ def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
 
 
 def _crossings(
-    fit: Fit, profile: "_Profile", sides: list[tuple[str, int]], tables: list[np.ndarray], t: float, beyond: bool
+    fit: Fit,
+    profile: "_Profile",
+    sides: list[tuple[str, int]],
+    tables: list[Float[np.ndarray, " _"]],
+    t: float,
+    beyond: bool,
 ) -> dict[tuple[str, int], float]:
     """By side, where the root of the rise is t; none for a side on which it stays below."""
     if not sides:
@@ -197,14 +203,14 @@ class _Profile:
         none = np.zeros((1, len(fit.free)), bool)
         self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
 
-    def _bend(self, residual: np.ndarray) -> np.ndarray:
+    def _bend(self, residual: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """The root of each row's curvature."""
         loss = self.problem.noise.loss
         if not np.isfinite(float(loss.threshold)):
             return np.ones(len(residual))
         return np.sqrt(np.asarray(loss.slopes(residual, loss.threshold, loss.log_scale)[1], float))
 
-    def values(self, name: str, sign: int) -> np.ndarray:
+    def values(self, name: str, sign: int) -> Float[np.ndarray, " point"]:
         """Values of a parameter on one side of its estimate, the nearest first; none beyond a bound."""
         value, error, support = self.fit.params[name], self.fit.stderr[name], self.supports[name]
         error = error if math.isfinite(error) else max(abs(value), 1e-3)
@@ -218,7 +224,9 @@ class _Profile:
         slope = min(max(error * _stretch(support, value), 1e-3), 3.0)
         return np.asarray(_back(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
 
-    def rises(self, sides: list[tuple[str, int]], tables: list[np.ndarray]) -> list[np.ndarray]:
+    def rises(
+        self, sides: list[tuple[str, int]], tables: list[Float[np.ndarray, " _"]]
+    ) -> list[Float[np.ndarray, " _"]]:
         """Roots of the rise of the objective in units of the noise, for tables of values of one parameter each."""
         places = np.repeat([self.fit.free.index(name) for name, _ in sides], list(map(len, tables)))
         side = np.repeat(np.arange(len(sides)), list(map(len, tables)))
@@ -234,19 +242,26 @@ class _Profile:
         rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
         return [rise[side == k] for k in range(len(sides))]
 
-    def _inside(self, z: np.ndarray) -> np.ndarray:
+    def _inside(self, z: Float[np.ndarray, "size lane"]) -> Float[np.ndarray, "size lane"]:
         """Coordinates in which what ran to a bound can leave it again."""
         ran = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
         return np.where(ran[:, None], self.z[:, None], z)
 
-    def _descended(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _descended(
+        self,
+        flags: Bool[np.ndarray, "lane free"],
+        values: Float[np.ndarray, "lane free"],
+        start: Float[np.ndarray, "size lane"],
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         """Every lane with its parameters held: coordinates and the least objective, infinite where there is none."""
         problem = nested(self.problem, flags, values)
         lanes = descend(Runner(), problem, start, self.wide.response, self.wide.weight, direct=True)
         return np.asarray(lanes.z), np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
 
 
-def _crossing(value: float, table: np.ndarray, rise: np.ndarray, t: float, beyond: bool = False) -> float | None:
+def _crossing(
+    value: float, table: Float[np.ndarray, " point"], rise: Float[np.ndarray, " point"], t: float, beyond: bool = False
+) -> float | None:
     """Where the rise is t, by straight lines in the logarithms of distance and rise; None where it stays below."""
     fine = np.isfinite(rise) & (rise > 0)
     far, rise = np.abs(table[fine] - value), np.maximum.accumulate(rise[fine])

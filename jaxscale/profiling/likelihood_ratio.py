@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.descent import descend
@@ -24,6 +25,7 @@ from jaxscale.law.coordinates import from_params
 from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.arrays import Value
 
 # The smallest curvature, in units of the largest, that still tells parameters apart.
 FLAT = 1e-12
@@ -49,13 +51,13 @@ class Ground:
 
     problem: Problem
     wide: Observations
-    z: np.ndarray
+    z: Float[np.ndarray, " size"]
     f: float
-    covariance: np.ndarray
+    covariance: Float[np.ndarray, "size size"]
     linear: Linear
     unit: float
     freedom: float
-    clusters: np.ndarray | None
+    clusters: Int[np.ndarray, " row"] | None
     about: dict[str, Any]
     density: float | None
 
@@ -66,10 +68,10 @@ def _plain(law: Law) -> Law:
     return law if law.coordinates is None else replace(law, coordinates=None)
 
 
-def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
+def nested(problem: Problem, flags: Bool[np.ndarray, "lane free"], values: Float[np.ndarray, "lane free"]) -> Problem:
     """Lanes that hold some parameters each: flags and values of shape (lanes, free parameters)."""
 
-    def spread(a: Any) -> np.ndarray:
+    def spread(a: Real[Value, "..."]) -> Float[np.ndarray, "lane ..."]:
         return np.broadcast_to(np.asarray(a, float), (len(flags), *np.shape(a)))
 
     inputs, fixed, centre = jax.tree.map(spread, (problem.inputs, problem.fixed, problem.centre))
@@ -141,7 +143,7 @@ def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
     return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
 
 
-def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
+def _inverse(curvatures: list[Float[np.ndarray, "size size"]]) -> Float[np.ndarray, "size size"]:
     for hessian in curvatures:
         scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), np.finfo(float).tiny))
         scaled = hessian * np.outer(scale, scale)
@@ -154,7 +156,9 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
+def cluster_ratios(
+    ground: Ground, slopes_of: Float[np.ndarray, "quantity size"]
+) -> Float[np.ndarray, "quantity quantity"]:
     """The cluster-robust covariance of some quantities in units of the plain one, shape (k, k).
 
     Args:

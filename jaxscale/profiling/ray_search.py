@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.descent import descend
 from jaxscale.engine.newton import CONVERGED, FLAT
@@ -13,6 +13,7 @@ from jaxscale.law import Support, positive, unit
 from jaxscale.profiling.constrained_newton import constrained
 from jaxscale.profiling.likelihood_ratio import Ground, nested
 from jaxscale.results.quantities import Quantity
+from jaxscale.utils.arrays import Value
 
 # How far a search goes: in standard errors, and in the logarithm of a factor.
 FURTHEST = 1e3
@@ -24,14 +25,14 @@ MOST = 80
 Hold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def stretched(support: Support, value: Any) -> Any:
+def stretched(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """A parameter's value on a scale without ends: its logarithm or logit where it has a support with ends."""
     if support is positive:
         return np.log(value)
     return np.log(value) - np.log1p(-value) if support is unit else value
 
 
-def unstretched(support: Support, value: Any) -> Any:
+def unstretched(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The inverse of :func:`stretched`."""
     if support is positive:
         return np.exp(value)
@@ -64,11 +65,16 @@ class Rays:
 
     ground: Ground
     hold: Hold
-    tangent: np.ndarray
-    unit: np.ndarray
-    limit: np.ndarray
+    tangent: Float[np.ndarray, "size ray"]
+    unit: Float[np.ndarray, " ray"]
+    limit: Float[np.ndarray, " ray"]
 
-    def at(self, index: np.ndarray, x: np.ndarray, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def at(
+        self,
+        index: Int[np.ndarray, " place"],
+        x: Float[np.ndarray, " place"],
+        starts: list[Float[np.ndarray, "size place"]],
+    ) -> tuple[Float[np.ndarray, "size place"], Float[np.ndarray, " place"]]:
         """Coordinates and statistics at some distances, each the best of several starts of shape (size, k)."""
         count, k = len(starts), len(index)
         z, f = self.hold(np.tile(index, count), np.tile(x, count), np.concatenate(starts, axis=1))
@@ -79,7 +85,12 @@ class Rays:
 
 
 def named_rays(
-    runner: Runner, ground: Ground, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
+    runner: Runner,
+    ground: Ground,
+    steps: Float[np.ndarray, "ray free"],
+    held: Bool[np.ndarray, "ray free"],
+    units: Float[np.ndarray, " ray"],
+    limit: Float[np.ndarray, " ray"],
 ) -> Rays:
     """Rays that hold parameters.
 
@@ -94,7 +105,9 @@ def named_rays(
     problem, wide = ground.problem, ground.wide
     supports = [problem.law.parameters[name].support for name in problem.free]
 
-    def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def hold(
+        index: Int[np.ndarray, " lane"], x: Float[np.ndarray, " lane"], z: Float[np.ndarray, "size lane"]
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         lanes = nested(problem, held[index], values_on(ground, steps[index] * x[:, None]))
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
@@ -114,7 +127,7 @@ def named_rays(
     return Rays(ground, hold, moved, units, limit)
 
 
-def values_on(ground: Ground, moved: np.ndarray) -> np.ndarray:
+def values_on(ground: Ground, moved: Float[np.ndarray, "lane free"]) -> Float[np.ndarray, "lane free"]:
     """Values of the free parameters that lie some way from the optimum on their stretched scales, shape (lanes, p)."""
     values = np.zeros_like(moved)
     for k, name in enumerate(ground.problem.free):
@@ -128,12 +141,12 @@ def derived_rays(
     runner: Runner,
     ground: Ground,
     of: tuple[Quantity, ...],
-    middle: np.ndarray,
-    slope: np.ndarray,
-    error: np.ndarray,
-    side: np.ndarray,
-    which: np.ndarray,
-    units: np.ndarray,
+    middle: Float[np.ndarray, " quantity"],
+    slope: Float[np.ndarray, "quantity size"],
+    error: Float[np.ndarray, " quantity"],
+    side: Float[np.ndarray, " ray"],
+    which: Int[np.ndarray, " ray"],
+    units: Float[np.ndarray, " ray"],
 ) -> Rays:
     """Rays that hold quantities: ray r holds quantity ``which[r]`` at ``middle + side * error * x``.
 
@@ -150,7 +163,9 @@ def derived_rays(
     """
     wide = ground.wide
 
-    def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def hold(
+        index: Int[np.ndarray, " lane"], x: Float[np.ndarray, " lane"], z: Float[np.ndarray, "size lane"]
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         k = which[index]
         goal = middle[k] + side[index] * error[k] * x
         return constrained(runner, ground.problem, of, z, k, goal, error[k], wide.response, wide.weight)
@@ -160,7 +175,9 @@ def derived_rays(
     return Rays(ground, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
 
 
-def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def crossing(
+    rays: Rays, threshold: Float[np.ndarray, " ray"]
+) -> tuple[Float[np.ndarray, " ray"], Float[np.ndarray, "size ray"]]:
     """Where the root of the statistic first met reaches its threshold on every ray.
 
     The root is nearly straight, so that secants end the search in a few rounds; a bracket guards them. A round

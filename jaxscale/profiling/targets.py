@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support
@@ -22,21 +22,21 @@ class Kind:
     """Quantities that are profiled together, two rays each: the lower side first."""
 
     names: tuple[str, ...]
-    middle: np.ndarray
-    slope: np.ndarray
-    error: np.ndarray
-    stderr: np.ndarray
-    ratio: np.ndarray
+    middle: Float[np.ndarray, " quantity"]
+    slope: Float[np.ndarray, "quantity size"]
+    error: Float[np.ndarray, " quantity"]
+    stderr: Float[np.ndarray, " quantity"]
+    ratio: Float[np.ndarray, " quantity"]
     supports: tuple[Support, ...]
     rays: Rays
     values: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _sides(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _sides(count: int) -> tuple[Int[np.ndarray, " ray"], Float[np.ndarray, " ray"]]:
     return np.repeat(np.arange(count), 2), np.tile([-1.0, 1.0], count)
 
 
-def _ratio(ground: Ground, slope: np.ndarray) -> np.ndarray:
+def _ratio(ground: Ground, slope: Float[np.ndarray, "quantity size"]) -> Float[np.ndarray, " quantity"]:
     """Each quantity's cluster-robust variance in units of its plain one, shape (k,)."""
     return np.array([float(cluster_ratios(ground, one[None])[0, 0]) for one in slope])
 
@@ -58,7 +58,7 @@ def named(runner: Runner, ground: Ground, names: tuple[str, ...]) -> Kind:
     limit = np.array([furthest(supports[k], error[k]) for k in which])
     rays = named_rays(runner, ground, steps, held, ground.unit * ratio[which], limit)
 
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def values(ray: Int[np.ndarray, " place"], x: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:
         return values_on(ground, steps[ray] * x[:, None])[np.arange(len(ray)), column[ray]]
 
     return Kind(names, middle, slope, error, error / scale, ratio, supports, rays, values)
@@ -89,19 +89,19 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
     which, side = _sides(len(of))
     rays = derived_rays(runner, ground, of, middle, slope, error, side, which, ground.unit * ratio[which])
 
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def values(ray: Int[np.ndarray, " place"], x: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:
         return middle[which[ray]] + side[ray] * error[which[ray]] * x
 
     return Kind(tuple(derived), middle, slope, error, error, ratio, (), rays, values)
 
 
-def check_level(level: Any) -> None:
+def check_level(level: float) -> None:
     """Refuse a level outside (0, 1)."""
     if not 0 < level < 1:
         raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
 
 
-def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
+def wanted_of(fit: Fit, names: Sequence[str] | None) -> tuple[str, ...]:
     """Names of free parameters of a fit, all of them unless given; refuses others."""
     if not isinstance(fit, Fit):
         raise TypeError(f"Argument fit must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Int
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
@@ -41,7 +43,7 @@ def bootstrap(
     n_resamples: int = 1000,
     seed: int = 0,
     observations: Observations | None = None,
-    mesh: Any = None,
+    mesh: Mesh | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
@@ -174,7 +176,7 @@ def refuse_groups(fit: Fit, by: str | None) -> None:
         )
 
 
-def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
+def codes_of(rows: Observations, unit: str) -> Int[np.ndarray, " row"] | None:
     """Codes of the units of the rows; None where every row is one.
 
     Raises:
@@ -193,7 +195,7 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     return codes
 
 
-def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
+def refuse(kind: str, by: str | None, signs: str, n_resamples: int | np.integer, loss: Loss) -> None:
     """Refuse arguments of a bootstrap that are wrong whatever the data.
 
     Args:
@@ -229,7 +231,7 @@ def drawn(
     fit: Fit,
     again: RefitProblem,
     lanes: Lanes,
-    settled: np.ndarray,
+    settled: Bool[np.ndarray, " resample"],
     method: str,
     about: dict[str, Any],
     notices: list[Notice],

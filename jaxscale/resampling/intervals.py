@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 
+from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
@@ -21,6 +23,7 @@ from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
+from jaxscale.utils.arrays import Array, Numbers
 
 KINDS = ("percentile", "basic", "bca", "studentised")
 Functions = Mapping[str, Quantity]
@@ -38,9 +41,9 @@ class _Quantities:
     """
 
     names: list[str]
-    value: np.ndarray
-    drawn: np.ndarray
-    logarithm: np.ndarray
+    value: Float[np.ndarray, " quantity"]
+    drawn: Float[np.ndarray, "draw quantity"]
+    logarithm: Bool[np.ndarray, " quantity"]
 
 
 def bootstrap_intervals(
@@ -142,7 +145,7 @@ def _without_curvature(noise: Noise) -> ValueError:
     )
 
 
-def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
+def _table(draws: Draws, of: Functions | None) -> tuple[list[str], Float[np.ndarray, "draw quantity"]]:
     """Names of the quantities, arrays entry by entry, and their values, shape (draws, k)."""
     found = {name: draws.params[name] for name in draws.free} if of is None else {}
     for name, function in (of or {}).items():
@@ -165,22 +168,24 @@ def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     return _Quantities(names, _table(one, of)[1][0], drawn, np.array(wide))
 
 
-def _out(values: _Quantities, q: np.ndarray) -> np.ndarray:
+def _out(values: _Quantities, q: Float[np.ndarray, "... quantity"]) -> Float[np.ndarray, "... quantity"]:
     """How far q lies from the fit, in the logarithm where that is taken."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.log(q / values.value)
     return np.where(values.logarithm, ratio, q - values.value)
 
 
-def _back(values: _Quantities, quantiles: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _back(
+    values: _Quantities, quantiles: Float[np.ndarray, "2 quantity"], size: Float[np.ndarray, " quantity"]
+) -> Float[np.ndarray, "2 quantity"]:
     """Ends ``q - size * quantile``, upper quantile first."""
     moved = -size * quantiles[::-1]
     return np.where(values.logarithm, values.value * np.exp(np.clip(moved, -700, 700)), values.value + moved)
 
 
 def _bca(
-    values: _Quantities, left: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    values: _Quantities, left: Float[np.ndarray, "unit quantity"], ends: Float[np.ndarray, " 2"]
+) -> tuple[Float[np.ndarray, " quantity"], Float[np.ndarray, " quantity"], dict[str, Float[np.ndarray, " quantity"]]]:
     """Ends, bias and acceleration, from the values without each unit, shape (units, k)."""
     from scipy.special import ndtr, ndtri
 
@@ -201,8 +206,13 @@ def _bca(
 
 
 def _studentised(
-    draws: Draws, fit: Fit, rows: Any, values: _Quantities, of: Functions | None, ends: np.ndarray
-) -> tuple[np.ndarray, int]:
+    draws: Draws,
+    fit: Fit,
+    rows: Observations | None,
+    values: _Quantities,
+    of: Functions | None,
+    ends: Float[np.ndarray, " 2"],
+) -> tuple[Float[np.ndarray, "2 quantity"], int]:
     """Ends, and how many refits have no standard error: these are left out."""
     with jax.enable_x64(True):
         again = refit_problem(fit, rows)
@@ -242,7 +252,7 @@ def _studentised(
     return _back(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
-def _coordinates(again: RefitProblem, draws: Draws) -> np.ndarray:
+def _coordinates(again: RefitProblem, draws: Draws) -> Float[np.ndarray, "size draw"]:
     """Coordinates of the draws, shape (size, draws)."""
     params = {name: jnp.asarray(value) for name, value in draws.params.items()}
     z = from_params(again.law, again.problem.centre, again.problem.free, params)
@@ -250,14 +260,14 @@ def _coordinates(again: RefitProblem, draws: Draws) -> np.ndarray:
     return np.asarray(jnp.stack([*z, *scale]))
 
 
-def _slopes(draws: Draws, fit: Fit, of: Functions) -> np.ndarray:
+def _slopes(draws: Draws, fit: Fit, of: Functions) -> Float[np.ndarray, "draw quantity free"]:
     """Derivatives of the quantities in the free parameters at the fit and at every draw, shape (1 + draws, k, p)."""
     params = {
         name: jnp.concatenate([jnp.asarray([fit.params[name]], float), jnp.asarray(value)])
         for name, value in draws.params.items()
     }
 
-    def flat(params: dict[str, Any]) -> Any:
+    def flat(params: dict[str, Numbers]) -> Float[Array, " quantity"]:
         return jnp.concatenate([jnp.ravel(jnp.asarray(function(params), float)) for function in of.values()])
 
     table = jax.vmap(jax.jacfwd(flat))(params)

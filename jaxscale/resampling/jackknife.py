@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
@@ -13,6 +14,7 @@ from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups,
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
+from jaxscale.utils.arrays import Value
 from jaxscale.utils.notices import Notice
 
 
@@ -63,7 +65,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
     return draws
 
 
-def jackknife_stderr(values: np.ndarray) -> Any:
+def jackknife_stderr(values: Float[np.ndarray, "unit ..."]) -> Float[Value, "..."]:
     """``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.engine.linearize import Linear
 from jaxscale.fitting.refits import resampled
@@ -34,12 +35,14 @@ class Resamples:
         about: what there is to say of how they were made.
     """
 
-    response: np.ndarray
-    weight: np.ndarray
+    response: Float[np.ndarray, "... row"]
+    weight: Float[np.ndarray, "... row"]
     about: dict[str, Any]
 
 
-def cases(again: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
+def cases(
+    again: RefitProblem, unit: Int[np.ndarray, " row"] | None, n_resamples: int, generator: np.random.Generator
+) -> Resamples:
     """Rows, or whole units, drawn with replacement."""
     weight = resampled(again.wide.weight, unit, n_resamples, generator)
     return Resamples(again.wide.response, weight, {})
@@ -59,7 +62,7 @@ def residual(again: RefitProblem, linear: Linear, n_resamples: int, generator: n
 def wild(
     again: RefitProblem,
     linear: Linear,
-    unit: np.ndarray | None,
+    unit: Int[np.ndarray, " row"] | None,
     signs: str,
     n_resamples: int,
     generator: np.random.Generator,
@@ -98,7 +101,7 @@ def parametric(again: RefitProblem, linear: Linear, n_resamples: int, generator:
     noise, n = again.problem.noise, len(u)
     df, scale = noise.loss.distribution(u, freedom(again), float(again.problem.log_scale(again.z)))
 
-    def noisy(count: int) -> np.ndarray:
+    def noisy(count: int) -> Float[np.ndarray, "resample count"]:
         size = (n_resamples, count)
         return generator.standard_normal(size) if np.isinf(df) else generator.standard_t(df, size)
 
@@ -122,7 +125,7 @@ def freedom(again: RefitProblem) -> int:
     return int(np.sum(again.wide.weight > 0)) - len(again.problem.free)
 
 
-def basis(again: RefitProblem, linear: Linear) -> np.ndarray:
+def basis(again: RefitProblem, linear: Linear) -> Float[np.ndarray, "used rank"]:
     """An orthonormal basis of the columns ``sqrt(w) df/dz`` of the rows that count, shape (rows, rank)."""
     used = np.flatnonzero(again.wide.weight > 0)
     columns = np.sqrt(again.wide.weight[used])[:, None] * linear.slope[used][:, : len(again.problem.free)]
@@ -131,7 +134,12 @@ def basis(again: RefitProblem, linear: Linear) -> np.ndarray:
     return left[:, values > max(columns.shape) * np.finfo(float).eps * values[0]]
 
 
-def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+def shared(
+    u: Float[np.ndarray, " used"],
+    root: Float[np.ndarray, " used"],
+    q: Float[np.ndarray, "used rank"],
+    codes: Int[np.ndarray, " used"],
+) -> tuple[float, float]:
     """Variances of the runs' effect and of the rows' own noise, by moments.
 
     With ``M = I - Q Q'`` residuals are ``u = M (Z b + e)``, so that for the projection W off the runs' means
@@ -147,7 +155,7 @@ def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) ->
     z[np.arange(len(u)), codes] = root
     weight = np.sum(z * z, axis=0)
 
-    def off_means(a: np.ndarray) -> np.ndarray:
+    def off_means(a: Float[np.ndarray, "used ..."]) -> Float[np.ndarray, "used ..."]:
         return a - z @ ((z.T @ a).T / weight).T
 
     seen = z - q @ (q.T @ z)
@@ -165,14 +173,18 @@ def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) ->
     return (float(between), float(within)) if within > 0 else (alone[1], 0.0)
 
 
-def _scaled(again: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scaled(
+    again: RefitProblem, linear: Linear
+) -> tuple[Int[np.ndarray, " used"], Float[np.ndarray, " used"], Float[np.ndarray, " used"]]:
     """Rows that count, the roots of their weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
     used = np.flatnonzero(again.wide.weight > 0)
     root = np.sqrt(again.wide.weight[used])
     return used, root, -root * linear.residual[used]
 
 
-def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _without(
+    u: Float[np.ndarray, " used"], q: Float[np.ndarray, "used rank"], codes: Int[np.ndarray, " used"]
+) -> Float[np.ndarray, " used"]:
     """``sqrt((G - 1) / G) (I - H_gg)^-1 u_g`` for every unit g, by the small system ``I - Q_g' Q_g``."""
     groups = int(codes.max()) + 1
     grams, sums = np.zeros((groups, q.shape[1], q.shape[1])), np.zeros((groups, q.shape[1]))
@@ -189,7 +201,11 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def _replaced(
-    again: RefitProblem, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]
+    again: RefitProblem,
+    linear: Linear,
+    used: Int[np.ndarray, " used"],
+    drawn: Float[np.ndarray, "resample used"],
+    about: dict[str, Any],
 ) -> Resamples:
     """Responses of the fitted law with other noise, shape (n_resamples, n)."""
     y = again.wide.response

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.data.features import columns_of, outside
 from jaxscale.data.observations import Observations
@@ -17,6 +18,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
+from jaxscale.utils.arrays import Number, Numbers, Value
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
@@ -32,7 +34,7 @@ NO_MODEL = "hold no model (those of one group, of refits and of a file read with
 class _Named(dict[str, Any]):
     """The parameters of one draw by name, which say so where one is unknown."""
 
-    def __init__(self, law: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, law: str, params: Mapping[str, Numbers]) -> None:
         super().__init__(params)
         self.law = law
 
@@ -46,11 +48,16 @@ class _Named(dict[str, Any]):
 class _Parameters(dict[str, np.ndarray]):
     """The law's parameters by name; whatever a table prints is found by its name there, too."""
 
-    def __init__(self, params: Mapping[str, np.ndarray], nuisance: Mapping[str, np.ndarray], groups: Any) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Float[np.ndarray, "draw ..."]],
+        nuisance: Mapping[str, Float[np.ndarray, "draw ..."]],
+        groups: tuple[str, ...],
+    ) -> None:
         super().__init__(params)
         self.nuisance, self.groups = nuisance, groups
 
-    def __missing__(self, name: str) -> np.ndarray:
+    def __missing__(self, name: str) -> Float[np.ndarray, " draw"]:
         printed = dict(self.nuisance)
         for key, values in {**self, **self.nuisance}.items():
             printed |= scalars(key, values, self.groups)
@@ -85,12 +92,12 @@ class Draws:
     """
 
     law: Law | str
-    params: dict[str, np.ndarray]
+    params: dict[str, Float[np.ndarray, "draw ..."]]
     method: str
     free: tuple[str, ...]
-    nuisance: dict[str, np.ndarray] = field(default_factory=dict)
+    nuisance: dict[str, Float[np.ndarray, "draw ..."]] = field(default_factory=dict)
     chains: int = 1
-    stats: dict[str, np.ndarray] = field(default_factory=dict)
+    stats: dict[str, Shaped[np.ndarray, " draw"]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     ok: bool = True
@@ -129,7 +136,7 @@ class Draws:
             reasons = "; ".join(notice.message for notice in self.notices)
             raise NotUsableError(f"These draws ({self.method}) are not to be acted on: {reasons}")
 
-    def derive(self, quantity: Quantity) -> np.ndarray:
+    def derive(self, quantity: Quantity) -> Shaped[np.ndarray, "draw ..."]:
         """A function of the parameters for every draw, shape (draws, ...).
 
         >>> draws.derive(lambda p: p["beta"] / (p["alpha"] + p["beta"]))  # doctest: +SKIP
@@ -152,7 +159,7 @@ class Draws:
                     "jnp.where in place of if."
                 ) from error
 
-    def predict(self, **inputs: Any) -> np.ndarray:
+    def predict(self, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str) -> Float[np.ndarray, "draw ..."]:
         """The law for every draw, shape (draws, ...) with the inputs' shape behind.
 
         Raises:
@@ -225,7 +232,9 @@ class Draws:
             group_names=(),
         )
 
-    def responses(self, seed: int = 0, **inputs: Any) -> np.ndarray:
+    def responses(
+        self, seed: int = 0, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str
+    ) -> Float[np.ndarray, "draw row"]:
         """New measurements for every draw: the law and the scatter about it, shape (draws, n).
 
         Args:
@@ -253,7 +262,9 @@ class Draws:
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         return replicated(scatter, generator_of(seed)[0], self.nuisance, level, rows)
 
-    def quantiles(self, levels: Any, quantity: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
+    def quantiles(
+        self, levels: Real[Value, "..."] | Sequence[Number], quantity: Quantity | None = None
+    ) -> dict[str, Float[Value, "..."]] | Float[Value, "..."]:
         """Quantiles of every free parameter by name, or of a function of the parameters.
 
         Args:
@@ -368,7 +379,7 @@ class Draws:
             raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
         return read
 
-    def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+    def _refuse_shapes(self, law: Law, columns: list[Shaped[np.ndarray, "..."]]) -> None:
         """Refuse inputs that do not go together; an input may hold several numbers a row, as the law knows."""
         try:
             jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
@@ -377,7 +388,9 @@ class Draws:
             raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
 
 
-def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
+def scalars(
+    name: str, values: Shaped[np.ndarray, "draw ..."], groups: Sequence[str] = ()
+) -> list[tuple[str, Shaped[np.ndarray, " draw"]]]:
     """One entry for every number of a draw, those of groups with their names behind, others with their places."""
     if values.ndim == 1:
         return [(name, values)]
