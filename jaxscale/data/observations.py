@@ -16,7 +16,7 @@ from jaxscale.data import filters
 from jaxscale.data.readers import read_table
 from jaxscale.data.series import known_series, label_of, places
 from jaxscale.data.tables import Table, is_empty, number, shown
-from jaxscale.utils.arrays import Array
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.errors import DataError
 
 
@@ -87,7 +87,7 @@ class Observations(eqx.Module):
         run: str | None = None,
         group: str | None = None,
         sigma: str | None = None,
-        series: Mapping[str, Mapping[Hashable, Real[Array, " _"] | Sequence[float]]] | None = None,
+        series: Mapping[str, Mapping[Hashable, Real[Array, " _"] | Sequence[Number]]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
 

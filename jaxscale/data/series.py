@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from jaxscale.data.tables import Table, is_empty
-from jaxscale.utils.arrays import Array
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.errors import DataError, did_you_mean
 
 
 def known_series(
-    series: Mapping[str, Mapping[Hashable, Real[Array, " step"] | Sequence[float]]], named: Mapping[str, str]
+    series: Mapping[str, Mapping[Hashable, Real[Array, " step"] | Sequence[Number]]], named: Mapping[str, str]
 ) -> dict[str, dict[str, Float[np.ndarray, " step"]]]:
     """The given sequences by input and label, checked."""
     known: dict[str, dict[str, np.ndarray]] = {}

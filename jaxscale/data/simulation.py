@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from jaxscale.law import Law, positive, unit
-from jaxscale.utils.arrays import Value
+from jaxscale.utils.arrays import Number, Value
 
 
 def simulate(
     law: Law,
     params: Mapping[str, float],
-    inputs: Mapping[str, Shaped[Value, "... row"] | Sequence[float]],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     *,
     noise: float = 0.005,
     seed: int = 0,
@@ -74,7 +74,7 @@ def simulate(
 
 
 def _columns(
-    law: Law, inputs: Mapping[str, Shaped[Value, "... row"] | Sequence[float]]
+    law: Law, inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]]
 ) -> dict[str, Shaped[np.ndarray, "... row"]]:
     """The inputs as float64 columns in the law's order, checked."""
     _same_names(law, "input", law.inputs, inputs)

@@ -153,8 +153,8 @@ def spectrum(
 
 
 def excess(
-    law: Law, free: Sequence[str], stderr: Float[np.ndarray, "set free"], lowest: Float[np.ndarray, " set"]
-) -> Float[np.ndarray, "set free"]:
+    law: Law, free: Sequence[str], stderr: Float[np.ndarray, "... set free"], lowest: Float[np.ndarray, "... set"]
+) -> Float[np.ndarray, "... free"]:
     """Standard errors over what is allowed: above 1 the parameter is not identified.
 
     Args:

@@ -29,7 +29,7 @@ from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_pa
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
 from jaxscale.noise import default
-from jaxscale.utils.arrays import Array, Numbers, Value
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 from jaxscale.utils.errors import did_you_mean
 
 _DRAWN_SETS = 16
@@ -89,11 +89,11 @@ class DesignCheck:
 
 def check(
     law: Law,
-    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     *,
     fixed: Mapping[str, float] | None = None,
     noise_level: float = 0.005,
-    weight: Real[Array, " row"] | Sequence[float] | None = None,
+    weight: Real[Array, " row"] | Sequence[Number] | None = None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
 ) -> DesignCheck:
     """Check from the inputs alone whether a fit can tell the law's parameters apart.
@@ -125,10 +125,10 @@ def check(
 
 def check_in_any_unit(
     law: Law,
-    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     fixed: Mapping[str, float],
     noise_level: float,
-    weight: Real[Array, " row"] | Sequence[float] | None,
+    weight: Real[Array, " row"] | Sequence[Number] | None,
 ) -> DesignCheck | None:
     """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
 
@@ -150,7 +150,7 @@ def check_in_any_unit(
 
 def check_at(
     law: Law,
-    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     fixed: Mapping[str, float],
     weight: Float[np.ndarray, " row"],
     params: Mapping[str, float],
@@ -190,10 +190,10 @@ def check_at(
 
 def _checked(
     law: Law,
-    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     fixed: Mapping[str, float] | None,
     noise_level: float,
-    weight: Real[Array, " row"] | Sequence[float] | None,
+    weight: Real[Array, " row"] | Sequence[Number] | None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     published: bool,
     sets: dict[str, Real[np.ndarray, " set"]] | None = None,
@@ -218,8 +218,8 @@ def _checked(
 
 def _columns(
     law: Law,
-    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[float]],
-    weight: Real[Array, " row"] | Sequence[float] | None,
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
+    weight: Real[Array, " row"] | Sequence[Number] | None,
 ) -> tuple[dict[str, Float[np.ndarray, "... used"]], Float[np.ndarray, " used"]]:
     """Inputs and weights of the rows that count, checked."""
     for name in law.inputs:

@@ -59,7 +59,7 @@ def _traced(law: Law, kinds: tuple[tuple[tuple[int, ...], str], ...], precision:
     names = tuple(law.parameters)
     count = len(law.inputs)
 
-    def call(*numbers: Numbers) -> Number:
+    def call(*numbers: Shaped[Value, "..."]) -> Number:
         return law(*numbers[:count], **dict(zip(names, numbers[count:], strict=True)))
 
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
@@ -100,7 +100,7 @@ def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, in
     """What a law returns in words where that is no number, whether it is nothing, and its operations a row."""
     returned: list[Any] = []
 
-    def call(*numbers: Numbers) -> float:
+    def call(*numbers: Shaped[Value, "..."]) -> float:
         count = len(law.inputs)
         returned.append(law(*numbers[:count], **dict(zip(law.parameters, numbers[count:], strict=True))))
         return 0.0
@@ -212,7 +212,7 @@ def expansion(
     leaves, structure = jax.tree.flatten(rest)
     count = len(z)
 
-    def given(*numbers: Numbers) -> Float[Array, ""]:
+    def given(*numbers: Shaped[Value, "..."]) -> Float[Array, ""]:
         return function(numbers[:count], jax.tree.unflatten(structure, numbers[count:]))
 
     numbers = [*z, *leaves]
@@ -222,7 +222,7 @@ def expansion(
     if loops(once.jaxpr):
         return _in_one_pass(once, numbers, count, order)
 
-    def everything(*numbers: Numbers) -> list[Float[Array, ""]]:
+    def everything(*numbers: Shaped[Value, "..."]) -> list[Float[Array, ""]]:
         def plain(*z: Number) -> Float[Array, ""]:
             return _run(once, [*z, *numbers[count:]], [False] * len(numbers))[0]
 
@@ -250,7 +250,7 @@ def loops(jaxpr: Jaxpr) -> bool:
 
 
 def _in_one_pass(
-    once: ClosedJaxpr, numbers: Sequence[Numbers], count: int, order: int
+    once: ClosedJaxpr, numbers: Sequence[Shaped[Value, "..."]], count: int, order: int
 ) -> tuple[Float[Array, ""], list[Float[Array, ""]], list[Float[Array, ""]]]:
     """What :func:`expansion` returns, of a trace with loops: each runs once for all derivatives together.
 
@@ -276,7 +276,7 @@ def _in_one_pass(
     return y, list(slope), [second[k, m] for k in range(count) for m in range(k + 1)]
 
 
-def _shared(closed: ClosedJaxpr, arguments: Sequence[Numbers]) -> list[Array]:
+def _shared(closed: ClosedJaxpr, arguments: Sequence[Shaped[Value, "..."]]) -> list[Array]:
     """Evaluate a trace that holds the same work many times over: everything once, and costly numbers kept.
 
     The compiler would find equal work too, but then computes an exponential anew for each sum that needs it.

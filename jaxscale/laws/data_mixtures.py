@@ -1,7 +1,7 @@
 """Loss against the shares in which domains are mixed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
@@ -20,6 +20,7 @@ from jaxscale.law import (
     real,
 )
 from jaxscale.law.family import Family, signed
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -28,13 +29,15 @@ TOKENS = Input("tokens", lower=1e6)
 SHARE = Input("share", low=-1e-9, high=1 + 1e-9, typical=(0.05, 0.95))
 LOSS = Response("nat/token", positive)
 
+T = TypeVar("T")
 
-def numbered(name: str, count: int, kind: Any) -> dict[str, Any]:
+
+def numbered(name: str, count: int, kind: T) -> dict[str, T]:
     """``name1`` to ``name<count>``, all of one kind."""
     return {f"{name}{i}": kind for i in range(1, count + 1)}
 
 
-def power(share: Any, by: Any) -> Any:
+def power(share: Numbers, by: Numbers) -> Numbers:
     """``share**by`` whose value and slopes are 0 where the share is 0."""
     present = share > 0
     return jnp.where(present, jnp.where(present, share, 1.0) ** by, 0.0)
