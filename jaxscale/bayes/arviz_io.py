@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 
 from jaxscale.bayes.pointwise import labelled, pointwise
 from jaxscale.data.features import prepare
@@ -230,7 +230,7 @@ def _escaped(name: str) -> str:
     return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
 
-def _flags(name: str, values: Shaped[np.ndarray, " draw"]) -> Bool[np.ndarray, "chain draw"]:
+def _flags(name: str, values: Shaped[np.ndarray, " draw"]) -> Shaped[np.ndarray, " draw"]:
     """Whether a draw diverged, as ArviZ wants it: true or false."""
     return values.astype(bool) if name == "diverging" and np.isin(values, (0, 1)).all() else values
 
