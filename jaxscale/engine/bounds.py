@@ -106,7 +106,7 @@ def slope_of_unbounded(support: Support, value: float) -> float:
     return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
 
 
-def bounded(support: Support, place: Any) -> Any:
+def bounded(support: Support, place: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The inverse of :func:`unbounded`."""
     low, high = support.low, support.high
     with np.errstate(over="ignore"):

@@ -1,7 +1,7 @@
 """The problems of many fits: their starts, polished as one batch, searched again where few agree, and the answers."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -245,7 +245,7 @@ class Problems:
         )
         return replace(fits, solved=SolvedProblems(self, lanes, members, tables))
 
-    def single(self, member: int) -> tuple[Problem, np.ndarray]:
+    def single(self, member: int) -> tuple[Problem, Int[np.ndarray, " size"]]:
         """One problem by itself, without the values that it holds fixed among its free parameters, and which are free.
 
         Args:
@@ -278,10 +278,10 @@ class SolvedProblems:
 
     problems: Problems
     lanes: Lanes
-    members: np.ndarray
-    tables: list[np.ndarray] | None
+    members: Int[np.ndarray, " fit"]
+    tables: list[Float[np.ndarray, "weighting _"]] | None
 
-    def standard_errors(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def standard_errors(self) -> tuple[dict[str, Float[np.ndarray, " fit"]], Float[np.ndarray, " fit"]]:
         """Standard errors of every parameter, shape (fits,), and degrees of freedom, shape (fits,).
 
         They are those of :func:`jaxscale.fit`; NaN where a fit takes them from resamples and for fixed parameters.

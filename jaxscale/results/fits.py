@@ -1,6 +1,7 @@
 """Fits: the fits of one call of ``fit_many``, as arrays."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.data.features import columns_of
 from jaxscale.engine.bounds import interval_about
@@ -15,6 +17,7 @@ from jaxscale.engine.newton import CONVERGED, FLAT, STATUS
 from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.results.intervals import check_level
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
 
@@ -45,22 +48,22 @@ class Fits:
     law: Law | str
     free: tuple[str, ...]
     axes: tuple[str, ...]
-    params: dict[str, np.ndarray]
-    objective: np.ndarray
-    status: np.ndarray
-    agree: np.ndarray
-    polished: np.ndarray
-    steps: np.ndarray
-    errors: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    params: dict[str, Float[np.ndarray, "*shape"]]
+    objective: Float[np.ndarray, "*shape"]
+    status: Int[np.ndarray, "*shape"]
+    agree: Int[np.ndarray, "*shape"]
+    polished: Int[np.ndarray, "*shape"]
+    steps: Int[np.ndarray, "*shape"]
+    errors: dict[str, Float[np.ndarray, "*shape"]] = field(default_factory=dict, compare=False, repr=False)
     solved: Any = field(default=None, compare=False, repr=False)
 
     @property
-    def ok(self) -> np.ndarray:
+    def ok(self) -> Bool[np.ndarray, "*shape"]:
         """Which fits converged."""
         return np.isin(self.status, (CONVERGED, FLAT))
 
     @property
-    def status_names(self) -> np.ndarray:
+    def status_names(self) -> Shaped[np.ndarray, "*shape"]:
         """The status of every fit as a word."""
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
@@ -72,7 +75,7 @@ class Fits:
         return (Notice("not_converged", message),) if failed else ()
 
     @property
-    def stderr(self) -> dict[str, np.ndarray]:
+    def stderr(self) -> dict[str, Float[np.ndarray, "*shape"]]:
         """Standard error of every free parameter, as of :func:`jaxscale.fit`; NaN where that one resamples."""
         if not self.errors:
             if self.solved is None:
@@ -82,7 +85,9 @@ class Fits:
             self.errors.update({name: values.reshape(self.objective.shape) for name, values in named.items()})
         return {name: self.errors[name] for name in self.free}
 
-    def intervals(self, level: float = 0.9) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def intervals(
+        self, level: float = 0.9
+    ) -> dict[str, tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]]:
         """Confidence intervals of the free parameters, by t quantiles of the standard errors.
 
         They are taken in the logarithm of a positive parameter and in the logit of a fraction.
@@ -109,7 +114,7 @@ class Fits:
             ends[name] = (lower.T, upper.T)
         return ends
 
-    def predict(self, **inputs: Any) -> np.ndarray:
+    def predict(self, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str) -> Float[np.ndarray, "..."]:
         """Predictions of every fit.
 
         Args:

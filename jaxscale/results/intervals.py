@@ -78,7 +78,7 @@ class Intervals(Mapping[str, tuple[float, float]]):
         }
 
 
-def check_level(level: Any) -> None:
+def check_level(level: float) -> None:
     """Refuse a coverage that is not between 0 and 1.
 
     Raises:
