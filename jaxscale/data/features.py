@@ -116,7 +116,7 @@ def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**_features(law, given), **kept}
 
 
-def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[Shaped[np.ndarray, " row"]]:
+def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[Shaped[np.ndarray, "..."]]:
     """The inputs of a law in its own order, as a prediction takes them.
 
     Args:

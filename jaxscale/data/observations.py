@@ -5,7 +5,7 @@ value and what to do about it. :func:`checked` adds what only a law can know.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -87,7 +87,7 @@ class Observations(eqx.Module):
         run: str | None = None,
         group: str | None = None,
         sigma: str | None = None,
-        series: Mapping[str, Mapping[Hashable, Real[Array, " _"] | Sequence[Number]]] | None = None,
+        series: Mapping[str, Mapping[Any, Real[Array, " _"] | Sequence[Number]]] | None = None,
     ) -> "Observations":
         """Read the columns that are used, in the rows that are kept.
 

@@ -1,6 +1,6 @@
 """Series: what is long and shared by many rows, stored once and named by a column of labels."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxscale.utils.errors import DataError, did_you_mean
 
 
 def known_series(
-    series: Mapping[str, Mapping[Hashable, Real[Array, " step"] | Sequence[Number]]], named: Mapping[str, str]
+    series: Mapping[str, Mapping[Any, Real[Array, " step"] | Sequence[Number]]], named: Mapping[str, str]
 ) -> dict[str, dict[str, Float[np.ndarray, " step"]]]:
     """The given sequences by input and label, checked."""
     known: dict[str, dict[str, np.ndarray]] = {}

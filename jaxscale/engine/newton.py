@@ -153,13 +153,13 @@ def begin(
     """
     p, lanes = z.shape
     ones = xp.ones((lanes,), z.dtype)
-    goal = ones * xp.asarray(problem.noise.loss.threshold if goal is None else goal, z.dtype)
+    last = ones * xp.asarray(problem.noise.loss.threshold if goal is None else goal, z.dtype)
     none = xp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
         local=Local(xp.inf * ones, xp.zeros_like(z), none, none, ones, ones),
-        delta=xp.where(xp.asarray(direct) & (goal > 0), goal, xp.inf),
-        goal=goal,
+        delta=xp.where(xp.asarray(direct) & (last > 0), last, xp.inf),
+        goal=last,
         damping=ones * (WARM_DAMPING if warm else DAMPING),
         growth=2.0 * ones,
         diagonal=xp.zeros_like(z),

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from jaxscale.law import Law
 from jaxscale.law.coordinates import Centre, to_params
 from jaxscale.law.derivatives import expansion, value
 from jaxscale.noise.noise import Noise
-from jaxscale.utils.arrays import Array, Number, Value
+from jaxscale.utils.arrays import Array, Flags, Number, Value
 
-D = TypeVar("D")
+D = TypeVar("D", bound=tuple[Any, ...])
 T = TypeVar("T")
 
 # Rows that are worked on at a time; a quarter of them where each holds several numbers.
@@ -40,7 +40,7 @@ class Problem(eqx.Module):
     fixed: dict[str, Float[Value, "*#lane"]]
     centre: Centre
     apart: bool = eqx.field(static=True, default=False)
-    held: dict[str, tuple[Bool[Array, "*#lane"] | bool, Float[Value, "*#lane"]]] = eqx.field(default_factory=dict)
+    held: dict[str, tuple[Flags, Float[Value, "*#lane"]]] = eqx.field(default_factory=dict)
     reweighted: bool = eqx.field(static=True, default=False)
 
     def own(self, place: Int[Array, " lane"]) -> "Problem":

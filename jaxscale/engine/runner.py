@@ -136,6 +136,7 @@ class Runner:
         """One part on each device at a time; every process is handed all results."""
         from jax.sharding import NamedSharding, PartitionSpec
 
+        assert self.mesh is not None
         devices = self.mesh.size
         sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         run = _over(program, self.mesh)

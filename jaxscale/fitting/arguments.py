@@ -80,7 +80,7 @@ def grouped(
     return by_group(law, observations.groups, own)
 
 
-def count_of(starts: int | np.integer) -> int:
+def count_of(starts: int | np.integer | Mapping[str, Any]) -> int:
     """The number of starts, checked."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
         raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")

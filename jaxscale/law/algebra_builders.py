@@ -140,7 +140,7 @@ def copies(law: Law) -> dict[str, list[str]]:
 def _renamed(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, str | Input], ...]) -> Law:
     (old,) = parts
     anew = {key: value for key, value in options if isinstance(value, Input)}
-    names = {key: value for key, value in options if key not in anew}
+    names = {key: value for key, value in options if not isinstance(value, Input)}
     told = ", ".join(f"{key}→{new}" for key, new in names.items())
     return _law(
         parts,

@@ -128,9 +128,9 @@ _RANGES: dict[str, Range] = {
 
 
 def _parameter(
-    kind: str, support: Support, range: Range | None, *powers: tuple[tuple[str, str], ...], **about: str
+    kind: str, support: Support, range: Range | None, powers: tuple[tuple[str, str], ...] = (), **about: str
 ) -> Parameter:
-    return Parameter(kind, support, range or _RANGES[kind], *powers, declared=range is not None, **about)
+    return Parameter(kind, support, range or _RANGES[kind], powers, declared=range is not None, **about)
 
 
 def floor(support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:

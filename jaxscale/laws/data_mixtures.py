@@ -1,7 +1,7 @@
 """Loss against the shares in which domains are mixed."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -9,6 +9,7 @@ from jaxscale.law import (
     Check,
     Input,
     Law,
+    Parameter,
     Response,
     amplitude,
     coefficient,
@@ -29,10 +30,8 @@ TOKENS = Input("tokens", lower=1e6)
 SHARE = Input("share", low=-1e-9, high=1 + 1e-9, typical=(0.05, 0.95))
 LOSS = Response("nat/token", positive)
 
-T = TypeVar("T")
 
-
-def numbered(name: str, count: int, kind: T) -> dict[str, T]:
+def numbered(name: str, count: int, kind: Parameter | Input) -> dict[str, Any]:
     """``name1`` to ``name<count>``, all of one kind."""
     return {f"{name}{i}": kind for i in range(1, count + 1)}
 

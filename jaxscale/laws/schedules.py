@@ -38,7 +38,7 @@ SMALLEST_RATE = 1e-30
 
 def _checked(
     step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
-) -> tuple[Float[np.ndarray, " step"], Int[np.ndarray, "*row"]]:
+) -> tuple[Int[np.ndarray, "*row"], Float[np.ndarray, " step"]]:
     """Steps as indices into the schedule."""
     rates, index = np.asarray(schedule, float), np.asarray(step).astype(int)
     if np.any(rates < 0):

@@ -111,7 +111,7 @@ def forecast(
                 f"{law.name}; add a row at least, or fix a parameter, for the scatter to be seen."
             )
         seen = {name: rows.inputs[name][..., used] for name in law.inputs}
-        size, sizes = _sizes(names, seen, new)
+        extent, extents = _sizes(names, seen, new)
         settings: Any = dict(fixed=fixed, seed=seed, allow_unidentified=allow_unidentified, progress=progress)
         made = fit(law, rows, noise=noise, **settings)
         again = refit_problem(made)
@@ -124,8 +124,8 @@ def forecast(
             response - middle[:count],
             rows.weight[used],
             slopes[count:],
-            size,
-            sizes,
+            extent,
+            extents,
             run if run is not None and run.max() + 1 < count else None,
         )
     back = noise.space.inverse

@@ -64,7 +64,7 @@ def covariances(
     z: Float[np.ndarray, "size lane"],
     response: Float[np.ndarray, "... row"],
     weight: Float[np.ndarray, " row"],
-    counts: Float[np.ndarray, "..."],
+    counts: Numbers,
     codes: Int[np.ndarray, " row"] | None,
     classical: bool,
 ) -> tuple[Float[np.ndarray, "lane size size"], Float[np.ndarray, "lane free size"]]:

@@ -7,6 +7,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int, UInt32
 
+from jaxscale.utils.arrays import Number
+
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
 # Weights are trusted below this shape of their tail, and where this share of the draws is effective: k-hat cannot see
@@ -81,7 +83,7 @@ def proposed(
 
 
 def noise_of(
-    seed: Sequence[int | np.integer], log_weights: Float[np.ndarray, " component"], count: int, size: int
+    seed: Sequence[Number], log_weights: Float[np.ndarray, " component"], count: int, size: int
 ) -> tuple[Int[np.ndarray, " draw"], Float[np.ndarray, "draw size"]]:
     """Components and noise of ``count`` draws, by NumPy: random numbers of JAX take seconds to compile.
 
