@@ -31,7 +31,7 @@ SHARE = Input("share", low=-1e-9, high=1 + 1e-9, typical=(0.05, 0.95))
 LOSS = Response("nat/token", positive)
 
 
-def numbered(name: str, count: int, kind: Parameter | Input) -> dict[str, Any]:
+def numbered(name: str, count: int, kind: Parameter | Input | float) -> dict[str, Any]:
     """``name1`` to ``name<count>``, all of one kind."""
     return {f"{name}{i}": kind for i in range(1, count + 1)}
 
