@@ -93,7 +93,7 @@ def law_of_file(name: str, law: Law | None, what: str) -> Law | str:
     """
     if law is not None:
         if law.name != name:
-            raise ValueError(f"Argument law is {law.name}, but the {what} in the file is of {name}.")
+            raise ValueError(f"Argument law is {law.name}, but the file holds the {what} of {name}.")
         return law
     try:
         return get(name)

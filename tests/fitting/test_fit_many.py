@@ -100,7 +100,9 @@ def test_known_errors_weigh_the_rows_as_in_a_single_fit(sets: list[Observations]
 
 def test_an_axis_stands_for_a_sequence_only(sets: list[Observations], together: Fits) -> None:
     one = fit_many(small, sets[0])
-    assert one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.status_names == "converged"
+    assert (
+        one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.status_names == "converged"
+    )
     assert one.objective == pytest.approx(together.objective[0], rel=1e-12)
     assert fit_many(small, tuple(sets[:1]), fixed=[{"E": 1.7}]).objective.shape == (1, 1)
     assert fit_many(small, sets[:1], fixed={"E": 1.7}).params["E"].tolist() == [1.7]
