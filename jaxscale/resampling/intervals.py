@@ -21,6 +21,7 @@ from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
+from jaxscale.utils.errors import ArgumentError
 
 KINDS = ("percentile", "basic", "bca", "studentised")
 Functions = Mapping[str, Quantity]
@@ -89,15 +90,15 @@ def bootstrap_intervals(
         Statistical Science 11 (1996).
     """
     if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        raise ArgumentError("level", f"must lie between 0 and 1, but is {level!r}.")
     if kind not in KINDS:
-        raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
+        raise ArgumentError("kind", f"must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if not draws.method.endswith("bootstrap") or "n_resamples" not in draws.about:
-        raise ValueError(f"Argument draws must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
+        raise ArgumentError("draws", f"must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
     rows = fit.observations if fit.observations is not None else draws.observations
     other = draws.observations is not None and not is_of(fit, draws.observations)
     if (str(draws.law), draws.free) != (str(fit.law), fit.free) or other:
-        raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
+        raise ArgumentError("draws", "must be a bootstrap of this very fit, but is one of another law or data.")
     refuse(kind, fit.noise)
     functions = None if quantity is None else by_name(quantity)
     values = _quantities(draws, fit, functions)
@@ -136,9 +137,10 @@ def refuse(kind: str, noise: Noise) -> None:
 
 
 def _without_curvature(noise: Noise) -> ValueError:
-    return ValueError(
-        f"Argument kind must not be 'studentised' with {noise.describe()}, whose curvature says nothing of a refit's "
-        "standard error; use kind='bca'."
+    return ArgumentError(
+        "kind",
+        f"must not be 'studentised' with {noise.describe()}, whose curvature says nothing of a refit's "
+        "standard error; use kind='bca'.",
     )
 
 
@@ -157,7 +159,7 @@ def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
 
 def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     if of is not None and not of:
-        raise ValueError("Argument quantity must name at least one function of the parameters, but is empty.")
+        raise ArgumentError("quantity", "must name at least one function of the parameters, but is empty.")
     names, drawn = _table(draws, of)
     kinds = resolve(fit.law).parameters
     one = Draws(fit.law, {name: np.asarray([value]) for name, value in fit.params.items()}, "fit", fit.free)
