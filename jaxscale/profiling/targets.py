@@ -96,12 +96,6 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
     return Kind(tuple(derived), middle, slope, error, error, ratio, (), rays, values)
 
 
-def check_level(level: Any) -> None:
-    """Refuse a level outside (0, 1)."""
-    if not 0 < level < 1:
-        raise ArgumentError("level", f"must lie between 0 and 1, but is {level!r}.")
-
-
 def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     """Names of free parameters of a fit, all of them unless given; refuses others."""
     if not isinstance(fit, Fit):

@@ -15,7 +15,7 @@ from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.noise import Noise
 from jaxscale.results.fit_file import from_entries, to_entries
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import ArgumentError, did_you_mean
@@ -88,8 +88,8 @@ class Fit:
         """Predictions of the law at its fitted parameters.
 
         Args:
-            **inputs: inputs by name, numbers or equally long arrays. Where the law computes its inputs from others, such as
-                a learning rate schedule, these can be given instead.
+            **inputs: inputs by name, numbers or equally long arrays; in place of those that the law computes from
+                others, such as a learning rate schedule, these others.
 
         Returns:
             A number, or an array of the inputs' shape.
@@ -119,8 +119,7 @@ class Fit:
         """
         from jaxscale.profiling.fit_intervals import intervals_of
 
-        if not 0 < level < 1:
-            raise ArgumentError("level", f"must lie between 0 and 1, but is {level!r}.")
+        check_level(level)
         ends = intervals_of(self, level)
         rows = {
             name: {"estimate": self.params[name], "sd": self.stderr[name], "lower": low, "upper": high}
@@ -151,8 +150,8 @@ class Fit:
             One number per observation, in float64.
 
         Raises:
-            TypeError: the loss is absolute, whose optimum has no such derivative, or ``quantity`` is neither a name nor a
-                function.
+            TypeError: the loss is absolute, whose optimum has no such derivative, or ``quantity`` is neither a name
+                nor a function.
             ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
         """
         law = resolve(self.law)
