@@ -56,7 +56,7 @@ def observations_of(fit: Fit, observations: Observations | None = None) -> Obser
     rows = fit.observations if observations is None else observations
     if rows is None:
         raise UsageError(
-            "A fit read from a file holds no observations; give them as ",
+            "A fit read from a file holds no observations; hand them over as ",
             Setting("observations"),
             ".",
             argument="observations",

@@ -135,13 +135,13 @@ class UnidentifiedError(UsageError):
 
     def __init__(self, design: Any) -> None:
         """Keep the design check that says so."""
-        super().__init__(design)
+        ValueError.__init__(self, design)
         self.design = design
 
     @property
     def parts(self) -> tuple[str | Reference, ...]:
         """What the design check says, and how to fit all the same."""
-        return (f"{self.design.message} To fit all the same, set ", Setting("allow_unidentified", True), ".")
+        return (f"{self.design.message} To fit all the same, add ", Setting("allow_unidentified", True), ".")
 
 
 class NotUsableError(UsageError):
