@@ -106,7 +106,7 @@ def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
     """Refuse a method or a number that is none."""
     if method not in METHODS:
         raise ArgumentError("method", f"must be one of {', '.join(METHODS)}, but is {method!r}.")
-    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+    for name, number in (("num_chains", chains), ("num_samples", draws), ("num_warmup", warmup)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
             raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
