@@ -236,7 +236,9 @@ def test_draws_that_are_no_bootstrap_of_the_fit_are_refused(plain, cases) -> Non
 def test_a_loss_without_curvature_has_no_studentised_interval() -> None:
     fit = fitted(observed(), noise=noise.absolute("linear"), n_resamples=0)
     draws = jaxscale.bootstrap(fit, n_resamples=50)
-    with pytest.raises(ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use method='bca'"):
+    with pytest.raises(
+        ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use method='bca'"
+    ):
         jaxscale.bootstrap_intervals(draws, fit, method="studentised")
     found = jaxscale.bootstrap_intervals(draws, fit, method="bca")
     assert all(np.isfinite(found[name]).all() for name in ("c", "m"))
