@@ -365,7 +365,8 @@ print(answered)
 def test_a_process_refuses_without_a_traceback(folder: Path) -> None:
     words = [sys.executable, "-W", "error", "-m", "jaxscale", "fit", "runs.csv", "--law", "nope", "--json", "out.json"]
     done = subprocess.run(words, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["code"] == "usage"
     assert done.stderr.startswith("jaxscale: Law 'nope' is not in the catalogue") and done.stderr.count("\n") == 1
     assert not Path("out.json").exists()
 
