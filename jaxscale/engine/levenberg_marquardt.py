@@ -45,7 +45,9 @@ def scaling(local: Local, before: Any, least: Any) -> Any:
     """
     diagonal = jnp.diagonal(local.safe).T
     tiny = jnp.finfo(diagonal.dtype).tiny
-    return jnp.maximum(jnp.maximum(SCALING_KEPT * before, diagonal), least * jnp.max(diagonal, axis=0, keepdims=True) + tiny)
+    return jnp.maximum(
+        jnp.maximum(SCALING_KEPT * before, diagonal), least * jnp.max(diagonal, axis=0, keepdims=True) + tiny
+    )
 
 
 def rounding_error(local: Local) -> Any:
