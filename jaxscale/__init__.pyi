@@ -14,7 +14,7 @@ from jaxscale.engine.solve import Solution as Solution
 from jaxscale.engine.solve import solve as solve
 from jaxscale.fitting.batched_fits import Fits as Fits
 from jaxscale.fitting.fit import fit as fit
-from jaxscale.fitting.fit import grid as grid
+from jaxscale.fitting.fit import start_grid as start_grid
 from jaxscale.fitting.fit_many import fit_many as fit_many
 from jaxscale.identification.identifiability import DesignCheck as DesignCheck
 from jaxscale.identification.identifiability import check as check
@@ -32,7 +32,7 @@ from jaxscale.law.algebra import tie as tie
 from jaxscale.prediction.comparison import compare as compare
 from jaxscale.prediction.cross_validation import leave_future_out as leave_future_out
 from jaxscale.prediction.cross_validation import loo as loo
-from jaxscale.prediction.forecast import foretold as foretold
+from jaxscale.prediction.forecast import forecast as forecast
 from jaxscale.prediction.prior_sensitivity import prior_sensitivity as prior_sensitivity
 from jaxscale.prediction.stacking import stacking as stacking
 from jaxscale.profiling.contour import Contour as Contour

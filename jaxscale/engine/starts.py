@@ -19,7 +19,7 @@ from jaxscale.law.coordinates import draw, from_params
 from jaxscale.law.derivatives import expansion, value
 
 
-class Grid(Mapping[str, np.ndarray]):
+class StartGrid(Mapping[str, np.ndarray]):
     """A crossed grid of starts that is never laid out whole.
 
     As a mapping it gives every parameter's value at every point; :meth:`take` gives some points only.

@@ -36,7 +36,7 @@ class Fits:
     """The answers of :func:`fit_many`, as arrays.
 
     Args:
-        law: name of the law.
+        law: the law.
         axes: what the axes of the arrays are: of "data", "fixed", "noise", "weighting" those that were sequences.
         params: every parameter by name.
         objective: the minimised sums.
@@ -46,7 +46,7 @@ class Fits:
         steps: iterations of the lane that each answer comes from.
     """
 
-    law: str
+    law: Law
     axes: tuple[str, ...]
     params: dict[str, np.ndarray]
     objective: np.ndarray
@@ -239,7 +239,7 @@ class Problems:
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
         status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
         said = tuple(name for name, wanted in axes.items() if wanted)
-        return Fits(self.law.name, said, params, f.reshape(shape), status, agree, polished, steps)
+        return Fits(self.law, said, params, f.reshape(shape), status, agree, polished, steps)
 
 
 _PROGRAMS: dict[tuple[int, int], Any] = {}

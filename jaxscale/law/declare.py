@@ -75,6 +75,10 @@ class Law:
             """The product of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
+    def __str__(self) -> str:
+        """The name of the law."""
+        return self.name
+
     def __repr__(self) -> str:
         """The law as one would call it."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"

@@ -18,6 +18,7 @@ from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
+from jaxscale.laws import resolve
 from jaxscale.profiling.likelihood_ratio import nested, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import refit_problem
@@ -57,7 +58,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
 
 
 def _supports(fit: Fit) -> dict[str, Support]:
-    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    kinds = resolve(fit.law).parameters
     return {name: kinds[name].support for name in fit.free}
 
 

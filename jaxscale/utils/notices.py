@@ -161,7 +161,7 @@ CODES: dict[str, tuple[str, str]] = {
 }
 
 
-def messages_text() -> str:
+def listing() -> str:
     """Every notice that a result can carry: its code, what it means and what to do."""
     return "\n\n".join("\n".join(notice_lines(code, meaning)) for code, (meaning, _) in CODES.items())
 
