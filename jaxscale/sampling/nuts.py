@@ -25,12 +25,18 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
 
     kernel, advance = hmc(potential, algo="NUTS")
 
+    # NumPyro relies on implicit casts, whatever the caller allows.
     def begun(w: Any, key: Any) -> Any:
-        return kernel(
-            w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
-        )
+        with jax.numpy_dtype_promotion("standard"):
+            return kernel(
+                w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
+            )
 
-    return begun, advance
+    def following(state: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return advance(state)
+
+    return begun, following
 
 
 def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
