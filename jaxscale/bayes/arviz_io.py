@@ -1,8 +1,8 @@
-"""Containers: draws as an ArviZ tree and as a NetCDF file, which holds every number bit for bit.
+"""Conversion of draws to and from ArviZ trees and NetCDF files, bit for bit.
 
-The tree has the groups that ArviZ knows: ``posterior`` (what varies, and the nuisance), ``sample_stats``,
-``log_prior``, ``log_likelihood`` (by row, or by run where the rows of a run share an effect, which is integrated out),
-``observed_data`` and ``constant_data`` (inputs, and parameters that are fixed).
+The tree has ArviZ's groups: ``posterior`` (varying parameters and nuisance parameters), ``sample_stats``,
+``log_prior``, ``log_likelihood`` (by row, or by run where a run effect is integrated out), ``observed_data`` and
+``constant_data`` (inputs and fixed parameters).
 """
 
 import io
@@ -27,20 +27,20 @@ from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 
 ENDING = ".nc"
-# What ArviZ calls the numbers of every draw.
+# ArviZ's names of sample statistics.
 NAMES = {"log_density": "lp", "steps": "n_steps"}
-# How many draws a model that is made anew is held against.
+# Number of draws by which a rebuilt model is checked.
 FIRST = 20
 
 
 def to_arviz(draws: Draws) -> Any:
-    """Draws as the container of ArviZ (an xarray ``DataTree``).
+    """Draws as an ArviZ data tree (xarray ``DataTree``).
 
     Args:
-        draws: of any method.
+        draws: draws of any method.
 
     Returns:
-        The tree; the attributes of its root say what :func:`from_arviz` needs to read it back.
+        The tree; the attributes of its root hold what :func:`from_arviz` needs to read it back.
     """
     from xarray import DataTree
 
@@ -72,14 +72,14 @@ def to_arviz(draws: Draws) -> Any:
 
 
 def from_arviz(tree: Any, law: Law | None = None) -> Draws:
-    """The draws of a tree that :func:`to_arviz` made; their model and observations are not among them.
+    """Draws from a tree of :func:`to_arviz`, without model and observations.
 
     Args:
         tree: an xarray ``DataTree``.
         law: the law, where it is not in the catalogue.
 
     Raises:
-        ValueError: the tree was made by something else, or the law is another one.
+        ValueError: the tree is not one of :func:`to_arviz`, or belongs to another law.
     """
     try:
         told = {name: json.loads(tree.attrs[name]) for name in _told_as_json()}
@@ -115,15 +115,15 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
 
 
 def save(draws: Draws, path: str | Path) -> None:
-    """Write draws as a NetCDF file, there whole or not at all.
+    """Write draws atomically as a NetCDF file.
 
     Args:
-        draws: of any method.
+        draws: draws of any method.
         path: a file that ends in .nc.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the path has another ending.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the path has another extension.
     """
     refuse_ending(path)
     folder = Path(path).parent
@@ -132,13 +132,13 @@ def save(draws: Draws, path: str | Path) -> None:
     tree = to_arviz(draws)
     for node in tree.subtree:
         for values in node.variables.values():
-            # No value stands for a missing one: NaN is NaN.
+            # No fill value: NaN is NaN.
             values.encoding["_FillValue"] = None
     write_atomically(path, bytes(tree.to_netcdf(engine="h5netcdf")))
 
 
 def load(path: str | Path, law: Law | None = None) -> Draws:
-    """Read the draws that :func:`save` wrote.
+    """Draws from a file written by :func:`save`.
 
     Args:
         path: a file that ends in .nc.
@@ -148,9 +148,8 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         The draws bit for bit, without model and observations.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the path has another ending, the file cannot be read or holds something else, or the law is
-            another one.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path has another extension, or the file does not hold draws of this law.
     """
     import xarray
 
@@ -167,17 +166,17 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
 def modelled(
     draws: Draws, observations: Observations, likelihood: Likelihood | None, given: Mapping[str, Any] | None
 ) -> Draws:
-    """Draws of a posterior with their model, made anew; what it says of the first draws must be what they hold.
+    """Posterior draws with their model rebuilt, checked by the log densities of the first draws.
 
     Args:
-        draws: read from a file.
-        observations: what the posterior was drawn with.
-        likelihood: the same; that of the law's response unless given.
+        draws: draws read from a file.
+        observations: the observations of the posterior.
+        likelihood: of the posterior; default: that of the law's response.
         given: priors in place of the default ones.
 
     Raises:
-        TypeError: the observations or the likelihood are of another type.
-        ValueError: the draws are of no posterior, or of another model.
+        TypeError: the observations or the likelihood have another type.
+        ValueError: the draws are not of a posterior, or of another model.
     """
     import jax
 
@@ -186,7 +185,8 @@ def modelled(
     refuse_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):
         raise ValueError(
-            f"These draws ({draws.method}) are of no posterior, so they have no model; leave its parts out."
+            f"These draws ({draws.method}) are not of a posterior, so they have no model; omit observations, "
+            "likelihood and priors."
         )
     law = resolve(draws.law)
     apart = [name for name in draws.free if draws.params[name].ndim > 1]
@@ -209,40 +209,40 @@ def modelled(
 
 
 def refuse_ending(path: str | Path) -> None:
-    """Refuse a path that does not end as files of draws do.
+    """Reject a path without the extension of draws.
 
     Raises:
-        ValueError: it has another ending.
+        ValueError: it has another extension.
     """
     if Path(path).suffix.lower() != ENDING:
         raise ValueError(f"{path} does not end in {ENDING}, as files of draws do; end it in {ENDING}.")
 
 
 def _constant(draws: Draws, name: str) -> bool:
-    """Whether a parameter has one value, bit for bit."""
+    """Whether a parameter is constant over the draws, bit for bit."""
     values = draws.params[name]
     return name not in draws.free and values.tobytes() == np.repeat(values[:1], len(values), axis=0).tobytes()
 
 
 def _escaped(name: str) -> str:
-    """A name without the slash, which separates the groups of a tree; the label of a group may hold one."""
+    """A name with slashes escaped: labels of groups may contain them, but they separate the groups of a tree."""
     return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
 
 def _flags(name: str, values: np.ndarray) -> np.ndarray:
-    """Whether a draw diverged, as ArviZ wants it: true or false."""
+    """Divergences as booleans, as ArviZ expects."""
     return values.astype(bool) if name == "diverging" and np.isin(values, (0, 1)).all() else values
 
 
 def _dataset(
     draws: Draws | None, values: Mapping[str, Any], last: str = "", coords: Mapping[str, np.ndarray] | None = None
 ) -> Any:
-    """Arrays as one group, those of draws with axes (chain, draw, ...).
+    """A dataset of arrays, with axes (chain, draw, ...) where they belong to draws.
 
     Args:
-        draws: what has the leading axis of draws, or None.
+        draws: the draws of the arrays' leading axis, or None.
         values: name to array.
-        last: the last axis of arrays that have more axes than those of draws, where it has a name.
+        last: name of the last axis, where arrays have more axes than (chain, draw).
         coords: labels of axes.
     """
     from arviz_base import dict_to_dataset
@@ -271,7 +271,7 @@ def _told_as_json() -> tuple[str, ...]:
 
 
 def _told(draws: Draws) -> dict[str, Any]:
-    """What the arrays do not say, as attributes."""
+    """Attributes of the tree: everything that is not in its arrays."""
     lists = {
         "params": list(draws.params),
         "free": list(draws.free),
@@ -288,5 +288,5 @@ def _told(draws: Draws) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as plain ones; anything else as its words."""
+    """A NumPy number or array as plain numbers, anything else as text."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

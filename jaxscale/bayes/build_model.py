@@ -1,4 +1,4 @@
-"""Building a model: from a law, observations and what a person says of them to arrays and distributions."""
+"""Construction of a statistical model from law, observations, likelihood and priors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket
 
-# Groups of so many rows or more, on average, are sampled by their own places.
+# With at least so many rows per group on average, groups use the centred parameterisation.
 MANY = 6
 
 
@@ -34,23 +34,23 @@ def model_of(
     size: int | None = None,
     shared_runs: tuple[int, int] | None = None,
 ) -> Model:
-    """The model of a law on observations, inside ``jax.enable_x64(True)``.
+    """The statistical model of a law on observations; call it inside ``jax.enable_x64(True)``.
 
     Args:
         law: the law.
         observations: prepared for the law.
-        likelihood: how responses scatter.
+        likelihood: likelihood of the responses.
         given: priors in place of the default ones.
         fixed: values of parameters that are not inferred.
         pooling: parameter to "complete", "partial" or "none", over the groups.
-        size: rows to pad to; a bucket unless given.
-        shared_runs: how many runs there is room for, and how many rows of each; see :func:`room_of`.
+        size: rows to pad to; default: a bucket.
+        shared_runs: padded numbers of runs and of rows per run; see :func:`room_of`.
 
     Raises:
-        DataError: a column that the likelihood needs is missing or holds something else, or there is no group or run
-            where it needs one.
-        ValueError: a name or a prior is unknown, a parameter is named like something else that is inferred, or a law
-            with its own coordinates is pooled.
+        DataError: a column that the likelihood needs is missing or invalid, or there is no group or run where it
+            needs one.
+        ValueError: a name or a prior is unknown, a parameter is named like another inferred quantity, or a law with
+            its own coordinates is pooled.
     """
     if observations.sigma is not None:
         raise ValueError(
@@ -64,7 +64,7 @@ def model_of(
     pooled = _pooled(law, free, observations, pooling or {})
     _refuse_names(law, likelihood, pooled)
     _refuse_standard(law, likelihood, pooled, given or {})
-    # Neither the centre nor a prior may depend on rows that do not count.
+    # Neither the centre nor a prior may depend on rows of weight 0.
     used_rows = observations.weight > 0
     seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
     wide = padded(_silenced(observations), size or bucket(len(observations)))
@@ -115,17 +115,17 @@ def model_of(
 
 
 def room_of(observations: Observations) -> tuple[int, int]:
-    """Room for the runs of some observations: how many, and how many rows of each, so that few sizes are compiled."""
+    """Padded numbers of runs and of rows per run, so that few sizes are compiled."""
     run = np.arange(len(observations)) if observations.run is None else observations.run
     most = random_effects.fullest(run, np.ones(len(run), bool))
     return bucket(int(run.max()) + 1), most + most % 2
 
 
 def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
-    """Refuse what is no likelihood (or None), and data sets that are no observations.
+    """Validate the types of a likelihood (or None) and of data sets.
 
     Raises:
-        TypeError: something is of another type.
+        TypeError: one has another type.
     """
     for some in sets:
         if not isinstance(some, Observations):
@@ -141,7 +141,7 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
 
 
 def _silenced(observations: Observations) -> Observations:
-    """The observations with a row that counts in place of those of weight 0: what these hold must not matter."""
+    """The observations with rows of weight 0 replaced by one of positive weight, so that they have no effect."""
     used = np.flatnonzero(observations.weight > 0)
     index = np.where(observations.weight > 0, np.arange(len(observations)), used[0])
     if np.array_equal(index, np.arange(len(observations))):
@@ -154,9 +154,9 @@ def _silenced(observations: Observations) -> Observations:
 def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
     check_columns(likelihood, observations)
     if likelihood.by_group and observations.group is None:
-        raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
+        raise DataError(f"{observations.name}: a scale per group needs groups; name their column with group=.")
     if likelihood.runs and observations.run is None:
-        raise DataError(f"{observations.name}: an effect of each run needs runs; name their column with run=.")
+        raise DataError(f"{observations.name}: run effects need runs; name their column with run=.")
     likelihood.check(observations)
     if likelihood.runs is None:
         used = observations.weight > 0
@@ -191,7 +191,7 @@ def _pooled(
 
 
 def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...]) -> None:
-    """Refuse a parameter that is named like something that is inferred beside the law."""
+    """Reject parameters that share a name with a nuisance parameter."""
     beside = dict.fromkeys(priors.of_nuisance(likelihood), "the likelihood")
     if likelihood.runs:
         beside["run_effect"] = "the likelihood"
@@ -201,7 +201,7 @@ def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str
     for name in law.parameters:
         if name in beside:
             raise ValueError(
-                f"Parameter {name!r} of {law.name} has the name of something that {beside[name]} infers; rename it: "
+                f"Parameter {name!r} of {law.name} has the name of a parameter of {beside[name]}; rename it: "
                 f"jaxscale.rename(law, {name}={name + '_of_law'!r})."
             )
 
@@ -209,7 +209,7 @@ def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str
 def _refuse_standard(
     law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...], given: Mapping[str, Any]
 ) -> None:
-    """Refuse priors of what is standard normal by construction: its width is a parameter of its own."""
+    """Reject priors of sites that are standard normal by construction: their scale is a parameter of its own."""
     widths = {f"{name}_offset": f"{name}_spread" for name, how in pooled if how == "partial"}
     if likelihood.runs:
         widths["run_effect"] = "run_ratio"

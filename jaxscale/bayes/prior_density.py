@@ -1,8 +1,8 @@
-"""Densities of single numbers: priors as named numbers in a fixed order.
+"""Prior densities of scalar parameters, with a fixed order of their hyperparameters.
 
-NumPyro keeps the numbers of a distribution in the order of a set, which differs between processes, so a program that
-holds a distribution is another program in every process and no cache knows it. Here numbers have an order of their
-own, and the densities of the default priors are written out, so that these need no NumPyro.
+NumPyro keeps the parameters of a distribution in the order of a set, which differs between processes, so that a
+compiled program that contains a distribution misses the compilation cache. Here the order is fixed, and the densities
+of the default priors are implemented directly, so that they do not import NumPyro.
 """
 
 import inspect
@@ -23,13 +23,13 @@ def _normal(x: Any, loc: Any, scale: Any) -> Any:
 
 
 def _log_normal(x: Any, loc: Any, scale: Any) -> Any:
-    """That of a normal ``log x``, less ``log x``."""
+    """Normal log density of ``log x``, minus ``log x``."""
     log = jnp.log(x)
     return _normal(log, loc, scale) - log
 
 
 def _half_normal(x: Any, scale: Any) -> Any:
-    """Twice that of a normal about 0."""
+    """Twice the density of a normal about 0."""
     return _normal(x, 0.0, scale) + math.log(2.0)
 
 
@@ -45,7 +45,7 @@ def _beta(x: Any, concentration1: Any, concentration0: Any) -> Any:
     return constant + special.xlogy(concentration1 - 1, x) + special.xlog1py(concentration0 - 1, -x)
 
 
-# The families whose densities are written out, by NumPyro's names: log density and domain.
+# The families implemented here, by NumPyro's names: log density and domain.
 FAMILIES: dict[str, tuple[Callable[..., Any], str]] = {
     "Normal": (_normal, "real"),
     "LogNormal": (_log_normal, "positive"),
@@ -58,11 +58,11 @@ ENDS: dict[str, tuple[Any, Any]] = {"real": (None, None), "positive": (0.0, None
 
 
 class Standard(eqx.Module):
-    """A prior of one of the families that are written out.
+    """A prior of one of the families implemented here.
 
     Args:
-        family: NumPyro's name of it.
-        numbers: its settings by NumPyro's names.
+        family: NumPyro's name of the family.
+        numbers: its hyperparameters by NumPyro's names.
     """
 
     family: str = eqx.field(static=True)
@@ -70,7 +70,7 @@ class Standard(eqx.Module):
 
     @classmethod
     def of(cls, family: str, **numbers: float) -> "Standard":
-        """A prior from its numbers, in float64."""
+        """A prior from its hyperparameters, in float64."""
         return cls(family, {name: np.asarray(number, float) for name, number in numbers.items()})
 
     @property
@@ -120,16 +120,16 @@ class Standard(eqx.Module):
         return getattr(dist, self.family)(**self.numbers)
 
     def __str__(self) -> str:
-        """As a report prints it."""
+        """Text for reports, such as ``LogNormal(-4.6, 2.5)``."""
         names = list(inspect.signature(FAMILIES[self.family][0]).parameters)[1:]
         return _written(self.family, [self.numbers[name] for name in names])
 
 
 class Wrapped(eqx.Module):
-    """Any other NumPyro distribution of one number.
+    """Any other scalar NumPyro distribution.
 
     Args:
-        structure: what it is but for its numbers.
+        structure: its type and static attributes.
         domain: the support: "real", "positive" or "unit"; None for another.
         numbers: its arrays, in the order of the names of the attributes that hold them.
     """
@@ -179,7 +179,7 @@ class Wrapped(eqx.Module):
         return biject_to(self.distribution.support)
 
     def __str__(self) -> str:
-        """As a report prints it."""
+        """Text for reports, such as ``Uniform(0, 1)``."""
         return describe(self.distribution)
 
 
@@ -187,14 +187,14 @@ Prior = Standard | Wrapped
 
 
 def prior_of(distribution: Any) -> Prior:
-    """The prior that a NumPyro distribution of one number stands for."""
+    """The prior of a scalar NumPyro distribution."""
     from numpyro.distributions import constraints
 
     family = type(distribution).__name__
     structure, numbers = _parted(distribution)
     if type(distribution).__module__.startswith("numpyro.") and family in FAMILIES:
         return Standard.of(family, **{name: getattr(distribution, name) for name in distribution.arg_constraints})
-    # Looked up here, where the ends of a support are numbers: inside of a program they cannot be compared.
+    # Determined here, where the ends of a support are concrete numbers: tracers cannot be compared.
     support = distribution.support
     known = {"positive": (constraints.positive, constraints.nonnegative), "unit": (constraints.unit_interval,)}
     known["real"] = (constraints.real,)
@@ -203,7 +203,7 @@ def prior_of(distribution: Any) -> Prior:
 
 
 def describe(distribution: Any) -> str:
-    """A NumPyro distribution as a report prints it: ``LogNormal(-4.6, 2.5)``."""
+    """Text of a NumPyro distribution for reports: ``LogNormal(-4.6, 2.5)``."""
     values = [getattr(distribution, key, None) for key in distribution.arg_constraints]
     numbers = [value for value in values if value is not None and np.ndim(value) == 0]
     return _written(type(distribution).__name__, numbers)
@@ -211,13 +211,13 @@ def describe(distribution: Any) -> str:
 
 def _written(family: str, numbers: Sequence[Any]) -> str:
     values = [float(np.asarray(number)) for number in numbers]
-    # The middle of a range may be off zero by its last bit.
+    # The midpoint of a range may differ from zero by rounding.
     tiny = 1e-12 * max(map(abs, values), default=0.0)
     return f"{family}({', '.join(f'{0.0 if abs(value) < tiny else value:.4g}' for value in values)})"
 
 
 def _parted(tree: Any) -> tuple[Any, list[Any]]:
-    """The structure and the arrays of a tree, in which distributions are ordered by the names of their attributes."""
+    """Structure and arrays of a pytree, with the attributes of distributions ordered by name."""
     import numpyro.distributions as dist
 
     def is_distribution(node: Any) -> bool:

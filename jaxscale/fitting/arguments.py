@@ -1,4 +1,4 @@
-"""Arguments of a fit: the law, fixed values, starts and seed as they are used, and what identifies a run."""
+"""Validation of the arguments of a fit: law, fixed values, bounds, pooling, starts, likelihood."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,12 +20,12 @@ from jaxscale.noise.count_loss import count_noise
 from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
 
-# How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
+# Pooling of a parameter over groups: one value for all, a hierarchical prior (posteriors only), or one value each.
 POOLING = ("complete", "partial", "none")
 
 
 def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
-    """A law some of whose parameters lie between bounds.
+    """The law with bounds on parameters.
 
     Raises:
         ValueError: the law has no such parameter, or no value lies between its bounds.
@@ -38,11 +38,11 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
 
 
 def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
-    """A law in which each group has its own value of the parameters that groups do not share.
+    """The law with one value per group of every parameter that is not pooled.
 
     Raises:
-        ValueError: the law has no such parameter, one is fixed, or the word is not complete or none.
-        DataError: there are no groups, or one has fewer rows than parameters of its own.
+        ValueError: the law has no such parameter, one is fixed, or its pooling is not "complete" or "none".
+        DataError: there are no groups, or a group has fewer rows than parameters of its own.
     """
     for name, how in pooling.items():
         if name not in law.parameters:
@@ -77,14 +77,14 @@ def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fi
 
 
 def count_of(starts: Any) -> int:
-    """The number of starts, checked."""
+    """The validated number of starts."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
         raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
     return int(starts)
 
 
 def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
-    """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
+    """Explicit starts as a grid or equally long arrays, with the fixed parameters."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
     for name in given:
@@ -120,7 +120,7 @@ def checked_law(
     bounds: Mapping[str, Sequence[float | int]] | None,
     pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
+    """The validated law, with bounds and per-group parameters, and the values of its fixed parameters."""
     law = resolve(law)
     if not isinstance(observations, Observations):
         raise TypeError(
@@ -128,7 +128,7 @@ def checked_law(
             f"but is {type(observations).__name__}."
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
-        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+        raise TypeError("fit needs concrete numbers, but got a tracer; inside jit or grad use jaxscale.solve.")
     if bounds:
         both = set(bounds) & set(fixed or {})
         if both:
@@ -137,7 +137,7 @@ def checked_law(
     law = grouped(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
-        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
+        raise ValueError(f"{law.name} has no parameters to fit; call it for its values.")
     if len(values) == len(law.parameters):
         raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     return law, values
@@ -146,7 +146,7 @@ def checked_law(
 def noise_of_counts(
     likelihood: Likelihood, noise: Noise | None, observations: Observations
 ) -> tuple[Noise, Observations]:
-    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    """The noise equivalent to a likelihood of counts, and the observations bound to it."""
     if not isinstance(likelihood, CountLikelihood):
         said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
         raise ValueError(
@@ -164,7 +164,7 @@ def noise_of_counts(
 
 
 def check_settings(n_resamples: int, errors: Errors | None, polish: int) -> None:
-    """Refuse settings that are wrong whatever the data."""
+    """Validate settings that do not depend on the data."""
     if n_resamples < 0 or n_resamples == 1:
         raise ValueError(f"Argument n_resamples must be 0 or at least 2, but is {n_resamples!r}.")
     if errors not in (None, "classical", "hc3"):

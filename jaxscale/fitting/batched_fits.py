@@ -1,4 +1,4 @@
-"""The problems of many fits: their starts, polished as one batch, searched again where few agree, and the answers."""
+"""Batched multistart over many fits, with a second search where few starts agree."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,27 +23,27 @@ from jaxscale.noise import Noise
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
-# A problem of which fewer polished starts agree than this share is searched again, with other starts.
+# A problem is searched again with new starts where a smaller share of its polished starts agree.
 AGREED = 0.25
-# Problems whose starts are scored by one call: the smallest of these that holds all, or else the largest.
+# Problems whose starts are scored in one call: the smallest of these that holds all, or else the largest.
 TOGETHER = (1, 8, 64)
-# On a device they are scored abreast, so many numbers at a time.
+# On an accelerator they are scored in parallel, at most so many numbers at a time.
 TOGETHER_ON_DEVICE, NUMBERS = (1, 64, 1024), 2**25
 
 
 @dataclass(frozen=True)
 class Fits:
-    """The answers of :func:`fit_many`, as arrays.
+    """Results of :func:`fit_many`, as arrays.
 
     Args:
         law: the law.
-        axes: what the axes of the arrays are: of "data", "fixed", "noise", "weighting" those that were sequences.
+        axes: names of the array axes: those of "data", "fixed", "noise", "weighting" that were sequences.
         params: every parameter by name.
-        objective: the minimised sums.
-        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are good ends.
-        agree: how many of the polished starts of a problem ended at its best objective, to 1e-6.
-        polished: how many starts of each problem were polished.
-        steps: iterations of the lane that each answer comes from.
+        objective: the minimised objectives.
+        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are successes.
+        agree: number of polished starts of each problem that reached its best objective, to 1e-6.
+        polished: number of polished starts of each problem.
+        steps: iterations of the best lane.
     """
 
     law: Law
@@ -57,18 +57,18 @@ class Fits:
 
     @property
     def ok(self) -> np.ndarray:
-        """Which fits ended well."""
+        """Which fits succeeded (converged or flat)."""
         return np.isin(self.status, (newton.CONVERGED, newton.FLAT))
 
     @property
     def messages(self) -> np.ndarray:
-        """The status of every fit in a word."""
+        """The status of every fit in words."""
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
 
 @compiled(static_argnames=("best", "random"))
 def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, best: int, random: int) -> Any:
-    """For every problem the coordinates of its best starts and of the first, random ones, shape (problems, size, k)."""
+    """Coordinates of the best starts and of the first, random starts per problem, shape (problems, size, k)."""
 
     def one(part: Any) -> Any:
         (inputs, fixed, centre, held), delta, y, w = part
@@ -128,7 +128,7 @@ class Problems:
     def searched(
         self, starts: int, polish: int, generator: np.random.Generator
     ) -> tuple[Lanes, np.ndarray, np.ndarray]:
-        """The best lane of every problem, how many of its polished starts agree, and how many there were."""
+        """The best lane of every problem, its number of agreeing starts and of polished starts."""
         count = len(self.which)
         best = max(polish - polish // 4, 1)
         random = min(polish - best, starts - 1)
@@ -153,7 +153,7 @@ class Problems:
                 _replaced(lanes, members, chosen)
             floor = lanes.local.f[members]
             reach = floor + tolerance(self.problem.noise.loss, floor, weight)
-            # What agreed on an optimum that has since been bettered no longer counts.
+            # Starts that agreed on an optimum since improved upon no longer count.
             near = np.isfinite(f) & (f <= reach[:, None])
             agree[members] = np.where(known <= reach, agree[members], 0) + near.sum(axis=1)
             polished[members] += k
@@ -175,7 +175,7 @@ class Problems:
         return np.concatenate(self.runner(run, parts))[: len(members)]
 
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
-        """Lanes of some problems (by number) polished, each on its own data."""
+        """Polished lanes of the problems with the given indices, each on its own data."""
         problem = self._alone() if self.alone else self.problem
         lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
@@ -190,13 +190,13 @@ class Problems:
         )
 
     def _alone(self) -> Problem:
-        """The only problem, its inputs shared by all lanes: they need be transformed but once."""
+        """The single problem with inputs shared by all lanes, so that they are transformed only once."""
         whole = self.problem
         inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
         return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
 
     def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
-        """Every weighting of every problem, from the problem's optimum."""
+        """Refits of every problem with every weighting, started at the problem's optimum."""
         count = len(tables[0])
         members = np.repeat(np.arange(len(self.which)), count)
         extra = self.response.shape[1]
@@ -221,7 +221,7 @@ class Problems:
     def answer(
         self, lanes: Lanes, agree: np.ndarray, polished: np.ndarray, axes: dict[str, bool], weightings: int
     ) -> Fits:
-        """The lanes as arrays over the axes that were asked for."""
+        """Results of the lanes as arrays over the requested axes."""
         members = np.repeat(np.arange(len(self.which)), weightings)
         count = len(members)
         width, parts = sizes(self.response.shape[1]).holding(count).pool, []
@@ -246,7 +246,7 @@ _PROGRAMS: dict[tuple[int, int], Any] = {}
 
 
 def _with(best: int, random: int) -> Any:
-    """The program of :func:`_starts` with its static numbers set, the same object for the same numbers."""
+    """:func:`_starts` with its static arguments bound, cached so that equal arguments give the same object."""
     if (best, random) not in _PROGRAMS:
         program = partial(_starts, best=best, random=random)
         program.__name__ = f"_starts_{best}_{random}"  # pyright: ignore[reportAttributeAccessIssue]
@@ -255,14 +255,14 @@ def _with(best: int, random: int) -> Any:
 
 
 def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """The best lane of every problem, shape (problems,); among lanes that tie one that ended well."""
+    """Index of the best lane of every problem, shape (problems,); among ties one that converged."""
     settled = np.where(np.isin(status, (newton.CONVERGED, newton.FLAT)), f, np.inf)
     tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
     return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
 
 
 def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
-    """Put other lanes in the place of those that they better."""
+    """Replace lanes in place by others with a lower objective."""
     known = lanes.local.f[place]
     better = others.local.f < np.where(np.isfinite(known), known, np.inf)
     for old, new in zip(jax.tree.leaves(lanes), jax.tree.leaves(others), strict=True):
@@ -270,5 +270,5 @@ def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
 
 
 def _fitting(top: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Indices along the last axis of an array of any rank."""
+    """Indices for ``take_along_axis`` along the last axis of an array of any rank."""
     return np.broadcast_to(top[:, None], (*array.shape[:-1], 1))

@@ -72,7 +72,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Fit a law to observations: global search, certified optimum, standard errors, provenance.
+    """Fit a law to observations by a multistart search with a certified optimum and standard errors.
 
     Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters; with a likelihood of counts, minus the
     log likelihood ``sum_i w_i * log p(y_i; law_i)``, with standard errors from the observed information.
@@ -80,32 +80,31 @@ def fit(
     Args:
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
-        noise: residual space and loss; that of the response's domain unless given.
-        likelihood: of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``, ...; the
-            dispersion or concentration is fitted with the law (``fit.scale``).
-        starts: how many starts to score (an easy problem ends with an eighth of them, a hard one may look again up to
-            three times), or starts by name (numbers or equally long sequences; see
-            :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
-            where few of these agree, what lies between and around them is searched as well.
+        noise: residual space and loss; default: those of the response's domain.
+        likelihood: likelihood of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``,
+            ...; the dispersion or concentration is fitted with the law (``fit.scale``).
+        starts: number of starts to score (an easy problem stops after an eighth of them, a hard one may repeat the
+            search up to three times), or explicit starts by name (numbers or equally long sequences; see
+            :func:`start_grid` for a grid). The best and a random sample of them are polished; where few of these
+            agree, the region between and around them is searched as well.
         seed: of the random numbers of starts and resamples.
         fixed: values of parameters that are not fitted.
-        bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
-        pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
-            observations, named by its label, such as ``alpha[small]``.
-        polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
-            problem ends with the first half of them, and starts given by name are all polished, as they are, where
-            this number allows it.
+        bounds: lower and upper bounds of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
+        pooling: parameter to "complete" (one value for all groups, the default) or "none" (one value per group of the
+            observations, named by its label, such as ``alpha[small]``).
+        polish: number of starts polished at first, half of them the best and half random; an easy problem stops
+            after the first half. Explicit starts are all polished, unchanged, up to this number.
         n_resamples: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
-        errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale); unless
-            given, HC3 where a test of the residuals rejects one variance for all rows at 1 %, with 15 or more spare
-            rows.
+        errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale);
+            default: HC3 where a test of the residuals rejects homoscedasticity at 1 %, with at least 15 degrees of
+            freedom.
         noise_level: noise assumed by the design check, relative to the response.
-        allow_unidentified: fit although the design check says that parameters are not identified.
-        mesh: a ``jax.sharding.Mesh`` over whose devices, of this process or of many, the work is spread; results are
-            the same bits for any number of devices and processes.
-        checkpoint: folder where finished parts are kept; the same call goes on there after an interruption and ends
-            with the same bits.
-        progress: whether to show a progress bar after two seconds; on a terminal unless given.
+        allow_unidentified: fit even if the design check finds that parameters are not identified.
+        mesh: a ``jax.sharding.Mesh`` of devices, of one process or several, over which to spread the work; results are
+            bitwise identical for any number of devices and processes.
+        checkpoint: folder for finished parts; after an interruption the same call resumes there, with bitwise
+            identical results.
+        progress: whether to show a progress bar after two seconds; default: on a terminal.
 
     Returns:
         The fit, with numbers in float64.
@@ -113,7 +112,7 @@ def fit(
     Raises:
         DataError: the observations do not suit the law.
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
-        ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
+        ValueError: an argument is invalid, or the checkpoint is damaged or belongs to another computation.
     """
     law, values = checked_law(law, observations, seed, fixed, bounds, pooling)
     check_settings(n_resamples, errors, polish)
@@ -146,7 +145,7 @@ def fit(
             )
         fitted = _fit_of(solved, covariance, rows, values, seed, n_resamples, notices)
     if design is None or design.verdict != "identified":
-        # What the inputs alone leave in doubt the data may determine all the same.
+        # The data may determine what the inputs alone do not.
         design = _check_at_optimum(fitted, noise_level) or design
     if read.sigma is not None:
         provenance = replace(fitted.provenance, used_sha256=fingerprint(law, read))
@@ -163,7 +162,7 @@ def _fit_of(
     n_resamples: int,
     notices: list[Notice],
 ) -> Fit:
-    """The fit with its errors, diagnostics and provenance."""
+    """The result with standard errors, diagnostics and provenance."""
     optimum, covariance = solved.optimum, sure.matrix
     problem, linear, n = optimum.problem, optimum.linear, len(rows)
     law, free, noise = problem.law, problem.free, problem.noise
@@ -201,34 +200,34 @@ def _fit_of(
 
 
 def _of_errors(solved: Solved, sure: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
-    """Notices on the scatter of the rows and on resamples."""
+    """Notices on the dispersion of the residuals and on resamples."""
     optimum, found = solved.optimum, []
     if runs_away(optimum, solved.hessian):
         noise = optimum.problem.noise.describe()
-        said = f"The counts scatter no more than {noise} with an infinite dispersion or concentration."
+        said = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
         found.append(Notice("no_overdispersion", said))
     if rows.sigma is not None:
         found += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
     if sure.failed:
-        found.append(Notice("resamples_failed", f"{sure.failed} of {n_resamples} bootstrap refits did not settle."))
+        found.append(Notice("resamples_failed", f"{sure.failed} of {n_resamples} bootstrap refits did not converge."))
     return found
 
 
 def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
-    """A notice where the rows do not determine parameters whose errors were asked for."""
+    """A notice where the rows do not determine parameters."""
     law, params = optimum.problem.law, optimum.linear.params
     free, variances = optimum.problem.free, np.diag(sure.matrix)
     lost = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
     if not lost or sure.method == "none":
         return []
     told = " and ".join(f"{name} = {float(params[name]):.3g}" for name in lost)
-    sign = f"; {law.either_sign} lets parameters have either sign" if law.either_sign else ""
-    said = f"The rows do not determine {told}: standard errors have no bound{sign}."
+    sign = f"; {law.either_sign} allows parameters of either sign" if law.either_sign else ""
+    said = f"The rows do not determine {told}: standard errors are infinite{sign}."
     return [Notice("not_determined", said)]
 
 
 def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
-    """The design check at the fitted parameters and the scatter that was seen."""
+    """The design check at the fitted parameters and the observed noise level."""
     rows, law = fitted.observations, resolve(fitted.law)
     assert rows is not None
     with jax.enable_x64(True):
@@ -240,10 +239,10 @@ def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.Design
 
 
 def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowed: bool) -> Fit:
-    """The fit with the design check that it passed, or that was overridden.
+    """The fit with its design check, passed or overridden.
 
     Raises:
-        UnidentifiedError: the check says that parameters are not identified, and that is not allowed.
+        UnidentifiedError: parameters are not identified, and that is not allowed.
     """
     if design is None:
         return fitted
@@ -257,15 +256,15 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
 
 
 def start_grid(**axes: Sequence[float] | np.ndarray) -> StartGrid:
-    """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
+    """A full grid of starts, for ``fit(..., starts=start_grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
 
-    It is never laid out whole: millions of points take no memory.
+    Points are generated on demand, so that millions of them take no memory.
     """
     return StartGrid(axes)
 
 
 def _errors(sure: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
-    """How the standard errors were estimated, and what intervals need beside them."""
+    """The method of the standard errors, with what intervals need in addition."""
     count = n_resamples if "bootstrap" in sure.method else 0
     shares = SHARES if sure.percentiles else ()
     return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)

@@ -1,4 +1,4 @@
-"""Many fits of one law as one batch: data sets, fixed values, noise settings, weightings."""
+"""Fit one law many times as one batch, over data sets, fixed values, noise settings and weights."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -39,33 +39,32 @@ def fit_many(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fits:
-    """Fit one law many times in one batch; whatever is a sequence becomes an axis of the answer.
+    """Fit one law many times in one batch; every argument that is a sequence becomes an axis of the result.
 
     Every combination of data set, fixed values and noise setting is a problem with its own search: ``starts`` are
-    scored, the best and some random ones polished, and problems of which few polished starts agree are searched
-    again. Weightings (bootstrap counts, hold-outs, leave-one-out) are then refitted from their problem's optimum.
-    A problem that cannot be fitted says so in its status and leaves the others as they are, to the last bit: what
-    comes out for a data set and a noise does not depend on which others stand beside it in the sequences.
+    scored, the best and a random sample polished, and problems with few agreeing starts are searched again.
+    Weightings (bootstrap counts, hold-out, leave-one-out) are then refitted from the problem's optimum. Results of a
+    problem do not depend on the other problems of the batch, bit for bit; a failed one is marked by its status.
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: one data set or many; they may differ in length.
         noise: one noise, or many that differ in ``delta`` only.
-        fixed: values of parameters that are not fitted, or a sequence of such: laws nested in one another.
-        weight: factors on the rows' weights, shape (weightings, n), or a sequence of such, one for each data set.
-        starts: how many starts to score for each problem.
-        polish: how many of these to polish.
+        fixed: values of parameters that are not fitted, or a sequence of these, for nested laws.
+        weight: factors on the rows' weights, shape (weightings, n), or a sequence of these, one per data set.
+        starts: number of starts to score per problem.
+        polish: number of starts to polish per problem.
         seed: of the random numbers.
-        mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
-        checkpoint: folder where finished parts are kept.
-        progress: whether to show a progress bar; on a terminal unless given.
+        mesh: a ``jax.sharding.Mesh`` of devices over which to spread the work.
+        checkpoint: folder for finished parts.
+        progress: whether to show a progress bar; default: on a terminal.
 
     Returns:
         The fits, with numbers in float64.
 
     Raises:
-        DataError: some observations do not suit the law.
-        ValueError: an argument is wrong.
+        DataError: observations do not suit the law.
+        ValueError: an argument is invalid.
     """
     law = resolve(law)
     sets = [observations] if isinstance(observations, Observations) else list(observations)
@@ -136,7 +135,7 @@ def _refuse(
 
 
 def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
-    """For every data set its weightings, shape (weightings, n)."""
+    """Weightings per data set, each of shape (weightings, n)."""
     if weights is None:
         return None
     tables = [np.asarray(table, float) for table in ([weights] if single else weights)]

@@ -1,19 +1,19 @@
-"""A test of heteroscedasticity: whether squared residuals follow the prediction, the inputs or the leverage."""
+"""Test of heteroscedasticity: regression of squared residuals on prediction, inputs and leverage."""
 
 import numpy as np
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.fitting.sandwich import bread
 
-# With fewer spare rows the test says little and HC3 is unsteady; the level at which it rejects.
+# Fewest degrees of freedom, below which the test has little power and HC3 is unstable; significance level.
 FEWEST, REJECTED = 15, 0.01
 
 
 def uneven(optimum: Optimum, residual: np.ndarray) -> str:
-    """What the test found, in words, where it rejects one variance for all rows; else empty.
+    """Koenker's studentised Breusch-Pagan test: its result in words where it rejects homoscedasticity, else empty.
 
-    Koenker's version of the test of Breusch and Pagan: ``n R^2`` of the regression of the squared residuals on the
-    prediction, the inputs (logarithms where these are positive) and the leverages is chi-squared.
+    ``n R^2`` of the regression of the squared residuals on the prediction, the inputs (logarithms where these are
+    positive) and the leverages is chi-squared under homoscedasticity.
 
     Source:
         Koenker, Journal of Econometrics 17 (1981).
@@ -42,11 +42,11 @@ def uneven(optimum: Optimum, residual: np.ndarray) -> str:
     if chance >= REJECTED:
         return ""
     told = f"p = {chance:.2g}" if chance >= 1e-6 else "p < 1e-6"
-    return f"the residuals are heteroscedastic (test of Breusch, Pagan and Koenker: {told})"
+    return f"the residuals are heteroscedastic (Breusch-Pagan-Koenker test: {told})"
 
 
 def _regressors(optimum: Optimum) -> np.ndarray:
-    """What the variance may follow, shape (n, k)."""
+    """Regressors of the variance, shape (n, k)."""
     problem, linear, weight = optimum.problem, optimum.linear, optimum.weight
     columns = [np.asarray(problem.noise.transform(np.asarray(linear.prediction)))]
     columns += [bread(np.asarray(linear.jacobian), weight)[2]]

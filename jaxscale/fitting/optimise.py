@@ -1,4 +1,4 @@
-"""Optimum of a fit: search, certificate, basins."""
+"""Global optimisation of a fit: multistart search, certificate of the optimum, basins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ LISTED = 12
 
 @dataclass(frozen=True)
 class Search:
-    """How a search is made: starts that are scored and polished, or starts that are given."""
+    """Settings of a search: numbers of scored and polished starts, or explicit starts."""
 
     count: int
     polish: int
@@ -38,7 +38,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Solved:
-    """The end of a search: optimum, Hessian of the objective, certificate, and the landscape that was met."""
+    """Result of a search: optimum, Hessian of the objective, certificate and basins."""
 
     optimum: Optimum
     hessian: np.ndarray
@@ -52,7 +52,7 @@ class Solved:
 def problem_of(
     law: Law, free: tuple[str, ...], values: Mapping[str, float], noise: Noise, rows: Observations
 ) -> tuple[Problem, Observations]:
-    """The problem of a fit, and its rows padded to a size bucket."""
+    """The optimisation problem of a fit, and its rows padded to a size bucket."""
     wide = padded(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
@@ -61,7 +61,7 @@ def problem_of(
 
 
 def optimise(problem: Problem, wide: Observations, resampling: Resampling, settings: Search) -> Solved:
-    """Search for the optimum; inside ``jax.enable_x64(True)``."""
+    """Search for the optimum; call it inside ``jax.enable_x64(True)``."""
     task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
     compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
@@ -84,14 +84,14 @@ def optimise(problem: Problem, wide: Observations, resampling: Resampling, setti
 
 
 def _certificate(found: Found) -> float:
-    """The further decrease that a Newton step promises, relative; 0 where that is lost in rounding."""
+    """Predicted relative decrease of a further Newton step; 0 where it is below rounding error."""
     local, promise = found.lanes.local, float(found.lanes.decrement[found.best])
     relative = promise / max(abs(float(local.f[found.best])), np.finfo(float).tiny)
     return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[found.best]) else relative
 
 
 def _landscape(found: Found, basins: tuple[Basin, ...]) -> Landscape:
-    """The starts and minima of a search, at most :data:`LISTED` of these."""
+    """Starts and minima of a search, at most :data:`LISTED` minima."""
     met = found.landscape
     return Landscape(met.scored, met.polished, met.converged, met.independent, met.agree, met.agree_all, basins)
 
@@ -111,7 +111,7 @@ def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Bas
 
 
 def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[Basin, ...]:
-    """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
+    """The basins of an absolute loss at their exact vertices; the descent minimises a smoothed loss."""
     ends = []
     for basin in found.landscape.basins[:LISTED]:
         z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)

@@ -1,4 +1,4 @@
-"""Which standard errors a fit gets: classical, HC3, sandwich, or resampled."""
+"""Standard errors of a fit: choice among classical, HC3, sandwich, observed information and bootstrap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,11 +17,11 @@ from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
 from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
 
-# Percentiles of resamples that a fit keeps.
+# Probabilities of the percentiles of resamples that a fit stores.
 _LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
 SHARES = (*_LOWER, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.9995)
 
-# A parameter whose standard error is so many times its value has run away: nothing is known of it.
+# A parameter whose standard error exceeds so many times its value counts as undetermined.
 RUNAWAY = 1e3
 
 Errors = Literal["classical", "hc3"]
@@ -29,16 +29,16 @@ Errors = Literal["classical", "hc3"]
 
 @dataclass(frozen=True)
 class Covariance:
-    """The covariance of the free parameters, and how it was got.
+    """Covariance of the free parameters and its method.
 
     Args:
         matrix: shape (p, p), infinite for parameters that the rows do not determine.
         method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (these two also
             with "cluster " before them), or "none".
         freedom: degrees of freedom of t quantiles.
-        reason: why there are none, or why this method, in words; may be empty.
-        failed: resamples that did not settle.
-        percentiles: of the resamples, by parameter, at :data:`SHARES`.
+        reason: why there are none, or why this method; may be empty.
+        failed: number of failed resamples.
+        percentiles: percentiles of the resamples by parameter, at the probabilities :data:`SHARES`.
     """
 
     matrix: np.ndarray
@@ -51,12 +51,12 @@ class Covariance:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How standard errors are resampled, where the loss takes them from resamples.
+    """Settings of the bootstrap of losses whose standard errors come from resampling.
 
     Args:
         runner: where resamples are refitted.
         n_resamples: number of resamples.
-        generator: the source of randomness.
+        generator: the random generator.
     """
 
     runner: Runner
@@ -77,17 +77,17 @@ def covariance_of(
     Args:
         optimum: the problem at its optimum, n rows.
         hessian: of the objective in the coordinates, shape (size, size).
-        resampling: for losses whose curvature does not describe them.
-        run: codes of the runs, one for each row that was read, or None.
+        resampling: settings for losses whose curvature does not give standard errors.
+        run: codes of the runs of the unpadded rows, or None.
         sigma: whether the weights are inverse variances of known errors.
-        errors: "classical" or "hc3" where a test of the residuals is not to decide.
+        errors: "classical" or "hc3" in place of a test for heteroscedasticity.
     """
     loss, weight, freedom = optimum.problem.noise.loss, optimum.weight, optimum.freedom
     used, size = np.flatnonzero(weight > 0), len(optimum.problem.free)
     clusters = clusters_of(run, weight)
     none = np.full((size, size), np.inf)
     if clusters is not None and len(np.unique(clusters[used])) < 2:
-        return Covariance(none, "none", 0, "all rows belong to one run, so that nothing says how runs differ")
+        return Covariance(none, "none", 0, "all rows belong to one run, so the variance between runs is unknown")
     if sigma and clusters is None and errors is None:
         root, lost, _ = bread(np.asarray(optimum.linear.jacobian), weight)
         return Covariance(without(root @ root.T, lost), "known errors", freedom)
@@ -110,10 +110,10 @@ def covariance_of(
 
 
 def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
-    """Codes of the runs of padded rows, shape (n,); None where no run has several rows that count.
+    """Codes of the runs of padded rows, shape (n,); None where no run has several rows of positive weight.
 
     Args:
-        run: codes of the rows that were read, or None.
+        run: codes of the unpadded rows, or None.
         weight: shape (n,).
     """
     if run is None:
@@ -123,14 +123,14 @@ def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None
 
 
 def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
-    """Refuse a choice of standard errors that the loss or the runs do not leave."""
+    """Reject a choice of standard errors that the loss or correlated runs do not allow."""
     if errors is not None and (not noise.loss.least_squares or clustered):
         said = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
         raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
 
 
 def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
-    """Parameters whose standard error is a large multiple of their value and of the data's unit of them, shape (p,)."""
+    """Parameters whose standard error is a large multiple of their value and of their natural unit, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
     found = np.zeros(len(problem.free), bool)
     for k, name in enumerate(problem.free):
@@ -156,11 +156,11 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
 
 
 def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
-    """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
+    """Bootstrap standard errors from the central 68 % of resamples, which is robust to outlying refits."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
     if not n_resamples:
-        said = "no resamples were asked for, which this loss takes them from"
+        said = "no resamples were requested, which this loss needs"
         return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
     draws, failed = bootstrap(
         resampling.runner,
@@ -180,7 +180,7 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
         return Covariance(np.full((size, size), np.inf), method, freedom, failed=failed)
     ends = np.quantile(table, SHARES, axis=1)
     spread = (ends[SHARES.index(0.8413)] - ends[SHARES.index(0.1587)]) / 2
-    # Where a parameter has no bounds its resamples are least skewed.
+    # Resamples are least skewed on the unbounded scale.
     kinds = problem.law.parameters
     free = np.stack([unbounded(kinds[name].support, row) for name, row in zip(problem.free, table, strict=True)])
     free = np.nan_to_num(free, neginf=-700.0, posinf=700.0)
@@ -193,7 +193,7 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
 
 
 def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
-    """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
+    """The sandwich covariance in the parameters themselves, for coordinates that are flat at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
     psi, bend, _ = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, log_scale))
@@ -206,7 +206,7 @@ def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int
 def robust(
     optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
-    """The sandwich of what ``change`` makes of the coordinates, by runs where these repeat.
+    """Sandwich covariance of functions of the coordinates with derivative ``change``, clustered by runs.
 
     Args:
         optimum: the problem at its optimum.
@@ -219,7 +219,7 @@ def robust(
     """
     problem, linear, weight, z = optimum.problem, optimum.linear, optimum.weight, optimum.z
     noise, used = problem.noise, np.flatnonzero(weight > 0)
-    # All rows, padding included: one shape for a bucket, so that other data compile nothing.
+    # All rows with padding: one shape per bucket, so that new data do not recompile.
     s = np.asarray(problem.log_scale(z), float)
     psi, bend, tilt = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, s))
     slope = np.asarray(linear.slope)[used]
@@ -236,7 +236,7 @@ def robust(
 
 
 def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
-    """The inverse of the observed information, of a likelihood that is maximised."""
+    """The inverse of the observed information of a maximum likelihood fit."""
     size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
     count = size if runs_away(optimum, hessian) else len(hessian)
     try:
@@ -249,13 +249,13 @@ def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
 
 
 def runs_away(optimum: Optimum, hessian: np.ndarray) -> bool:
-    """Whether the counts scatter no more than the distribution without a nuisance parameter, which so has no limit."""
+    """Whether the counts show no overdispersion, so that the nuisance parameter diverges."""
     noise = optimum.problem.noise
     return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)
 
 
 def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
-    """The derivatives of :func:`_slopes`; those of counts are in the prediction."""
+    """The derivatives of :func:`_slopes`; for counts with respect to the prediction."""
     problem, linear = optimum.problem, optimum.linear
     if problem.noise.loss.counts:
         return _slopes_of_counts(problem.noise, linear.prediction, optimum.response, log_scale, problem.inputs)
@@ -264,7 +264,7 @@ def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
 
 @compiled(brief=True)
 def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -> tuple[Any, Any, Any]:
-    """First and expected second derivative of every row's cost in the prediction, and that in the log scale."""
+    """First and expected second derivative of every row's loss in the prediction, and the first in the log scale."""
     loss: Any = noise.loss
     s = jnp.broadcast_to(log_scale, m.shape)
     first, _, second = loss.derivatives(m, y, s, data)

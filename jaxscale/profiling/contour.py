@@ -21,17 +21,17 @@ from jaxscale.utils.notices import Notice
 
 @dataclass(frozen=True)
 class Contour:
-    """Where the statistic of two parameters, all others fitted, has some levels.
+    """Contours of the profile likelihood of two parameters.
 
     Args:
         law: the law; its name where the fit was read from a file and the catalogue does not hold it.
-        names: of the two parameters.
+        names: names of the two parameters.
         levels: coverages.
-        thresholds: of the statistic, one for each level.
+        thresholds: of the statistic, one per level.
         estimate: the two parameters at the optimum.
-        polygons: shape (levels, points, 2), anticlockwise in the whitened plane; NaN where a ray does not end.
-        about: how the statistic is made.
-        notices: conditions that affect what the contours mean.
+        polygons: shape (levels, points, 2), anticlockwise in the whitened plane; NaN where a contour is open.
+        about: definition of the statistic.
+        notices: conditions that affect the interpretation of the contours.
     """
 
     law: Law | str
@@ -71,26 +71,25 @@ def contour(
     points: int = 32,
     observations: Observations | None = None,
 ) -> Contour:
-    """Contours of the profile statistic of two parameters: refit all others with both held.
+    """Profile likelihood contours of two parameters, with all others refitted at every point.
 
-    The statistic of :func:`profile` reaches ``2 F(2, n - p)`` (chi-squared with 2 degrees of freedom for Student's
-    t) on each contour; where runs repeat it is divided by the mean of the two generalised variance ratios (Rao and
-    Scott 1984). Every point lies on a ray from the optimum; rays are even in the plane in which the covariance is
-    round.
+    On each contour the statistic of :func:`profile` equals ``2 F(2, n - p)`` (chi-squared with 2 degrees of freedom
+    for Student's t); where runs have several rows it is divided by the mean of the two generalised variance ratios
+    (Rao and Scott 1984). Points lie on rays from the optimum, evenly spaced in the plane that whitens the covariance.
 
     Args:
         fit: the fit.
         params: two free parameters.
         level: coverages, between 0 and 1.
-        points: rays.
-        observations: what was fitted, where the fit was read from a file.
+        points: number of rays.
+        observations: the fitted observations, where the fit was read from a file.
 
     Returns:
         The contours, with numbers in float64.
 
     Raises:
         TypeError: fit is not a Fit.
-        ValueError: an argument is wrong, or the fit leaves nothing to profile.
+        ValueError: an argument is invalid, or the fit cannot be profiled.
 
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
     Statistics 12.

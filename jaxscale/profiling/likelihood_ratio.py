@@ -1,7 +1,7 @@
-"""What a rise of the objective means: the optimum of a fit, its curvature, and the unit of its statistic.
+"""Likelihood-ratio statistic of a profile: the optimum, its curvature, and the unit of the statistic.
 
-Every statistic of a held quantity is ``2 (f - f_min) / c``. Its square root is compared with a t quantile (or, where
-the objective is a likelihood, a normal one); what differs from noise to noise is the unit c.
+The statistic of a held quantity is ``2 (f - f_min) / c``. Its square root is compared with a t quantile (a normal one
+where the objective is a likelihood); the unit c depends on the noise.
 """
 
 from dataclasses import dataclass, replace
@@ -25,25 +25,25 @@ from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 
-# The smallest curvature, in units of the largest, that still tells parameters apart.
+# The smallest curvature, relative to the largest, at which parameters are identified.
 FLAT = 1e-12
 
 
 @dataclass(frozen=True)
 class Ground:
-    """The optimum that a profile rises from.
+    """The optimum of a fit, with curvature and unit of the likelihood-ratio statistic.
 
     Args:
         problem: law, inputs of shape (n,), noise.
-        wide: what was fitted, n rows.
+        wide: the fitted observations, padded to n rows.
         z: coordinates of the optimum, shape (size,).
         f: the objective there.
         covariance: the inverse of the objective's curvature in the coordinates, shape (size, size).
         linear: predictions and derivatives there.
         unit: c, the unit of the statistic.
         freedom: degrees of freedom of the t quantiles; infinite for a likelihood.
-        clusters: codes of the runs, shape (n,), where some run has several rows.
-        about: in words, how the statistic is made.
+        clusters: codes of the runs, shape (n,), where a run has several rows.
+        about: definition of the statistic in words.
         density: the mean of psi' where it comes from the density of the residuals at 0; else None.
     """
 
@@ -62,12 +62,12 @@ class Ground:
 
 @lru_cache(maxsize=256)
 def _plain(law: Law) -> Law:
-    """The law without coordinates of its own, in which single parameters cannot be held."""
+    """The law without its own coordinates, in which single parameters cannot be held."""
     return law if law.coordinates is None else replace(law, coordinates=None)
 
 
 def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
-    """Lanes that hold some parameters each: flags and values of shape (lanes, free parameters)."""
+    """A problem whose lanes hold given parameters at given values, both of shape (lanes, free parameters)."""
 
     def spread(a: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(a, float), (len(flags), *np.shape(a)))
@@ -78,10 +78,10 @@ def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
 
 
 def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Ground:
-    """The optimum of a fit, polished once more; inside ``jax.enable_x64(True)``.
+    """The optimum of a fit, polished once more; call it inside ``jax.enable_x64(True)``.
 
     Raises:
-        ValueError: there are no spare rows, the residuals are all zero, or the parameters are not identified.
+        ValueError: there are no degrees of freedom, all residuals are zero, or the parameters are not identified.
     """
     again = refit_problem(fit, observations)
     problem, about = smooth(again)
@@ -89,7 +89,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     used = weight > 0
     rows, size = int(used.sum()), len(problem.free)
     if rows <= size:
-        raise ValueError(f"A profile needs more rows than free parameters, but {rows} rows fit {size}.")
+        raise ValueError(f"A profile needs more rows than free parameters, but there are {rows} rows for {size}.")
     z = again.z
     if problem.law is not again.law:
         params = {name: jnp.asarray(value, float) for name, value in fit.params.items()}
@@ -108,7 +108,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
         unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
     about["statistic"] = said
     if not unit > 1e-28 * np.mean(w):
-        raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
+        raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
     about["unit c"] = unit
     x = linear.slope[used]
     curvature = [lanes.local.exact[..., 0], lanes.local.safe[..., 0]]
@@ -121,9 +121,9 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
 
 
 def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
-    """The problem with a loss that has slopes and no scale of its own to fit.
+    """The problem with a differentiable loss of fixed scale.
 
-    An absolute loss is rounded off at its tip; Huber's keeps the threshold that it was fitted with.
+    An absolute loss is smoothed at its kink; Huber's loss keeps its fitted threshold.
     """
     law, about = _plain(again.law), {}
     problem = again.problem
@@ -135,7 +135,7 @@ def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
         mean = float(np.sum(weight * residual) / np.sum(weight))
     loss, said = problem.noise.loss.without_scale(float(again.problem.log_scale(again.z)), mean)
     if not loss.threshold > 0:
-        raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
+        raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
     if said:
         about["loss"] = said
     return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
@@ -149,20 +149,19 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
         if values[0] > FLAT * values[-1]:
             return np.linalg.inv(scaled) * np.outer(scale, scale)
     raise ValueError(
-        "A profile needs an optimum that determines the parameters, but the objective is flat there; fix one of "
-        "them (fixed=...)."
+        "A profile needs identified parameters, but the objective is flat at the optimum; fix one of them (fixed=...)."
     )
 
 
 def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
-    """The cluster-robust covariance of some quantities in units of the plain one, shape (k, k).
+    """Cluster-robust covariance of quantities relative to the model-based covariance, shape (k, k).
 
     Args:
         ground: the optimum.
         slopes_of: the quantities' derivatives in the coordinates, shape (k, size).
 
     Returns:
-        ``L^-1 V L^-T`` with V the cluster sandwich and ``L L'`` the plain covariance.
+        ``L^-1 V L^-T`` with V the cluster-robust and ``L L'`` the model-based covariance.
     """
     if ground.clusters is None:
         return np.eye(len(slopes_of))

@@ -1,4 +1,4 @@
-"""Profile likelihood: intervals from refits that hold a parameter or a quantity derived from the parameters."""
+"""Profile likelihood of parameters and derived quantities, and its confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
 
 METHOD = "profile likelihood"
-# The grid goes beyond an end by this factor; where there is none, to so many thresholds.
+# Extent of the grid: a factor beyond an end of the interval, or a multiple of the threshold where there is none.
 BEYOND, OPEN = 1.25, 3.0
-# The most times that all points are refitted from their neighbours.
+# Most passes in which all points are refitted from their neighbours.
 PASSES = 4
-# A statistic below minus this is no rounding: the profile met a better optimum than the fit.
+# A statistic below this is not a rounding error: the profile found a better optimum than the fit.
 BETTER = -1e-2
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curve:
-    """The profile of one quantity: what the statistic is where the quantity is held.
+    """The profile likelihood of one quantity.
 
     Args:
         name: of the quantity.
         estimate: its value at the optimum.
-        stderr: its standard error by the curvature there, in the scale of the statistic.
-        values: where it was held, rising, shape (points,).
-        statistic: the statistic there, shape (points,); infinite where the value cannot be reached.
-        root: its square root with the side's sign, shape (points,): a straight line where the standard error is all.
+        stderr: its standard error from the curvature at the optimum, on the scale of the statistic.
+        values: values at which it is held, increasing, shape (points,).
+        statistic: the likelihood-ratio statistic, shape (points,); infinite where the value cannot be reached.
+        root: the signed root of the statistic, shape (points,); linear where the Wald approximation is exact.
         params: every parameter of the law along the profile, shape (points,).
         lower: lower end of the interval; minus infinity where the statistic stays below its threshold.
         upper: upper end; infinity likewise.
@@ -62,15 +62,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Profile:
-    """The profiles of some quantities; ``profile["alpha"]`` is the :class:`Curve` of alpha.
+    """Profile likelihoods by name; ``profile["alpha"]`` is the :class:`Curve` of alpha.
 
     Args:
         law: the law; its name where the fit was read from a file and the catalogue does not hold it.
         level: coverage of the intervals.
-        threshold: of the statistic's root: the t quantile (or that of the normal distribution).
+        threshold: of the signed root statistic: a t quantile (or a normal one).
         curves: the profiles by name.
-        about: how the statistic is made.
-        notices: conditions that affect what the intervals mean.
+        about: definition of the statistic.
+        notices: conditions that affect the interpretation of the intervals.
     """
 
     law: Law | str
@@ -85,7 +85,7 @@ class Profile:
         return self.curves[name]
 
     def __str__(self) -> str:
-        """The table of the intervals."""
+        """The report of the intervals."""
         return str(self.intervals())
 
     @property
@@ -97,7 +97,7 @@ class Profile:
         """The intervals of the level at which the profile was computed.
 
         Args:
-            level: that level; another one needs another profile.
+            level: that level; another level needs another profile.
 
         Raises:
             ValueError: the level is not that of the profile.
@@ -113,7 +113,7 @@ class Profile:
         return Intervals(self.law, METHOD, self.level, rows, self.about, self.notices, self.ok)
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas data frame with a row for every point of every profile: quantity, value, statistic and its root."""
+        """A pandas data frame with one row per point of each profile: quantity, value, statistic, signed root."""
         import pandas as pd
 
         columns = {
@@ -123,7 +123,7 @@ class Profile:
         return pd.concat(columns, names=["quantity", "point"])
 
     def to_dict(self) -> dict[str, Any]:
-        """The intervals and the profiles as plain numbers and lists."""
+        """The intervals and the profiles as plain numbers and lists, for JSON."""
         curves = {
             name: {
                 "values": curve.values.tolist(),
@@ -146,33 +146,33 @@ def profile(
     observations: Observations | None = None,
     seed: int = 0,
 ) -> Profile:
-    """Profile likelihood of parameters and derived quantities: refit all else with the quantity held at a value.
+    """Profile likelihood of parameters and derived quantities: all else is refitted with the quantity held at a value.
 
-    The statistic is ``2 (f(held) - f_min) / c``, and an interval holds the values whose root of it is below a
-    quantile. Squared error: c is the residual variance, which makes it the F form ``(n - p) (S - S_min) / S_min``
-    with the t quantile. Student's t: c is 1, with the quantile of the normal distribution. Huber and absolute losses
-    are no likelihoods: ``c = E[psi^2] / E[psi']``, estimated at the optimum, with the t quantile. Where runs repeat,
-    c is multiplied by the quantity's cluster-robust variance over its plain one, and the t quantile has one degree of
-    freedom fewer than runs.
+    The statistic is ``2 (f(held) - f_min) / c``, and an interval holds the values whose root statistic is below a
+    quantile. Squared error: c is the residual variance, which gives the F form ``(n - p) (S - S_min) / S_min`` with
+    a t quantile. Student's t: c is 1, with a normal quantile. Huber and absolute losses are not likelihoods:
+    ``c = E[psi^2] / E[psi']``, estimated at the optimum, with a t quantile. Where runs have several rows, c is
+    multiplied by the ratio of the quantity's cluster-robust to its model-based variance, and the t quantile has one
+    degree of freedom fewer than there are runs.
 
     >>> profile(fit, quantity={"a": lambda p: p["beta"] / (p["alpha"] + p["beta"])})  # doctest: +SKIP
 
     Args:
         fit: the fit.
-        params: free parameters to profile; all of them unless given.
-        quantity: derived quantities: a function of the parameters by name that returns one number, by operations of
-            JAX, or name to function. The same function object compiles once.
+        params: free parameters to profile; default: all of them.
+        quantity: derived quantities: a JAX function of the parameters (name to value) that returns one number, or a
+            mapping of names to such functions. The same function object compiles once.
         level: coverage of the intervals, between 0 and 1.
-        points: values at which each quantity is held, the estimate among them.
-        observations: what was fitted, where the fit was read from a file.
-        seed: of the scattered starts that every refit has beside those from its neighbours.
+        points: number of values at which each quantity is held, including the estimate.
+        observations: the fitted observations, where the fit was read from a file.
+        seed: of the random starts that every refit has in addition to those from its neighbours.
 
     Returns:
         The profiles, with numbers in float64.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is wrong, or the fit leaves nothing to profile.
+        ValueError: an argument is invalid, or the fit cannot be profiled.
 
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; for robust losses Hampel, Ronchetti,
     Rousseeuw and Stahel (1986), Robust Statistics, section 7.2.
@@ -199,7 +199,7 @@ def profile(
         about = dict(ground.about)
         if ground.clusters is not None:
             ratios = {name: float(ratio) for kind in kinds for name, ratio in zip(kind.names, kind.ratio, strict=True)}
-            about["clusters"] = "statistic divided by cluster-robust over plain variance"
+            about["clusters"] = "statistic divided by the ratio of cluster-robust to model-based variance"
             about["variance ratio"] = ratios
         if math.isfinite(ground.freedom):
             about["freedom"] = int(ground.freedom)
@@ -207,7 +207,7 @@ def profile(
 
 
 def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | None, threshold: float) -> Curve:
-    """The curve of a parameter that lies at a bound: on a scale without ends it lies infinitely far out."""
+    """The curve of a parameter at a bound, whose coordinate on the unbounded scale is infinite."""
     if name not in fit.errors.at_bound:
         return curve
     from jaxscale.profiling.fit_intervals import profiled
@@ -220,7 +220,7 @@ def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | No
 def _curves(
     kind: Kind, threshold: float, points: int, generator: np.random.Generator
 ) -> tuple[dict[str, Curve], list[Notice]]:
-    """The ends of all intervals, then all grid points of all quantities as lanes of one batch."""
+    """Ends of all intervals, then all grid points of all quantities as lanes of one batch."""
     rays, ground = kind.rays, kind.rays.ground
     count = len(rays.unit)
     ends, z_ends = crossing(rays, np.full(count, threshold))
@@ -237,7 +237,7 @@ def _curves(
     spread = np.linalg.cholesky(ground.unit * ground.covariance)
     scattered = guess + 0.5 * spread @ generator.standard_normal(guess.shape)
     z, statistic = rays.at(ray, x, [guess, scattered])
-    # Then from the neighbours' ends, while that helps: a point must not stay in a worse basin than these.
+    # Then restart from the neighbours' optima while that helps: a point must not stay in a worse basin than these.
     for _ in range(PASSES):
         inner = np.where(step > 1, np.roll(z, 1, axis=1), middle)
         outer = np.where(step < sizes[ray], np.roll(z, -1, axis=1), z)
@@ -268,7 +268,7 @@ def _curves(
             said = f"The profile of {name} does not reach its threshold {' or '.join(gone)} the estimate."
             notices.append(Notice("open_profile", said))
         if np.min(rise) < BETTER:
-            said = f"The profile of {name} met a lower objective than the fit's: fit again with more starts."
+            said = f"The profile of {name} found a lower objective than the fit: fit again with more starts."
             notices.append(Notice("not_converged", said))
     return curves, notices
 
@@ -277,7 +277,7 @@ def _named_values(ground: Ground, z: np.ndarray, values: np.ndarray, held: str |
     """All parameters along a profile of one parameter (held) or of a derived quantity, shape (points,)."""
     problem = ground.problem
     if held is not None:
-        # A held parameter keeps its start's coordinate; the others lean on its value.
+        # A held parameter keeps the coordinate of its start; those of the others depend on its value.
         k = problem.free.index(held)
         flags, table = np.zeros((z.shape[1], len(problem.free)), bool), np.ones((z.shape[1], len(problem.free)))
         flags[:, k], table[:, k] = True, values

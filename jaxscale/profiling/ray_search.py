@@ -1,4 +1,4 @@
-"""Rays from an optimum along which something is held: where the statistic on each reaches a threshold."""
+"""Root search along rays from the optimum: where the profile statistic reaches its threshold."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from jaxscale.profiling.constrained_newton import constrained
 from jaxscale.profiling.likelihood_ratio import Ground, nested
 from jaxscale.results.quantities import Quantity
 
-# How far a search goes: in standard errors, and in the logarithm of a factor.
+# Extent of the search: in standard errors, and as the logarithm of a factor.
 FURTHEST = 1e3
 FACTOR = float(np.log(1e12))
-# A root is found when the statistic's root is that near its threshold, relatively.
+# Relative tolerance of the root statistic at its threshold; most iterations.
 NEAR = 1e-9
 MOST = 80
 
@@ -25,7 +25,7 @@ Hold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarr
 
 
 def stretched(support: Support, value: Any) -> Any:
-    """A parameter's value on a scale without ends: its logarithm or logit where it has a support with ends."""
+    """A parameter's value on the unbounded scale: its logarithm or logit where its support is bounded."""
     if support is positive:
         return np.log(value)
     return np.log(value) - np.log1p(-value) if support is unit else value
@@ -46,18 +46,18 @@ def stretch(support: Support, value: float) -> float:
 
 
 def furthest(support: Support, error: float) -> float:
-    """How far to look, in units of the standard error on the stretched scale."""
+    """Extent of the search, in standard errors on the unbounded scale."""
     return FURTHEST if support not in (positive, unit) else min(FURTHEST, FACTOR / error)
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays along each of which something is held at values that depend on the distance x from the optimum.
+    """Rays along which quantities are held at values that depend on the distance x from the optimum.
 
     Args:
         ground: the optimum.
-        hold: takes places of rays, distances and starts of shape (size, lanes); gives coordinates and objectives.
-        tangent: what the coordinates do at first, per unit of x, shape (size, rays).
+        hold: maps indices of rays, distances and starts of shape (size, lanes) to coordinates and objectives.
+        tangent: derivative of the coordinates in x at the optimum, shape (size, rays).
         unit: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
@@ -69,7 +69,7 @@ class Rays:
     limit: np.ndarray
 
     def at(self, index: np.ndarray, x: np.ndarray, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates and statistics at some distances, each the best of several starts of shape (size, k)."""
+        """Coordinates and statistics at given distances, each the best of several starts of shape (size, k)."""
         count, k = len(starts), len(index)
         z, f = self.hold(np.tile(index, count), np.tile(x, count), np.concatenate(starts, axis=1))
         table = np.where(np.isfinite(f), f, np.inf).reshape(count, k)
@@ -81,13 +81,13 @@ class Rays:
 def named_rays(
     runner: Runner, ground: Ground, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
 ) -> Rays:
-    """Rays that hold parameters.
+    """Rays along which parameters are held.
 
     Args:
         runner: where it runs.
         ground: the optimum.
-        steps: what a unit of x adds to the stretched parameters, shape (rays, p).
-        held: which parameters a ray holds, shape (rays, p).
+        steps: derivative of the parameters in x on the unbounded scale, shape (rays, p).
+        held: which parameters each ray holds, shape (rays, p).
         units: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
@@ -115,7 +115,7 @@ def named_rays(
 
 
 def values_on(ground: Ground, moved: np.ndarray) -> np.ndarray:
-    """Values of the free parameters that lie some way from the optimum on their stretched scales, shape (lanes, p)."""
+    """Values of the free parameters at given offsets from the optimum on the unbounded scale, shape (lanes, p)."""
     values = np.zeros_like(moved)
     for k, name in enumerate(ground.problem.free):
         support = ground.problem.law.parameters[name].support
@@ -135,7 +135,7 @@ def derived_rays(
     which: np.ndarray,
     units: np.ndarray,
 ) -> Rays:
-    """Rays that hold quantities: ray r holds quantity ``which[r]`` at ``middle + side * error * x``.
+    """Rays along which derived quantities are held: ray r holds ``which[r]`` at ``middle + side * error * x``.
 
     Args:
         runner: where it runs.
@@ -161,17 +161,17 @@ def derived_rays(
 
 
 def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the root of the statistic first met reaches its threshold on every ray.
+    """The distance on every ray at which the root statistic reaches its threshold.
 
-    The root is nearly straight, so that secants end the search in a few rounds; a bracket guards them. A round
-    holds all rays that are still under way, each from two starts.
+    A bracketed secant search: the root statistic is nearly linear, so it takes few iterations. Each iteration refits
+    all active rays in one batch, each from two starts.
 
     Args:
         rays: the rays.
-        threshold: of the statistic's root, shape (rays,).
+        threshold: of the root statistic, shape (rays,).
 
     Returns:
-        Distances, infinite where the threshold is not reached, and coordinates there or as far as it went.
+        Distances, infinite where the threshold is not reached, and the coordinates there or at the last point.
     """
     count = len(threshold)
     low, low_root = np.zeros(count), np.zeros(count)
@@ -196,7 +196,7 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         low[up], low_root[up], low_z[:, up] = x[up], root[below], z[:, below]
         high[down], high_root[down], high_z[:, down] = x[down], root[~below], z[:, ~below]
         near = np.abs(root - threshold[k]) <= NEAR * threshold[k]
-        # A jump: the objective changes its basin there, or cannot be evaluated beyond.
+        # A jump: the refit changes its basin there, or the objective is undefined beyond.
         jump = np.isfinite(high[k]) & (high[k] - low[k] <= 1e-10 * high[k])
         found[k[near]] = x[k[near]]
         leaps = k[jump & ~near & np.isfinite(high_root[k])]

@@ -1,4 +1,4 @@
-"""What a profile holds: parameters, or quantities derived from them, two rays each."""
+"""Targets of a profile: parameters and derived quantities, two rays each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ def _sides(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ratio(ground: Ground, slope: np.ndarray) -> np.ndarray:
-    """Each quantity's cluster-robust variance in units of its plain one, shape (k,)."""
+    """Ratio of the cluster-robust to the model-based variance of each quantity, shape (k,)."""
     return np.array([float(cluster_ratios(ground, one[None])[0, 0]) for one in slope])
 
 
 def named(runner: Runner, ground: Ground, names: tuple[str, ...]) -> Kind:
-    """Free parameters, held on the scales on which their supports have no ends."""
+    """Free parameters as targets, on the unbounded scale."""
     free, kinds = ground.problem.free, ground.problem.law.parameters
     place = [free.index(name) for name in names]
     middle = np.array([float(ground.linear.params[name]) for name in names])
@@ -65,7 +65,7 @@ def named(runner: Runner, ground: Ground, names: tuple[str, ...]) -> Kind:
 
 
 def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Kind:
-    """Quantities derived from the parameters.
+    """Derived quantities as targets.
 
     Raises:
         ValueError: a quantity is not one number, not finite, or depends on no free parameter.
@@ -96,13 +96,13 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
 
 
 def check_level(level: Any) -> None:
-    """Refuse a level outside (0, 1)."""
+    """Validate a coverage level."""
     if not 0 < level < 1:
         raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
 
 
 def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of free parameters of a fit, all of them unless given; refuses others."""
+    """Validated names of free parameters of a fit; default: all of them."""
     if not isinstance(fit, Fit):
         raise TypeError(f"Argument fit must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")
     if isinstance(names, str):
@@ -119,7 +119,7 @@ def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def derived_of(of: Quantities | None, wanted: tuple[str, ...]) -> dict[str, Quantity]:
-    """Derived quantities by name; refuses what is no function, and names that are taken."""
+    """Validated derived quantities by name, none of them named like a profiled parameter."""
     derived = {} if of is None else by_name(of)
     for name in derived:
         if name in wanted:

@@ -1,4 +1,4 @@
-"""Intervals from a bootstrap: percentile, basic, bias-corrected and accelerated, studentised."""
+"""Bootstrap confidence intervals: percentile, basic, bias-corrected and accelerated (BCa), studentised."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ Functions = Mapping[str, Quantity]
 
 @dataclass(frozen=True)
 class _Quantities:
-    """What intervals are wanted for, k numbers.
+    """The k scalar quantities whose intervals are computed.
 
     Args:
-        names: one for each.
-        value: at the fit, shape (k,).
-        drawn: at the draws, shape (draws, k).
-        logarithm: those whose interval is taken in the logarithm, shape (k,).
+        names: names of the quantities.
+        value: values at the fit, shape (k,).
+        drawn: values at the draws, shape (draws, k).
+        logarithm: which intervals are computed on the log scale, shape (k,).
     """
 
     names: list[str]
@@ -51,37 +51,37 @@ def bootstrap_intervals(
     kind: str = "percentile",
     quantity: Quantities | None = None,
 ) -> Intervals:
-    """Intervals of the free parameters, or of functions of the parameters, from a bootstrap.
+    """Bootstrap confidence intervals of the free parameters, or of functions of the parameters.
 
     With q the quantity at the fit, q* at the refits, and a = (1 - level) / 2:
 
     - ``percentile``: the quantiles a and 1 - a of q*.
-    - ``basic``: q less the quantiles 1 - a and a of q* - q.
-    - ``bca``: quantiles of q* at ``Phi(z0 + (z0 + z_a) / (1 - c (z0 + z_a)))``, with the bias z0 from the share of
-      the draws below q, and the acceleration c from the jackknife over what the bootstrap kept together (rows or
-      runs). NaN where all draws lie on one side of q.
-    - ``studentised``: q less its standard error times the quantiles of (q* - q) / se*, with the standard error of
-      each refit from its own data: classical for squared error where noise is taken to be of one size (residual,
-      parametric), else a sandwich, by runs where these were kept together; by the delta method for functions.
+    - ``basic``: q minus the quantiles 1 - a and a of q* - q.
+    - ``bca``: quantiles of q* at ``Phi(z0 + (z0 + z_a) / (1 - c (z0 + z_a)))``, with the bias correction z0 from the
+      share of draws below q, and the acceleration c from the jackknife over the resampling unit (rows or runs). NaN
+      where all draws lie on one side of q.
+    - ``studentised``: q minus its standard error times the quantiles of (q* - q) / se*, with the standard error of
+      each refit from its own data: classical for squared error under homoscedastic resampling (residual, parametric),
+      else a sandwich, cluster-robust where runs are the resampling unit; by the delta method for functions.
 
-    Basic and studentised intervals of positive parameters that span decades (amplitudes, scales, locations) are taken
-    in the logarithm, so that they stay positive.
+    Basic and studentised intervals of positive parameters that span decades (amplitudes, scales, locations) are
+    computed on the log scale, so that they stay positive.
 
     Args:
         draws: from :func:`jaxscale.bootstrap`.
-        fit: the fit that was resampled.
+        fit: the resampled fit.
         level: coverage, between 0 and 1.
         kind: "percentile", "basic", "bca" or "studentised".
-        quantity: a function of the parameters of one draw, by operations of JAX, that returns a number or an array, or
-            name to function; the free parameters unless given.
+        quantity: a JAX function of the parameters of one draw that returns a number or an array, or a mapping of names
+            to such functions; default: the free parameters.
 
     Returns:
-        The intervals; ``mean`` is the fit's own value, ``sd`` the spread of the draws, ``bias`` the mean of the draws
-        less the fit's value.
+        The intervals; ``estimate`` is the value at the fit, ``sd`` the standard deviation of the draws, ``bias`` the
+        mean of the draws minus the value at the fit.
 
     Raises:
-        TypeError: ``quantity`` is no function and maps to none.
-        ValueError: an argument is wrong, the draws are no bootstrap of this fit, or the fit's loss allows no
+        TypeError: ``quantity`` is neither a function nor a mapping to functions.
+        ValueError: an argument is invalid, the draws are not a bootstrap of this fit, or the fit's loss gives no
             standard error of a refit.
 
     Source:
@@ -122,10 +122,10 @@ def bootstrap_intervals(
 
 
 def refuse(kind: str, noise: Noise) -> None:
-    """Refuse a kind of intervals that a noise never allows.
+    """Reject a kind of intervals that a noise does not allow.
 
     Args:
-        kind: as of :func:`bootstrap_intervals`.
+        kind: as in :func:`bootstrap_intervals`.
         noise: of the fit.
 
     Raises:
@@ -143,7 +143,7 @@ def _without_curvature(noise: Noise) -> ValueError:
 
 
 def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
-    """Names of the quantities, arrays entry by entry, and their values, shape (draws, k)."""
+    """Names of the scalar quantities, arrays flattened, and their values, shape (draws, k)."""
     found = {name: draws.params[name] for name in draws.free} if of is None else {}
     for name, function in (of or {}).items():
         found[name] = draws.derive(function)
@@ -166,7 +166,7 @@ def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
 
 
 def _out(values: _Quantities, q: np.ndarray) -> np.ndarray:
-    """How far q lies from the fit, in the logarithm where that is taken."""
+    """Deviation of q from the value at the fit, on the log scale where that is used."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.log(q / values.value)
     return np.where(values.logarithm, ratio, q - values.value)
@@ -181,7 +181,7 @@ def _back(values: _Quantities, quantiles: np.ndarray, size: np.ndarray) -> np.nd
 def _bca(
     values: _Quantities, left: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Ends, bias and acceleration, from the values without each unit, shape (units, k)."""
+    """Ends, bias correction and acceleration, from the jackknife values, shape (units, k)."""
     from scipy.special import ndtr, ndtri
 
     below = np.mean(values.drawn < values.value, axis=0) + np.mean(values.drawn == values.value, axis=0) / 2
@@ -195,7 +195,7 @@ def _bca(
         np.quantile(values.drawn[:, k], share[:, k]) if np.all(np.isfinite(share[:, k])) else np.full(2, np.nan)
         for k in range(len(values.names))
     ]
-    # Where all draws lie on one side nothing tells how far the quantiles are to be moved.
+    # Where all draws lie on one side of the estimate the bias correction is undefined.
     low, high = np.where(np.isfinite(bias), np.stack(places, axis=1), np.nan)
     return low, high, {"z0": bias, "acceleration": acceleration}
 
@@ -203,7 +203,7 @@ def _bca(
 def _studentised(
     draws: Draws, fit: Fit, rows: Any, values: _Quantities, of: Functions | None, ends: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Ends, and how many refits have no standard error: these are left out."""
+    """Ends, and the number of refits without a standard error, which are left out."""
     with jax.enable_x64(True):
         again = refit_problem(fit, rows)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
@@ -219,7 +219,7 @@ def _studentised(
         )
         counts = np.ones((len(kept), len(weight)))
         if some.weight.ndim == 2:
-            # Rows that do not count are never drawn, whatever run they are in.
+            # Rows of weight 0 are never drawn, regardless of their run.
             counts = np.where(weight > 0, some.weight[kept] / np.where(weight > 0, weight, 1.0), 0.0)
         covariance, change = covariances(
             again.problem,
@@ -251,7 +251,7 @@ def _coordinates(again: RefitProblem, draws: Draws) -> np.ndarray:
 
 
 def _slopes(draws: Draws, fit: Fit, of: Functions) -> np.ndarray:
-    """Derivatives of the quantities in the free parameters at the fit and at every draw, shape (1 + draws, k, p)."""
+    """Jacobians of the quantities in the free parameters at the fit and every draw, shape (1 + draws, k, p)."""
     params = {
         name: jnp.concatenate([jnp.asarray([fit.params[name]], float), jnp.asarray(value)])
         for name, value in draws.params.items()

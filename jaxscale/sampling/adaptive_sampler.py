@@ -23,29 +23,29 @@ from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.compilation import compiled
 
 METHODS = ("auto", "importance", "nuts", "laplace")
-# Draws of the proposals for each draw that is returned.
+# Proposal draws per returned draw.
 PROPOSED = 4
-# The least number of these: k-hat is estimated from the largest weights, which are few.
+# Fewest proposal draws: k-hat is estimated from the few largest weights.
 FEWEST = 8192
-# Modes that a proposal has a component for.
+# Most modes with a component in the proposal.
 COMPONENTS = 4
-# Posteriors whose proposed draws are held in memory at the same time.
+# Posteriors whose proposal draws are held in memory at a time.
 HELD = 256
-# Share of effective draws above which importance weights are better than chains with an R-hat above UNMIXED.
+# Relative effective sample size above which importance sampling is preferred to chains with an R-hat above UNMIXED.
 FAIR = 0.1
 UNMIXED = 1.05
-# Acceptance that NUTS aims at; raised while draws diverge.
+# Target acceptance probabilities of NUTS; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
-# How often chains that have not mixed are made longer.
+# How often chains that have not mixed are extended.
 LONGER = 2
 
 
 @dataclass(frozen=True)
 class ImportanceSettings:
-    """Adaptive importance sampling.
+    """Settings of adaptive importance sampling.
 
     Args:
-        draws: of equal weight that are returned.
+        draws: number of returned, equally weighted draws.
         rounds: most rounds of adaptation.
     """
 
@@ -54,18 +54,18 @@ class ImportanceSettings:
 
     @property
     def proposed(self) -> int:
-        """Draws of the proposals that are weighed together where few rounds are needed."""
+        """Number of weighted proposal draws where few rounds are needed."""
         return max(PROPOSED * self.draws, FEWEST)
 
 
 @dataclass(frozen=True)
 class NutsSettings:
-    """The no-U-turn sampler.
+    """Settings of the no-U-turn sampler.
 
     Args:
-        chains: how many.
-        draws: of each chain that are returned.
-        warmup: draws of each chain that adapt it, rounded up to whole blocks.
+        chains: number of chains.
+        draws: number of returned draws per chain.
+        warmup: number of warm-up draws per chain, rounded up to whole blocks.
     """
 
     chains: int
@@ -79,30 +79,30 @@ class NutsSettings:
 
     @property
     def warmup_blocks(self) -> int:
-        """Blocks of draws that adapt a chain."""
+        """Blocks of warm-up draws per chain."""
         return -(-self.warmup // nuts.BLOCK)
 
     @property
     def blocks(self) -> int:
-        """Blocks of draws that are kept."""
+        """Blocks of kept draws per chain."""
         return -(-self.draws // nuts.BLOCK)
 
 
 @lru_cache(maxsize=64)
 def _program(function: Any, **static: int) -> Any:
-    """A jitted function with its static numbers set: one object for one set of numbers, named for a checkpoint."""
+    """A jitted function with its static arguments bound, cached, and named for checkpoints."""
     program = compiled(partial(function, **static))
     program.__name__ = "_".join([function.__name__, *map(str, static.values())])  # pyright: ignore
     return program
 
 
 def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
-    """Starts of one posterior as an array of COMPONENTS; the first fills what is missing."""
+    """Starts of one posterior padded to COMPONENTS by repeating the first."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
 
 def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
-    """Refuse a method or a number that is none."""
+    """Validate the method and the numbers of chains and draws."""
     if method not in METHODS:
         raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
     for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
@@ -111,7 +111,7 @@ def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
 
 
 def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> Sampled:
-    """Draws by one of METHODS; "auto" is importance sampling, with NUTS where its weights are poor.
+    """Sample by one of METHODS; "auto" is importance sampling, with NUTS as a fallback where its weights are poor.
 
     Args:
         densities: the posteriors.
@@ -130,7 +130,7 @@ def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -
 
 
 def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
-    """Normal draws about the best mode, in place of those of importance sampling, whose diagnostics judge them."""
+    """Normal draws about the best mode, with the diagnostics of importance sampling."""
     count, draws = weighted.x.shape[:2]
     mode = densities.mode
     e = np.random.default_rng(densities.keys(1)[0]).standard_normal((count, draws, mode.x.shape[-1]))
@@ -140,14 +140,14 @@ def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
 
 
 def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Sampled:
-    """Importance sampling with NUTS in its place at some posteriors, where the chains are no worse."""
-    # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
+    """Importance sampling with NUTS in place of it for the given posteriors, except where the chains are worse."""
+    # Chains that have not mixed do not replace weights with a good k-hat and a fair effective sample size.
     fair = (weighted.khat[places] < KHAT_LIMIT) & (weighted.share[places] > FAIR)
     worse = fair & ~(chains.rhat <= UNMIXED)
     if np.all(worse):
         return replace(weighted, interrupted=chains.interrupted)
     places, chains = places[~worse], chains.of(~worse)
-    # An interruption leaves fewer draws; those of importance sampling are in random order.
+    # After an interruption there are fewer draws; those of importance sampling are in random order.
     draws = chains.x.shape[1]
     x = weighted.x[:, :draws]
     stats = {name: values[:, :draws] for name, values in weighted.stats.items()}
@@ -158,14 +158,14 @@ def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Samp
 
 
 def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sampled:
-    """Adaptive importance sampling from mixtures about the modes.
+    """Adaptive importance sampling, with mixtures about the modes as first proposals.
 
     Source: Cappe et al. (2008), Adaptive importance sampling in general mixture classes; Vehtari et al. (2024), Pareto
     smoothed importance sampling.
 
     Args:
         densities: the posteriors.
-        settings: how many draws.
+        settings: numbers of draws and rounds.
     """
     count = densities.count
     seeds = densities.keys(count)
@@ -181,7 +181,7 @@ def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sam
 def _adapted(
     densities: Densities, members: np.ndarray, seeds: np.ndarray, settings: ImportanceSettings
 ) -> tuple[np.ndarray, ...]:
-    """Draws of some posteriors, their log density, and k-hat, effective number and share of the proposed draws."""
+    """Draws of the given posteriors, log densities, k-hat, and effective sample size, absolute and relative."""
     each = [Adaptation(_proposal(densities, int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
     for _ in range(settings.rounds):
         left = [k for k, one in enumerate(each) if not one.over]
@@ -199,21 +199,21 @@ def _adapted(
 
 
 def _proposal(densities: Densities, k: int) -> Proposal:
-    """A mixture with a component about every distinct mode of one posterior."""
+    """A mixture with one component per distinct mode of a posterior."""
     used = np.isfinite(densities.log_weights[k])
     roots = densities.mode.root[k, used]
     return Proposal(densities.mode.x[k, used], roots, np.linalg.inv(roots), densities.log_weights[k, used])
 
 
 def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> Sampled:
-    """NUTS on some of the posteriors; those whose draws diverge are sampled again with smaller steps.
+    """NUTS on the given posteriors; those with divergences are sampled again with smaller steps.
 
     Source: Hoffman and Gelman (2014), The No-U-Turn Sampler.
 
     Args:
         densities: the posteriors.
-        members: places of those that are sampled.
-        settings: chains and draws.
+        members: indices of the posteriors to sample.
+        settings: numbers of chains and draws.
     """
     kept = _sample_chains(densities, members, settings, ACCEPT[0])
     for accept in ACCEPT[1:]:
@@ -226,7 +226,7 @@ def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSetting
             kept.interrupted = True
             break
         if found.interrupted:
-            # Fewer draws than the earlier ones, which stand.
+            # Fewer draws than the earlier ones, which are kept.
             kept.interrupted = True
             break
         better = _divergences(found) <= _divergences(kept)[left]
@@ -240,7 +240,7 @@ def _divergences(sampled: Sampled) -> np.ndarray:
 
 @dataclass
 class _Chains:
-    """Chains of some posteriors on their way: what the program takes, its state, and what has been drawn."""
+    """Running chains of the given posteriors: arguments of the program, state, and draws so far."""
 
     densities: Densities
     members: np.ndarray
@@ -251,36 +251,36 @@ class _Chains:
     drawn: Any = None
 
     def advance(self) -> Any:
-        """A block of draws."""
+        """Advance the chains by a block of draws."""
         self.state, block = self.densities.run(
             self.program, self.members, self.mode, self.state, self.accept, alone=True
         )
         return block
 
     def draw(self) -> None:
-        """A block of draws that is kept."""
+        """Advance the chains by a block of draws, and keep it."""
         block = self.advance()
         both = lambda *a: np.concatenate(a, axis=2)  # noqa: E731
         self.drawn = block if self.drawn is None else jax.tree.map(both, self.drawn, block)
 
     def thin(self) -> None:
-        """Keep every second draw."""
+        """Thin the draws by two."""
         self.drawn = jax.tree.map(lambda a: a[:, :, 1::2], self.drawn)
 
     @property
     def mixed(self) -> bool:
-        """Whether R-hat says so of all chains."""
+        """Whether R-hat is below its limit for all posteriors."""
         return bool(np.all(mcmc_diagnostics.largest_rhat(self.drawn[0]) <= mcmc_diagnostics.MIXED))
 
 
 def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> Sampled:
-    """Chains of some posteriors; an interruption leaves what has been drawn."""
+    """Chains of the given posteriors; an interruption keeps the draws so far."""
     chains, interrupted = _begin(densities, members, settings, accept), False
     try:
         for _ in range(settings.warmup_blocks):
             chains.advance()
         for longer in range(LONGER + 1):
-            # Chains that have not mixed go on for longer, and every second of their last draws is kept.
+            # Chains that have not mixed are extended and thinned.
             for _ in range(settings.blocks * 2 ** max(longer - 1, 0)):
                 chains.draw()
             if longer:
@@ -295,7 +295,7 @@ def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSett
 
 
 def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
-    """Chains about the distinct modes; the best stands for the others."""
+    """Initialise chains about the distinct modes; duplicates start at the best mode."""
     distinct = np.isfinite(densities.log_weights[members])[:, :, None]
     mode = jax.tree.map(lambda a: a[members], densities.mode)
     x, root = np.where(distinct, mode.x, mode.x[:, :1]), np.where(distinct[..., None], mode.root, mode.root[:, :1])
@@ -311,7 +311,7 @@ def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, ac
 
 
 def _of_chains(chains: _Chains, settings: NutsSettings, interrupted: bool) -> Sampled:
-    """The last draws of the chains, one after the other."""
+    """The last draws of the chains, concatenated."""
     count = len(chains.members)
     x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -settings.draws :], chains.drawn)
     flat = lambda a: np.asarray(a).reshape(count, -1, *a.shape[3:])  # noqa: E731

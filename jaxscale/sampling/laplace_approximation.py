@@ -1,4 +1,4 @@
-"""Draws around the optimum from its curvature: Laplace's approximation."""
+"""Laplace approximation of a fit: draws from a Student-t about the optimum."""
 
 import jax
 import jax.numpy as jnp
@@ -18,24 +18,26 @@ _evaluate = compiled(evaluate, brief=True)
 
 
 def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: Observations | None = None) -> Draws:
-    """Draws from the Student-t that the curvature at the optimum suggests.
+    """Laplace approximation: draws from a Student-t with the covariance at the optimum.
 
     ``z = z_hat + L e sqrt(v / chi^2_v)`` with standard normal e, in the centred coordinates of the fit, in which
     positive parameters are logarithms; v is the fit's degrees of freedom. ``L L'`` is ``s^2 H^-1`` with the Hessian H
-    for squared error; for other losses, and where runs repeat, the sandwich; and where curvature says nothing (an
-    absolute loss, or a Huber loss with a delta far below the residuals) the fit's own bootstrapped covariance.
+    for squared error; the sandwich covariance for other losses, and where runs have several rows; the bootstrap
+    covariance of the fit where curvature is not informative (an absolute loss, or a Huber loss with a delta far below
+    the residuals).
 
     Args:
         fit: the fit.
-        num_samples: how many, at least 2.
+        num_samples: number of draws, at least 2.
         seed: of the random numbers.
-        observations: what was fitted, where the fit was read from a file.
+        observations: the fitted observations, where the fit was read from a file.
 
     Returns:
-        The parameters by name; the scale of the noise in ``nuisance`` where it was fitted.
+        The draws; the scale of the noise is in ``nuisance`` where it was fitted.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing or others, or the optimum has no covariance.
+        ValueError: an argument is invalid, the observations are missing or not those of the fit, or the optimum has no
+            finite covariance.
 
     Source:
         Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, chapters 4 and 14.
@@ -51,8 +53,8 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
         values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
         if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
             raise ValueError(
-                f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a "
-                "parameter, add rows, or use jaxscale.bootstrap."
+                f"The optimum of {fit.law} has no finite covariance; fix a parameter, add rows, or use "
+                "jaxscale.bootstrap."
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
         e = lower @ generator.standard_normal((len(size), int(num_samples)))
@@ -71,7 +73,7 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
 
 
 def _covariance(fit: Fit, again: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
-    """Covariance of the coordinates, degrees of freedom, and how it was got."""
+    """Covariance of the coordinates, degrees of freedom, and the estimator."""
     problem, weight = again.problem, again.wide.weight
     used = np.flatnonzero(weight > 0)
     if not problem.noise.loss.curvature_describes(linear.residual[used], len(problem.free)):
@@ -103,13 +105,13 @@ def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
     stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):
         raise ValueError(
-            "The fit holds no standard errors, which its noise takes from resampling; fit again with n_resamples=400, "
-            "or use jaxscale.bootstrap."
+            "The fit has no standard errors, which this noise needs resampling for; fit again with n_resamples=400, or "
+            "use jaxscale.bootstrap."
         )
     if fit.errors.at_bound:
         raise ValueError(
-            f"A normal approximation does not hold at a bound, where {' and '.join(fit.errors.at_bound)} lies; "
-            "use jaxscale.bootstrap or jaxscale.posterior."
+            f"A normal approximation is invalid at a bound, where {' and '.join(fit.errors.at_bound)} lies; use "
+            "jaxscale.bootstrap or jaxscale.posterior."
         )
     freedom = int(fit.errors.freedom)
     back = np.linalg.inv(np.asarray(linear.change)[:, :free] / stderr[:, None])

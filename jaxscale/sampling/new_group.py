@@ -1,4 +1,4 @@
-"""Groups that share what they can: predictions for a group that was not among the data."""
+"""Posterior of a new group under partial pooling."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,24 +23,24 @@ from jaxscale.utils.random import generator_of
 
 
 def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, seed: int = 0) -> Draws:
-    """The parameters of a new group, from the population and, where it has some, the group's own runs.
+    """Parameters of a new group, given the population and, if any, the group's own runs.
 
-    For every draw of the population, parameters of new groups are drawn, ``z ~ Normal(z_population, spread)`` in the
-    parameter's coordinate, and weighted by the likelihood of the runs (importance sampling, Pareto-smoothed).
+    For every draw of the population, parameters of candidate groups are drawn, ``z ~ Normal(z_population, spread)`` in
+    the parameter's coordinate, and weighted by the likelihood of the runs (Pareto-smoothed importance sampling).
 
     Args:
         draws: of a posterior with partial pooling.
-        observations: runs of the new group; none for a group of which nothing is known.
-        candidates: new groups for every draw.
+        observations: runs of the new group; None for its prior predictive distribution.
+        candidates: number of candidate groups per draw.
         seed: of the random numbers.
 
     Returns:
-        As many draws as there were, of one group: ``predict`` works on them.
+        Draws of the group's parameters, as many as were given, for ``predict``.
 
     Raises:
-        TypeError: the observations are of another type.
-        ValueError: ``candidates`` is not positive, there is no model, nothing is pooled partially, or something is not
-            pooled at all or has a scale for each group.
+        TypeError: the observations have another type.
+        ValueError: ``candidates`` is not positive, there is no model, no parameter is partially pooled, or one is not
+            pooled or the scale is by group.
     """
     model = draws.model
     if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
@@ -53,7 +53,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     alone = [name for name, how in model.pooling if how == "none"]
     if alone or model.likelihood.by_group:
         raise ValueError(
-            f"A new group says nothing of {', '.join(alone) or 'its scale'}, which every group has to itself; pool it."
+            f"A new group has no prior of {', '.join(alone) or 'its scale'}, which is not pooled; pool it."
         )
     seed, _ = generator_of(seed)
     sites = {name: values for name, values in {**draws.nuisance, **draws.params}.items() if name in model.shapes}
@@ -98,13 +98,13 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 @compiled(brief=True, static_argnames="count")
 def _chosen(log_weights: Any, key: Any, count: int) -> Any:
-    """Places of draws of equal weight in random order."""
+    """Indices of equally weighted draws in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
 @compiled(static_argnames="candidates")
 def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
-    """Parameters of new groups, shape (draws, candidates)."""
+    """Parameters of candidate groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)
 
     def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Chains: NUTS on many models at once, in coordinates whitened by the curvature at the mode."""
+"""NUTS on a batch of models, in coordinates whitened by the curvature at the mode."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,15 @@ import jax.random as jr
 
 from jaxscale.sampling.modes import Mode
 
-# Draws that one call of the program makes.
+# Draws per call of the program.
 BLOCK = 250
-# Deepest tree: a draw takes at most 2**TREE - 1 steps.
+# Largest tree depth: a draw takes at most 2**TREE - 1 steps.
 TREE = 10
 
 
 def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple[Any, Any]:
-    """NUTS on one model in whitened coordinates: the function that begins a chain and the one that goes on."""
-    # Most posteriors need no chains, and NumPyro takes a while to import.
+    """NUTS on one model in whitened coordinates: the functions that initialise and advance a chain."""
+    # Most posteriors need no chains, and NumPyro is slow to import.
     from numpyro.infer.hmc import hmc
 
     def potential(w: Any) -> Any:
@@ -34,16 +34,16 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
 
 
 def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
-    """States of all chains of all models, started about the modes.
+    """Initial states of all chains of all models, dispersed about the modes.
 
     Args:
         model: stacked models.
         mode: stacked modes, (models, components, ...).
         inverse: of the root of every first mode, (models, size, size).
         key: words of a key, (models, 2).
-        far: how far from its mode each chain starts, in the mode's own spreads, (models, chains, size).
-        accept: mean acceptance that the step size is set for, (models,).
-        warmup: draws that set it.
+        far: offset of each start from its mode, whitened by the mode's curvature, (models, chains, size).
+        accept: target acceptance probability, (models,).
+        warmup: number of warm-up draws.
     """
 
     def one(m: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any) -> Any:
@@ -57,12 +57,12 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
 
 
 def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
-    """All chains by a block of draws: the new states, and what was drawn, (models, chains, block, ...)."""
+    """Advance all chains by a block of draws: the new states, and the draws, (models, chains, block, ...)."""
 
     def one(m: Any, mode: Mode, state: Any, accept: Any) -> Any:
         centre, root = mode.x[0], mode.root[0]
         begun, advance = parts(m, centre, root, warmup, accept)
-        # The kernel learns its settings where a chain is begun; the state itself is not used.
+        # Initialisation sets up the kernel; the resulting state is not used.
         begun(jnp.zeros_like(centre), jr.PRNGKey(0))
 
         def along(state: Any) -> Any:
@@ -79,9 +79,9 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
 
 
 def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: Any) -> Any:
-    """Starts about every mode in turn, shape (chains, size).
+    """Overdispersed starts about the modes in turn, shape (chains, size).
 
-    Where the density is hopelessly low so far out, the start is moved towards its mode until it is not.
+    A start of very low density is moved towards its mode.
     """
     chains, size = far.shape
     which = jnp.arange(chains) % len(centres)

@@ -1,4 +1,4 @@
-"""Posteriors: what parameters are plausible after the data, by the cheapest method that can be trusted."""
+"""Posterior of a law's parameters, by importance sampling with NUTS as a fallback."""
 
 import re
 import time
@@ -61,40 +61,39 @@ def posterior(
     checkpoint: Any = None,
     progress: bool | None = None,
 ) -> Draws:
-    """Draw from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
+    """Sample from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
 
-    Adaptive importance sampling by mixtures of t distributions, about the modes and then about its own draws, with
-    Pareto-smoothed weights, is taken where these can be trusted (k-hat < 0.7, a fifth of the draws effective); else
-    NUTS samples, in coordinates whitened by the curvature at the mode. Draws that diverge are sampled again with
-    smaller steps.
+    Adaptive importance sampling with mixtures of t distributions and Pareto-smoothed weights, where these are reliable
+    (k-hat < 0.7, relative effective sample size above 20 %); else NUTS, in coordinates whitened by the curvature at
+    the mode. Chains with divergences are sampled again with smaller steps.
 
     Args:
-        source: a fit, whose law, data, noise, fixed values and basins are taken; or a law (or its name).
+        source: a fit, whose law, data, noise, fixed values and basins are used; or a law (or its name).
         observations: the data, with a law, or with a fit that was read from a file.
-        likelihood: how responses scatter (:mod:`jaxscale.likelihoods`); that of the fit's noise unless given: normal
-            for squared errors, else Student-t with scale and degrees of freedom inferred (a Huber or absolute loss is
-            no density). Where a run has several rows, these share a random effect.
+        likelihood: likelihood of the responses (:mod:`jaxscale.likelihoods`); default: that of the fit's noise, normal
+            for squared error, else Student-t with inferred scale and degrees of freedom (a Huber or absolute loss is
+            not a density). Rows of one run share a random effect.
         priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.bayes.priors`).
         fixed: values of parameters that are not inferred, with a law.
-        pooling: parameter to "complete" (groups share it, the default), "partial" or "none".
-        method: "auto" is importance sampling, with NUTS where its weights are poor; "importance", "nuts" or "laplace"
-            is that method alone.
-        num_chains: of NUTS; importance sampling hands back as many draws as they would.
-        num_samples: kept of each chain.
-        num_warmup: draws of each chain that set the step size and the mass matrix (rounded up to a multiple of 250).
+        pooling: parameter to "complete" (the default), "partial" or "none".
+        method: "auto" is importance sampling with NUTS as a fallback; "importance", "nuts" or "laplace" is that method
+            alone.
+        num_chains: number of chains of NUTS; importance sampling returns as many draws as all chains together.
+        num_samples: draws per chain after warm-up.
+        num_warmup: warm-up draws per chain, which adapt the step size and the mass matrix (rounded up to a multiple of
+            250).
         seed: of the random numbers.
-        mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
-        checkpoint: folder where finished parts are kept; the same call goes on there.
-        progress: whether to show a progress bar; on a terminal unless given.
+        mesh: a ``jax.sharding.Mesh`` of devices over which to spread the work.
+        checkpoint: folder for finished parts; after an interruption the same call resumes there.
+        progress: whether to show a progress bar; default: on a terminal.
 
     Returns:
-        The draws, with the model that was sampled (``draws.model``; ``draws.model.numpyro()`` is the same as a NumPyro
-        program).
+        The draws, with the sampled model (``draws.model``; ``draws.model.numpyro()`` is its NumPyro program).
 
     Raises:
         DataError: the observations do not suit the law or the likelihood.
-        TypeError: the observations or the likelihood are of another type.
-        ValueError: an argument is wrong.
+        TypeError: the observations or the likelihood have another type.
+        ValueError: an argument is invalid.
     """
     refuse(method, num_chains, num_samples, num_warmup)
     refuse_types(likelihood, () if observations is None else [observations])
@@ -108,7 +107,7 @@ def posterior(
         law = resolve(source.law)
         chosen = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
         if likelihood is None and not source.noise.loss.has_density:
-            told = f" (in place of the {source.noise.loss.name} loss, which is no density)"
+            told = f" (in place of the {source.noise.loss.name} loss, which is not a density)"
         values = dict(source.fixed)
     else:
         law, told = resolve(source), ""
@@ -121,7 +120,7 @@ def posterior(
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
-    # What is wrong with the model is said before anything is fitted.
+    # The model is built first, so that its errors come before the fit.
     fitted = fitted or fitted_to(law, observations, chosen, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin.params for basin in fitted.landscape.basins[:COMPONENTS])]
@@ -142,20 +141,20 @@ def posterior(
 
 
 def _prior_text(model: Model, name: str) -> str:
-    """The prior of a site as a report prints it; of an amplitude with what its unit moves it by."""
+    """Text of the prior of a site for reports; of an amplitude with its rescaling."""
     moves = [f"{np.exp(ratio):.3g}**{power}" for power, ratio in model.rescaled.get(name, {}).items()]
     return " * ".join([str(model.priors[name]), *moves])
 
 
 def families(model: Model) -> str:
-    """What the numbers inside of the priors do not tell: their kinds, for a checkpoint."""
-    # The same in every process: without the addresses of functions.
+    """The families of the priors as text, for a checkpoint."""
+    # Without the addresses of functions, which differ between processes.
     return re.sub("0x[0-9a-f]+", "", str({name: prior.kind for name, prior in sorted(model.priors.items())}))
 
 
 @compiled(brief=True)
 def _named(model: Model, x: Any) -> dict[str, Any]:
-    """Sites and parameters by name, log prior and the map's log slope for draws x, shape (models, draws, size)."""
+    """Sites, parameters, log prior and log determinant of the map for draws x, shape (models, draws, size)."""
 
     def one(m: Model, x: Any) -> dict[str, Any]:
         sites, bend = m.sites(x)
@@ -176,17 +175,17 @@ def by_name(densities: Densities, sampled: Sampled) -> dict[str, Any]:
     density = sampled.stats["log_density"]
     if np.isnan(density).any():
         density = densities.log_densities(every, sampled.x)
-    # The log density is the sum of three, of which the likelihood alone takes time to compute.
+    # The log likelihood, the only expensive term, is the log density minus the other two.
     return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
 
 
 def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
-    """The draws with a notice where responses lie outside the range that a default prior was made from."""
+    """The draws with a notice where responses lie outside the range behind a default prior."""
     beyond = too_narrow(law, names, response)
     if not beyond:
         return draws
     size = f"Responses of size {np.median(np.abs(response)):.3g} lie outside the range declared for {', '.join(beyond)}"
-    notice = Notice("prior_range", f"{size}, from which the default priors are made.")
+    notice = Notice("prior_range", f"{size}, from which the default priors derive.")
     return replace(draws, notices=(*draws.notices, notice))
 
 

@@ -37,14 +37,14 @@ class Posteriors:
     Args:
         law: the law.
         params: every parameter by name, shape (sets, draws) or (sets, draws, groups).
-        nuisance: what was drawn beside them, the same.
-        method: the method that each ended with.
-        khat: shape of the tail of the importance weights; NaN where these were not used.
-        ess: effective number of draws of the proposal; NaN for NUTS.
+        nuisance: nuisance parameters, of the same shapes.
+        method: the sampling method of each.
+        khat: k-hat of the importance weights; NaN where these were not used.
+        ess: effective sample size of the importance weights; NaN for NUTS.
         rhat: largest R-hat; NaN where there are no chains.
-        divergences: number of draws that diverged.
-        chains: of those that NUTS sampled.
-        models: what was sampled, stacked.
+        divergences: number of divergent draws.
+        chains: number of chains of NUTS.
+        models: the sampled models, stacked.
     """
 
     law: Law
@@ -64,7 +64,7 @@ class Posteriors:
 
     @property
     def ok(self) -> np.ndarray:
-        """Which posteriors may be trusted: weights with a tame tail, or chains that mixed without divergences."""
+        """Which posteriors are usable: k-hat below its limit, or mixed chains with few divergences."""
         mixed = (self.rhat < 1.05) & (self.divergences < 0.01 * self.params[next(iter(self.params))].shape[1])
         return np.where(self.method == "nuts", mixed, ~(self.khat >= KHAT_LIMIT))
 
@@ -86,28 +86,28 @@ def posterior_many(
     checkpoint: Any = None,
     progress: bool | None = None,
 ) -> Posteriors:
-    """Posteriors of one law on many data sets as one batch; see :func:`posterior`.
+    """Sample the posteriors of one law on many data sets as one batch; see :func:`posterior`.
 
     Args:
         law: a law, or its name.
         observations: data sets; they may differ in length.
-        likelihood: how responses scatter; that of the law's response unless given.
+        likelihood: likelihood of the responses; default: that of the law's response.
         priors: in place of the default ones, for all data sets.
         fixed: values of parameters that are not inferred.
-        starts: parameters by name to climb from, each of shape (sets,); the best fits unless given.
-        method: as for :func:`posterior`.
-        num_chains: of NUTS.
-        num_samples: of each chain.
-        num_warmup: of each chain.
+        starts: initial values of the mode search by parameter, each of shape (sets,); default: the best fits.
+        method: as in :func:`posterior`.
+        num_chains: number of chains of NUTS.
+        num_samples: draws per chain after warm-up.
+        num_warmup: warm-up draws per chain.
         seed: of the random numbers.
-        mesh: devices to spread the work over.
-        checkpoint: folder where finished parts are kept.
+        mesh: devices over which to spread the work.
+        checkpoint: folder for finished parts.
         progress: whether to show a progress bar.
 
     Raises:
-        DataError: some observations do not suit the law.
-        TypeError: the observations or the likelihood are of another type.
-        ValueError: an argument is wrong.
+        DataError: observations do not suit the law.
+        TypeError: the observations or the likelihood have another type.
+        ValueError: an argument is invalid.
     """
     law = resolve(law)
     refuse(method, num_chains, num_samples, num_warmup)

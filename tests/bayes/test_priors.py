@@ -117,7 +117,7 @@ def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
 
 def test_a_density_that_is_nowhere_finite_says_so(x64: None) -> None:
     nowhere = stacked([Density(lambda x, _: jnp.log(-1.0 - x @ x), None)])
-    with pytest.raises(ValueError, match="The posterior density is nowhere finite about the fitted parameters"):
+    with pytest.raises(ValueError, match="The posterior density is nowhere finite near the fitted parameters"):
         densities_of(Runner(), nowhere, np.zeros((1, COMPONENTS, 2)), np.random.default_rng(0))
 
 

@@ -117,10 +117,10 @@ def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.Mon
     monkeypatch.setattr(bootstrap, "refitted", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
-    assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
+    assert "case bootstrap, 20 of 30 refits, all converged" in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
-    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
+    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
     monkeypatch.setattr(
         bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )

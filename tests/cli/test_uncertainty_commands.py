@@ -247,7 +247,9 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     words = ["bootstrap", "runs.csv", *LAW, "--resamples", 60, "--intervals", "bca"]
     result = run(*words)
     assert result.exit_code == 0, result.output
-    said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
+    said = (
+        "Method case bootstrap, 60 refits, all converged; BCa intervals (acceleration from 99 leave-one-row-out refits)"
+    )
     assert said in " ".join(result.stdout.split())
     assert "Fitted with    squared on raw residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
@@ -291,7 +293,7 @@ def test_larger_runs_are_forecast() -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
-    assert lines[3].startswith("Method         the law by least squares and a smooth misfit")
+    assert lines[3].startswith("Method         least squares with a smooth model discrepancy")
     assert "80 % interval" in lines[6] and [line.split("  ")[0] for line in lines[8:10]] == ["N = 7e+10", "N = 4e+11"]
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
@@ -356,8 +358,8 @@ def test_a_report_names_the_rung_in_words() -> None:
     }
     rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
     shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
-    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
-    assert "importance sampling was not trusted: k-hat 0.93" in shown
+    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps per draw; fallback from" in shown
+    assert "fallback from importance sampling: k-hat 0.93" in shown
     assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
     laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
     assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
@@ -373,7 +375,7 @@ def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
     assert "Method         importance sampling (k-hat 0.10, 12,140 effective draws)" in lines
     first = lines.index("Priors         alpha ~ LogNormal(-1.956, 1.352)")
     assert lines[first + 1] == "               beta ~ LogNormal(-1.956, 1.352)"
-    assert "Made with      seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
+    assert "Provenance     seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
     short = replace(intervals, about={**intervals.about, "priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
     assert "Priors         a ~ Normal(0, 1); b ~ Beta(1, 1)" in str(short).splitlines()
 

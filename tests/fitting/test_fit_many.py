@@ -4,7 +4,6 @@ import inspect
 from dataclasses import replace
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 

@@ -81,9 +81,9 @@ def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.
     np.testing.assert_array_equal(some.params["m"], whole.params["m"][:32])
     assert (len(some), some.about["finished"], some.about["n_resamples"], some.about["failed"]) == (32, 32, 48, 0)
     assert [(n.code, n.message) for n in some.notices] == [
-        ("interrupted", "Resampling was interrupted; 32 of 48 refits are kept.")
+        ("interrupted", "Resampling was interrupted; 32 of 48 refits finished.")
     ]
-    assert some.ok and "case bootstrap, 32 of 48 refits, all settled" in str(some)
+    assert some.ok and "case bootstrap, 32 of 48 refits, all converged" in str(some)
     monkeypatch.undo()
     table = jaxscale.bootstrap_intervals(some, fit, kind="studentised")
     assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices

@@ -212,10 +212,10 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
 
 def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
     with pytest.raises(
-        ValueError, match=r"^These draws \(importance\) hold no model .*; take those that posterior handed back\.$"
+        ValueError, match=r"^These draws \(importance\) have no model .*; take those that posterior handed back\.$"
     ):
         loo(replace(simple, model=None))
-    with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not to be acted on: "):
+    with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not usable: "):
         loo(replace(simple, ok=False))
     with pytest.raises(ValueError, match=r"^Weights need 25 draws or more, but there are 24; draw more\.$"):
         loo(drawn(ROWS, 24))
@@ -270,7 +270,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
             dict(posterior=lambda some: drawn(observed(X[:5], Y[:5]))),
             r"^Argument posterior must draw given all 30 rows \(those not to be seen",
         ),
-        (dict(posterior=lambda some: replace(drawn(some), model=None)), "hold no model"),
+        (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -303,16 +303,18 @@ def test_wrong_arguments_of_a_contour(straight: Fit, settings: dict[str, Any], m
 def test_fits_without_a_profile(straight: Fit) -> None:
     with pytest.raises(ValueError, match="Argument params names 'c', which is no free parameter of this fit \\(it is"):
         jaxscale.profile(replace(straight, free=("m",), fixed={"c": 1.0}), ["c"])
-    with pytest.raises(ValueError, match="holds no observations; hand them over"):
+    with pytest.raises(ValueError, match="holds no observations; pass them"):
         jaxscale.profile(replace(straight, observations=None))
     for kind in (noise.squared(), noise.absolute("linear")):
         exact = fitted(line, observed(x, 1 + 0.5 * x), kind)
-        with pytest.raises(ValueError, match="A profile needs residuals, but this fit goes through all of its rows"):
+        with pytest.raises(
+            ValueError, match="A profile needs nonzero residuals, but this fit interpolates all of its rows"
+        ):
             jaxscale.profile(exact)
     few = fitted(line, observed(x[:2], y[:2]), noise.squared(), allow_unidentified=True)
-    with pytest.raises(ValueError, match="A profile needs more rows than free parameters, but 2 rows fit 2."):
+    with pytest.raises(ValueError, match="A profile needs more rows than free parameters, but there are 2 rows for 2."):
         jaxscale.profile(few)
-    with pytest.raises(ValueError, match="A profile needs an optimum that determines the parameters"):
+    with pytest.raises(ValueError, match="A profile needs identified parameters"):
         likelihood_ratio._inverse([np.ones((2, 2))])
 
 

@@ -201,7 +201,7 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
     failing[0] = 6
     assert not jaxscale.bootstrap(plain, n_resamples=100).ok
     failing[0] = 99
-    with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line settled; fix a parameter"):
+    with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line converged; fix a parameter"):
         jaxscale.bootstrap(plain, n_resamples=100)
 
 
@@ -237,7 +237,7 @@ def test_the_jackknife_leaves_out_every_row_in_turn(weighted) -> None:
     n = len(used)
     expected = np.sqrt((n - 1) ** 2 / n * np.var(table(draws), axis=0, ddof=1))
     np.testing.assert_allclose([draws.about["stderr"]["c"], draws.about["stderr"]["m"]], expected)
-    with pytest.raises(ValueError, match="not to be acted on: The draws are refits without one row"):
+    with pytest.raises(ValueError, match="not usable: The draws are leave-one-row-out refits"):
         draws.require_ok()
 
 
@@ -290,7 +290,7 @@ def test_laplace_draws_of_robust_fits() -> None:
             wide = fit.stderr[name] * np.sqrt(freedom / (freedom - 2))
             assert np.std(some.params[name]) == pytest.approx(wide, rel=0.05)
     without = fitted(observations, noise=noise.absolute("linear"), n_resamples=0)
-    with pytest.raises(ValueError, match=r"The fit holds no standard errors.*; fit again with n_resamples=400"):
+    with pytest.raises(ValueError, match=r"The fit has no standard errors.*; fit again with n_resamples=400"):
         jaxscale.laplace(without)
 
 
@@ -351,7 +351,7 @@ def test_a_run_goes_on_where_it_was(plain, tmp_path) -> None:
 def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
     read = jaxscale.Fit.from_json(plain.to_json(), plain.law)
     for door in (jaxscale.bootstrap, jaxscale.jackknife, jaxscale.laplace):
-        with pytest.raises(ValueError, match="hand them over as observations="):
+        with pytest.raises(ValueError, match="pass them as observations="):
             door(read)
         door(read, observations=plain.observations)
         with pytest.raises(ValueError, match="must be those of the fit"):

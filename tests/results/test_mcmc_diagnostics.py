@@ -71,8 +71,8 @@ def test_energy_of_one_draw_says_nothing() -> None:
     [
         (99, {}, "There are 99 draws, fewer than 100."),
         (100, {}, ""),
-        (1000, {"ess": 99.0}, "The effective number of weighted draws is 99, below 100."),
-        (1000, {"ess": float("nan")}, "The effective number of weighted draws is nan, below 100."),
+        (1000, {"ess": 99.0}, "The effective sample size of the importance weights is 99, below 100."),
+        (1000, {"ess": float("nan")}, "The effective sample size of the importance weights is nan, below 100."),
         (1000, {"ess": 100.0}, ""),
         (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
     ],

@@ -164,18 +164,21 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=8 * RUNS, runs=RUNS, checkpoints=8.0), ""),
         (dict(rows=FEW), f"There are {FEW} runs for 5 inferred parameters of chinchilla"),
         (dict(rows=240, efficiency=0.3), ""),
-        (dict(rows=240, efficiency=0.08), "Only 8% of the proposal's draws count"),
+        (dict(rows=240, efficiency=0.08), "The effective sample size is 8% of the proposal's draws"),
         (dict(rows=240, efficiency=0.08, method="nuts"), ""),
-        (dict(rows=240, method="laplace"), "Intervals by laplace were not measured."),
+        (dict(rows=240, method="laplace"), "Intervals by laplace were not studied."),
         (
             dict(rows=240, likelihood=likelihoods.laplace()),
-            "Intervals of a laplace likelihood were not measured.",
+            "Intervals of a laplace likelihood were not studied.",
         ),
         (dict(rows=96, runs=RUNS, checkpoints=8.0, likelihood=likelihoods.student_t()), ""),
-        (dict(rows=96, pooled=True), "Pooled groups: intervals of these were not measured."),
+        (dict(rows=96, pooled=True), "Pooled groups: intervals of these were not studied."),
         (dict(rows=240, uneven=(0.6, 0.01)), ""),
-        (dict(rows=240, uneven=(0.62, 1e-5)), "Residuals scatter more where the level is high (rank correlation 0.62)"),
-        (dict(rows=240, uneven=(-0.5, 1e-5)), "Residuals scatter less where the level is high"),
+        (
+            dict(rows=240, uneven=(0.62, 1e-5)),
+            "heteroscedastic: larger where the level is high (rank correlation 0.62)",
+        ),
+        (dict(rows=240, uneven=(-0.5, 1e-5)), "heteroscedastic: smaller where the level is high"),
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
@@ -193,7 +196,7 @@ def test_a_likelihood_that_was_not_measured_is_named():
     assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
     assert variant_of(kinds.normal(scale_by="group")) == variant_of(kinds.normal(scale_by="level")) == ""
     assert variant_of(kinds.student_t(scale_by="level")) == "A scale by level"
-    assert variant_of(kinds.normal(scale_by="group", runs=True)) == "A scale by group and effects of runs"
+    assert variant_of(kinds.normal(scale_by="group", runs=True)) == "A scale by group and run effects"
     assert variant_of(kinds.normal(censored="cut")) == "Censored responses"
 
 

@@ -72,7 +72,7 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
 
 def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> None:
     rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
-    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is no density)"
+    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
     for drawn in rungs:
         assert drawn.about["likelihood"] == told
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
@@ -308,5 +308,5 @@ def test_a_design_that_was_not_measured_is_told() -> None:
     few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
     told = {notice.code: notice.message for notice in few.notices}
     assert told["not_calibrated"] == (
-        "Not calibrated for this design: Intervals of a laplace likelihood were not measured."
+        "Not calibrated for this design: Intervals of a laplace likelihood were not studied."
     )
