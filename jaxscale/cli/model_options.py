@@ -1,4 +1,4 @@
-"""The command line's words for models: likelihoods with their settings, and priors."""
+"""Options for statistical models: likelihoods with their settings, and priors."""
 
 import inspect
 import re
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxscale.cli.options import Task
 from jaxscale.cli.parsing import one_of
 
-# What commands need is imported inside them, so that help and mistyped options answer at once.
+# Functions import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _likelihoods() -> tuple[str, ...]:
-    """The names of the likelihoods, read from the files that define them, whose import would take JAX's time."""
+    """The names of the likelihoods, parsed from their files, since importing these would import JAX."""
     import ast
     from pathlib import Path
 
@@ -35,7 +35,7 @@ _SCALES = ("constant", "level", "group")
 
 
 def without(**options: Any) -> None:
-    """Refuse options that need a likelihood of their own.
+    """Reject options that need a likelihood.
 
     Raises:
         ValueError: one of them is given.
@@ -49,7 +49,7 @@ def without(**options: Any) -> None:
 def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
+    """The requested likelihood, and the columns that it needs by input."""
     from jaxscale.noise import default, likelihoods
 
     one_of("--likelihood", name, LIKELIHOODS)
@@ -73,10 +73,10 @@ def likelihood_of(
 
 
 def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+    """The likelihood of counts of a fit, and the columns that it needs by input.
 
     Raises:
-        ValueError: the likelihood is unknown, or one of residuals.
+        ValueError: the likelihood is unknown, or not one of counts.
     """
     chosen, columns = likelihood_of(task, law, name, None, trials, None)
     if not chosen.counts:
@@ -94,14 +94,14 @@ def _number(option: str, text: str) -> float:
 
 
 def _free_name(name: str, law: "Law") -> str:
-    """A name that none of the law's inputs has."""
+    """A name that is not an input of the law."""
     while name in (*law.inputs, *law.sources):
         name += "_"
     return name
 
 
 def prior_of(name: str, text: str) -> Any:
-    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
+    """A NumPyro distribution from text such as ``Normal(0.3, 0.1)``, without evaluating code."""
     import jax
     import numpyro.distributions as dist
 
@@ -112,7 +112,7 @@ def prior_of(name: str, text: str) -> Any:
     if found is None:
         raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
     kind, inside = found.groups()
-    # Names with a small first letter are functions that do something else.
+    # Lower-case names are functions.
     known = [each for each in dist.__all__ if each[0].isupper()]
     if kind not in known:
         raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
@@ -122,7 +122,7 @@ def prior_of(name: str, text: str) -> Any:
         try:
             value = float(number)
         except ValueError:
-            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
+            raise ValueError(f"{told}, but {part.strip()!r} is not a number.") from None
         if equals:
             names[key.strip()] = value
         else:
@@ -137,7 +137,7 @@ def prior_of(name: str, text: str) -> Any:
             raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
+            raise ValueError(f"{told}, which is not a distribution: {reason}.") from None
     if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
         raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
     return made
@@ -146,16 +146,16 @@ def prior_of(name: str, text: str) -> Any:
 def refuse_model(
     task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
 ) -> None:
-    """Refuse, before the fit, what the posterior after it would refuse of its priors and pooling.
+    """Validate the priors and pooling of a posterior before the fit that precedes it.
 
     Args:
         task: the options.
         observations: the data.
         priors: parameter to distribution.
-        pooling: parameter to how groups share it.
+        pooling: parameter to "complete", "partial" or "none".
 
     Raises:
-        DataError: the data do not suit the law, or name no groups.
+        DataError: the data do not suit the law, or have no groups.
         ValueError: a name is unknown or fixed.
     """
     import jax

@@ -1,4 +1,4 @@
-"""The command line of uncertainty: ``jaxscale posterior``, ``bootstrap``, ``profile`` and ``foretell``."""
+"""Commands for uncertainty: ``jaxscale posterior``, ``bootstrap``, ``profile`` and ``forecast``."""
 
 import json
 import tempfile
@@ -15,7 +15,7 @@ from jaxscale.cli.options import Level, Save, Task
 from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 from jaxscale.cli.parsing import one_of
 
-# What commands need is imported inside them, so that help and mistyped options answer at once.
+# Commands import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from jaxscale.results.intervals import Intervals
     from jaxscale.utils.notices import Notice
 
-# Options of a fit that foretelling has its own way with, and what it says of them.
+# Options of a fit that forecasts do not support, with the reason.
 _FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
     ("noise", "starts", "polish", "noise_level"),
     "fits by least squares from its own starts",
 )
-_FITTED_ITS_OWN_WAY["checkpoint"] = "keeps no parts to go on from"
+_FITTED_ITS_OWN_WAY["checkpoint"] = "has no checkpoint"
 
 
 def posterior(
     task: Task,
     *,
-    method: Annotated[str, typer.Option(help="auto, importance, nuts or laplace; auto takes what can be trusted.")] = (
-        "auto"
-    ),
+    method: Annotated[
+        str, typer.Option(help="auto, importance, nuts or laplace; auto is importance with nuts as fallback.")
+    ] = ("auto"),
     likelihood: Annotated[
         str | None, typer.Option(help=f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; in place of --noise.")
     ] = None,
     scale_by: Annotated[
-        str | None, typer.Option(help="level or group: what the scatter depends on, where it is not one for all.")
+        str | None, typer.Option(help="level or group: heteroscedastic noise, with a scale by level or by group.")
     ] = None,
     trials: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Column of the number of trials, where responses are counts or shares."),
+        typer.Option(metavar="COLUMN", help="Column of the number of trials of binomial counts."),
     ] = None,
     censored: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column that is 1 where the response is only a lower bound.")
+        str | None, typer.Option(metavar="COLUMN", help="Column that is 1 where the response is right-censored.")
     ] = None,
     prior: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIST", help="A prior, such as alpha=Normal(0.3,0.1); may be repeated."),
+        typer.Option(metavar="NAME=DIST", help="Prior of a parameter, such as alpha=Normal(0.3,0.1); repeatable."),
     ] = None,
-    num_chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 8,
-    num_samples: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
-    num_warmup: Annotated[int, typer.Option(help="Warm-up draws of each chain, which are dropped.")] = 500,
+    num_chains: Annotated[int, typer.Option(help="Number of chains of NUTS.")] = 8,
+    num_samples: Annotated[int, typer.Option(help="Draws per chain after warm-up.")] = 1000,
+    num_warmup: Annotated[int, typer.Option(help="Warm-up draws per chain.")] = 500,
     level: Level = 0.9,
     save: Save = None,
 ) -> None:
-    """Draw from the posterior distribution of the parameters, given data and priors."""
+    """Sample the posterior distribution of the parameters."""
     from jaxscale.cli import parsing
     from jaxscale.profiling import targets
     from jaxscale.sampling import adaptive_sampler
@@ -73,7 +73,7 @@ def posterior(
     if task.group is not None and not task.pool and scale_by != "group":
         raise ValueError(
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
-            "--scale-by group, for their scatter; add one of them or leave out --group."
+            "--scale-by group, for a noise scale per group; add one of them or leave out --group."
         )
     targets.check_level(level)
     adaptive_sampler.refuse(method, num_chains, num_samples, num_warmup)
@@ -112,14 +112,15 @@ def bootstrap(
     *,
     kind: Annotated[str, typer.Option(help="case, cluster, residual, wild or parametric.")] = "case",
     cluster: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="What the kinds cluster and wild keep together: run or group.")
+        str | None,
+        typer.Option(metavar="UNIT", help="Resampling unit of the cluster and wild bootstrap: run or group."),
     ] = None,
-    resamples: Annotated[int, typer.Option(help="Resamples.")] = 1000,
+    resamples: Annotated[int, typer.Option(help="Number of resamples.")] = 1000,
     intervals: Annotated[str, typer.Option(help="percentile, basic, bca or studentised.")] = "percentile",
     level: Level = 0.9,
     save: Save = None,
 ) -> None:
-    """Bootstrap a fit: intervals from refits of resampled data."""
+    """Compute bootstrap confidence intervals."""
     from jaxscale.profiling import targets
     from jaxscale.resampling import bootstrap as bootstrap_module
     from jaxscale.resampling import intervals as intervals_module
@@ -166,7 +167,7 @@ def profile(
     task: Task,
     *,
     param: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A parameter; all unless given; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME", help="Parameter to profile; default: all; repeatable.")
     ] = None,
     level: Level = 0.9,
 ) -> None:
@@ -196,15 +197,15 @@ def forecast(
     *,
     at: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=NUMBERS", help="Inputs of the new runs, such as N=7e10,4e11; for every input."),
+        typer.Option(metavar="NAME=NUMBERS", help="Inputs of the new runs, such as N=7e10,4e11; once per input."),
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="The input that is the size, or several; all unless given."),
+        typer.Option(metavar="NAME", help="Input that measures size; default: the product of all; repeatable."),
     ] = None,
     level: Level = 0.9,
 ) -> None:
-    """Forecast larger runs, with intervals that allow for error in the form of the law."""
+    """Forecast larger runs, with prediction intervals that include model discrepancy."""
     from jaxscale.cli import parsing
     from jaxscale.prediction import forecast as forecasting
     from jaxscale.profiling import targets
@@ -257,13 +258,13 @@ def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]
 
 
 def _design(task: Task, law: "Law", observations: "Observations", likelihood: "Likelihood") -> "list[Notice]":
-    """What a fit would say of its data; refuses runs that cannot identify the law, unless that is allowed.
+    """Notices on the data and the design; raises an error for unidentified parameters unless that is allowed.
 
     Args:
         task: the options.
         law: the law.
         observations: the data.
-        likelihood: how responses scatter; that of counts looks at the responses itself.
+        likelihood: likelihood of the responses; that of counts validates the responses itself.
     """
     from jaxscale.data.features import prepare
     from jaxscale.data.validation import checked
@@ -277,7 +278,7 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
     design = identifiability.check_in_any_unit(law, rows.inputs, fixed, task.noise_level, rows.weight)
     if design is not None and design.verdict == "identified":
         return notices
-    # What the inputs alone leave in doubt a fit decides.
+    # A fit decides where the inputs alone are inconclusive.
     settings: Any = dict(fixed=fixed, n_resamples=0, noise_level=task.noise_level)
     settings["noise"] = squared("linear") if likelihood.counts else None
     fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
@@ -285,7 +286,7 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
 
 
 def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
-    """Intervals that say which loss was fitted, and how long the refits took."""
+    """Intervals with the noise of the fit and the run time."""
     told = {"fitted_with": fitted.noise.describe(), "seconds": time.perf_counter() - begun}
     return replace(intervals, about={**intervals.about, **told})
 
@@ -300,7 +301,7 @@ def _end(
     save: Path | None = None,
     status: str = "converged",
 ) -> None:
-    """Write what was asked for, print the report, and leave with the status that the result deserves."""
+    """Write the requested files, print the report, and exit with the status of the result."""
     from jaxscale.results import intervals_report
     from jaxscale.utils.files import nulls
 
@@ -314,14 +315,14 @@ def _end(
         files[save] = lambda: _saved(drawn)
     deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)
     if any(notice.code == "interrupted" for notice in intervals.notices):
-        where = f"; the same command goes on in {task.checkpoint}" if task.checkpoint is not None else ""
-        complain(f"interrupted, and what was finished is kept{where}.")
+        where = f"; the same command resumes from {task.checkpoint}" if task.checkpoint is not None else ""
+        complain(f"interrupted; finished draws are kept{where}.")
         raise typer.Exit(INTERRUPTED)
     if status != "converged":
         complain(f"fitted, but {status.replace('_', ' ')}; see the notices of the report.")
         raise typer.Exit(MARKED)
     if drawn is not None and not drawn.ok:
-        complain("drawn, but not to be acted on; see the notices of the report.")
+        complain("sampled, but not usable; see the notices of the report.")
         raise typer.Exit(MARKED)
 
 
@@ -331,5 +332,5 @@ def _saved(drawn: "Draws") -> bytes:
         return Path(folder, "draws.nc").read_bytes()
 
 
-# Each command, and the shared options that it does not show.
+# Commands with their hidden shared options.
 COMMANDS = {posterior: (), bootstrap: (), profile: (), forecast: ("group", "pool", *_FITTED_ITS_OWN_WAY)}

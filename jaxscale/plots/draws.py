@@ -1,7 +1,4 @@
-"""Plots of draws: traces, pairs, intervals side by side, prediction bands and posterior predictive checks.
-
-Figures are drawn without pyplot, as those of :mod:`jaxscale.plots.fit`, whose ``save`` writes them.
-"""
+"""Plots of draws: trace plots, pair plots and forest plots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,25 +11,24 @@ from jaxscale.utils.errors import did_you_mean
 
 _CHAINS = ("#2a6f97", "#e07a5f", "#81b29a", "#8d6a9f", "#c9a227", "#4f772d", "#b56576", "#5c677d")
 _BAD = "#c1121f"
-# Points of a cloud.
+# Most points of a scatter plot.
 POINTS = 2000
 
 
 def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
-    """How every number spreads and moves, one row each: the histogram of every chain, and the draws in their order.
+    """Trace plot: histograms by chain, and the draws in order, one row per quantity.
 
-    Chains that have mixed lie over each other on the left and look alike on the right. Draws that diverged have a
-    mark at the bottom.
+    Divergent draws are marked at the bottom.
 
     Args:
-        draws: of any method.
-        params: what to draw; the free parameters and the nuisance unless given (the first 12 numbers).
+        draws: draws of any method.
+        params: names to plot; default: the free and nuisance parameters (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: a name is unknown.
     """
     values = _chosen(draws, params, 12)
     figure, panels = new_figure((10.0, 0.5 + 1.5 * len(values)), len(values), 2, gridspec_kw={"width_ratios": [1, 2]})
@@ -60,17 +56,17 @@ def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
 
 
 def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
-    """Every number against every other, and their histograms on the diagonal; draws that diverged in red.
+    """Pair plot: scatter plots of all pairs of quantities, histograms on the diagonal, divergences in red.
 
     Args:
-        draws: of any method.
-        params: what to draw; the free parameters unless given (the first 8 numbers).
+        draws: draws of any method.
+        params: names to plot; default: the free parameters (the first 8 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: a name is unknown.
     """
     values = _chosen(draws, draws.free if params is None else params, 8)
     n = len(values)
@@ -105,17 +101,17 @@ def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
 
 
 def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) -> Any:
-    """Intervals of the same number from several methods or data sets, one panel a number: 50 % thick, 90 % thin.
+    """Forest plot: 50 % and 90 % intervals of several methods or data sets, one panel per quantity.
 
     Args:
-        several: what to call them, to draws.
-        params: what to draw; every free parameter unless given (the first 12 numbers).
+        several: label to draws.
+        params: names to plot; default: the free parameters (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is nothing to draw, or no such name.
+        ValueError: there are no draws, or a name is unknown.
     """
     if not several:
         raise ValueError("Argument several must not be empty.")
@@ -148,7 +144,7 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
 
 
 def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
-    """The numbers to draw by label, each of shape (draws,)."""
+    """The quantities to plot by label, each of shape (draws,)."""
     known = {**draws.params, **draws.nuisance}
     wanted = [*draws.free, *draws.nuisance] if names is None else list(names)
     for name in wanted:

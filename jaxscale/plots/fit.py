@@ -1,7 +1,4 @@
-"""Plots: how well a law describes its data; the shape of a law; the profiles and contours of a fit.
-
-Figures are drawn without pyplot, so no window opens and no backend is chosen for the caller.
-"""
+"""Plot of a fit: predictions and residuals."""
 
 from typing import Any
 
@@ -26,13 +23,13 @@ from jaxscale.results.fit import Fit
 
 
 def plot(fit: Fit, observations: Observations) -> Any:
-    """Draw a fit: responses against predictions (or against the only input), and residuals.
+    """Plot a fit: responses against predictions (or against the only input), and residuals.
 
-    Rows of weight 0 are left out. The band is twice the residuals' root mean square.
+    Rows of weight 0 are left out. The band is twice the root mean square of the residuals.
 
     Args:
         fit: the fit.
-        observations: what it was fitted to.
+        observations: the fitted observations.
 
     Returns:
         A matplotlib figure.
@@ -49,7 +46,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
-    predicted = np.asarray(fit(**named_categories(law, inputs)))
+    predicted = np.asarray(fit.predict(**named_categories(law, inputs)))
     plain = [name for name in inputs if inputs[name].ndim == 1]
     ranked = sorted(plain, key=lambda name: (bool(law.inputs[name].categories), -spread(inputs[name])))
     residual = _transformed(fit, predicted) - _transformed(fit, y)
@@ -71,7 +68,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
         if labels := law.inputs[shade].categories:
             bar.set_ticks(list(range(len(labels))), labels=labels)
     figure.suptitle(_title(fit), fontsize=11, color=INK)
-    # Every drawing would otherwise arrange the panels anew, from where the last one left them.
+    # Fix the layout, so that every rendering is the same.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -92,7 +89,7 @@ def _size(fit: Fit, value: float) -> str:
 
 
 def _band(axes: Any, fit: Fit, x: np.ndarray, predicted: np.ndarray, label: str) -> None:
-    """The prediction with twice the residuals' root mean square around it."""
+    """The prediction with a band of twice the root mean square of the residuals."""
     space, rms = fit.noise.space, fit.residuals.rms
     middle = _transformed(fit, predicted)
     low, high = space.inverse(middle - 2 * rms), space.inverse(middle + 2 * rms)

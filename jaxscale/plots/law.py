@@ -10,10 +10,10 @@ from jaxscale.plots.style import INK, POINT
 
 
 def plot_law(law: Law) -> Any:
-    """Draw the shape of a law: the response along each input, the others in the middle of their sizes.
+    """Plot a law: the response along each input, with the others at the middle of their ranges.
 
     Args:
-        law: the law, at its typical constants.
+        law: the law, at its published or typical constants.
 
     Returns:
         A matplotlib figure.

@@ -1,4 +1,4 @@
-"""Plots of predictions from draws: bands and predictive checks."""
+"""Plots of predictions from draws: prediction bands and posterior predictive checks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,21 +42,19 @@ def band(
     group: str | int | None = None,
     seed: int = 0,
 ) -> Any:
-    """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
+    """Prediction bands of 50 % and 90 % along one input; in the lower panel, relative to the median.
 
-    Observations are moved to the other inputs' values by the law's median, in the space of the residuals: they show
-    the residuals of all rows about the curve. Dashed lines hold 90 % of the law itself, without the scatter of single
-    responses; without a model there are only these.
+    Observations are partial residuals: moved to the given values of the other inputs by the median of the law, in the
+    residual space. Dashed lines are the central 90 % of the law, without noise; without a model there are only these.
 
     Args:
-        draws: of any method.
-        observations: what to draw beside the bands.
-        input: the input along the horizontal axis.
-        at: the other inputs' values: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
-        to: where the bands end; ten times the largest observed input unless given.
-        group: the name of the group whose parameters and observations are drawn, where groups have their own; the
-            first unless given.
-        seed: of the scatter.
+        draws: draws of any method.
+        observations: observations to plot.
+        input: the input on the horizontal axis.
+        at: values of the other inputs: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
+        to: end of the bands; default: ten times the largest observed input.
+        group: label of the group to plot, where groups have their own parameters; default: the first.
+        seed: of the simulated noise.
 
     Returns:
         A matplotlib figure.
@@ -129,14 +127,14 @@ def band(
 
 
 def predictive(draws: Draws, *, seed: int = 0) -> Any:
-    """Posterior predictive check: what was observed against what the model would replicate.
+    """Posterior predictive check: observed against replicated responses.
 
-    Left, every row about the law's median in the space of the residuals, with the 50 % and 90 % intervals of its
-    replicated responses. Right, the sorted observed residuals against the median of the sorted replicated ones, with
-    the bands in which these lie: a curve that leaves them shows scatter of another shape than the likelihood's.
+    Left, the residual of every row about the median of the law, with 50 % and 90 % intervals of replicated responses.
+    Right, a quantile-quantile plot: sorted observed residuals against the median of sorted replicated ones, with
+    their bands; observations outside the bands contradict the likelihood.
 
     Args:
-        draws: of a posterior, with its model.
+        draws: posterior draws with their model.
         seed: of the replicated responses.
 
     Returns:
@@ -147,7 +145,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
     """
     if draws.model is None:
         raise ValueError(
-            f"These draws ({draws.method}) have no model whose responses could be replicated; draw with posterior."
+            f"These draws ({draws.method}) have no model to replicate responses; sample them with posterior."
         )
     draws = thinned(draws)
     model = draws.model
@@ -192,7 +190,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
 
 
 def _into(space: Space) -> Callable[[Any], np.ndarray]:
-    """Responses to the space of the residuals, in float64."""
+    """The transform of responses to the residual space, in float64."""
 
     def forward(y: Any) -> np.ndarray:
         return np.asarray(space.forward(np.asarray(y, float)))
@@ -208,7 +206,7 @@ def _levels(model: Any, sites: dict[str, Any]) -> Any:
 def _new(
     draws: Draws, scatter: Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
 ) -> np.ndarray:
-    """New responses along a line, each of a run of its own; counts have the observed trials' median."""
+    """Simulated responses along a line, each from a separate run; counts have the median number of trials."""
     data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
     for name in scatter.columns:
         data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
@@ -220,6 +218,6 @@ def _number(value: Any) -> str:
 
 
 def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """All inputs of a law where one has the values x and the others are as told."""
+    """All inputs of a law: one has the values x, the others those of ``at``."""
     own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v), x.shape) for name, v in at.items()}
     return {name: x if name == input else own[name] for name in law.inputs}

@@ -10,9 +10,9 @@ from jaxscale.profiling.profile import Profile
 
 
 def plot_profile(profile: Profile) -> Any:
-    """Draw profiles, one panel a quantity: the signed root of the statistic against the value held.
+    """Plot profile likelihoods: the signed root of the statistic against the value, one panel per quantity.
 
-    The dashed line is what the standard error alone would say; the band holds the interval.
+    The dashed line is the Wald approximation; the band marks the threshold of the interval.
 
     Args:
         profile: from :func:`jaxscale.profile`.
@@ -48,7 +48,7 @@ def plot_profile(profile: Profile) -> Any:
 
 
 def plot_contour(contour: Contour) -> Any:
-    """Draw the contours of two parameters around the optimum, the innermost darkest.
+    """Plot profile likelihood contours of two parameters, the innermost darkest.
 
     Args:
         contour: from :func:`jaxscale.contour`.

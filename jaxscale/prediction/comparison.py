@@ -1,6 +1,7 @@
-"""Evidence: how well a model predicts runs that it has not seen, and how to compare and average models by that.
+"""Comparison of models by expected log predictive density.
 
-Log predictive densities are those of the responses themselves, so laws and likelihoods of any space compare.
+Log predictive densities are those of the responses in their own unit, so models with different residual spaces can be
+compared.
 """
 
 import math
@@ -17,13 +18,13 @@ from jaxscale.utils.text import aligned, wrapped
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models by what they predict, the best first.
+    """Models sorted by expected log predictive density, the best first.
 
     Args:
         unit: "row" or "run".
         count: the number of units.
         rows: name to ``elpd``, ``se``, ``difference`` from the best, its standard error ``se_difference``, ``p_loo``,
-            ``bad`` (how many units have k-hat above 0.7) and ``weight`` in the best mixture.
+            ``bad`` (number of units with k-hat above 0.7) and stacking ``weight``.
     """
 
     unit: str
@@ -31,7 +32,7 @@ class Comparison:
     rows: dict[str, dict[str, float]]
 
     def __str__(self) -> str:
-        """The table at 80 columns."""
+        """The table, 80 columns wide."""
         cells = [("Model", "elpd", "difference", "std. error", "p_loo", "weight", "bad k-hat")]
         for name, row in self.rows.items():
             p_loo = f"{row['p_loo']:.1f}" if math.isfinite(row["p_loo"]) else ""
@@ -43,16 +44,16 @@ class Comparison:
 
 
 def compare(elpds: Mapping[str, Elpd]) -> Comparison:
-    """Models by their log predictive densities, with paired differences and their standard errors.
+    """Compare models by expected log predictive density, with paired differences and standard errors.
 
     ``se = sqrt(n var(pointwise difference))``; with fewer than a hundred units, or differences below about 4 nats,
     it is too small by up to a factor of two.
 
     Args:
-        elpds: name to log predictive densities, by the same method of the same units.
+        elpds: name to log predictive densities, by the same method for the same units.
 
     Raises:
-        ValueError: there is no model, or they do not compare.
+        ValueError: there is no model, or the models are not comparable.
 
     Source: Vehtari, Gelman & Gabry 2017; Sivula, Magnusson, Matamoros & Vehtari 2025, doi:10.1214/25-BA1569.
     """

@@ -1,4 +1,4 @@
-"""Pages: a law and the catalogue as plain text at 80 columns, as JSON and as Markdown."""
+"""Pages of laws and listings of the catalogue, as plain text, JSON and Markdown."""
 
 import inspect
 import math
@@ -14,12 +14,12 @@ from jaxscale.utils.text import aligned, item, wrapped
 
 
 def listing(laws: Iterable[Law]) -> str:
-    """One entry a law: name, inputs, response, number of parameters, summary, source.
+    """One entry per law: name, inputs, response, number of parameters, summary, source.
 
     Args:
         laws: the laws to list.
     """
-    head = "Law (inputs): response, parameters; what it says; source"
+    head = "Law (inputs): response, parameters; summary; source"
     entries = []
     for law in laws:
         named = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
@@ -59,7 +59,7 @@ def page(law: Law) -> str:
             *(item("Any sign", f"{law.either_sign}, which contains this law") if law.either_sign else []),
         ],
         *(wrapped(_plain(entry)) for entry in told),
-        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters: there is nothing to fit."],
+        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters to fit."],
         ["Published constants", *(line for entry in published for line in entry)] if published else [],
         _shape(law),
         [citation.bibtex(law)],
@@ -68,7 +68,7 @@ def page(law: Law) -> str:
 
 
 def facts(law: Law) -> dict[str, Any]:
-    """A law's whole declaration as a mapping that JSON can hold; open ends are None.
+    """A law's declaration as a JSON-serialisable mapping; infinite ends are None.
 
     Args:
         law: the law.
@@ -111,7 +111,7 @@ def facts(law: Law) -> dict[str, Any]:
 
 
 def markdown(laws: Iterable[Law]) -> str:
-    """The catalogue as Markdown: a table of laws for each family.
+    """The catalogue as Markdown, with one table per family.
 
     Args:
         laws: the laws to list.
@@ -123,13 +123,13 @@ def markdown(laws: Iterable[Law]) -> str:
             f"| {law.summary.replace('``', '`')} | {citation.short(law)} |"
             for law in members
         ]
-        head = ["| law | inputs | response | parameters | what it says | source |", "| --- " * 6 + "|"]
+        head = ["| law | inputs | response | parameters | summary | source |", "| --- " * 6 + "|"]
         blocks.append("\n".join([f"## {family}", "", *head, *rows]))
     return "\n\n".join(blocks)
 
 
 def families(laws: Iterable[Law]) -> str:
-    """The families of the catalogue as a table in Markdown: how many laws, and the first of some files.
+    """The families of the catalogue as a Markdown table, with numbers of laws and examples.
 
     Args:
         laws: the laws to count.
@@ -143,7 +143,7 @@ def families(laws: Iterable[Law]) -> str:
 
 
 def by_family(laws: Iterable[Law]) -> dict[str, list[Law]]:
-    """Laws by what they are about, families and laws sorted by name.
+    """Laws grouped by family, both sorted by name.
 
     Args:
         laws: the laws to sort.
@@ -155,13 +155,13 @@ def by_family(laws: Iterable[Law]) -> dict[str, list[Law]]:
 
 
 def _shape(law: Law) -> list[str]:
-    """A sketch along the first input, and what it was drawn at."""
+    """A sketch of the law along the first input, with the values of the others."""
     first, *others = law.inputs
     low, high = law.inputs[first].sizes
     scale = "log " if low > 0 else ""
     at = ", ".join(f"{name} = {between(*law.inputs[name].sizes, 0.5):.3g}" for name in others)
     label = next(iter(law.published), None)
-    constants = f"constants of {label}" if label else "constants in the middle of their plausible ranges"
+    constants = f"constants of {label}" if label else "constants at the middle of their plausible ranges"
     said = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
     return [*wrapped(said + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
 

@@ -43,7 +43,7 @@ _TOLD = (
     *("seed", "seconds", "kind", "unit", "n_resamples", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
-_LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
+_LABELS |= {"along": "Size", "misfit": "Discrepancy", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:

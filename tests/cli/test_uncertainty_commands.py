@@ -164,8 +164,8 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--prior", "alpha=Normal(__import__('os'))"], "write a distribution and its numbers"),
         (["--prior", "alpha=Norma(0,1)"], "but NumPyro has no distribution 'Norma' (did you mean 'Normal'"),
         (["--prior", "alpha=enable_validation(1)"], "but NumPyro has no distribution 'enable_validation'"),
-        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is no number."),
-        (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
+        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is not a number."),
+        (["--prior", "alpha=Normal(0.3,-1)"], "which is not a distribution: "),
         (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
         (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
         (["--save", "out.h5"], "out.h5 does not end in .nc, as files of draws do; end it in .nc."),
@@ -182,7 +182,7 @@ def test_a_mistaken_posterior_is_refused_before_any_work(words: list[Any], said:
 def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[Any]) -> None:
     proportional()
     words = ["posterior", "bad.csv", "--law", "chinchilla", "--likelihood", "normal"]
-    assert refused(*words).endswith("To fit all the same, add --allow-unidentified.")
+    assert refused(*words).endswith("To fit anyway, add --allow-unidentified.")
     assert not handed
     assert refused(*words, "--allow-unidentified") == "Enough."
 
@@ -191,7 +191,7 @@ def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: p
     drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), ok=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
     assert result.exit_code == 3
-    assert result.stderr == "jaxscale: drawn, but not to be acted on; see the notices of the report.\n"
+    assert result.stderr == "jaxscale: sampled, but not usable; see the notices of the report.\n"
     assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
@@ -228,7 +228,7 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
-    told = "jaxscale: interrupted, and what was finished is kept; the same command goes on in parts.\n"
+    told = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
     assert (result.exit_code, result.stderr) == (130, told)
     assert json.loads(Path("out.json").read_text())["notices"][0]["code"] == "interrupted"
 
@@ -240,7 +240,7 @@ def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: 
     told = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
     result = run("posterior", "runs.csv", *LAW)
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
 
 def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
@@ -440,7 +440,7 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         (
             ["posterior", "--scale-by", "level", "--likelihood", "normal"],
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
-            "--scale-by group, for their scatter; add one of them or leave out --group.",
+            "--scale-by group, for a noise scale per group; add one of them or leave out --group.",
         ),
     ],
 )

@@ -212,7 +212,7 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
 
 def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
     with pytest.raises(
-        ValueError, match=r"^These draws \(importance\) have no model .*; take those that posterior handed back\.$"
+        ValueError, match=r"^These draws \(importance\) have no model .*; use those returned by posterior\.$"
     ):
         loo(replace(simple, model=None))
     with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not usable: "):

@@ -345,8 +345,8 @@ FLAT = jaxscale.Observations.from_table(
         (
             dict(observations=observed(X[::10], power(X[::10])), allow_unidentified=True),
             DataError,
-            "dict has 3 rows with positive weight for 3 free parameters of compute_power_floor; add a row at least, or "
-            "fix a parameter, for the scatter to be seen.",
+            "dict has 3 rows with positive weight for 3 free parameters of compute_power_floor; add rows or fix "
+            "a parameter, so that the noise can be estimated.",
         ),
     ],
 )
