@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -259,8 +258,8 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else text_module.folded(str(design)))
-    if design.verdict != "identified":
+    typer.echo(json.dumps(nulls(design.to_dict()), indent=2) if as_json else text_module.folded(str(design)))
+    if not design.ok:
         raise typer.Exit(REFUSED)
 
 

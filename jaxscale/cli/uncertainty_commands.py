@@ -64,7 +64,7 @@ def posterior(
 ) -> None:
     """Sample the posterior distribution of the parameters."""
     from jaxscale.cli import parsing
-    from jaxscale.profiling import targets
+    from jaxscale.results.intervals import check_level
     from jaxscale.sampling import adaptive_sampler
     from jaxscale.sampling import posterior as sampling
 
@@ -75,7 +75,7 @@ def posterior(
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
             "--scale-by group, for a noise scale per group; add one of them or leave out --group."
         )
-    targets.check_level(level)
+    check_level(level)
     adaptive_sampler.refuse(method, num_chains, num_samples, num_warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
@@ -121,12 +121,12 @@ def bootstrap(
     save: Save = None,
 ) -> None:
     """Compute bootstrap confidence intervals."""
-    from jaxscale.profiling import targets
     from jaxscale.resampling import bootstrap as bootstrap_module
     from jaxscale.resampling import intervals as intervals_module
+    from jaxscale.results.intervals import check_level
 
     _check_outputs(task, save)
-    targets.check_level(level)
+    check_level(level)
     if cluster != "group":
         task.refuse_unused_groups("--cluster group, which resamples whole groups, or ")
     one_of("--kind", kind, bootstrap_module.KINDS)
@@ -173,11 +173,11 @@ def profile(
 ) -> None:
     """Compute profile likelihood intervals."""
     from jaxscale.profiling import profile as profiling
-    from jaxscale.profiling import targets
+    from jaxscale.results.intervals import check_level
 
     task.check_outputs()
     task.refuse_unused_groups()
-    targets.check_level(level)
+    check_level(level)
     law, fixed = task.found(), task.fixed()
 
     def check(rows: "Observations") -> None:
@@ -208,12 +208,12 @@ def forecast(
     """Forecast larger runs, with prediction intervals that include model discrepancy."""
     from jaxscale.cli import parsing
     from jaxscale.prediction import forecast as forecasting
-    from jaxscale.profiling import targets
+    from jaxscale.results.intervals import check_level
 
     task.check_outputs()
     task.refuse_groups("forecast")
     task.refuse_sigma("forecast")
-    targets.check_level(level)
+    check_level(level)
     own_way = _FITTED_ITS_OWN_WAY | dict.fromkeys(task.settings, _FITTED_ITS_OWN_WAY["noise"])
     for name, how in own_way.items():
         if name in task.settings or getattr(task, name) != getattr(Task, name):

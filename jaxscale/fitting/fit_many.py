@@ -86,7 +86,7 @@ def fit_many(
         "data": not isinstance(observations, Observations),
         "fixed": isinstance(fixed, Sequence),
         "noise": isinstance(noise, Sequence),
-        "weighting": weight is not None,
+        "weight": weight is not None,
     }
     seed, generator = generator_of(seed)
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
@@ -107,7 +107,7 @@ def fit_many(
             lanes, agree, polished = problems.searched(starts, polish, generator)
             if tables is not None:
                 lanes = problems.refitted(lanes, tables)
-            return problems.answer(lanes, agree, polished, axes, 1 if tables is None else len(tables[0]))
+            return problems.answer(lanes, agree, polished, axes, tables)
 
 
 def _refuse(

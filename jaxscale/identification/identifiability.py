@@ -5,7 +5,7 @@ errors to expect at a stated noise level (the inverse square root of the Fisher 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import jax
@@ -27,6 +27,7 @@ from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
+from jaxscale.laws import resolve
 from jaxscale.noise import default
 from jaxscale.utils.errors import did_you_mean
 
@@ -46,7 +47,7 @@ class DesignCheck:
     """What the inputs of a data set say about a law's parameters; print it for a report.
 
     Args:
-        law: identifier of the law.
+        law: the law.
         rows: number of rows with positive weight.
         noise_level: assumed noise as a share of the response.
         condition: condition number of the column-scaled Jacobian.
@@ -58,7 +59,7 @@ class DesignCheck:
         message: the verdict, its reasons and the cure in words.
     """
 
-    law: str
+    law: Law
     rows: int
     noise_level: float
     condition: float
@@ -68,6 +69,15 @@ class DesignCheck:
     trades: tuple[tuple[str, ...], ...]
     cure: list[dict[str, Any]]
     message: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the design identifies every parameter."""
+        return self.verdict == "identified"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain numbers, strings and lists."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"law": str(self.law)}
 
     def __str__(self) -> str:
         """The report, as plain text."""
@@ -86,7 +96,7 @@ class DesignCheck:
 
 
 def check(
-    law: Law,
+    law: Law | str,
     inputs: Mapping[str, Any],
     *,
     fixed: Mapping[str, float] | None = None,
@@ -103,7 +113,7 @@ def check(
     that move together (log-correlation above 0.999), which only curvature could tell apart.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         fixed: values of parameters that will not be fitted.
         noise_level: expected standard deviation of the noise, as a share of the response.
@@ -118,6 +128,7 @@ def check(
         LawError: the law itself fails; says where.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
+    law = resolve(law)
     return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
 
 
@@ -127,7 +138,7 @@ def check_in_any_unit(
     """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n).
         fixed: values of parameters that will not be fitted.
         noise_level: expected noise as a share of the response.
@@ -339,7 +350,7 @@ def _judged(information: Information, slack: float) -> DesignCheck:
     trades = _trades(free, values[middle], vectors[middle], parameters)
     runs, enough = cure(information) if parameters else ([], True)
     return DesignCheck(
-        law=law.name,
+        law=law,
         rows=information.rows,
         noise_level=float(information.noise_level),
         condition=float(np.median(condition)),

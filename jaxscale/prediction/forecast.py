@@ -17,7 +17,7 @@ from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened
@@ -81,8 +81,7 @@ def forecast(
         Bayesian Analysis 1, 515-534, 2006 (the half-Cauchy).
     """
     law = resolve(law)
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+    check_level(level)
     if not isinstance(at, Mapping):
         raise TypeError(f"Argument at must give inputs by name, such as {{'N': 7e10}}, but is {type(at).__name__}.")
     if not isinstance(observations, Observations):

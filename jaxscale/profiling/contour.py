@@ -14,8 +14,9 @@ from jaxscale.law import Law
 from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios, ground_of
 from jaxscale.profiling.profile import METHOD
 from jaxscale.profiling.ray_search import crossing, furthest, named_rays, values_on
-from jaxscale.profiling.targets import check_level, named, wanted_of
+from jaxscale.profiling.targets import named, wanted_of
 from jaxscale.results.fit import Fit
+from jaxscale.results.intervals import check_level
 from jaxscale.utils.notices import Notice
 
 

@@ -14,9 +14,9 @@ from jaxscale.engine.runner import Runner
 from jaxscale.law import Law
 from jaxscale.profiling.likelihood_ratio import Ground, ground_of, nested
 from jaxscale.profiling.ray_search import crossing
-from jaxscale.profiling.targets import Kind, check_level, computed, derived_of, named, wanted_of
+from jaxscale.profiling.targets import Kind, computed, derived_of, named, wanted_of
 from jaxscale.results.fit import Fit
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of

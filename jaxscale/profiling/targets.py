@@ -95,12 +95,6 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
     return Kind(tuple(derived), middle, slope, error, error, ratio, (), rays, values)
 
 
-def check_level(level: Any) -> None:
-    """Validate a coverage level."""
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
-
-
 def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     """Validated names of free parameters of a fit; default: all of them."""
     if not isinstance(fit, Fit):

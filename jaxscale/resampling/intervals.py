@@ -18,7 +18,7 @@ from jaxscale.resampling.jackknife import jackknife
 from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import LOGARITHMIC, Fit
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
 
@@ -88,8 +88,7 @@ def bootstrap_intervals(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12 to 14; DiCiccio and Efron,
         Statistical Science 11 (1996).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+    check_level(level)
     if kind not in KINDS:
         raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if not draws.method.endswith("bootstrap") or "n_resamples" not in draws.about:

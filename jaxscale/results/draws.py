@@ -15,7 +15,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
@@ -286,8 +286,7 @@ class Draws:
         from jaxscale.results import mcmc_diagnostics
 
         functions = {} if quantity is None else by_name(quantity)
-        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        check_level(level)
         values = {name: self.params[name] for name in self.free} if quantity is None else {}
         if quantity is None:
             values |= {name: v for name, v in self.nuisance.items() if not name.endswith(("_offset", "run_effect"))}

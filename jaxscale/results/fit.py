@@ -15,7 +15,7 @@ from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.noise import Noise
 from jaxscale.results.fit_file import from_entries, to_entries
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import did_you_mean
@@ -119,8 +119,7 @@ class Fit:
         """
         from jaxscale.profiling.fit_intervals import intervals_of
 
-        if not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        check_level(level)
         ends = intervals_of(self, level)
         rows = {
             name: {"estimate": self.params[name], "sd": self.stderr[name], "lower": low, "upper": high}

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxscale.law import Law
 from jaxscale.utils.files import nulls
 from jaxscale.utils.notices import Notice
@@ -74,3 +76,13 @@ class Intervals(Mapping[str, tuple[float, float]]):
             "ok": self.ok,
             "notices": [{"code": notice.code, "message": notice.message} for notice in self.notices],
         }
+
+
+def check_level(level: Any) -> None:
+    """Validate a coverage level.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
