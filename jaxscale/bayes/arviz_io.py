@@ -82,36 +82,36 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
         ValueError: the tree is not one of :func:`to_arviz`, or belongs to another law.
     """
     try:
-        told = {name: json.loads(tree.attrs[name]) for name in _told_as_json()}
+        attributes = {name: json.loads(tree.attrs[name]) for name in _told_as_json()}
         posterior = {name: _flat(values) for name, values in tree["posterior"].data_vars.items()}
         count = int(tree.attrs["draws"])
         params = {}
-        for name in told["params"]:
+        for name in attributes["params"]:
             value = posterior.get(_escaped(name))
             if value is None:
                 fixed = np.asarray(tree["constant_data"][f"fixed_{_escaped(name)}"].values)
                 value = np.repeat(fixed[None], count, axis=0)
             params[name] = value
         stats = {}
-        for name, kind in told["stats"].items():
+        for name, kind in attributes["stats"].items():
             group = "log_prior" if name == "log_prior" else "sample_stats"
             stats[name] = _flat(tree[group][NAMES.get(name, name)]).astype(kind)
-        made = Draws(
+        draws = Draws(
             law=law_of_file(str(tree.attrs["law"]), law, "posterior"),
             params=params,
             method=str(tree.attrs["method"]),
-            free=tuple(told["free"]),
-            nuisance={name: posterior[_escaped(name)] for name in told["nuisance"]},
+            free=tuple(attributes["free"]),
+            nuisance={name: posterior[_escaped(name)] for name in attributes["nuisance"]},
             chains=int(tree.attrs["chains"]),
             stats=stats,
-            about=told["about"],
-            notices=tuple(Notice(**notice) for notice in told["notices"]),
+            about=attributes["about"],
+            notices=tuple(Notice(**notice) for notice in attributes["notices"]),
             ok=bool(tree.attrs["ok"]),
             group_names=tuple(json.loads(tree.attrs.get("groups", "[]"))),
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
-    return made
+    return draws
 
 
 def save(draws: Draws, path: str | Path) -> None:
@@ -192,20 +192,20 @@ def modelled(
     apart = [name for name in draws.free if draws.params[name].ndim > 1]
     pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in apart}
     fixed = {name: float(values[0]) for name, values in draws.params.items() if name not in draws.free}
-    chosen = of_response(law.response) if likelihood is None else likelihood
+    model_likelihood = of_response(law.response) if likelihood is None else likelihood
     with jax.enable_x64(True):
-        model = model_of(law, prepare(law, observations), chosen, given=given, fixed=fixed, pooling=pooling)
+        model = model_of(law, prepare(law, observations), model_likelihood, given=given, fixed=fixed, pooling=pooling)
         every = {**draws.params, **draws.nuisance}
         sites = {name: every[name][:FIRST] for name in model.shapes if name in every}
         alike = all(name in sites and sites[name].shape[1:] == shape for name, shape in model.shapes.items())
-        said = {"likelihood": lambda s: model.rows(s).sum(), "priors": model.log_prior}
-        for name, log_density in said.items():
+        log_densities = {"likelihood": lambda s: model.rows(s).sum(), "priors": model.log_prior}
+        for name, log_density in log_densities.items():
             held = draws.stats[f"log_{name.removesuffix('s')}"][:FIRST]
             if not alike or not np.allclose(jax.vmap(log_density)(sites), held, rtol=1e-8, atol=1e-8):
                 raise ValueError(
                     f"Arguments observations and {name} must be those that the draws were made with, but are others."
                 )
-    return replace(draws, law=law, observations=chosen.bind(observations)[1], model=model)
+    return replace(draws, law=law, observations=model_likelihood.bind(observations)[1], model=model)
 
 
 def refuse_ending(path: str | Path) -> None:
@@ -248,16 +248,16 @@ def _dataset(
     from arviz_base import dict_to_dataset
 
     chains = [] if draws is None else ["chain", "draw"]
-    made, dims = {}, {}
-    for name, several in values.items():
-        array = np.asarray(several)
-        made[name] = array if draws is None else array.reshape(draws.chains, -1, *array.shape[1:])
-        named = last and not name.startswith("fixed_")
-        extra = made[name].ndim - len(chains)
+    arrays, dims = {}, {}
+    for name, numbers in values.items():
+        array = np.asarray(numbers)
+        arrays[name] = array if draws is None else array.reshape(draws.chains, -1, *array.shape[1:])
+        has_name = last and not name.startswith("fixed_")
+        extra = arrays[name].ndim - len(chains)
         if extra:
-            dims[name] = [f"{name}_dim_{k}" for k in range(extra - bool(named))] + ([last] if named else [])
+            dims[name] = [f"{name}_dim_{k}" for k in range(extra - bool(has_name))] + ([last] if has_name else [])
     return dict_to_dataset(
-        made, sample_dims=chains, dims=dims, coords=dict(coords or {}), skip_event_dims=True, check_conventions=False
+        arrays, sample_dims=chains, dims=dims, coords=dict(coords or {}), skip_event_dims=True, check_conventions=False
     )
 
 

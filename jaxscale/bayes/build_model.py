@@ -75,7 +75,7 @@ def model_of(
     if observations.group is not None and (pooled or likelihood.by_group):
         groups = int(observations.group.max()) + 1
     group = np.zeros(n, int) if groups == 1 or wide.group is None else wide.group
-    made = Model(
+    model = Model(
         law=law,
         free=free,
         likelihood=likelihood,
@@ -94,24 +94,24 @@ def model_of(
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
         centre=centre_of(law, seen, likelihood.interior(observations.response[used_rows]), np),
     )
-    used = {made.site(name): priors.default(law, name, seen) for name in free}
+    used = {model.site(name): priors.default(law, name, seen) for name in free}
     for name, how in pooled:
         if how == "partial":
             used[f"{name}_spread"] = priors.spread(law.parameters[name])
             used[f"{name}_offset"] = Standard.of("Normal", loc=0.0, scale=1.0)
     used |= priors.of_nuisance(likelihood)
-    if made.runs:
+    if model.runs:
         used["run_effect"] = Standard.of("Normal", loc=0.0, scale=1.0)
-    given = {made.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
-    supports = {made.site(name): law.parameters[name].support for name in free}
+    given = {model.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
+    supports = {model.site(name): law.parameters[name].support for name in free}
     used |= priors.checked(given, used, law.name, supports)
     rescaled = {
-        made.site(name): {power: np.asarray(ratio, float) for power, ratio in moves.items()}
+        model.site(name): {power: np.asarray(ratio, float) for power, ratio in moves.items()}
         for name in free
-        if made.site(name) not in given and (moves := priors.rescaled(law, name, seen))
+        if model.site(name) not in given and (moves := priors.rescaled(law, name, seen))
     }
-    ordered = {name: used[name] for name in made.shapes}
-    return eqx.tree_at(lambda m: (m.priors, m.rescaled), made, (ordered, rescaled))
+    ordered = {name: used[name] for name in model.shapes}
+    return eqx.tree_at(lambda m: (m.priors, m.rescaled), model, (ordered, rescaled))
 
 
 def room_of(observations: Observations) -> tuple[int, int]:
@@ -127,11 +127,11 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
     Raises:
         TypeError: one has another type.
     """
-    for some in sets:
-        if not isinstance(some, Observations):
+    for data in sets:
+        if not isinstance(data, Observations):
             raise TypeError(
                 "Argument observations must be Observations (make them with Observations.from_table), "
-                f"but is {type(some).__name__}."
+                f"but is {type(data).__name__}."
             )
     if not isinstance(likelihood, Likelihood | None):
         raise TypeError(
@@ -176,32 +176,32 @@ def _pooled(
             )
         if how not in POOLING:
             raise ValueError(f"Argument pooling must be complete, partial or none, but is {how!r} for {name}.")
-    apart = tuple((name, how) for name in free if (how := pooling.get(name, "complete")) != "complete")
-    if apart and observations.group is None:
+    varying = tuple((name, how) for name in free if (how := pooling.get(name, "complete")) != "complete")
+    if varying and observations.group is None:
         raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
-    if apart and owned(law, free):
+    if varying and owned(law, free):
         raise ValueError(f"Argument pooling must be empty for {law.name}, which has coordinates of its own.")
-    for name, how in apart:
+    for name, how in varying:
         if how == "partial" and observations.group is not None and not np.ptp(observations.group):
             raise DataError(
                 f"{observations.name}: partial pooling of {name} needs at least two groups, but there is one; leave "
                 f"{name} out of pooling."
             )
-    return apart
+    return varying
 
 
 def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...]) -> None:
     """Reject parameters that share a name with a nuisance parameter."""
-    beside = dict.fromkeys(priors.of_nuisance(likelihood), "the likelihood")
+    owners = dict.fromkeys(priors.of_nuisance(likelihood), "the likelihood")
     if likelihood.runs:
-        beside["run_effect"] = "the likelihood"
+        owners["run_effect"] = "the likelihood"
     for name, how in pooled:
         if how == "partial":
-            beside |= dict.fromkeys((f"{name}_population", f"{name}_spread", f"{name}_offset"), "pooling")
+            owners |= dict.fromkeys((f"{name}_population", f"{name}_spread", f"{name}_offset"), "pooling")
     for name in law.parameters:
-        if name in beside:
+        if name in owners:
             raise ValueError(
-                f"Parameter {name!r} of {law.name} has the name of a parameter of {beside[name]}; rename it: "
+                f"Parameter {name!r} of {law.name} has the name of a parameter of {owners[name]}; rename it: "
                 f"jaxscale.rename(law, {name}={name + '_of_law'!r})."
             )
 

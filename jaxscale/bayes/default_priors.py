@@ -53,8 +53,8 @@ def default(
     law = resolve(law)
     refuse_types(likelihood, [observations])
     with jax.enable_x64(True):
-        chosen, rows = (of_response(law.response) if likelihood is None else likelihood).bind(observations)
-        model = model_of(law, prepare(law, rows), chosen, fixed=fixed, pooling=pooling)
+        model_likelihood, rows = (of_response(law.response) if likelihood is None else likelihood).bind(observations)
+        model = model_of(law, prepare(law, rows), model_likelihood, fixed=fixed, pooling=pooling)
         return {name: prior.distribution for name, prior in model.priors.items()}
 
 

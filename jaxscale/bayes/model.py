@@ -105,66 +105,66 @@ class Model(eqx.Module):
 
     def parts(self, x: Any) -> dict[str, Any]:
         """The coordinates of every site from the vector of all coordinates."""
-        taken, place = {}, 0
+        blocks, place = {}, 0
         if self.ridge is not None:
             x = parted(self.ridge, x)
         for name, shape in self.shapes.items():
             width = int(np.prod(shape))
-            taken[name] = x[place : place + width].reshape(shape) if shape else x[place]
+            blocks[name] = x[place : place + width].reshape(shape) if shape else x[place]
             place += width
-        return taken
+        return blocks
 
     def sites(self, x: Any) -> tuple[dict[str, Any], Any]:
         """Values of the sites at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
-        found, total, central = {}, 0.0, {}
+        values, total, central = {}, 0.0, {}
         if owned(self.law, self.free):
             vector = jnp.stack([z[name] for name in self.free])
             of = lambda v: dict(self.law.coordinates[0](v, self.centre))  # noqa: E731  # pyright: ignore
-            found |= of(vector)
+            values |= of(vector)
             jacobian = jax.jacfwd(lambda v: jnp.stack([of(v)[name] for name in self.free]))(vector)
             total += _log_volume(jacobian)
         else:
             central |= self.fixed
-            leant_on = dict(self.fixed)
+            context = dict(self.fixed)
             for name in ordered(self.law, self.free):
                 site = self.site(name)
-                made, bend = self._mapped(name, z[site], leant_on if jnp.ndim(z[site]) else central)
+                param, bend = self._mapped(name, z[site], context if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
-                found[site] = leant_on[name] = made
-                central[name] = jnp.mean(made) if jnp.ndim(made) else made
+                values[site] = context[name] = param
+                central[name] = jnp.mean(param) if jnp.ndim(param) else param
         for name in self.shapes:
-            if name in found:
+            if name in values:
                 continue
-            found[name], bend = self.priors[name].constrained(z[name])
+            values[name], bend = self.priors[name].constrained(z[name])
             total += jnp.sum(bend)
             pooled = name.removesuffix("_offset")
             if self.apart and pooled != name:
-                spread = found[f"{pooled}_spread"]
-                middle = coordinate_at(self.law, pooled, found[f"{pooled}_population"], central, self.centre)
-                found[name] = (z[name] - middle) / spread
+                spread = values[f"{pooled}_spread"]
+                middle = coordinate_at(self.law, pooled, values[f"{pooled}_population"], central, self.centre)
+                values[name] = (z[name] - middle) / spread
                 total -= self.groups * jnp.log(spread)
-        return found, total
+        return values, total
 
-    def _mapped(self, name: str, z: Any, leant_on: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _mapped(self, name: str, z: Any, context: Mapping[str, Any]) -> tuple[Any, Any]:
         """A parameter from its coordinate, and the log derivative of the map."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
             return prior.constrained(z)
-        at = lambda z: value_at(self.law, name, z, leant_on, self.centre)  # noqa: E731
-        made, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
-        return made, jnp.log(jnp.abs(slope))
+        at = lambda z: value_at(self.law, name, z, context, self.centre)  # noqa: E731
+        param, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
+        return param, jnp.log(jnp.abs(slope))
 
     def parameters(self, sites: Mapping[str, Any]) -> dict[str, Any]:
         """The law's parameters by name: scalars, or of shape (groups,) where groups have their own."""
-        made = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
-        central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
+        params = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
+        central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in params.items()}
         pooled = dict(self.pooling)
         for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
-            z = coordinate_at(self.law, name, made[name], central, self.centre)
-            apart = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
-            made[name] = value_at(self.law, name, apart, made, self.centre)
-        return {name: made[name] for name in self.law.parameters}
+            z = coordinate_at(self.law, name, params[name], central, self.centre)
+            z_group = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
+            params[name] = value_at(self.law, name, z_group, params, self.centre)
+        return {name: params[name] for name in self.law.parameters}
 
     def level(self, sites: Mapping[str, Any]) -> Any:
         """Predictions of the law for every row, shape (n,)."""
@@ -280,8 +280,8 @@ class Model(eqx.Module):
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
             z[name] = _inverted(self.priors[name], start)
         parts = [jnp.broadcast_to(jnp.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
-        found = jnp.concatenate(parts)
-        return found if self.ridge is None else joined(self.ridge, found)
+        coordinates = jnp.concatenate(parts)
+        return coordinates if self.ridge is None else joined(self.ridge, coordinates)
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
         """Pointwise log likelihood of every draw, shape (draws, rows used), or (draws, runs used).

@@ -70,21 +70,21 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
 
     def terms(x: np.ndarray, log_w: np.ndarray) -> np.ndarray:
         """Log terms of the quadrature, shape (nodes, draws, runs)."""
-        found = []
+        logs = []
         for node, log_weight in zip(x, log_w, strict=True):
             effect = middle + node * width
             whole = np.zeros(shape)
             whole[:, runs] = effect
             density = model.log_likelihood({**sites, "run_effect": whole}) @ belongs
             prior = -0.5 * effect * effect - 0.5 * np.log(2 * np.pi)
-            found.append(density + prior + np.log(width) + log_weight)
-        return np.stack(found)
+            logs.append(density + prior + np.log(width) + log_weight)
+        return np.stack(logs)
 
     total = middle
     for _ in range(MOVES):
-        stacked = terms(x, log_w)
-        total = np.asarray(logsumexp(stacked, axis=0))
-        share = np.exp(stacked - total)
+        log_terms = terms(x, log_w)
+        total = np.asarray(logsumexp(log_terms, axis=0))
+        share = np.exp(log_terms - total)
         mean = np.einsum("kdr,k->dr", share, x)
         spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
         middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)

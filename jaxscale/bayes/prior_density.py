@@ -231,8 +231,8 @@ def _parted(tree: Any) -> tuple[Any, list[Any]]:
         return (structure, tuple(kind for kind, _ in parts)), [leaf for _, own in parts for leaf in own]
     kind = type(tree)
     data, fixed = tree.tree_flatten()
-    named = sorted(zip(kind.gather_pytree_data_fields(), data, strict=True), key=lambda pair: pair[0])
-    parts = [(name, *_parted(value)) for name, value in named]
+    attributes = sorted(zip(kind.gather_pytree_data_fields(), data, strict=True), key=lambda pair: pair[0])
+    parts = [(name, *_parted(value)) for name, value in attributes]
     aside = tuple(sorted(zip(kind.gather_pytree_aux_fields(), fixed, strict=True), key=lambda pair: pair[0]))
     structure = (kind, tuple((name, inside) for name, inside, _ in parts), aside)
     return structure, [leaf for _, _, own in parts for leaf in own]

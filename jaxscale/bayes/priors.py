@@ -96,13 +96,13 @@ def rescaled(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]
     Returns:
         Exponent to the log ratio, with the declared sign.
     """
-    kind, found = law.parameters[name], {}
+    kind, ratios = law.parameters[name], {}
     if kind.kind != "amplitude" or kind.support is not positive:
         return {}
     for key, power in kind.powers:
         sign = -1.0 if power.startswith("-") else 1.0
-        found[power.lstrip("-")] = found.get(power.lstrip("-"), 0.0) + sign * ratio(law, key, inputs)
-    return {power: value for power, value in found.items() if value}
+        ratios[power.lstrip("-")] = ratios.get(power.lstrip("-"), 0.0) + sign * ratio(law, key, inputs)
+    return {power: value for power, value in ratios.items() if value}
 
 
 def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[str, ...]:
@@ -114,11 +114,11 @@ def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[st
         response: of rows of positive weight, shape (n,).
     """
     size = float(np.median(np.abs(response)))
-    found = dimensions(law)
+    units = dimensions(law)
     return tuple(
         name
         for name in names
-        if (law.parameters[name].kind == "floor" or found.get(name, {}) == {RESPONSE: 1.0})
+        if (law.parameters[name].kind == "floor" or units.get(name, {}) == {RESPONSE: 1.0})
         and size > max(map(abs, law.parameters[name].range))
     )
 

@@ -152,11 +152,11 @@ def list_laws(
     if name is None:
         if plot is not None:
             raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
-        chosen = lookup.find_laws(inputs or (), family)
+        selection = lookup.find_laws(inputs or (), family)
         if as_json:
-            typer.echo(json.dumps([law_page.facts(law) for law in chosen], indent=2))
+            typer.echo(json.dumps([law_page.facts(law) for law in selection], indent=2))
         else:
-            typer.echo(f"{law_page.listing(chosen)}\n\nListed: {len(chosen)}. For one law: jaxscale laws LAW.")
+            typer.echo(f"{law_page.listing(selection)}\n\nListed: {len(selection)}. For one law: jaxscale laws LAW.")
         return
     if inputs or family:
         raise ValueError(f"Options --input and --family filter the list; omit them to show {name}.")
@@ -215,8 +215,8 @@ def simulate(
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either with --input NAME=LOWEST:HIGHEST:COUNT per input or with --isoflop.")
     parsing.check_outputs(output)
-    found = lookup.find_law(law)
-    params = {**_published(found, published), **parsing.numbers(param, "--param")}
+    scaling_law = lookup.find_law(law)
+    params = {**_published(scaling_law, published), **parsing.numbers(param, "--param")}
     if isoflop is not None:
         low, high, count = parsing.axis(isoflop, "--isoflop")
         if not 0 < low <= high < np.inf:
@@ -225,7 +225,7 @@ def simulate(
     else:
         axes = parsing.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
         design = designs.grid(**{name: parsing.axis(text, "--input") for name, text in axes.items()})
-    text = parsing.csv_text(draw(found, params, design, noise=noise, seed=seed))
+    text = parsing.csv_text(draw(scaling_law, params, design, noise=noise, seed=seed))
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -251,13 +251,13 @@ def check(
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import nulls
 
-    found, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
+    scaling_law, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
     read = lookup.find_table(table)
-    columns = lookup.columns_of(found, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
+    columns = lookup.columns_of(scaling_law, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
-    design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
+    design = identifiability.check(scaling_law, planned.inputs, fixed=fixed, noise_level=noise_level)
     typer.echo(json.dumps(nulls(design.to_dict()), indent=2) if as_json else text_module.folded(str(design)))
     if not design.ok:
         raise typer.Exit(REFUSED)
@@ -293,8 +293,8 @@ def fit(
     task.refuse_unused_groups()
     if plot is not None:
         plots.ending_of(plot)
-    chosen: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
-    fitted = task.fitted(n_resamples=resamples, errors=errors, **chosen)
+    options: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
+    fitted = task.fitted(n_resamples=resamples, errors=errors, **options)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 

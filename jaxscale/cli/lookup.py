@@ -28,20 +28,20 @@ def find_law(name: str) -> Law:
     Raises:
         ValueError: there is no such law, or its file raises an error, reported with file and line.
     """
-    file, colon, wanted = name.rpartition(":")
+    file, colon, law_name = name.rpartition(":")
     if not colon and name.endswith(".py"):
-        file, wanted = name, ""
+        file, law_name = name, ""
     if not file.endswith(".py"):
         return laws.get(name)
     declared = {value.name: value for value in vars(_module(Path(file))).values() if isinstance(value, Law)}
     if not declared:
         raise ValueError(f"{file} declares no law; decorate a function with jaxscale.law.")
-    if not wanted and len(declared) == 1:
+    if not law_name and len(declared) == 1:
         return next(iter(declared.values()))
-    if wanted not in declared:
-        what = f"no law {wanted!r}{did_you_mean(wanted, declared)}" if wanted else "several laws"
+    if law_name not in declared:
+        what = f"no law {law_name!r}{did_you_mean(law_name, declared)}" if law_name else "several laws"
         raise ValueError(f"{file} declares {what}; name one as {file}:{next(iter(declared))} ({', '.join(declared)}).")
-    return declared[wanted]
+    return declared[law_name]
 
 
 def tied(law: Law, given: Sequence[str] | None) -> Law:
@@ -100,19 +100,19 @@ def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:
     Raises:
         ValueError: no law has such an input, there is no such family, or no law has both.
     """
-    chosen = list(laws.catalogue().values())
-    families = sorted({law.family for law in chosen})
-    known = {name for law in chosen for name in law.inputs}
+    catalogue = list(laws.catalogue().values())
+    families = sorted({law.family for law in catalogue})
+    known = {name for law in catalogue for name in law.inputs}
     if family is not None and family not in families:
         near = did_you_mean(family, families)
         raise ValueError(f"There is no family {family!r}{near}; families are {', '.join(families)}.")
     for name in inputs:
         if name not in known:
             raise ValueError(f"No law has an input {name!r}{did_you_mean(name, known)}.")
-    found = [law for law in chosen if family in (None, law.family) and set(inputs) <= set(law.inputs)]
-    if not found:
+    matches = [law for law in catalogue if family in (None, law.family) and set(inputs) <= set(law.inputs)]
+    if not matches:
         raise ValueError(f"No law{f' of the family {family}' if family else ''} has the inputs {', '.join(inputs)}.")
-    return found
+    return matches
 
 
 def _module(path: Path) -> Any:
@@ -164,8 +164,8 @@ def columns_of(law: Law, table: Table, given: Mapping[str, str], sources: bool =
     known = [*law.inputs, *(law.sources if sources else ())]
     for name in given:
         if name not in known:
-            told = ", ".join(known)
-            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, known)}; its inputs are {told}.")
+            names = ", ".join(known)
+            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, known)}; its inputs are {names}.")
     there = [name for name in law.inputs if name in given or name in table.columns]
     needed = dict.fromkeys([*there, *law.sources]) if sources else law.inputs
     for name in needed:
@@ -190,7 +190,7 @@ def series_of(law: Law, given: Sequence[str] | None) -> dict[str, dict[str, np.n
         DataError: a file cannot be read, lacks a column, or a cell is empty or not a number.
     """
     shape = "INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN"
-    found: dict[str, dict[str, np.ndarray]] = {}
+    series: dict[str, dict[str, np.ndarray]] = {}
     for key, entry in assignments(given, "--series", shape).items():
         if key not in law.sources:
             takes = f"it takes {', '.join(law.sources)}" if law.sources else "it takes none; leave out --series"
@@ -202,8 +202,8 @@ def series_of(law: Law, given: Sequence[str] | None) -> dict[str, dict[str, np.n
         # Values are read as a response, so that an invalid cell is reported with its column and row.
         read = Observations.from_table(table, inputs={key: parts[2]}, response=parts[2], run=parts[1])
         labels = dict.fromkeys(str(label_of(cell)) for cell in table.column(parts[1]))
-        found[key] = {label: read.response[read.run == code] for code, label in enumerate(labels)}
-    return found
+        series[key] = {label: read.response[read.run == code] for code, label in enumerate(labels)}
+    return series
 
 
 def response_of(table: Table, given: str | None) -> str:

@@ -78,12 +78,12 @@ def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["L
     Raises:
         ValueError: the likelihood is unknown, or not one of counts.
     """
-    chosen, columns = likelihood_of(task, law, name, None, trials, None)
-    if not chosen.counts:
+    likelihood, columns = likelihood_of(task, law, name, None, trials, None)
+    if not likelihood.counts:
         raise ValueError(
             f"Option --likelihood must be one of counts for a fit, but is {name!r}; use --noise for residuals."
         )
-    return chosen, columns
+    return likelihood, columns
 
 
 def _number(option: str, text: str) -> float:
@@ -107,22 +107,22 @@ def prior_of(name: str, text: str) -> Any:
 
     from jaxscale.utils.errors import did_you_mean
 
-    told = f"Option --prior gives {name} {text!r}"
-    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
-    if found is None:
-        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
-    kind, inside = found.groups()
+    prefix = f"Option --prior gives {name} {text!r}"
+    match = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
+    if match is None:
+        raise ValueError(f"{prefix}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
+    kind, inside = match.groups()
     # Lower-case names are functions.
     known = [each for each in dist.__all__ if each[0].isupper()]
     if kind not in known:
-        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+        raise ValueError(f"{prefix}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
     places, names = [], {}
     for part in inside.split(",") if inside.strip() else []:
         key, equals, number = part.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            raise ValueError(f"{told}, but {part.strip()!r} is not a number.") from None
+            raise ValueError(f"{prefix}, but {part.strip()!r} is not a number.") from None
         if equals:
             names[key.strip()] = value
         else:
@@ -131,16 +131,16 @@ def prior_of(name: str, text: str) -> Any:
         try:
             make = getattr(dist, kind)
             make(*places, **names, validate_args=True)
-            made = make(*places, **names)
+            distribution = make(*places, **names)
         except TypeError:
             takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
-            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
+            raise ValueError(f"{prefix}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{told}, which is not a distribution: {reason}.") from None
-    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
-        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
-    return made
+            raise ValueError(f"{prefix}, which is not a distribution: {reason}.") from None
+    if not isinstance(distribution, dist.Distribution) or getattr(distribution.support, "is_discrete", True):
+        raise ValueError(f"{prefix}, but a parameter needs a distribution of real numbers.")
+    return distribution
 
 
 def refuse_model(
@@ -168,6 +168,6 @@ def refuse_model(
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
-        model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)
+        likelihood = likelihoods.of_noise(task.noise_of(law))
+        checked(law, rows, [name for name in law.parameters if name not in fixed], likelihood.space)
+        model_of(law, rows, likelihood, given=priors, fixed=fixed, pooling=pooling)

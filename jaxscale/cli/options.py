@@ -161,8 +161,8 @@ class Task:
         from jaxscale.noise import default, named, squared
 
         if self.noise is None and not self.settings:
-            chosen = default(law.response, self.space)
-            return chosen if self.sigma is None else squared(chosen.space)
+            noise = default(law.response, self.space)
+            return noise if self.sigma is None else squared(noise.space)
         loss = default(law.response).loss.name if self.noise is None else self.noise
         # As in Python, where squared() without a space means raw residuals.
         space = "linear" if loss == "squared" and self.noise and not self.space else self.space
@@ -292,8 +292,8 @@ class Task:
         if likelihood is None:
             without(trials=trials)
             return {"noise": self.noise_of(law)}, {}
-        chosen, columns = counts_of(self, law, likelihood, trials)
-        return {"likelihood": chosen}, columns
+        counts, columns = counts_of(self, law, likelihood, trials)
+        return {"likelihood": counts}, columns
 
     def inside(self, part: str | None) -> Path | None:
         """A subfolder of the checkpoint, if there is one."""
@@ -342,8 +342,8 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
     ordered = [*arguments[:after], *of_noise, *arguments[after:last], *own, *arguments[last:]]
 
     def spread(**given: Any) -> None:
-        chosen = {name: value for name in settings if (value := given.pop(name)) is not None}
-        task = Task(**{name: given.pop(name) for name in shared}, settings=chosen)
+        loss_settings = {name: value for name in settings if (value := given.pop(name)) is not None}
+        task = Task(**{name: given.pop(name) for name in shared}, settings=loss_settings)
         command(task, **given)
 
     spread.__name__, spread.__doc__ = command.__name__, command.__doc__

@@ -23,15 +23,15 @@ def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[st
     Raises:
         ValueError: an entry is malformed, or a name occurs twice.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for entry in given or ():
         name, equals, value = (part.strip() for part in entry.partition("="))
         if not (name and equals and value):
             raise ValueError(f"Option {option} must look like {shape}, but is {entry!r}.")
-        if name in found:
+        if name in values:
             raise ValueError(f"Option {option} gives {name} twice; give it once.")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:

@@ -103,8 +103,8 @@ def posterior(
         )
         parsing.enable_compilation_cache()
     with keeping(task.checkpoint):
-        drawn = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
-    _end(task, drawn.intervals(level), notices, drawn.observations, drawn=drawn, save=save)
+        draws = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
+    _end(task, draws.intervals(level), notices, draws.observations, draws=draws, save=save)
 
 
 def bootstrap(
@@ -141,9 +141,9 @@ def bootstrap(
         bootstrap_module.unit_of(rows, free, cluster, kind)
 
     fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     with keeping(task.checkpoint):
-        drawn = bootstrap_module.bootstrap(
+        draws = bootstrap_module.bootstrap(
             fitted,
             kind=kind,
             cluster=cluster,
@@ -151,13 +151,13 @@ def bootstrap(
             seed=task.seed,
             checkpoint=task.inside("bootstrap"),
         )
-    table = intervals_module.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
+    table = intervals_module.bootstrap_intervals(draws, fitted, level=level, kind=intervals)
     _end(
         task,
-        _from_fit(table, fitted, begun),
+        _from_fit(table, fitted, start_time),
         fitted.notices,
         fitted.observations,
-        drawn=drawn,
+        draws=draws,
         save=save,
         status=fitted.status,
     )
@@ -187,9 +187,15 @@ def profile(
                 raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
 
     fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
-    begun = time.perf_counter()
-    found = profiling.profile(fitted, param or None, level=level, seed=task.seed)
-    _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
+    start_time = time.perf_counter()
+    result = profiling.profile(fitted, param or None, level=level, seed=task.seed)
+    _end(
+        task,
+        _from_fit(result.intervals(), fitted, start_time),
+        fitted.notices,
+        fitted.observations,
+        status=fitted.status,
+    )
 
 
 def forecast(
@@ -223,12 +229,12 @@ def forecast(
     law = task.found()
     places = parsing.lists(at, "--at")
     if not places:
-        wanted = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
-        raise ValueError(f"Option --at must give the inputs of the new runs: {wanted}.")
+        example = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
+        raise ValueError(f"Option --at must give the inputs of the new runs: {example}.")
     observations = task.observations(law)
     parsing.enable_compilation_cache()
-    begun = time.perf_counter()
-    found = forecasting.forecast(
+    start_time = time.perf_counter()
+    result = forecasting.forecast(
         law,
         observations,
         at=places,
@@ -239,8 +245,8 @@ def forecast(
         seed=task.seed,
         allow_unidentified=task.allow_unidentified,
     )
-    about = {**found.about, "seconds": time.perf_counter() - begun}
-    _end(task, replace(found, about=about, notices=()), found.notices, observations, status=about["status"])
+    about = {**result.about, "seconds": time.perf_counter() - start_time}
+    _end(task, replace(result, about=about, notices=()), result.notices, observations, status=about["status"])
 
 
 def _check_outputs(task: Task, save: Path | None) -> None:
@@ -285,10 +291,10 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
     return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
 
 
-def _from_fit(intervals: "Intervals", fitted: "Fit", begun: float) -> "Intervals":
+def _from_fit(intervals: "Intervals", fitted: "Fit", start_time: float) -> "Intervals":
     """Intervals with the noise of the fit and the run time."""
-    told = {"fitted_with": fitted.noise.describe(), "seconds": time.perf_counter() - begun}
-    return replace(intervals, about={**intervals.about, **told})
+    entries = {"fitted_with": fitted.noise.describe(), "seconds": time.perf_counter() - start_time}
+    return replace(intervals, about={**intervals.about, **entries})
 
 
 def _end(
@@ -297,7 +303,7 @@ def _end(
     notices: "Collection[Notice]",
     data: "Observations | None",
     *,
-    drawn: "Draws | None" = None,
+    draws: "Draws | None" = None,
     save: Path | None = None,
     status: str = "converged",
 ) -> None:
@@ -311,8 +317,8 @@ def _end(
     if task.json_path is not None:
         entries = {"khat": None, "divergences": None, **intervals.to_dict()}
         files[task.json_path] = lambda: (json.dumps(nulls(entries), indent=2, allow_nan=False) + "\n").encode()
-    if save is not None and drawn is not None:
-        files[save] = lambda: _saved(drawn)
+    if save is not None and draws is not None:
+        files[save] = lambda: _saved(draws)
     deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)
     if any(notice.code == "interrupted" for notice in intervals.notices):
         where = f"; the same command resumes from {task.checkpoint}" if task.checkpoint is not None else ""
@@ -321,14 +327,14 @@ def _end(
     if status != "converged":
         complain(f"fitted, but {status.replace('_', ' ')}; see the notices of the report.")
         raise typer.Exit(MARKED)
-    if drawn is not None and not drawn.ok:
+    if draws is not None and not draws.ok:
         complain("sampled, but not usable; see the notices of the report.")
         raise typer.Exit(MARKED)
 
 
-def _saved(drawn: "Draws") -> bytes:
+def _saved(draws: "Draws") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        drawn.save(Path(folder, "draws.nc"))
+        draws.save(Path(folder, "draws.nc"))
         return Path(folder, "draws.nc").read_bytes()
 
 

@@ -72,8 +72,10 @@ def assess(fit: Fit) -> tuple[list[Notice], str]:
 def _freedom(fit: Fit) -> list[Notice]:
     rows, count, freedom = fit.rows_used, len(fit.free), fit.errors.freedom
     if rows <= count:
-        said = f"{rows} rows and {count} free parameters: the fit interpolates the rows whether or not the law holds."
-        return [Notice("no_degrees_of_freedom", said)]
+        message = (
+            f"{rows} rows and {count} free parameters: the fit interpolates the rows whether or not the law holds."
+        )
+        return [Notice("no_degrees_of_freedom", message)]
     if freedom >= 2:
         return []
     if fit.errors.method == "known errors":
@@ -86,8 +88,8 @@ def _freedom(fit: Fit) -> list[Notice]:
     what = runs if clustered else f"{rows} rows and {count} free parameters"
     leave = "leaves" if clustered and freedom == 0 else "leave"
     left = {0: "no degree", 1: "one degree"}.get(freedom, "no degree")
-    said = f"{what[0].upper()}{what[1:]} {leave} {left} of freedom for standard errors; there are no intervals."
-    return [Notice("few_degrees_of_freedom", said)]
+    message = f"{what[0].upper()}{what[1:]} {leave} {left} of freedom for standard errors; there are no intervals."
+    return [Notice("few_degrees_of_freedom", message)]
 
 
 def _against_constant(fit: Fit) -> list[Notice]:
@@ -96,11 +98,11 @@ def _against_constant(fit: Fit) -> list[Notice]:
     if r2 < 0 and trimmed > 0.5 and not noise.loss.quadratic:
         count = fit.rows_used // _OUTLYING
         which = "the row" if count == 1 else f"the {count} rows"
-        said = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
-        return [Notice("outlying_rows", said)]
+        message = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
+        return [Notice("outlying_rows", message)]
     if r2 < 0:
-        said = f"R^2 is {r2:.3g}: the mean of the responses fits them better than the law."
-        return [Notice("worse_than_constant", said)]
+        message = f"R^2 is {r2:.3g}: the mean of the responses fits them better than the law."
+        return [Notice("worse_than_constant", message)]
     # The likelihood of a count depends on its number of trials, so there is no common constant.
     if rows is None or noise.loss.counts:
         return []
@@ -109,8 +111,8 @@ def _against_constant(fit: Fit) -> list[Notice]:
     constant = noise.loss.of_constant(target, rows.weight[used], math.log(scale), len(fit.free))
     if fit.objective < constant - _SAME * abs(constant):
         return []
-    said = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
-    return [Notice("worse_than_constant", said)]
+    message = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
+    return [Notice("worse_than_constant", message)]
 
 
 def _poorly_determined(fit: Fit) -> list[Notice]:
@@ -118,8 +120,8 @@ def _poorly_determined(fit: Fit) -> list[Notice]:
     poor, units = [], _units(fit)
     for name in fit.free:
         value, error = fit.params[name], fit.stderr[name]
-        named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
-        if math.isfinite(error) and not named and error > _coarse(fit, name, units):
+        mention = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
+        if math.isfinite(error) and not mention and error > _coarse(fit, name, units):
             poor.append(f"{name} = {value:.4g} has a standard error of {error:.3g}")
     return [Notice("poorly_determined", f"{'; '.join(poor)}.")] if poor else []
 

@@ -148,10 +148,10 @@ def noise_of_counts(
 ) -> tuple[Noise, Observations]:
     """The noise equivalent to a likelihood of counts, and the observations bound to it."""
     if not isinstance(likelihood, CountLikelihood):
-        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        description = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
         raise ValueError(
             "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
-            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
+            f"{description}; fit residuals with noise=..., such as noise.squared('log')."
         )
     if noise is not None:
         raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")

@@ -43,8 +43,8 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
         noise = problem.noise.with_threshold(delta)
         own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
         z, f = score(own, u, jnp.zeros_like(u), jnp.ones(u.shape[1:], bool), y, w)
-        chosen = jax.lax.top_k(-f[random:], best)[1] + random
-        return z[:, jnp.concatenate([chosen, jnp.arange(random)])]
+        top = jax.lax.top_k(-f[random:], best)[1] + random
+        return z[:, jnp.concatenate([top, jnp.arange(random)])]
 
     parts = (problem.inputs, problem.fixed, problem.centre, problem.held)
     whole = (parts, delta, response, weight)
@@ -76,20 +76,20 @@ class Problems:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
         self.alone, self.sets = alone, sets
         rows = bucket(max(map(len, sets)))
-        wide = [padded(some, rows) for some in sets]
+        wide = [padded(entry, rows) for entry in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
         self.which = which
-        self.response = np.stack([some.response for some in wide])
-        self.weight = np.stack([some.weight for some in wide])
-        centres = [centre_of(law, some.inputs, some.response, np) for some in sets]
+        self.response = np.stack([entry.response for entry in wide])
+        self.weight = np.stack([entry.weight for entry in wide])
+        centres = [centre_of(law, entry.inputs, entry.response, np) for entry in sets]
         centre = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf, float) for leaf in leaves])[which], *centres)
-        inputs = {name: np.stack([some.inputs[name] for some in wide])[which] for name in law.inputs}
+        inputs = {name: np.stack([entry.inputs[name] for entry in wide])[which] for name in law.inputs}
         count = len(which)
         fixed = {name: np.full(count, value) for name, value in shared.items()}
         held = {}
-        for name in sorted({name for some in values for name in some} - set(shared)):
-            flags = np.array([name in some for some in values])[nest]
-            held[name] = (flags, np.array([some.get(name, 1.0) for some in values], float)[nest])
+        for name in sorted({name for entry in values for name in entry} - set(shared)):
+            flags = np.array([name in entry for entry in values])[nest]
+            held[name] = (flags, np.array([entry.get(name, 1.0) for entry in values], float)[nest])
         self.delta = np.array([float(noise.loss.threshold) for noise in noises])[level]
         self.problem = Problem(law, free, noises[0], inputs, fixed, centre, True, held)
 
@@ -113,12 +113,12 @@ class Problems:
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             weight = self.weight[self.which[members]].sum(axis=1)
             top = _best(f, table.status, tolerance(self.problem.noise.loss, f.min(axis=1), weight))
-            chosen: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
+            winners: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
             if lanes is None:
-                lanes, known = chosen, np.full(len(members), np.inf)
+                lanes, known = winners, np.full(len(members), np.inf)
             else:
                 known = lanes.local.f[members]
-                _replaced(lanes, members, chosen)
+                _replaced(lanes, members, winners)
             floor = lanes.local.f[members]
             reach = floor + tolerance(self.problem.noise.loss, floor, weight)
             # Starts that agreed on an optimum since improved upon no longer count.
@@ -136,9 +136,9 @@ class Problems:
         counts = TOGETHER if jax.default_backend() == "cpu" else TOGETHER_ON_DEVICE
         together = next((count for count in counts if count >= len(members)), counts[-1])
         for first in range(0, len(members), together):
-            some = np.resize(members[first : first + together], together)
-            data = (self.response[self.which[some]], self.weight[self.which[some]])
-            parts.append((self.problem.own(some), self.delta[some], u, *data))
+            index = np.resize(members[first : first + together], together)
+            data = (self.response[self.which[index]], self.weight[self.which[index]])
+            parts.append((self.problem.own(index), self.delta[index], u, *data))
         run = _with(best, random)
         return np.concatenate(self.runner(run, parts))[: len(members)]
 
@@ -182,8 +182,8 @@ class Problems:
         ended = self._descended(members, z, weight(every), direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (newton.CONVERGED, newton.FLAT)))
         if len(failed):
-            again = self._descended(members[failed], z[:, failed], weight(failed))
-            _replaced(ended, failed, again)
+            retry = self._descended(members[failed], z[:, failed], weight(failed))
+            _replaced(ended, failed, retry)
         return ended
 
     def answer(
@@ -202,21 +202,21 @@ class Problems:
         for first in range(0, count, width):
             index = np.minimum(np.arange(first, first + width), count - 1)
             parts.append((self.problem.own(members[index]), lanes.z[:, index]))
-        named = self.runner(_named, parts)
+        values = self.runner(_named, parts)
         whole = (*self.shape, weightings)
-        kept = [k for k, wanted in enumerate(axes.values()) if wanted]
-        shape = tuple(whole[k] for k in kept)
+        dims = [k for k, present in enumerate(axes.values()) if present]
+        shape = tuple(whole[k] for k in dims)
         params = {
-            name: np.concatenate([part[name] for part in named])[:count].reshape(shape) for name in self.law.parameters
+            name: np.concatenate([part[name] for part in values])[:count].reshape(shape) for name in self.law.parameters
         }
         agree, polished = (np.repeat(table, weightings).reshape(shape) for table in (agree, polished))
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
         status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
-        said = tuple(name for name, wanted in axes.items() if wanted)
+        names = tuple(name for name, present in axes.items() if present)
         fits = Fits(
             law=self.law,
             free=self.free,
-            axes=said,
+            axes=names,
             params=params,
             objective=f.reshape(shape),
             status=status,

@@ -15,7 +15,7 @@ from jaxscale.utils.notices import Notice
 CERTIFIED = 1e-8
 
 
-def convergence(optimum: Optimum, found: Found, certificate: float) -> tuple[list[Notice], str]:
+def convergence(optimum: Optimum, result: Found, certificate: float) -> tuple[list[Notice], str]:
     """Notices on the optimum of a search, and the status of the fit.
 
     Args:
@@ -24,38 +24,40 @@ def convergence(optimum: Optimum, found: Found, certificate: float) -> tuple[lis
         certificate: predicted decrease of a further Newton step, relative to the objective.
     """
     notices = [*_bounds(optimum), *_flat(optimum)]
-    landscape = found.landscape
-    lane = int(found.lanes.status[found.best])
+    landscape = result.landscape
+    lane = int(result.lanes.status[result.best])
     status = "converged"
     # With fewer agreeing starts the best optimum may not be global.
-    wanted = min(3, landscape.polished)
-    if landscape.agree_all < max(wanted, landscape.polished // 20):
+    least = min(3, landscape.polished)
+    if landscape.agree_all < max(least, landscape.polished // 20):
         status = "starts_disagree"
-        said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
-        notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
+        message = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
+        notices.append(Notice("starts_disagree", message[0].upper() + message[1:] + "."))
     else:
         notices += _landscape(landscape, optimum.problem.noise.loss, optimum.freedom)
     if not certificate <= CERTIFIED and lane != newton.FLAT:
         status = "not_converged"
         promise = f"{certificate:.1e}" if np.isfinite(certificate) else "unknown"
-        said = f"The descent ended as {STATUS[lane]}; the predicted relative decrease of a further step is {promise}."
-        notices.append(Notice("not_converged", said))
+        message = (
+            f"The descent ended as {STATUS[lane]}; the predicted relative decrease of a further step is {promise}."
+        )
+        notices.append(Notice("not_converged", message))
     return notices, status
 
 
 def _landscape(landscape: Landscape, loss: Loss, freedom: int) -> list[Notice]:
     """Notices on independent starts that all ended elsewhere, and on other minima near the best one."""
-    notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
+    notices, disagree = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
     # Then only the best-scored starts agree, which lie close together and explore little.
-    if landscape.independent >= 8 and alone:
-        said = f"None of the {landscape.independent} independent starts ended at the best objective"
+    if landscape.independent >= 8 and disagree:
+        message = f"None of the {landscape.independent} independent starts ended at the best objective"
         others = f"{landscape.agree_all} of all {landscape.polished} polished starts did"
-        notices.append(Notice("independent_starts_disagree", f"{said}; {others}."))
+        notices.append(Notice("independent_starts_disagree", f"{message}; {others}."))
     best, *others = landscape.basins
     near = [basin for basin in others if comparable(basin.objective, best.objective, loss, freedom)]
     if near:
-        told = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
-        notices.append(Notice("other_basins", f"Polished starts also ended at objective {told}."))
+        objectives = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
+        notices.append(Notice("other_basins", f"Polished starts also ended at objective {objectives}."))
     return notices
 
 
@@ -105,5 +107,5 @@ def _flat(optimum: Optimum) -> list[Notice]:
     if values[-1] > 1e-6 * values[0]:
         return []
     share = np.abs(vectors[-1])
-    told = [name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max()]
-    return [Notice("flat", f"{' and '.join(told)} trade off: the runs do not separate them.")]
+    parameters = [name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max()]
+    return [Notice("flat", f"{' and '.join(parameters)} trade off: the runs do not separate them.")]

@@ -155,7 +155,7 @@ def fit(
 
 def _fit_of(
     solved: Solved,
-    sure: Covariance,
+    uncertainty: Covariance,
     rows: Observations,
     values: Mapping[str, float],
     seed: int,
@@ -163,12 +163,12 @@ def _fit_of(
     notices: list[Notice],
 ) -> Fit:
     """The result with standard errors, diagnostics and provenance."""
-    optimum, covariance = solved.optimum, sure.matrix
+    optimum, covariance = solved.optimum, uncertainty.matrix
     problem, linear, n = optimum.problem, optimum.linear, len(rows)
     law, free, noise = problem.law, problem.free, problem.noise
     problems, status = convergence(optimum, solved.found, solved.certificate)
-    problems += _undetermined(optimum, sure)
-    problems += _of_errors(solved, sure, rows, n_resamples)
+    problems += _undetermined(optimum, uncertainty)
+    problems += _of_errors(solved, uncertainty, rows, n_resamples)
     params = {name: float(linear.params[name]) for name in law.parameters}
     scale = float(np.exp(optimum.log_scale)) if noise.loss.has_scale else None
     clusters = clusters_of(rows.run, optimum.weight)
@@ -183,7 +183,7 @@ def _fit_of(
         scale=scale,
         objective=solved.objective,
         certificate=solved.certificate,
-        errors=_errors(sure, n_resamples, at_bounds(optimum)),
+        errors=_errors(uncertainty, n_resamples, at_bounds(optimum)),
         residuals=residuals_of(rows, linear),
         landscape=solved.landscape,
         status=status,
@@ -199,31 +199,33 @@ def _fit_of(
     return replace(fitted, notices=(*fitted.notices, *more), status=status)
 
 
-def _of_errors(solved: Solved, sure: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
+def _of_errors(solved: Solved, uncertainty: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
     """Notices on the dispersion of the residuals and on resamples."""
-    optimum, found = solved.optimum, []
+    optimum, notices = solved.optimum, []
     if runs_away(optimum, solved.hessian):
         noise = optimum.problem.noise.describe()
-        said = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
-        found.append(Notice("no_overdispersion", said))
+        message = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
+        notices.append(Notice("no_overdispersion", message))
     if rows.sigma is not None:
-        found += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
-    if sure.failed:
-        found.append(Notice("resamples_failed", f"{sure.failed} of {n_resamples} bootstrap refits did not converge."))
-    return found
+        notices += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
+    if uncertainty.failed:
+        notices.append(
+            Notice("resamples_failed", f"{uncertainty.failed} of {n_resamples} bootstrap refits did not converge.")
+        )
+    return notices
 
 
-def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
+def _undetermined(optimum: Optimum, uncertainty: Covariance) -> list[Notice]:
     """A notice where the rows do not determine parameters."""
     law, params = optimum.problem.law, optimum.linear.params
-    free, variances = optimum.problem.free, np.diag(sure.matrix)
-    lost = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
-    if not lost or sure.method == "none":
+    free, variances = optimum.problem.free, np.diag(uncertainty.matrix)
+    undetermined = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
+    if not undetermined or uncertainty.method == "none":
         return []
-    told = " and ".join(f"{name} = {float(params[name]):.3g}" for name in lost)
+    estimates = " and ".join(f"{name} = {float(params[name]):.3g}" for name in undetermined)
     sign = f"; {law.either_sign} allows parameters of either sign" if law.either_sign else ""
-    said = f"The rows do not determine {told}: standard errors are infinite{sign}."
-    return [Notice("not_determined", said)]
+    message = f"The rows do not determine {estimates}: standard errors are infinite{sign}."
+    return [Notice("not_determined", message)]
 
 
 def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
@@ -263,11 +265,13 @@ def start_grid(**axes: Sequence[float] | np.ndarray) -> StartGrid:
     return StartGrid(axes)
 
 
-def _errors(sure: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
+def _errors(uncertainty: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
     """The method of the standard errors, with what intervals need in addition."""
-    count = n_resamples if "bootstrap" in sure.method else 0
-    shares = SHARES if sure.percentiles else ()
-    return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)
+    count = n_resamples if "bootstrap" in uncertainty.method else 0
+    shares = SHARES if uncertainty.percentiles else ()
+    return StandardErrors(
+        uncertainty.method, uncertainty.freedom, count, uncertainty.reason, bounds, uncertainty.percentiles, shares
+    )
 
 
 def _finite(value: Any) -> float:

@@ -68,18 +68,18 @@ def fit_many(
     """
     law = resolve(law)
     sets = [observations] if isinstance(observations, Observations) else list(observations)
-    strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
-    if strangers:
+    wrong_types = [type(entry).__name__ for entry in sets if not isinstance(entry, Observations)]
+    if wrong_types:
         raise TypeError(
             "Argument observations must be Observations (make them with Observations.from_table) or a sequence of "
-            f"them, but holds {strangers[0]}."
+            f"them, but holds {wrong_types[0]}."
         )
     usual = default(law.response)
-    if any(some.sigma is not None for some in sets):
+    if any(entry.sigma is not None for entry in sets):
         usual = squared(usual.space)
     noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
-    values = [checked_fixed(law, some) for some in nested]
+    values = [checked_fixed(law, entry) for entry in nested]
     _refuse(law, sets, noises, values, starts, polish)
     tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
@@ -91,19 +91,19 @@ def fit_many(
     seed, generator = generator_of(seed)
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
-    sets = [prepare(law, some) for some in sets]
+    sets = [prepare(law, entry) for entry in sets]
     tried(law, sets[0].inputs)
     with jax.enable_x64(True):
-        for some in sets:
-            checked(law, some, free, noises[0].space)
-        sets = [weighted(some, noises[0]) for some in sets]
+        for entry in sets:
+            checked(law, entry, free, noises[0].space)
+        sets = [weighted(entry, noises[0]) for entry in sets]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
         with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
-            alone = not (axes["data"] or axes["fixed"] or axes["noise"])
-            problems = Problems(law, free, shared, sets, values, noises, alone, Runner(mesh, journal, ticker))
+            single = not (axes["data"] or axes["fixed"] or axes["noise"])
+            problems = Problems(law, free, shared, sets, values, noises, single, Runner(mesh, journal, ticker))
             lanes, agree, polished = problems.searched(starts, polish, generator)
             if tables is not None:
                 lanes = problems.refitted(lanes, tables)
@@ -116,7 +116,7 @@ def _refuse(
     for name, given in (("observations", sets), ("noise", noises), ("fixed", values)):
         if not given:
             raise ValueError(f"Argument {name} must not be empty.")
-    if any(len(some) == len(law.parameters) for some in values):
+    if any(len(entry) == len(law.parameters) for entry in values):
         raise ValueError("Argument fixed must leave a parameter to fit, but one of its entries fixes all.")
     first = noises[0]
     for other in noises:
@@ -143,13 +143,13 @@ def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np
         raise ValueError(f"Argument weight must hold one table for each of the {len(sets)} data sets.")
     if any(table.shape[:1] == (0,) for table in tables):
         raise ValueError("Argument weight must not be empty.")
-    for table, some in zip(tables, sets, strict=True):
-        if table.ndim != 2 or table.shape[1] != len(some) or len(table) != len(tables[0]):
+    for table, data in zip(tables, sets, strict=True):
+        if table.ndim != 2 or table.shape[1] != len(data) or len(table) != len(tables[0]):
             raise ValueError(
-                f"Argument weight must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
+                f"Argument weight must have shape (weightings, rows), but a table has {table.shape} for {len(data)} "
                 "rows; all tables need as many weightings."
             )
-        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ some.weight > 0)):
+        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ data.weight > 0)):
             raise ValueError(
                 "Argument weight must be finite, not negative, and in each weighting positive for a row that has a "
                 "weight."

@@ -38,11 +38,11 @@ def uneven(optimum: Optimum, residual: np.ndarray) -> str:
     left, values, _ = np.linalg.svd(table[:, size > 0] / size[size > 0], full_matrices=False)
     basis = left[:, values > 1e-6 * values.max(initial=0.0)]
     share = float(np.sum((basis.T @ goal) ** 2)) / total
-    chance = float(chdtrc(basis.shape[1], rows * share)) if basis.shape[1] else 1.0
-    if chance >= REJECTED:
+    p = float(chdtrc(basis.shape[1], rows * share)) if basis.shape[1] else 1.0
+    if p >= REJECTED:
         return ""
-    told = f"p = {chance:.2g}" if chance >= 1e-6 else "p < 1e-6"
-    return f"the residuals are heteroscedastic (Breusch-Pagan-Koenker test: {told})"
+    p_text = f"p = {p:.2g}" if p >= 1e-6 else "p < 1e-6"
+    return f"the residuals are heteroscedastic (Breusch-Pagan-Koenker test: {p_text})"
 
 
 def _regressors(optimum: Optimum) -> np.ndarray:

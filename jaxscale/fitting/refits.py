@@ -33,10 +33,10 @@ def resampled(
     weights = np.zeros((n_resamples, len(weight)))
     # Indices are drawn and counted in blocks: ten times faster than multinomial counts.
     for first in range(0, n_resamples, TOGETHER):
-        some = min(TOGETHER, n_resamples - first)
-        drawn = generator.integers(groups, size=(some, groups)) + groups * np.arange(some)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=some * groups).reshape(some, groups)
-        weights[first : first + some, used] = weight[used] * counts[:, codes]
+        block = min(TOGETHER, n_resamples - first)
+        index = generator.integers(groups, size=(block, groups)) + groups * np.arange(block)[:, None]
+        counts = np.bincount(index.ravel(), minlength=block * groups).reshape(block, groups)
+        weights[first : first + block, used] = weight[used] * counts[:, codes]
     return weights
 
 
@@ -92,14 +92,14 @@ def _refitted(
     failed = np.flatnonzero(~settled & enough)
     if len(failed):
         response, weight = (data[failed] if data.ndim == 2 else data for data in (response, weight))
-        again = descend(runner, problem, start[:, failed], response, weight)
-        better = _settled(again)
+        retry = descend(runner, problem, start[:, failed], response, weight)
+        better = _settled(retry)
         settled[failed] = better
 
         def put(old: Any, new: Any) -> None:
             old[..., failed] = np.where(better, new, old[..., failed])
 
-        jax.tree.map(put, lanes, again)
+        jax.tree.map(put, lanes, retry)
     return lanes, settled
 
 

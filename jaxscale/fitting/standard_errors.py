@@ -92,21 +92,21 @@ def covariance_of(
         root, lost, _ = bread(np.asarray(optimum.linear.jacobian), weight)
         return Covariance(without(root @ root.T, lost), "known errors", freedom)
     if clusters is None and freedom <= 0:
-        said = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
-        return Covariance(none, "none", freedom, said)
+        reason = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
+        return Covariance(none, "none", freedom, reason)
     _refuse_errors(errors, optimum.problem.noise, clusters is not None)
     if not loss.least_squares and not loss.curvature_describes(optimum.linear.residual[used], size):
         return _resampled(optimum, resampling, clusters)
     bounds = at_bounds(optimum)
     if loss.counts and clusters is None and not bounds:
-        sure = _information(optimum, hessian)
+        result = _information(optimum, hessian)
     elif loss.least_squares and clusters is None:
-        sure = _least_squares(optimum, errors)
+        result = _least_squares(optimum, errors)
     else:
         change = optimum.linear.change
         matrix, freedom = _raw(optimum, clusters) if bounds else robust(optimum, hessian, change, clusters)
-        sure = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
-    return replace(sure, matrix=without(sure.matrix, _runaway(optimum, sure.matrix, bounds)))
+        result = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
+    return replace(result, matrix=without(result.matrix, _runaway(optimum, result.matrix, bounds)))
 
 
 def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
@@ -125,21 +125,21 @@ def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None
 def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
     """Reject a choice of standard errors that the loss or correlated runs do not allow."""
     if errors is not None and (not noise.loss.least_squares or clustered):
-        said = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
-        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
+        reason = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
+        raise ValueError(f"Argument errors must be left out here, as {reason}, but is {errors!r}.")
 
 
 def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
     """Parameters whose standard error is a large multiple of their value and of their natural unit, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
-    found = np.zeros(len(problem.free), bool)
+    runaway = np.zeros(len(problem.free), bool)
     for k, name in enumerate(problem.free):
         kind, size = problem.law.parameters[name], abs(float(linear.params[name]))
         if not kind.support.bounded:
             natural = problem.centre.response_size if kind.kind == "floor" else problem.centre.unit.get(name, 1.0)
             size = max(size, float(natural))
-        found[k] = name not in bounds and not np.sqrt(matrix[k, k]) <= RUNAWAY * size
-    return found
+        runaway[k] = name not in bounds and not np.sqrt(matrix[k, k]) <= RUNAWAY * size
+    return runaway
 
 
 def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
@@ -160,8 +160,8 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
     if not n_resamples:
-        said = "no resamples were requested, which this loss needs"
-        return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
+        reason = "no resamples were requested, which this loss needs"
+        return Covariance(np.full((size, size), np.nan), "none", len(used) - size, reason)
     draws, failed = bootstrap(
         resampling.runner,
         problem,
@@ -184,9 +184,9 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     kinds = problem.law.parameters
     free = np.stack([unbounded(kinds[name].support, row) for name, row in zip(problem.free, table, strict=True)])
     free = np.nan_to_num(free, neginf=-700.0, posinf=700.0)
-    calm = np.clip(free, *np.quantile(free, [0.025, 0.975], axis=1)[..., None])
+    clipped = np.clip(free, *np.quantile(free, [0.025, 0.975], axis=1)[..., None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(calm)))
+        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(clipped)))
     np.fill_diagonal(correlation, 1.0)
     percentiles = {name: tuple(map(float, ends[:, k])) for k, name in enumerate(problem.free)}
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
@@ -242,8 +242,8 @@ def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     try:
         root = np.linalg.cholesky(hessian[:count, :count])
     except np.linalg.LinAlgError:
-        said = "the observed information is not positive definite"
-        return Covariance(np.full((size, size), np.inf), "none", optimum.freedom, said)
+        reason = "the observed information is not positive definite"
+        return Covariance(np.full((size, size), np.inf), "none", optimum.freedom, reason)
     half = np.linalg.solve(root, change[:, :count].T)
     return Covariance(half.T @ half, "observed information", optimum.freedom)
 

@@ -50,8 +50,10 @@ def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
             tidy(axes)
         few_ticks(left, False)
     panels[-1][1].set_xlabel("draw of the chain" if draws.chains > 1 else "draw")
-    told = "independent draws" if draws.method != "nuts" else f"{draws.chains} chains, {diverged.sum()} divergences"
-    figure.suptitle(f"{draws.law}, {draws.method}: {told}", fontsize=11, color=INK)
+    description = (
+        "independent draws" if draws.method != "nuts" else f"{draws.chains} chains, {diverged.sum()} divergences"
+    )
+    figure.suptitle(f"{draws.law}, {draws.method}: {description}", fontsize=11, color=INK)
     return frozen(figure)
 
 
@@ -95,8 +97,8 @@ def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
                 axes.set_xlabel(labels[j])
             if j == 0 and i > 0:
                 axes.set_ylabel(labels[i])
-    told = f", {diverged.sum()} divergences" if draws.method == "nuts" else ""
-    figure.suptitle(f"{draws.law}, {draws.method}: {len(draws)} draws{told}", fontsize=11, color=INK)
+    suffix = f", {diverged.sum()} divergences" if draws.method == "nuts" else ""
+    figure.suptitle(f"{draws.law}, {draws.method}: {len(draws)} draws{suffix}", fontsize=11, color=INK)
     return frozen(figure)
 
 
@@ -124,8 +126,8 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
     size = (1.6 + 2.5 * columns, rows * (1.1 + 0.26 * len(several)))
     figure, panels = new_figure(size, rows, columns, sharey=True)
     places = {label: -k for k, label in enumerate(several)}
-    for axes, (name, found) in zip(panels.ravel(), known.items(), strict=False):
-        for label, values in found.items():
+    for axes, (name, values_by_label) in zip(panels.ravel(), known.items(), strict=False):
+        for label, values in values_by_label.items():
             at, colour = places[label], _CHAINS[-places[label] % len(_CHAINS)]
             for (level, _), width in zip(LEVELS, (1.5, 5.0), strict=True):
                 ends = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
@@ -146,14 +148,14 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
 def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
     """The quantities to plot by label, each of shape (draws,)."""
     known = {**draws.params, **draws.nuisance}
-    wanted = [*draws.free, *draws.nuisance] if names is None else list(names)
-    for name in wanted:
+    selection = [*draws.free, *draws.nuisance] if names is None else list(names)
+    for name in selection:
         if name not in known:
             raise ValueError(
                 f"Argument params holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
                 f"{', '.join(known)}."
             )
-    found = [entry for name in wanted for entry in scalars(name, known[name], draws.groups)]
-    if not found:
+    entries = [entry for name in selection for entry in scalars(name, known[name], draws.groups)]
+    if not entries:
         raise ValueError("Argument params must name something that was drawn, but is empty.")
-    return dict(found[:most])
+    return dict(entries[:most])

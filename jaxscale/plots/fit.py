@@ -80,8 +80,8 @@ def _transformed(fit: Fit, y: np.ndarray) -> np.ndarray:
 
 def _title(fit: Fit) -> str:
     rms = _size(fit, fit.residuals.rms)
-    told = f"{fit.law} fitted to {fit.provenance.data}: {fit.rows_used} rows, root mean square residual {rms}"
-    return told if fit.status == "converged" else f"{told} [{fit.status.replace('_', ' ')}]"
+    title = f"{fit.law} fitted to {fit.provenance.data}: {fit.rows_used} rows, root mean square residual {rms}"
+    return title if fit.status == "converged" else f"{title} [{fit.status.replace('_', ' ')}]"
 
 
 def _size(fit: Fit, value: float) -> str:

@@ -97,7 +97,9 @@ def band(
     new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, seed)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
-    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items())
+    fixed_inputs = ", ".join(
+        f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items()
+    )
     figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
         if new is not None:
@@ -108,7 +110,7 @@ def band(
         axes.plot(line, shown(middle, centre), color=INK, linewidth=1.2, label="median of the law")
         ends = shown(np.quantile(level, [0.05, 0.95], axis=0), centre)
         axes.plot(line, ends.T, "--", color=INK, linewidth=0.8, label=["90 % of the law", None])
-        label = f"observations, moved to {told}" if at else "observations"
+        label = f"observations, moved to {fixed_inputs}" if at else "observations"
         style: dict[str, Any] = {"s": 20, "color": "white", "edgecolors": INK, "linewidths": 0.8, "zorder": 3}
         axes.scatter(x, shown(moved, there), label=label, **style)
         axes.axvline(x.max(), color=BAND, linewidth=0.8, linestyle=":")

@@ -23,18 +23,18 @@ def plot_profile(profile: Profile) -> Any:
     columns = min(len(profile.curves), 3)
     rows = -(-len(profile.curves) // columns)
     figure, panels = new_panels(rows, columns, (1.0 + 3.4 * columns, 0.8 + 2.9 * rows))
-    for panel, (name, one) in zip(panels, profile.curves.items(), strict=False):
-        shown = np.isfinite(one.root)
-        values, root = one.values[shown], one.root[shown]
-        straight = (values - one.estimate) / one.stderr
+    for panel, (name, curve) in zip(panels, profile.curves.items(), strict=False):
+        shown = np.isfinite(curve.root)
+        values, root = curve.values[shown], curve.root[shown]
+        straight = (values - curve.estimate) / curve.stderr
         ends = max(abs(root[0]), abs(root[-1]), 1.1 * profile.threshold)
         panel.axhspan(-profile.threshold, profile.threshold, color=BAND, alpha=0.2, linewidth=0)
         panel.plot(values, straight, color=BAND, linewidth=1.2, linestyle="--", label="standard error")
         panel.plot(values, root, color=POINT, linewidth=1.8, marker="o", markersize=3, label="profile")
-        for end, side in ((one.lower, -1), (one.upper, 1)):
+        for end, side in ((curve.lower, -1), (curve.upper, 1)):
             if np.isfinite(end):
                 panel.plot([end, end], [-1.15 * ends, side * profile.threshold], color=INK, linewidth=0.9)
-        panel.plot(one.estimate, 0, color=INK, marker="o", markersize=5)
+        panel.plot(curve.estimate, 0, color=INK, marker="o", markersize=5)
         panel.set_ylim(-1.15 * ends, 1.15 * ends)
         panel.set_xlabel(name)
         tidy(panel)

@@ -44,8 +44,8 @@ class Comparison:
             numbers = (f"{row['elpd']:.1f}", f"{row['difference']:.1f}", f"{row['se_difference']:.1f}", p_loo)
             cells.append((name, *numbers, f"{row['weight']:.2f}", f"{row['bad']:.0f}"))
         head, *lines = aligned(cells, "<>>>>>>")
-        said = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
-        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
+        note = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
+        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(note)])
 
 
 def compare(
@@ -86,12 +86,12 @@ def compare(
     best = max(elpds.values(), key=lambda elpd: elpd.elpd)
     rows = {}
     for name, elpd in sorted(elpds.items(), key=lambda pair: -pair[1].elpd):
-        apart = elpd.pointwise - best.pointwise
+        difference = elpd.pointwise - best.pointwise
         rows[name] = {
             "elpd": elpd.elpd,
             "se": elpd.se,
-            "difference": float(apart.sum()),
-            "se_difference": standard_error(apart),
+            "difference": float(difference.sum()),
+            "se_difference": standard_error(difference),
             "p_loo": elpd.p_loo,
             "bad": float(np.sum(elpd.khat > KHAT_LIMIT)),
             "weight": weights[name],

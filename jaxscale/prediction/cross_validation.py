@@ -128,7 +128,7 @@ def leave_future_out(
 
     Source: Buerkner, Gabry & Vehtari 2020, doi:10.1080/00949655.2020.1783262.
     """
-    scale, said = _scale(observations, size)
+    scale, label = _scale(observations, size)
     if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 1:
         raise ValueError(f"Argument refits must be a positive number, but is {refits!r}.")
     used = observations.weight > 0
@@ -137,24 +137,24 @@ def leave_future_out(
     start = int(np.searchsorted(sizes, up_to, side="right")) - 1
     if not 0 <= start < len(sizes) - 1:
         raise ValueError(
-            f"Argument first must leave sizes of {said} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
+            f"Argument first must leave sizes of {label} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
             f"but is {up_to:g}."
         )
-    anew = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
+    refit_steps = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
     future = _Future(posterior, observations, scale)
     for j in range(start, len(sizes) - 1):
-        future.step(sizes[j], sizes[j + 1], j in anew)
+        future.step(sizes[j], sizes[j + 1], j in refit_steps)
     scored = np.flatnonzero(future.size > sizes[start])
-    told = {"refits": future.fits, "first": f"{said} up to {sizes[start]:g}"}
+    about = {"refits": future.fits, "first": f"{label} up to {sizes[start]:g}"}
     return _elpd(
         future.draws.law,
-        f"leave-future-out by {said}",
+        f"leave-future-out by {label}",
         future.scores[scored],
         future.khat[scored],
         future.unit,
         future.labels[scored],
         observations,
-        told,
+        about,
     )
 
 
@@ -171,21 +171,21 @@ class _Future:
         self.fits, self.fitted = 0, -math.inf
         self.each = self.size = self.scores = self.khat = self.labels = np.empty(0)
 
-    def step(self, seen: float, scored: float, anew: bool) -> None:
+    def step(self, largest: float, next_size: float, refit: bool) -> None:
         """Score the units of the next size given all smaller ones."""
-        if not anew:
-            inside = (self.size > self.fitted) & (self.size <= seen)
+        if not refit:
+            inside = (self.size > self.fitted) & (self.size <= largest)
             log_weights, khat = reweighed(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
-            anew = not khat[0] < KHAT_LIMIT
-        if anew:
-            self._fit(seen)
+            refit = not khat[0] < KHAT_LIMIT
+        if refit:
+            self._fit(largest)
             log_weights, khat = np.full((len(self.draws), 1), -math.log(len(self.draws))), np.array([math.nan])
-        units = self.size == scored
+        units = self.size == next_size
         self.scores[units] = _mean(log_weights, self.each[:, units])  # pyright: ignore[reportPossiblyUnbound]
         self.khat[units] = khat[0]  # pyright: ignore[reportPossiblyUnbound]
 
-    def _fit(self, seen: float) -> None:
-        weight = np.where(self.scale <= seen, self.observations.weight, 0.0)
+    def _fit(self, largest: float) -> None:
+        weight = np.where(self.scale <= largest, self.observations.weight, 0.0)
         draws = self.posterior(replace(self.observations, weight=weight))
         _refuse(draws)
         model = scoring(draws.model, self.observations)
@@ -202,7 +202,7 @@ class _Future:
             self.size = self.scale[[place[label] for label in labels]]
         self.draws, self.unit, self.labels = draws, unit, labels
         self.each = pointwise(model, {**draws.params, **draws.nuisance})
-        self.fits, self.fitted = self.fits + 1, seen
+        self.fits, self.fitted = self.fits + 1, largest
 
 
 def _refuse(draws: Draws) -> None:
@@ -225,19 +225,19 @@ def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray
                 f"Argument size must name an input, but is {by!r}{did_you_mean(by, known)}; "
                 f"these are {', '.join(known)}."
             )
-        scale, said = observations.inputs[by], by
+        scale, label = observations.inputs[by], by
     else:
-        scale, said = np.asarray(by, float), "scale"
+        scale, label = np.asarray(by, float), "scale"
         if scale.shape != (len(observations),) or not np.isfinite(scale).all():
             raise ValueError(
                 f"Argument size must hold a finite number for each of the {len(observations)} rows, but has shape "
                 f"{scale.shape}."
             )
     if observations.run is None:
-        return scale, said
+        return scale, label
     largest = np.full(int(observations.run.max()) + 1, -np.inf)
     np.maximum.at(largest, observations.run, np.where(observations.weight > 0, scale, -np.inf))
-    return largest[observations.run], said
+    return largest[observations.run], label
 
 
 def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
@@ -261,11 +261,11 @@ def _elpd(
     notices = ()
     bad = labels[khat > KHAT_LIMIT]
     if len(bad):
-        named = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        listing = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         rows = f"{'row' if data is None else data.row_unit}s"
         which = rows if unit == "row" else f"the runs that begin in {rows}"
-        told = f"k-hat is above {KHAT_LIMIT} for {len(bad)} of {len(labels)} {unit}s ({which} {named})."
-        notices = (Notice("bad_loo", told),)
+        message = f"k-hat is above {KHAT_LIMIT} for {len(bad)} of {len(labels)} {unit}s ({which} {listing})."
+        notices = (Notice("bad_loo", message),)
     se = standard_error(scores)
     sha256 = "" if data is None else data.sha256
     return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, sha256, about, notices)

@@ -55,11 +55,11 @@ class Belief:
 
     def sizes(self) -> tuple[float, float]:
         """Posterior medians of sigma and tau."""
-        found = []
+        medians = []
         for values in (self.sigma, self.tau):
             order = np.argsort(values)
-            found.append(float(values[order][np.searchsorted(np.cumsum(self.weight[order]), 0.5)]))
-        return found[0], found[1]
+            medians.append(float(values[order][np.searchsorted(np.cumsum(self.weight[order]), 0.5)]))
+        return medians[0], medians[1]
 
     def holds(self) -> float:
         """Posterior probability that the law is correctly specified."""
@@ -91,7 +91,7 @@ def foreseen(
     unit = np.where(unit > 0, unit, 1.0)
     kernel, across, own = covariance(size, size), covariance(sizes, size), np.diag(covariance(sizes, sizes))
     parts: list[tuple[np.ndarray, ...]] = []
-    one, freedom = 0.0, 1
+    ratio_unit, freedom = 0.0, 1
     for shared in [0.0] if run is None else SHARED:
         noise = np.diag(1 / weight) + (0.0 if run is None else shared * (run[:, None] == run))
         lower = np.linalg.cholesky(noise)
@@ -104,18 +104,18 @@ def foreseen(
         A = slopes / unit @ (v[:rank].T / s[:rank]) @ u[:, :rank].T
         values, turn = np.linalg.eigh(u[:, rank:].T @ K @ u[:, rank:])
         values, basis = np.maximum(values, 0.0), u[:, rank:] @ turn
-        seen, shadow = basis.T @ r, (C - A @ K) @ basis
-        one = one or 1 / max(float(values.mean()), np.finfo(float).tiny)
-        ratio = (one * MISFITS)[:, None]
+        contrasts, shadow = basis.T @ r, (C - A @ K) @ basis
+        ratio_unit = ratio_unit or 1 / max(float(values.mean()), np.finfo(float).tiny)
+        ratio = (ratio_unit * MISFITS)[:, None]
         each = 1 + ratio * values
-        variance = np.maximum(np.sum(seen**2 / each, axis=1) / freedom, np.finfo(float).tiny)
-        mean = A @ r + (ratio * seen / each) @ shadow.T
+        variance = np.maximum(np.sum(contrasts**2 / each, axis=1) / freedom, np.finfo(float).tiny)
+        mean = A @ r + (ratio * contrasts / each) @ shadow.T
         misfit = own - 2 * np.sum(C * A, axis=1) + np.sum((A @ K) * A, axis=1)
         spread = 1 + shared + np.sum(A**2, axis=1) + ratio * misfit - (ratio**2 / each) @ (shadow**2).T
         spread = np.sqrt(variance[:, None] * np.maximum(spread, 1 + shared))
         # The variance is infinite along unidentified directions.
-        lost = slopes / unit - slopes / unit @ v[:rank].T @ v[:rank]
-        spread[:, np.linalg.norm(lost, axis=1) > 1e-6 * np.linalg.norm(slopes / unit, axis=1)] = np.inf
+        unidentified = slopes / unit - slopes / unit @ v[:rank].T @ v[:rank]
+        spread[:, np.linalg.norm(unidentified, axis=1) > 1e-6 * np.linalg.norm(slopes / unit, axis=1)] = np.inf
         log_weight = -0.5 * (np.sum(np.log(each), axis=1) + freedom * np.log(variance))
         log_weight -= np.sum(np.log(np.diag(lower))) + np.sum(np.log(s[:rank]))
         log_weight += _prior() + (0.0 if run is None else _half_cauchy(shared))

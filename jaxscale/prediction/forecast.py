@@ -107,12 +107,12 @@ def forecast(
                 f"{rows.name} has {len(used)} rows with positive weight for {len(free)} free parameters of "
                 f"{law.name}; add rows or fix a parameter, so that the noise can be estimated."
             )
-        seen = {name: rows.inputs[name][..., used] for name in law.inputs}
-        size, sizes = _sizes(names, seen, new)
+        inputs = {name: rows.inputs[name][..., used] for name in law.inputs}
+        size, sizes = _sizes(names, inputs, new)
         settings: Any = dict(fixed=fixed, seed=seed, allow_unidentified=allow_unidentified, progress=progress)
-        made = fit(law, rows, noise=noise, **settings)
-        again = refit_problem(made)
-        middle, slopes = _linear(again, {name: np.concatenate([seen[name], new[name]], -1) for name in law.inputs})
+        law_fit = fit(law, rows, noise=noise, **settings)
+        refit = refit_problem(law_fit)
+        middle, slopes = _linear(refit, {name: np.concatenate([inputs[name], new[name]], -1) for name in law.inputs})
         count = len(used)
         response = np.asarray(noise.transform(rows.response[used]))
         run = None if rows.run is None else np.unique(rows.run[used], return_inverse=True)[1]
@@ -130,7 +130,7 @@ def forecast(
         back(middle[count:] + belief.quantile(share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
     )
     deviation = belief.deviation() / noise.space.derivative(median)
-    told: list[dict[str, float]] = [
+    entries: list[dict[str, float]] = [
         {"estimate": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
         for m, s, low, high in zip(median, deviation, lower, upper, strict=True)
     ]
@@ -139,18 +139,18 @@ def forecast(
         law=law,
         method="law and misfit",
         level=level,
-        params=dict(zip(_labels(law, new), told, strict=True)),
+        params=dict(zip(_labels(law, new), entries, strict=True)),
         about={
             "along": " * ".join(names),
             "scatter": scatter,
             "misfit": misfit,
             "law_holds": belief.holds(),
             "freedom": belief.freedom,
-            "seed": made.provenance.seed,
-            "status": made.status,
+            "seed": law_fit.provenance.seed,
+            "status": law_fit.status,
         },
-        notices=made.notices,
-        ok=made.ok,
+        notices=law_fit.notices,
+        ok=law_fit.ok,
     )
 
 
@@ -162,8 +162,8 @@ def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise ValueError(
             f"Argument at must hold numbers or equally long arrays, but their lengths are {sorted(counts)}."
         )
-    if found := outside(law, columns):
-        raise ValueError(f"Argument at must keep {found[0]} {found[1]}, but holds {found[2]:g}.")
+    if violation := outside(law, columns):
+        raise ValueError(f"Argument at must keep {violation[0]} {violation[1]}, but holds {violation[2]:g}.")
     count = max(counts, default=1)
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
 
@@ -182,39 +182,39 @@ def _named(law: Law, by: str | Sequence[str] | None) -> list[str]:
 
 
 def _sizes(
-    names: Sequence[str], seen: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]
+    names: Sequence[str], inputs: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log sizes of the data, scaled to [0, 1], and of the new inputs on the same scale."""
     for name in names:
-        if seen[name].ndim > 1 or not (np.all(seen[name] > 0) and np.all(new[name] > 0)):
+        if inputs[name].ndim > 1 or not (np.all(inputs[name] > 0) and np.all(new[name] > 0)):
             raise ValueError(
                 f"Argument size must name inputs that are positive numbers, but {name} is not; name others."
             )
-    size, sizes = (np.sum([np.log(columns[name]) for name in names], axis=0) for columns in (seen, new))
+    size, sizes = (np.sum([np.log(columns[name]) for name in names], axis=0) for columns in (inputs, new))
     low, wide = size.min(), np.ptp(size)
     if not wide > 1e-9 * np.abs(size).max():
         raise ValueError(f"Argument size must name inputs that vary, but {' * '.join(names)} is the same in every row.")
     return (size - low) / wide, (sizes - low) / wide
 
 
-def _linear(again: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _linear(refit: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The fitted law in the residual space and its derivatives in the free parameters, at given inputs."""
     count = next(iter(inputs.values())).shape[-1]
     wide = {name: widened(column, bucket(count)) for name, column in inputs.items()}
     # An arbitrary response, whose subtraction is undone below.
     half = np.full(bucket(count), 0.5)
-    linear = linearise(eqx.tree_at(lambda p: p.inputs, again.problem, wide), again.z, half)
-    middle = np.asarray(linear.residual) + np.asarray(again.problem.noise.transform(half))
+    linear = linearise(eqx.tree_at(lambda p: p.inputs, refit.problem, wide), refit.z, half)
+    middle = np.asarray(linear.residual) + np.asarray(refit.problem.noise.transform(half))
     return middle[:count], np.asarray(linear.jacobian)[:count]
 
 
 def _labels(law: Law, new: Mapping[str, np.ndarray]) -> list[str]:
     """Unique labels of the new inputs."""
     count = next(iter(new.values())).shape[-1]
-    found: list[str] = []
+    labels: list[str] = []
     for k in range(count):
         scalars = [f"{name} = {new[name][k]:g}" for name in law.inputs if new[name].ndim == 1]
         label = ", ".join(scalars) if len(scalars) == len(new) else f"row {k + 1}"
-        alike = sum(other.split(" (")[0] == label for other in found)
-        found.append(label if not alike else f"{label} ({alike + 1})")
-    return found
+        alike = sum(other.split(" (")[0] == label for other in labels)
+        labels.append(label if not alike else f"{label} ({alike + 1})")
+    return labels

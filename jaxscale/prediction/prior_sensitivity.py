@@ -39,11 +39,11 @@ class PriorSensitivity:
         for name, row in self.rows.items():
             cells.append((name, f"{row['prior']:.3f}", f"{row['likelihood']:.3f}", row["diagnosis"]))
         head, *lines = aligned(cells, "<>><")
-        said = f"Distance per doubling of the power; above {SENSITIVE} a quantity is sensitive."
+        note = f"Distance per doubling of the power; above {SENSITIVE} a quantity is sensitive."
         rough = [part for part, khat in self.khat.items() if not khat <= KHAT_LIMIT]
         if rough:
-            said += f" Unreliable for the {' and the '.join(rough)}: k-hat of the weights is above {KHAT_LIMIT}."
-        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
+            note += f" Unreliable for the {' and the '.join(rough)}: k-hat of the weights is above {KHAT_LIMIT}."
+        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(note)])
 
 
 def prior_sensitivity(draws: Draws) -> PriorSensitivity:
@@ -72,16 +72,16 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
             )
     draws.require_ok()
     parts = {"prior": draws.stats["log_prior"] - _effects(draws), "likelihood": draws.stats["log_likelihood"]}
-    several = {name: draws.params[name] for name in draws.free} | draws.nuisance
+    quantities = {name: draws.params[name] for name in draws.free} | draws.nuisance
     rows: dict[str, dict[str, Any]] = {
-        label: {} for name, values in several.items() for label, _ in scalars(name, values, draws.groups)
+        label: {} for name, values in quantities.items() for label, _ in scalars(name, values, draws.groups)
     }
     khats = {}
     for part, log_density in parts.items():
         ratios = np.stack([(power - 1) * log_density for power in POWERS], axis=1)
         log_weights, khat = reweighed(ratios, draws)
         khats[part] = float(khat.max())
-        for name, values in several.items():
+        for name, values in quantities.items():
             for label, value in scalars(name, values, draws.groups):
                 moved = [
                     distance(value, np.exp(lw)) / abs(math.log2(power))

@@ -68,11 +68,13 @@ def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
 
 def comparable(elpds: Mapping[str, Elpd]) -> None:
     """Validate that predictive densities are of the same units."""
-    odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
-    if odd:
+    invalid = (
+        [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
+    )
+    if invalid:
         raise TypeError(
             f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
-            f"{type(odd[0]).__name__}."
+            f"{type(invalid[0]).__name__}."
         )
     if not elpds:
         raise ValueError("Argument elpds must not be empty.")

@@ -259,13 +259,13 @@ def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local
         still=verdict.still,
         status=verdict.status,
     )
-    kept = eqx.tree_at(
+    unchanged = eqx.tree_at(
         lambda s: (s.damping, s.growth, s.exactly, s.still, s.status),
         state,
         (verdict.damping, verdict.growth, ~trial.use_exact | verdict.better, verdict.still, verdict.status),
     )
     go = verdict.accept & ~trial.over
-    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
+    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, unchanged)
 
 
 def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
@@ -354,5 +354,5 @@ def constrained(
     parts = [(problem, z[:, k], which[k], goal[k], unit[k], response, weight) for k in places]
     ends = runner(_program(of), parts)
     z, f, h = (np.concatenate([end[k] for end in ends], axis=-1)[..., :count] for k in range(3))
-    met = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
-    return z, np.where(met & np.isfinite(f), f, np.inf)
+    feasible = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
+    return z, np.where(feasible & np.isfinite(f), f, np.inf)

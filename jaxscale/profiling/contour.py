@@ -95,9 +95,9 @@ def contour(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
     Statistics 12.
     """
-    wanted = wanted_of(fit, params)
-    if len(wanted) != 2 or wanted[0] == wanted[1]:
-        held = f"holds {', '.join(wanted)}" if wanted else "is empty"
+    names = wanted_of(fit, params)
+    if len(names) != 2 or names[0] == names[1]:
+        held = f"holds {', '.join(names)}" if names else "is empty"
         raise ValueError(f"Argument params must hold two different parameters, but {held}.")
     levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
     if not levels:
@@ -109,13 +109,13 @@ def contour(
     with jax.enable_x64(True):
         runner = Runner()
         ground = ground_of(runner, fit, observations)
-        kind = named(runner, ground, wanted)
+        kind = named(runner, ground, names)
         unit = ground.unit * float(np.mean(np.diag(cluster_ratios(ground, kind.slope))))
         lower = np.linalg.cholesky(unit * kind.slope @ ground.covariance @ kind.slope.T)
         angle = 2 * np.pi * np.arange(points) / points
         directions = (lower @ np.stack([np.cos(angle), np.sin(angle)])).T
         rays = len(levels) * points
-        place = [ground.problem.free.index(name) for name in wanted]
+        place = [ground.problem.free.index(name) for name in names]
         steps, held = np.zeros((rays, len(ground.problem.free))), np.zeros((rays, len(ground.problem.free)), bool)
         steps[:, place], held[:, place] = np.tile(directions, (len(levels), 1)), True
         reach = np.array([furthest(*pair) for pair in zip(kind.supports, kind.error, strict=True)]) * kind.error
@@ -127,12 +127,14 @@ def contour(
     ends[~np.isfinite(x)] = np.nan
     polygons = ends.reshape(len(levels), points, 2)
     notices = [
-        Notice("open_profile", f"The contour of {' and '.join(wanted)} at level {one:g} is open in {gone} directions.")
-        for one, gone in zip(levels, np.isnan(polygons[..., 0]).sum(axis=1), strict=True)
-        if gone
+        Notice(
+            "open_profile", f"The contour of {' and '.join(names)} at level {one:g} is open in {open_rays} directions."
+        )
+        for one, open_rays in zip(levels, np.isnan(polygons[..., 0]).sum(axis=1), strict=True)
+        if open_rays
     ]
-    estimate = (float(ground.linear.params[wanted[0]]), float(ground.linear.params[wanted[1]]))
-    pair = (wanted[0], wanted[1])
+    estimate = (float(ground.linear.params[names[0]]), float(ground.linear.params[names[1]]))
+    pair = (names[0], names[1])
     return Contour(fit.law, pair, levels, thresholds, estimate, polygons, ground.about, tuple(notices))
 
 

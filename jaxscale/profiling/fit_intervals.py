@@ -79,15 +79,15 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     """Percentile intervals, widened about the estimate by the ratio of t to normal quantiles."""
     from scipy.special import ndtri
 
-    kept, ends = fit.errors.percentiles, {}
+    percentiles, ends = fit.errors.percentiles, {}
     places = ndtri(np.array(fit.errors.shares))
     for name in fit.free:
-        values = unbounded(supports[name], np.array(kept[name]))
+        values = unbounded(supports[name], np.array(percentiles[name]))
         middle = float(unbounded(supports[name], fit.params[name]))
-        found = np.interp([-z, z], places, values)
-        if math.isfinite(middle) and np.all(np.isfinite(found)):
-            found = middle + (found - middle) * max(t / z, 1.0)
-        low, high = bounded(supports[name], found)
+        ends_on_scale = np.interp([-z, z], places, values)
+        if math.isfinite(middle) and np.all(np.isfinite(ends_on_scale)):
+            ends_on_scale = middle + (ends_on_scale - middle) * max(t / z, 1.0)
+        low, high = bounded(supports[name], ends_on_scale)
         ends[name] = (float(low), float(high))
     return ends
 
@@ -106,15 +106,15 @@ def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
         if not np.isfinite(profile.unit).all():
             return {}
         tables = [profile.values(name, sign) for name, sign in sides]
-        found = _crossings(fit, profile, sides, tables, t, beyond=False)
+        crossings = _crossings(fit, profile, sides, tables, t, beyond=False)
         # Refine close by: between two values the logarithm of the rise is not exactly linear.
-        inside = [side for side in sides if side in found]
+        inside = [side for side in sides if side in crossings]
         middle = [fit.params[name] for name, _ in inside]
-        closer = [m + (found[side] - m) * np.array([0.95, 1.05]) for m, side in zip(middle, inside, strict=True)]
-        found |= _crossings(fit, profile, inside, closer, t, beyond=True)
+        closer = [m + (crossings[side] - m) * np.array([0.95, 1.05]) for m, side in zip(middle, inside, strict=True)]
+        crossings |= _crossings(fit, profile, inside, closer, t, beyond=True)
     ends = {}
     for name, support in supports.items():
-        low, high = found.get((name, -1), support.low), found.get((name, 1), support.high)
+        low, high = crossings.get((name, -1), support.low), crossings.get((name, 1), support.high)
         ends[name] = (max(low, support.low), min(high, support.high))
     return ends
 
@@ -138,27 +138,27 @@ class _Profile:
 
     def __init__(self, fit: Fit, supports: dict[str, Support]) -> None:
         self.fit, self.supports = fit, supports
-        again = refit_problem(fit, None)
-        self.problem, _ = smooth(again)
-        self.wide = again.wide
+        refit = refit_problem(fit, None)
+        self.problem, _ = smooth(refit)
+        self.wide = refit.wide
         params = {name: np.asarray(value, float) for name, value in fit.params.items()}
         at = np.array([float(v) for v in from_params(self.problem.law, self.problem.centre, fit.free, params)])
-        at = np.concatenate([at, again.z[len(at) : self.problem.size]])
+        at = np.concatenate([at, refit.z[len(at) : self.problem.size]])
         # A parameter at a bound may have an infinite coordinate.
         at = np.nan_to_num(at, neginf=-700.0, posinf=700.0)
         weight = self.wide.weight
         optimum = optimum_of(self.problem, at, self.wide.response, weight)
         linear = optimum.linear
         self.bounds, self.z = at_bounds(optimum), lifted(optimum)
-        root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
+        root, undetermined, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])
         with np.errstate(invalid="ignore", divide="ignore"):
-            unit = np.where(lost | ~np.isfinite(errors), np.nan, errors**2 / plain)
+            unit = np.where(undetermined | ~np.isfinite(errors), np.nan, errors**2 / plain)
         fine = np.isfinite(unit) & (unit > 0)
         # Without a finite standard error a rise of the objective has no scale, so there is no profile.
         self.unit = np.where(fine, unit, np.median(unit[fine]) if fine.any() else np.nan)
-        if self.problem.noise.loss.counts and again.clusters is None:
+        if self.problem.noise.loss.counts and refit.clusters is None:
             # The objective is minus the log likelihood.
             self.unit = np.ones(len(fit.free))
         none = np.zeros((1, len(fit.free)), bool)
@@ -196,15 +196,15 @@ class _Profile:
             # Repeat from the optima of the neighbours on the same side: a descent may end in a worse minimum.
             other = np.clip(np.arange(len(places)) + step, 0, len(places) - 1)
             other = np.where(side[other] == side, other, np.arange(len(places)))
-            again, g = self._descended(flags, values, self._inside(z[:, other]))
-            z, f = np.where(g < f, again, z), np.minimum(f, g)
+            retry, g = self._descended(flags, values, self._inside(z[:, other]))
+            z, f = np.where(g < f, retry, z), np.minimum(f, g)
         rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
         return [rise[side == k] for k in range(len(sides))]
 
     def _inside(self, z: np.ndarray) -> np.ndarray:
         """Coordinates with parameters at a bound moved off it, so that they can leave it."""
-        ran = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
-        return np.where(ran[:, None], self.z[:, None], z)
+        at_bound = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
+        return np.where(at_bound[:, None], self.z[:, None], z)
 
     def _descended(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates and minimum of the objective of every lane with its parameters held; infinite where undefined."""

@@ -83,15 +83,15 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     Raises:
         ValueError: there are no degrees of freedom, all residuals are zero, or the parameters are not identified.
     """
-    again = refit_problem(fit, observations)
-    problem, about = smooth(again)
-    y, weight = again.wide.response, again.wide.weight
+    refit = refit_problem(fit, observations)
+    problem, about = smooth(refit)
+    y, weight = refit.wide.response, refit.wide.weight
     used = weight > 0
     rows, size = int(used.sum()), len(problem.free)
     if rows <= size:
         raise ValueError(f"A profile needs more rows than free parameters, but there are {rows} rows for {size}.")
-    z = again.z
-    if problem.law is not again.law:
+    z = refit.z
+    if problem.law is not refit.law:
         params = {name: jnp.asarray(value, float) for name, value in fit.params.items()}
         start = jnp.stack(from_params(problem.law, problem.centre, problem.free, params))
         z = np.concatenate([np.asarray(start), z[size:]])
@@ -103,10 +103,10 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     r, w = linear.residual[used], weight[used]
     loss = problem.noise.loss
     freedom = np.inf if loss.in_nats else float(rows - size)
-    unit, density, said = loss.statistic_unit(r, w, size)
-    if again.wide.sigma is not None:
-        unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
-    about["statistic"] = said
+    unit, density, description = loss.statistic_unit(r, w, size)
+    if refit.wide.sigma is not None:
+        unit, freedom, description = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
+    about["statistic"] = description
     if not unit > 1e-28 * np.mean(w):
         raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
     about["unit c"] = unit
@@ -115,29 +115,29 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     if density is not None:
         curvature = [density * x.T @ (w[:, None] * x)]
     covariance = _inverse(curvature)
-    if again.clusters is not None:
-        freedom = float(len(np.unique(again.clusters[used])) - 1)
-    return Ground(problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density)
+    if refit.clusters is not None:
+        freedom = float(len(np.unique(refit.clusters[used])) - 1)
+    return Ground(problem, refit.wide, z, f, covariance, linear, unit, freedom, refit.clusters, about, density)
 
 
-def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
+def smooth(refit: RefitProblem) -> tuple[Problem, dict[str, Any]]:
     """The problem with a differentiable loss of fixed scale.
 
     An absolute loss is smoothed at its kink; Huber's loss keeps its fitted threshold.
     """
-    law, about = _plain(again.law), {}
-    problem = again.problem
+    law, about = _plain(refit.law), {}
+    problem = refit.problem
     problem = Problem(law, problem.free, problem.noise, problem.inputs, problem.fixed, problem.centre)
     mean = 0.0
     if problem.noise.loss.vertex:
-        linear, weight = linearise(again.problem, again.z, again.wide.response), again.wide.weight
+        linear, weight = linearise(refit.problem, refit.z, refit.wide.response), refit.wide.weight
         residual = np.where(weight > 0, np.abs(np.asarray(linear.residual)), 0.0)
         mean = float(np.sum(weight * residual) / np.sum(weight))
-    loss, said = problem.noise.loss.without_scale(float(again.problem.log_scale(again.z)), mean)
+    loss, description = problem.noise.loss.without_scale(float(refit.problem.log_scale(refit.z)), mean)
     if not loss.threshold > 0:
         raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
-    if said:
-        about["loss"] = said
+    if description:
+        about["loss"] = description
     return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
 
 

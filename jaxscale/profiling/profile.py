@@ -177,9 +177,9 @@ def profile(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; for robust losses Hampel, Ronchetti,
     Rousseeuw and Stahel (1986), Robust Statistics, section 7.2.
     """
-    wanted = wanted_of(fit, params)
-    derived = derived_of(quantity, wanted)
-    if not wanted and not derived:
+    names = wanted_of(fit, params)
+    derived = derived_of(quantity, names)
+    if not names and not derived:
         raise ValueError("Arguments params and quantity must name something to profile, but both are empty.")
     check_level(level)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 5:
@@ -189,12 +189,12 @@ def profile(
         runner = Runner()
         ground = ground_of(runner, fit, observations)
         threshold = _root_quantile(ground, level)
-        kinds = [named(runner, ground, wanted)] if wanted else []
+        kinds = [named(runner, ground, names)] if names else []
         kinds += [computed(runner, ground, derived)] if derived else []
         curves, notices = {}, []
         for kind in kinds:
-            found, said = _curves(kind, threshold, int(points), generator)
-            curves, notices = curves | found, notices + said
+            more_curves, more_notices = _curves(kind, threshold, int(points), generator)
+            curves, notices = curves | more_curves, notices + more_notices
         curves = {name: _at_bound(fit, name, curve, observations, threshold) for name, curve in curves.items()}
         about = dict(ground.about)
         if ground.clusters is not None:
@@ -241,10 +241,10 @@ def _curves(
     for _ in range(PASSES):
         inner = np.where(step > 1, np.roll(z, 1, axis=1), middle)
         outer = np.where(step < sizes[ray], np.roll(z, -1, axis=1), z)
-        again, lower = rays.at(ray, x, [inner, outer])
+        retry, lower = rays.at(ray, x, [inner, outer])
         better = lower < statistic
         helped = np.any(lower < statistic - 1e-6 * threshold**2)
-        z, statistic = np.where(better, again, z), np.where(better, lower, statistic)
+        z, statistic = np.where(better, retry, z), np.where(better, lower, statistic)
         if not helped:
             break
     held = kind.values(ray, x)
@@ -258,18 +258,20 @@ def _curves(
         sign = np.repeat([-1.0, 0.0, 1.0], [centre, 1, len(right)])
         own = np.insert(z[:, order], centre, ground.z, axis=1)
         whole = np.insert(held[order], centre, kind.middle[k])
-        named = _named_values(ground, own, whole, name if kind.supports else None)
+        params = _named_values(ground, own, whole, name if kind.supports else None)
         low, high = (float(at_end[2 * k + s]) if closed[2 * k + s] else [-np.inf, np.inf][s] for s in range(2))
         middle_value, error = float(kind.middle[k]), float(kind.stderr[k])
         root = sign * np.sqrt(np.maximum(rise, 0.0))
-        curves[name] = Curve(name, middle_value, error, whole, np.maximum(rise, 0.0), root, named, low, high)
-        gone = [side for side, there in zip(("below", "above"), closed[2 * k : 2 * k + 2], strict=True) if not there]
-        if gone:
-            said = f"The profile of {name} does not reach its threshold {' or '.join(gone)} the estimate."
-            notices.append(Notice("open_profile", said))
+        curves[name] = Curve(name, middle_value, error, whole, np.maximum(rise, 0.0), root, params, low, high)
+        open_sides = [
+            side for side, there in zip(("below", "above"), closed[2 * k : 2 * k + 2], strict=True) if not there
+        ]
+        if open_sides:
+            message = f"The profile of {name} does not reach its threshold {' or '.join(open_sides)} the estimate."
+            notices.append(Notice("open_profile", message))
         if np.min(rise) < BETTER:
-            said = f"The profile of {name} found a lower objective than the fit: fit again with more starts."
-            notices.append(Notice("not_converged", said))
+            message = f"The profile of {name} found a lower objective than the fit: fit again with more starts."
+            notices.append(Notice("not_converged", message))
     return curves, notices
 
 
@@ -282,8 +284,8 @@ def _named_values(ground: Ground, z: np.ndarray, values: np.ndarray, held: str |
         flags, table = np.zeros((z.shape[1], len(problem.free)), bool), np.ones((z.shape[1], len(problem.free)))
         flags[:, k], table[:, k] = True, values
         problem = nested(problem, flags, table)
-    named = params_at(problem, z)
-    return {name: np.array(np.broadcast_to(named[name], z.shape[1])) for name in problem.law.parameters}
+    params = params_at(problem, z)
+    return {name: np.array(np.broadcast_to(params[name], z.shape[1])) for name in problem.law.parameters}
 
 
 def _root_quantile(ground: Ground, level: float) -> float:

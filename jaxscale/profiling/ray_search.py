@@ -99,10 +99,10 @@ def named_rays(
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
         if len(failed):
-            again = descend(runner, lanes.own(failed), z[:, failed], wide.response, wide.weight)
-            better = failed[(again.local.f < ended.local.f[failed]) | ~np.isfinite(ended.local.f[failed])]
-            chosen = np.isin(failed, better)
-            ended.z[:, better], ended.local.f[better] = again.z[:, chosen], again.local.f[chosen]
+            retry = descend(runner, lanes.own(failed), z[:, failed], wide.response, wide.weight)
+            better = failed[(retry.local.f < ended.local.f[failed]) | ~np.isfinite(ended.local.f[failed])]
+            use = np.isin(failed, better)
+            ended.z[:, better], ended.local.f[better] = retry.z[:, use], retry.local.f[use]
         return ended.z, ended.local.f
 
     moved = np.zeros((len(ground.z), len(steps)))
@@ -181,7 +181,7 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     last, last_root = low.copy(), low_root.copy()
     width, slow = high.copy(), np.zeros(count, int)
     x = np.minimum(threshold, rays.limit)
-    found, going = np.full(count, np.inf), np.ones(count, bool)
+    distance, going = np.full(count, np.inf), np.ones(count, bool)
     for _ in range(MOST):
         k = np.flatnonzero(going)
         if not len(k):
@@ -198,9 +198,9 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         near = np.abs(root - threshold[k]) <= NEAR * threshold[k]
         # A jump: the refit changes its basin there, or the objective is undefined beyond.
         jump = np.isfinite(high[k]) & (high[k] - low[k] <= 1e-10 * high[k])
-        found[k[near]] = x[k[near]]
+        distance[k[near]] = x[k[near]]
         leaps = k[jump & ~near & np.isfinite(high_root[k])]
-        found[leaps] = high[leaps]
+        distance[leaps] = high[leaps]
         going[k] = ~(near | jump | (below & (x[k] >= rays.limit[k])))
         with np.errstate(all="ignore"):
             secant = x[k] + (threshold[k] - root) * (x[k] - last[k]) / (root - last_root[k])
@@ -214,4 +214,4 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         slow[k[slow[k] >= 3]] = 0
         x[k] = np.where(bounded, guess, np.clip(guess, 1.05 * low[k], np.minimum(4 * low[k], rays.limit[k])))
     ends = np.where(np.isfinite(high_root) & (np.abs(high_root - threshold) < np.abs(low_root - threshold)), 1, 0)
-    return found, np.where(ends, high_z, low_z)
+    return distance, np.where(ends, high_z, low_z)

@@ -101,22 +101,22 @@ def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
         raise TypeError(f"Argument fit must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")
     if isinstance(names, str):
         raise TypeError(f"Argument params must be a sequence of names, but is the text {names!r}; write [{names!r}].")
-    wanted = fit.free if names is None else tuple(names)
-    for name in wanted:
+    selection = fit.free if names is None else tuple(names)
+    for name in selection:
         if name not in fit.free:
             fixed = " (it is fixed)" if name in fit.fixed else did_you_mean(name, fit.free)
             raise ValueError(
                 f"Argument params names {name!r}, which is no free parameter of this fit{fixed}; these are "
                 f"{', '.join(fit.free)}."
             )
-    return wanted
+    return selection
 
 
-def derived_of(of: Quantities | None, wanted: tuple[str, ...]) -> dict[str, Quantity]:
+def derived_of(of: Quantities | None, names: tuple[str, ...]) -> dict[str, Quantity]:
     """Validated derived quantities by name, none of them named like a profiled parameter."""
     derived = {} if of is None else by_name(of)
     for name in derived:
-        if name in wanted:
+        if name in names:
             raise ValueError(
                 f"Argument quantity names {name!r}, which names a parameter already; give it another name."
             )

@@ -43,8 +43,8 @@ class Paper:
     def key(self) -> str:
         """BibTeX key: author, year and the first significant word of the title."""
         words = re.findall(r"[a-z0-9]+", self.title.lower())
-        told = [word for word in words if word not in _SMALL]
-        return re.sub(r"\W", "", self.author).lower() + self.year + (told or words)[0]
+        significant = [word for word in words if word not in _SMALL]
+        return re.sub(r"\W", "", self.author).lower() + self.year + (significant or words)[0]
 
     @property
     def short(self) -> str:
@@ -69,14 +69,14 @@ def papers(source: str) -> list[Paper]:
         source: papers separated by ``"; "``, each ``"Title, First-author Year"`` with ``", arXiv:number"`` where
             known, or a title only; ``"unconfirmed form"`` may follow.
     """
-    found = []
+    entries = []
     for part in source.split("; "):
         match = _PAPER.fullmatch(part)
         if match:
-            found.append(Paper(**{name: value or "" for name, value in match.groupdict().items()}))
+            entries.append(Paper(**{name: value or "" for name, value in match.groupdict().items()}))
         elif part != UNCONFIRMED and not any(words in part for words in STANDARD):
-            found.append(Paper(part))
-    return found
+            entries.append(Paper(part))
+    return entries
 
 
 def short(law: Law) -> str:
@@ -85,8 +85,8 @@ def short(law: Law) -> str:
     Args:
         law: the law.
     """
-    named = [paper.short for paper in papers(law.source)] or ["a standard form"]
-    return "; ".join(named + [UNCONFIRMED] * law.source.endswith(UNCONFIRMED))
+    names = [paper.short for paper in papers(law.source)] or ["a standard form"]
+    return "; ".join(names + [UNCONFIRMED] * law.source.endswith(UNCONFIRMED))
 
 
 def bibtex(law: Law) -> str:
@@ -129,13 +129,15 @@ def _used(fit: Fit, law: Law) -> list[str]:
     ]
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\{found[0]}"
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    told = [wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()]
-    return "\n".join([f"@{kind}{{{key},", *(line for lines in told for line in lines), "}"])
+    lines_of_fields = [
+        wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()
+    ]
+    return "\n".join([f"@{kind}{{{key},", *(line for lines in lines_of_fields for line in lines), "}"])
 
 
 _METHODS: dict[str, tuple[str, dict[str, str]]] = {

@@ -24,19 +24,19 @@ def readable(code: str) -> str:
     Args:
         code: the formula as Python code.
     """
-    said = re.sub(r"\*\*(-?\d+)(?![\d.\w])", lambda found: found[1].translate(_RAISED), code)
-    said = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _named, said)
+    text = re.sub(r"\*\*(-?\d+)(?![\d.\w])", lambda match: match[1].translate(_RAISED), code)
+    text = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _named, text)
     for sign, written in _SIGNS.items():
-        said = said.replace(sign, written)
-    return said
+        text = text.replace(sign, written)
+    return text
 
 
-def _named(found: re.Match[str]) -> str:
+def _named(match: re.Match[str]) -> str:
     """One name, with Greek letters and with subscripts for numbers and the indices i, j, k."""
-    first, *others = found[0].split("_")
+    first, *others = match[0].split("_")
     letters = first.rstrip("0123456789")
-    said = _GREEK.get(letters, letters) + first[len(letters) :].translate(_LOWERED)
+    text = _GREEK.get(letters, letters) + first[len(letters) :].translate(_LOWERED)
     for part in others:
         small = part.isdigit() or part in ("i", "j", "k")
-        said += part.translate(_LOWERED) if small else f"_{_GREEK.get(part, part)}"
-    return said
+        text += part.translate(_LOWERED) if small else f"_{_GREEK.get(part, part)}"
+    return text

@@ -22,8 +22,8 @@ def listing(laws: Iterable[Law]) -> str:
     head = "Law (inputs): response, parameters; summary; source"
     entries = []
     for law in laws:
-        named = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
-        entries += [*wrapped(named, "", "    "), *wrapped(_plain(law.summary), "  ")]
+        title = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
+        entries += [*wrapped(title, "", "    "), *wrapped(_plain(law.summary), "  ")]
         entries += wrapped(f"[{citation.short(law)}]", "  ")
     return "\n".join([head, "-" * len(head), *entries])
 
@@ -34,8 +34,8 @@ def page(law: Law) -> str:
     Args:
         law: the law.
     """
-    summary, *told = [entry for entry in _paragraphs(law) if not entry.startswith("Source:")]
-    formula = readable(_plain(told.pop(0))) if told and told[0].startswith("``") else "none"
+    summary, *paragraphs = [entry for entry in _paragraphs(law) if not entry.startswith("Source:")]
+    formula = readable(_plain(paragraphs.pop(0))) if paragraphs and paragraphs[0].startswith("``") else "none"
     inputs = [
         f"{name}: {entry.unit or 'any unit'}, {_interval(entry.low, entry.high)}" for name, entry in law.inputs.items()
     ]
@@ -58,7 +58,7 @@ def page(law: Law) -> str:
             *item("Source", law.source),
             *(item("Any sign", f"{law.either_sign}, which contains this law") if law.either_sign else []),
         ],
-        *(wrapped(_plain(entry)) for entry in told),
+        *(wrapped(_plain(entry)) for entry in paragraphs),
         aligned(rows, "<<<<<") if law.parameters else ["It has no parameters to fit."],
         ["Published constants", *(line for entry in published for line in entry)] if published else [],
         _shape(law),
@@ -137,8 +137,8 @@ def families(laws: Iterable[Law]) -> str:
     rows = ["| family | laws | such as |", "| --- " * 3 + "|"]
     for family, members in by_family(laws).items():
         firsts = {law.function.__module__: law for law in reversed(members)}
-        shown = ", ".join(sorted(f"`{law.name}`" for law in firsts.values())[:4])
-        rows.append(f"| [{family}](LAWS.md#{family}) | {len(members)} | {shown} |")
+        examples = ", ".join(sorted(f"`{law.name}`" for law in firsts.values())[:4])
+        rows.append(f"| [{family}](LAWS.md#{family}) | {len(members)} | {examples} |")
     return "\n".join(rows)
 
 
@@ -148,10 +148,10 @@ def by_family(laws: Iterable[Law]) -> dict[str, list[Law]]:
     Args:
         laws: the laws to sort.
     """
-    found: dict[str, list[Law]] = {}
+    groups: dict[str, list[Law]] = {}
     for law in sorted(laws, key=lambda law: (law.family, law.name)):
-        found.setdefault(law.family, []).append(law)
-    return found
+        groups.setdefault(law.family, []).append(law)
+    return groups
 
 
 def _shape(law: Law) -> list[str]:
@@ -162,8 +162,8 @@ def _shape(law: Law) -> list[str]:
     at = ", ".join(f"{name} = {between(*law.inputs[name].sizes, 0.5):.3g}" for name in others)
     label = next(iter(law.published), None)
     constants = f"constants of {label}" if label else "constants at the middle of their plausible ranges"
-    said = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
-    return [*wrapped(said + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
+    caption = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
+    return [*wrapped(caption + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
 
 
 def _paragraphs(law: Law) -> list[str]:
@@ -175,8 +175,8 @@ def _count(law: Law) -> str:
     return f"{count or 'no'} parameter{'' if count == 1 else 's'}"
 
 
-def _plain(said: str) -> str:
-    return re.sub(r"\s*\n\s*", " ", said.replace("``", ""))
+def _plain(text: str) -> str:
+    return re.sub(r"\s*\n\s*", " ", text.replace("``", ""))
 
 
 def _interval(low: float, high: float) -> str:

@@ -94,19 +94,19 @@ def bootstrap(
     unit = unit_of(observations_of(fit, observations), fit.free, cluster, kind)
     seed, _ = generator_of(seed)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        some = resamples(again, linear, kind, unit, signs, n_resamples, seed)
-        noise, journal = again.problem.noise, None
+        refit = refit_problem(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(refit.problem, refit.z, refit.wide.response))
+        data = resamples(refit, linear, kind, unit, signs, n_resamples, seed)
+        noise, journal = refit.problem.noise, None
         if checkpoint is not None:
             settings = dict(bootstrap=kind, by=unit, signs=signs, n_resamples=n_resamples, seed=seed)
-            told = identity(again.law, (again.observations, noise), noise.describe(), fit.fixed)
-            journal = Journal(checkpoint, told | settings)
+            run_identity = identity(refit.law, (refit.observations, noise), noise.describe(), fit.fixed)
+            journal = Journal(checkpoint, run_identity | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            begin = lifted(again.optimum)
-            lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, n_resamples, keep=True)
-        about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | some.about
+            begin = lifted(refit.optimum)
+            lanes, settled = refitted(runner, refit.problem, begin, data.response, data.weight, n_resamples, keep=True)
+        about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | data.about
         notices, finished = [], len(settled)
         if finished < n_resamples:
             if np.sum(settled) < 2:
@@ -115,25 +115,25 @@ def bootstrap(
                 Notice("interrupted", f"Resampling was interrupted; {finished} of {n_resamples} refits finished.")
             )
             about["finished"] = finished
-        if kind == "residual" and again.clusters is not None:
+        if kind == "residual" and refit.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        return drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
+        return drawn(fit, refit, lanes, settled, f"{name} bootstrap", about, notices)
 
 
 def resamples(
-    again: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, n_resamples: int, seed: int
+    refit: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, n_resamples: int, seed: int
 ) -> Resamples:
     """The resampled data sets of a bootstrap, reproducible by seed."""
     generator = np.random.default_rng(seed)
-    codes = codes_of(again.wide, unit)
+    codes = codes_of(refit.wide, unit)
     if kind in ("case", "cluster"):
-        return schemes.cases(again, codes, n_resamples, generator)
+        return schemes.cases(refit, codes, n_resamples, generator)
     if kind == "wild":
-        return schemes.wild(again, linear, codes, signs, n_resamples, generator)
+        return schemes.wild(refit, linear, codes, signs, n_resamples, generator)
     if kind == "residual":
-        return schemes.residual(again, linear, n_resamples, generator)
-    return schemes.parametric(again, linear, n_resamples, generator)
+        return schemes.residual(refit, linear, n_resamples, generator)
+    return schemes.parametric(refit, linear, n_resamples, generator)
 
 
 def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str = "") -> str:
@@ -227,7 +227,7 @@ def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) 
 
 def drawn(
     fit: Fit,
-    again: RefitProblem,
+    refit: RefitProblem,
     lanes: Lanes,
     settled: np.ndarray,
     method: str,
@@ -243,12 +243,12 @@ def drawn(
         )
     if failed:
         notices = [*notices, Notice("resamples_failed", f"{failed} of {count} refits ({method}) did not converge.")]
-    named = jax.tree.map(np.asarray, params_at(again.problem, lanes.z))
-    free = len(again.problem.free)
-    scale = {"scale": np.exp(lanes.z[free][settled])} if again.problem.noise.infers_scale else {}
+    params = jax.tree.map(np.asarray, params_at(refit.problem, lanes.z))
+    free = len(refit.problem.free)
+    scale = {"scale": np.exp(lanes.z[free][settled])} if refit.problem.noise.infers_scale else {}
     return Draws(
         law=fit.law,
-        params={name: np.broadcast_to(named[name], count)[settled] for name in again.law.parameters},
+        params={name: np.broadcast_to(params[name], count)[settled] for name in refit.law.parameters},
         method=method,
         free=fit.free,
         nuisance=scale,
@@ -256,5 +256,5 @@ def drawn(
         about=about | {"failed": failed},
         notices=tuple(notices),
         ok=ok and failed <= FAILED * count,
-        observations=again.observations,
+        observations=refit.observations,
     )

@@ -143,11 +143,11 @@ def _without_curvature(noise: Noise) -> ValueError:
 
 def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
     """Names of the scalar quantities, arrays flattened, and their values, shape (draws, k)."""
-    found = {name: draws.params[name] for name in draws.free} if of is None else {}
+    quantities = {name: draws.params[name] for name in draws.free} if of is None else {}
     for name, function in (of or {}).items():
-        found[name] = draws.derive(function)
+        quantities[name] = draws.derive(function)
     names, columns = [], []
-    for name, value in found.items():
+    for name, value in quantities.items():
         flat = value.reshape(len(value), -1)
         names += [name] if value.ndim == 1 else [f"{name}[{k}]" for k in range(flat.shape[1])]
         columns.append(flat)
@@ -157,11 +157,11 @@ def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
 def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     if of is not None and not of:
         raise ValueError("Argument quantity must name at least one function of the parameters, but is empty.")
-    names, drawn = _table(draws, of)
+    names, draws_of_quantities = _table(draws, of)
     kinds = resolve(fit.law).parameters
-    one = Draws(fit.law, {name: np.asarray([value]) for name, value in fit.params.items()}, "fit", fit.free)
+    point = Draws(fit.law, {name: np.asarray([value]) for name, value in fit.params.items()}, "fit", fit.free)
     wide = [of is None and kinds[name].support is positive and kinds[name].kind in LOGARITHMIC for name in names]
-    return _Quantities(names, _table(one, of)[1][0], drawn, np.array(wide))
+    return _Quantities(names, _table(point, of)[1][0], draws_of_quantities, np.array(wide))
 
 
 def _out(values: _Quantities, q: np.ndarray) -> np.ndarray:
@@ -204,30 +204,32 @@ def _studentised(
 ) -> tuple[np.ndarray, int]:
     """Ends, and the number of refits without a standard error, which are left out."""
     with jax.enable_x64(True):
-        again = refit_problem(fit, rows)
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        weight = again.wide.weight
-        if not again.problem.noise.loss.curvature_describes(linear.residual[weight > 0], len(again.problem.free)):
-            raise _without_curvature(again.problem.noise)
+        refit = refit_problem(fit, rows)
+        linear: Linear = jax.tree.map(np.asarray, linearise(refit.problem, refit.z, refit.wide.response))
+        weight = refit.wide.weight
+        if not refit.problem.noise.loss.curvature_describes(linear.residual[weight > 0], len(refit.problem.free)):
+            raise _without_curvature(refit.problem.noise)
         about = draws.about
         kind, unit, seed = about["kind"], about["unit"], about["seed"]
-        some = resamples(again, linear, kind, unit, about.get("signs", "rademacher"), about["n_resamples"], seed)
-        kept = draws.stats["replicate"]
+        data = resamples(refit, linear, kind, unit, about.get("signs", "rademacher"), about["n_resamples"], seed)
+        replicates = draws.stats["replicate"]
         response = (
-            some.response[kept] if some.response.ndim == 2 else np.broadcast_to(some.response, (len(kept), len(weight)))
+            data.response[replicates]
+            if data.response.ndim == 2
+            else np.broadcast_to(data.response, (len(replicates), len(weight)))
         )
-        counts = np.ones((len(kept), len(weight)))
-        if some.weight.ndim == 2:
+        counts = np.ones((len(replicates), len(weight)))
+        if data.weight.ndim == 2:
             # Rows of weight 0 are never drawn, regardless of their run.
-            counts = np.where(weight > 0, some.weight[kept] / np.where(weight > 0, weight, 1.0), 0.0)
+            counts = np.where(weight > 0, data.weight[replicates] / np.where(weight > 0, weight, 1.0), 0.0)
         covariance, change = covariances(
-            again.problem,
-            np.concatenate([again.z[:, None], _coordinates(again, draws)], axis=1),
-            np.concatenate([again.wide.response[None], response]),
+            refit.problem,
+            np.concatenate([refit.z[:, None], _coordinates(refit, draws)], axis=1),
+            np.concatenate([refit.wide.response[None], response]),
             weight,
             np.concatenate([np.ones((1, len(weight))), counts]),
-            codes_of(again.wide, unit),
-            again.problem.noise.loss.quadratic and unit == "row" and kind in ("residual", "parametric"),
+            codes_of(refit.wide, unit),
+            refit.problem.noise.loss.quadratic and unit == "row" and kind in ("residual", "parametric"),
         )
         slope = change if of is None else _slopes(draws, fit, of) @ change
     variance = np.einsum("bkp,bpq,bkq->bk", slope, covariance, slope)
@@ -241,11 +243,11 @@ def _studentised(
     return _back(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
-def _coordinates(again: RefitProblem, draws: Draws) -> np.ndarray:
+def _coordinates(refit: RefitProblem, draws: Draws) -> np.ndarray:
     """Coordinates of the draws, shape (size, draws)."""
     params = {name: jnp.asarray(value) for name, value in draws.params.items()}
-    z = from_params(again.law, again.problem.centre, again.problem.free, params)
-    scale = [jnp.log(draws.nuisance["scale"])] if again.problem.noise.infers_scale else []
+    z = from_params(refit.law, refit.problem.centre, refit.problem.free, params)
+    scale = [jnp.log(draws.nuisance["scale"])] if refit.problem.noise.infers_scale else []
     return np.asarray(jnp.stack([*z, *scale]))
 
 

@@ -46,17 +46,17 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
     refuse_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        used = np.flatnonzero(again.wide.weight > 0)
-        codes = codes_of(again.wide, unit)
+        refit = refit_problem(fit, observations)
+        used = np.flatnonzero(refit.wide.weight > 0)
+        codes = codes_of(refit.wide, unit)
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
-        weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
+        weight = np.repeat(refit.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        begin = lifted(again.optimum)
-        lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
+        begin = lifted(refit.optimum)
+        lanes, settled = refitted(Runner(), refit.problem, begin, refit.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are leave-one-{unit}-out refits, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}
-        draws = drawn(fit, again, lanes, settled, "jackknife", about, [notice], ok=False)
+        draws = drawn(fit, refit, lanes, settled, "jackknife", about, [notice], ok=False)
         draws.stats["left_out"] = labels[settled]
         del draws.stats["replicate"]
         draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}

@@ -38,25 +38,25 @@ class Resamples:
     about: dict[str, Any]
 
 
-def cases(again: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
+def cases(refit: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Case resampling: rows, or whole units, drawn with replacement."""
-    weight = resampled(again.wide.weight, unit, n_resamples, generator)
-    return Resamples(again.wide.response, weight, {})
+    weight = resampled(refit.wide.weight, unit, n_resamples, generator)
+    return Resamples(refit.wide.response, weight, {})
 
 
-def residual(again: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
+def residual(refit: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Residual resampling: centred residuals times ``sqrt(n / (n - p))``, drawn with replacement.
 
     They are centred at the minimiser of the loss: their mean for squared error.
     """
-    used, root, u = _scaled(again, linear)
-    u = (u - again.problem.noise.loss.centre(u)) * np.sqrt(len(u) / freedom(again))
-    drawn = u[generator.integers(len(u), size=(n_resamples, len(u)))]
-    return _replaced(again, linear, used, drawn / root, {})
+    used, root, u = _scaled(refit, linear)
+    u = (u - refit.problem.noise.loss.centre(u)) * np.sqrt(len(u) / freedom(refit))
+    noise = u[generator.integers(len(u), size=(n_resamples, len(u)))]
+    return _replaced(refit, linear, used, noise / root, {})
 
 
 def wild(
-    again: RefitProblem,
+    refit: RefitProblem,
     linear: Linear,
     unit: np.ndarray | None,
     signs: str,
@@ -71,8 +71,8 @@ def wild(
     Raises:
         ValueError: the parameters are not identified without one of the units.
     """
-    used, root, u = _scaled(again, linear)
-    q = basis(again, linear)
+    used, root, u = _scaled(refit, linear)
+    q = basis(refit, linear)
     if unit is None:
         codes = np.arange(len(u))
         h = np.sum(q * q, axis=1)
@@ -82,49 +82,49 @@ def wild(
         codes = np.unique(unit[used], return_inverse=True)[1]
         u = _without(u, q, codes)
     values, chances = SIGNS[signs]
-    drawn = np.asarray(values)[generator.choice(len(values), size=(n_resamples, int(codes.max()) + 1), p=chances)]
-    return _replaced(again, linear, used, drawn[:, codes] * u / root, {"signs": signs})
+    draws = np.asarray(values)[generator.choice(len(values), size=(n_resamples, int(codes.max()) + 1), p=chances)]
+    return _replaced(refit, linear, used, draws[:, codes] * u / root, {"signs": signs})
 
 
-def parametric(again: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
+def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Parametric resampling: noise drawn from the fitted distribution, with run effects where runs have several rows.
 
     Normal with ``s^2 = sum w r^2 / (n - p)`` for squared error; the fitted Student-t for Student-t; for Huber's and
     absolute loss a Student-t fitted to the residuals, ``sqrt(n / (n - p))`` times as wide. The variance of the run
     effects is estimated by moments (see :func:`shared`).
     """
-    used, root, u = _scaled(again, linear)
-    noise, n = again.problem.noise, len(u)
-    df, scale = noise.loss.distribution(u, freedom(again), float(again.problem.log_scale(again.z)))
+    used, root, u = _scaled(refit, linear)
+    noise, n = refit.problem.noise, len(u)
+    df, scale = noise.loss.distribution(u, freedom(refit), float(refit.problem.log_scale(refit.z)))
 
     def noisy(count: int) -> np.ndarray:
         size = (n_resamples, count)
         return generator.standard_normal(size) if np.isinf(df) else generator.standard_t(df, size)
 
     about: dict[str, Any] = {"scale": scale} if np.isinf(df) else {"scale": scale, "df": df}
-    if again.clusters is None:
-        return _replaced(again, linear, used, scale * noisy(n) / root, {"noise": about})
-    codes = np.unique(again.clusters[used], return_inverse=True)[1]
-    between, within = shared(u, root, basis(again, linear), codes)
+    if refit.clusters is None:
+        return _replaced(refit, linear, used, scale * noisy(n) / root, {"noise": about})
+    codes = np.unique(refit.clusters[used], return_inverse=True)[1]
+    between, within = shared(u, root, basis(refit, linear), codes)
     if np.isinf(df):
         run, row = np.sqrt(between), np.sqrt(within)
     else:
         share = between / (between + within)
         run, row = scale * np.sqrt(share), scale * np.sqrt(1 - share)
-    drawn = run * noisy(int(codes.max()) + 1)[:, codes] + row * noisy(n) / root
+    errors = run * noisy(int(codes.max()) + 1)[:, codes] + row * noisy(n) / root
     about |= {"scale": float(row), "scale_of_runs": float(run)}
-    return _replaced(again, linear, used, drawn, {"noise": about})
+    return _replaced(refit, linear, used, errors, {"noise": about})
 
 
-def freedom(again: RefitProblem) -> int:
+def freedom(refit: RefitProblem) -> int:
     """Degrees of freedom: rows of positive weight minus free parameters."""
-    return int(np.sum(again.wide.weight > 0)) - len(again.problem.free)
+    return int(np.sum(refit.wide.weight > 0)) - len(refit.problem.free)
 
 
-def basis(again: RefitProblem, linear: Linear) -> np.ndarray:
+def basis(refit: RefitProblem, linear: Linear) -> np.ndarray:
     """Orthonormal basis of the columns ``sqrt(w) df/dz`` over rows of positive weight, shape (rows, rank)."""
-    used = np.flatnonzero(again.wide.weight > 0)
-    columns = np.sqrt(again.wide.weight[used])[:, None] * linear.slope[used][:, : len(again.problem.free)]
+    used = np.flatnonzero(refit.wide.weight > 0)
+    columns = np.sqrt(refit.wide.weight[used])[:, None] * linear.slope[used][:, : len(refit.problem.free)]
     size = np.linalg.norm(columns, axis=0)
     left, values, _ = np.linalg.svd(columns / np.where(size > 0, size, 1.0), full_matrices=False)
     return left[:, values > max(columns.shape) * np.finfo(float).eps * values[0]]
@@ -149,25 +149,25 @@ def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) ->
     def off_means(a: np.ndarray) -> np.ndarray:
         return a - z @ ((z.T @ a).T / weight).T
 
-    seen = z - q @ (q.T @ z)
+    projected = z - q @ (q.T @ z)
     system = [
-        [len(u) - q.shape[1], np.sum(seen**2)],
-        [len(u) - z.shape[1] - np.sum(off_means(q) ** 2), np.sum(off_means(seen) ** 2)],
+        [len(u) - q.shape[1], np.sum(projected**2)],
+        [len(u) - z.shape[1] - np.sum(off_means(q) ** 2), np.sum(off_means(projected) ** 2)],
     ]
     total = float(u @ u)
-    alone = total / system[0][0], total / system[0][1] if system[0][1] > 0 else 0.0
+    single = total / system[0][0], total / system[0][1] if system[0][1] > 0 else 0.0
     if abs(np.linalg.det(system)) <= 1e-12 * abs(system[0][0] * system[1][1]) or system[1][0] <= 0:
-        return 0.0, alone[0]
+        return 0.0, single[0]
     within, between = np.linalg.solve(system, [total, float(u @ off_means(u))])
     if between <= 0:
-        return 0.0, alone[0]
-    return (float(between), float(within)) if within > 0 else (alone[1], 0.0)
+        return 0.0, single[0]
+    return (float(between), float(within)) if within > 0 else (single[1], 0.0)
 
 
-def _scaled(again: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scaled(refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of positive weight, the roots of the weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
-    used = np.flatnonzero(again.wide.weight > 0)
-    root = np.sqrt(again.wide.weight[used])
+    used = np.flatnonzero(refit.wide.weight > 0)
+    root = np.sqrt(refit.wide.weight[used])
     return used, root, -root * linear.residual[used]
 
 
@@ -188,11 +188,11 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 def _replaced(
-    again: RefitProblem, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]
+    refit: RefitProblem, linear: Linear, used: np.ndarray, noise: np.ndarray, about: dict[str, Any]
 ) -> Resamples:
     """Responses of the fitted law with resampled noise, shape (n_resamples, n)."""
-    y = again.wide.response
-    fitted = linear.residual[used] + np.asarray(again.problem.noise.transform(jnp.asarray(y[used])))
-    response = np.repeat(y[None], len(drawn), axis=0)
-    response[:, used] = again.problem.noise.space.inverse(fitted + drawn)
-    return Resamples(response, again.wide.weight, about)
+    y = refit.wide.response
+    fitted = linear.residual[used] + np.asarray(refit.problem.noise.transform(jnp.asarray(y[used])))
+    response = np.repeat(y[None], len(noise), axis=0)
+    response[:, used] = refit.problem.noise.space.inverse(fitted + noise)
+    return Resamples(response, refit.wide.weight, about)

@@ -160,8 +160,8 @@ class Draws:
         """
         law = resolve(self.law)
         columns = columns_of(law, inputs)
-        if found := outside(law, dict(zip(law.inputs, columns, strict=True))):
-            raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
+        if violation := outside(law, dict(zip(law.inputs, columns, strict=True))):
+            raise ValueError(f"Argument {violation[0]} must lie {violation[1]}, but holds {violation[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: {self._choice}.")
@@ -208,15 +208,15 @@ class Draws:
             raise ValueError(f"Argument group must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
         place = self.groups.index(str(group))
         own = {name: value[:, place] if value.ndim > 1 else value for name, value in self.params.items()}
-        beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
+        nuisance = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
         likelihood = self.scatter
-        if "scale" in beside and beside["scale"].ndim > 1:
-            beside["scale"] = beside["scale"][:, place]
+        if "scale" in nuisance and nuisance["scale"].ndim > 1:
+            nuisance["scale"] = nuisance["scale"][:, place]
             likelihood = None if likelihood is None else likelihood.of_one_group()
         return replace(
             self,
             params=own,
-            nuisance=beside,
+            nuisance=nuisance,
             stats={name: values for name, values in self.stats.items() if not name.startswith("log_")},
             observations=None,
             model=None,
@@ -371,8 +371,8 @@ class Draws:
         try:
             jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
         except (TypeError, ValueError) as error:
-            told = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
-            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
+            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {shapes}.") from error
 
 
 def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:

@@ -165,9 +165,9 @@ class Fit:
 
         function = (lambda p: p[quantity]) if isinstance(quantity, str) else single(quantity)
         with jax.enable_x64(True):
-            again = refit_problem(self, observations)
-            values = influence(again.problem, again.z, again.wide, self.params, function)
-        return values[: len(again.observations)]
+            refit = refit_problem(self, observations)
+            values = influence(refit.problem, refit.z, refit.wide, self.params, function)
+        return values[: len(refit.observations)]
 
     def __str__(self) -> str:
         """The report."""

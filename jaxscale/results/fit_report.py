@@ -228,10 +228,10 @@ def _correlations(fit: Fit) -> str:
     pairs = [(i, j) for i in range(len(fit.free)) for j in range(i)]
     strong = [(i, j) for i, j in pairs if abs(table[i, j]) > _STRONG]
     strong.sort(key=lambda pair: -abs(table[pair]))
-    told = [f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}" for i, j in strong[:_LISTED]]
+    entries = [f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}" for i, j in strong[:_LISTED]]
     if len(strong) > _LISTED:
-        told.append(f"and {len(strong) - _LISTED} more above {_STRONG} in absolute value")
-    return "; ".join(told) if told else f"none above {_STRONG} in absolute value"
+        entries.append(f"and {len(strong) - _LISTED} more above {_STRONG} in absolute value")
+    return "; ".join(entries) if entries else f"none above {_STRONG} in absolute value"
 
 
 def _starts(starts: Landscape) -> str:
@@ -244,16 +244,16 @@ def _starts(starts: Landscape) -> str:
 def _basins(fit: Fit) -> str:
     (first, *others), freedom = fit.landscape.basins, fit.rows_used - len(fit.free)
     near = [basin for basin in others if comparable(basin.objective, first.objective, fit.noise.loss, freedom)]
-    told = [
+    entries = [
         f"objective {basin.objective:.7g} ({basin.count} {'start' if basin.count == 1 else 'starts'})"
         for basin in near[:3]
     ]
     if len(near) > 3:
-        told.append(f"and {len(near) - 3} more")
+        entries.append(f"and {len(near) - 3} more")
     far = len(others) - len(near)
     if far:
-        return f"{'; '.join(told) or 'none of comparable objective'}; {far} much worse"
-    return "; ".join(told) or "none"
+        return f"{'; '.join(entries) or 'none of comparable objective'}; {far} much worse"
+    return "; ".join(entries) or "none"
 
 
 def _design(design: Design | None) -> str:

@@ -78,8 +78,8 @@ class Fits:
             if self.solved is None:
                 raise ValueError("These fits hold no standard errors; fit again.")
             errors, freedom = self.solved.standard_errors()
-            named = {**errors, "freedom": freedom}
-            self.errors.update({name: values.reshape(self.objective.shape) for name, values in named.items()})
+            arrays = {**errors, "freedom": freedom}
+            self.errors.update({name: values.reshape(self.objective.shape) for name, values in arrays.items()})
         return {name: self.errors[name] for name in self.free}
 
     def intervals(self, level: float = 0.9) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -172,12 +172,12 @@ class Fits:
             entries = json.loads(Path(path).read_text())
             shape, name = tuple(entries["shape"]), str(entries["law"])
             numbers = {key: np.array(entries[key], float if key == "objective" else int) for key in _ARRAYS}
-            named = {
+            by_parameter = {
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
             arrays = {key: values.reshape(shape) for key, values in numbers.items()}
-            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **named, **arrays)
+            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **by_parameter, **arrays)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} does not hold fits ({error}); write them with Fits.save.") from error
         return replace(fits, law=law_of_file(name, law, "fits"))

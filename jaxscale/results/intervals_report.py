@@ -84,9 +84,9 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         return f"importance sampling ({khat}, {about['ess']:,.0f} effective draws)"
     if method == "nuts":
         each = about["draws"] // about["chains"]
-        told = f"NUTS, {about['chains']} chains of {each:,} draws, {_counted(about['divergences'], 'divergence')}"
+        summary = f"NUTS, {about['chains']} chains of {each:,} draws, {_counted(about['divergences'], 'divergence')}"
         before = f"; fallback from importance sampling: {about['fallback']}" if "fallback" in about else ""
-        return f"{told}, {about['steps']:.1f} steps per draw{before}"
+        return f"{summary}, {about['steps']:.1f} steps per draw{before}"
     if method == "laplace":
         return "normal approximation at the mode" + (f" ({khat} as a proposal)" if khat else "")
     if method == "law and misfit":
@@ -102,8 +102,8 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     intervals = f"; {_KINDS[kind]}" if kind else ""
     if "left_out" in about:
         intervals += f" (acceleration from {about['left_out']} leave-one-{about['unit']}-out refits)"
-    some = f"{about['finished']:,} of " if "finished" in about else ""
-    return f"{bootstrap}, {some}{_counted(about['n_resamples'], 'refit')}, {failed}{intervals}"
+    finished = f"{about['finished']:,} of " if "finished" in about else ""
+    return f"{bootstrap}, {finished}{_counted(about['n_resamples'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:

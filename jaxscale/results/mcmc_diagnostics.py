@@ -118,8 +118,8 @@ def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     if len(draws) < TOO_FEW:
         return (Notice("few_draws", f"There are {len(draws)} draws, fewer than {TOO_FEW}."),), False
     if not ess >= TOO_FEW:
-        said = f"The effective sample size of the importance weights is {ess:.0f}, below {TOO_FEW}."
-        return (Notice("few_draws", said),), False
+        message = f"The effective sample size of the importance weights is {ess:.0f}, below {TOO_FEW}."
+        return (Notice("few_draws", message),), False
     return (), True
 
 

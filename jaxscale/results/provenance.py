@@ -35,13 +35,13 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute a result."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for package in ("jaxscale", "jax", "jaxlib", "numpy"):
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "source"
-    return found
+            numbers[package] = "source"
+    return numbers
 
 
 def fingerprint(law: Law, observations: Observations) -> str:

@@ -104,9 +104,9 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
 
 def _is_that_of(fit: Fit) -> bool:
     """Whether the stored problem still matches the fit, whose fields may have been replaced."""
-    kept: Problem = fit.problem.problem
-    fixed = {name: float(value) for name, value in kept.fixed.items()}
-    return (kept.free, fixed, kept.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
+    problem: Problem = fit.problem.problem
+    fixed = {name: float(value) for name, value in problem.fixed.items()}
+    return (problem.free, fixed, problem.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
 
 
 def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> np.ndarray:

@@ -115,8 +115,8 @@ class Adaptation:
             below = weighted.log_density - weighted.log_density[np.isfinite(weighted.log_weights)].max()
             log_weights = weighted.log_weights + ((SAMPLED if self.passed else EXPLORED) - 1) * below
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        chosen = resampled(self.seed, tempered(log_weights, LEAST), FITTED)
-        weights, means, roots, mean, root = fitted(weighted.x[chosen], self.seed, PIECES)
+        index = resampled(self.seed, tempered(log_weights, LEAST), FITTED)
+        weights, means, roots, mean, root = fitted(weighted.x[index], self.seed, PIECES)
         about, pieces, whole = SHARES
         modes = self.modes.log_weights
         roots = np.concatenate([self.modes.roots, roots, WIDER * root[None]])

@@ -170,8 +170,8 @@ def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sam
     count = densities.count
     seeds = densities.keys(count)
     parts = np.array_split(np.arange(count), -(-count // HELD))
-    found = [_adapted(densities, members, seeds[members], settings) for members in parts]
-    x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*found, strict=True))
+    results = [_adapted(densities, members, seeds[members], settings) for members in parts]
+    x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*results, strict=True))
     stats = {name: np.full(x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")}
     method = np.full(count, "importance", dtype=object)
     stats |= {"log_density": log_density}
@@ -184,17 +184,17 @@ def _adapted(
     """Draws of the given posteriors, log densities, k-hat, and effective sample size, absolute and relative."""
     each = [Adaptation(_proposal(densities, int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
     for _ in range(settings.rounds):
-        left = [k for k, one in enumerate(each) if not one.over]
+        left = [k for k, state in enumerate(each) if not state.over]
         if not left:
             break
         x = np.stack([each[k].proposed(-(-settings.proposed // TOGETHER)) for k in left])
         for k, *own in zip(left, x, densities.log_densities(members[left], x), strict=True):
             each[k].add(*own)
-    weighted = [one.weighted for one in each]
-    chosen = [one.resampled(settings.draws) for one in each]
-    x = np.stack([one.x[places] for one, places in zip(weighted, chosen, strict=True)])
-    log_density = np.stack([one.log_density[places] for one, places in zip(weighted, chosen, strict=True)])
-    khat, ess, share = np.array([(own.khat, own.ess, one.share) for own, one in zip(weighted, each, strict=True)]).T
+    weighted = [state.weighted for state in each]
+    indices = [state.resampled(settings.draws) for state in each]
+    x = np.stack([state.x[places] for state, places in zip(weighted, indices, strict=True)])
+    log_density = np.stack([state.log_density[places] for state, places in zip(weighted, indices, strict=True)])
+    khat, ess, share = np.array([(own.khat, own.ess, state.share) for own, state in zip(weighted, each, strict=True)]).T
     return x, log_density, khat, ess, share
 
 
@@ -215,23 +215,23 @@ def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSetting
         members: indices of the posteriors to sample.
         settings: numbers of chains and draws.
     """
-    kept = _sample_chains(densities, members, settings, ACCEPT[0])
+    result = _sample_chains(densities, members, settings, ACCEPT[0])
     for accept in ACCEPT[1:]:
-        left = np.flatnonzero(_divergences(kept) > 0)
-        if not len(left) or kept.interrupted:
+        left = np.flatnonzero(_divergences(result) > 0)
+        if not len(left) or result.interrupted:
             break
         try:
-            found = _sample_chains(densities, members[left], settings, accept)
+            retry = _sample_chains(densities, members[left], settings, accept)
         except KeyboardInterrupt:
-            kept.interrupted = True
+            result.interrupted = True
             break
-        if found.interrupted:
+        if retry.interrupted:
             # Fewer draws than the earlier ones, which are kept.
-            kept.interrupted = True
+            result.interrupted = True
             break
-        better = _divergences(found) <= _divergences(kept)[left]
-        kept.put(left[better], found, better)
-    return kept
+        better = _divergences(retry) <= _divergences(result)[left]
+        result.put(left[better], retry, better)
+    return result
 
 
 def _divergences(sampled: Sampled) -> np.ndarray:

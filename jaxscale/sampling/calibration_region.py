@@ -129,7 +129,7 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and run effects" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
+def unmeasured(model: Any, method: str, efficiency: float, residuals: tuple[Any, Any] | None) -> str:
     """Why a sampled posterior lies outside the calibrated designs; empty where it lies inside.
 
     Args:
@@ -139,20 +139,20 @@ def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any]
         seen: residuals at the posterior median and the transformed responses, each of shape (n,); None where groups
             have their own parameters.
     """
-    chosen, used = model.likelihood, model.data["weight"] > 0
+    likelihood, used = model.likelihood, model.data["weight"] > 0
     rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
     uneven = (0.0, 1.0)
-    if seen is not None and chosen.scale_by == "constant" and chosen.calibrated:
-        residual, target = (np.asarray(each)[used] for each in seen)
+    if residuals is not None and likelihood.scale_by == "constant" and likelihood.calibrated:
+        residual, target = (np.asarray(each)[used] for each in residuals)
         level = residual + target
-        uneven = trend(residual, level if chosen.space.relative else np.abs(level))
+        uneven = trend(residual, level if likelihood.space.relative else np.abs(level))
     return checked(
         law=model.law.name,
         free=len(model.free),
         rows=rows,
-        likelihood=chosen,
+        likelihood=likelihood,
         method=method,
-        runs=runs if chosen.runs else None,
+        runs=runs if likelihood.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,
         pooled=bool(model.pooling),

@@ -100,14 +100,14 @@ def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np
     def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
         return _run(runner, model, width, curvatures, places // components, x)
 
-    found = modes.climbed(curved, starts.reshape(-1, size))
-    found = jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), found)
-    if not np.isfinite(found.log_density).any(axis=1).all():
+    mode = modes.climbed(curved, starts.reshape(-1, size))
+    mode = jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), mode)
+    if not np.isfinite(mode.log_density).any(axis=1).all():
         raise ValueError(
             "The posterior density is nowhere finite near the fitted parameters: a prior or the likelihood excludes "
             "the data; give other priors, or leave out the impossible rows."
         )
-    return Densities(runner, model, *_sorted(found), generator)
+    return Densities(runner, model, *_sorted(mode), generator)
 
 
 def _width(count: int) -> int:

@@ -105,8 +105,8 @@ def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarr
     generator = np.random.default_rng([*seed, 1])
     edges = np.cumsum(np.exp(log_weights))
     place = (np.arange(draws) + generator.uniform()) / draws * edges[-1]
-    chosen = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
-    return generator.permutation(chosen)
+    index = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
+    return generator.permutation(index)
 
 
 def tempered(log_weights: np.ndarray, enough: float) -> np.ndarray:

@@ -19,11 +19,11 @@ from jaxscale.utils.compilation import compiled
 
 def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray:
     """Starts of the mode search: coordinates of the given parameters, padded by the first, shape (components, size)."""
-    chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
-    nuisance = [nuisance_at(model, place) for place in chosen]
+    points = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
+    nuisance = [nuisance_at(model, place) for place in points]
     wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
     return np.asarray(
-        located(wide, *stacked([(dict(place), own) for place, own in zip(chosen, nuisance, strict=True)]))
+        located(wide, *stacked([(dict(place), own) for place, own in zip(points, nuisance, strict=True)]))
     )
 
 

@@ -46,9 +46,9 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
         raise ValueError(f"Argument num_samples must be a whole number of at least 2, but is {num_samples!r}.")
     seed, generator = generator_of(seed)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        covariance, freedom, how = _covariance(fit, again, linear)
+        refit = refit_problem(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(refit.problem, refit.z, refit.wide.response))
+        covariance, freedom, how = _covariance(fit, refit, linear)
         size = np.sqrt(np.diag(covariance)) if np.all(np.isfinite(covariance)) else np.zeros(len(covariance))
         values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
         if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
@@ -58,39 +58,39 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
         e = lower @ generator.standard_normal((len(size), int(num_samples)))
-        z = again.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(num_samples)))
-        named = jax.tree.map(np.asarray, params_at(again.problem, z))
-    free = len(again.problem.free)
+        z = refit.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(num_samples)))
+        params = jax.tree.map(np.asarray, params_at(refit.problem, z))
+    free = len(refit.problem.free)
     return Draws(
         law=fit.law,
-        params={name: np.broadcast_to(named[name], int(num_samples)) for name in again.law.parameters},
+        params={name: np.broadcast_to(params[name], int(num_samples)) for name in refit.law.parameters},
         method="laplace",
         free=fit.free,
-        nuisance={"scale": np.exp(z[free])} if again.problem.noise.infers_scale else {},
+        nuisance={"scale": np.exp(z[free])} if refit.problem.noise.infers_scale else {},
         about={"covariance": how, "freedom": freedom, "seed": seed},
-        observations=again.observations,
+        observations=refit.observations,
     )
 
 
-def _covariance(fit: Fit, again: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
+def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
     """Covariance of the coordinates, degrees of freedom, and the estimator."""
-    problem, weight = again.problem, again.wide.weight
+    problem, weight = refit.problem, refit.wide.weight
     used = np.flatnonzero(weight > 0)
     if not problem.noise.loss.curvature_describes(linear.residual[used], len(problem.free)):
         return _of_fit(fit, linear, problem.size)
     method = fit.errors.method
-    if again.clusters is None and (
+    if refit.clusters is None and (
         method in ("hc3", "known errors") or (problem.noise.loss.concomitant_scale and method != "none")
     ):
         return _of_fit(fit, linear, problem.size)
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, float), (1,))
-    target = problem.noise.transform(jnp.asarray(again.wide.response))
-    local = _evaluate(problem, jnp.asarray(again.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
+    target = problem.noise.transform(jnp.asarray(refit.wide.response))
+    local = _evaluate(problem, jnp.asarray(refit.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
     exact = np.asarray(local.exact)[:, :, 0]
-    if not problem.noise.loss.quadratic or again.clusters is not None:
+    if not problem.noise.loss.quadratic or refit.clusters is not None:
         change = np.eye(problem.size)
-        covariance, freedom = robust(again.optimum, exact, change, again.clusters)
-        return covariance, freedom, "sandwich" if again.clusters is None else "cluster sandwich"
+        covariance, freedom = robust(refit.optimum, exact, change, refit.clusters)
+        return covariance, freedom, "sandwich" if refit.clusters is None else "cluster sandwich"
     freedom = len(used) - problem.size
     unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(exact)), np.finfo(float).tiny))
     scaled = exact * np.outer(unit, unit)

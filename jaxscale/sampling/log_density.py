@@ -77,7 +77,7 @@ def sample(
         ValueError: an argument is invalid, or the density is not finite at the start.
     """
     refuse(method, num_chains, num_samples, num_warmup)
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     seed, generator = generator_of(seed)
     starts = np.atleast_2d(np.asarray(start, float))
     if starts.ndim != 2 or len(starts) > COMPONENTS:
@@ -92,16 +92,16 @@ def sample(
         densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
         sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
     used = str(sampled.method[0])
-    beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
-    made = Draws(
+    settings = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
+    draws = Draws(
         law="a density",
         params={"x": sampled.x[0]},
         method=used,
         free=("x",),
-        chains=beside["chains"],
+        chains=settings["chains"],
         stats={name: values[0] for name, values in sampled.stats.items()} if used == "nuts" else {},
-        about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
+        about=sampled.about(0) | settings | {"seconds": time.perf_counter() - start_time},
     )
-    notices, ok = mcmc_diagnostics.judged(made)
+    notices, ok = mcmc_diagnostics.judged(draws)
     more, trusted = sampled.judged(0)
-    return replace(made, notices=(*notices, *more), ok=ok and trusted)
+    return replace(draws, notices=(*notices, *more), ok=ok and trusted)

@@ -54,10 +54,10 @@ class _Local:
         with np.errstate(over="ignore"):
             return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
 
-    def put(self, chosen: np.ndarray, others: "_Local", places: np.ndarray) -> None:
+    def put(self, index: np.ndarray, others: "_Local", places: np.ndarray) -> None:
         """Replace the points at the given places by chosen ones of the others."""
         for name in ("f", "slope", "curvature", "axes"):
-            getattr(self, name)[places] = getattr(others, name)[chosen]
+            getattr(self, name)[places] = getattr(others, name)[index]
 
 
 def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:

@@ -50,19 +50,19 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
         raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
-    alone = [name for name, how in model.pooling if how == "none"]
-    if alone or model.likelihood.by_group:
+    unpooled = [name for name, how in model.pooling if how == "none"]
+    if unpooled or model.likelihood.by_group:
         raise ValueError(
-            f"A new group has no prior of {', '.join(alone) or 'its scale'}, which is not pooled; pool it."
+            f"A new group has no prior of {', '.join(unpooled) or 'its scale'}, which is not pooled; pool it."
         )
     seed, _ = generator_of(seed)
     sites = {name: values for name, values in {**draws.nuisance, **draws.params}.items() if name in model.shapes}
     with jax.enable_x64(True):
         first, second = jr.split(jr.key(seed % 2**63))
         count = len(draws)
-        made = _candidates(model, {k: jnp.asarray(v) for k, v in sites.items()}, first, candidates)
+        params = _candidates(model, {k: jnp.asarray(v) for k, v in sites.items()}, first, candidates)
         nuisance = {name: np.repeat(v, candidates, axis=0) for name, v in draws.nuisance.items()}
-        flat = {name: np.asarray(v).reshape(-1) for name, v in made.items()}
+        flat = {name: np.asarray(v).reshape(-1) for name, v in params.items()}
         notices, khat = draws.notices, -np.inf
         if observations is None:
             index = np.arange(count) * candidates
@@ -77,8 +77,8 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             log_weights, khat = psis.smoothed(each)
             index = np.asarray(_chosen(log_weights, second, count))
             if not khat < KHAT_LIMIT:
-                told = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
-                notices = (*notices, Notice("heavy_weights", told))
+                message = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
+                notices = (*notices, Notice("heavy_weights", message))
     return replace(
         draws,
         params={name: values[index] for name, values in flat.items()},
@@ -108,16 +108,16 @@ def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) 
     pooled = dict(model.pooling)
 
     def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:
-        made = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
-        central = dict(made)
+        params = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
+        central = dict(params)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))
         for k, name in enumerate(ordered(model.law, model.free)):
             if pooled.get(name) != "partial":
                 continue
             z = coordinate_at(model.law, name, central[name], central, model.centre)
-            apart = z + sites[f"{name}_spread"] * normals[k]
-            made[name] = value_at(model.law, name, apart, made, model.centre)
-        return {name: jnp.broadcast_to(made[name], (candidates,)) for name in model.law.parameters}
+            z_group = z + sites[f"{name}_spread"] * normals[k]
+            params[name] = value_at(model.law, name, z_group, params, model.centre)
+        return {name: jnp.broadcast_to(params[name], (candidates,)) for name in model.law.parameters}
 
     keys = jr.split(key, len(next(iter(sites.values()))))
     return jax.vmap(one)(sites, keys)

@@ -25,12 +25,12 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
 
     kernel, advance = hmc(potential, algo="NUTS")
 
-    def begun(w: Any, key: Any) -> Any:
+    def initialise(w: Any, key: Any) -> Any:
         return kernel(
             w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
         )
 
-    return begun, advance
+    return initialise, advance
 
 
 def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
@@ -50,8 +50,8 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
         starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
         w = (starts - centre) @ inverse.T
-        begun, _ = parts(m, centre, root, warmup, accept)
-        return jax.vmap(begun)(w, jr.split(key, len(far)))
+        initialise, _ = parts(m, centre, root, warmup, accept)
+        return jax.vmap(initialise)(w, jr.split(key, len(far)))
 
     return jax.vmap(one)(model, mode, inverse, key, far, accept)
 
@@ -61,17 +61,17 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
 
     def one(m: Any, mode: Mode, state: Any, accept: Any) -> Any:
         centre, root = mode.x[0], mode.root[0]
-        begun, advance = parts(m, centre, root, warmup, accept)
+        initialise, advance = parts(m, centre, root, warmup, accept)
         # Initialisation sets up the kernel; the resulting state is not used.
-        begun(jnp.zeros_like(centre), jr.PRNGKey(0))
+        initialise(jnp.zeros_like(centre), jr.PRNGKey(0))
 
         def along(state: Any) -> Any:
             def draw(state: Any, _: Any) -> Any:
                 s = advance(state)
                 return s, (s.z, -s.potential_energy, s.energy, s.diverging, s.num_steps)
 
-            state, (w, *told) = jax.lax.scan(draw, state, None, length=BLOCK)
-            return state, (centre + w @ root.T, *told)
+            state, (w, *stats) = jax.lax.scan(draw, state, None, length=BLOCK)
+            return state, (centre + w @ root.T, *stats)
 
         return jax.vmap(along)(state)
 

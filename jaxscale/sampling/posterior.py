@@ -97,47 +97,47 @@ def posterior(
     """
     refuse(method, num_chains, num_samples, num_warmup)
     refuse_types(likelihood, () if observations is None else [observations])
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     seed, generator = generator_of(seed)
     if isinstance(source, Fit):
         if fixed is not None:
             raise ValueError("Argument fixed must not be given with a fit, whose own fixed values are taken.")
-        fitted, told = source, ""
+        fitted, suffix = source, ""
         observations = observations_of(source, observations)
         law = resolve(source.law)
-        chosen = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
+        model_likelihood = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
         if likelihood is None and not source.noise.loss.has_density:
-            told = f" (in place of the {source.noise.loss.name} loss, which is not a density)"
+            suffix = f" (in place of the {source.noise.loss.name} loss, which is not a density)"
         values = dict(source.fixed)
     else:
-        law, told = resolve(source), ""
+        law, suffix = resolve(source), ""
         if observations is None:
             raise ValueError("Argument observations must be given with a law.")
-        chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
+        model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
         values, fitted = checked_fixed(law, fixed), None
-    chosen.check_unambiguous(observations)
-    chosen, observations = chosen.bind(observations)
+    model_likelihood.check_unambiguous(observations)
+    model_likelihood, observations = model_likelihood.bind(observations)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        model = model_of(law, rows, chosen, given=priors, fixed=values, pooling=pooling)
+        model = model_of(law, rows, model_likelihood, given=priors, fixed=values, pooling=pooling)
     # The model is built first, so that its errors come before the fit.
-    fitted = fitted or fitted_to(law, observations, chosen, values, seed)
+    fitted = fitted or fitted_to(law, observations, model_likelihood, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin.params for basin in fitted.landscape.basins[:COMPONENTS])]
         starts = starts_at(model, places)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
-            told_apart = settings | dict(priors=families(model), pooling=model.pooling)
-            journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
+            identifiers = settings | dict(priors=families(model), pooling=model.pooling)
+            journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | identifiers)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
-            lone = stacked([model])
-            densities = densities_of(Runner(mesh, journal, ticker), lone, starts[None], generator)
+            single = stacked([model])
+            densities = densities_of(Runner(mesh, journal, ticker), single, starts[None], generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
-            named = jax.tree.map(lambda a: a[0], by_name(densities, sampled))
-    found = _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
+            values_by_name = jax.tree.map(lambda a: a[0], by_name(densities, sampled))
+    draws = _draws(model, values_by_name, sampled, law, observations, suffix, seed, time.perf_counter() - start_time)
     names = [name for name in model.free if name not in (priors or {}) and model.site(name) not in (priors or {})]
-    return _with_ranges(found, law, names, rows.response[rows.weight > 0])
+    return _with_ranges(draws, law, names, rows.response[rows.weight > 0])
 
 
 def _prior_text(model: Model, name: str) -> str:
@@ -171,12 +171,12 @@ def _named(model: Model, x: Any) -> dict[str, Any]:
 def by_name(densities: Densities, sampled: Sampled) -> dict[str, Any]:
     """Sites, parameters, log prior and log likelihood of every draw of every posterior."""
     every = np.arange(densities.count)
-    named = densities.run(_named, every, sampled.x)
+    values = densities.run(_named, every, sampled.x)
     density = sampled.stats["log_density"]
     if np.isnan(density).any():
         density = densities.log_densities(every, sampled.x)
     # The log likelihood, the only expensive term, is the log density minus the other two.
-    return named | {"log_likelihood": density - named["log_prior"] - named.pop("bend")}
+    return values | {"log_likelihood": density - values["log_prior"] - values.pop("bend")}
 
 
 def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
@@ -191,19 +191,19 @@ def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndar
 
 def _draws(
     model: Model,
-    named: dict[str, Any],
+    values_by_name: dict[str, Any],
     sampled: Sampled,
     law: Law,
     observations: Observations,
-    told: str,
+    suffix: str,
     seed: int,
     seconds: float,
 ) -> Draws:
     method = str(sampled.method[0])
-    about: dict[str, Any] = {"likelihood": model.likelihood.describe() + told} | sampled.about(0)
+    about: dict[str, Any] = {"likelihood": model.likelihood.describe() + suffix} | sampled.about(0)
     about |= {
         "priors": {name: _prior_text(model, name) for name in model.shapes},
-        "draws": len(named["log_prior"]),
+        "draws": len(values_by_name["log_prior"]),
         "chains": sampled.chains if method == "nuts" else 1,
         "seed": seed,
         "seconds": seconds,
@@ -211,23 +211,25 @@ def _draws(
     stats = {name: values[0] for name, values in sampled.stats.items() if method == "nuts" or name == "log_density"}
     if method == "laplace":
         stats = {}
-    made = Draws(
+    draws = Draws(
         law=law,
-        params=named["params"],
+        params=values_by_name["params"],
         method=method,
         free=model.free,
-        nuisance={name: values for name, values in named["sites"].items() if name not in named["params"]},
+        nuisance={
+            name: values for name, values in values_by_name["sites"].items() if name not in values_by_name["params"]
+        },
         chains=about["chains"],
-        stats=stats | {"log_prior": named["log_prior"], "log_likelihood": named["log_likelihood"]},
+        stats=stats | {"log_prior": values_by_name["log_prior"], "log_likelihood": values_by_name["log_likelihood"]},
         about=about,
         observations=observations,
         model=model,
     )
-    notices, ok = mcmc_diagnostics.judged(made)
+    notices, ok = mcmc_diagnostics.judged(draws)
     more, trusted = sampled.judged(0)
     with jax.enable_x64(True):
-        middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
-        seen = None if model.pooling else residuals_at(model, middle)
-    reason = unmeasured(model, method, float(sampled.share[0]), seen)
+        middle = {name: np.median(np.asarray(values), axis=0) for name, values in values_by_name["params"].items()}
+        residuals = None if model.pooling else residuals_at(model, middle)
+    reason = unmeasured(model, method, float(sampled.share[0]), residuals)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
-    return replace(made, notices=(*notices, *more, *uncalibrated), ok=ok and trusted)
+    return replace(draws, notices=(*notices, *more, *uncalibrated), ok=ok and trusted)

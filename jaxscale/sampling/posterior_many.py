@@ -117,25 +117,31 @@ def posterior_many(
     refuse_types(likelihood, sets)
     if not sets:
         raise ValueError("Argument observations must not be empty.")
-    chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
-    for some in sets:
-        chosen.check_unambiguous(some)
-    bound = [chosen.bind(some) for some in sets]
-    chosen, sets = bound[0][0], [some for _, some in bound]
+    model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
+    for data in sets:
+        model_likelihood.check_unambiguous(data)
+    bound = [model_likelihood.bind(data) for data in sets]
+    model_likelihood, sets = bound[0][0], [data for _, data in bound]
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(seed)
     if starts is None:
         at = fit_many(
-            law, [chosen.surrogate_data(some) for some in sets], noise=chosen.surrogate, fixed=values, seed=seed
+            law,
+            [model_likelihood.surrogate_data(data) for data in sets],
+            noise=model_likelihood.surrogate,
+            fixed=values,
+            seed=seed,
         )
         starts = at.params
     with jax.enable_x64(True):
-        sets = [prepare(law, some) for some in sets]
+        sets = [prepare(law, data) for data in sets]
         size = bucket(max(map(len, sets)))
         runs, most = (max(each) for each in zip(*map(room_of, sets), strict=True))
         models, places = [], []
-        for k, some in enumerate(sets):
-            model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=(runs, most))
+        for k, data in enumerate(sets):
+            model = model_of(
+                law, data, model_likelihood, given=priors, fixed=values, size=size, shared_runs=(runs, most)
+            )
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
             places.append((place, nuisance_at(model, place)))
@@ -146,16 +152,16 @@ def posterior_many(
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
-            told_apart = settings | dict(priors=families(whole), pooling=whole.pooling)
-            journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
+            identifiers = settings | dict(priors=families(whole), pooling=whole.pooling)
+            journal = Journal(checkpoint, identity(law, whole, model_likelihood.describe(), values) | identifiers)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
-        named = by_name(densities, sampled)
-    nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
+        values_by_name = by_name(densities, sampled)
+    nuisance = {name: v for name, v in values_by_name["sites"].items() if name not in values_by_name["params"]}
     return Posteriors(
         law,
-        named["params"],
+        values_by_name["params"],
         nuisance,
         sampled.method,
         sampled.khat,

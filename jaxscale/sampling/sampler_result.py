@@ -39,32 +39,32 @@ class Sampled:
     modes: np.ndarray
     interrupted: bool = False
 
-    def of(self, chosen: np.ndarray) -> "Sampled":
+    def of(self, index: np.ndarray) -> "Sampled":
         """The chosen posteriors."""
         arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
-        own = {name: getattr(self, name)[chosen] for name in arrays}
-        return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
+        own = {name: getattr(self, name)[index] for name in arrays}
+        return replace(self, **own, stats={name: values[index] for name, values in self.stats.items()})
 
-    def put(self, places: np.ndarray, others: "Sampled", chosen: np.ndarray) -> None:
+    def put(self, places: np.ndarray, others: "Sampled", index: np.ndarray) -> None:
         """Replace the posteriors at the given places by chosen ones of the others."""
-        self.x[places], self.rhat[places] = others.x[chosen], others.rhat[chosen]
+        self.x[places], self.rhat[places] = others.x[index], others.rhat[index]
         for name, values in self.stats.items():
-            values[places] = others.stats[name][chosen]
+            values[places] = others.stats[name][index]
         self.interrupted |= others.interrupted
 
     def about(self, k: int) -> dict[str, Any]:
         """Diagnostics of one posterior."""
-        told: dict[str, Any] = {"modes": int(self.modes[k])}
+        entries: dict[str, Any] = {"modes": int(self.modes[k])}
         if np.isfinite(self.khat[k]):
-            told["khat"] = float(self.khat[k])
+            entries["khat"] = float(self.khat[k])
         if self.method[k] == "importance":
-            told["ess"] = float(self.ess[k])
-        told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
+            entries["ess"] = float(self.ess[k])
+        entries["divergences"] = int(np.nansum(self.stats["diverging"][k]))
         if self.method[k] == "nuts" and np.isfinite(self.khat[k]):
-            told["fallback"] = self._fallback(k)
+            entries["fallback"] = self._fallback(k)
         if self.method[k] == "nuts":
-            told["steps"] = float(np.mean(self.stats["steps"][k]))
-        return told
+            entries["steps"] = float(np.mean(self.stats["steps"][k]))
+        return entries
 
     def _fallback(self, k: int) -> str:
         """Why NUTS was used in place of importance sampling."""
