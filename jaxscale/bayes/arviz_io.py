@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.bayes.pointwise import labelled, pointwise
+from jaxscale.bayes.pointwise import pointwise, unit_labels
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
@@ -47,8 +47,8 @@ def to_arviz(draws: Draws) -> Any:
     fixed = {name: values[0] for name, values in draws.params.items() if _constant(draws, name)}
     varying = {name: values for name, values in draws.params.items() if name not in fixed}
     stats = {NAMES.get(name, name): _flags(name, v) for name, v in draws.stats.items() if name != "log_prior"}
-    constants = {f"fixed_{_escaped(name)}": value for name, value in fixed.items()}
-    varying = {_escaped(name): values for name, values in (varying | draws.nuisance).items()}
+    constants = {f"fixed_{_escape(name)}": value for name, value in fixed.items()}
+    varying = {_escape(name): values for name, values in (varying | draws.nuisance).items()}
     groups = {"posterior": _dataset(draws, varying), "sample_stats": _dataset(draws, stats)}
     if "log_prior" in draws.stats:
         groups["log_prior"] = _dataset(draws, {"log_prior": draws.stats["log_prior"]})
@@ -64,10 +64,10 @@ def to_arviz(draws: Draws) -> Any:
     groups["constant_data"] = _dataset(None, constants, "row", rows)
     if draws.model is not None:
         each = pointwise(draws.model, {**draws.params, **draws.nuisance})
-        unit, labels = labelled(draws.model, draws.observations)
+        unit, labels = unit_labels(draws.model, draws.observations)
         groups["log_likelihood"] = _dataset(draws, {"response": each}, unit, {unit: labels})
     tree = DataTree.from_dict({name: group for name, group in groups.items() if len(group)})
-    tree.attrs = _told(draws)
+    tree.attrs = _attributes(draws)
     return tree
 
 
@@ -82,14 +82,14 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
         ValueError: the tree is not one of :func:`to_arviz`, or belongs to another law.
     """
     try:
-        attributes = {name: json.loads(tree.attrs[name]) for name in _told_as_json()}
+        attributes = {name: json.loads(tree.attrs[name]) for name in _json_attributes()}
         posterior = {name: _flat(values) for name, values in tree["posterior"].data_vars.items()}
         count = int(tree.attrs["draws"])
         params = {}
         for name in attributes["params"]:
-            value = posterior.get(_escaped(name))
+            value = posterior.get(_escape(name))
             if value is None:
-                fixed = np.asarray(tree["constant_data"][f"fixed_{_escaped(name)}"].values)
+                fixed = np.asarray(tree["constant_data"][f"fixed_{_escape(name)}"].values)
                 value = np.repeat(fixed[None], count, axis=0)
             params[name] = value
         stats = {}
@@ -101,7 +101,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             params=params,
             method=str(tree.attrs["method"]),
             free=tuple(attributes["free"]),
-            nuisance={name: posterior[_escaped(name)] for name in attributes["nuisance"]},
+            nuisance={name: posterior[_escape(name)] for name in attributes["nuisance"]},
             chains=int(tree.attrs["chains"]),
             stats=stats,
             about=attributes["about"],
@@ -125,7 +125,7 @@ def save(draws: Draws, path: str | Path) -> None:
         FileNotFoundError: the folder does not exist.
         ValueError: the path has another extension.
     """
-    refuse_ending(path)
+    check_extension(path)
     folder = Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; create it first.")
@@ -153,7 +153,7 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
     """
     import xarray
 
-    refuse_ending(path)
+    check_extension(path)
     content = Path(path).read_bytes()
     try:
         opened = xarray.open_datatree(io.BytesIO(content), engine="h5netcdf")
@@ -163,7 +163,7 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         return from_arviz(tree, law)
 
 
-def modelled(
+def rebuild_model(
     draws: Draws, observations: Observations, likelihood: Likelihood | None, given: Mapping[str, Any] | None
 ) -> Draws:
     """Posterior draws with their model rebuilt, checked by the log densities of the first draws.
@@ -180,9 +180,9 @@ def modelled(
     """
     import jax
 
-    from jaxscale.bayes.build_model import model_of, refuse_types
+    from jaxscale.bayes.build_model import check_types, model_of
 
-    refuse_types(likelihood, [observations])
+    check_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):
         raise ValueError(
             f"These draws ({draws.method}) are not of a posterior, so they have no model; omit observations, "
@@ -208,7 +208,7 @@ def modelled(
     return replace(draws, law=law, observations=model_likelihood.bind(observations)[1], model=model)
 
 
-def refuse_ending(path: str | Path) -> None:
+def check_extension(path: str | Path) -> None:
     """Reject a path without the extension of draws.
 
     Raises:
@@ -224,7 +224,7 @@ def _constant(draws: Draws, name: str) -> bool:
     return name not in draws.free and values.tobytes() == np.repeat(values[:1], len(values), axis=0).tobytes()
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     """A name with slashes escaped: labels of groups may contain them, but they separate the groups of a tree."""
     return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
@@ -266,11 +266,11 @@ def _flat(values: Any) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _told_as_json() -> tuple[str, ...]:
+def _json_attributes() -> tuple[str, ...]:
     return ("params", "free", "nuisance", "stats", "about", "notices")
 
 
-def _told(draws: Draws) -> dict[str, Any]:
+def _attributes(draws: Draws) -> dict[str, Any]:
     """Attributes of the tree: everything that is not in its arrays."""
     lists = {
         "params": list(draws.params),

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxscale.bayes import priors
 from jaxscale.bayes.model import Model
-from jaxscale.bayes.prior_density import Standard
+from jaxscale.bayes.prior_density import StandardPrior
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.fitting.arguments import POOLING
@@ -44,7 +44,7 @@ def model_of(
         fixed: values of parameters that are not inferred.
         pooling: parameter to "complete", "partial" or "none", over the groups.
         size: rows to pad to; default: a bucket.
-        shared_runs: padded numbers of runs and of rows per run; see :func:`room_of`.
+        shared_runs: padded numbers of runs and of rows per run; see :func:`padded_run_sizes`.
 
     Raises:
         DataError: a column that the likelihood needs is missing or invalid, or there is no group or run where it
@@ -60,17 +60,17 @@ def model_of(
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
     likelihood, observations = likelihood.bind(observations)
-    likelihood = _resolved(law, observations, likelihood)
-    pooled = _pooled(law, free, observations, pooling or {})
-    _refuse_names(law, likelihood, pooled)
-    _refuse_standard(law, likelihood, pooled, given or {})
+    likelihood = _resolve_likelihood(law, observations, likelihood)
+    pooled = _validate_pooling(law, free, observations, pooling or {})
+    _check_names(law, likelihood, pooled)
+    _check_standard_normals(law, likelihood, pooled, given or {})
     # Neither the centre nor a prior may depend on rows of weight 0.
     used_rows = observations.weight > 0
     seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
-    wide = padded(_silenced(observations), size or bucket(len(observations)))
+    wide = padded(_replace_unused_rows(observations), size or bucket(len(observations)))
     n = len(wide)
     run = np.arange(n) if wide.run is None else wide.run
-    runs, most = shared_runs or room_of(observations)
+    runs, most = shared_runs or padded_run_sizes(observations)
     groups = 1
     if observations.group is not None and (pooled or likelihood.by_group):
         groups = int(observations.group.max()) + 1
@@ -98,30 +98,30 @@ def model_of(
     for name, how in pooled:
         if how == "partial":
             used[f"{name}_spread"] = priors.spread(law.parameters[name])
-            used[f"{name}_offset"] = Standard.of("Normal", loc=0.0, scale=1.0)
+            used[f"{name}_offset"] = StandardPrior.of("Normal", loc=0.0, scale=1.0)
     used |= priors.of_nuisance(likelihood)
     if model.runs:
-        used["run_effect"] = Standard.of("Normal", loc=0.0, scale=1.0)
+        used["run_effect"] = StandardPrior.of("Normal", loc=0.0, scale=1.0)
     given = {model.site(name) if name in free else name: prior for name, prior in (given or {}).items()}
     supports = {model.site(name): law.parameters[name].support for name in free}
-    used |= priors.checked(given, used, law.name, supports)
+    used |= priors.validate(given, used, law.name, supports)
     rescaled = {
         model.site(name): {power: np.asarray(ratio, float) for power, ratio in moves.items()}
         for name in free
-        if model.site(name) not in given and (moves := priors.rescaled(law, name, seen))
+        if model.site(name) not in given and (moves := priors.rescaling(law, name, seen))
     }
     ordered = {name: used[name] for name in model.shapes}
-    return eqx.tree_at(lambda m: (m.priors, m.rescaled), model, (ordered, rescaled))
+    return eqx.tree_at(lambda m: (m.priors, m.rescaling), model, (ordered, rescaled))
 
 
-def room_of(observations: Observations) -> tuple[int, int]:
+def padded_run_sizes(observations: Observations) -> tuple[int, int]:
     """Padded numbers of runs and of rows per run, so that few sizes are compiled."""
     run = np.arange(len(observations)) if observations.run is None else observations.run
     most = random_effects.fullest(run, np.ones(len(run), bool))
     return bucket(int(run.max()) + 1), most + most % 2
 
 
-def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
+def check_types(likelihood: Any, sets: Sequence[Any]) -> None:
     """Validate the types of a likelihood (or None) and of data sets.
 
     Raises:
@@ -140,7 +140,7 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
         )
 
 
-def _silenced(observations: Observations) -> Observations:
+def _replace_unused_rows(observations: Observations) -> Observations:
     """The observations with rows of weight 0 replaced by one of positive weight, so that they have no effect."""
     used = np.flatnonzero(observations.weight > 0)
     index = np.where(observations.weight > 0, np.arange(len(observations)), used[0])
@@ -151,7 +151,7 @@ def _silenced(observations: Observations) -> Observations:
     return eqx.tree_at(lambda o: (o.inputs, o.response), observations, parts)
 
 
-def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
+def _resolve_likelihood(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
     check_columns(likelihood, observations)
     if likelihood.by_group and observations.group is None:
         raise DataError(f"{observations.name}: a scale per group needs groups; name their column with group=.")
@@ -165,7 +165,7 @@ def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> L
     return likelihood
 
 
-def _pooled(
+def _validate_pooling(
     law: Law, free: tuple[str, ...], observations: Observations, pooling: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     for name, how in pooling.items():
@@ -190,7 +190,7 @@ def _pooled(
     return varying
 
 
-def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...]) -> None:
+def _check_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...]) -> None:
     """Reject parameters that share a name with a nuisance parameter."""
     owners = dict.fromkeys(priors.of_nuisance(likelihood), "the likelihood")
     if likelihood.runs:
@@ -206,7 +206,7 @@ def _refuse_names(law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str
             )
 
 
-def _refuse_standard(
+def _check_standard_normals(
     law: Law, likelihood: Likelihood, pooled: tuple[tuple[str, str], ...], given: Mapping[str, Any]
 ) -> None:
     """Reject priors of sites that are standard normal by construction: their scale is a parameter of its own."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxscale.bayes import priors
-from jaxscale.bayes.build_model import model_of, refuse_types
+from jaxscale.bayes.build_model import check_types, model_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
@@ -51,7 +51,7 @@ def default(
         ValueError: a name is unknown.
     """
     law = resolve(law)
-    refuse_types(likelihood, [observations])
+    check_types(likelihood, [observations])
     with jax.enable_x64(True):
         model_likelihood, rows = (of_response(law.response) if likelihood is None else likelihood).bind(observations)
         model = model_of(law, prepare(law, rows), model_likelihood, fixed=fixed, pooling=pooling)

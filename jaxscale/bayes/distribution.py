@@ -67,8 +67,8 @@ def program(model: Model) -> Callable[..., None]:
     rows, weight = own.length, own.data["weight"]
 
     def run(response: Any = own.response, **given: Any) -> None:
-        _refuse_unknown(own, given)
-        sites = _sampled(own, given)
+        _check_given(own, given)
+        sites = _sample_sites(own, given)
         level = numpyro.deterministic("level", own.level_at(_params_of_rows(own, sites, given)))
         responses = Responses(own.likelihood, sites, level, own.data, own.places if own.marginal else None)
         if own.marginal:
@@ -91,11 +91,11 @@ def _without_padding(model: Model) -> Model:
     return replace(model, inputs=inputs, response=np.asarray(model.response)[used], data=data, places=rows)
 
 
-def _sampled(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+def _sample_sites(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
     """A sample site per inferred quantity that is not given; those of groups and runs in their plates."""
     sites: dict[str, Any] = {}
     # Amplitudes after the exponents that their priors depend on.
-    for name, shape in sorted(model.shapes.items(), key=lambda pair: pair[0] in model.rescaled):
+    for name, shape in sorted(model.shapes.items(), key=lambda pair: pair[0] in model.rescaling):
         if name in given:
             sites[name] = jnp.asarray(given[name])
         elif not shape:
@@ -109,7 +109,7 @@ def _sampled(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
 def _prior(model: Model, name: str, sites: Mapping[str, Any]) -> dist.Distribution:
     """The prior of a site; that of an amplitude is rescaled by powers of the units of its inputs."""
     prior = model.priors[name].distribution
-    if name not in model.rescaled:
+    if name not in model.rescaling:
         return prior
     unit = jnp.exp(model.unit(name, {**sites, name: jnp.zeros(model.shapes[name])}))
     return dist.TransformedDistribution(prior, dist.transforms.AffineTransform(0.0, unit, prior.support))
@@ -125,7 +125,7 @@ def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, 
     return {k: v if k in own or not jnp.ndim(v) else v[model.data["group"]] for k, v in params.items()}
 
 
-def _refuse_unknown(model: Model, given: Mapping[str, Any]) -> None:
+def _check_given(model: Model, given: Mapping[str, Any]) -> None:
     """Validate the names and shapes of given values.
 
     Raises:

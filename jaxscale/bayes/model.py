@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.bayes.prior_density import Prior
-from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
+from jaxscale.bayes.reparameterization import Ridge, from_ridge, ridge_of, to_ridge
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
@@ -52,7 +52,7 @@ class Model(eqx.Module):
     pooling: tuple[tuple[str, str], ...] = eqx.field(static=True)
     groups: int = eqx.field(static=True)
     runs: int = eqx.field(static=True)
-    apart: bool = eqx.field(static=True)
+    centred_groups: bool = eqx.field(static=True)
     priors: dict[str, Prior]
     inputs: dict[str, Any]
     response: Any
@@ -60,7 +60,7 @@ class Model(eqx.Module):
     places: Any
     fixed: dict[str, Any]
     centre: Centre
-    rescaled: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
+    rescaling: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -107,7 +107,7 @@ class Model(eqx.Module):
         """The coordinates of every site from the vector of all coordinates."""
         blocks, place = {}, 0
         if self.ridge is not None:
-            x = parted(self.ridge, x)
+            x = from_ridge(self.ridge, x)
         for name, shape in self.shapes.items():
             width = int(np.prod(shape))
             blocks[name] = x[place : place + width].reshape(shape) if shape else x[place]
@@ -129,7 +129,7 @@ class Model(eqx.Module):
             context = dict(self.fixed)
             for name in ordered(self.law, self.free):
                 site = self.site(name)
-                param, bend = self._mapped(name, z[site], context if jnp.ndim(z[site]) else central)
+                param, bend = self._map(name, z[site], context if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
                 values[site] = context[name] = param
                 central[name] = jnp.mean(param) if jnp.ndim(param) else param
@@ -139,14 +139,14 @@ class Model(eqx.Module):
             values[name], bend = self.priors[name].constrained(z[name])
             total += jnp.sum(bend)
             pooled = name.removesuffix("_offset")
-            if self.apart and pooled != name:
+            if self.centred_groups and pooled != name:
                 spread = values[f"{pooled}_spread"]
                 middle = coordinate_at(self.law, pooled, values[f"{pooled}_population"], central, self.centre)
                 values[name] = (z[name] - middle) / spread
                 total -= self.groups * jnp.log(spread)
         return values, total
 
-    def _mapped(self, name: str, z: Any, context: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _map(self, name: str, z: Any, context: Mapping[str, Any]) -> tuple[Any, Any]:
         """A parameter from its coordinate, and the log derivative of the map."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
@@ -191,7 +191,7 @@ class Model(eqx.Module):
     def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
         """Logarithm of the unit of a site's prior: 0 except for amplitudes that rescale with the inputs."""
         total: Any = 0.0
-        for power, ratio in self.rescaled.get(name, {}).items():
+        for power, ratio in self.rescaling.get(name, {}).items():
             value = self.fixed[power] if power in self.fixed else sites[self.site(power)]
             total = total + ratio * (value if jnp.ndim(value) == jnp.ndim(sites[name]) else jnp.mean(value))
         return total
@@ -255,10 +255,10 @@ class Model(eqx.Module):
 
         return program(self)
 
-    def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
+    def coordinates_of(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
         """Coordinates of given parameters (scalars) and nuisance parameters, equal for all groups, shape (size,)."""
-        places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
-        places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
+        places = {name: _off_bounds(self.law.parameters[name].support, v) for name, v in params.items()}
+        places |= {name: move_inside(self.priors[self.site(name)], places[name]) for name in self.free}
         if owned(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
@@ -269,19 +269,19 @@ class Model(eqx.Module):
                 if _native(kind.support, self.priors[site]):
                     z[site] = coordinate_at(self.law, name, places[name], places, self.centre)
                 else:
-                    z[site] = _inverted(self.priors[site], places[name])
+                    z[site] = _coordinate(self.priors[site], places[name])
         for name in self.shapes:
             if name in z:
                 continue
             pooled = name.removesuffix("_offset")
-            if self.apart and pooled != name:
+            if self.centred_groups and pooled != name:
                 z[name] = coordinate_at(self.law, pooled, places[pooled], places, self.centre)
                 continue
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
-            z[name] = _inverted(self.priors[name], start)
+            z[name] = _coordinate(self.priors[name], start)
         parts = [jnp.broadcast_to(jnp.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
         coordinates = jnp.concatenate(parts)
-        return coordinates if self.ridge is None else joined(self.ridge, coordinates)
+        return coordinates if self.ridge is None else to_ridge(self.ridge, coordinates)
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
         """Pointwise log likelihood of every draw, shape (draws, rows used), or (draws, runs used).
@@ -327,17 +327,17 @@ def _native(support: Any, prior: Prior) -> bool:
     return prior.domain in {positive: ("positive", "real"), unit: ("unit", "real")}.get(support, ("real",))
 
 
-def _off_the_edge(support: Any, start: Any) -> Any:
+def _off_bounds(support: Any, start: Any) -> Any:
     """An initial value with a finite coordinate: a fit may end at a bound of the unit interval."""
     return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
-def _inverted(prior: Prior, start: Any) -> Any:
+def _coordinate(prior: Prior, start: Any) -> Any:
     """The coordinate of a value, moved inside the prior's support where it lies outside."""
-    return prior.unconstrained(inside(prior, jnp.asarray(start, float)))
+    return prior.unconstrained(move_inside(prior, jnp.asarray(start, float)))
 
 
-def inside(prior: Prior, value: Any) -> Any:
+def move_inside(prior: Prior, value: Any) -> Any:
     """A value, moved slightly inside the prior's support where it lies outside."""
     low, high = prior.ends
     if low is None and high is None:
@@ -352,7 +352,7 @@ def inside(prior: Prior, value: Any) -> Any:
     return held if high is None else jnp.where(held < high, held, high - step)
 
 
-def stacked(models: list[Any]) -> Any:
+def stack(models: list[Any]) -> Any:
     """Models of one structure as one pytree with a leading axis of models."""
     return jax.tree.map(
         lambda *leaves: np.stack(

@@ -48,11 +48,11 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     parts = []
     for begin in range(0, draws, block):
         part = {name: values[begin : begin + block] for name, values in sites.items()}
-        parts.append(_integrated(model, part, first, belongs))
+        parts.append(_integrate_effects(model, part, first, belongs))
     return np.concatenate(parts)
 
 
-def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+def _integrate_effects(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
     """Marginal log likelihood of the runs for a block of draws, shape (draws, runs).
 
     Args:
@@ -94,7 +94,7 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
     return np.asarray(logsumexp(terms(steps, np.full(STEPS, np.log(steps[1] - steps[0]))), axis=0))
 
 
-def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
+def unit_labels(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
     """The unit of the pointwise log likelihood, "row" or "run", and the number of its (first) row, shape (units,)."""
     used = np.flatnonzero(np.asarray(model.data["weight"]) > 0)
     rows = used + 1
@@ -105,7 +105,7 @@ def labelled(model: Any, observations: Observations | None) -> tuple[str, np.nda
     return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
 
 
-def scoring(model: Any, observations: Observations) -> Any:
+def scoring_model(model: Any, observations: Observations) -> Any:
     """A sampled model with other row weights, for scoring of held-out rows.
 
     Args:
@@ -132,7 +132,7 @@ def scoring(model: Any, observations: Observations) -> Any:
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 
-def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def psis_weights(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """Pareto-smoothed importance weights and their k-hat.
 
     Args:
@@ -159,7 +159,7 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
         column = np.where(np.isnan(column), -np.inf, column)
         if column.max() == np.inf or np.isneginf(column.max()):
             log_weights[:, k], khat[k] = -np.log(len(column)), np.inf
-        elif _even(column, share):
+        elif _equal_weights(column, share):
             log_weights[:, k] = column - logsumexp(column)
             khat[k] = -np.inf
         else:
@@ -185,7 +185,7 @@ def efficiency(draws: Draws) -> float:
     return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
 
 
-def _even(log_ratios: np.ndarray, share: float) -> bool:
+def _equal_weights(log_ratios: np.ndarray, share: float) -> bool:
     """Whether the largest weights are equal, so that there is no tail to fit."""
     n = len(log_ratios)
     tail = int(3 * np.sqrt(n / share)) if n * share > 225 else n // 5

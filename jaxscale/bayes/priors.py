@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.bayes.prior_density import Prior, Standard, describe, prior_of
+from jaxscale.bayes.prior_density import Prior, StandardPrior, describe, prior_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
@@ -39,24 +39,24 @@ def default(law: Law, name: str, inputs: Mapping[str, Any]) -> Prior:
         return _beta(low, high)
     if kind.support is positive:
         if low <= 0:
-            return Standard.of("HalfNormal", scale=high / _WIDE)
+            return StandardPrior.of("HalfNormal", scale=high / _WIDE)
         return lognormal(low, high)
-    return Standard.of("Normal", loc=(low + high) / 2, scale=(high - low) / (2 * _WIDE))
+    return StandardPrior.of("Normal", loc=(low + high) / 2, scale=(high - low) / (2 * _WIDE))
 
 
 def lognormal(low: float, high: float) -> Prior:
     """The log-normal distribution whose central 95 % lie between two positive numbers."""
     middle, width = (math.log(low) + math.log(high)) / 2, math.log(high / low)
-    return Standard.of("LogNormal", loc=middle, scale=width / (2 * _WIDE))
+    return StandardPrior.of("LogNormal", loc=middle, scale=width / (2 * _WIDE))
 
 
 def _beta(low: float, high: float) -> Prior:
     low, high = max(low, 0.0), min(high, 1.0)
     if low == 0 and high == 1:
-        return Standard.of("Beta", concentration1=1.0, concentration0=1.0)
+        return StandardPrior.of("Beta", concentration1=1.0, concentration0=1.0)
     mean, variance = (low + high) / 2, ((high - low) / (2 * _WIDE)) ** 2
     count = mean * (1 - mean) / variance - 1
-    return Standard.of("Beta", concentration1=mean * count, concentration0=(1 - mean) * count)
+    return StandardPrior.of("Beta", concentration1=mean * count, concentration0=(1 - mean) * count)
 
 
 def _range(law: Law, name: str, inputs: Mapping[str, Any]) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def ratio(law: Law, key: str, inputs: Mapping[str, Any]) -> float:
     return float(np.log(scale_of(law.inputs[key], np.asarray(inputs[key], float), False, np)))
 
 
-def rescaled(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]:
+def rescaling(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]:
     """How the default prior of an amplitude rescales with the inputs, per exponent.
 
     The range of an amplitude ``A`` of ``A * N**-alpha`` is declared for inputs of typical size: in other units it is
@@ -105,7 +105,7 @@ def rescaled(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]
     return {power: value for power, value in ratios.items() if value}
 
 
-def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[str, ...]:
+def exceeded_ranges(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[str, ...]:
     """Parameters in the unit of the response whose declared range, and hence default prior, excludes the responses.
 
     Args:
@@ -125,16 +125,16 @@ def too_narrow(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[st
 
 def of_nuisance(likelihood: Likelihood) -> dict[str, Prior]:
     """The default priors of the nuisance parameters of a likelihood."""
-    return {name: Standard.of(site.family, **site.numbers) for name, site in likelihood.sites.items()}
+    return {name: StandardPrior.of(site.family, **site.numbers) for name, site in likelihood.sites.items()}
 
 
 def spread(kind: Parameter) -> Prior:
     """The default prior of the between-group standard deviation, in the parameter's coordinate (its log, its logit)."""
     logarithmic = kind.support in (positive, unit) or kind.powers
-    return Standard.of("HalfNormal", scale=0.5 if logarithmic else (kind.range[1] - kind.range[0]) / 4)
+    return StandardPrior.of("HalfNormal", scale=0.5 if logarithmic else (kind.range[1] - kind.range[0]) / 4)
 
 
-def checked(
+def validate(
     priors: Mapping[str, Any], known: Mapping[str, Prior], law: str, supports: Mapping[str, Support]
 ) -> dict[str, Prior]:
     """Validated priors from NumPyro distributions.
@@ -167,11 +167,11 @@ def checked(
         if prior.support is None or prior.is_discrete:
             raise ValueError(f"Argument priors must hold densities over numbers, but {name} has {describe(prior)}.")
         given[name] = prior_of(prior)
-        _refuse_beyond(name, given[name], known[name].ends, supports.get(name))
+        _check_support(name, given[name], known[name].ends, supports.get(name))
     return given
 
 
-def _refuse_beyond(name: str, prior: Prior, usual: tuple[Any, Any], support: Support | None) -> None:
+def _check_support(name: str, prior: Prior, usual: tuple[Any, Any], support: Support | None) -> None:
     """Reject a prior whose support exceeds that of its site; an unbounded prior of a law's parameter is truncated."""
     low, high = prior.ends
     if support is not None and low is None and high is None:

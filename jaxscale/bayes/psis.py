@@ -18,7 +18,7 @@ import numpy as np
 KHAT_LIMIT = 0.7
 
 
-def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+def smooth(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed, normalised log weights and their k-hat.
 
     In NumPy, since XLA takes long to compile a sort.
@@ -84,7 +84,7 @@ def _log_sum(values: np.ndarray) -> Any:
     return top + np.log(np.exp(values - top).sum())
 
 
-def effective(log_weights: np.ndarray) -> float:
+def effective_sample_size(log_weights: np.ndarray) -> float:
     """Effective sample size ``1 / sum w^2`` of normalised log weights of shape (draws,)."""
     with np.errstate(invalid="ignore"):
         return float(np.exp(-_log_sum(2 * log_weights)))

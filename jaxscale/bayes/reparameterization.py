@@ -49,7 +49,7 @@ def ridge_of(law: Law, free: Sequence[str], logarithmic: Callable[[str], bool]) 
     return Ridge(place[floors[0]], tuple(place[name] for name in terms), tuple(exponents))
 
 
-def parted(ridge: Ridge, x: Any) -> Any:
+def from_ridge(ridge: Ridge, x: Any) -> Any:
     """Logarithms of floor, terms and exponents from level, ratios and slopes, shape (size,)."""
     terms = jnp.asarray(ridge.terms)
     ratios = x[terms]
@@ -60,8 +60,8 @@ def parted(ridge: Ridge, x: Any) -> Any:
     return x
 
 
-def joined(ridge: Ridge, z: Any) -> Any:
-    """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`parted`."""
+def to_ridge(ridge: Ridge, z: Any) -> Any:
+    """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`from_ridge`."""
     z = jnp.asarray(z)
     floor, terms = z[ridge.floor], z[jnp.asarray(ridge.terms)]
     for exponent, own in ridge.exponents:

@@ -21,9 +21,9 @@ from jaxscale.cli.options import (
     AsJson,
     Fix,
     Inputs,
+    JsonCommand,
     LawName,
     NoiseLevel,
-    Printing,
     Seed,
     TableName,
     Task,
@@ -131,7 +131,7 @@ def demo(
     typer.echo("\nThe runs were simulated with known constants:\n")
     typer.echo(fit_report.constants(fitted, next(iter(law.published.values()))))
     typer.echo(f"\nWritten: {', '.join(map(str, files))}")
-    _mark(fitted)
+    _exit_unless_converged(fitted)
 
 
 @app.command("laws")
@@ -165,7 +165,7 @@ def list_laws(
         from jaxscale import plots
 
         parsing.check_outputs(plot)
-        write_together({plot: plots.render(plots.plot_law(law), plots.ending_of(plot))})
+        write_together({plot: plots.render(plots.plot_law(law), plots.file_format(plot))})
     typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
@@ -251,7 +251,7 @@ def check(
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import nulls
 
-    scaling_law, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
+    scaling_law, fixed = lookup.apply_ties(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
     read = lookup.find_table(table)
     columns = lookup.columns_of(scaling_law, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
@@ -290,18 +290,18 @@ def fit(
     from jaxscale.results import fit_report
 
     task.check_outputs(plot)
-    task.refuse_unused_groups()
+    task.reject_unused_groups()
     if plot is not None:
-        plots.ending_of(plot)
+        plots.file_format(plot)
     options: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
-    fitted = task.fitted(n_resamples=resamples, errors=errors, **options)
+    fitted = task.fit(n_resamples=resamples, errors=errors, **options)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
-    _mark(fitted)
+    _exit_unless_converged(fitted)
 
 
-app.command(cls=Printing)(with_task(fit))
+app.command(cls=JsonCommand)(with_task(fit))
 for command, hidden in uncertainty_commands.COMMANDS.items():
-    app.command(cls=Printing)(with_task(command, hidden))
+    app.command(cls=JsonCommand)(with_task(command, hidden))
 
 
 def _published(law: Any, label: str | None) -> dict[str, float]:
@@ -324,13 +324,13 @@ def _files(fitted: "Fit", json_path: Path | None, plot: Path | None) -> dict[Pat
     if json_path is not None:
         files[json_path] = lambda: fitted.to_json().encode()
     if plot is not None:
-        data, ending = fitted.observations, plots.ending_of(plot)
+        data, ending = fitted.observations, plots.file_format(plot)
         assert data is not None
         files[plot] = lambda: plots.render(plots.plot(fitted, data), ending)
     return files
 
 
-def _mark(fitted: "Fit") -> None:
+def _exit_unless_converged(fitted: "Fit") -> None:
     if fitted.status != "converged":
         complain(f"fitted, but {fitted.status.replace('_', ' ')}; see the notices of the report.")
         raise typer.Exit(MARKED)

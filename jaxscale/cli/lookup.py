@@ -44,7 +44,7 @@ def find_law(name: str) -> Law:
     return declared[law_name]
 
 
-def tied(law: Law, given: Sequence[str] | None) -> Law:
+def apply_ties(law: Law, given: Sequence[str] | None) -> Law:
     """The law with parameters tied to others: ``["beta=alpha"]``.
 
     Args:
@@ -63,7 +63,7 @@ def tied(law: Law, given: Sequence[str] | None) -> Law:
         raise ValueError(f"Option --{error}.") from None
 
 
-def bounded(law: Law, given: Sequence[str] | None) -> Law:
+def apply_bounds(law: Law, given: Sequence[str] | None) -> Law:
     """The law with bounds on parameters: ``["a=0:20", "b=0:"]``.
 
     Args:

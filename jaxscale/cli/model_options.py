@@ -34,7 +34,7 @@ LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
 
 
-def without(**options: Any) -> None:
+def require_likelihood(**options: Any) -> None:
     """Reject options that need a likelihood.
 
     Raises:
@@ -143,7 +143,7 @@ def prior_of(name: str, text: str) -> Any:
     return distribution
 
 
-def refuse_model(
+def check_model(
     task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
 ) -> None:
     """Validate the priors and pooling of a posterior before the fit that precedes it.
@@ -165,7 +165,7 @@ def refuse_model(
     from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
 
-    law, fixed = task.found(), task.fixed()
+    law, fixed = task.resolve_law(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         likelihood = likelihoods.of_noise(task.noise_of(law))

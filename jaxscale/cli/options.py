@@ -93,7 +93,7 @@ class Task:
     starts: Annotated[
         int,
         _setting(
-            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times as many."
+            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times more."
         ),
     ] = 4096
     polish: Annotated[
@@ -125,7 +125,7 @@ class Task:
         own = None if self.json_path == PRINTED else self.json_path
         parsing.check_outputs(own, *others, read=self.table)
 
-    def found(self) -> "Law":
+    def resolve_law(self) -> "Law":
         """The law with the requested ties and bounds.
 
         Raises:
@@ -133,7 +133,7 @@ class Task:
         """
         from jaxscale.cli import lookup
 
-        return lookup.bounded(lookup.tied(lookup.find_law(self.law), self.tie), self.bound)
+        return lookup.apply_bounds(lookup.apply_ties(lookup.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
@@ -150,11 +150,11 @@ class Task:
         given = parsing.assignments(self.pool, "--pool", "NAME=HOW")
         return {name: one_of("--pool", how, POOLING) for name, how in given.items()}
 
-    def grouped(self, law: "Law", observations: "Observations") -> "Law":
+    def apply_pooling(self, law: "Law", observations: "Observations") -> "Law":
         """The law with one value per group of every parameter that is not pooled."""
-        from jaxscale.fitting.arguments import grouped
+        from jaxscale.fitting.arguments import apply_pooling
 
-        return grouped(law, observations, self.pooling(), self.fixed())
+        return apply_pooling(law, observations, self.pooling(), self.fixed())
 
     def noise_of(self, law: "Law") -> "Noise":
         """The noise of the fit."""
@@ -193,7 +193,7 @@ class Task:
             series=sequences,
         )
 
-    def refuse_groups(self, command: str) -> None:
+    def reject_groups(self, command: str) -> None:
         """Reject groups for a command that fits all rows together.
 
         Args:
@@ -208,7 +208,7 @@ class Task:
                 "set of parameters to all rows; choose a group with --where."
             )
 
-    def refuse_unused_groups(self, others: str = "") -> None:
+    def reject_unused_groups(self, others: str = "") -> None:
         """Reject groups that no parameter depends on.
 
         Args:
@@ -223,7 +223,7 @@ class Task:
                 "leave out --group."
             )
 
-    def refuse_sigma(self, command: str) -> None:
+    def reject_sigma(self, command: str) -> None:
         """Reject known errors for a command that infers the noise.
 
         Args:
@@ -235,7 +235,7 @@ class Task:
         if self.sigma is not None:
             raise ValueError(f"Option --sigma must not be given to {command}, which infers the noise; leave it out.")
 
-    def fitted(
+    def fit(
         self,
         *,
         n_resamples: int = 0,
@@ -260,7 +260,7 @@ class Task:
         from jaxscale.cli import parsing
         from jaxscale.fitting import fit
 
-        law, fixed = self.found(), self.fixed()
+        law, fixed = self.resolve_law(), self.fixed()
         settings, columns = self._noise_or_counts(law, likelihood, trials)
         observations = self.observations(law, columns)
         if check is not None:
@@ -280,27 +280,27 @@ class Task:
                 errors=errors,
                 noise_level=self.noise_level,
                 allow_unidentified=self.allow_unidentified,
-                checkpoint=self.inside(part),
+                checkpoint=self.checkpoint_folder(part),
             )
 
     def _noise_or_counts(
         self, law: "Law", likelihood: str | None, trials: str | None
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The noise or the likelihood of a fit, and the columns that it needs."""
-        from jaxscale.cli.model_options import counts_of, without
+        from jaxscale.cli.model_options import counts_of, require_likelihood
 
         if likelihood is None:
-            without(trials=trials)
+            require_likelihood(trials=trials)
             return {"noise": self.noise_of(law)}, {}
         counts, columns = counts_of(self, law, likelihood, trials)
         return {"likelihood": counts}, columns
 
-    def inside(self, part: str | None) -> Path | None:
+    def checkpoint_folder(self, part: str | None) -> Path | None:
         """A subfolder of the checkpoint, if there is one."""
         return self.checkpoint if self.checkpoint is None or part is None else self.checkpoint / part
 
 
-class Printing(TyperCommand):
+class JsonCommand(TyperCommand):
     """A command whose ``--json`` has an optional path; without one, JSON is printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

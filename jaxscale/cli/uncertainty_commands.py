@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jaxscale.cli.model_options import LIKELIHOODS, likelihood_of, prior_of, refuse_model, without
+from jaxscale.cli.model_options import LIKELIHOODS, check_model, likelihood_of, prior_of, require_likelihood
 from jaxscale.cli.options import Level, Save, Task
 from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 from jaxscale.cli.parsing import one_of
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from jaxscale.utils.notices import Notice
 
 # Options of a fit that forecasts do not support, with the reason.
-_FITTED_ITS_OWN_WAY: dict[str, str] = dict.fromkeys(
+_UNSUPPORTED: dict[str, str] = dict.fromkeys(
     ("noise", "starts", "polish", "noise_level"),
     "fits by least squares from its own starts",
 )
-_FITTED_ITS_OWN_WAY["checkpoint"] = "has no checkpoint"
+_UNSUPPORTED["checkpoint"] = "has no checkpoint"
 
 
 def posterior(
@@ -68,7 +68,7 @@ def posterior(
     from jaxscale.sampling import adaptive_sampler
     from jaxscale.sampling import posterior as sampling
 
-    task.refuse_sigma("posterior")
+    task.reject_sigma("posterior")
     _check_outputs(task, save)
     if task.group is not None and not task.pool and scale_by != "group":
         raise ValueError(
@@ -76,7 +76,7 @@ def posterior(
             "--scale-by group, for a noise scale per group; add one of them or leave out --group."
         )
     check_level(level)
-    adaptive_sampler.refuse(method, num_chains, num_samples, num_warmup)
+    adaptive_sampler.check_settings(method, num_chains, num_samples, num_warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
         "pooling": task.pooling(),
@@ -87,13 +87,13 @@ def posterior(
         "seed": task.seed,
     }
     if likelihood is None:
-        without(scale_by=scale_by, trials=trials, censored=censored)
-        fitted = task.fitted(
-            part="fit", check=lambda rows: refuse_model(task, rows, settings["priors"], settings["pooling"])
+        require_likelihood(scale_by=scale_by, trials=trials, censored=censored)
+        fitted = task.fit(
+            part="fit", check=lambda rows: check_model(task, rows, settings["priors"], settings["pooling"])
         )
         source, notices = (fitted, None), fitted.notices
     else:
-        law = task.found()
+        law = task.resolve_law()
         settings["likelihood"], more = likelihood_of(task, law, likelihood, scale_by, trials, censored)
         settings["fixed"] = task.fixed()
         observations = task.observations(law, more)
@@ -103,8 +103,8 @@ def posterior(
         )
         parsing.enable_compilation_cache()
     with keeping(task.checkpoint):
-        draws = sampling.posterior(*source, checkpoint=task.inside("posterior"), **settings)
-    _end(task, draws.intervals(level), notices, draws.observations, draws=draws, save=save)
+        draws = sampling.posterior(*source, checkpoint=task.checkpoint_folder("posterior"), **settings)
+    _finish(task, draws.intervals(level), notices, draws.observations, draws=draws, save=save)
 
 
 def bootstrap(
@@ -128,19 +128,19 @@ def bootstrap(
     _check_outputs(task, save)
     check_level(level)
     if cluster != "group":
-        task.refuse_unused_groups("--cluster group, which resamples whole groups, or ")
+        task.reject_unused_groups("--cluster group, which resamples whole groups, or ")
     one_of("--kind", kind, bootstrap_module.KINDS)
     one_of("--intervals", intervals, intervals_module.KINDS)
-    law, fixed = task.found(), task.fixed()
+    law, fixed = task.resolve_law(), task.fixed()
     noise = task.noise_of(law)
-    bootstrap_module.refuse(kind, cluster, "rademacher", resamples, noise.loss)
-    intervals_module.refuse(intervals, noise)
+    bootstrap_module.check_arguments(kind, cluster, "rademacher", resamples, noise.loss)
+    intervals_module.check_kind(intervals, noise)
 
     def check(rows: "Observations") -> None:
-        free = [name for name in task.grouped(law, rows).parameters if name not in fixed]
+        free = [name for name in task.apply_pooling(law, rows).parameters if name not in fixed]
         bootstrap_module.unit_of(rows, free, cluster, kind)
 
-    fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
+    fitted = task.fit(part="fit", pooling=task.pooling(), check=check)
     start_time = time.perf_counter()
     with keeping(task.checkpoint):
         draws = bootstrap_module.bootstrap(
@@ -149,10 +149,10 @@ def bootstrap(
             cluster=cluster,
             n_resamples=resamples,
             seed=task.seed,
-            checkpoint=task.inside("bootstrap"),
+            checkpoint=task.checkpoint_folder("bootstrap"),
         )
     table = intervals_module.bootstrap_intervals(draws, fitted, level=level, kind=intervals)
-    _end(
+    _finish(
         task,
         _from_fit(table, fitted, start_time),
         fitted.notices,
@@ -176,20 +176,20 @@ def profile(
     from jaxscale.results.intervals import check_level
 
     task.check_outputs()
-    task.refuse_unused_groups()
+    task.reject_unused_groups()
     check_level(level)
-    law, fixed = task.found(), task.fixed()
+    law, fixed = task.resolve_law(), task.fixed()
 
     def check(rows: "Observations") -> None:
         for name in param or ():
-            one_of("--param", name, task.grouped(law, rows).parameters)
+            one_of("--param", name, task.apply_pooling(law, rows).parameters)
             if name in fixed:
                 raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
 
-    fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
+    fitted = task.fit(part="fit", pooling=task.pooling(), check=check)
     start_time = time.perf_counter()
     result = profiling.profile(fitted, param or None, level=level, seed=task.seed)
-    _end(
+    _finish(
         task,
         _from_fit(result.intervals(), fitted, start_time),
         fitted.notices,
@@ -217,16 +217,16 @@ def forecast(
     from jaxscale.results.intervals import check_level
 
     task.check_outputs()
-    task.refuse_groups("forecast")
-    task.refuse_sigma("forecast")
+    task.reject_groups("forecast")
+    task.reject_sigma("forecast")
     check_level(level)
-    own_way = _FITTED_ITS_OWN_WAY | dict.fromkeys(task.settings, _FITTED_ITS_OWN_WAY["noise"])
+    own_way = _UNSUPPORTED | dict.fromkeys(task.settings, _UNSUPPORTED["noise"])
     for name, how in own_way.items():
         if name in task.settings or getattr(task, name) != getattr(Task, name):
             raise ValueError(
                 f"Option --{name.replace('_', '-')} must not be given to forecast, which {how}; leave it out."
             )
-    law = task.found()
+    law = task.resolve_law()
     places = parsing.lists(at, "--at")
     if not places:
         example = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
@@ -246,7 +246,7 @@ def forecast(
         allow_unidentified=task.allow_unidentified,
     )
     about = {**result.about, "seconds": time.perf_counter() - start_time}
-    _end(task, replace(result, about=about, notices=()), result.notices, observations, status=about["status"])
+    _finish(task, replace(result, about=about, notices=()), result.notices, observations, status=about["status"])
 
 
 def _check_outputs(task: Task, save: Path | None) -> None:
@@ -254,7 +254,7 @@ def _check_outputs(task: Task, save: Path | None) -> None:
 
     task.check_outputs(save)
     if save is not None:
-        arviz_io.refuse_ending(save)
+        arviz_io.check_extension(save)
 
 
 def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
@@ -297,7 +297,7 @@ def _from_fit(intervals: "Intervals", fitted: "Fit", start_time: float) -> "Inte
     return replace(intervals, about={**intervals.about, **entries})
 
 
-def _end(
+def _finish(
     task: Task,
     intervals: "Intervals",
     notices: "Collection[Notice]",
@@ -318,7 +318,7 @@ def _end(
         entries = {"khat": None, "divergences": None, **intervals.to_dict()}
         files[task.json_path] = lambda: (json.dumps(nulls(entries), indent=2, allow_nan=False) + "\n").encode()
     if save is not None and draws is not None:
-        files[save] = lambda: _saved(draws)
+        files[save] = lambda: _netcdf_bytes(draws)
     deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)
     if any(notice.code == "interrupted" for notice in intervals.notices):
         where = f"; the same command resumes from {task.checkpoint}" if task.checkpoint is not None else ""
@@ -332,11 +332,11 @@ def _end(
         raise typer.Exit(MARKED)
 
 
-def _saved(draws: "Draws") -> bytes:
+def _netcdf_bytes(draws: "Draws") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         draws.save(Path(folder, "draws.nc"))
         return Path(folder, "draws.nc").read_bytes()
 
 
 # Commands with their hidden shared options.
-COMMANDS = {posterior: (), bootstrap: (), profile: (), forecast: ("group", "pool", *_FITTED_ITS_OWN_WAY)}
+COMMANDS = {posterior: (), bootstrap: (), profile: (), forecast: ("group", "pool", *_UNSUPPORTED)}

@@ -24,7 +24,7 @@ from jaxscale.utils.errors import DataError, did_you_mean
 POOLING = ("complete", "partial", "none")
 
 
-def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
+def apply_bounds(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
     """The law with bounds on parameters.
 
     Raises:
@@ -37,7 +37,9 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         raise ValueError(f"Argument bounds: {error}.") from None
 
 
-def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
+def apply_pooling(
+    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None
+) -> Law:
     """The law with one value per group of every parameter that is not pooled.
 
     Raises:
@@ -76,7 +78,7 @@ def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fi
     return by_group(law, observations.groups, own)
 
 
-def count_of(starts: Any) -> int:
+def number_of_starts(starts: Any) -> int:
     """The validated number of starts."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
         raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
@@ -112,7 +114,7 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
-def checked_law(
+def validate_law(
     law: Law | str,
     observations: Observations,
     key: Any,
@@ -133,8 +135,8 @@ def checked_law(
         both = set(bounds) & set(fixed or {})
         if both:
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
-        law = bounded(law, bounds)
-    law = grouped(law, observations, pooling or {}, fixed)
+        law = apply_bounds(law, bounds)
+    law = apply_pooling(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters to fit; call it for its values.")

@@ -55,7 +55,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
 
 
 @compiled
-def _named(problem: Problem, z: Any) -> dict[str, Any]:
+def _params_by_name(problem: Problem, z: Any) -> dict[str, Any]:
     return {name: jnp.broadcast_to(v, z.shape[1:]) for name, v in problem.params(z).items()}
 
 
@@ -93,9 +93,7 @@ class Problems:
         self.delta = np.array([float(noise.loss.threshold) for noise in noises])[level]
         self.problem = Problem(law, free, noises[0], inputs, fixed, centre, True, held)
 
-    def searched(
-        self, starts: int, polish: int, generator: np.random.Generator
-    ) -> tuple[Lanes, np.ndarray, np.ndarray]:
+    def search(self, starts: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, np.ndarray]:
         """The best lane of every problem, its number of agreeing starts and of polished starts."""
         count = len(self.which)
         best = max(polish - polish // 4, 1)
@@ -106,19 +104,19 @@ class Problems:
         members = np.arange(count)
         for _ in range(2):
             u = generator.uniform(size=(len(self.free), starts))
-            z = self._started(members, u, best, random)
+            z = self._initial_coordinates(members, u, best, random)
             k = z.shape[-1]
-            ended = self._descended(np.repeat(members, k), np.moveaxis(z, 0, 1).reshape(z.shape[1], -1))
+            ended = self._descend(np.repeat(members, k), np.moveaxis(z, 0, 1).reshape(z.shape[1], -1))
             table = jax.tree.map(lambda a: a.reshape(*a.shape[:-1], len(members), k), ended)  # noqa: B023
             f = np.where(np.isfinite(table.local.f), table.local.f, np.inf)
             weight = self.weight[self.which[members]].sum(axis=1)
             top = _best(f, table.status, tolerance(self.problem.noise.loss, f.min(axis=1), weight))
-            winners: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _fitting(top, a), -1)[..., 0], table)  # noqa: B023
+            winners: Lanes = jax.tree.map(lambda a: np.take_along_axis(a, _gather_index(top, a), -1)[..., 0], table)  # noqa: B023
             if lanes is None:
                 lanes, known = winners, np.full(len(members), np.inf)
             else:
                 known = lanes.local.f[members]
-                _replaced(lanes, members, winners)
+                _replace_worse(lanes, members, winners)
             floor = lanes.local.f[members]
             reach = floor + tolerance(self.problem.noise.loss, floor, weight)
             # Starts that agreed on an optimum since improved upon no longer count.
@@ -131,7 +129,7 @@ class Problems:
         assert lanes is not None
         return lanes, agree, polished
 
-    def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+    def _initial_coordinates(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
         parts = []
         counts = TOGETHER if jax.default_backend() == "cpu" else TOGETHER_ON_DEVICE
         together = next((count for count in counts if count >= len(members)), counts[-1])
@@ -139,12 +137,12 @@ class Problems:
             index = np.resize(members[first : first + together], together)
             data = (self.response[self.which[index]], self.weight[self.which[index]])
             parts.append((self.problem.own(index), self.delta[index], u, *data))
-        run = _with(best, random)
+        run = _starts_program(best, random)
         return np.concatenate(self.runner(run, parts))[: len(members)]
 
-    def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
+    def _descend(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
         """Polished lanes of the problems with the given indices, each on its own data."""
-        problem = self._alone() if self.alone else self.problem
+        problem = self._single_problem() if self.alone else self.problem
         lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
             self.runner,
@@ -157,13 +155,13 @@ class Problems:
             rows=self.response.shape[1],
         )
 
-    def _alone(self) -> Problem:
+    def _single_problem(self) -> Problem:
         """The single problem with inputs shared by all lanes, so that they are transformed only once."""
         whole = self.problem
         inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
         return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
 
-    def refitted(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
+    def refit(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
         """Refits of every problem with every weighting, started at the problem's optimum."""
         count = len(tables[0])
         members = np.repeat(np.arange(len(self.which)), count)
@@ -179,14 +177,14 @@ class Problems:
 
         z = base.z[:, members]
         every = np.arange(len(members))
-        ended = self._descended(members, z, weight(every), direct=True, warm=True)
+        ended = self._descend(members, z, weight(every), direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (newton.CONVERGED, newton.FLAT)))
         if len(failed):
-            retry = self._descended(members[failed], z[:, failed], weight(failed))
-            _replaced(ended, failed, retry)
+            retry = self._descend(members[failed], z[:, failed], weight(failed))
+            _replace_worse(ended, failed, retry)
         return ended
 
-    def answer(
+    def results(
         self,
         lanes: Lanes,
         agree: np.ndarray,
@@ -202,7 +200,7 @@ class Problems:
         for first in range(0, count, width):
             index = np.minimum(np.arange(first, first + width), count - 1)
             parts.append((self.problem.own(members[index]), lanes.z[:, index]))
-        values = self.runner(_named, parts)
+        values = self.runner(_params_by_name, parts)
         whole = (*self.shape, weightings)
         dims = [k for k, present in enumerate(axes.values()) if present]
         shape = tuple(whole[k] for k in dims)
@@ -298,7 +296,7 @@ class SolvedProblems:
 _PROGRAMS: dict[tuple[int, int], Any] = {}
 
 
-def _with(best: int, random: int) -> Any:
+def _starts_program(best: int, random: int) -> Any:
     """:func:`_starts` with its static arguments bound, cached so that equal arguments give the same object."""
     if (best, random) not in _PROGRAMS:
         program = partial(_starts, best=best, random=random)
@@ -314,7 +312,7 @@ def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarra
     return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
 
 
-def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
+def _replace_worse(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
     """Replace lanes in place by others with a lower objective."""
     known = lanes.local.f[place]
     better = others.local.f < np.where(np.isfinite(known), known, np.inf)
@@ -322,6 +320,6 @@ def _replaced(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
         old[..., place] = np.where(better, new, old[..., place])
 
 
-def _fitting(top: np.ndarray, array: np.ndarray) -> np.ndarray:
+def _gather_index(top: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Indices for ``take_along_axis`` along the last axis of an array of any rank."""
     return np.broadcast_to(top[:, None], (*array.shape[:-1], 1))

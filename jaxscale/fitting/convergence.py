@@ -20,7 +20,7 @@ def convergence(optimum: Optimum, result: Found, certificate: float) -> tuple[li
 
     Args:
         optimum: the problem at its optimum.
-        found: the search that ended there.
+        result: the search that ended there.
         certificate: predicted decrease of a further Newton step, relative to the objective.
     """
     notices = [*_bounds(optimum), *_flat(optimum)]
@@ -37,9 +37,9 @@ def convergence(optimum: Optimum, result: Found, certificate: float) -> tuple[li
         notices += _landscape(landscape, optimum.problem.noise.loss, optimum.freedom)
     if not certificate <= CERTIFIED and lane != newton.FLAT:
         status = "not_converged"
-        promise = f"{certificate:.1e}" if np.isfinite(certificate) else "unknown"
+        decrement = f"{certificate:.1e}" if np.isfinite(certificate) else "unknown"
         message = (
-            f"The descent ended as {STATUS[lane]}; the predicted relative decrease of a further step is {promise}."
+            f"The descent ended as {STATUS[lane]}; the predicted relative decrease of a further step is {decrement}."
         )
         notices.append(Notice("not_converged", message))
     return notices, status

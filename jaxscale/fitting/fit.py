@@ -18,13 +18,13 @@ from jaxscale.engine.starts import StartGrid
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import (
     check_settings,
-    checked_law,
-    count_of,
     explicit_starts,
     noise_of_counts,
+    number_of_starts,
+    validate_law,
 )
 from jaxscale.fitting.convergence import convergence
-from jaxscale.fitting.optimise import Search, Solved, optimise, problem_of
+from jaxscale.fitting.optimise import SearchOutcome, SearchSettings, optimise, problem_of
 from jaxscale.fitting.standard_errors import (
     SHARES,
     Covariance,
@@ -32,7 +32,7 @@ from jaxscale.fitting.standard_errors import (
     Resampling,
     clusters_of,
     covariance_of,
-    runs_away,
+    scale_diverges,
 )
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
@@ -114,7 +114,7 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is invalid, or the checkpoint is damaged or belongs to another computation.
     """
-    law, values = checked_law(law, observations, seed, fixed, bounds, pooling)
+    law, values = validate_law(law, observations, seed, fixed, bounds, pooling)
     check_settings(n_resamples, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
     if likelihood is not None:
@@ -131,7 +131,7 @@ def fit(
         rows = weighted(read, noise)
         seed, generator = generator_of(seed)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
-        count = 4096 if explicit is not None else count_of(starts)
+        count = 4096 if explicit is not None else number_of_starts(starts)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, n_resamples=n_resamples)
@@ -139,7 +139,7 @@ def fit(
         with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
             resampling = Resampling(Runner(mesh, journal, ticker), n_resamples, generator)
             problem, wide = problem_of(law, free, values, noise, rows)
-            solved = optimise(problem, wide, resampling, Search(count, polish, explicit))
+            solved = optimise(problem, wide, resampling, SearchSettings(count, polish, explicit))
             covariance = covariance_of(
                 solved.optimum, solved.hessian, resampling, rows.run, rows.sigma is not None, errors
             )
@@ -154,7 +154,7 @@ def fit(
 
 
 def _fit_of(
-    solved: Solved,
+    solved: SearchOutcome,
     uncertainty: Covariance,
     rows: Observations,
     values: Mapping[str, float],
@@ -199,10 +199,10 @@ def _fit_of(
     return replace(fitted, notices=(*fitted.notices, *more), status=status)
 
 
-def _of_errors(solved: Solved, uncertainty: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
+def _of_errors(solved: SearchOutcome, uncertainty: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
     """Notices on the dispersion of the residuals and on resamples."""
     optimum, notices = solved.optimum, []
-    if runs_away(optimum, solved.hessian):
+    if scale_diverges(optimum, solved.hessian):
         noise = optimum.problem.noise.describe()
         message = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
         notices.append(Notice("no_overdispersion", message))

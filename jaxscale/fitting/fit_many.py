@@ -80,7 +80,7 @@ def fit_many(
     noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
     values = [checked_fixed(law, entry) for entry in nested]
-    _refuse(law, sets, noises, values, starts, polish)
+    _check_arguments(law, sets, noises, values, starts, polish)
     tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
         "data": not isinstance(observations, Observations),
@@ -104,13 +104,13 @@ def fit_many(
         with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
             single = not (axes["data"] or axes["fixed"] or axes["noise"])
             problems = Problems(law, free, shared, sets, values, noises, single, Runner(mesh, journal, ticker))
-            lanes, agree, polished = problems.searched(starts, polish, generator)
+            lanes, agree, polished = problems.search(starts, polish, generator)
             if tables is not None:
-                lanes = problems.refitted(lanes, tables)
-            return problems.answer(lanes, agree, polished, axes, tables)
+                lanes = problems.refit(lanes, tables)
+            return problems.results(lanes, agree, polished, axes, tables)
 
 
-def _refuse(
+def _check_arguments(
     law: Law, sets: list[Observations], noises: list[Noise], values: list[dict[str, float]], starts: int, polish: int
 ) -> None:
     for name, given in (("observations", sets), ("noise", noises), ("fixed", values)):

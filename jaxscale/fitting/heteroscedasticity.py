@@ -9,7 +9,7 @@ from jaxscale.fitting.sandwich import bread
 FEWEST, REJECTED = 15, 0.01
 
 
-def uneven(optimum: Optimum, residual: np.ndarray) -> str:
+def heteroscedasticity_test(optimum: Optimum, residual: np.ndarray) -> str:
     """Koenker's studentised Breusch-Pagan test: its result in words where it rejects homoscedasticity, else empty.
 
     ``n R^2`` of the regression of the squared residuals on the prediction, the inputs (logarithms where these are

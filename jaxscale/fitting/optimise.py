@@ -28,7 +28,7 @@ LISTED = 12
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSettings:
     """Settings of a search: numbers of scored and polished starts, or explicit starts."""
 
     count: int
@@ -37,7 +37,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Solved:
+class SearchOutcome:
     """Result of a search: optimum, Hessian of the objective, certificate and basins."""
 
     optimum: Optimum
@@ -60,7 +60,7 @@ def problem_of(
     return Problem(law, free, noise, inputs, fixed, centre), wide
 
 
-def optimise(problem: Problem, wide: Observations, resampling: Resampling, settings: Search) -> Solved:
+def optimise(problem: Problem, wide: Observations, resampling: Resampling, settings: SearchSettings) -> SearchOutcome:
     """Search for the optimum; call it inside ``jax.enable_x64(True)``."""
     task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
@@ -80,14 +80,14 @@ def optimise(problem: Problem, wide: Observations, resampling: Resampling, setti
     await_compiled(linearise, (problem, z, wide.response))
     optimum = optimum_of(problem, z, wide.response, wide.weight)
     hessian = np.asarray(result.lanes.local.exact)[..., result.best]
-    return Solved(optimum, hessian, objective, certificate, result, _landscape(result, basins), wide)
+    return SearchOutcome(optimum, hessian, objective, certificate, result, _landscape(result, basins), wide)
 
 
 def _certificate(result: Found) -> float:
     """Predicted relative decrease of a further Newton step; 0 where it is below rounding error."""
-    local, promise = result.lanes.local, float(result.lanes.decrement[result.best])
-    relative = promise / max(abs(float(local.f[result.best])), np.finfo(float).tiny)
-    return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[result.best]) else relative
+    local, decrement = result.lanes.local, float(result.lanes.decrement[result.best])
+    relative = decrement / max(abs(float(local.f[result.best])), np.finfo(float).tiny)
+    return 0.0 if relative > CERTIFIED and decrement <= float(local.rounding[result.best]) else relative
 
 
 def _landscape(result: Found, basins: tuple[Basin, ...]) -> Landscape:

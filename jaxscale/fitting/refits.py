@@ -16,7 +16,7 @@ from jaxscale.engine.runner import Runner
 TOGETHER = 256
 
 
-def resampled(
+def case_weights(
     weight: np.ndarray, run: np.ndarray | None, n_resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
     """Weights of case resamples, shape (n_resamples, n); of whole runs where runs have several rows.
@@ -40,7 +40,7 @@ def resampled(
     return weights
 
 
-def refitted(
+def refit_batch(
     runner: Runner,
     problem: Problem,
     z: np.ndarray,
@@ -72,7 +72,7 @@ def refitted(
     for index in np.array_split(np.arange(count), -(-count // size)):
         own, counts = (data[index] if data.ndim == 2 else data for data in (response, weight))
         try:
-            done.append(_refitted(runner, problem, z, own, counts, len(index)))
+            done.append(_refit(runner, problem, z, own, counts, len(index)))
         except KeyboardInterrupt:
             # Cooperating processes must stop together.
             if not (keep and done) or jax.process_count() > 1:
@@ -82,18 +82,18 @@ def refitted(
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *lanes), np.concatenate(settled)
 
 
-def _refitted(
+def _refit(
     runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
 ) -> tuple[Lanes, np.ndarray]:
     start = np.repeat(z[:, None], count, axis=1)
     lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
     enough = np.broadcast_to(np.sum(weight > 0, axis=-1) >= len(problem.free), count)
-    settled = _settled(lanes) & enough
+    settled = _converged(lanes) & enough
     failed = np.flatnonzero(~settled & enough)
     if len(failed):
         response, weight = (data[failed] if data.ndim == 2 else data for data in (response, weight))
         retry = descend(runner, problem, start[:, failed], response, weight)
-        better = _settled(retry)
+        better = _converged(retry)
         settled[failed] = better
 
         def put(old: Any, new: Any) -> None:
@@ -103,7 +103,7 @@ def _refitted(
     return lanes, settled
 
 
-def _settled(lanes: Lanes) -> np.ndarray:
+def _converged(lanes: Lanes) -> np.ndarray:
     return np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
 
 
@@ -133,8 +133,8 @@ def bootstrap(
     Returns:
         Values of every parameter over the converged replicates, and the number of failed ones.
     """
-    weights = resampled(weight, run, n_resamples, generator)
-    lanes, settled = refitted(runner, problem, z, response, weights, n_resamples)
+    weights = case_weights(weight, run, n_resamples, generator)
+    lanes, settled = refit_batch(runner, problem, z, response, weights, n_resamples)
     params = jax.tree.map(np.asarray, params_at(problem, lanes.z))
     draws = {name: np.broadcast_to(value, n_resamples)[settled] for name, value in params.items()}
     return draws, int((~settled).sum())

@@ -51,7 +51,7 @@ def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) ->
         return np.full((jacobian.shape[1],) * 2, np.inf), freedom
     root, lost, _ = bread(jacobian, weight)
     variance = np.sum(weight[used] * residual[used] ** 2) / freedom
-    return without(variance * root @ root.T, lost), freedom
+    return mark_infinite(variance * root @ root.T, lost), freedom
 
 
 def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
@@ -77,10 +77,10 @@ def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple
     noise = residual / np.where(leverage < 1 - 1e-10, 1 - leverage, 1.0)
     scores = (weight * np.where(used, noise, 0.0))[:, None] * np.where(used[:, None], jacobian, 0.0)
     moves = scores @ root @ root.T
-    return without(moves.T @ moves, lost), freedom
+    return mark_infinite(moves.T @ moves, lost), freedom
 
 
-def without(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def mark_infinite(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """A covariance with infinite entries for the given parameters."""
     return np.where(lost[:, None] | lost, np.inf, covariance)
 
@@ -139,4 +139,4 @@ def sandwich(
     moves = moves @ (change * unit).T
     moved = np.abs((change * unit) @ vectors[:, ~known]) if not known.all() else np.zeros((len(change), 1))
     lost = np.any(moved > COMPONENT * np.linalg.norm(change * unit, axis=1, keepdims=True), axis=1)
-    return without(factor * moves.T @ moves, lost), freedom
+    return mark_infinite(factor * moves.T @ moves, lost), freedom

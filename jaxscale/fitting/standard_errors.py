@@ -11,9 +11,9 @@ import numpy as np
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.heteroscedasticity import uneven
+from jaxscale.fitting.heteroscedasticity import heteroscedasticity_test
 from jaxscale.fitting.refits import bootstrap
-from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
+from jaxscale.fitting.sandwich import bread, classical, hc3, mark_infinite, sandwich
 from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
 
@@ -90,13 +90,13 @@ def covariance_of(
         return Covariance(none, "none", 0, "all rows belong to one run, so the variance between runs is unknown")
     if sigma and clusters is None and errors is None:
         root, lost, _ = bread(np.asarray(optimum.linear.jacobian), weight)
-        return Covariance(without(root @ root.T, lost), "known errors", freedom)
+        return Covariance(mark_infinite(root @ root.T, lost), "known errors", freedom)
     if clusters is None and freedom <= 0:
         reason = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
         return Covariance(none, "none", freedom, reason)
-    _refuse_errors(errors, optimum.problem.noise, clusters is not None)
+    _check_errors(errors, optimum.problem.noise, clusters is not None)
     if not loss.least_squares and not loss.curvature_describes(optimum.linear.residual[used], size):
-        return _resampled(optimum, resampling, clusters)
+        return _bootstrap(optimum, resampling, clusters)
     bounds = at_bounds(optimum)
     if loss.counts and clusters is None and not bounds:
         result = _information(optimum, hessian)
@@ -104,9 +104,11 @@ def covariance_of(
         result = _least_squares(optimum, errors)
     else:
         change = optimum.linear.change
-        matrix, freedom = _raw(optimum, clusters) if bounds else robust(optimum, hessian, change, clusters)
+        matrix, freedom = (
+            _parameter_sandwich(optimum, clusters) if bounds else robust_covariance(optimum, hessian, change, clusters)
+        )
         result = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
-    return replace(result, matrix=without(result.matrix, _runaway(optimum, result.matrix, bounds)))
+    return replace(result, matrix=mark_infinite(result.matrix, _undetermined(optimum, result.matrix, bounds)))
 
 
 def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
@@ -122,14 +124,14 @@ def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None
     return codes if len(np.unique(codes[used])) < used.sum() else None
 
 
-def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
+def _check_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
     """Reject a choice of standard errors that the loss or correlated runs do not allow."""
     if errors is not None and (not noise.loss.least_squares or clustered):
         reason = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
         raise ValueError(f"Argument errors must be left out here, as {reason}, but is {errors!r}.")
 
 
-def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+def _undetermined(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
     """Parameters whose standard error is a large multiple of their value and of their natural unit, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
     runaway = np.zeros(len(problem.free), bool)
@@ -147,7 +149,7 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     linear, weight, used = optimum.linear, optimum.weight, optimum.used
     loss, size = optimum.problem.noise.loss, len(optimum.problem.free)
     residual, factor = loss.pseudo_residuals(np.asarray(linear.residual), optimum.log_scale, used, size)
-    reason = uneven(optimum, residual) if errors is None else ""
+    reason = heteroscedasticity_test(optimum, residual) if errors is None else ""
     if errors == "hc3" or reason:
         matrix, freedom = hc3(linear.jacobian, residual, weight)
         return Covariance(matrix * factor**2, "hc3", freedom, reason)
@@ -155,7 +157,7 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     return Covariance(matrix * factor**2, "classical", freedom)
 
 
-def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
+def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
     """Bootstrap standard errors from the central 68 % of resamples, which is robust to outlying refits."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
@@ -192,7 +194,7 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
+def _parameter_sandwich(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
     """The sandwich covariance in the parameters themselves, for coordinates that are flat at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
@@ -203,7 +205,7 @@ def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int
     return sandwich(shares.sum(axis=0), (w * psi)[:, None] * x, np.eye(x.shape[1]), codes, shares)
 
 
-def robust(
+def robust_covariance(
     optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
     """Sandwich covariance of functions of the coordinates with derivative ``change``, clustered by runs.
@@ -238,7 +240,7 @@ def robust(
 def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     """The inverse of the observed information of a maximum likelihood fit."""
     size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
-    count = size if runs_away(optimum, hessian) else len(hessian)
+    count = size if scale_diverges(optimum, hessian) else len(hessian)
     try:
         root = np.linalg.cholesky(hessian[:count, :count])
     except np.linalg.LinAlgError:
@@ -248,7 +250,7 @@ def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     return Covariance(half.T @ half, "observed information", optimum.freedom)
 
 
-def runs_away(optimum: Optimum, hessian: np.ndarray) -> bool:
+def scale_diverges(optimum: Optimum, hessian: np.ndarray) -> bool:
     """Whether the counts show no overdispersion, so that the nuisance parameter diverges."""
     noise = optimum.problem.noise
     return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.plots.style import INK, LEVELS, POINT, few_ticks, frozen, new_figure, tidy
+from jaxscale.plots.style import INK, LEVELS, POINT, few_ticks, freeze_layout, new_figure, tidy
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.errors import did_you_mean
 
@@ -30,7 +30,7 @@ def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
     Raises:
         ValueError: a name is unknown.
     """
-    values = _chosen(draws, params, 12)
+    values = _select(draws, params, 12)
     figure, panels = new_figure((10.0, 0.5 + 1.5 * len(values)), len(values), 2, gridspec_kw={"width_ratios": [1, 2]})
     diverged = draws.stats.get("diverging", np.zeros(len(draws))).reshape(draws.chains, -1) > 0
     for (left, right), (name, several) in zip(panels, values.items(), strict=True):
@@ -54,7 +54,7 @@ def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
         "independent draws" if draws.method != "nuts" else f"{draws.chains} chains, {diverged.sum()} divergences"
     )
     figure.suptitle(f"{draws.law}, {draws.method}: {description}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
 def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
@@ -70,7 +70,7 @@ def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
     Raises:
         ValueError: a name is unknown.
     """
-    values = _chosen(draws, draws.free if params is None else params, 8)
+    values = _select(draws, draws.free if params is None else params, 8)
     n = len(values)
     figure, panels = new_figure((1.2 + 1.7 * n, 0.8 + 1.6 * n), n, n, sharex="col")
     diverged = draws.stats.get("diverging", np.zeros(len(draws))) > 0
@@ -99,7 +99,7 @@ def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
                 axes.set_ylabel(labels[i])
     suffix = f", {diverged.sum()} divergences" if draws.method == "nuts" else ""
     figure.suptitle(f"{draws.law}, {draws.method}: {len(draws)} draws{suffix}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
 def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) -> Any:
@@ -119,7 +119,7 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
         raise ValueError("Argument several must not be empty.")
     known: dict[str, dict[str, np.ndarray]] = {}
     for label, draws in several.items():
-        for name, values in _chosen(draws, draws.free if params is None else params, 12).items():
+        for name, values in _select(draws, draws.free if params is None else params, 12).items():
             known.setdefault(name, {})[label] = values
     columns = min(len(known), 4)
     rows = -(-len(known) // columns)
@@ -142,10 +142,10 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
         axes.set_visible(False)
     laws = ", ".join(dict.fromkeys(draws.law for draws in several.values()))
     figure.suptitle(f"{laws}: median, 50 % and 90 % intervals", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
-def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
+def _select(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
     """The quantities to plot by label, each of shape (draws,)."""
     known = {**draws.params, **draws.nuisance}
     selection = [*draws.free, *draws.nuisance] if names is None else list(names)

@@ -12,12 +12,12 @@ from jaxscale.plots.style import (
     BAND,
     INK,
     input_label,
-    labelled,
     log_axis,
     response_name,
     scatter,
     spread,
     tidy,
+    with_unit,
 )
 from jaxscale.results.fit import Fit
 
@@ -112,8 +112,8 @@ def _agreement(
     _band(axes, fit, line, line, "prediction = observation")
     scatter(axes, predicted, y, colour)
     name = response_name(observations)
-    axes.set_xlabel(labelled(f"predicted {name}", law.response.unit))
-    axes.set_ylabel(labelled(f"observed {name}", law.response.unit))
+    axes.set_xlabel(with_unit(f"predicted {name}", law.response.unit))
+    axes.set_ylabel(with_unit(f"observed {name}", law.response.unit))
     tidy(axes)
     if law.response.domain is positive and line[-1] > 3 * line[0] > 0:
         log_axis(axes.xaxis, line)
@@ -127,7 +127,7 @@ def _curve(axes: Any, fit: Fit, law: Law, observations: Observations, x: np.ndar
     _band(axes, fit, line, np.asarray(fit.predict(**{name: line})), str(fit.law))
     scatter(axes, x, y, None)
     axes.set_xlabel(input_label(law, observations, name))
-    axes.set_ylabel(labelled(response_name(observations), law.response.unit))
+    axes.set_ylabel(with_unit(response_name(observations), law.response.unit))
     tidy(axes)
     if log:
         log_axis(axes.xaxis, x)
@@ -152,7 +152,7 @@ def _residuals(
     points = scatter(axes, x, factor * residual, colour)
     axes.set_xlabel(input_label(law, observations, name))
     sides = "above" if space.percent else "minus"
-    axes.set_ylabel(labelled(f"prediction {sides} observation", space.unit(law.response.unit)))
+    axes.set_ylabel(with_unit(f"prediction {sides} observation", space.unit(law.response.unit)))
     tidy(axes)
     if x.min() > 0 and x.max() > 3 * x.min():
         log_axis(axes.xaxis, x)

@@ -17,14 +17,14 @@ from jaxscale.plots.style import (
     INK,
     LEVELS,
     POINT,
-    frozen,
+    freeze_layout,
     input_label,
-    labelled,
     log_axis,
     new_figure,
     response_name,
-    thinned,
+    thin,
     tidy,
+    with_unit,
 )
 from jaxscale.results.draws import Draws
 from jaxscale.utils.compilation import compiled
@@ -79,22 +79,22 @@ def band(
         group = draws.groups[0] if group is None else group
         if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
             used &= np.array(observations.groups)[observations.group] == str(group)
-    draws = thinned(draws).of_group(str(group)) if draws.groups else thinned(draws)
+    draws = thin(draws).of_group(str(group)) if draws.groups else thin(draws)
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():
         raise ValueError(f"Argument to must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
-    level = draws.predict(**_placed(law, input, line, at))
+    level = draws.predict(**_inputs_at(law, input, line, at))
     space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
-    forward, backward = _into(space), space.inverse
+    forward, backward = _transform(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
     here = forward(np.median(draws.predict(**named_categories(law, rows)), axis=0))
-    there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
+    there = forward(np.median(draws.predict(**_inputs_at(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
-    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, seed)
+    new = None if draws.scatter is None else _simulate(draws, draws.scatter, level, line, observations, seed)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
     fixed_inputs = ", ".join(
@@ -120,12 +120,12 @@ def band(
     if law.response.domain is positive and middle.max() > 1.5 * middle.min():
         log_axis(top.yaxis, np.concatenate([middle, moved]))
     unit = space.unit(law.response.unit)
-    top.set_ylabel(labelled(response_name(observations), law.response.unit))
-    bottom.set_ylabel(labelled("above the median", unit))
+    top.set_ylabel(with_unit(response_name(observations), law.response.unit))
+    bottom.set_ylabel(with_unit("above the median", unit))
     bottom.set_xlabel(input_label(law, observations, input))
     top.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{draws.law}, {draws.method}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
 def predictive(draws: Draws, *, seed: int = 0) -> Any:
@@ -149,7 +149,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
         raise ValueError(
             f"These draws ({draws.method}) have no model to replicate responses; sample them with posterior."
         )
-    draws = thinned(draws)
+    draws = thin(draws)
     model = draws.model
     used = np.asarray(model.data["weight"]) > 0
     sites = {**draws.params, **draws.nuisance}
@@ -158,7 +158,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
         new = replicated(model.likelihood, generator_of(seed)[0], draws.nuisance, level, data)
     space = model.likelihood.space
-    forward, middle = _into(space), np.median(level, axis=0)
+    forward, middle = _transform(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)
     new = forward(new) - forward(middle)
     observed, new = space.factor * observed, space.factor * new
@@ -180,18 +180,18 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
     right.plot(expected, expected, color=INK, linewidth=0.8)
     right.plot(expected, np.sort(observed), "o", markersize=3.5, color=INK, label="observed")
     left.set_xlabel("row, in the order of the law's value")
-    left.set_ylabel(labelled("response above the law", unit))
-    right.set_xlabel(labelled("sorted replicated residuals, median", unit))
-    right.set_ylabel(labelled("sorted observed residuals", unit))
+    left.set_ylabel(with_unit("response above the law", unit))
+    right.set_xlabel(with_unit("sorted replicated residuals, median", unit))
+    right.set_ylabel(with_unit("sorted observed residuals", unit))
     for axes in (left, right):
         tidy(axes)
     left.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     right.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{draws.law}: {model.likelihood.describe()}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
-def _into(space: Space) -> Callable[[Any], np.ndarray]:
+def _transform(space: Space) -> Callable[[Any], np.ndarray]:
     """The transform of responses to the residual space, in float64."""
 
     def forward(y: Any) -> np.ndarray:
@@ -205,7 +205,7 @@ def _levels(model: Any, sites: dict[str, Any]) -> Any:
     return jax.lax.map(model.level, sites, batch_size=256)
 
 
-def _new(
+def _simulate(
     draws: Draws, scatter: Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
 ) -> np.ndarray:
     """Simulated responses along a line, each from a separate run; counts have the median number of trials."""
@@ -219,7 +219,7 @@ def _number(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _inputs_at(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """All inputs of a law: one has the values x, the others those of ``at``."""
     own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v), x.shape) for name, v in at.items()}
     return {name: x if name == input else own[name] for name in law.inputs}

@@ -59,10 +59,10 @@ def save(figure: Any, path: str | Path) -> None:
     Raises:
         ValueError: the path has another extension.
     """
-    write_atomically(path, render(figure, ending_of(path)))
+    write_atomically(path, render(figure, file_format(path)))
 
 
-def ending_of(path: str | Path) -> str:
+def file_format(path: str | Path) -> str:
     """The file format of a figure by the extension of its path.
 
     Args:
@@ -83,7 +83,7 @@ def spread(values: np.ndarray) -> float:
     return float(np.log(high / low)) if low > 0 else float(np.log1p(high - low))
 
 
-def labelled(name: str, unit: str) -> str:
+def with_unit(name: str, unit: str) -> str:
     """A label with its unit, where there is one."""
     return f"{name} ({unit})" if unit else name
 
@@ -91,7 +91,7 @@ def labelled(name: str, unit: str) -> str:
 def input_label(law: Law, observations: Observations, name: str) -> str:
     """Label of an input: its name with its unit or column."""
     column = dict(observations.columns).get(name, name)
-    return labelled(name, law.inputs[name].unit or (column if column != name else ""))
+    return with_unit(name, law.inputs[name].unit or (column if column != name else ""))
 
 
 def response_name(observations: Observations) -> str:
@@ -140,7 +140,7 @@ def new_figure(size: tuple[float, float], rows: int, columns: int, **settings: A
     return figure, figure.subplots(rows, columns, squeeze=False, **settings)
 
 
-def frozen(figure: Any) -> Any:
+def freeze_layout(figure: Any) -> Any:
     """The figure with a fixed layout, so that every rendering is the same."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -156,7 +156,7 @@ def few_ticks(axes: Any, both: bool) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def thinned(draws: Draws) -> Draws:
+def thin(draws: Draws) -> Draws:
     """The draws thinned to at most :data:`ENOUGH`."""
     step = -(-len(draws) // ENOUGH)
     part = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
+from jaxscale.bayes.pointwise import pointwise, psis_weights, scoring_model, unit_labels
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
@@ -88,12 +88,12 @@ def loo(draws: Draws) -> Elpd:
 
     Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4.
     """
-    _refuse(draws)
+    _check_draws(draws)
     each = pointwise(draws.model, {**draws.params, **draws.nuisance})
-    log_weights, khat = reweighed(-each, draws)
+    log_weights, khat = psis_weights(-each, draws)
     scores = _mean(log_weights, each)
     p_loo = float(np.sum(_mean(np.full(each.shape, -math.log(len(draws))), each) - scores))
-    unit, labels = labelled(draws.model, draws.observations)
+    unit, labels = unit_labels(draws.model, draws.observations)
     return _elpd(draws.law, "loo", scores, khat, unit, labels, draws.observations, {}, p_loo)
 
 
@@ -141,7 +141,7 @@ def leave_future_out(
             f"but is {up_to:g}."
         )
     refit_steps = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
-    future = _Future(posterior, observations, scale)
+    future = _LeaveFutureOut(posterior, observations, scale)
     for j in range(start, len(sizes) - 1):
         future.step(sizes[j], sizes[j + 1], j in refit_steps)
     scored = np.flatnonzero(future.size > sizes[start])
@@ -158,7 +158,7 @@ def leave_future_out(
     )
 
 
-class _Future:
+class _LeaveFutureOut:
     """State of leave-future-out cross-validation: the last posterior, and the scores so far."""
 
     draws: Draws
@@ -175,7 +175,7 @@ class _Future:
         """Score the units of the next size given all smaller ones."""
         if not refit:
             inside = (self.size > self.fitted) & (self.size <= largest)
-            log_weights, khat = reweighed(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
+            log_weights, khat = psis_weights(self.each[:, inside].sum(axis=1, keepdims=True), self.draws)
             refit = not khat[0] < KHAT_LIMIT
         if refit:
             self._fit(largest)
@@ -187,9 +187,9 @@ class _Future:
     def _fit(self, largest: float) -> None:
         weight = np.where(self.scale <= largest, self.observations.weight, 0.0)
         draws = self.posterior(replace(self.observations, weight=weight))
-        _refuse(draws)
-        model = scoring(draws.model, self.observations)
-        unit, labels = labelled(model, self.observations)
+        _check_draws(draws)
+        model = scoring_model(draws.model, self.observations)
+        unit, labels = unit_labels(model, self.observations)
         if self.unit not in ("", unit):
             raise ValueError(
                 f"Argument posterior must give the runs an effect in every fit or in none, but it does so only where "
@@ -205,7 +205,7 @@ class _Future:
         self.fits, self.fitted = self.fits + 1, largest
 
 
-def _refuse(draws: Draws) -> None:
+def _check_draws(draws: Draws) -> None:
     if not isinstance(draws, Draws):
         raise TypeError(f"Argument draws must be what posterior handed back, but is {type(draws).__name__}.")
     if draws.model is None:

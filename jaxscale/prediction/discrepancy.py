@@ -7,12 +7,12 @@ import numpy as np
 
 # Grids of variance ratios to the noise, evenly spaced in logarithms: of the discrepancy, and of the run effects.
 # A discrepancy of 0 means that the law is correctly specified.
-MISFITS = np.concatenate([[0.0], np.logspace(-3, 6, 46)])
+DISCREPANCIES = np.concatenate([[0.0], np.logspace(-3, 6, 46)])
 SHARED = np.logspace(-2, 3, 11)
 
 
 @dataclass(frozen=True)
-class Belief:
+class ResidualDistribution:
     """Predictive distribution of m new residuals: a mixture of Student-t over settings of the variances.
 
     Args:
@@ -61,12 +61,12 @@ class Belief:
             medians.append(float(values[order][np.searchsorted(np.cumsum(self.weight[order]), 0.5)]))
         return medians[0], medians[1]
 
-    def holds(self) -> float:
+    def probability_law_holds(self) -> float:
         """Posterior probability that the law is correctly specified."""
         return float(self.weight[self.tau == 0].sum())
 
 
-def foreseen(
+def predict_residuals(
     jacobian: np.ndarray,
     residual: np.ndarray,
     weight: np.ndarray,
@@ -74,7 +74,7 @@ def foreseen(
     size: np.ndarray,
     sizes: np.ndarray,
     run: np.ndarray | None = None,
-) -> Belief:
+) -> ResidualDistribution:
     """Predictive distribution of new residuals given those of the data, by universal kriging.
 
     Args:
@@ -106,7 +106,7 @@ def foreseen(
         values, basis = np.maximum(values, 0.0), u[:, rank:] @ turn
         contrasts, shadow = basis.T @ r, (C - A @ K) @ basis
         ratio_unit = ratio_unit or 1 / max(float(values.mean()), np.finfo(float).tiny)
-        ratio = (ratio_unit * MISFITS)[:, None]
+        ratio = (ratio_unit * DISCREPANCIES)[:, None]
         each = 1 + ratio * values
         variance = np.maximum(np.sum(contrasts**2 / each, axis=1) / freedom, np.finfo(float).tiny)
         mean = A @ r + (ratio * contrasts / each) @ shadow.T
@@ -119,10 +119,10 @@ def foreseen(
         log_weight = -0.5 * (np.sum(np.log(each), axis=1) + freedom * np.log(variance))
         log_weight -= np.sum(np.log(np.diag(lower))) + np.sum(np.log(s[:rank]))
         log_weight += _prior() + (0.0 if run is None else _half_cauchy(shared))
-        parts.append((log_weight, mean, spread, np.sqrt(variance), np.sqrt(MISFITS)))
+        parts.append((log_weight, mean, spread, np.sqrt(variance), np.sqrt(DISCREPANCIES)))
     log_weight, mean, spread, sigma, tau = (np.concatenate(part) for part in zip(*parts, strict=True))
     each = np.exp(log_weight - log_weight.max())
-    return Belief(each / each.sum(), mean, spread, freedom, sigma, tau)
+    return ResidualDistribution(each / each.sum(), mean, spread, freedom, sigma, tau)
 
 
 def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _prior() -> np.ndarray:
     """Log prior of the discrepancy: probability 1/2 that it is zero, else half-Cauchy."""
-    others = np.exp(_half_cauchy(MISFITS[1:]))
+    others = np.exp(_half_cauchy(DISCREPANCIES[1:]))
     return np.log(0.5 * np.concatenate([[1.0], others / others.sum()]))
 
 

@@ -16,7 +16,7 @@ from jaxscale.law import Law
 from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Space, default, squared
-from jaxscale.prediction.discrepancy import foreseen
+from jaxscale.prediction.discrepancy import predict_residuals
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import DataError, did_you_mean
@@ -96,8 +96,8 @@ def forecast(
         )
     free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
-    new = _places(law, at)
-    names = _named(law, size)
+    new = _new_inputs(law, at)
+    names = _size_names(law, size)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         checked(law, rows, free, noise.space, "space='linear'")
@@ -116,7 +116,7 @@ def forecast(
         count = len(used)
         response = np.asarray(noise.transform(rows.response[used]))
         run = None if rows.run is None else np.unique(rows.run[used], return_inverse=True)[1]
-        belief = foreseen(
+        belief = predict_residuals(
             slopes[:count],
             response - middle[:count],
             rows.weight[used],
@@ -144,7 +144,7 @@ def forecast(
             "along": " * ".join(names),
             "scatter": scatter,
             "misfit": misfit,
-            "law_holds": belief.holds(),
+            "law_holds": belief.probability_law_holds(),
             "freedom": belief.freedom,
             "seed": law_fit.provenance.seed,
             "status": law_fit.status,
@@ -154,7 +154,7 @@ def forecast(
     )
 
 
-def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _new_inputs(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The new inputs by name, broadcast to one length, rows last."""
     columns = {name: np.atleast_1d(column) for name, column in zip(law.inputs, columns_of(law, at), strict=True)}
     counts = {column.shape[-1] for column in columns.values()} - {1}
@@ -168,7 +168,7 @@ def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
 
 
-def _named(law: Law, by: str | Sequence[str] | None) -> list[str]:
+def _size_names(law: Law, by: str | Sequence[str] | None) -> list[str]:
     names = list(law.inputs) if by is None else [by] if isinstance(by, str) else list(by)
     for name in names:
         if name not in law.inputs:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.bayes.pointwise import reweighed
+from jaxscale.bayes.pointwise import psis_weights
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.law import Law
 from jaxscale.results.draws import Draws, scalars
@@ -79,7 +79,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
     khats = {}
     for part, log_density in parts.items():
         ratios = np.stack([(power - 1) * log_density for power in POWERS], axis=1)
-        log_weights, khat = reweighed(ratios, draws)
+        log_weights, khat = psis_weights(ratios, draws)
         khats[part] = float(khat.max())
         for name, values in quantities.items():
             for label, value in scalars(name, values, draws.groups):
@@ -114,10 +114,10 @@ def distance(values: np.ndarray, weights: np.ndarray) -> float:
     even = np.arange(1, len(values)) / len(values)
     scaled = np.minimum(np.cumsum(w)[:-1] / w.sum(), 1.0)
     # The second distance uses the distribution functions of the negatives.
-    return max(_apart(even, scaled, gap), _apart(1 - even, 1 - scaled, gap))
+    return max(_one_sided_distance(even, scaled, gap), _one_sided_distance(1 - even, 1 - scaled, gap))
 
 
-def _apart(p: np.ndarray, q: np.ndarray, gap: np.ndarray) -> float:
+def _one_sided_distance(p: np.ndarray, q: np.ndarray, gap: np.ndarray) -> float:
     middle = 0.5 * (p + q)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)

@@ -11,7 +11,7 @@ from jaxscale.prediction.cross_validation import Elpd
 EXACT = 1e-10
 
 
-def mixed(log_density: np.ndarray) -> np.ndarray:
+def optimal_weights(log_density: np.ndarray) -> np.ndarray:
     """Weights of the optimal mixture, shape (models,), from log densities of shape (units, models)."""
     from scipy.optimize import nnls
 
@@ -62,7 +62,7 @@ def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
     doi:10.1080/10618600.2019.1689985.
     """
     comparable(elpds)
-    weights = mixed(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
+    weights = optimal_weights(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
     return dict(zip(elpds, weights.tolist(), strict=True))
 
 

@@ -86,7 +86,7 @@ class _State(eqx.Module):
     growth: Any
     diagonal: Any
     exactly: Any
-    promise: Any
+    predicted_decrease: Any
     still: Any
     status: Any
 
@@ -96,7 +96,7 @@ class _Model(eqx.Module):
 
     d: Any
     multiplier: Any
-    promise: Any
+    predicted_decrease: Any
     good: Any
 
 
@@ -116,7 +116,7 @@ class _Trial(eqx.Module):
 
     d: Any
     multiplier: Any
-    promise: Any
+    predicted_decrease: Any
     use_exact: Any
     # Lanes near their optimum, and those at it.
     close: Any
@@ -128,7 +128,7 @@ class _Trial(eqx.Module):
     rounding: Any
 
 
-class _Verdict(eqx.Module):
+class _Acceptance(eqx.Module):
     """Acceptance of a step, with the resulting damping, trust in the exact model and status."""
 
     accept: Any
@@ -165,7 +165,7 @@ def _stiffness(state: _State) -> Any:
     return STIFF / jnp.maximum(_dot(a, a / state.diagonal), jnp.finfo(a.dtype).tiny)
 
 
-def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
+def _solve(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
     """For the exact and the majorising model: Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
     here, c, diagonal = state.local, state.constraint, state.diagonal
     eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
@@ -181,7 +181,7 @@ def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
 def _models(problem: Problem, state: _State, stiff: Any) -> list[_Model]:
     """The step by the exact and by the majorising model of the objective."""
     bounded = bounded_coordinates(problem)
-    return [_model(state, stiff, bounded, *solved) for solved in _solved(state, stiff)]
+    return [_model(state, stiff, bounded, *solved) for solved in _solve(state, stiff)]
 
 
 def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a: Any, good: Any) -> _Model:
@@ -194,57 +194,65 @@ def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a:
     # A negligible coordinate may have an unbounded step, which must not shorten those of the others.
     d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
     d = within_trust_radius(d, bounded)
-    promise = -(_dot(g + multiplier * a, d) + 0.5 * quadratic_form(hessian, d))
-    promise = promise + 0.5 * stiff * (state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2)
-    return _Model(d, multiplier, promise, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise))
+    predicted_decrease = -(_dot(g + multiplier * a, d) + 0.5 * quadratic_form(hessian, d))
+    predicted_decrease = predicted_decrease + 0.5 * stiff * (
+        state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2
+    )
+    return _Model(
+        d, multiplier, predicted_decrease, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(predicted_decrease)
+    )
 
 
-def _proposed(problem: Problem, state: _State, stiff: Any) -> _Trial:
+def _propose(problem: Problem, state: _State, stiff: Any) -> _Trial:
     """The step of the trusted model; near convergence that of the exact model."""
     exact, safe = _models(problem, state, stiff)
     f, rounding = jnp.abs(state.local.f), rounding_error(state.local)
-    near = (exact.promise >= 0) & (exact.promise <= CLOSE * f + rounding)
+    near = (exact.predicted_decrease >= 0) & (exact.predicted_decrease <= CLOSE * f + rounding)
     close = exact.good & (state.damping < UNDAMPED) & near
-    use = close | (exact.good & (exact.promise > 0) & state.exactly)
-    d, multiplier, promise = (
-        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "promise")
+    use = close | (exact.good & (exact.predicted_decrease > 0) & state.exactly)
+    d, multiplier, predicted_decrease = (
+        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "predicted_decrease")
     )
     # Near convergence the decrease is rounding error: continue while the predicted decrease halves.
-    over = close & ((promise <= DONE * f) | (promise >= NEWTON_REDUCTION * state.promise))
+    over = close & (
+        (predicted_decrease <= DONE * f) | (predicted_decrease >= NEWTON_REDUCTION * state.predicted_decrease)
+    )
     same = jnp.max(jnp.abs(jnp.where(use, exact.d - safe.d, 0.0)), axis=0) == 0
-    return _Trial(d, multiplier, promise, use, close, over, exact.good, same, rounding)
+    return _Trial(d, multiplier, predicted_decrease, use, close, over, exact.good, same, rounding)
 
 
 def _step(of: tuple[Quantity, ...], problem: Problem, state: _State, data: _Data) -> _State:
     """One iteration of every running lane."""
     stiff = _stiffness(state)
-    trial = _proposed(problem, state, stiff)
+    trial = _propose(problem, state, stiff)
     z = state.z + jnp.where(jnp.isfinite(trial.d), trial.d, 0.0)
     there = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
-    verdict = _verdict(state, trial, stiff, there, constraint)
-    new = _moved(state, trial, verdict, z, there, constraint)
+    verdict = _acceptance(state, trial, stiff, there, constraint)
+    new = _update(state, trial, verdict, z, there, constraint)
     running = state.status == RUNNING
     return jax.tree.map(lambda first, second: jnp.where(running, first, second), new, state)
 
 
-def _verdict(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Verdict:
+def _acceptance(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Acceptance:
     """Accept or reject a step by the decrease of the augmented Lagrangian."""
     here, before, after = state.local, state.constraint.h, constraint.h
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & constraint.finite
     actual = here.f - there.f + trial.multiplier * (before - after) + 0.5 * stiff * (before**2 - after**2)
-    ratio = gain_ratio(actual, trial.promise)
-    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.promise > 0))
+    ratio = gain_ratio(actual, trial.predicted_decrease)
+    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.predicted_decrease > 0))
     better = trial.good & ((ratio > GAIN_TRUSTED) | ~trial.use_exact | trial.same)
     damping, growth = damping_update(state.damping, state.growth, ratio, accept)
     small = SMALL_DECREASE * jnp.abs(here.f) + trial.rounding
     still = jnp.where(accept & (actual > small), 0, state.still + 1)
     stuck = (damping >= MOST_DAMPING) | (still >= PATIENCE)
     status = jnp.where(trial.over, ENDED, jnp.where(stuck, STUCK, RUNNING))
-    return _Verdict(accept, damping, growth, better, still, status)
+    return _Acceptance(accept, damping, growth, better, still, status)
 
 
-def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local, constraint: _Constraint) -> _State:
+def _update(
+    state: _State, trial: _Trial, verdict: _Acceptance, z: Any, there: Local, constraint: _Constraint
+) -> _State:
     """Update the lanes whose step is accepted; increase the damping of the others."""
     new = _State(
         z=z,
@@ -255,7 +263,7 @@ def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local
         growth=verdict.growth,
         diagonal=scaling(there, state.diagonal, LEAST_SCALING),
         exactly=verdict.better,
-        promise=jnp.where(trial.close, trial.promise, jnp.inf),
+        predicted_decrease=jnp.where(trial.close, trial.predicted_decrease, jnp.inf),
         still=verdict.still,
         status=verdict.status,
     )
@@ -268,7 +276,7 @@ def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local
     return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, unchanged)
 
 
-def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
+def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
     """Initial state of the lanes."""
     local = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
@@ -282,7 +290,7 @@ def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _
         growth=FIRST_FACTOR * ones,
         diagonal=scaling(local, 0.0, LEAST_SCALING),
         exactly=ones > 0,
-        promise=jnp.inf * ones,
+        predicted_decrease=jnp.inf * ones,
         still=jnp.zeros(ones.shape, jnp.int32),
         status=jnp.where(jnp.isfinite(local.f) & jnp.isfinite(constraint.h), RUNNING, STUCK),
     )
@@ -293,7 +301,9 @@ def _program(of: tuple[Quantity, ...]) -> Any:
     """The compiled program for the quantities, cached by function object."""
 
     @compiled
-    def constrained(problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any) -> Any:
+    def minimise_constrained(
+        problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any
+    ) -> Any:
         lanes = z.shape[1]
         delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, z.dtype), (lanes,))
         target = jnp.broadcast_to(problem.noise.transform(response), (lanes, *response.shape))
@@ -305,10 +315,10 @@ def _program(of: tuple[Quantity, ...]) -> Any:
         def body(pair: Any) -> Any:
             return pair[0] + 1, _step(of, problem, pair[1], data)
 
-        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _begin(of, problem, z, data)))[1]
+        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _initial_state(of, problem, z, data)))[1]
         return end.z, end.local.f, end.constraint.h, end.status
 
-    return constrained
+    return minimise_constrained
 
 
 @lru_cache(maxsize=32)
@@ -322,7 +332,7 @@ def gradients_of(of: tuple[Quantity, ...]) -> Any:
     return gradients
 
 
-def constrained(
+def minimise_constrained(
     runner: Runner,
     problem: Problem,
     of: tuple[Quantity, ...],

@@ -11,10 +11,10 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Law
-from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios, ground_of
+from jaxscale.profiling.likelihood_ratio import ProfileSetup, cluster_ratios, profile_setup
 from jaxscale.profiling.profile import METHOD
-from jaxscale.profiling.ray_search import crossing, furthest, named_rays, values_on
-from jaxscale.profiling.targets import named, wanted_of
+from jaxscale.profiling.ray_search import crossing, parameter_rays, search_limit, values_on
+from jaxscale.profiling.targets import parameter_targets, validate_params
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import check_level
 from jaxscale.utils.notices import Notice
@@ -95,7 +95,7 @@ def contour(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
     Statistics 12.
     """
-    names = wanted_of(fit, params)
+    names = validate_params(fit, params)
     if len(names) != 2 or names[0] == names[1]:
         held = f"holds {', '.join(names)}" if names else "is empty"
         raise ValueError(f"Argument params must hold two different parameters, but {held}.")
@@ -108,22 +108,25 @@ def contour(
         raise ValueError(f"Argument points must be a whole number of at least 8, but is {points!r}.")
     with jax.enable_x64(True):
         runner = Runner()
-        ground = ground_of(runner, fit, observations)
-        kind = named(runner, ground, names)
-        unit = ground.unit * float(np.mean(np.diag(cluster_ratios(ground, kind.slope))))
-        lower = np.linalg.cholesky(unit * kind.slope @ ground.covariance @ kind.slope.T)
+        setup = profile_setup(runner, fit, observations)
+        targets = parameter_targets(runner, setup, names)
+        unit = setup.unit * float(np.mean(np.diag(cluster_ratios(setup, targets.slope))))
+        lower = np.linalg.cholesky(unit * targets.slope @ setup.covariance @ targets.slope.T)
         angle = 2 * np.pi * np.arange(points) / points
         directions = (lower @ np.stack([np.cos(angle), np.sin(angle)])).T
         rays = len(levels) * points
-        place = [ground.problem.free.index(name) for name in names]
-        steps, held = np.zeros((rays, len(ground.problem.free))), np.zeros((rays, len(ground.problem.free)), bool)
+        place = [setup.problem.free.index(name) for name in names]
+        steps, held = np.zeros((rays, len(setup.problem.free))), np.zeros((rays, len(setup.problem.free)), bool)
         steps[:, place], held[:, place] = np.tile(directions, (len(levels), 1)), True
-        reach = np.array([furthest(*pair) for pair in zip(kind.supports, kind.error, strict=True)]) * kind.error
+        reach = (
+            np.array([search_limit(*pair) for pair in zip(targets.supports, targets.error, strict=True)])
+            * targets.error
+        )
         limit = np.min(reach / np.maximum(np.abs(steps[:, place]), 1e-300), axis=1)
-        thresholds = tuple(_pair_quantile(ground, one) for one in levels)
-        lines = named_rays(runner, ground, steps, held, np.full(rays, unit), limit)
+        thresholds = tuple(_pair_quantile(setup, one) for one in levels)
+        lines = parameter_rays(runner, setup, steps, held, np.full(rays, unit), limit)
         x, _ = crossing(lines, np.repeat(np.sqrt(thresholds), points))
-        ends = values_on(ground, steps * np.where(np.isfinite(x), x, 0.0)[:, None])[:, place]
+        ends = values_on(setup, steps * np.where(np.isfinite(x), x, 0.0)[:, None])[:, place]
     ends[~np.isfinite(x)] = np.nan
     polygons = ends.reshape(len(levels), points, 2)
     notices = [
@@ -133,12 +136,12 @@ def contour(
         for one, open_rays in zip(levels, np.isnan(polygons[..., 0]).sum(axis=1), strict=True)
         if open_rays
     ]
-    estimate = (float(ground.linear.params[names[0]]), float(ground.linear.params[names[1]]))
+    estimate = (float(setup.linear.params[names[0]]), float(setup.linear.params[names[1]]))
     pair = (names[0], names[1])
-    return Contour(fit.law, pair, levels, thresholds, estimate, polygons, ground.about, tuple(notices))
+    return Contour(fit.law, pair, levels, thresholds, estimate, polygons, setup.about, tuple(notices))
 
 
-def _pair_quantile(ground: Ground, level: float) -> float:
+def _pair_quantile(setup: ProfileSetup, level: float) -> float:
     from scipy.special import fdtri
 
-    return float(2 * fdtri(2, ground.freedom, level) if math.isfinite(ground.freedom) else -2 * np.log1p(-level))
+    return float(2 * fdtri(2, setup.freedom, level) if math.isfinite(setup.freedom) else -2 * np.log1p(-level))

@@ -18,7 +18,7 @@ from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
 from jaxscale.laws import resolve
-from jaxscale.profiling.likelihood_ratio import nested, smooth
+from jaxscale.profiling.likelihood_ratio import hold_parameters, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import refit_problem
 
@@ -51,7 +51,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
     ends = {name: interval_about(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
     if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
-        farther = profiled(fit, t)
+        farther = profile_intervals(fit, t)
         ends = farther if _bound(fit) else {name: _hull(ends[name], farther[name]) for name in fit.free}
     return ends
 
@@ -92,7 +92,7 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
     return ends
 
 
-def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
+def profile_intervals(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
     """Profile likelihood intervals: ends where the profiled objective has risen by ``t^2 / 2`` units.
 
     Args:
@@ -162,7 +162,7 @@ class _Profile:
             # The objective is minus the log likelihood.
             self.unit = np.ones(len(fit.free))
         none = np.zeros((1, len(fit.free)), bool)
-        self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
+        self.lowest = float(self._descend(none, 0.0 + none, self.z[:, None])[1][0])
 
     def _bend(self, residual: np.ndarray) -> np.ndarray:
         """The square root of the curvature of each row's loss."""
@@ -191,12 +191,12 @@ class _Profile:
         side = np.repeat(np.arange(len(sides)), list(map(len, tables)))
         flags = places[:, None] == np.arange(len(self.fit.free))
         values = np.where(flags, np.concatenate(tables)[:, None], 0.0)
-        z, f = self._descended(flags, values, np.repeat(self.z[:, None], len(places), axis=1))
+        z, f = self._descend(flags, values, np.repeat(self.z[:, None], len(places), axis=1))
         for step in (-1, 1):
             # Repeat from the optima of the neighbours on the same side: a descent may end in a worse minimum.
             other = np.clip(np.arange(len(places)) + step, 0, len(places) - 1)
             other = np.where(side[other] == side, other, np.arange(len(places)))
-            retry, g = self._descended(flags, values, self._inside(z[:, other]))
+            retry, g = self._descend(flags, values, self._inside(z[:, other]))
             z, f = np.where(g < f, retry, z), np.minimum(f, g)
         rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
         return [rise[side == k] for k in range(len(sides))]
@@ -206,9 +206,9 @@ class _Profile:
         at_bound = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
         return np.where(at_bound[:, None], self.z[:, None], z)
 
-    def _descended(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _descend(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates and minimum of the objective of every lane with its parameters held; infinite where undefined."""
-        problem = nested(self.problem, flags, values)
+        problem = hold_parameters(self.problem, flags, values)
         lanes = descend(Runner(), problem, start, self.wide.response, self.wide.weight, direct=True)
         return np.asarray(lanes.z), np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
 

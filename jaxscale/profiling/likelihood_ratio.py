@@ -30,7 +30,7 @@ FLAT = 1e-12
 
 
 @dataclass(frozen=True)
-class Ground:
+class ProfileSetup:
     """The optimum of a fit, with curvature and unit of the likelihood-ratio statistic.
 
     Args:
@@ -66,7 +66,7 @@ def _plain(law: Law) -> Law:
     return law if law.coordinates is None else replace(law, coordinates=None)
 
 
-def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
+def hold_parameters(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
     """A problem whose lanes hold given parameters at given values, both of shape (lanes, free parameters)."""
 
     def spread(a: Any) -> np.ndarray:
@@ -77,7 +77,7 @@ def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
     return Problem(problem.law, problem.free, problem.noise, inputs, fixed, centre, True, held)
 
 
-def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Ground:
+def profile_setup(runner: Runner, fit: Fit, observations: Observations | None) -> ProfileSetup:
     """The optimum of a fit, polished once more; call it inside ``jax.enable_x64(True)``.
 
     Raises:
@@ -97,7 +97,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
         z = np.concatenate([np.asarray(start), z[size:]])
     z = z[: problem.size]
     none = np.zeros((1, size), bool)
-    lanes = descend(runner, nested(problem, none, 0.0 + none), z[:, None], y, weight, direct=True, warm=True)
+    lanes = descend(runner, hold_parameters(problem, none, 0.0 + none), z[:, None], y, weight, direct=True, warm=True)
     f, z = float(lanes.local.f[0]), lanes.z[:, 0]
     linear = jax.tree.map(np.asarray, linearise(problem, z, y))
     r, w = linear.residual[used], weight[used]
@@ -117,7 +117,7 @@ def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Gr
     covariance = _inverse(curvature)
     if refit.clusters is not None:
         freedom = float(len(np.unique(refit.clusters[used])) - 1)
-    return Ground(problem, refit.wide, z, f, covariance, linear, unit, freedom, refit.clusters, about, density)
+    return ProfileSetup(problem, refit.wide, z, f, covariance, linear, unit, freedom, refit.clusters, about, density)
 
 
 def smooth(refit: RefitProblem) -> tuple[Problem, dict[str, Any]]:
@@ -153,33 +153,33 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
+def cluster_ratios(setup: ProfileSetup, slopes_of: np.ndarray) -> np.ndarray:
     """Cluster-robust covariance of quantities relative to the model-based covariance, shape (k, k).
 
     Args:
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         slopes_of: the quantities' derivatives in the coordinates, shape (k, size).
 
     Returns:
         ``L^-1 V L^-T`` with V the cluster-robust and ``L L'`` the model-based covariance.
     """
-    if ground.clusters is None:
+    if setup.clusters is None:
         return np.eye(len(slopes_of))
-    problem, linear, noise = ground.problem, ground.linear, ground.problem.noise
-    used = ground.wide.weight > 0
-    w, r, x = ground.wide.weight[used], linear.residual[used], linear.slope[used]
-    s = float(problem.log_scale(ground.z))
+    problem, linear, noise = setup.problem, setup.linear, setup.problem.noise
+    used = setup.wide.weight > 0
+    w, r, x = setup.wide.weight[used], linear.residual[used], linear.slope[used]
+    s = float(problem.log_scale(setup.z))
     psi, bend, _ = (np.asarray(a) for a in noise.loss.slopes(np.asarray(r), noise.loss.threshold, s))
     scores = (w * psi)[:, None] * x
     if noise.infers_scale:
         cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = w * np.asarray(cost(s, jnp.asarray(r)))
-    bend = np.maximum(bend, 0) if ground.density is None else np.full(len(r), ground.density)
+    bend = np.maximum(bend, 0) if setup.density is None else np.full(len(r), setup.density)
     shares = (w * bend)[:, None, None] * x[:, :, None] * x[:, None, :]
-    hessian, codes = np.linalg.inv(ground.covariance), ground.clusters[used]
+    hessian, codes = np.linalg.inv(setup.covariance), setup.clusters[used]
     robust, _ = sandwich(hessian, scores, slopes_of, codes, shares)
     if not np.all(np.isfinite(robust)):
         robust, _ = sandwich(hessian, scores, slopes_of, codes)
-    lower = np.linalg.cholesky(ground.unit * slopes_of @ ground.covariance @ slopes_of.T)
+    lower = np.linalg.cholesky(setup.unit * slopes_of @ setup.covariance @ slopes_of.T)
     half = np.linalg.solve(lower, robust)
     return np.linalg.solve(lower, half.T).T

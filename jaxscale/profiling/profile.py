@@ -12,9 +12,9 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Law
-from jaxscale.profiling.likelihood_ratio import Ground, ground_of, nested
+from jaxscale.profiling.likelihood_ratio import ProfileSetup, hold_parameters, profile_setup
 from jaxscale.profiling.ray_search import crossing
-from jaxscale.profiling.targets import Kind, computed, derived_of, named, wanted_of
+from jaxscale.profiling.targets import Targets, derived_targets, parameter_targets, validate_derived, validate_params
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities
@@ -177,8 +177,8 @@ def profile(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; for robust losses Hampel, Ronchetti,
     Rousseeuw and Stahel (1986), Robust Statistics, section 7.2.
     """
-    names = wanted_of(fit, params)
-    derived = derived_of(quantity, names)
+    names = validate_params(fit, params)
+    derived = validate_derived(quantity, names)
     if not names and not derived:
         raise ValueError("Arguments params and quantity must name something to profile, but both are empty.")
     check_level(level)
@@ -187,22 +187,26 @@ def profile(
     _, generator = generator_of(seed)
     with jax.enable_x64(True):
         runner = Runner()
-        ground = ground_of(runner, fit, observations)
-        threshold = _root_quantile(ground, level)
-        kinds = [named(runner, ground, names)] if names else []
-        kinds += [computed(runner, ground, derived)] if derived else []
+        setup = profile_setup(runner, fit, observations)
+        threshold = _root_quantile(setup, level)
+        targets_list = [parameter_targets(runner, setup, names)] if names else []
+        targets_list += [derived_targets(runner, setup, derived)] if derived else []
         curves, notices = {}, []
-        for kind in kinds:
-            more_curves, more_notices = _curves(kind, threshold, int(points), generator)
+        for targets in targets_list:
+            more_curves, more_notices = _curves(targets, threshold, int(points), generator)
             curves, notices = curves | more_curves, notices + more_notices
         curves = {name: _at_bound(fit, name, curve, observations, threshold) for name, curve in curves.items()}
-        about = dict(ground.about)
-        if ground.clusters is not None:
-            ratios = {name: float(ratio) for kind in kinds for name, ratio in zip(kind.names, kind.ratio, strict=True)}
+        about = dict(setup.about)
+        if setup.clusters is not None:
+            ratios = {
+                name: float(ratio)
+                for targets in targets_list
+                for name, ratio in zip(targets.names, targets.ratio, strict=True)
+            }
             about["clusters"] = "statistic divided by the ratio of cluster-robust to model-based variance"
             about["variance ratio"] = ratios
-        if math.isfinite(ground.freedom):
-            about["freedom"] = int(ground.freedom)
+        if math.isfinite(setup.freedom):
+            about["freedom"] = int(setup.freedom)
     return Profile(fit.law, float(level), threshold, curves, about, tuple(notices))
 
 
@@ -210,31 +214,31 @@ def _at_bound(fit: Fit, name: str, curve: Curve, observations: Observations | No
     """The curve of a parameter at a bound, whose coordinate on the unbounded scale is infinite."""
     if name not in fit.errors.at_bound:
         return curve
-    from jaxscale.profiling.fit_intervals import profiled
+    from jaxscale.profiling.fit_intervals import profile_intervals
 
     whole = fit if fit.observations is not None else replace(fit, observations=observations)
-    lower, upper = profiled(whole, threshold)[name]
+    lower, upper = profile_intervals(whole, threshold)[name]
     return replace(curve, lower=lower, upper=upper)
 
 
 def _curves(
-    kind: Kind, threshold: float, points: int, generator: np.random.Generator
+    targets: Targets, threshold: float, points: int, generator: np.random.Generator
 ) -> tuple[dict[str, Curve], list[Notice]]:
     """Ends of all intervals, then all grid points of all quantities as lanes of one batch."""
-    rays, ground = kind.rays, kind.rays.ground
+    rays, setup = targets.rays, targets.rays.setup
     count = len(rays.unit)
     ends, z_ends = crossing(rays, np.full(count, threshold))
-    at_end = kind.values(np.arange(count), np.where(np.isfinite(ends), ends, 0.0))
+    at_end = targets.values(np.arange(count), np.where(np.isfinite(ends), ends, 0.0))
     closed = np.isfinite(ends)
     sizes = np.where(np.arange(count) % 2 == 0, (points - 1) // 2, points - 1 - (points - 1) // 2)
     reach = np.minimum(np.where(closed, BEYOND * np.where(closed, ends, 0.0), OPEN * threshold), rays.limit)
     ray = np.repeat(np.arange(count), sizes)
     step = np.concatenate([np.arange(1, size + 1) for size in sizes])
     x = reach[ray] * step / sizes[ray]
-    middle = ground.z[:, None]
+    middle = setup.z[:, None]
     secant = np.where(closed, (z_ends - middle) / np.where(closed, ends, 1.0), rays.tangent)
     guess = middle + secant[:, ray] * x
-    spread = np.linalg.cholesky(ground.unit * ground.covariance)
+    spread = np.linalg.cholesky(setup.unit * setup.covariance)
     scattered = guess + 0.5 * spread @ generator.standard_normal(guess.shape)
     z, statistic = rays.at(ray, x, [guess, scattered])
     # Then restart from the neighbours' optima while that helps: a point must not stay in a worse basin than these.
@@ -247,20 +251,20 @@ def _curves(
         z, statistic = np.where(better, retry, z), np.where(better, lower, statistic)
         if not helped:
             break
-    held = kind.values(ray, x)
+    held = targets.values(ray, x)
     curves: dict[str, Curve] = {}
     notices: list[Notice] = []
-    for k, name in enumerate(kind.names):
+    for k, name in enumerate(targets.names):
         left, right = np.flatnonzero(ray == 2 * k)[::-1], np.flatnonzero(ray == 2 * k + 1)
         order = np.concatenate([left, right])
         centre = len(left)
         rise = np.insert(statistic[order], centre, 0.0)
         sign = np.repeat([-1.0, 0.0, 1.0], [centre, 1, len(right)])
-        own = np.insert(z[:, order], centre, ground.z, axis=1)
-        whole = np.insert(held[order], centre, kind.middle[k])
-        params = _named_values(ground, own, whole, name if kind.supports else None)
+        own = np.insert(z[:, order], centre, setup.z, axis=1)
+        whole = np.insert(held[order], centre, targets.middle[k])
+        params = _named_values(setup, own, whole, name if targets.supports else None)
         low, high = (float(at_end[2 * k + s]) if closed[2 * k + s] else [-np.inf, np.inf][s] for s in range(2))
-        middle_value, error = float(kind.middle[k]), float(kind.stderr[k])
+        middle_value, error = float(targets.middle[k]), float(targets.stderr[k])
         root = sign * np.sqrt(np.maximum(rise, 0.0))
         curves[name] = Curve(name, middle_value, error, whole, np.maximum(rise, 0.0), root, params, low, high)
         open_sides = [
@@ -275,21 +279,21 @@ def _curves(
     return curves, notices
 
 
-def _named_values(ground: Ground, z: np.ndarray, values: np.ndarray, held: str | None) -> dict[str, np.ndarray]:
+def _named_values(setup: ProfileSetup, z: np.ndarray, values: np.ndarray, held: str | None) -> dict[str, np.ndarray]:
     """All parameters along a profile of one parameter (held) or of a derived quantity, shape (points,)."""
-    problem = ground.problem
+    problem = setup.problem
     if held is not None:
         # A held parameter keeps the coordinate of its start; those of the others depend on its value.
         k = problem.free.index(held)
         flags, table = np.zeros((z.shape[1], len(problem.free)), bool), np.ones((z.shape[1], len(problem.free)))
         flags[:, k], table[:, k] = True, values
-        problem = nested(problem, flags, table)
+        problem = hold_parameters(problem, flags, table)
     params = params_at(problem, z)
     return {name: np.array(np.broadcast_to(params[name], z.shape[1])) for name in problem.law.parameters}
 
 
-def _root_quantile(ground: Ground, level: float) -> float:
+def _root_quantile(setup: ProfileSetup, level: float) -> float:
     from scipy.special import ndtri, stdtrit
 
     tail = 0.5 + level / 2
-    return float(stdtrit(ground.freedom, tail) if math.isfinite(ground.freedom) else ndtri(tail))
+    return float(stdtrit(setup.freedom, tail) if math.isfinite(setup.freedom) else ndtri(tail))

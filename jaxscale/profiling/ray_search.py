@@ -10,8 +10,8 @@ from jaxscale.engine.descent import descend
 from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support, positive, unit
-from jaxscale.profiling.constrained_newton import constrained
-from jaxscale.profiling.likelihood_ratio import Ground, nested
+from jaxscale.profiling.constrained_newton import minimise_constrained
+from jaxscale.profiling.likelihood_ratio import ProfileSetup, hold_parameters
 from jaxscale.results.quantities import Quantity
 
 # Extent of the search: in standard errors, and as the logarithm of a factor.
@@ -24,28 +24,28 @@ MOST = 80
 Hold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def stretched(support: Support, value: Any) -> Any:
+def to_unbounded(support: Support, value: Any) -> Any:
     """A parameter's value on the unbounded scale: its logarithm or logit where its support is bounded."""
     if support is positive:
         return np.log(value)
     return np.log(value) - np.log1p(-value) if support is unit else value
 
 
-def unstretched(support: Support, value: Any) -> Any:
-    """The inverse of :func:`stretched`."""
+def from_unbounded(support: Support, value: Any) -> Any:
+    """The inverse of :func:`to_unbounded`."""
     if support is positive:
         return np.exp(value)
     return 1 / (1 + np.exp(-value)) if support is unit else value
 
 
-def stretch(support: Support, value: float) -> float:
-    """The derivative of :func:`stretched`."""
+def unbounded_slope(support: Support, value: float) -> float:
+    """The derivative of :func:`to_unbounded`."""
     if support is positive:
         return 1 / value
     return 1 / (value * (1 - value)) if support is unit else 1.0
 
 
-def furthest(support: Support, error: float) -> float:
+def search_limit(support: Support, error: float) -> float:
     """Extent of the search, in standard errors on the unbounded scale."""
     return FURTHEST if support not in (positive, unit) else min(FURTHEST, FACTOR / error)
 
@@ -55,14 +55,14 @@ class Rays:
     """Rays along which quantities are held at values that depend on the distance x from the optimum.
 
     Args:
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         hold: maps indices of rays, distances and starts of shape (size, lanes) to coordinates and objectives.
         tangent: derivative of the coordinates in x at the optimum, shape (size, rays).
         unit: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
 
-    ground: Ground
+    setup: ProfileSetup
     hold: Hold
     tangent: np.ndarray
     unit: np.ndarray
@@ -75,27 +75,27 @@ class Rays:
         table = np.where(np.isfinite(f), f, np.inf).reshape(count, k)
         best = np.argmin(table, axis=0)
         z = z.reshape(-1, count, k)[:, best, np.arange(k)]
-        return z, 2 * (table[best, np.arange(k)] - self.ground.f) / self.unit[index]
+        return z, 2 * (table[best, np.arange(k)] - self.setup.f) / self.unit[index]
 
 
-def named_rays(
-    runner: Runner, ground: Ground, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
+def parameter_rays(
+    runner: Runner, setup: ProfileSetup, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
 ) -> Rays:
     """Rays along which parameters are held.
 
     Args:
         runner: where it runs.
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         steps: derivative of the parameters in x on the unbounded scale, shape (rays, p).
         held: which parameters each ray holds, shape (rays, p).
         units: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
-    problem, wide = ground.problem, ground.wide
+    problem, wide = setup.problem, setup.wide
     supports = [problem.law.parameters[name].support for name in problem.free]
 
     def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lanes = nested(problem, held[index], values_on(ground, steps[index] * x[:, None]))
+        lanes = hold_parameters(problem, held[index], values_on(setup, steps[index] * x[:, None]))
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
         if len(failed):
@@ -105,28 +105,30 @@ def named_rays(
             ended.z[:, better], ended.local.f[better] = retry.z[:, use], retry.local.f[use]
         return ended.z, ended.local.f
 
-    moved = np.zeros((len(ground.z), len(steps)))
-    value = np.array([float(ground.linear.params[name]) for name in problem.free])
-    slope = ground.linear.change * np.array([stretch(s, v) for s, v in zip(supports, value, strict=True)])[:, None]
+    moved = np.zeros((len(setup.z), len(steps)))
+    value = np.array([float(setup.linear.params[name]) for name in problem.free])
+    slope = (
+        setup.linear.change * np.array([unbounded_slope(s, v) for s, v in zip(supports, value, strict=True)])[:, None]
+    )
     for ray, (step, which) in enumerate(zip(steps, held, strict=True)):
         a = slope[which]
-        moved[:, ray] = ground.covariance @ a.T @ np.linalg.solve(a @ ground.covariance @ a.T, step[which])
-    return Rays(ground, hold, moved, units, limit)
+        moved[:, ray] = setup.covariance @ a.T @ np.linalg.solve(a @ setup.covariance @ a.T, step[which])
+    return Rays(setup, hold, moved, units, limit)
 
 
-def values_on(ground: Ground, moved: np.ndarray) -> np.ndarray:
+def values_on(setup: ProfileSetup, moved: np.ndarray) -> np.ndarray:
     """Values of the free parameters at given offsets from the optimum on the unbounded scale, shape (lanes, p)."""
     values = np.zeros_like(moved)
-    for k, name in enumerate(ground.problem.free):
-        support = ground.problem.law.parameters[name].support
-        middle = stretched(support, np.asarray(ground.linear.params[name]))
-        values[:, k] = unstretched(support, middle + moved[:, k])
+    for k, name in enumerate(setup.problem.free):
+        support = setup.problem.law.parameters[name].support
+        middle = to_unbounded(support, np.asarray(setup.linear.params[name]))
+        values[:, k] = from_unbounded(support, middle + moved[:, k])
     return values
 
 
 def derived_rays(
     runner: Runner,
-    ground: Ground,
+    setup: ProfileSetup,
     of: tuple[Quantity, ...],
     middle: np.ndarray,
     slope: np.ndarray,
@@ -139,7 +141,7 @@ def derived_rays(
 
     Args:
         runner: where it runs.
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         of: the quantities.
         middle: their values at the optimum, shape (k,).
         slope: their derivatives in the coordinates, shape (k, size).
@@ -148,16 +150,16 @@ def derived_rays(
         which: shape (rays,).
         units: of the statistic, shape (rays,).
     """
-    wide = ground.wide
+    wide = setup.wide
 
     def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k = which[index]
         goal = middle[k] + side[index] * error[k] * x
-        return constrained(runner, ground.problem, of, z, k, goal, error[k], wide.response, wide.weight)
+        return minimise_constrained(runner, setup.problem, of, z, k, goal, error[k], wide.response, wide.weight)
 
-    toward = ground.covariance @ slope.T
+    toward = setup.covariance @ slope.T
     toward = toward / np.sum(slope.T * toward, axis=0) * error
-    return Rays(ground, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
+    return Rays(setup, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
 
 
 def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +178,7 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     count = len(threshold)
     low, low_root = np.zeros(count), np.zeros(count)
     high, high_root = np.full(count, np.inf), np.full(count, np.inf)
-    low_z = np.repeat(rays.ground.z[:, None], count, axis=1)
+    low_z = np.repeat(rays.setup.z[:, None], count, axis=1)
     high_z = low_z.copy()
     last, last_root = low.copy(), low_root.copy()
     width, slow = high.copy(), np.zeros(count, int)

@@ -108,11 +108,11 @@ def citation(fit: Fit) -> str:
     """
     law = resolve(fit.law)
     known = _METHODS | fit.noise.loss.references
-    methods = [_entry(known[key][0], key, known[key][1]) for key in _used(fit, law)]
+    methods = [_entry(known[key][0], key, known[key][1]) for key in _method_keys(fit, law)]
     return "\n\n".join([bibtex(law), *methods])
 
 
-def _used(fit: Fit, law: Law) -> list[str]:
+def _method_keys(fit: Fit, law: Law) -> list[str]:
     """Keys of the entries of a fit's methods, in the order of printing."""
     method = fit.errors.method
     return [
@@ -129,13 +129,13 @@ def _used(fit: Fit, law: Law) -> list[str]:
     ]
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     return f"\\{match[0]}"
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
     lines_of_fields = [
-        wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()
+        wrapped(f"{name} = {{{_SPECIAL.sub(_escape, value)}}},", "  ", "    ") for name, value in fields.items()
     ]
     return "\n".join([f"@{kind}{{{key},", *(line for lines in lines_of_fields for line in lines), "}"])
 

@@ -25,13 +25,13 @@ def readable(code: str) -> str:
         code: the formula as Python code.
     """
     text = re.sub(r"\*\*(-?\d+)(?![\d.\w])", lambda match: match[1].translate(_RAISED), code)
-    text = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _named, text)
+    text = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _format_name, text)
     for sign, written in _SIGNS.items():
         text = text.replace(sign, written)
     return text
 
 
-def _named(match: re.Match[str]) -> str:
+def _format_name(match: re.Match[str]) -> str:
     """One name, with Greek letters and with subscripts for numbers and the indices i, j, k."""
     first, *others = match[0].split("_")
     letters = first.rstrip("0123456789")

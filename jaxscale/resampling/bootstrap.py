@@ -12,7 +12,7 @@ from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.refits import refitted
+from jaxscale.fitting.refits import refit_batch
 from jaxscale.laws import resolve
 from jaxscale.noise.loss import Loss
 from jaxscale.resampling import schemes
@@ -89,8 +89,8 @@ def bootstrap(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
-    refuse(kind, cluster, signs, n_resamples, fit.noise.loss)
-    refuse_groups(fit, cluster)
+    check_arguments(kind, cluster, signs, n_resamples, fit.noise.loss)
+    check_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster, kind)
     seed, _ = generator_of(seed)
     with jax.enable_x64(True):
@@ -105,7 +105,9 @@ def bootstrap(
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             begin = lifted(refit.optimum)
-            lanes, settled = refitted(runner, refit.problem, begin, data.response, data.weight, n_resamples, keep=True)
+            lanes, settled = refit_batch(
+                runner, refit.problem, begin, data.response, data.weight, n_resamples, keep=True
+            )
         about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | data.about
         notices, finished = [], len(settled)
         if finished < n_resamples:
@@ -118,7 +120,7 @@ def bootstrap(
         if kind == "residual" and refit.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        return drawn(fit, refit, lanes, settled, f"{name} bootstrap", about, notices)
+        return draws_of(fit, refit, lanes, settled, f"{name} bootstrap", about, notices)
 
 
 def resamples(
@@ -160,7 +162,7 @@ def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str =
     return unit
 
 
-def refuse_groups(fit: Fit, by: str | None) -> None:
+def check_groups(fit: Fit, by: str | None) -> None:
     """Reject resampling of whole groups where each has its own parameters.
 
     Raises:
@@ -193,7 +195,7 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     return codes
 
 
-def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
+def check_arguments(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
     """Validate arguments of a bootstrap that do not depend on the data.
 
     Args:
@@ -225,7 +227,7 @@ def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) 
         raise ValueError(f"Argument n_resamples must be a whole number of at least 2, but is {n_resamples!r}.")
 
 
-def drawn(
+def draws_of(
     fit: Fit,
     refit: RefitProblem,
     lanes: Lanes,

@@ -33,13 +33,13 @@ class _Quantities:
     Args:
         names: names of the quantities.
         value: values at the fit, shape (k,).
-        drawn: values at the draws, shape (draws, k).
+        draws: values at the draws, shape (draws, k).
         logarithm: which intervals are computed on the log scale, shape (k,).
     """
 
     names: list[str]
     value: np.ndarray
-    drawn: np.ndarray
+    draws: np.ndarray
     logarithm: np.ndarray
 
 
@@ -97,7 +97,7 @@ def bootstrap_intervals(
     other = draws.observations is not None and not is_of(fit, draws.observations)
     if (str(draws.law), draws.free) != (str(fit.law), fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
-    refuse(kind, fit.noise)
+    check_kind(kind, fit.noise)
     functions = None if quantity is None else by_name(quantity)
     values = _quantities(draws, fit, functions)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
@@ -105,22 +105,24 @@ def bootstrap_intervals(
     about: dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "percentile":
-            low, high = np.quantile(values.drawn, ends, axis=0)
+            low, high = np.quantile(values.draws, ends, axis=0)
         elif kind == "basic":
-            low, high = _back(values, np.quantile(_out(values, values.drawn), ends, axis=0), np.ones(len(values.names)))
+            low, high = _reflect(
+                values, np.quantile(_deviation(values, values.draws), ends, axis=0), np.ones(len(values.names))
+            )
         elif kind == "bca":
             left = jackknife(fit, cluster=draws.about["unit"], observations=rows)
             low, high, extra = _bca(values, _table(left, functions)[1], ends)
             about["left_out"] = len(left)
         else:
             (low, high), about["without_stderr"] = _studentised(draws, fit, rows, values, functions, ends)
-    spread, bias = values.drawn.std(axis=0, ddof=1), values.drawn.mean(axis=0) - values.value
+    spread, bias = values.draws.std(axis=0, ddof=1), values.draws.mean(axis=0) - values.value
     columns = {"estimate": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}
     return Intervals(fit.law, f"{kind} of {draws.method}", level, table, draws.about | about, draws.notices, draws.ok)
 
 
-def refuse(kind: str, noise: Noise) -> None:
+def check_kind(kind: str, noise: Noise) -> None:
     """Reject a kind of intervals that a noise does not allow.
 
     Args:
@@ -164,14 +166,14 @@ def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     return _Quantities(names, _table(point, of)[1][0], draws_of_quantities, np.array(wide))
 
 
-def _out(values: _Quantities, q: np.ndarray) -> np.ndarray:
+def _deviation(values: _Quantities, q: np.ndarray) -> np.ndarray:
     """Deviation of q from the value at the fit, on the log scale where that is used."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.log(q / values.value)
     return np.where(values.logarithm, ratio, q - values.value)
 
 
-def _back(values: _Quantities, quantiles: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _reflect(values: _Quantities, quantiles: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Ends ``q - size * quantile``, upper quantile first."""
     moved = -size * quantiles[::-1]
     return np.where(values.logarithm, values.value * np.exp(np.clip(moved, -700, 700)), values.value + moved)
@@ -183,7 +185,7 @@ def _bca(
     """Ends, bias correction and acceleration, from the jackknife values, shape (units, k)."""
     from scipy.special import ndtr, ndtri
 
-    below = np.mean(values.drawn < values.value, axis=0) + np.mean(values.drawn == values.value, axis=0) / 2
+    below = np.mean(values.draws < values.value, axis=0) + np.mean(values.draws == values.value, axis=0) / 2
     bias = ndtri(below)
     moves = left.mean(axis=0) - left
     cubes, squares = np.sum(moves**3, axis=0), np.sum(moves**2, axis=0)
@@ -191,7 +193,7 @@ def _bca(
     z = bias + ndtri(ends)[:, None]
     share = ndtr(bias + z / (1 - acceleration * z))
     places = [
-        np.quantile(values.drawn[:, k], share[:, k]) if np.all(np.isfinite(share[:, k])) else np.full(2, np.nan)
+        np.quantile(values.draws[:, k], share[:, k]) if np.all(np.isfinite(share[:, k])) else np.full(2, np.nan)
         for k in range(len(values.names))
     ]
     # Where all draws lie on one side of the estimate the bias correction is undefined.
@@ -234,13 +236,13 @@ def _studentised(
         slope = change if of is None else _slopes(draws, fit, of) @ change
     variance = np.einsum("bkp,bpq,bkq->bk", slope, covariance, slope)
     se = np.sqrt(np.where(variance > 0, variance, np.nan))
-    whole = np.concatenate([values.value[None], values.drawn])
+    whole = np.concatenate([values.value[None], values.draws])
     se = np.where(values.logarithm, se / whole, se)
-    t = _out(values, values.drawn) / se[1:]
+    t = _deviation(values, values.draws) / se[1:]
     good = np.all(np.isfinite(t), axis=1)
     if np.sum(good) < 2 or not np.all(np.isfinite(se[0])):
         return np.full((2, len(values.names)), np.nan), int(np.sum(~good))
-    return _back(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
+    return _reflect(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
 def _coordinates(refit: RefitProblem, draws: Draws) -> np.ndarray:

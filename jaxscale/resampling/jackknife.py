@@ -8,8 +8,8 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.refits import refitted
-from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups, unit_of
+from jaxscale.fitting.refits import refit_batch
+from jaxscale.resampling.bootstrap import UNITS, check_groups, codes_of, draws_of, unit_of
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
@@ -43,7 +43,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
     """
     if cluster is not None and cluster not in UNITS:
         raise ValueError(f"Argument cluster must be one of {', '.join(UNITS)}, but is {cluster!r}.")
-    refuse_groups(fit, cluster)
+    check_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster)
     with jax.enable_x64(True):
         refit = refit_problem(fit, observations)
@@ -53,10 +53,10 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
         weight = np.repeat(refit.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
         begin = lifted(refit.optimum)
-        lanes, settled = refitted(Runner(), refit.problem, begin, refit.wide.response, weight, len(labels))
+        lanes, settled = refit_batch(Runner(), refit.problem, begin, refit.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are leave-one-{unit}-out refits, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}
-        draws = drawn(fit, refit, lanes, settled, "jackknife", about, [notice], ok=False)
+        draws = draws_of(fit, refit, lanes, settled, "jackknife", about, [notice], ok=False)
         draws.stats["left_out"] = labels[settled]
         del draws.stats["replicate"]
         draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.engine.linearize import Linear
-from jaxscale.fitting.refits import resampled
+from jaxscale.fitting.refits import case_weights
 from jaxscale.results.refit_problem import RefitProblem
 
 # Signs of a wild bootstrap, of mean 0 and variance 1, with their probabilities.
@@ -40,7 +40,7 @@ class Resamples:
 
 def cases(refit: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Case resampling: rows, or whole units, drawn with replacement."""
-    weight = resampled(refit.wide.weight, unit, n_resamples, generator)
+    weight = case_weights(refit.wide.weight, unit, n_resamples, generator)
     return Resamples(refit.wide.response, weight, {})
 
 
@@ -49,10 +49,10 @@ def residual(refit: RefitProblem, linear: Linear, n_resamples: int, generator: n
 
     They are centred at the minimiser of the loss: their mean for squared error.
     """
-    used, root, u = _scaled(refit, linear)
+    used, root, u = _scaled_residuals(refit, linear)
     u = (u - refit.problem.noise.loss.centre(u)) * np.sqrt(len(u) / freedom(refit))
     noise = u[generator.integers(len(u), size=(n_resamples, len(u)))]
-    return _replaced(refit, linear, used, noise / root, {})
+    return _simulate(refit, linear, used, noise / root, {})
 
 
 def wild(
@@ -71,7 +71,7 @@ def wild(
     Raises:
         ValueError: the parameters are not identified without one of the units.
     """
-    used, root, u = _scaled(refit, linear)
+    used, root, u = _scaled_residuals(refit, linear)
     q = basis(refit, linear)
     if unit is None:
         codes = np.arange(len(u))
@@ -80,10 +80,10 @@ def wild(
         u = u / np.sqrt(np.where(h < 1 - 1e-10, 1 - h, 1.0))
     else:
         codes = np.unique(unit[used], return_inverse=True)[1]
-        u = _without(u, q, codes)
+        u = _leave_out_residuals(u, q, codes)
     values, chances = SIGNS[signs]
     draws = np.asarray(values)[generator.choice(len(values), size=(n_resamples, int(codes.max()) + 1), p=chances)]
-    return _replaced(refit, linear, used, draws[:, codes] * u / root, {"signs": signs})
+    return _simulate(refit, linear, used, draws[:, codes] * u / root, {"signs": signs})
 
 
 def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
@@ -91,9 +91,9 @@ def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator:
 
     Normal with ``s^2 = sum w r^2 / (n - p)`` for squared error; the fitted Student-t for Student-t; for Huber's and
     absolute loss a Student-t fitted to the residuals, ``sqrt(n / (n - p))`` times as wide. The variance of the run
-    effects is estimated by moments (see :func:`shared`).
+    effects is estimated by moments (see :func:`variance_components`).
     """
-    used, root, u = _scaled(refit, linear)
+    used, root, u = _scaled_residuals(refit, linear)
     noise, n = refit.problem.noise, len(u)
     df, scale = noise.loss.distribution(u, freedom(refit), float(refit.problem.log_scale(refit.z)))
 
@@ -103,9 +103,9 @@ def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator:
 
     about: dict[str, Any] = {"scale": scale} if np.isinf(df) else {"scale": scale, "df": df}
     if refit.clusters is None:
-        return _replaced(refit, linear, used, scale * noisy(n) / root, {"noise": about})
+        return _simulate(refit, linear, used, scale * noisy(n) / root, {"noise": about})
     codes = np.unique(refit.clusters[used], return_inverse=True)[1]
-    between, within = shared(u, root, basis(refit, linear), codes)
+    between, within = variance_components(u, root, basis(refit, linear), codes)
     if np.isinf(df):
         run, row = np.sqrt(between), np.sqrt(within)
     else:
@@ -113,7 +113,7 @@ def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator:
         run, row = scale * np.sqrt(share), scale * np.sqrt(1 - share)
     errors = run * noisy(int(codes.max()) + 1)[:, codes] + row * noisy(n) / root
     about |= {"scale": float(row), "scale_of_runs": float(run)}
-    return _replaced(refit, linear, used, errors, {"noise": about})
+    return _simulate(refit, linear, used, errors, {"noise": about})
 
 
 def freedom(refit: RefitProblem) -> int:
@@ -130,7 +130,7 @@ def basis(refit: RefitProblem, linear: Linear) -> np.ndarray:
     return left[:, values > max(columns.shape) * np.finfo(float).eps * values[0]]
 
 
-def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+def variance_components(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
     """Variance components, between and within runs, by the method of moments.
 
     With ``M = I - Q Q'`` residuals are ``u = M (Z b + e)``, so that for the projection W off the run means
@@ -164,14 +164,14 @@ def shared(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) ->
     return (float(between), float(within)) if within > 0 else (single[1], 0.0)
 
 
-def _scaled(refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scaled_residuals(refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of positive weight, the roots of the weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
     used = np.flatnonzero(refit.wide.weight > 0)
     root = np.sqrt(refit.wide.weight[used])
     return used, root, -root * linear.residual[used]
 
 
-def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _leave_out_residuals(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """``sqrt((G - 1) / G) (I - H_gg)^-1 u_g`` for every unit g, from the small system ``I - Q_g' Q_g``."""
     groups = int(codes.max()) + 1
     grams, sums = np.zeros((groups, q.shape[1], q.shape[1])), np.zeros((groups, q.shape[1]))
@@ -187,7 +187,7 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.sqrt((groups - 1) / groups) * (u + np.sum(q * moves[codes], axis=1))
 
 
-def _replaced(
+def _simulate(
     refit: RefitProblem, linear: Linear, used: np.ndarray, noise: np.ndarray, about: dict[str, Any]
 ) -> Resamples:
     """Responses of the fitted law with resampled noise, shape (n_resamples, n)."""

@@ -29,7 +29,7 @@ OF_ALL = ("_offset", "_spread", "_population", "run_effect")
 NO_MODEL = "have no model (draws of one group, refits and files read without observations have none)"
 
 
-class _Named(dict[str, Any]):
+class _DrawParameters(dict[str, Any]):
     """Parameters of one draw by name; an unknown name raises an error that lists the known ones."""
 
     def __init__(self, law: str, params: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ class _Named(dict[str, Any]):
         )
 
 
-class _Parameters(dict[str, np.ndarray]):
+class _LabelledParameters(dict[str, np.ndarray]):
     """The law's parameters by name; lookup also accepts the row labels of tables."""
 
     def __init__(self, params: Mapping[str, np.ndarray], nuisance: Mapping[str, np.ndarray], groups: Any) -> None:
@@ -108,7 +108,7 @@ class Draws:
                 )
         if not self.group_names and self.observations is not None:
             object.__setattr__(self, "group_names", self.observations.groups)
-        object.__setattr__(self, "params", _Parameters(self.params, self.nuisance, self.groups))
+        object.__setattr__(self, "params", _LabelledParameters(self.params, self.nuisance, self.groups))
 
     def __len__(self) -> int:
         """The number of draws."""
@@ -144,7 +144,7 @@ class Draws:
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
             try:
-                return np.asarray(jax.vmap(lambda each: quantity(_Named(str(self.law), each)))(params))
+                return np.asarray(jax.vmap(lambda each: quantity(_DrawParameters(str(self.law), each)))(params))
             except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
                 raise ValueError(
                     "A function of the parameters must use JAX operations: jax.numpy instead of numpy and math, "
@@ -168,7 +168,7 @@ class Draws:
         try:
             np.broadcast_shapes(*(column.shape for column in columns))
         except ValueError:
-            self._refuse_shapes(law, columns)
+            self._raise_shapes(law, columns)
         return self.derive(lambda params: law(*columns, **params))
 
     @property
@@ -361,12 +361,12 @@ class Draws:
 
         read = arviz_io.load(path, law)
         if observations is not None:
-            return arviz_io.modelled(read, observations, likelihood, priors)
+            return arviz_io.rebuild_model(read, observations, likelihood, priors)
         if likelihood is not None or priors is not None:
             raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
         return read
 
-    def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+    def _raise_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
         """Reject inputs that do not broadcast; an input of the law may have several numbers per row."""
         try:
             jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))

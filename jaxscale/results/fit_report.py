@@ -38,7 +38,9 @@ def text(fit: Fit) -> str:
         [
             *item("Status", fit.status.replace("_", " ")),
             *item("Likelihood" if fit.noise.loss.counts else "Noise", _noise(fit)),
-            *item("Objective", f"{fit.objective:.7g} (predicted relative decrease {_promise(fit.certificate)})"),
+            *item(
+                "Objective", f"{fit.objective:.7g} (predicted relative decrease {_predicted_decrease(fit.certificate)})"
+            ),
             *item("Residuals", _residuals(fit)),
             *item("R^2", _r2(fit)),
         ],
@@ -106,7 +108,7 @@ def _noise(fit: Fit) -> str:
     return f"{fit.noise.loss.name}{f' ({settings})' if settings else ''} on {fit.noise.space.label}"
 
 
-def _promise(certificate: float) -> str:
+def _predicted_decrease(certificate: float) -> str:
     if not math.isfinite(certificate):
         return "unknown"
     bounds = (1e-12, 1e-10, 1e-8)

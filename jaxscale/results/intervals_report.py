@@ -23,9 +23,9 @@ _KINDS = {
     "studentised": "studentised intervals",
 }
 # Methods that report the estimate itself; all others report the mean of draws.
-_ABOUT_THE_ESTIMATE = ("profile likelihood", "law and misfit")
+_POINT_ESTIMATES = ("profile likelihood", "law and misfit")
 # Entries that other lines of the report print, or that only the JSON file holds.
-_TOLD = (
+_PRINTED_ELSEWHERE = (
     *(
         "khat",
         "ess",
@@ -69,10 +69,15 @@ def text(intervals: "Intervals", data: Observations | None = None) -> str:
         [
             *_priors(about.get("priors", {})),
             *(item("Modes", f"{about['modes']}, sampled together") if about.get("modes", 1) > 1 else []),
-            *(line for key in about if key not in _TOLD for line in item(_label(key), _said(about[key]))),
+            *(
+                line
+                for key in about
+                if key not in _PRINTED_ELSEWHERE
+                for line in item(_label(key), _format_value(about[key]))
+            ),
         ],
         [line for notice in intervals.notices for line in notice_lines(notice.code, notice.message)],
-        item("Provenance", ", ".join(_made(about))),
+        item("Provenance", ", ".join(_provenance(about))),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if any(block))
 
@@ -84,7 +89,7 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         return f"importance sampling ({khat}, {about['ess']:,.0f} effective draws)"
     if method == "nuts":
         each = about["draws"] // about["chains"]
-        summary = f"NUTS, {about['chains']} chains of {each:,} draws, {_counted(about['divergences'], 'divergence')}"
+        summary = f"NUTS, {about['chains']} chains of {each:,} draws, {_count_noun(about['divergences'], 'divergence')}"
         before = f"; fallback from importance sampling: {about['fallback']}" if "fallback" in about else ""
         return f"{summary}, {about['steps']:.1f} steps per draw{before}"
     if method == "laplace":
@@ -103,20 +108,20 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     if "left_out" in about:
         intervals += f" (acceleration from {about['left_out']} leave-one-{about['unit']}-out refits)"
     finished = f"{about['finished']:,} of " if "finished" in about else ""
-    return f"{bootstrap}, {finished}{_counted(about['n_resamples'], 'refit')}, {failed}{intervals}"
+    return f"{bootstrap}, {finished}{_count_noun(about['n_resamples'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:
     columns = [key for key in _COLUMNS if any(key in row for row in intervals.params.values())]
     kind = intervals.method.partition(" of ")[0]
-    middle = "estimate" if kind in (*_KINDS, *_ABOUT_THE_ESTIMATE) else "mean"
+    middle = "estimate" if kind in (*_KINDS, *_POINT_ESTIMATES) else "mean"
     # Jackknife refits lie far closer together than estimates do: only the standard error describes the estimate.
     left_out = intervals.method == "jackknife"
     spreads = ["std. error"] if left_out else ["sd", f"{100 * intervals.level:g} % interval"]
     head = ("Quantity", middle, *spreads, *(_COLUMNS[key][0] for key in columns))
     rows: list[tuple[str, ...]] = [head]
     for name, row in intervals.params.items():
-        sd = _jackknifed(intervals.about, row["sd"]) if left_out else row["sd"]
+        sd = _jackknife_stderr(intervals.about, row["sd"]) if left_out else row["sd"]
         extra = [_COLUMNS[key][1].format(row[key]) if math.isfinite(row.get(key, math.nan)) else "" for key in columns]
         ends = [] if left_out else [_ends(row["lower"], row["upper"], sd)]
         spread = number(sd, sd) if math.isfinite(sd) else "none"
@@ -125,7 +130,7 @@ def _table(intervals: "Intervals") -> list[str]:
     return [first, "-" * len(first), *lines]
 
 
-def _jackknifed(about: Mapping[str, Any], sd: float) -> float:
+def _jackknife_stderr(about: Mapping[str, Any], sd: float) -> float:
     """Jackknife standard error: ``(G - 1) / sqrt(G)`` times the standard deviation of the G refits."""
     count = about.get("n_resamples", 0) - about.get("failed", 0)
     return sd * (count - 1) / math.sqrt(count) if count > 1 else math.nan
@@ -157,7 +162,7 @@ def _priors(priors: Mapping[str, str]) -> list[str]:
     return [line for k, entry in enumerate(entries) for line in item("Priors" if k == 0 else "", entry)]
 
 
-def _made(about: Mapping[str, Any]) -> list[str]:
+def _provenance(about: Mapping[str, Any]) -> list[str]:
     seed = [f"seed {about['seed']}"] if "seed" in about else []
     return seed + ([f"{about['seconds']:.3g} s"] if "seconds" in about else [])
 
@@ -166,13 +171,13 @@ def _label(key: str) -> str:
     return _LABELS.get(key, key.replace("_", " ").capitalize())
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return "; ".join(f"{str(key).replace('_', ' ')} {_said(entry)}" for key, entry in value.items())
+        return "; ".join(f"{str(key).replace('_', ' ')} {_format_value(entry)}" for key, entry in value.items())
     return str(value)
 
 
-def _counted(count: int, what: str) -> str:
+def _count_noun(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"

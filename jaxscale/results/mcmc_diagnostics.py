@@ -80,7 +80,7 @@ def largest_rhat(x: np.ndarray) -> np.ndarray:
     return np.array([np.max(np.asarray(_rhats(each))) for each in x])
 
 
-def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+def assess(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     """Notices on posterior draws, and whether the draws are usable.
 
     NUTS draws are checked for convergence and effective sample size, draws of other methods for their number.
@@ -89,18 +89,18 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
         draws: a :class:`jaxscale.results.draws.Draws`.
     """
     if draws.method != "nuts":
-        return _counted(draws)
+        return _assess_number(draws)
     rows = draws.intervals().params
     notices, ok = [], True
     # NaN counts as a failure: comparisons with it are false, and NumPy's extremes propagate it.
     worst = {name: row["rhat"] for name, row in rows.items() if not row["rhat"] <= MIXED}
     if worst:
-        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_told(worst, 3, -1)}."))
+        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_worst(worst, 3, -1)}."))
         ok = bool(np.max([*worst.values()]) <= UNMIXED)
     few = {name: float(np.min([row["ess_bulk"], row["ess_tail"]])) for name, row in rows.items()}
     few = {name: value for name, value in few.items() if not value >= ENOUGH}
     if few:
-        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_told(few, 0, 1)}."))
+        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_worst(few, 0, 1)}."))
         ok = ok and bool(np.min([*few.values()]) >= TOO_FEW)
     count = int(np.sum(draws.stats["diverging"]))
     if count:
@@ -112,7 +112,7 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     return tuple(notices), bool(ok)
 
 
-def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+def _assess_number(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     """Notices on the number of independent draws and the effective sample size of importance weights."""
     ess = draws.about.get("ess", np.inf)
     if len(draws) < TOO_FEW:
@@ -123,7 +123,7 @@ def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     return (), True
 
 
-def _told(values: dict[str, float], digits: int, sign: int) -> str:
+def _worst(values: dict[str, float], digits: int, sign: int) -> str:
     """The four worst values by name, unknown ones first."""
     worst = sorted(values.items(), key=lambda pair: (not np.isnan(pair[1]), sign * pair[1]))[:4]
     return ", ".join(f"{name} (unknown)" if np.isnan(value) else f"{name} {value:.{digits}f}" for name, value in worst)

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxscale.bayes import psis
-from jaxscale.sampling.gaussian_mixture import fitted
+from jaxscale.sampling.gaussian_mixture import fit_mixture
 from jaxscale.sampling.importance import (
     EFFICIENT,
     Proposal,
-    Weighted,
+    WeightedDraws,
+    draw_proposal,
     log_density_of,
     noise_of,
-    proposed,
-    resampled,
-    tempered,
+    resample,
+    temper,
 )
 
 # Most rounds, and the number of last rounds that are weighted as one mixture.
@@ -65,15 +65,17 @@ class Adaptation:
         self.modes = self.proposal = proposal
         self.seed, self.rounds, self.number = seed, [], 0
         self.passed = self.over = False
-        self.weighted: Weighted
+        self.weighted: WeightedDraws
 
-    def proposed(self, count: int) -> np.ndarray:
+    def draw_proposal(self, count: int) -> np.ndarray:
         """Draws of the proposal of this round, shape (draws, size)."""
         # Nearly normal posteriors finish in two rounds; others need more draws.
         if self.number >= TOGETHER:
             count = max(count, min(TOGETHER * count, MANY))
         size = self.proposal.means.shape[-1]
-        return proposed(self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size))
+        return draw_proposal(
+            self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size)
+        )
 
     def add(self, x: np.ndarray, log_density: np.ndarray) -> None:
         """Weight the draws of this round jointly with those of the previous one, and fit the next proposal."""
@@ -83,40 +85,40 @@ class Adaptation:
         proposals = [*(each.proposal for each in self.rounds), self.proposal]
         self.rounds.append(_Round(x, log_density, self.proposal, [log_density_of(q, x) for q in proposals]))
         self.number += 1
-        self.weighted = self._weighed()
+        self.weighted = self._weight()
         khat = self.weighted.khat
         self.over = not math.isfinite(khat) or (self.passed and khat < CONFIRMED and self.share > EFFICIENT)
         self.passed = khat < (CONFIRMED if self.passed else TAME)
         if not self.over:
-            self._follow()
+            self._fit_proposal()
 
     @property
     def share(self) -> float:
         """Effective sample size relative to the number of weighted draws."""
         return self.weighted.ess / len(self.weighted.x)
 
-    def resampled(self, count: int) -> np.ndarray:
+    def resample(self, count: int) -> np.ndarray:
         """Indices of equally weighted draws among the weighted draws."""
-        return resampled(self.seed, self.weighted.log_weights, count)
+        return resample(self.seed, self.weighted.log_weights, count)
 
-    def _weighed(self) -> Weighted:
+    def _weight(self) -> WeightedDraws:
         sizes = np.log([len(each.x) for each in self.rounds])
         mixture = [np.logaddexp.reduce(np.add(each.by, sizes[:, None])) for each in self.rounds]
         x, log_density = (
             np.concatenate([getattr(each, name) for each in self.rounds]) for name in ("x", "log_density")
         )
-        log_weights, khat = psis.smoothed(log_density - np.concatenate(mixture))
-        return Weighted(x, log_density, log_weights, khat, psis.effective(log_weights))
+        log_weights, khat = psis.smooth(log_density - np.concatenate(mixture))
+        return WeightedDraws(x, log_density, log_weights, khat, psis.effective_sample_size(log_weights))
 
-    def _follow(self) -> None:
+    def _fit_proposal(self) -> None:
         """Fit the next proposal: a mixture, and one wide component for all draws."""
         weighted = self.weighted
         with np.errstate(invalid="ignore"):
             below = weighted.log_density - weighted.log_density[np.isfinite(weighted.log_weights)].max()
             log_weights = weighted.log_weights + ((SAMPLED if self.passed else EXPLORED) - 1) * below
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        index = resampled(self.seed, tempered(log_weights, LEAST), FITTED)
-        weights, means, roots, mean, root = fitted(weighted.x[index], self.seed, PIECES)
+        index = resample(self.seed, temper(log_weights, LEAST), FITTED)
+        weights, means, roots, mean, root = fit_mixture(weighted.x[index], self.seed, PIECES)
         about, pieces, whole = SHARES
         modes = self.modes.log_weights
         roots = np.concatenate([self.modes.roots, roots, WIDER * root[None]])

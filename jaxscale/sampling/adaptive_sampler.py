@@ -19,7 +19,7 @@ from jaxscale.sampling.adaptation import ROUNDS, TOGETHER, Adaptation
 from jaxscale.sampling.densities import Densities
 from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
-from jaxscale.sampling.sampler_result import Sampled
+from jaxscale.sampling.sampler_result import SamplerResult
 from jaxscale.utils.compilation import compiled
 
 METHODS = ("auto", "importance", "nuts", "laplace")
@@ -53,7 +53,7 @@ class ImportanceSettings:
     rounds: int = ROUNDS
 
     @property
-    def proposed(self) -> int:
+    def propose(self) -> int:
         """Number of weighted proposal draws where few rounds are needed."""
         return max(PROPOSED * self.draws, FEWEST)
 
@@ -96,12 +96,12 @@ def _program(function: Any, **static: int) -> Any:
     return program
 
 
-def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
+def stack_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
     """Starts of one posterior padded to COMPONENTS by repeating the first."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
 
-def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
+def check_settings(method: str, chains: int, draws: int, warmup: int) -> None:
     """Validate the method and the numbers of chains and draws."""
     if method not in METHODS:
         raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
@@ -110,7 +110,7 @@ def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
             raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
 
 
-def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> Sampled:
+def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> SamplerResult:
     """Sample by one of METHODS; "auto" is importance sampling, with NUTS as a fallback where its weights are poor.
 
     Args:
@@ -129,7 +129,7 @@ def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -
     return _with_chains(weighted, nuts_sample(densities, poor, settings), poor)
 
 
-def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
+def _laplace(densities: Densities, weighted: SamplerResult) -> SamplerResult:
     """Normal draws about the best mode, with the diagnostics of importance sampling."""
     count, draws = weighted.x.shape[:2]
     mode = densities.mode
@@ -139,7 +139,7 @@ def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
     return replace(weighted, x=x, method=np.full(count, "laplace", dtype=object), stats=nothing)
 
 
-def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Sampled:
+def _with_chains(weighted: SamplerResult, chains: SamplerResult, places: np.ndarray) -> SamplerResult:
     """Importance sampling with NUTS in place of it for the given posteriors, except where the chains are worse."""
     # Chains that have not mixed do not replace weights with a good k-hat and a fair effective sample size.
     fair = (weighted.khat[places] < KHAT_LIMIT) & (weighted.share[places] > FAIR)
@@ -157,7 +157,7 @@ def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Samp
     return replace(weighted, x=x, stats=stats, chains=chains.chains, interrupted=chains.interrupted)
 
 
-def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sampled:
+def importance_sample(densities: Densities, settings: ImportanceSettings) -> SamplerResult:
     """Adaptive importance sampling, with mixtures about the modes as first proposals.
 
     Source: Cappe et al. (2008), Adaptive importance sampling in general mixture classes; Vehtari et al. (2024), Pareto
@@ -170,15 +170,15 @@ def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sam
     count = densities.count
     seeds = densities.keys(count)
     parts = np.array_split(np.arange(count), -(-count // HELD))
-    results = [_adapted(densities, members, seeds[members], settings) for members in parts]
+    results = [_adapt(densities, members, seeds[members], settings) for members in parts]
     x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*results, strict=True))
     stats = {name: np.full(x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")}
     method = np.full(count, "importance", dtype=object)
     stats |= {"log_density": log_density}
-    return Sampled(x, method, khat, ess, share, 1, stats, np.full(count, np.nan), densities.modes)
+    return SamplerResult(x, method, khat, ess, share, 1, stats, np.full(count, np.nan), densities.modes)
 
 
-def _adapted(
+def _adapt(
     densities: Densities, members: np.ndarray, seeds: np.ndarray, settings: ImportanceSettings
 ) -> tuple[np.ndarray, ...]:
     """Draws of the given posteriors, log densities, k-hat, and effective sample size, absolute and relative."""
@@ -187,11 +187,11 @@ def _adapted(
         left = [k for k, state in enumerate(each) if not state.over]
         if not left:
             break
-        x = np.stack([each[k].proposed(-(-settings.proposed // TOGETHER)) for k in left])
+        x = np.stack([each[k].propose(-(-settings.propose // TOGETHER)) for k in left])
         for k, *own in zip(left, x, densities.log_densities(members[left], x), strict=True):
             each[k].add(*own)
     weighted = [state.weighted for state in each]
-    indices = [state.resampled(settings.draws) for state in each]
+    indices = [state.resample(settings.draws) for state in each]
     x = np.stack([state.x[places] for state, places in zip(weighted, indices, strict=True)])
     log_density = np.stack([state.log_density[places] for state, places in zip(weighted, indices, strict=True)])
     khat, ess, share = np.array([(own.khat, own.ess, state.share) for own, state in zip(weighted, each, strict=True)]).T
@@ -205,7 +205,7 @@ def _proposal(densities: Densities, k: int) -> Proposal:
     return Proposal(densities.mode.x[k, used], roots, np.linalg.inv(roots), densities.log_weights[k, used])
 
 
-def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> Sampled:
+def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> SamplerResult:
     """NUTS on the given posteriors; those with divergences are sampled again with smaller steps.
 
     Source: Hoffman and Gelman (2014), The No-U-Turn Sampler.
@@ -234,7 +234,7 @@ def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSetting
     return result
 
 
-def _divergences(sampled: Sampled) -> np.ndarray:
+def _divergences(sampled: SamplerResult) -> np.ndarray:
     return sampled.stats["diverging"].sum(axis=1)
 
 
@@ -248,7 +248,7 @@ class _Chains:
     accept: np.ndarray
     program: Any
     state: Any
-    drawn: Any = None
+    draws: Any = None
 
     def advance(self) -> Any:
         """Advance the chains by a block of draws."""
@@ -261,21 +261,21 @@ class _Chains:
         """Advance the chains by a block of draws, and keep it."""
         block = self.advance()
         both = lambda *a: np.concatenate(a, axis=2)  # noqa: E731
-        self.drawn = block if self.drawn is None else jax.tree.map(both, self.drawn, block)
+        self.draws = block if self.draws is None else jax.tree.map(both, self.draws, block)
 
     def thin(self) -> None:
         """Thin the draws by two."""
-        self.drawn = jax.tree.map(lambda a: a[:, :, 1::2], self.drawn)
+        self.draws = jax.tree.map(lambda a: a[:, :, 1::2], self.draws)
 
     @property
     def mixed(self) -> bool:
         """Whether R-hat is below its limit for all posteriors."""
-        return bool(np.all(mcmc_diagnostics.largest_rhat(self.drawn[0]) <= mcmc_diagnostics.MIXED))
+        return bool(np.all(mcmc_diagnostics.largest_rhat(self.draws[0]) <= mcmc_diagnostics.MIXED))
 
 
-def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> Sampled:
+def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> SamplerResult:
     """Chains of the given posteriors; an interruption keeps the draws so far."""
-    chains, interrupted = _begin(densities, members, settings, accept), False
+    chains, interrupted = _initialise(densities, members, settings, accept), False
     try:
         for _ in range(settings.warmup_blocks):
             chains.advance()
@@ -288,13 +288,13 @@ def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSett
             if chains.mixed:
                 break
     except KeyboardInterrupt:
-        if chains.drawn is None:
+        if chains.draws is None:
             raise
         interrupted = True
     return _of_chains(chains, settings, interrupted)
 
 
-def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
+def _initialise(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
     """Initialise chains about the distinct modes; duplicates start at the best mode."""
     distinct = np.isfinite(densities.log_weights[members])[:, :, None]
     mode = jax.tree.map(lambda a: a[members], densities.mode)
@@ -305,18 +305,18 @@ def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, ac
     keys = densities.keys(densities.count)[members]
     size = mode.x.shape[-1]
     far = np.stack([np.random.default_rng(k).standard_normal((settings.chains, size)) for k in keys])
-    begin, inverse = _program(nuts.begin, warmup=warmup), np.linalg.inv(mode.root[:, 0])
+    begin, inverse = _program(nuts.initial_states, warmup=warmup), np.linalg.inv(mode.root[:, 0])
     state = densities.run(begin, members, mode, inverse, keys, 2.0 * far, aim, alone=True)
-    return _Chains(densities, members, mode, aim, _program(nuts.go_on, warmup=warmup), state)
+    return _Chains(densities, members, mode, aim, _program(nuts.advance_chains, warmup=warmup), state)
 
 
-def _of_chains(chains: _Chains, settings: NutsSettings, interrupted: bool) -> Sampled:
+def _of_chains(chains: _Chains, settings: NutsSettings, interrupted: bool) -> SamplerResult:
     """The last draws of the chains, concatenated."""
     count = len(chains.members)
-    x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -settings.draws :], chains.drawn)
+    x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -settings.draws :], chains.draws)
     flat = lambda a: np.asarray(a).reshape(count, -1, *a.shape[3:])  # noqa: E731
     stats = {"log_density": log_density, "energy": energy, "diverging": diverging, "steps": steps}
-    return Sampled(
+    return SamplerResult(
         x=flat(x),
         method=np.full(count, "nuts", dtype=object),
         khat=np.full(count, np.nan),

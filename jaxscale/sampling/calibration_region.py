@@ -27,7 +27,7 @@ METHODS = ("importance", "nuts")
 UNEVEN = 1e-3
 
 
-def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
+def rank_correlation(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
     """Rank correlation of absolute residuals with the level, and its p-value; (0, 1) for too few rows.
 
     Args:
@@ -61,7 +61,7 @@ def _ranks(x: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
-def checked(
+def limitation(
     *,
     law: str,
     free: int,
@@ -129,15 +129,15 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and run effects" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, method: str, efficiency: float, residuals: tuple[Any, Any] | None) -> str:
+def limitation_of(model: Any, method: str, efficiency: float, residuals: tuple[Any, Any] | None) -> str:
     """Why a sampled posterior lies outside the calibrated designs; empty where it lies inside.
 
     Args:
         model: the sampled model (:class:`jaxscale.bayes.model.Model`).
         method: the sampling method of the draws.
         efficiency: relative effective sample size of importance sampling; NaN where there was none.
-        seen: residuals at the posterior median and the transformed responses, each of shape (n,); None where groups
-            have their own parameters.
+        residuals: residuals at the posterior median and transformed responses, each of shape (n,); None where
+            groups have their own parameters.
     """
     likelihood, used = model.likelihood, model.data["weight"] > 0
     rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
@@ -145,8 +145,8 @@ def unmeasured(model: Any, method: str, efficiency: float, residuals: tuple[Any,
     if residuals is not None and likelihood.scale_by == "constant" and likelihood.calibrated:
         residual, target = (np.asarray(each)[used] for each in residuals)
         level = residual + target
-        uneven = trend(residual, level if likelihood.space.relative else np.abs(level))
-    return checked(
+        uneven = rank_correlation(residual, level if likelihood.space.relative else np.abs(level))
+    return limitation(
         law=model.law.name,
         free=len(model.free),
         rows=rows,

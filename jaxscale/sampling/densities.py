@@ -74,7 +74,7 @@ class Densities:
         blocks = np.minimum(np.arange(-(-draws // step) * step), draws - 1).reshape(-1, step)
         parts = [
             (own, x[group[:, None], block])
-            for group, own in _grouped(self.model, members, _width(self.count))
+            for group, own in _groups(self.model, members, _width(self.count))
             for block in blocks
         ]
         ends = replace(self.runner, alone=getattr(self.model, "alone", False))(log_densities, parts)
@@ -100,14 +100,14 @@ def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np
     def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
         return _run(runner, model, width, curvatures, places // components, x)
 
-    mode = modes.climbed(curved, starts.reshape(-1, size))
+    mode = modes.find_modes(curved, starts.reshape(-1, size))
     mode = jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), mode)
     if not np.isfinite(mode.log_density).any(axis=1).all():
         raise ValueError(
             "The posterior density is nowhere finite near the fitted parameters: a prior or the likelihood excludes "
             "the data; give other priors, or leave out the impossible rows."
         )
-    return Densities(runner, model, *_sorted(mode), generator)
+    return Densities(runner, model, *_sort(mode), generator)
 
 
 def _width(count: int) -> int:
@@ -119,13 +119,13 @@ def _run(
 ) -> Any:
     parts = [
         (own, *jax.tree.map(lambda a: a[group], arrays))  # noqa: B023
-        for group, own in _grouped(model, members, width)
+        for group, own in _groups(model, members, width)
     ]
     ends = replace(runner, alone=alone or getattr(model, "alone", False))(program, parts)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
 
 
-def _grouped(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, Model]]:
+def _groups(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, Model]]:
     """Indices in groups of one size with their models; the last index pads the last group."""
     count = len(members)
     places = np.minimum(np.arange(-(-count // width) * width), count - 1)
@@ -133,7 +133,7 @@ def _grouped(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np
         yield group, jax.tree.map(lambda a: a[members[group]], model)  # noqa: B023
 
 
-def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:
+def _sort(mode: Mode) -> tuple[Mode, np.ndarray]:
     """Modes sorted by evidence, best first, and the log weights of their mixture; duplicates have no weight."""
     evidence = _evidence(mode)
     order = np.argsort(-evidence, axis=1, kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 STEPS, HELD = 12, 4.0
 
 
-class Pieces(NamedTuple):
+class GaussianMixture(NamedTuple):
     """A mixture ``sum_k w_k Normal(m_k, R_k R_k')``, and the moments of the draws it was fitted to.
 
     Args:
@@ -26,7 +26,7 @@ class Pieces(NamedTuple):
     root: np.ndarray
 
 
-def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
+def fit_mixture(x: np.ndarray, seed: np.ndarray, components: int) -> GaussianMixture:
     """Fit a Gaussian mixture to draws by EM, in whitened coordinates.
 
     Args:
@@ -42,7 +42,7 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
     whole = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diagonal(covariance)))
     # Coordinates first, draws last: sums over few coordinates are then sums over long rows.
     y = np.linalg.solve(whole, (x - middle).T)
-    means, own, held = _spread(y, seed, components), np.eye(size), HELD * size
+    means, own, held = _initial_means(y, seed, components), np.eye(size), HELD * size
     covariances = np.broadcast_to(0.5 * own, (components, size, size))
     weights = np.full(components, 1 / components)
     # A log density is a linear combination of products of coordinates, and moments are sums of them.
@@ -63,10 +63,10 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
             moments[:, : size * size].reshape(-1, size, size) - total[:, None, None] * means[:, None] * means[..., None]
         )
         covariances = (scatter + 0.5 * held * own) / (total + held)[:, None, None]
-    return Pieces(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
+    return GaussianMixture(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
 
 
-def _spread(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
+def _initial_means(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
     """Initial means of the components by capped k-means++ seeding: draws far from each other."""
     generator = np.random.default_rng([*seed, 2])
     means, near = np.empty((components, len(y))), np.full(y.shape[1], np.inf)

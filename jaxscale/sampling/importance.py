@@ -30,7 +30,7 @@ class Proposal(eqx.Module):
     log_weights: Any
 
 
-class Weighted(eqx.Module):
+class WeightedDraws(eqx.Module):
     """Draws of a proposal with their importance weights.
 
     Args:
@@ -63,7 +63,7 @@ def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(terms - top).sum(axis=0))
 
 
-def proposed(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def draw_proposal(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Draws of a proposal, shape (draws, size).
 
     Args:
@@ -94,7 +94,7 @@ def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int
     return component.astype(np.int32), generator.standard_normal((count, size)) * stretch
 
 
-def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
+def resample(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
     """Indices of equally weighted draws by systematic resampling, in random order.
 
     Args:
@@ -109,7 +109,7 @@ def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarr
     return generator.permutation(index)
 
 
-def tempered(log_weights: np.ndarray, enough: float) -> np.ndarray:
+def temper(log_weights: np.ndarray, enough: float) -> np.ndarray:
     """Log weights tempered by the power, at most 1, at which the effective sample size is as given; shape (draws,).
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.bayes.model import Model, stacked
+from jaxscale.bayes.model import Model, stack
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
@@ -23,17 +23,19 @@ def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray
     nuisance = [nuisance_at(model, place) for place in points]
     wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
     return np.asarray(
-        located(wide, *stacked([(dict(place), own) for place, own in zip(points, nuisance, strict=True)]))
+        coordinates_of(wide, *stack([(dict(place), own) for place, own in zip(points, nuisance, strict=True)]))
     )
 
 
 @compiled(brief=True)
-def located(model: Model, params: Any, nuisance: Any) -> Any:
+def coordinates_of(model: Model, params: Any, nuisance: Any) -> Any:
     """Coordinates of parameters and nuisance parameters of every stacked model, shape (models, size)."""
-    return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
+    return jax.vmap(lambda m, p, n: m.coordinates_of(p, n))(model, params, nuisance)
 
 
-def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
+def surrogate_fit(
+    law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int
+) -> Fit:
     """The surrogate fit whose basins start the mode search."""
     return fit(
         law,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.objective import evaluate
-from jaxscale.fitting.standard_errors import robust
+from jaxscale.fitting.standard_errors import robust_covariance
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
@@ -89,7 +89,7 @@ def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[np.ndarr
     exact = np.asarray(local.exact)[:, :, 0]
     if not problem.noise.loss.quadratic or refit.clusters is not None:
         change = np.eye(problem.size)
-        covariance, freedom = robust(refit.optimum, exact, change, refit.clusters)
+        covariance, freedom = robust_covariance(refit.optimum, exact, change, refit.clusters)
         return covariance, freedom, "sandwich" if refit.clusters is None else "cluster sandwich"
     freedom = len(used) - problem.size
     unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(exact)), np.finfo(float).tiny))

@@ -9,11 +9,11 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.bayes.model import stacked
+from jaxscale.bayes.model import stack
 from jaxscale.engine.runner import Runner
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse, stacked_starts
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings, stack_starts
 from jaxscale.sampling.densities import densities_of
 from jaxscale.utils.random import generator_of
 
@@ -76,7 +76,7 @@ def sample(
     Raises:
         ValueError: an argument is invalid, or the density is not finite at the start.
     """
-    refuse(method, num_chains, num_samples, num_warmup)
+    check_settings(method, num_chains, num_samples, num_warmup)
     start_time = time.perf_counter()
     seed, generator = generator_of(seed)
     starts = np.atleast_2d(np.asarray(start, float))
@@ -89,7 +89,7 @@ def sample(
         density = Density(log_density, jax.tree.map(lambda leaf: np.asarray(leaf), data))
         if not np.isfinite(density.log_density(starts[0])):
             raise ValueError("Argument start must be where the log density is finite, but there it is not.")
-        densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
+        densities = densities_of(Runner(), stack([density]), stack_starts(list(starts))[None], generator)
         sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
     used = str(sampled.method[0])
     settings = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
@@ -102,6 +102,6 @@ def sample(
         stats={name: values[0] for name, values in sampled.stats.items()} if used == "nuts" else {},
         about=sampled.about(0) | settings | {"seconds": time.perf_counter() - start_time},
     )
-    notices, ok = mcmc_diagnostics.judged(draws)
-    more, trusted = sampled.judged(0)
+    notices, ok = mcmc_diagnostics.assess(draws)
+    more, trusted = sampled.assess(0)
     return replace(draws, notices=(*notices, *more), ok=ok and trusted)

@@ -27,13 +27,13 @@ class Mode(eqx.Module):
         log_density: values at the maxima, shape (...,).
         root: lower triangular L with ``L L' = (-Hessian)^-1``, shape (..., size, size); negative or vanishing
             curvatures are replaced by their absolute value.
-        promise: predicted increase of a further Newton step.
+        predicted_gain: predicted increase of a further Newton step.
     """
 
     x: Any
     log_density: Any
     root: Any
-    promise: Any
+    predicted_gain: Any
 
 
 class _Local:
@@ -49,7 +49,7 @@ class _Local:
         self.slope = np.einsum("nji,nj->ni", self.axes, np.where(np.isfinite(g), g, 0.0))
 
     @property
-    def promise(self) -> np.ndarray:
+    def predicted_gain(self) -> np.ndarray:
         """Predicted decrease of an undamped Newton step."""
         with np.errstate(over="ignore"):
             return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
@@ -60,7 +60,7 @@ class _Local:
             getattr(self, name)[places] = getattr(others, name)[index]
 
 
-def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
+def find_modes(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
     """Maximise log densities from a batch of starts.
 
     Args:
@@ -79,7 +79,7 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
     here = at(x, every)
     left = every
     for _ in range(STEPS):
-        going = (here.promise[left] > ENOUGH) & (damping[left] < 1e12) & np.isfinite(here.f[left])
+        going = (here.predicted_gain[left] > ENOUGH) & (damping[left] < 1e12) & np.isfinite(here.f[left])
         left = left[going]
         if not len(left):
             break
@@ -97,7 +97,7 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
     half = here.axes / np.sqrt(here.curvature)[:, None, :]
     upper = np.linalg.qr(np.swapaxes(half, -1, -2), mode="r")
     sign = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
-    return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.promise)
+    return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.predicted_gain)
 
 
 def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:

@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale.bayes import psis
-from jaxscale.bayes.build_model import model_of, refuse_types
+from jaxscale.bayes.build_model import check_types, model_of
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
@@ -45,7 +45,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     model = draws.model
     if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
         raise ValueError(f"Argument candidates must be a positive number, but is {candidates!r}.")
-    refuse_types(None, () if observations is None else [observations])
+    check_types(None, () if observations is None else [observations])
     if model is None:
         raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
@@ -74,8 +74,8 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             if "run_effect" in own.shapes:
                 given["run_effect"] = np.random.default_rng(seed).standard_normal((count * candidates, own.runs))
             each = own.log_likelihood(given).sum(axis=1)
-            log_weights, khat = psis.smoothed(each)
-            index = np.asarray(_chosen(log_weights, second, count))
+            log_weights, khat = psis.smooth(each)
+            index = np.asarray(_resample(log_weights, second, count))
             if not khat < KHAT_LIMIT:
                 message = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
                 notices = (*notices, Notice("heavy_weights", message))
@@ -97,7 +97,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 
 @compiled(brief=True, static_argnames="count")
-def _chosen(log_weights: Any, key: Any, count: int) -> Any:
+def _resample(log_weights: Any, key: Any, count: int) -> Any:
     """Indices of equally weighted draws in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 

@@ -33,7 +33,7 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
     return initialise, advance
 
 
-def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
+def initial_states(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
     """Initial states of all chains of all models, dispersed about the modes.
 
     Args:
@@ -56,7 +56,7 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
     return jax.vmap(one)(model, mode, inverse, key, far, accept)
 
 
-def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
+def advance_chains(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
     """Advance all chains by a block of draws: the new states, and the draws, (models, chains, block, ...)."""
 
     def one(m: Any, mode: Mode, state: Any, accept: Any) -> Any:

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.bayes.build_model import model_of, refuse_types
-from jaxscale.bayes.model import Model, stacked
-from jaxscale.bayes.priors import too_narrow
+from jaxscale.bayes.build_model import check_types, model_of
+from jaxscale.bayes.model import Model, stack
+from jaxscale.bayes.priors import exceeded_ranges
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
@@ -26,15 +26,15 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import observations_of
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
-from jaxscale.sampling.calibration_region import unmeasured
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings
+from jaxscale.sampling.calibration_region import limitation_of
 from jaxscale.sampling.densities import Densities, densities_of
 from jaxscale.sampling.initial_values import (
-    fitted_to,
     residuals_at,
     starts_at,
+    surrogate_fit,
 )
-from jaxscale.sampling.sampler_result import Sampled
+from jaxscale.sampling.sampler_result import SamplerResult
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
@@ -95,8 +95,8 @@ def posterior(
         TypeError: the observations or the likelihood have another type.
         ValueError: an argument is invalid.
     """
-    refuse(method, num_chains, num_samples, num_warmup)
-    refuse_types(likelihood, () if observations is None else [observations])
+    check_settings(method, num_chains, num_samples, num_warmup)
+    check_types(likelihood, () if observations is None else [observations])
     start_time = time.perf_counter()
     seed, generator = generator_of(seed)
     if isinstance(source, Fit):
@@ -121,39 +121,39 @@ def posterior(
         rows = prepare(law, observations)
         model = model_of(law, rows, model_likelihood, given=priors, fixed=values, pooling=pooling)
     # The model is built first, so that its errors come before the fit.
-    fitted = fitted or fitted_to(law, observations, model_likelihood, values, seed)
+    fitted = fitted or surrogate_fit(law, observations, model_likelihood, values, seed)
     with jax.enable_x64(True):
         places = [fitted.params, *(basin.params for basin in fitted.landscape.basins[:COMPONENTS])]
         starts = starts_at(model, places)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
-            identifiers = settings | dict(priors=families(model), pooling=model.pooling)
+            identifiers = settings | dict(priors=prior_families(model), pooling=model.pooling)
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | identifiers)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
-            single = stacked([model])
+            single = stack([model])
             densities = densities_of(Runner(mesh, journal, ticker), single, starts[None], generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
-            values_by_name = jax.tree.map(lambda a: a[0], by_name(densities, sampled))
+            values_by_name = jax.tree.map(lambda a: a[0], draws_by_name(densities, sampled))
     draws = _draws(model, values_by_name, sampled, law, observations, suffix, seed, time.perf_counter() - start_time)
     names = [name for name in model.free if name not in (priors or {}) and model.site(name) not in (priors or {})]
-    return _with_ranges(draws, law, names, rows.response[rows.weight > 0])
+    return _with_range_notice(draws, law, names, rows.response[rows.weight > 0])
 
 
 def _prior_text(model: Model, name: str) -> str:
     """Text of the prior of a site for reports; of an amplitude with its rescaling."""
-    moves = [f"{np.exp(ratio):.3g}**{power}" for power, ratio in model.rescaled.get(name, {}).items()]
+    moves = [f"{np.exp(ratio):.3g}**{power}" for power, ratio in model.rescaling.get(name, {}).items()]
     return " * ".join([str(model.priors[name]), *moves])
 
 
-def families(model: Model) -> str:
+def prior_families(model: Model) -> str:
     """The families of the priors as text, for a checkpoint."""
     # Without the addresses of functions, which differ between processes.
     return re.sub("0x[0-9a-f]+", "", str({name: prior.kind for name, prior in sorted(model.priors.items())}))
 
 
 @compiled(brief=True)
-def _named(model: Model, x: Any) -> dict[str, Any]:
+def _sites_and_params(model: Model, x: Any) -> dict[str, Any]:
     """Sites, parameters, log prior and log determinant of the map for draws x, shape (models, draws, size)."""
 
     def one(m: Model, x: Any) -> dict[str, Any]:
@@ -168,10 +168,10 @@ def _named(model: Model, x: Any) -> dict[str, Any]:
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(model, x)
 
 
-def by_name(densities: Densities, sampled: Sampled) -> dict[str, Any]:
+def draws_by_name(densities: Densities, sampled: SamplerResult) -> dict[str, Any]:
     """Sites, parameters, log prior and log likelihood of every draw of every posterior."""
     every = np.arange(densities.count)
-    values = densities.run(_named, every, sampled.x)
+    values = densities.run(_sites_and_params, every, sampled.x)
     density = sampled.stats["log_density"]
     if np.isnan(density).any():
         density = densities.log_densities(every, sampled.x)
@@ -179,9 +179,9 @@ def by_name(densities: Densities, sampled: Sampled) -> dict[str, Any]:
     return values | {"log_likelihood": density - values["log_prior"] - values.pop("bend")}
 
 
-def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
+def _with_range_notice(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
     """The draws with a notice where responses lie outside the range behind a default prior."""
-    beyond = too_narrow(law, names, response)
+    beyond = exceeded_ranges(law, names, response)
     if not beyond:
         return draws
     size = f"Responses of size {np.median(np.abs(response)):.3g} lie outside the range declared for {', '.join(beyond)}"
@@ -192,7 +192,7 @@ def _with_ranges(draws: Draws, law: Law, names: Sequence[str], response: np.ndar
 def _draws(
     model: Model,
     values_by_name: dict[str, Any],
-    sampled: Sampled,
+    sampled: SamplerResult,
     law: Law,
     observations: Observations,
     suffix: str,
@@ -225,11 +225,11 @@ def _draws(
         observations=observations,
         model=model,
     )
-    notices, ok = mcmc_diagnostics.judged(draws)
-    more, trusted = sampled.judged(0)
+    notices, ok = mcmc_diagnostics.assess(draws)
+    more, trusted = sampled.assess(0)
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in values_by_name["params"].items()}
         residuals = None if model.pooling else residuals_at(model, middle)
-    reason = unmeasured(model, method, float(sampled.share[0]), residuals)
+    reason = limitation_of(model, method, float(sampled.share[0]), residuals)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
     return replace(draws, notices=(*notices, *more, *uncalibrated), ok=ok and trusted)

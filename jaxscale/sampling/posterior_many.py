@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.bayes.build_model import model_of, refuse_types, room_of
-from jaxscale.bayes.model import Model, stacked
+from jaxscale.bayes.build_model import check_types, model_of, padded_run_sizes
+from jaxscale.bayes.model import Model, stack
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
@@ -20,10 +20,10 @@ from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.provenance import identity
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings
 from jaxscale.sampling.densities import densities_of
-from jaxscale.sampling.initial_values import located, nuisance_at
-from jaxscale.sampling.posterior import Method, by_name, families
+from jaxscale.sampling.initial_values import coordinates_of, nuisance_at
+from jaxscale.sampling.posterior import Method, draws_by_name, prior_families
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
@@ -110,11 +110,11 @@ def posterior_many(
         ValueError: an argument is invalid.
     """
     law = resolve(law)
-    refuse(method, num_chains, num_samples, num_warmup)
+    check_settings(method, num_chains, num_samples, num_warmup)
     if isinstance(observations, Observations):
         raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
-    refuse_types(likelihood, sets)
+    check_types(likelihood, sets)
     if not sets:
         raise ValueError("Argument observations must not be empty.")
     model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
@@ -136,7 +136,7 @@ def posterior_many(
     with jax.enable_x64(True):
         sets = [prepare(law, data) for data in sets]
         size = bucket(max(map(len, sets)))
-        runs, most = (max(each) for each in zip(*map(room_of, sets), strict=True))
+        runs, most = (max(each) for each in zip(*map(padded_run_sizes, sets), strict=True))
         models, places = [], []
         for k, data in enumerate(sets):
             model = model_of(
@@ -145,19 +145,19 @@ def posterior_many(
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
             places.append((place, nuisance_at(model, place)))
-        whole = stacked(models)
+        whole = stack(models)
         every = bucket(len(sets))
-        padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stacked(places)))
-        climbs = np.repeat(np.asarray(located(*padded))[: len(sets), None], COMPONENTS, axis=1)
+        padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stack(places)))
+        climbs = np.repeat(np.asarray(coordinates_of(*padded))[: len(sets), None], COMPONENTS, axis=1)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
-            identifiers = settings | dict(priors=families(whole), pooling=whole.pooling)
+            identifiers = settings | dict(priors=prior_families(whole), pooling=whole.pooling)
             journal = Journal(checkpoint, identity(law, whole, model_likelihood.describe(), values) | identifiers)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
-        values_by_name = by_name(densities, sampled)
+        values_by_name = draws_by_name(densities, sampled)
     nuisance = {name: v for name, v in values_by_name["sites"].items() if name not in values_by_name["params"]}
     return Posteriors(
         law,

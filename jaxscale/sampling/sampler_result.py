@@ -11,7 +11,7 @@ from jaxscale.utils.notices import Notice
 
 
 @dataclass
-class Sampled:
+class SamplerResult:
     """Draws and diagnostics of a batch of posteriors; arrays have a leading axis of posteriors.
 
     Args:
@@ -39,13 +39,13 @@ class Sampled:
     modes: np.ndarray
     interrupted: bool = False
 
-    def of(self, index: np.ndarray) -> "Sampled":
+    def of(self, index: np.ndarray) -> "SamplerResult":
         """The chosen posteriors."""
         arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
         own = {name: getattr(self, name)[index] for name in arrays}
         return replace(self, **own, stats={name: values[index] for name, values in self.stats.items()})
 
-    def put(self, places: np.ndarray, others: "Sampled", index: np.ndarray) -> None:
+    def put(self, places: np.ndarray, others: "SamplerResult", index: np.ndarray) -> None:
         """Replace the posteriors at the given places by chosen ones of the others."""
         self.x[places], self.rhat[places] = others.x[index], others.rhat[index]
         for name, values in self.stats.items():
@@ -72,7 +72,7 @@ class Sampled:
             return f"k-hat {self.khat[k]:.2f} is not below {KHAT_LIMIT}"
         return f"relative effective sample size {self.share[k]:.0%} is below {EFFICIENT:.0%}"
 
-    def judged(self, k: int) -> tuple[list[Notice], bool]:
+    def assess(self, k: int) -> tuple[list[Notice], bool]:
         """Notices on one posterior, and whether its importance weights are reliable."""
         notices, trusted = [], True
         if self.method[k] != "nuts" and not self.khat[k] < KHAT_LIMIT:

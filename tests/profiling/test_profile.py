@@ -22,7 +22,7 @@ from jaxscale.law import Input, Law, Response, law, positive_number, real
 from jaxscale.plots import profile as profile_module
 from jaxscale.plots import style
 from jaxscale.profiling import likelihood_ratio
-from jaxscale.profiling.targets import derived_of
+from jaxscale.profiling.targets import validate_derived
 from jaxscale.utils.files import nulls
 from tests.lines import line
 from tests.real_sweeps import sweep
@@ -332,7 +332,7 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: d
     stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
     none = "Argument quantity must map names to functions of the parameters, but 'bad' maps to none."
     assert done.stdout.splitlines() == [stranger, stranger, none]
-    assert derived_of(double, ()) == {"double": double}
+    assert validate_derived(double, ()) == {"double": double}
 
 
 def share(params: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ import jaxscale
 from jaxscale import noise
 from jaxscale.engine import descent, linearize, newton
 from jaxscale.fitting import refits
-from jaxscale.fitting.standard_errors import robust
+from jaxscale.fitting.standard_errors import robust_covariance
 from jaxscale.noise.student_t_fit import LARGEST_DF, student_t_fit
 from jaxscale.resampling import bootstrap, schemes
 from jaxscale.resampling.jackknife import jackknife_stderr
@@ -144,13 +144,15 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
     codes = np.repeat(np.arange(6), 5)
     between = 5 * np.sum(u.mean(axis=1) ** 2) / 5
     within = np.sum((u - u.mean(axis=1, keepdims=True)) ** 2) / 24
-    found = schemes.shared(u.ravel(), np.ones(30), q, codes)
+    found = schemes.variance_components(u.ravel(), np.ones(30), q, codes)
     np.testing.assert_allclose(found, [(between - within) / 5, within])
     # Runs that differ less than their rows do have no effect of their own.
     alike = u - u.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(schemes.shared(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29])
+    np.testing.assert_allclose(
+        schemes.variance_components(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29]
+    )
     same = np.repeat(u.mean(axis=1), 5)
-    found = schemes.shared(same, np.ones(30), q, codes)
+    found = schemes.variance_components(same, np.ones(30), q, codes)
     np.testing.assert_allclose(found, [np.sum(same**2) / 25, 0], atol=1e-12)
 
 
@@ -193,7 +195,7 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
         settled[: failing[0]] = False
         return lanes, settled
 
-    monkeypatch.setattr(bootstrap, "refitted", some_fail)
+    monkeypatch.setattr(bootstrap, "refit_batch", some_fail)
     draws = jaxscale.bootstrap(plain, n_resamples=100)
     assert (len(draws), draws.about["failed"], draws.ok) == (96, 4, True)
     assert [notice.code for notice in draws.notices] == ["resamples_failed"]
@@ -302,7 +304,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     draws = jaxscale.laplace(fit)
     assert draws.about["covariance"] == "sandwich"
     hessian = lines.slope.T @ ((again.wide.weight * (np.abs(lines.residual) <= 0.01))[:, None] * lines.slope)
-    covariance, freedom = robust(again.optimum, hessian, np.eye(3), None)
+    covariance, freedom = robust_covariance(again.optimum, hessian, np.eye(3), None)
     assert freedom == draws.about["freedom"] and np.all(np.isfinite(covariance))
 
 

@@ -13,7 +13,7 @@ import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.data.readers import read_table
-from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
+from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, limitation, rank_correlation, variant_of
 from jaxscale.utils.notices import Notice
 
 
@@ -185,7 +185,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
 def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     """Inside them the check is silent; outside its sentence goes into a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
-    told = checked(**whole)
+    told = limitation(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"
 
@@ -203,10 +203,10 @@ def test_a_likelihood_that_was_not_measured_is_named():
 def test_a_trend_of_the_scatter_is_a_rank_correlation():
     """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
     level = np.arange(1.0, 21.0)
-    assert trend(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
-    assert trend(1 / level, level)[0] == -1.0
-    assert trend(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
-    assert trend(level[:7], level[:7]) == (0.0, 1.0) == trend(np.ones(20), level)
+    assert rank_correlation(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
+    assert rank_correlation(1 / level, level)[0] == -1.0
+    assert rank_correlation(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
+    assert rank_correlation(level[:7], level[:7]) == (0.0, 1.0) == rank_correlation(np.ones(20), level)
 
 
 def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
@@ -217,7 +217,9 @@ def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
         residual = np.round(np.exp(slope * level) * generator.standard_normal(count) * steps) / steps
         residual[0] += 1
         expected = stats.spearmanr(np.abs(residual), level)
-        assert trend(residual, level) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12, abs=0)
+        assert rank_correlation(residual, level) == pytest.approx(
+            (expected.statistic, expected.pvalue), rel=1e-12, abs=0
+        )
 
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])

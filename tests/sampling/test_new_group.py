@@ -57,7 +57,7 @@ def draws() -> jaxscale.Draws:
 def test_offsets_and_places_are_coordinates_of_one_density() -> None:
     """The density of the sites is the same however the groups' coordinates are chosen."""
     model = built(8, a="partial")
-    assert model.apart and not built(2, a="partial").apart
+    assert model.centred_groups and not built(2, a="partial").centred_groups
     other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, apart=False), model.response)
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).standard_normal(model.size))
