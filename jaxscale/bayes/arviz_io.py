@@ -189,8 +189,8 @@ def rebuild_model(
             "likelihood and priors."
         )
     law = resolve(draws.law)
-    apart = [name for name in draws.free if draws.params[name].ndim > 1]
-    pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in apart}
+    by_group = [name for name in draws.free if draws.params[name].ndim > 1]
+    pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in by_group}
     fixed = {name: float(values[0]) for name, values in draws.params.items() if name not in draws.free}
     model_likelihood = of_response(law.response) if likelihood is None else likelihood
     with jax.enable_x64(True):

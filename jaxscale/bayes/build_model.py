@@ -82,7 +82,7 @@ def model_of(
         pooling=pooled,
         groups=groups,
         runs=runs if likelihood.runs and not likelihood.marginal else 0,
-        apart=bool(pooled) and bool(np.sum(observations.weight > 0) >= MANY * groups),
+        centred_groups=bool(pooled) and bool(np.sum(observations.weight > 0) >= MANY * groups),
         priors={},
         inputs={name: wide.inputs[name] for name in law.inputs},
         response=wide.response,

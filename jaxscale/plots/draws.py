@@ -140,7 +140,7 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
         few_ticks(axes, False)
     for axes in panels.ravel()[len(known) :]:
         axes.set_visible(False)
-    laws = ", ".join(dict.fromkeys(draws.law for draws in several.values()))
+    laws = ", ".join(dict.fromkeys(str(draws.law) for draws in several.values()))
     figure.suptitle(f"{laws}: median, 50 % and 90 % intervals", fontsize=11, color=INK)
     return freeze_layout(figure)
 

@@ -108,7 +108,7 @@ def forecast(
                 f"{law.name}; add rows or fix a parameter, so that the noise can be estimated."
             )
         inputs = {name: rows.inputs[name][..., used] for name in law.inputs}
-        size, sizes = _sizes(names, inputs, new)
+        log_size, log_sizes = _sizes(names, inputs, new)
         settings: Any = dict(fixed=fixed, seed=seed, allow_unidentified=allow_unidentified, progress=progress)
         law_fit = fit(law, rows, noise=noise, **settings)
         refit = refit_problem(law_fit)
@@ -116,25 +116,25 @@ def forecast(
         count = len(used)
         response = np.asarray(noise.transform(rows.response[used]))
         run = None if rows.run is None else np.unique(rows.run[used], return_inverse=True)[1]
-        belief = predict_residuals(
+        residuals = predict_residuals(
             slopes[:count],
             response - middle[:count],
             rows.weight[used],
             slopes[count:],
-            size,
-            sizes,
+            log_size,
+            log_sizes,
             run if run is not None and run.max() + 1 < count else None,
         )
     back = noise.space.inverse
     lower, median, upper = (
-        back(middle[count:] + belief.quantile(share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
+        back(middle[count:] + residuals.quantile(share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
     )
-    deviation = belief.deviation() / noise.space.derivative(median)
+    deviation = residuals.deviation() / noise.space.derivative(median)
     entries: list[dict[str, float]] = [
         {"estimate": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
         for m, s, low, high in zip(median, deviation, lower, upper, strict=True)
     ]
-    scatter, misfit = belief.sizes()
+    scatter, misfit = residuals.sizes()
     return Intervals(
         law=law,
         method="law and misfit",
@@ -144,8 +144,8 @@ def forecast(
             "along": " * ".join(names),
             "scatter": scatter,
             "misfit": misfit,
-            "law_holds": belief.probability_law_holds(),
-            "freedom": belief.freedom,
+            "law_holds": residuals.probability_law_holds(),
+            "freedom": residuals.freedom,
             "seed": law_fit.provenance.seed,
             "status": law_fit.status,
         },

@@ -67,7 +67,7 @@ class Adaptation:
         self.passed = self.over = False
         self.weighted: WeightedDraws
 
-    def draw_proposal(self, count: int) -> np.ndarray:
+    def propose(self, count: int) -> np.ndarray:
         """Draws of the proposal of this round, shape (draws, size)."""
         # Nearly normal posteriors finish in two rounds; others need more draws.
         if self.number >= TOGETHER:

@@ -53,7 +53,7 @@ class ImportanceSettings:
     rounds: int = ROUNDS
 
     @property
-    def propose(self) -> int:
+    def proposals(self) -> int:
         """Number of weighted proposal draws where few rounds are needed."""
         return max(PROPOSED * self.draws, FEWEST)
 
@@ -187,7 +187,7 @@ def _adapt(
         left = [k for k, state in enumerate(each) if not state.over]
         if not left:
             break
-        x = np.stack([each[k].propose(-(-settings.propose // TOGETHER)) for k in left])
+        x = np.stack([each[k].propose(-(-settings.proposals // TOGETHER)) for k in left])
         for k, *own in zip(left, x, densities.log_densities(members[left], x), strict=True):
             each[k].add(*own)
     weighted = [state.weighted for state in each]

@@ -93,16 +93,16 @@ import hashlib, re
 import jax, numpy as np, numpyro.distributions as dist
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
-from jaxscale.bayes.model import stacked
+from jaxscale.bayes.model import stack
 from jaxscale.sampling import density_programs, posterior
 x = np.geomspace(1.0, 1e4, 30)
 rows = Observations.from_table(dict(x=x, y=2 * x**-0.3 + 1.7), inputs=["x"], response="y")
 given = dict(b=dist.TruncatedNormal(0.3, 0.1, low=0.0), scale=dist.LogNormal(-4.0, 1.0), c=dist.StudentT(4.0, 1.0, 1.0))
 with jax.enable_x64(True):
-    model = stacked([model_of(laws.get("power_law_floor"), rows, likelihoods.student_t(), given=given)])
+    model = stack([model_of(laws.get("power_law_floor"), rows, likelihoods.student_t(), given=given)])
     draws = np.zeros((1, 8, model.size))
     programs = [(density_programs.curvatures, draws[:, 0]), (density_programs.log_densities, draws)]
-    for program, x in (*programs, (posterior._named, draws)):
+    for program, x in (*programs, (posterior._sites_and_params, draws)):
         print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
 print(posterior.families(model))
 """

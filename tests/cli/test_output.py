@@ -108,13 +108,13 @@ def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
 
 
 def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted = bootstrap.refitted
+    refitted = bootstrap.refit_batch
 
     def stopped(*given: Any, **settings: Any) -> Any:
         lanes, settled = refitted(*given, **settings)
         return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
 
-    monkeypatch.setattr(bootstrap, "refitted", stopped)
+    monkeypatch.setattr(bootstrap, "refit_batch", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; finished draws are kept.\n")
     assert "case bootstrap, 20 of 30 refits, all converged" in result.stdout
@@ -122,7 +122,7 @@ def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.Mon
     assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
     assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
     monkeypatch.setattr(
-        bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
+        bootstrap, "refit_batch", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30)
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")

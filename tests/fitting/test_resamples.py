@@ -19,7 +19,7 @@ def test_resamples_with_fewer_distinct_rows_than_parameters_are_counted_as_faile
     three = fitted(observed(weight=np.where(np.isin(np.arange(ROWS), (3, 12, 20)), 1.0, 0.0)))
     draws = jaxscale.bootstrap(three, n_resamples=MANY, seed=2)
     assert three.observations is not None
-    drawn = schemes.resampled(three.observations.weight, None, MANY, np.random.default_rng(2))
+    drawn = schemes.case_weights(three.observations.weight, None, MANY, np.random.default_rng(2))
     alone = np.sum(drawn > 0, axis=1) < 2
     # A resample of three rows is three times the same one with a chance of 1 / 9.
     assert draws.about["failed"] == alone.sum() == pytest.approx(MANY / 9, rel=0.1)

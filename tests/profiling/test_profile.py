@@ -321,8 +321,8 @@ def test_fits_without_a_profile(straight: Fit) -> None:
 def test_wrong_types_are_refused_where_nothing_checks_annotations() -> None:
     program = """
 import jaxscale
-from jaxscale.profiling.targets import derived_of
-for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: derived_of({"bad": 3.0}, ())):
+from jaxscale.profiling.targets import validate_derived
+for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: validate_derived({"bad": 3.0}, ())):
     try:
         call()
     except TypeError as error:

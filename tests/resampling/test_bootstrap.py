@@ -188,7 +188,7 @@ def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
 
 
 def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted, failing = bootstrap.refitted, [4]
+    refitted, failing = bootstrap.refit_batch, [4]
 
     def some_fail(*arguments: Any, **more: Any) -> Any:
         lanes, settled = refitted(*arguments, **more)

@@ -100,4 +100,4 @@ def test_the_reason_for_nuts_is_the_criterion_that_failed(
 def test_settings_give_the_numbers_of_draws() -> None:
     nuts = NutsSettings(chains=4, draws=600, warmup=300)
     assert (nuts.total, nuts.blocks, nuts.warmup_blocks) == (2400, 3, 2)
-    assert (ImportanceSettings(100).propose, ImportanceSettings(4000).propose) == (8192, 16000)
+    assert (ImportanceSettings(100).proposals, ImportanceSettings(4000).proposals) == (8192, 16000)
