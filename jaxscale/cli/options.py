@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from jaxscale.cli.output import LOSSES, PRINTED, keeping
+from jaxscale.utils.errors import ArgumentError
 
 # Methods import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Task:
         """Values of parameters that are not fitted."""
         from jaxscale.cli import parsing
 
-        return parsing.numbers(self.fix, "--fix")
+        return parsing.numbers(self.fix, "fixed")
 
     def pooling(self) -> dict[str, str]:
         """Pooling over groups by parameter."""
@@ -147,8 +148,8 @@ class Task:
         from jaxscale.cli.parsing import one_of
         from jaxscale.fitting.arguments import POOLING
 
-        given = parsing.assignments(self.pool, "--pool", "NAME=HOW")
-        return {name: one_of("--pool", how, POOLING) for name, how in given.items()}
+        given = parsing.assignments(self.pool, "pooling", "NAME=HOW")
+        return {name: one_of("pooling", how, POOLING) for name, how in given.items()}
 
     def apply_pooling(self, law: "Law", observations: "Observations") -> "Law":
         """The law with one value per group of every parameter that is not pooled."""
@@ -180,7 +181,7 @@ class Task:
 
         sequences = lookup.series_of(law, self.series)
         read = lookup.find_table(self.table)
-        given = parsing.assignments(self.inputs, "--input", "NAME=COLUMN")
+        given = parsing.assignments(self.inputs, "inputs", "NAME=COLUMN")
         return Observations.from_table(
             read,
             inputs=lookup.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
@@ -203,9 +204,10 @@ class Task:
             ValueError: groups are given.
         """
         if self.group is not None or self.pool:
-            raise ValueError(
-                f"Option --{'pool' if self.group is None else 'group'} must not be given to {command}, which fits one "
-                "set of parameters to all rows; choose a group with --where."
+            raise ArgumentError(
+                "pooling" if self.group is None else "group",
+                f"must not be given to {command}, which fits one set of parameters to all rows; choose a group with "
+                "--where.",
             )
 
     def reject_unused_groups(self, others: str = "") -> None:
@@ -218,9 +220,10 @@ class Task:
             ValueError: groups are given but not used.
         """
         if self.group is not None and "none" not in self.pooling().values():
-            raise ValueError(
-                f"Option --group needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
-                "leave out --group."
+            raise ArgumentError(
+                "group",
+                f"needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
+                "leave out --group.",
             )
 
     def reject_sigma(self, command: str) -> None:
@@ -233,7 +236,7 @@ class Task:
             ValueError: known errors are given.
         """
         if self.sigma is not None:
-            raise ValueError(f"Option --sigma must not be given to {command}, which infers the noise; leave it out.")
+            raise ArgumentError("sigma", f"must not be given to {command}, which infers the noise; leave it out.")
 
     def fit(
         self,

@@ -16,6 +16,7 @@ from jaxscale.fitting.refits import bootstrap
 from jaxscale.fitting.sandwich import bread, classical, hc3, mark_infinite, sandwich
 from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 # Probabilities of the percentiles of resamples that a fit stores.
 _LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
@@ -128,7 +129,7 @@ def _check_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
     """Reject a choice of standard errors that the loss or correlated runs do not allow."""
     if errors is not None and (not noise.loss.least_squares or clustered):
         reason = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
-        raise ValueError(f"Argument errors must be left out here, as {reason}, but is {errors!r}.")
+        raise ArgumentError("errors", f"must be left out here, as {reason}, but is {errors!r}.")
 
 
 def _undetermined(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:

@@ -17,6 +17,7 @@ from jaxscale.profiling.ray_search import crossing, parameter_rays, search_limit
 from jaxscale.profiling.targets import parameter_targets, validate_params
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import check_level
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
 
@@ -98,14 +99,14 @@ def contour(
     names = validate_params(fit, params)
     if len(names) != 2 or names[0] == names[1]:
         held = f"holds {', '.join(names)}" if names else "is empty"
-        raise ValueError(f"Argument params must hold two different parameters, but {held}.")
+        raise ArgumentError("params", f"must hold two different parameters, but {held}.")
     levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
     if not levels:
-        raise ValueError("Argument level must hold at least one number between 0 and 1, but is empty.")
+        raise ArgumentError("level", "must hold at least one number between 0 and 1, but is empty.")
     for one in levels:
         check_level(one)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 8:
-        raise ValueError(f"Argument points must be a whole number of at least 8, but is {points!r}.")
+        raise ArgumentError("points", f"must be a whole number of at least 8, but is {points!r}.")
     with jax.enable_x64(True):
         runner = Runner()
         setup = profile_setup(runner, fit, observations)

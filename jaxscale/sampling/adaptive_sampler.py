@@ -21,6 +21,7 @@ from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import SamplerResult
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 METHODS = ("auto", "importance", "nuts", "laplace")
 # Proposal draws per returned draw.
@@ -101,13 +102,13 @@ def stack_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
 
-def check_settings(method: str, chains: int, draws: int, warmup: int) -> None:
+def check_settings(method: str, num_chains: int, num_samples: int, num_warmup: int) -> None:
     """Validate the method and the numbers of chains and draws."""
     if method not in METHODS:
-        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
-    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+        raise ArgumentError("method", f"must be one of {', '.join(METHODS)}, but is {method!r}.")
+    for name, number in (("num_chains", num_chains), ("num_samples", num_samples), ("num_warmup", num_warmup)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+            raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
 def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> SamplerResult:

@@ -25,6 +25,7 @@ from jaxscale.sampling.densities import densities_of
 from jaxscale.sampling.initial_values import coordinates_of, nuisance_at
 from jaxscale.sampling.posterior import Method, draws_by_name, prior_families
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
@@ -112,11 +113,11 @@ def posterior_many(
     law = resolve(law)
     check_settings(method, num_chains, num_samples, num_warmup)
     if isinstance(observations, Observations):
-        raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
+        raise ArgumentTypeError("observations", "must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
     check_types(likelihood, sets)
     if not sets:
-        raise ValueError("Argument observations must not be empty.")
+        raise ArgumentError("observations", "must not be empty.")
     model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
     for data in sets:
         model_likelihood.check_unambiguous(data)
