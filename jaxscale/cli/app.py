@@ -6,6 +6,7 @@ not to be acted on); 130 interrupted.
 """
 
 import gc
+import importlib
 import json
 import os
 import tempfile
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jaxscale.cli import uncertainty_commands
 from jaxscale.cli.options import (
     AsJson,
     Fix,
@@ -321,8 +321,10 @@ def fit(
 
 
 app.command(cls=Printing)(with_task(fit))
-for command, hidden in uncertainty_commands.COMMANDS.items():
-    app.command(cls=Printing)(with_task(command, hidden))
+# A file whose name ends so lists its commands, each with the shared options that its help does not show.
+for file in sorted(Path(__file__).parent.glob("*_commands.py")):
+    for command, hidden in importlib.import_module(f"jaxscale.cli.{file.stem}").COMMANDS.items():
+        app.command(cls=Printing)(with_task(command, hidden))
 
 
 def _published(law: Any, label: str | None) -> dict[str, float]:

@@ -99,7 +99,7 @@ def _solved(hessian: Any, right: Any) -> Any:
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
     size = jnp.where(idle, 1.0, size)
-    scaled = hessian / (size[:, None] * size) + jnp.diag(idle.astype(size.dtype))
+    scaled = hessian / (size[:, None] * size[None]) + jnp.diag(idle.astype(size.dtype))
     return jnp.linalg.solve(scaled, right / size) / size
 
 

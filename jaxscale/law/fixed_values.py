@@ -50,8 +50,8 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
         # Inputs that are computed from others have no sizes of their own: the design check looks at the data.
         return True
     params = {**law.typical, **values}
-    free = {name: jnp.asarray(number, float) for name, number in params.items() if name not in values}
     with jax.enable_x64(True):
+        free = {name: jnp.asarray(number, float) for name, number in params.items() if name not in values}
         for shares in product(_SHARES, repeat=min(len(law.inputs), 2)):
             places = dict.fromkeys(law.inputs, 0.5) | dict(zip(law.inputs, shares, strict=False))
             row = {name: jnp.asarray(between(*law.inputs[name].sizes, share)) for name, share in places.items()}

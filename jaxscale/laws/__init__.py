@@ -96,7 +96,7 @@ def law_of_file(name: str, law: Law | None, what: str) -> Law | str:
     """
     if law is not None:
         if law.name != name:
-            raise ArgumentError("law", f"is {law.name}, but the {what} in the file is of {name}.")
+            raise ArgumentError("law", f"is {law.name}, but the file holds the {what} of {name}.")
         return law
     try:
         return get(name)

@@ -406,10 +406,11 @@ def _t_survival(t: Any, df: Any) -> Any:
     ``sin(psi)**(df - 1)`` over ``psi < end``, and ``sin(psi) = sin(end) * exp(-q**2 / df)`` a smooth one over q.
     """
     near, far = jnp.clip(t, -2.0, 2.0), jnp.maximum(jnp.abs(t), 2.0)
-    inside = near * jnp.sum(_WEIGHTS * jnp.exp(stats.t.logpdf(near[..., None] * _NODES, df)), axis=-1)
-    q = 7.0 * _NODES
+    nodes, weights = (jnp.expand_dims(a, tuple(range(near.ndim))) for a in (_NODES, _WEIGHTS))
+    inside = near * jnp.sum(weights * jnp.exp(stats.t.logpdf(near[..., None] * nodes, df)), axis=-1)
+    q = 7.0 * nodes
     cosine, sine = far * far / (df + far * far), df / (df + far * far)
     slope = 2 * q * jnp.exp(-q * q) / jnp.sqrt(cosine[..., None] - sine[..., None] * jnp.expm1(-2 * q * q / df))
     constant = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(jnp.pi) - jnp.log(df)
-    tail = constant + 0.5 * df * jnp.log(sine) + jnp.log(7.0 * jnp.sum(_WEIGHTS * slope, axis=-1))
+    tail = constant + 0.5 * df * jnp.log(sine) + jnp.log(7.0 * jnp.sum(weights * slope, axis=-1))
     return jnp.where(jnp.abs(t) < 2, jnp.log(0.5 - inside), jnp.where(t > 0, tail, jnp.log1p(-jnp.exp(tail))))

@@ -127,7 +127,7 @@ class Fits:
         with jax.enable_x64(True):
             flat = {name: jnp.asarray(values).ravel() for name, values in self.params.items()}
             predictions = np.asarray(jax.vmap(lambda params: law(*columns, **params))(flat))
-        return predictions.reshape(*self.objective.shape, *predictions.shape[1:])
+        return predictions.reshape((*self.objective.shape, *predictions.shape[1:]))
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas data frame with a row for every fit: place on every axis, parameters, objective, status, ok."""
