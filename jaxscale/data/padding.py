@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxscale.data.observations import Observations
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.padding import widened
 
 
@@ -24,7 +25,7 @@ def padded(observations: Observations, size: int) -> Observations:
     """
     extra = size - len(observations)
     if extra < 0:
-        raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
+        raise ArgumentError("size", f"must be at least the number of rows {len(observations)}, but is {size}.")
 
     def maybe(values: Shaped[np.ndarray, " row"] | None) -> Shaped[np.ndarray, " bucket"] | None:
         return None if values is None else widened(values, size)

@@ -1,30 +1,27 @@
 """Series: what is long and shared by many rows, stored once and named by a column of labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Float, Int
 
 from jaxscale.data.tables import Table, is_empty
-from jaxscale.utils.arrays import Array, Number
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 
 def known_series(
-    series: Mapping[str, Mapping[Any, Real[Array, " step"] | Sequence[Number]]], named: Mapping[str, str]
+    series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]
 ) -> dict[str, dict[str, Float[np.ndarray, " step"]]]:
     """The given sequences by input and label, checked."""
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():
         if key not in named:
-            raise DataError(
-                f"Argument series names {key!r}, which is no input; map it to a column of labels in inputs."
-            )
+            raise ArgumentError("series", f"names {key!r}, which is no input; map it to a column of labels in inputs.")
         known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
         for label, values in known[key].items():
             if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
-                raise DataError(f"Argument series, {key} {label!r}: must be a sequence of finite numbers, but is not.")
+                raise ArgumentError("series", f"must hold sequences of finite numbers, but {key} {label!r} is none.")
     return known
 
 

@@ -51,7 +51,9 @@ def descended(
         def step(state: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
             k, z, before, inner, still = state
             f, g = slope(z, state=inner)
-            change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
+            # optax counts iterations in integers of two sizes.
+            with jax.numpy_dtype_promotion("standard"):
+                change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
             fine = jnp.all(jnp.isfinite(z + change))
             # The value that an iteration begins with is the one that the last ended with.
             small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))

@@ -103,9 +103,9 @@ def _eliminated(
         table, good = state
         pivot = table[j, j]
         good = good & (pivot > 0) & (pivot < jnp.inf)
-        row = table[j] / jnp.where(good, pivot, 1.0)
+        row = table[j] / jnp.where(good, pivot, 1.0)[None]
         here = (jnp.arange(p) == j)[:, None, None]
-        return jnp.where(here, row, table - table[:, j, None] * row), good
+        return jnp.where(here, row, table - table[:, j, None] * row[None]), good
 
     start = (jnp.concatenate([matrix, g[:, None]], axis=1), jnp.ones(g.shape[1:], bool))
     # A device takes longer to begin a round of a loop than to go through one; cores compile the loop faster.
@@ -193,7 +193,7 @@ def _candidates(lanes: Lanes) -> tuple[Float[Array, "size lane"], Float[Array, "
 
 def _damping(lanes: Lanes) -> Float[Array, "size size lane"]:
     eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
-    return lanes.damping * lanes.diagonal[None] * eye + _ridge(lanes.local)
+    return lanes.damping[None, None] * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
 def _bounded(

@@ -147,7 +147,7 @@ def _factors(
     pull = w * first * stretch
     squared = w * stretch * stretch
     # A residual is a difference of two numbers of the target's size, each rounded.
-    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + space.relative)
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + float(space.relative))
     sums = [w * loss.value(r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
     tilt = None
     if noise.infers_scale:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from jaxscale.engine.implicit_diff import attached, replaced
+from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.solve_search import Begun, search_of
 from jaxscale.law import Law
@@ -32,6 +33,11 @@ class Solution(eqx.Module):
     params: dict[str, Float[Array, "*problem"]]
     objective: Float[Array, "*problem"]
     status: Int[Array, "*problem"]
+
+    @property
+    def ok(self) -> Any:
+        """Whether the best lane converged."""
+        return (self.status == CONVERGED) | (self.status == FLAT)
 
 
 def solve(
@@ -88,7 +94,7 @@ def solve(
     """
     _warn_of_precision(response)
     y = jnp.asarray(response)
-    dtype = jnp.result_type(y, jnp.float32)
+    dtype = y.dtype if y.dtype == jnp.float64 else jnp.dtype(jnp.float32)
     y = y.astype(dtype)
     columns = {name: jnp.asarray(inputs[name], dtype) for name in law.inputs}
     w = jnp.ones_like(y) if weight is None else jnp.broadcast_to(jnp.asarray(weight, dtype), y.shape)

@@ -153,12 +153,12 @@ def project(
     def columns(
         part: tuple[dict[str, Float[Array, "... row"]], Float[Array, "*#lane row"], Float[Array, "*#lane row"]],
     ) -> Float[Array, "affine columns lane"]:
-        inputs, y, w = part
+        inputs, y, w = part[0], jnp.atleast_2d(part[1]), jnp.atleast_2d(part[2])
         stretch = space.derivative(y)
         base, slopes, _ = _expanded(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
-        scaled = jnp.stack([*slopes, y - offset], axis=1) * (stretch[..., None, :])
-        heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[..., None, :]
+        scaled = jnp.stack([*slopes, y - offset], axis=1) * stretch[:, None]
+        heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[:, None]
         return dot("wpr,wqr->pqw", heavy, scaled)
 
     system = over_rows(columns, (problem.inputs, response, weight), problem.block)
@@ -247,7 +247,7 @@ def placed(
         def part(
             data: tuple[dict[str, Float[Array, "... row"]], Float[Array, "... row"], Float[Array, "... row"]],
         ) -> Float[Array, " lane"]:
-            inputs, y, w = data
+            inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
             r = residual(inputs, y)
             return dot("wr,r->w", jnp.where(w > 0, w * cost(r), 0.0), jnp.ones(r.shape[-1], r.dtype))
 
@@ -283,7 +283,7 @@ def _count_objective(
     def part(
         data: tuple[dict[str, Float[Array, "... row"]], Float[Array, "... row"], Float[Array, "... row"]],
     ) -> Float[Array, " lane"]:
-        inputs, y, w = data
+        inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
         cost = loss.cost(_law(problem, params, inputs), y, log_scale, inputs)
         return jnp.sum(jnp.where(w > 0, w * cost, 0.0), axis=-1)
 

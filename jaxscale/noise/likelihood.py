@@ -15,7 +15,7 @@ from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space
 from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.compilation import compiled
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import DataError, Setting
 
 ScaleBy = Literal["constant", "level", "group"]
 
@@ -204,7 +204,10 @@ def check_columns(likelihood: Likelihood, observations: Observations) -> None:
         if name not in observations.inputs:
             raise DataError(
                 f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
-                f"own: inputs={{..., {name!r}: column}}."
+                f"own: ",
+                Setting("inputs", {name: "COLUMN"}),
+                ".",
+                argument="inputs",
             )
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Real
 
 from jaxscale.law import Support, positive, real, unit
 from jaxscale.utils.arrays import Numbers, Value
+from jaxscale.utils.errors import ArgumentError
 
 
 def namespace(values: Numbers) -> ModuleType:
@@ -189,7 +190,7 @@ def space_of(space: "str | Space") -> Space:
     if isinstance(space, Space):
         return space
     if space not in SPACES:
-        raise ValueError(f"Argument space must be one of {', '.join(SPACES)}, but is {space!r}.")
+        raise ArgumentError("space", f"must be one of {', '.join(SPACES)}, but is {space!r}.")
     return SPACES[space]
 
 

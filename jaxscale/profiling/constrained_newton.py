@@ -1,4 +1,4 @@
-"""The objective minimised where a quantity of the parameters has a given value: many lanes of one program.
+"""Equality-constrained minimisation of the objective, with a quantity of the parameters held, over many lanes.
 
 Sequential quadratic programming in the centred coordinates: every step solves the Newton equations of the
 Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, with the damping parameter and the gain ratio of
@@ -41,19 +41,19 @@ from jaxscale.utils.compilation import Program, compiled
 STIFF = 10.0
 # Most iterations of a lane.
 LONGEST = 300
-# Damping parameter at the start: a profile starts near its optimum, where steps are Newton's.
+# Initial damping parameter: a profile starts near its optimum, where Newton steps work.
 DAMPING = 1e-8
-# Least scaling of a coordinate, relative to the largest: one that has just become flat must not run away.
+# Least scaling of a coordinate, relative to the largest: one that has just become flat must not diverge.
 LEAST_SCALING = 1e-30
-# Diagonal that keeps a factorisation from failing on rounding alone, relative to the largest scaling.
+# Diagonal regularisation against rounding errors in the factorisation, relative to the largest scaling.
 RIDGE = 1e-14
-# A coordinate whose scaling is below this share of the largest hardly matters.
+# A coordinate whose scaling is below this share of the largest is negligible.
 NEGLIGIBLE = 1e-8
-# Damping parameter below which a step is as good as undamped.
+# Damping parameter below which a step counts as undamped.
 UNDAMPED = 1e-3
-# Share of the objective that a step promises at most where undamped steps take over.
+# Predicted relative decrease below which undamped steps take over.
 CLOSE = 1e-9
-# Each undamped step must at least so reduce what the next one promises; otherwise it is at the limit of rounding.
+# Required reduction of the predicted decrease per undamped step; otherwise the lane is at the limit of rounding.
 NEWTON_REDUCTION = 0.5
 # Gain ratio above which the exact model is used again.
 GAIN_TRUSTED = 0.25
@@ -63,7 +63,7 @@ RUNNING, ENDED, STUCK = range(3)
 
 
 class _Constraint(eqx.Module):
-    """The constraint ``h = (q - goal) / unit`` of every lane with its gradient a and Hessian b."""
+    """The constraint ``h = (q - goal) / unit`` of every lane, with gradient a and Hessian b."""
 
     h: Float[Array, " lane"]
     a: Float[Array, "size lane"]
@@ -71,13 +71,13 @@ class _Constraint(eqx.Module):
 
     @property
     def finite(self) -> Bool[Array, " lane"]:
-        """Whether value and derivatives are numbers."""
+        """Whether value and derivatives are finite."""
         finite = jnp.isfinite(self.h) & jnp.all(jnp.isfinite(self.a), axis=0)
         return finite & jnp.all(jnp.isfinite(self.b), axis=(0, 1))
 
 
 class _State(eqx.Module):
-    """Lanes on their way: place, objective, constraint, Lagrange multiplier, damping."""
+    """State of the lanes: coordinates, objective, constraint, Lagrange multiplier, damping."""
 
     z: Float[Array, "size lane"]
     local: Local
@@ -87,22 +87,22 @@ class _State(eqx.Module):
     growth: Float[Array, " lane"]
     diagonal: Float[Array, "size lane"]
     exactly: Bool[Array, " lane"]
-    promise: Float[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
     still: Int[Array, " lane"]
     status: Int[Array, " lane"]
 
 
 class _Model(eqx.Module):
-    """A step by one of the two models, its multiplier, and the decrease of the augmented Lagrangian it predicts."""
+    """The step of one local model, its multiplier, and the predicted decrease of the augmented Lagrangian."""
 
     d: Float[Array, "size lane"]
     multiplier: Float[Array, " lane"]
-    promise: Float[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
     good: Bool[Array, " lane"]
 
 
 class _Data(eqx.Module):
-    """What stays fixed during a descent: which quantity has which value in which unit, and the data of every lane."""
+    """Constants of a descent: the held quantity of each lane with value and unit, and the data."""
 
     which: Int[Array, " lane"]
     goal: Float[Array, " lane"]
@@ -113,24 +113,24 @@ class _Data(eqx.Module):
 
 
 class _Trial(eqx.Module):
-    """The step that is tried, with its multiplier and the decrease that its model predicts."""
+    """The trial step, with its multiplier and predicted decrease."""
 
     d: Float[Array, "size lane"]
     multiplier: Float[Array, " lane"]
-    promise: Float[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
     use_exact: Bool[Array, " lane"]
     # Lanes near their optimum, and those at it.
     close: Bool[Array, " lane"]
     over: Bool[Array, " lane"]
-    # Whether the exact model has a step, and whether it is that of the majorising model.
+    # Whether the exact model has a step, and whether it equals that of the majorising model.
     good: Bool[Array, " lane"]
     same: Bool[Array, " lane"]
     # Error of the objective from rounding alone.
     rounding: Float[Array, " lane"]
 
 
-class _Verdict(eqx.Module):
-    """Whether the step is accepted, with damping, trust in the exact model and status that follow."""
+class _Acceptance(eqx.Module):
+    """Acceptance of a step, with the resulting damping, trust in the exact model and status."""
 
     accept: Bool[Array, " lane"]
     damping: Float[Array, " lane"]
@@ -168,17 +168,17 @@ def _stiffness(state: _State) -> Float[Array, " lane"]:
     return STIFF / jnp.maximum(_dot(a, a / state.diagonal), jnp.finfo(a.dtype).tiny)
 
 
-def _solved(
+def _solve(
     state: _State, stiff: Float[Array, " lane"]
 ) -> list[
     tuple[Float[Array, "size size lane"], Float[Array, "size lane"], Float[Array, "size lane"], Bool[Array, " lane"]]
 ]:
-    """For the exact and the majorising model: its Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
+    """For the exact and the majorising model: Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
     here, c, diagonal = state.local, state.constraint, state.diagonal
     eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
-    damped = (state.damping * diagonal + RIDGE * jnp.max(diagonal, axis=0)) * eye
-    extra = damped + stiff * c.a[:, None] * c.a[None, :]
-    hessians = (here.exact + state.multiplier * c.b, here.safe)
+    damped = (state.damping[None] * diagonal + RIDGE * jnp.max(diagonal, axis=0, keepdims=True))[None] * eye
+    extra = damped + stiff[None, None] * c.a[:, None] * c.a[None, :]
+    hessians = (here.exact + state.multiplier[None, None] * c.b, here.safe)
     systems = jnp.concatenate([hessian + extra for hessian in hessians for _ in range(2)], axis=-1)
     x, good = solve_damped(systems, jnp.concatenate([here.g, c.a] * 2, axis=-1))
     parts, fine = jnp.split(x, 4, axis=-1), jnp.split(good, 4)
@@ -188,7 +188,7 @@ def _solved(
 def _models(problem: Problem, state: _State, stiff: Float[Array, " lane"]) -> list[_Model]:
     """The step by the exact and by the majorising model of the objective."""
     bounded = bounded_coordinates(problem)
-    return [_model(state, stiff, bounded, *solved) for solved in _solved(state, stiff)]
+    return [_model(state, stiff, bounded, *solved) for solved in _solve(state, stiff)]
 
 
 def _model(
@@ -202,69 +202,80 @@ def _model(
 ) -> _Model:
     """The step to the constraint's linearisation that minimises the model, by elimination of the multiplier."""
     g, a, diagonal = state.local.g, state.constraint.a, state.diagonal
-    # The damping holds back the way to the constraint too.
+    # Damping also shortens the step towards the constraint.
     h = state.constraint.h / (1 + state.damping)
     along = (h - _dot(a, x_g)) / _dot(a, x_a)
-    d, multiplier = -x_g - along * x_a, along - stiff * h
-    # A coordinate that hardly matters may want to run away: it must not hold back the others.
-    d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
+    d, multiplier = -x_g - along[None] * x_a, along - stiff * h
+    # A negligible coordinate may have an unbounded step, which must not shorten those of the others.
+    d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0, keepdims=True), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
     d = within_trust_radius(d, bounded)
-    promise = -(_dot(g + multiplier * a, d) + 0.5 * quadratic_form(hessian, d))
-    promise = promise + 0.5 * stiff * (state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2)
-    return _Model(d, multiplier, promise, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise))
+    predicted_decrease = -(_dot(g + multiplier[None] * a, d) + 0.5 * quadratic_form(hessian, d))
+    predicted_decrease = predicted_decrease + 0.5 * stiff * (
+        state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2
+    )
+    return _Model(
+        d, multiplier, predicted_decrease, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(predicted_decrease)
+    )
 
 
-def _proposed(problem: Problem, state: _State, stiff: Float[Array, " lane"]) -> _Trial:
-    """The step of the model that is trusted; near the end the exact model's."""
+def _propose(problem: Problem, state: _State, stiff: Float[Array, " lane"]) -> _Trial:
+    """The step of the trusted model; near convergence that of the exact model."""
     exact, safe = _models(problem, state, stiff)
     f, rounding = jnp.abs(state.local.f), rounding_error(state.local)
-    near = (exact.promise >= 0) & (exact.promise <= CLOSE * f + rounding)
+    near = (exact.predicted_decrease >= 0) & (exact.predicted_decrease <= CLOSE * f + rounding)
     close = exact.good & (state.damping < UNDAMPED) & near
-    use = close | (exact.good & (exact.promise > 0) & state.exactly)
-    d, multiplier, promise = (
-        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "promise")
+    use = close | (exact.good & (exact.predicted_decrease > 0) & state.exactly)
+    d, multiplier, predicted_decrease = (
+        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "predicted_decrease")
     )
-    # Near the end the value is rounding noise: go on while what a step promises halves.
-    over = close & ((promise <= DONE * f) | (promise >= NEWTON_REDUCTION * state.promise))
+    # Near convergence the decrease is rounding error: continue while the predicted decrease halves.
+    over = close & (
+        (predicted_decrease <= DONE * f) | (predicted_decrease >= NEWTON_REDUCTION * state.predicted_decrease)
+    )
     same = jnp.max(jnp.abs(jnp.where(use, exact.d - safe.d, 0.0)), axis=0) == 0
-    return _Trial(d, multiplier, promise, use, close, over, exact.good, same, rounding)
+    return _Trial(d, multiplier, predicted_decrease, use, close, over, exact.good, same, rounding)
 
 
 def _step(of: tuple[Quantity, ...], problem: Problem, state: _State, data: _Data) -> _State:
     """One iteration of every running lane."""
     stiff = _stiffness(state)
-    trial = _proposed(problem, state, stiff)
+    trial = _propose(problem, state, stiff)
     z = state.z + jnp.where(jnp.isfinite(trial.d), trial.d, 0.0)
     there = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
-    verdict = _verdict(state, trial, stiff, there, constraint)
-    new = _moved(state, trial, verdict, z, there, constraint)
+    verdict = _acceptance(state, trial, stiff, there, constraint)
+    new = _update(state, trial, verdict, z, there, constraint)
     running = state.status == RUNNING
     return jax.tree.map(lambda first, second: jnp.where(running, first, second), new, state)
 
 
-def _verdict(
+def _acceptance(
     state: _State, trial: _Trial, stiff: Float[Array, " lane"], there: Local, constraint: _Constraint
-) -> _Verdict:
-    """Judge a step by the decrease of the augmented Lagrangian."""
+) -> _Acceptance:
+    """Accept or reject a step by the decrease of the augmented Lagrangian."""
     here, before, after = state.local, state.constraint.h, constraint.h
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & constraint.finite
     actual = here.f - there.f + trial.multiplier * (before - after) + 0.5 * stiff * (before**2 - after**2)
-    ratio = gain_ratio(actual, trial.promise)
-    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.promise > 0))
+    ratio = gain_ratio(actual, trial.predicted_decrease)
+    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.predicted_decrease > 0))
     better = trial.good & ((ratio > GAIN_TRUSTED) | ~trial.use_exact | trial.same)
     damping, growth = damping_update(state.damping, state.growth, ratio, accept)
     small = SMALL_DECREASE * jnp.abs(here.f) + trial.rounding
     still = jnp.where(accept & (actual > small), 0, state.still + 1)
     stuck = (damping >= MOST_DAMPING) | (still >= PATIENCE)
     status = jnp.where(trial.over, ENDED, jnp.where(stuck, STUCK, RUNNING))
-    return _Verdict(accept, damping, growth, better, still, status)
+    return _Acceptance(accept, damping, growth, better, still, status)
 
 
-def _moved(
-    state: _State, trial: _Trial, verdict: _Verdict, z: Float[Array, "size lane"], there: Local, constraint: _Constraint
+def _update(
+    state: _State,
+    trial: _Trial,
+    verdict: _Acceptance,
+    z: Float[Array, "size lane"],
+    there: Local,
+    constraint: _Constraint,
 ) -> _State:
-    """Lanes whose step is accepted at its end, the others where they were, with more damping."""
+    """Update the lanes whose step is accepted; increase the damping of the others."""
     new = _State(
         z=z,
         local=there,
@@ -274,21 +285,21 @@ def _moved(
         growth=verdict.growth,
         diagonal=scaling(there, state.diagonal, LEAST_SCALING),
         exactly=verdict.better,
-        promise=jnp.where(trial.close, trial.promise, jnp.inf),
+        predicted_decrease=jnp.where(trial.close, trial.predicted_decrease, jnp.inf),
         still=verdict.still,
         status=verdict.status,
     )
-    kept = eqx.tree_at(
+    unchanged = eqx.tree_at(
         lambda s: (s.damping, s.growth, s.exactly, s.still, s.status),
         state,
         (verdict.damping, verdict.growth, ~trial.use_exact | verdict.better, verdict.still, verdict.status),
     )
     go = verdict.accept & ~trial.over
-    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
+    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, unchanged)
 
 
-def _begin(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lane"], data: _Data) -> _State:
-    """Lanes at their starts."""
+def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lane"], data: _Data) -> _State:
+    """Initial state of the lanes."""
     local = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
     ones = jnp.ones((z.shape[1],), z.dtype)
@@ -301,7 +312,7 @@ def _begin(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lan
         growth=FIRST_FACTOR * ones,
         diagonal=scaling(local, 0.0, LEAST_SCALING),
         exactly=ones > 0,
-        promise=jnp.inf * ones,
+        predicted_decrease=jnp.inf * ones,
         still=jnp.zeros(ones.shape, jnp.int32),
         status=jnp.where(jnp.isfinite(local.f) & jnp.isfinite(constraint.h), RUNNING, STUCK),
     )
@@ -309,10 +320,10 @@ def _begin(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lan
 
 @lru_cache(maxsize=32)
 def _program(of: tuple[Quantity, ...]) -> Program:
-    """The program for some quantities, the same object for the same functions."""
+    """The compiled program for the quantities, cached by function object."""
 
     @compiled
-    def constrained(
+    def minimise_constrained(
         problem: Problem,
         z: Float[Array, "size lane"],
         which: Int[Array, " lane"],
@@ -332,10 +343,10 @@ def _program(of: tuple[Quantity, ...]) -> Program:
         def body(pair: tuple[Int[Array, ""], _State]) -> tuple[Int[Array, ""], _State]:
             return pair[0] + 1, _step(of, problem, pair[1], data)
 
-        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _begin(of, problem, z, data)))[1]
+        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _initial_state(of, problem, z, data)))[1]
         return end.z, end.local.f, end.constraint.h, end.status
 
-    return constrained
+    return minimise_constrained
 
 
 @lru_cache(maxsize=32)
@@ -351,7 +362,7 @@ def gradients_of(of: tuple[Quantity, ...]) -> Program:
     return gradients
 
 
-def constrained(
+def minimise_constrained(
     runner: Runner,
     problem: Problem,
     of: tuple[Quantity, ...],
@@ -362,16 +373,16 @@ def constrained(
     response: Float[np.ndarray, " row"],
     weight: Float[np.ndarray, " row"],
 ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
-    """Minimise the objective of every lane where its quantity has its value.
+    """Minimise the objective of every lane with its quantity held at a value.
 
     Args:
         runner: where it runs.
         problem: law, inputs of shape (n,), noise.
         of: quantities, functions of the parameters by name.
         z: starts, shape (size, lanes).
-        which: each lane's quantity, shape (lanes,).
-        goal: each lane's value of it, shape (lanes,).
-        unit: what counts as a step of it, such as its standard error, shape (lanes,).
+        which: index of each lane's quantity, shape (lanes,).
+        goal: the value at which it is held, shape (lanes,).
+        unit: its scale, such as its standard error, shape (lanes,).
         response: shape (n,).
         weight: shape (n,).
 
@@ -383,5 +394,5 @@ def constrained(
     parts = [(problem, z[:, k], which[k], goal[k], unit[k], response, weight) for k in places]
     ends = runner(_program(of), parts)
     z, f, h = (np.concatenate([end[k] for end in ends], axis=-1)[..., :count] for k in range(3))
-    met = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
-    return z, np.where(met & np.isfinite(f), f, np.inf)
+    feasible = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
+    return z, np.where(feasible & np.isfinite(f), f, np.inf)

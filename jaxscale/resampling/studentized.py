@@ -1,4 +1,4 @@
-"""Standard errors of many refits at once: what makes their errors comparable in a studentised interval."""
+"""Batched standard errors of refits, for studentised bootstrap intervals."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def _covariances(
     codes: Int[Array, " row"],
     classical: Bool[Array, ""],
 ) -> tuple[Float[Array, "lane size size"], Float[Array, "lane free size"]]:
-    """Covariance in the coordinates of every lane, and the free parameters' derivative in them; lanes first."""
+    """Covariance of the coordinates of every lane, and the Jacobian of the free parameters in them; lanes first."""
     noise = problem.noise
     target = noise.transform(response)
     delta = jnp.broadcast_to(jnp.asarray(noise.loss.threshold, z.dtype), z.shape[1:])
@@ -43,7 +43,7 @@ def _covariances(
     scores = jnp.where(weight[..., None] > 0, scores * weight[..., None], 0.0)
 
     def summed(scores: Float[Array, "row size"], counts: Float[Array, " row"]) -> Float[Array, "size size"]:
-        # A unit that was drawn c times stands for c units with its own score each.
+        # A unit drawn c times counts as c units with the same score.
         sums = jax.ops.segment_sum(scores, codes, len(codes))
         times = jnp.maximum(jax.ops.segment_max(counts, codes, len(codes)), 0.0)
         return jnp.einsum("gp,gq,g->pq", sums, sums, times)
@@ -68,7 +68,7 @@ def covariances(
     codes: Int[np.ndarray, " row"] | None,
     classical: bool,
 ) -> tuple[Float[np.ndarray, "lane size size"], Float[np.ndarray, "lane free size"]]:
-    """Covariances of refits, each from its own data, but for a factor that all share.
+    """Covariances of refits, each from its own data, up to a common factor.
 
     Classical ``sum w r^2 (J' W J)^-1``, or the sandwich ``H^-1 (sum s s') H^-1`` with scores summed within units.
 
@@ -76,10 +76,10 @@ def covariances(
         problem: law, inputs of shape (n,), noise.
         z: coordinates, shape (size, lanes).
         response: shape (n,) or (lanes, n).
-        weight: of one row, however often it was drawn, shape (n,).
-        counts: how often each row was drawn, shape (lanes, n) or ().
-        codes: the unit of each row, below n, shape (n,); None where every row is its own.
-        classical: whether to take the classical one.
+        weight: of a single row, before resampling, shape (n,).
+        counts: number of times each row was drawn, shape (lanes, n) or ().
+        codes: the unit of each row, below n, shape (n,); None where every row is a unit.
+        classical: whether to use the classical covariance.
 
     Returns:
         Covariance of the coordinates, shape (lanes, size, size), NaN where there is none, and the derivative of the

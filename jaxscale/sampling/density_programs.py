@@ -1,6 +1,6 @@
-"""The two programs that sampling is made of: log densities of many draws, and their curvature at a few points.
+"""Compiled programs of sampling: log densities of many draws, and derivatives at a few points.
 
-A model is whatever has a ``log_density`` and a ``length``; models of one structure are stacked.
+A model is any pytree with ``log_density`` and ``length``; models of one structure are stacked.
 """
 
 from typing import Protocol, runtime_checkable
@@ -37,7 +37,7 @@ def _log_density(model: LogDensity, x: Float[Array, " size"]) -> Float[Array, ""
 def curvatures(
     model: LogDensity, x: Float[Array, "problem size"]
 ) -> tuple[Float[Array, " problem"], Float[Array, "problem size"], Float[Array, "problem size size"]]:
-    """Value, gradient and Hessian of the log density of every model at a point of its own, shape (models, size)."""
+    """Value, gradient and Hessian of every model's log density at its own point x, shape (models, size)."""
 
     def at(
         m: LogDensity, x: Float[Array, " size"]
@@ -50,9 +50,9 @@ def curvatures(
 
 
 def _together(length: int, draws: int) -> tuple[int, int]:
-    """Models, and draws of each, whose densities are computed side by side.
+    """Numbers of models and draws whose densities are vectorised.
 
-    On a CPU what they hold should stay in a core's cache; a device takes as much as its memory allows.
+    On a CPU limited by the cache of a core, on an accelerator by its memory.
     """
     if jax.default_backend() == "cpu":
         return 1, min(draws, 2 ** max(4, int(np.log2(2**15 / length))))

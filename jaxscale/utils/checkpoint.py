@@ -17,14 +17,18 @@ import jax
 import numpy as np
 from jaxtyping import PyTree, Shaped
 
+from jaxscale.utils.errors import UsageError
 from jaxscale.utils.files import write_atomically
 
 _SUFFIX = ".part"
 _MANIFEST = "run.json"
 
 
-class JournalError(ValueError):
+class JournalError(UsageError):
     """A folder of finished parts is damaged or belongs to another run; nothing in it was changed."""
+
+    code = "checkpoint"
+    argument = "checkpoint"
 
 
 class Journal:

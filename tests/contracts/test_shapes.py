@@ -11,7 +11,7 @@ import pytest
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
-from jaxscale.bayes.psis import smoothed
+from jaxscale.bayes.psis import smooth
 from jaxscale.engine import newton
 from jaxscale.engine.descent import settle
 from jaxscale.engine.linearize import Linear
@@ -71,7 +71,7 @@ WRONG: dict[str, Callable[[], object]] = {
     "score": lambda: score(PROBLEM, four(SIZE), four(SIZE), np.ones(3, bool), np.ones(N), np.ones(N)),
     "slopes": lambda: slopes(LAW, ("a",), {"x": np.ones(8)}, {"a": np.ones((3, 1))}),
     "classical": lambda: classical(np.ones((8, 2)), np.ones(7), np.ones(8)),
-    "smoothed": lambda: smoothed(np.ones((100, 2))),
+    "smooth": lambda: smooth(np.ones((100, 2))),
     "solve": lambda: jaxscale.solve(LAW, {"x": np.ones(8)}, np.ones(7)),
 }
 

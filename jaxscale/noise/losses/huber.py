@@ -9,6 +9,7 @@ from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, space_of
 from jaxscale.utils.arrays import Numbers
+from jaxscale.utils.errors import ArgumentError
 
 
 def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers | str = 1.0) -> Noise:
@@ -34,7 +35,7 @@ def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers
     symmetric = isinstance(factor, np.ndarray) and bool(np.all(factor == 1))
     if isinstance(delta, str) and delta == "scale":
         if not symmetric:
-            raise ValueError(f"Argument over must be 1 where delta is 'scale', but is {over!r}; give delta a number.")
+            raise ArgumentError("over", f"must be 1 where delta is 'scale', but is {over!r}; give delta a number.")
         return Noise(HuberWithScale(), space)
     if isinstance(delta, str):
         delta = _number(delta)
@@ -46,4 +47,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"Argument delta must be a positive number or 'scale', but is {text!r}.") from None
+        raise ArgumentError("delta", f"must be a positive number or 'scale', but is {text!r}.") from None
