@@ -152,7 +152,7 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[Shaped[np.ndarray, "
     ]
 
 
-def outside(law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]]) -> tuple[str, str, float] | None:
+def outside(law: Law, columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[str, str, float] | None:
     """The first input that leaves its domain: its name, on which side it must lie, and a number that does not."""
     for name, column in columns.items():
         kind = law.inputs[name]

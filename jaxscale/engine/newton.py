@@ -340,7 +340,7 @@ def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lan
     better = jnp.abs(trial.actual - trial.predicted_exact) <= jnp.abs(trial.actual - trial.predicted_safe)
     small = jnp.abs(trial.actual) <= SMALL_DECREASE * jnp.abs(lanes.local.f) + stage.rounding
     still = jnp.where(stage.stay | accept & ~small, 0, lanes.still + 1)
-    kept = stage.stay | stage.close
+    kept: Array = stage.stay | stage.close
     chosen = functools.partial(jnp.where, accept)
     return Lanes(
         z=chosen(lanes.z + trial.d, lanes.z),

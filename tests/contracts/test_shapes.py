@@ -58,7 +58,9 @@ WRONG: dict[str, Callable[[], object]] = {
     "Observations": lambda: replace(ROWS, weight=np.ones(7)),
     "Model": lambda: replace(model_of(LAW, ROWS, likelihoods.normal()), response=np.ones(3)),
     "Draws": lambda: Draws("a law", {"a": np.ones(4)}, "laplace", ("a",), {"scale": np.ones(5)}),
-    "Fits": lambda: Fits(LAW, ("a",), (), {"a": four()}, four(), *[np.ones(3, int)] * 4),
+    "Fits": lambda: Fits(
+        LAW, ("a",), (), {"a": four()}, four(), np.ones(3, int), np.ones(4, int), np.ones(4, int), np.ones(4, int)
+    ),
     "Mode": lambda: Mode(four(2), np.ones(2), np.ones((2, 4, 3)), np.ones(2)),
     "Proposal": lambda: Proposal(four(2), np.ones((2, 4, 4)), np.ones((2, 4, 4)), np.ones(3)),
     "Curve": lambda: Curve("a", 1.0, 0.1, np.ones(5), np.ones(5), np.ones(4), {}, 0.9, 1.1),
