@@ -1,4 +1,4 @@
-"""Parameters at a bound: which end of their support an optimum ran to, and how a refit can leave it again."""
+"""Parameters at a bound of their support, and starts from which a refit can leave the bound."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive
 from jaxscale.law.coordinates import coordinate_at, owned
 
-# A term, a floor or a share below this part of what it could be has vanished.
+# Relative size below which a term, a floor or a fraction counts as zero.
 GONE = 1e-6
-# An exponent below this, and a rate below this part of its plausible range.
+# An exponent below the first counts as zero, and a rate below the second, relative to its plausible range.
 STEADY, SLOW = 1e-4, 1e-3
-# Where a refit begins: near the bound, but where the objective still feels the parameter.
+# Relative size at which a refit starts: near the bound, but large enough to change the objective.
 LIFTED = 1e-3
 
 
 def at_bounds(optimum: Optimum) -> dict[str, float]:
-    """The free parameters that have run to an end of their support, and that end.
+    """Free parameters at a bound of their support, by name, with that bound.
 
     Args:
         optimum: the problem at its optimum.
@@ -29,7 +29,7 @@ def at_bounds(optimum: Optimum) -> dict[str, float]:
 
 
 def _effect(optimum: Optimum, name: str) -> float:
-    """The most that a term adds to a residual, as a share of the response."""
+    """Largest contribution of a term to a residual, relative to the response."""
     problem, linear = optimum.problem, optimum.linear
     slope = np.asarray(linear.jacobian)[optimum.used, problem.free.index(name)]
     level = (float(problem.centre.response_size) or 1.0) if not problem.noise.space.relative else 1.0
@@ -37,7 +37,7 @@ def _effect(optimum: Optimum, name: str) -> float:
 
 
 def _end(optimum: Optimum, name: str) -> float | None:
-    """The end of the support that a parameter has run to, if it has."""
+    """The bound that a parameter has reached, or None."""
     problem, linear = optimum.problem, optimum.linear
     kind, value = problem.law.parameters[name], float(linear.params[name])
     low, high = kind.support.low, kind.support.high
@@ -59,7 +59,7 @@ def _end(optimum: Optimum, name: str) -> float | None:
 
 
 def lifted(optimum: Optimum) -> np.ndarray:
-    """Coordinates of the optimum in which what ran to a bound is moved a little inside, so that a refit can leave it.
+    """Coordinates of the optimum with parameters at a bound moved inside, as starts of a refit.
 
     Args:
         optimum: the problem at its optimum.
@@ -71,7 +71,7 @@ def lifted(optimum: Optimum) -> np.ndarray:
         if kind.support is not positive:
             moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
         elif kind.kind in ("floor", "amplitude"):
-            # The effect of a term that has all but vanished grows with it.
+            # The effect of a small term is proportional to it.
             effect = max(_effect(optimum, name), 1e-300)
             moved[place] = float(z[place]) + np.log(LIFTED / effect)
         else:
@@ -84,7 +84,7 @@ def lifted(optimum: Optimum) -> np.ndarray:
 
 
 def unbounded(support: Support, value: Any) -> Any:
-    """Values of a parameter where it has no bounds: the logarithm of a positive number, the logit of a fraction."""
+    """Transform values to the real line: the logarithm of a positive number, the logit of a fraction."""
     low, high = support.low, support.high
     with np.errstate(divide="ignore"):
         if np.isfinite(low) and np.isfinite(high):

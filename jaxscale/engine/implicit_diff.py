@@ -1,8 +1,8 @@
-"""How an optimum moves with its data: the implicit function theorem, as a rule of JAX.
+"""Implicit differentiation: derivatives of an optimum with respect to its data, as a custom JVP rule.
 
 At a minimum the gradient vanishes, ``g(z, data) = 0``, so that ``dz = -H^-1 (dg/d data . d data)`` with the
-Hessian ``H = dg/dz``; and the objective moves only by what the data change at fixed z. Both are written with
-differentiable functions of the optimum, so that derivatives of derivatives are right too.
+Hessian ``H = dg/dz``; the derivative of the objective is its partial derivative in the data at fixed z. Both are
+differentiable functions of the optimum, so that higher derivatives are exact too.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ from jaxscale.utils.compilation import compiled
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
-    "take a Huber loss (jaxscale.noise.huber) to differentiate a fit."
+    "use a Huber loss (jaxscale.noise.huber) to differentiate a fit."
 )
 
 
 def replaced(keep: Any, data: Any) -> Any:
-    """Arrays whose last axis is that of rows, with the first row that is kept in place of the others."""
+    """Overwrite rows (the last axis) that are not kept by the first row that is."""
     first = jnp.argmax(keep)
     return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
 
@@ -34,7 +34,7 @@ def _residuals(problem: Problem, z: Any, inputs: Mapping[str, Any], response: An
 
 
 def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
-    """Rows that count, and those of weight 0 that could: inside the law's domain, with a residual."""
+    """Rows of positive weight, and those of weight 0 that are inside the law's domain and have a residual."""
     law, inputs = problem.law, problem.inputs
     valid = jnp.isfinite(problem.noise.transform(response))
     for name, kind in law.inputs.items():
@@ -45,12 +45,12 @@ def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 
 def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
-    """``sum w rho(r)`` at coordinates z of shape (size,): a plain function, to be differentiated by JAX.
+    """Objective ``sum w rho(r)`` at coordinates z of shape (size,), as a function that JAX differentiates.
 
-    A row of weight 0 stands in it with its own residual, so that the derivative in its weight says what the row
-    would do; one outside the law's domain, or without a residual, is left out.
+    A row of weight 0 keeps its own residual, so that the derivative in its weight is the influence that the row
+    would have; a row outside the law's domain, or without a residual, is excluded.
     """
-    # Rows are left out before any derivative is taken: a derivative of NaN is NaN even where it is not chosen.
+    # Rows are excluded before differentiation: a derivative of NaN is NaN even where it is not selected.
     keep = _usable(*jax.lax.stop_gradient((problem, z, response, weight)))
     r = _residuals(problem, z, *replaced(keep, (problem.inputs, response)))
     loss = problem.noise.loss
@@ -63,14 +63,14 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 @jax.custom_jvp
 def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
-    """Optimum and objective as functions of the data: their values are those given, their derivatives implicit.
+    """Return a given optimum and its objective, with implicit derivatives with respect to the data.
 
     Args:
         problem: law, noise, inputs of shape (n,), fixed values; the centre is a constant.
         response: shape (n,).
         weight: shape (n,).
-        z: coordinates of the optimum, shape (size,), as a number without derivatives.
-        f: the objective there, the same.
+        z: coordinates of the optimum, shape (size,), without derivatives.
+        f: the objective there, without derivatives.
     """
     return z, f
 
@@ -94,7 +94,7 @@ def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 def _solved(hessian: Any, right: Any) -> Any:
-    """``H^-1 right`` in units in which the diagonal is 1; 0 for a coordinate that nothing depends on."""
+    """Solve ``H x = right`` with the diagonal scaled to 1; 0 for a coordinate that the objective does not depend on."""
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
     size = jnp.where(idle, 1.0, size)
@@ -104,7 +104,7 @@ def _solved(hessian: Any, right: Any) -> Any:
 
 @compiled
 def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
-    """The derivative, in the weight of every row, of what has these slopes in the parameters; shape (n,)."""
+    """Derivative in the weight of every row, shape (n,), of a quantity with these slopes in the parameters."""
 
     def params(weight: Any) -> Any:
         return problem.params(attached(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
@@ -119,12 +119,12 @@ def influence(
     params: Mapping[str, float],
     of: Callable[[dict[str, Any]], Any],
 ) -> np.ndarray:
-    """The derivative of a quantity in the weight of every row, shape (n,), at an optimum.
+    """Influence of every row: the derivative of a quantity in its weight at an optimum, shape (n,).
 
     Args:
         problem: law, noise, inputs of shape (n,).
         z: coordinates of the optimum, shape (size,).
-        wide: what was fitted, n rows.
+        wide: the observations that were fitted, n rows.
         params: every parameter at the optimum.
         of: the quantity, a function of the parameters.
 

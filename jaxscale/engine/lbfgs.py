@@ -1,4 +1,4 @@
-"""Quasi-Newton descents: optax's L-BFGS in centred coordinates, for all lanes side by side."""
+"""Quasi-Newton descents: optax's L-BFGS in centred coordinates, vectorised over lanes."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from jaxscale.engine.implicit_diff import objective
 from jaxscale.engine.objective import Problem
 from jaxscale.noise import huber
 
-# An absolute loss is rounded off at this residual.
+# Huber threshold that smooths an absolute loss.
 ROUNDED = 1e-3
 
 
 def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
-    """Where L-BFGS ends from every lane's start, coordinates of shape (size, lanes).
+    """Run L-BFGS from the start of every lane, and return the final coordinates, shape (size, lanes).
 
-    An absolute loss is smoothed at a thousandth of each start's mean residual. A lane whose objective is not finite
-    stays where it is.
+    An absolute loss is replaced by a Huber loss with a small threshold. A lane whose objective is not finite stays at
+    its start.
 
     Args:
         problem: law, inputs of shape (n,), noise.
         z: starts, shape (size, lanes).
         response: shape (n,).
         weight: shape (n,).
-        steps: most iterations of a lane.
+        steps: maximum number of iterations of a lane.
     """
     import optax
 
@@ -47,7 +47,7 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
             f, g = slope(z, state=inner)
             change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
             fine = jnp.all(jnp.isfinite(z + change))
-            # The value that an iteration begins with is the one that the last ended with.
+            # The value at the start of an iteration is the one at the end of the last.
             small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))
             return k + 1, jnp.where(fine, z + change, z), f, inner, jnp.where(small, still + 1, 0)
 

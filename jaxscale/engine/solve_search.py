@@ -1,8 +1,8 @@
-"""The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
+"""Search of ``solve``: one problem by lanes in lock step, a batch of problems by a pool of lanes.
 
-Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
+Under ``vmap`` lanes in lock step would run until the slowest lane of all problems has stopped. The ``vmap`` rule
 therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.descent.settle`), whose size does not depend
-on the batch, so that the answer of a problem depends on no other.
+on the batch, so that the result of a problem does not depend on the others.
 """
 
 from collections.abc import Mapping
@@ -22,22 +22,22 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import placed, score
 from jaxscale.law import Law
 
-# Starts that are polished. The descent ends once so many lanes agree on an optimum that no lane is below.
+# Starts that are polished, and the number of lanes that must agree on the lowest objective to end the descent.
 POLISHED, ENOUGH = 16, 3
-# Of a problem in a batch so many lanes run first, and the others where fewer than that agree.
+# Lanes of each problem in a batch that run first; the others run where fewer than ENOUGH of these agree.
 FIRST = 8
 
 
 @lru_cache(maxsize=64)
 def search_of(starts: int, method: str, longest: int) -> Any:
-    """The search with its static numbers set: ``search(problem, response, weight, begun)``.
+    """Search with static settings: ``search(problem, response, weight, begun)``.
 
     It returns coordinates, objective and status of the best lane.
 
     Args:
-        starts: how many random starts to score; 0 where ``begun`` holds starts in place of a key.
-        method: how lanes descend.
-        longest: most iterations of a lane.
+        starts: number of random starts to score; 0 where ``begun`` holds starts in place of a key.
+        method: optimiser of the lanes.
+        longest: maximum number of iterations of a lane.
     """
 
     def one(problem: Problem, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
@@ -59,7 +59,7 @@ def search_of(starts: int, method: str, longest: int) -> Any:
 
 @lru_cache(maxsize=256)
 def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
-    """The search of a batch of problems, all but the noise with a leading axis of problems."""
+    """Search of a batch of problems: every argument but the noise has a leading axis of problems."""
 
     def all_of(noise: Any, own: Any, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
         def started(part: Any) -> Any:
@@ -113,13 +113,13 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
 
 
 def _mapped(function: Any, size: int, batched: Any, *data: Any) -> Any:
-    """``vmap`` of a function over what is batched."""
+    """Apply ``vmap`` to a function over the batched arguments."""
     axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
     return jax.vmap(function, in_axes=axes, axis_size=size)(*data)
 
 
 def _spread(size: int, data: Any, batched: Any) -> Any:
-    """The data with a leading axis of so many problems, also those that all of them share."""
+    """Broadcast the data to a leading axis of problems."""
     return jax.tree.map(lambda a, mapped: a if mapped else jnp.broadcast_to(a, (size, *a.shape)), data, batched)
 
 
@@ -128,7 +128,7 @@ def _by_problem(arrays: Any, lanes: int) -> Any:
 
 
 def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
-    """Coordinates of the lanes, shape (size, lanes): given ones, or the best of random starts."""
+    """Initial coordinates of the lanes, shape (size, lanes): explicit starts, or the best of random ones."""
     if isinstance(begun, Mapping):
         given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **begun}.items()}
         lanes = max(len(value) for value in given.values())
@@ -139,7 +139,7 @@ def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
 
 
 def _direct(lanes: int) -> Any:
-    """Most lanes keep to the basin they start in; the others go to the widest first."""
+    """Mask of lanes that keep to the basin they start in; the others start with a large threshold."""
     return jnp.arange(lanes) % 4 > 0
 
 
@@ -148,12 +148,12 @@ def _finite(f: Any) -> Any:
 
 
 def _enough(f: Any, status: Any) -> Any:
-    """Whether enough lanes of a problem have converged to an objective that no other lane is below."""
+    """Whether enough lanes of a problem have converged to the lowest objective."""
     return jnp.sum((status == newton.CONVERGED) & newton.lowest(_finite(f))) >= ENOUGH
 
 
 def _best(f: Any, status: Any) -> Any:
-    """The place of the lowest lane. Where lanes differ by rounding only, one that has converged is taken."""
+    """Index of the lowest lane; among lanes that differ by rounding only, one that has converged."""
     f = _finite(f)
     ended = (status == newton.CONVERGED) & newton.lowest(f)
     return jnp.argmin(jnp.where(ended | ~jnp.any(ended), f, jnp.inf))
@@ -178,7 +178,7 @@ def _searched(
 
 
 def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
-    """From the smoothed minimum of an absolute loss to its vertex: shrink delta, then Newton on the active rows."""
+    """Vertex of an absolute loss from its smoothed minimum: shrink delta, then Newton steps on the active rows."""
     lane = jax.tree.map(lambda a: a[..., best][..., None], lanes)
 
     def tighter(lane: Lanes, share: Any) -> tuple[Lanes, None]:
@@ -197,7 +197,7 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longes
         return jnp.sum(w * jnp.abs(residuals(z)))
 
     z = lane.z[:, 0]
-    # At a vertex as many rows are fitted exactly as there are parameters: those that are nearly so already.
+    # At a vertex as many rows are fitted exactly as there are parameters: those with the smallest residuals.
     active = jnp.argsort(jnp.where(w > 0, jnp.abs(residuals(z)), jnp.inf))[: z.shape[0]]
     corner = z
     for _ in range(4):

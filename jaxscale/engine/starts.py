@@ -1,9 +1,8 @@
-"""Starts: draw many from the plausible ranges, let the data set what they can, score, choose.
+"""Starts: random initial values from the plausible ranges, with affine parameters set by least squares.
 
 A start draws every parameter from its plausible range scaled by the data. Parameters in which
-the law is affine are then set by weighted least squares given the others, so that the search
-is over the rest only. Scoring a start costs one evaluation; only the promising ones, and an
-independent random sample, are polished.
+the law is affine are then set by weighted least squares given the others (variable projection), so
+that the search is over the rest only. Scoring a start costs one evaluation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ from jaxscale.law.derivatives import expansion, value
 
 
 class Grid(Mapping[str, np.ndarray]):
-    """A crossed grid of starts that is never laid out whole.
+    """Grid of starts, evaluated lazily.
 
-    As a mapping it gives every parameter's value at every point; :meth:`take` gives some points only.
+    As a mapping it gives the value of every parameter at every point; :meth:`take` gives a subset of the points.
 
     Args:
         axes: the values of each parameter.
@@ -34,12 +33,12 @@ class Grid(Mapping[str, np.ndarray]):
         self.size = int(np.prod(self.shape, dtype=np.int64))
 
     def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The points of some numbers, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
+        """The points at these indices, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
         places = np.unravel_index(index, self.shape)
         return {name: values[place] for (name, values), place in zip(self.axes.items(), places, strict=True)}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """One parameter at every point."""
+        """Values of one parameter at every point."""
         along = [-1 if axis == name else 1 for axis in self.axes]
         return np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
 
@@ -53,31 +52,31 @@ class Grid(Mapping[str, np.ndarray]):
 
 
 class Listed:
-    """Starts given one by one: parameters by name, each of shape (starts,)."""
+    """Explicit starts: parameters by name, each of shape (starts,)."""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         self.params = dict(params)
         self.size = len(next(iter(self.params.values())))
 
     def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The starts of some numbers."""
+        """The starts at these indices."""
         return {name: values[index] for name, values in self.params.items()}
 
 
 def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
-    """A Latin hypercube of uniform numbers, shape (dimensions, count)."""
+    """Latin hypercube sample in the unit cube, shape (dimensions, count)."""
     ranks = generator.permuted(np.tile(np.arange(count), (dimensions, 1)), axis=1)
     return (ranks + generator.uniform(size=ranks.shape)) / count
 
 
 def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
-    """Children of good starts, shape (dimensions, count): what two parents hold, jittered.
+    """Crossover of good starts with jitter, shape (dimensions, count).
 
-    Where terms of a law are found one at a time (two periods, two peaks), a child joins the term
-    that one parent has right with the term of another.
+    Where terms of a law are found one at a time (two periods, two peaks), a child combines a term
+    that one parent has found with the term of another.
 
     Args:
-        generator: the source of randomness.
+        generator: random generator.
         parents: coordinates of good starts, shape (dimensions, parents).
         count: number of children.
     """
@@ -91,7 +90,7 @@ def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> 
 
 
 def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-    """The law for every lane and row, shape (lanes, n)."""
+    """Values of the law for every lane and row, shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
         return value(problem.law, row, params)
@@ -101,7 +100,7 @@ def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any])
 
 
 def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-    """The law and its slopes in some parameters for every lane and row, each of shape (lanes, n)."""
+    """Values of the law and its slopes in the named parameters for every lane and row, each of shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
         def given(moving: Any, rest: Any) -> Any:
@@ -114,10 +113,10 @@ def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inp
 
 
 def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
-    """Set the parameters in which the law is affine by weighted least squares, lane by lane.
+    """Set the parameters in which the law is affine by weighted least squares, for each lane.
 
-    Residuals are weighted so that they are those of the noise's space to first order. A solution
-    outside a parameter's support keeps the drawn value there, and the rest is solved again.
+    Residuals are weighted so that they are those of the noise's space to first order. Where a solution is outside the
+    support of a parameter, that parameter keeps its drawn value and the others are solved for again.
 
     Args:
         problem: law and data.
@@ -172,7 +171,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
 
 
 def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> tuple[Any, Any]:
-    """Coordinates and objective of starts, their affine parameters set by the data.
+    """Coordinates and objective of starts, with affine parameters set by :func:`project`.
 
     Args:
         problem: law and data.
@@ -195,9 +194,9 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
 
 
 def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
-    """Coordinates and objective of given parameters, each of shape (lanes,); shapes as :func:`score`."""
+    """Coordinates and objective of parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
-    # A parameter that is held may stand at an end of its support, where it has no coordinate and needs none.
+    # A parameter that is held may be at an end of its support, where it has no coordinate and needs none.
     for k, name in enumerate(problem.free):
         if name in problem.held:
             coordinates[k] = jnp.where(problem.held[name][0], 0.0, coordinates[k])
@@ -233,7 +232,7 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
 
 
 def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any, response: Any, weight: Any) -> Any:
-    """The negative log likelihood of counts at given parameters, shape (lanes,)."""
+    """Negative log likelihood of counts at given parameters, shape (lanes,)."""
     loss: Any = problem.noise.loss
 
     def part(data: Any) -> Any:
