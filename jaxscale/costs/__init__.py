@@ -1,3 +1,3 @@
-"""Cost models: what a training run costs, one differentiable function each."""
+"""Cost models of training runs, one differentiable function each."""
 
 from jaxscale.costs.training import flops_6nd as flops_6nd

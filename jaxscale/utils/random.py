@@ -1,4 +1,4 @@
-"""Seeds: integers or JAX keys as NumPy generators."""
+"""Random generators from integers or JAX keys."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def generator_of(key: Any) -> tuple[int, np.random.Generator]:
-    """A seed to report and a generator, from an integer or a JAX key."""
+    """Seed to report and NumPy generator, from an integer or a JAX key."""
     if isinstance(key, int | np.integer):
         if key < 0:
             raise ValueError(f"Argument key must not be negative, but is {key!r}.")

@@ -1,4 +1,4 @@
-"""Layout: plain text that reads well at 80 columns."""
+"""Layout of plain text at 80 columns."""
 
 import textwrap
 
@@ -7,7 +7,7 @@ _LABEL = 15
 
 
 def folded(said: str) -> str:
-    """Text whose long lines are broken between words.
+    """Wrap the long lines of a text.
 
     Args:
         said: lines of any length.
@@ -17,18 +17,18 @@ def folded(said: str) -> str:
 
 
 def item(label: str, said: str) -> list[str]:
-    """A labelled entry, wrapped under itself."""
+    """Lines of a labelled entry with a hanging indent."""
     return wrapped(said, f"{label:<{_LABEL}}", " " * _LABEL)
 
 
 def wrapped(said: str, indent: str = "", rest: str | None = None) -> list[str]:
-    """Lines broken between words, the first one behind ``indent`` and the others behind ``rest``."""
+    """Wrap a text, with ``indent`` before the first line and ``rest`` before the others."""
     rest = indent if rest is None else rest
     return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def aligned(rows: list[tuple[str, ...]], sides: str) -> list[str]:
-    """Columns two spaces apart, each as wide as its widest cell; the last one wraps under itself."""
+    """Lines of a table with columns two spaces apart; the last column is wrapped."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
     lines = []
     for row in rows:
