@@ -1,15 +1,15 @@
-"""Filters: which rows to keep, said as ``params > 1e8 and split != "test"``.
+"""Row filters such as ``params > 1e8 and split != "test"``.
 
-The grammar, read by a small parser (nothing is ever evaluated as code)::
+The grammar, read by a small parser (nothing is evaluated as code)::
 
     either     = both ("or" both)*
     both       = simple ("and" simple)*
     simple     = "not" simple | "(" either ")" | comparison
     comparison = column ("==" | "=" | "!=" | "<" | "<=" | ">" | ">=") literal
 
-A column with spaces or odd characters goes in backticks; a literal is a number, a quoted text, or
-(after ``==``, ``=`` and ``!=``) a bare word. An empty cell equals ``''`` and is neither smaller nor larger
-than any number.
+The name of a column with spaces or special characters is quoted by backticks; a literal is a number, a quoted
+string, or (after ``==``, ``=`` and ``!=``) a bare word. An empty cell equals ``''`` and is neither smaller nor
+larger than any number.
 """
 
 import operator
@@ -40,7 +40,7 @@ _DEEPEST = 50
 
 
 class FilterError(DataError):
-    """A filter that cannot be read or applied; the message shows where."""
+    """Error in a filter; the message shows the position."""
 
 
 class _Token(NamedTuple):
@@ -50,29 +50,29 @@ class _Token(NamedTuple):
 
 
 def where(expression: str, table: Table) -> np.ndarray:
-    """Which rows of a table satisfy a filter.
+    """Mask of the rows of a table that satisfy a filter.
 
     Args:
         expression: the filter, such as ``params > 1e8 and split != "test"``.
         table: the table to filter.
 
     Returns:
-        One truth value a row.
+        One boolean for each row.
 
     Raises:
-        FilterError: the filter cannot be read, names an unknown column, compares text with ``<``,
+        FilterError: the filter has a syntax error, names an unknown column, compares text with ``<``,
             or keeps no row.
     """
     mask = _Parser(expression, table).parse()
     if not mask.any():
         raise FilterError(
-            f"The filter {_shown(expression)} keeps none of the {len(table)} rows of {table.name}; loosen it."
+            f"The filter {_shown(expression)} keeps none of the {len(table)} rows of {table.name}; relax it."
         )
     return mask
 
 
 class _Parser:
-    """Reads the tokens from left to right and applies each comparison as it is met."""
+    """Recursive-descent parser that evaluates each comparison as it is read."""
 
     def __init__(self, expression: str, table: Table) -> None:
         self.expression = expression
@@ -169,7 +169,7 @@ class _Parser:
     def _column(self) -> str:
         token = self._peek()
         if token.kind == "text":
-            raise self._wrong("expected a column name, which goes in backticks rather than in quotes")
+            raise self._wrong("expected a column name, which is quoted by backticks rather than quotation marks")
         if token.kind not in ("word", "column") or token.text.lower() in ("and", "or", "not"):
             raise self._wrong("expected a column name")
         self._take()

@@ -1,4 +1,4 @@
-"""Padding of observations to a size bucket by rows of weight 0."""
+"""Padding of observations to a size bucket with rows of weight 0."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ def padded(observations: Observations, size: int) -> Observations:
         size: at least n.
 
     Returns:
-        The same observations in arrays of length ``size``; every weighted sum stays what it was.
+        The same observations in arrays of length ``size``; weighted sums are unchanged.
 
     Raises:
         ValueError: ``size`` is below the number of rows.

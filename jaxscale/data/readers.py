@@ -25,13 +25,13 @@ def read_table(source: Any) -> Table:
 
     Args:
         source: path of a CSV, JSONL or Parquet file, a pandas, polars or pyarrow frame, a mapping
-            from column name to values, or a :class:`Table` (returned as it is).
+            from column name to values, or a :class:`Table` (returned unchanged).
 
     Returns:
         The table; cells of a CSV file are text.
 
     Raises:
-        DataError: the source cannot be read; says where and what to do.
+        DataError: the source cannot be read.
     """
     if isinstance(source, Table):
         return source
@@ -48,7 +48,7 @@ def _read_file(path: Path) -> Table:
     readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     ending = path.suffix.lower()
     if ending not in readers:
-        raise DataError(f"{path} ends in {ending!r}, which is no known kind of table; use a file in {_ENDINGS}.")
+        raise DataError(f"{path} ends in {ending!r}, which is not a known format; use a file in {_ENDINGS}.")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def _text(name: str, content: bytes) -> str:
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{name}, line {line}: a NUL byte is no text; save the file as UTF-8 text.")
+        raise DataError(f"{name}, line {line}: there is a NUL byte; save the file as UTF-8 text.")
     return text
 
 
@@ -122,12 +122,12 @@ def _header(name: str, cells: list[str]) -> list[str]:
         if header.count(key) > 1:
             raise DataError(f"{name}: the header names column {key!r} {header.count(key)} times; rename one.")
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise DataError(f"{name}: the header {header[0]!r} has no commas; separate the cells by commas.")
+        raise DataError(f"{name}: the header {header[0]!r} has no commas; separate the cells with commas.")
     return header
 
 
 def _jsonl(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]:
-    # str.splitlines would also cut at separators that JSON allows inside a text.
+    # str.splitlines would also split at separators that JSON allows inside a string.
     lines = [(i, line) for i, line in enumerate(_text(name, content).split("\n"), 1) if line.strip()]
     records = [_record(name, i, line) for i, line in lines]
     keys = dict.fromkeys(key for record in records for key in record)
@@ -202,7 +202,7 @@ def _frame_column(series: Any) -> np.ndarray:
 def _array(key: str, value: Any) -> np.ndarray:
     if isinstance(value, (str, bytes)):
         raise DataError(f"dict, column {key!r}: {value!r} is not a list of values; give one value a row.")
-    # A masked array says which cells are empty only through its list.
+    # Only the list of a masked array shows which cells are empty.
     masked = isinstance(value, np.ma.MaskedArray)
     try:
         array = np.asarray(value)
@@ -222,7 +222,7 @@ def _objects(cells: Sequence[Any]) -> np.ndarray:
 
 
 def _simplified(cells: Sequence[Any]) -> np.ndarray:
-    """Plain numbers become a number array; anything else stays as it is."""
+    """Array of numbers if all cells are numbers, else of objects."""
     if all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in cells):
         array = np.asarray(cells)
         if array.dtype.kind in "biuf":

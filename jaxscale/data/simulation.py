@@ -1,4 +1,4 @@
-"""Simulate: sweeps of training runs drawn from a law whose constants are known.
+"""Simulation of sweeps from a law with known parameters.
 
 >>> from jaxscale import designs, laws
 >>> params = laws.chinchilla.published["besiroglu2024"]
@@ -26,27 +26,27 @@ def simulate(
     runs: Any = None,
     response: str = "loss",
 ) -> dict[str, np.ndarray]:
-    """Draw responses from a law with noise, in float64.
+    """Simulate noisy responses of a law, in float64.
 
-    A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; a response between 0
-    and 1 gets its noise on the logit, a real one gets it added.
+    A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; the noise of a response between 0
+    and 1 is added to its logit, that of a real response to the response.
 
     Args:
-        law: the law that is true.
+        law: the true law.
         params: its parameters by name.
-        inputs: input name to array of shape (..., n), in the law's raw units.
+        inputs: input name to array of shape (..., n), in the raw units of the law.
         noise: standard deviation of the noise.
-        seed: of the noise; the same seed gives the same numbers.
-        runs: labels of shape (n,); rows of one run share one draw of the noise. Every row is a
-            run of its own where None.
-        response: the name of the response's column.
+        seed: random seed of the noise.
+        runs: labels of shape (n,); rows of one run share one draw of the noise. If None, every row is a run of
+            its own.
+        response: column name of the response.
 
     Returns:
-        The inputs, the response and, where runs were given, ``run``: columns of n rows.
+        The inputs, the response and, if runs are given, ``run``: columns of n rows.
 
     Raises:
         ValueError: a parameter or input is missing or unknown, lengths differ, an input lies outside
-            the law's interval, the law has no finite value, or the noise is negative.
+            its domain, the law has no finite value, or the noise is negative.
     """
     columns = _columns(law, inputs)
     _same_names(law, "parameter", law.parameters, params)
@@ -73,7 +73,7 @@ def simulate(
 
 
 def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs as float64 columns in the law's order, checked."""
+    """Validated inputs as float64 columns in the law's order."""
     _same_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
     lengths = {name: column.shape[-1] if column.ndim else 0 for name, column in columns.items()}

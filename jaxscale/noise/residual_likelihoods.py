@@ -127,10 +127,10 @@ class ResidualLikelihood(Likelihood):
                 f"between {domain.low:g} and {domain.high:g}" if np.isfinite(domain.high) else f"above {domain.low:g}"
             )
             shares = np.all((y >= 0) & (y <= 1))
-            counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
+            counts = " or, for proportions of counted trials, that of counts (likelihoods.binomial)" if shares else ""
             raise DataError(
                 f"{observations.name}: {self.space} residuals need responses {where}, but {outside} of {len(y)} are "
-                f"not; take a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
+                f"not; use a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
             )
 
     def check_unambiguous(self, observations: Observations) -> None:

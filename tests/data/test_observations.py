@@ -184,7 +184,7 @@ def test_cells_that_are_not_used_may_hold_anything() -> None:
         (None, {"inputs": {"response": "N"}}, "names an input 'response', which is reserved"),
         (None, {"where": "N > 1e12"}, "keeps none of the 4 rows"),
         (changed(w=[1, -1, -2, 1]), {"weight": "w"}, "column 'w', row 2: the weight -1 is negative; column 'w', row 3"),
-        (changed(w=[0, 0, 0, 0]), {"weight": "w"}, "column 'w': all weights are zero; give some row"),
+        (changed(w=[0, 0, 0, 0]), {"weight": "w"}, "column 'w': all weights are zero; at least one must be positive"),
         (changed(w=[1, "x", 1, 1]), {"weight": "w"}, "column 'w', row 2: 'x' is not a number"),
         (changed(r=["a", "", None, "b"]), {"run": "r"}, "column 'r', row 2: the cell is empty; column 'r', row 3"),
         (changed(g=[1.0, np.nan, 2.0, 1.0]), {"group": "g"}, "column 'g', row 2: the cell is empty"),
@@ -226,7 +226,7 @@ def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> Non
     negative = observed(changed(loss=[4.0, 3.0, -1.0, 2.0]))
     assert law_refusal(two_terms, negative, FREE) == (
         "dict, column 'loss' (the response), row 3: -1 must be above 0 for log residuals of two_terms; correct it, or "
-        "take linear residuals (noise=squared('linear'))."
+        "use linear residuals (noise=squared('linear'))."
     )
     assert checked(two_terms, negative, FREE, "linear") == []
     columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.5, 1.0, 0.0, 0.2]}
@@ -235,7 +235,7 @@ def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> Non
         checked(step, shares, ["middle"], linear="space='linear'")
     assert str(caught.value) == (
         "dict, column 'y' (the response), row 2: 1 must be below 1; column 'y' (the response), row 3: 0 must be above "
-        "0 for logit residuals of step; correct them, or take linear residuals (space='linear') or, for shares of "
+        "0 for logit residuals of step; correct them, or use linear residuals (space='linear') or, for proportions of "
         "counted trials, the likelihood of counts (likelihoods.binomial)."
     )
     assert checked(step, shares, ["middle"], "linear") == []

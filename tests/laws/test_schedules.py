@@ -295,14 +295,20 @@ def read(**changed: Any) -> Observations:
 REFUSED = {
     "unknown input": (
         dict(series=dict(rates={})),
-        "Argument series names 'rates', which is no input; map it to a column",
+        "Argument series names 'rates', which is not an input; map it to a column",
     ),
     "two axes": (
         dict(series=dict(schedule=dict(a=[[1.0]]))),
-        "Argument series, schedule 'a': must be a sequence of finite numbers, but is not.",
+        "Argument series must hold sequences of finite numbers, but schedule 'a' is none.",
     ),
-    "empty": (dict(series=dict(schedule=dict(a=[]))), "schedule 'a': must be a sequence of finite numbers"),
-    "infinite": (dict(series=dict(schedule=dict(a=[np.inf]))), "schedule 'a': must be a sequence of finite numbers"),
+    "empty": (
+        dict(series=dict(schedule=dict(a=[]))),
+        "must hold sequences of finite numbers, but schedule 'a' is none",
+    ),
+    "infinite": (
+        dict(series=dict(schedule=dict(a=[np.inf]))),
+        "must hold sequences of finite numbers, but schedule 'a' is none",
+    ),
     "unknown label": (
         dict(series=dict(schedule=dict(a=[1.0], bb=[1.0]))),
         "column 'curve', row 2: there is no series 'b' (did you mean 'bb'?)",

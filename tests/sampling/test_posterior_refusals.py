@@ -47,7 +47,7 @@ def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: No
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        ("log", "log residuals need responses above 0, but 1 of 4 are not; take a likelihood of linear residuals"),
+        ("log", "log residuals need responses above 0, but 1 of 4 are not; use a likelihood of linear residuals"),
         ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; take a likelihood of linear"),
     ],
 )
