@@ -1,4 +1,4 @@
-"""Known measurement errors: rows weighted by the inverse variance of what is known of each response."""
+"""Known measurement errors: inverse-variance weights and a goodness-of-fit test."""
 
 import dataclasses
 
@@ -8,19 +8,19 @@ from jaxscale.data.observations import Observations
 from jaxscale.noise import Noise
 from jaxscale.utils.notices import Notice
 
-# Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.
+# Significance level of the chi-squared test of the residuals against the known errors.
 REJECTED = 1e-3
 
 
 def weighted(observations: Observations, noise: Noise) -> Observations:
-    """Observations whose weights hold the known errors, ``w / sigma_t^2`` with ``sigma_t`` in the noise's space.
+    """Multiply weights by inverse variances, ``w / sigma_t^2`` with ``sigma_t`` in the noise's space.
 
     Args:
-        observations: as they were read; those without errors are handed back.
+        observations: observations; returned unchanged if they have no known errors.
         noise: squared error, in any space.
 
     Raises:
-        ValueError: the noise is another.
+        ValueError: the noise is not squared error.
     """
     if observations.sigma is None:
         return observations
@@ -35,7 +35,7 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
 
 
 def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
-    """A notice where the residuals are larger than the known errors allow.
+    """Notice if the residuals are larger than the known errors allow (chi-squared test).
 
     Args:
         residual: shape (n,).
@@ -47,6 +47,6 @@ def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]
     freedom, total = int(np.sum(weight > 0)) - free, float(np.sum(weight * residual**2))
     if freedom <= 0 or chdtrc(freedom, total) >= REJECTED:
         return []
-    said = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors say"
+    said = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors imply"
     counted = f"chi-squared {total:.4g} with {freedom} {'degree' if freedom == 1 else 'degrees'} of freedom"
     return [Notice("scatter_exceeds_errors", f"{said} ({counted}).")]

@@ -146,7 +146,7 @@ def test_counts_that_are_none_are_refused_by_row(name: str, wrong: float) -> Non
     with pytest.raises(DataError) as caught:
         jaxscale.posterior("power_law", rows, likelihood=constructed(name))
     assert str(caught.value) == (
-        f"dict, row 2: the response is {wrong:g}; counts must be whole numbers of at least 0 for the likelihood {name}."
+        f"dict, row 2: the response is {wrong:g}; counts must be non-negative integers for the likelihood {name}."
     )
 
 

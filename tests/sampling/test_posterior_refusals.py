@@ -33,7 +33,7 @@ BINOMIAL = likelihoods.binomial("n")
         (dict(pooling={"c": "none"}), "Argument pooling names 'c', which is no free parameter of line"),
         (dict(pooling={"a": "some"}), "Argument pooling must be complete, partial or none, but is 'some' for a."),
         (dict(pooling={"a": "none"}), "pooling needs groups; name their column with group="),
-        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column beside the law's own"),
+        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column in addition to the law's"),
         (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale for each group needs groups"),
         (dict(likelihood=likelihoods.normal("linear", runs=True)), "an effect of each run needs runs"),
     ],

@@ -1,4 +1,4 @@
-"""Huber's loss: with a given threshold, with one that follows the scale, or asymmetric."""
+"""Huber loss with a given threshold, with a threshold relative to a fitted scale, or asymmetric."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxscale.noise.spaces import Space, space_of
 
 
 def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
+    """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
 
     >>> huber(0.01).describe()
     'huber(delta=0.01) on log residuals'
@@ -21,9 +21,9 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
     Args:
         delta: Threshold of huber: a number in the unit of the residuals, or "scale" for 1.345 of the residuals' scale,
             which is fitted with the law (Huber's proposal 2).
-        space: where residuals are taken.
-        over: Factor of huber on the cost of predictions above their rows: 10 keeps the law at the lower envelope of the
-            rows, such as the frontier of runs some of which have failed.
+        space: residual space.
+        over: Factor of huber on the loss where the prediction exceeds the response: with 10 the law follows the lower
+            envelope of the rows, such as the frontier of runs some of which failed.
 
     Raises:
         ValueError: a setting is not positive, or ``over`` is given together with a fitted scale.

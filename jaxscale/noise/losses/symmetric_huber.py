@@ -1,4 +1,4 @@
-"""Huber's loss with a given threshold."""
+"""Huber loss with a given threshold."""
 
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ REFERENCES = {
 
 
 class Huber(ClippedLoss):
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
+    """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
     delta: Any = eqx.field(converter=setting)
     name: ClassVar[str] = "huber"
@@ -30,14 +30,14 @@ class Huber(ClippedLoss):
 
     @property
     def threshold(self) -> Any:
-        """Delta."""
+        """Threshold ``delta``."""
         return self.delta
 
     def with_threshold(self, delta: Any) -> "Huber":
-        """Huber's loss with another delta."""
+        """Loss with another ``delta``."""
         return Huber(delta)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Delta."""
+        """Setting ``delta``."""
         return {"delta": float(self.delta)}
