@@ -1,4 +1,4 @@
-"""Declarations of laws that are made from other laws: parameters, inputs, formulas, and what stays true of them."""
+"""Declarations of derived laws: parameters, inputs, formulas, and properties that the operations preserve."""
 
 import dataclasses
 import inspect
@@ -44,7 +44,7 @@ def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
 def _tied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,), ties = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in ties}
-    # A parameter that also stands for one in which the law is not affine is no longer affine itself.
+    # The law is not affine in a parameter that replaces one in which it is not affine.
     bent = {kept for gone, kept in ties.items() if gone not in old.affine}
     told = ", ".join(f"{gone}={kept}" for gone, kept in ties.items())
     return _law(
@@ -96,7 +96,7 @@ def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     names = [{key: copy_of(key, label) for key in own} for label in labels]
     parameters = {}
     for key, kind in old.parameters.items():
-        # A shared amplitude whose exponent is per group is centred by the exponent of the first group.
+        # A shared amplitude whose exponent differs between groups is centred by the exponent of the first group.
         copies = names if key in own else names[:1]
         parameters |= {each.get(key, key): _adapted(kind, each) for each in copies}
 
@@ -123,12 +123,12 @@ def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
 
 
 def copy_of(name: str, label: str) -> str:
-    """The name of one group's own value of a parameter."""
+    """Name of the copy of a parameter for one group."""
     return f"{name}[{label}]"
 
 
 def copies(law: Law) -> dict[str, list[str]]:
-    """The parameters of a law made by ``by_group`` by the one that each is a copy of; empty for other laws."""
+    """Copies of each parameter in a law created by ``by_group``; empty for other laws."""
     if law.recipe is None or law.recipe[1][0] != "by_group":
         return {}
     (old,), (labels, own) = law.recipe[1][1], law.recipe[1][3]
@@ -189,7 +189,7 @@ def _combined(parts: tuple[Law, ...], name: str | None, options: Any, sign: str,
         declared = _product_of(first.response, second.response)
         spelled = " * ".join(f"({old.name})" if " + " in old.name else old.name for old in parts)
         formula = rf"\left({_right(first.formula)}\right) \left({_right(second.formula)}\right)"
-    # Both parts fall or do not depend on the input; a product of falling laws falls where both are positive.
+    # Both parts decrease in the input or do not depend on it; a product of decreasing laws needs positive parts.
     fall = sign == "+" or all(old.response.domain in (positive, unit) for old in parts)
     return _law(
         parts,
@@ -198,7 +198,7 @@ def _combined(parts: tuple[Law, ...], name: str | None, options: Any, sign: str,
         parameters,
         response or declared,
         lambda given: operation(_value(first, given, names[0]), _value(second, given, names[1])),
-        f"The {'sum' if sign == '+' else 'product'} of {first.name} and {second.name}.",
+        f"{'Sum' if sign == '+' else 'Product'} of {first.name} and {second.name}.",
         formula,
         affine=told,
         decreasing=[
@@ -253,7 +253,7 @@ def _law(
     published: Mapping[str, Mapping[str, float]] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Law:
-    """Declare the function ``value`` of inputs and parameters by name as a law."""
+    """Declare a law from ``value``, a function of inputs and parameters by name."""
     for key in inputs:
         if key in parameters:
             raise LawError(f"{key!r} is an input and a parameter of {name}; give one of them another name with rename")
@@ -286,7 +286,7 @@ def _law(
 
 
 def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[..., Mapping[str, Any]] | None:
-    """What the parts compute once per data set, with renamed inputs under their new names."""
+    """Features of the parts, with renamed inputs under their new names."""
     having = list({part.prepare: part for part in parts if part.prepare is not None}.values())
     if not having:
         return None
@@ -304,7 +304,7 @@ def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[...
 
 
 def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:
-    """A law at inputs and parameters that are looked up under other names."""
+    """Value of a law at inputs and parameters that have other names."""
     names = names or {}
     columns = (given[names.get(key, key)] for key in law.inputs)
     return law(*columns, **{key: given[names.get(key, key)] for key in law.parameters})
@@ -313,7 +313,7 @@ def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None =
 def _merged_parameters(
     parts: Sequence[Law], shared: Sequence[str], prefix: str, hidden: Sequence[str] = ()
 ) -> tuple[dict[str, Parameter], list[dict[str, str]]]:
-    """The parameters of several laws under their new names, and each law's new names; ``hidden`` inputs are gone."""
+    """Parameters of several laws under their new names, and the new names of each law, without ``hidden`` inputs."""
     for key in shared:
         count = sum(key in law.parameters for law in parts)
         if count < 2:
@@ -334,7 +334,7 @@ def _merged_parameters(
                     )
             elif new in merged:
                 raise LawError(
-                    f"{owner[new].name} and {part.name} both have a parameter {new!r}; make it one with "
+                    f"{owner[new].name} and {part.name} both have a parameter {new!r}; identify them with "
                     f"shared=[{new!r}], or rename that of {part.name} (rename, or prefix)"
                 )
             else:
@@ -346,7 +346,7 @@ def _merged_parameters(
 
 
 def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[str, Input]:
-    """The inputs of several laws: those of one name are one, defined where all are."""
+    """Inputs of several laws; inputs of the same name are identified, on the intersection of their domains."""
     merged: dict[str, Input] = {}
     owner: dict[str, str] = {}
     for law, inputs in pieces:
@@ -357,8 +357,8 @@ def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[st
             known = merged[key]
             if not alike(known.unit, entry.unit):
                 raise LawError(
-                    f"the input {key} counts {known.unit} in {owner[key]} and {entry.unit} in {law}; give one another "
-                    f"name, or declare it anew, with rename"
+                    f"the input {key} is in {known.unit} in {owner[key]}, but in {entry.unit} in {law}; rename or "
+                    f"redeclare one with rename"
                 )
             merged[key] = Input(
                 known.unit or entry.unit,
@@ -371,7 +371,7 @@ def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[st
 
 
 def _adapted(kind: Parameter, names: Mapping[str, str | None]) -> Parameter:
-    """A kind whose inputs and exponents have other names, or (None) are gone."""
+    """Parameter kind with inputs and exponents renamed or (None) removed."""
     powers = []
     for key, power in kind.powers:
         bare = power.removeprefix("-")
@@ -394,7 +394,7 @@ def _translated(keys: Iterable[str], names: Mapping[str, str]) -> list[str]:
 
 
 def alike(first: str, second: str) -> bool:
-    """Whether two units, each perhaps "one or another", can be the same; no unit goes with any."""
+    """Whether two units, which may be alternatives "one or another", are compatible; an empty unit matches any."""
     return not first or not second or bool(set(first.split(" or ")) & set(second.split(" or ")))
 
 
@@ -410,7 +410,7 @@ def _product_of(first: Response, second: Response) -> Response:
 
 
 def _right(formula: str) -> str:
-    """The right side of a formula."""
+    """Right-hand side of a formula."""
     return formula.split("=", 1)[-1].strip()
 
 
@@ -420,7 +420,7 @@ _GREEK = (
 
 
 def _symbol(name: str) -> str:
-    """A name as LaTeX."""
+    """LaTeX of a name."""
     stem, _, index = name.partition("_")
     letter = rf"\{stem}" if stem in _GREEK else stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
     return rf"{letter}_{{\mathrm{{{index}}}}}" if index else letter

@@ -1,9 +1,9 @@
-"""Dimensional analysis of a law: how each parameter changes when an input or the response is counted in another unit.
+"""Dimensional analysis of a law: how each parameter changes with the unit of an input or of the response.
 
-A law ``f(x; theta)`` whose inputs have no unit of their own obeys ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
-exponents ``d_k`` follow from the law itself: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
-response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so slopes at a few places and parameters give them
-by least squares. Where no exponents solve it the law fixes the unit, and declared ranges are taken as they are.
+A law ``f(x; theta)`` that does not fix the unit of its input satisfies ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
+exponents ``d_k`` follow from the law: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
+response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so that they are the least-squares solution for
+slopes at a few points and parameters. If there is no solution the law fixes the unit, and declared ranges are absolute.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from jaxscale.law.declaration import Input, unit
 from jaxscale.law.declare import Law
 
 RESPONSE = "response"
-# Rows and parameter sets of the system: the smallest that the design check compiles.
+# Rows and parameter sets of the linear system: the smallest sizes that the design check compiles.
 ROWS, SETS = 16, 16
-# Relative step of the fourth-order difference in an input, and the relative residual of a law without units.
+# Relative step of the fourth-order difference in an input, and the relative tolerance of Euler's identity.
 STEP, SOLVED = 1e-4, 1e-6
-# No parameter changes by a larger power of a unit.
+# Largest absolute exponent of a unit.
 LARGEST = 4.0
 _KNOWN: dict[Law, dict[str, dict[str, float]]] = {}
 _FIXED: dict[Law, tuple[str, ...]] = {}
@@ -30,10 +30,10 @@ _FACTORS: dict[Law, tuple[str, ...]] = {}
 
 
 def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
-    """Exponents by parameter, then by input or "response"; those of 0 are left out.
+    """Exponents of the units by parameter, then by input or "response"; zeros are omitted.
 
-    Only for parameters whose size nothing else says: rates, widths, coefficients and places, and amplitudes without
-    declared powers. There are none for an input whose unit the law fixes.
+    They are computed only for rates, widths, coefficients and locations, and for amplitudes without declared powers.
+    There are none for an input whose unit the law fixes.
 
     Args:
         law: the law.
@@ -41,7 +41,7 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
     if law not in _KNOWN:
         found: dict[str, dict[str, float]] = {}
         if any(_open(law, name) for name in law.parameters):
-            # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+            # In a thread of its own, so that values are concrete also while a program is traced.
             with ThreadPoolExecutor(1) as pool:
                 found, _FIXED[law], _FACTORS[law] = pool.submit(_inferred, law).result()
         places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
@@ -50,22 +50,22 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
 
 
 def fixed_units(law: Law) -> tuple[str, ...]:
-    """Inputs whose unit the law fixes, and "response" where it fixes that of the response."""
+    """Inputs whose unit the law fixes, and "response" if it fixes that of the response."""
     if law not in _FIXED:
-        # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+        # In a thread of its own, so that values are concrete also while a program is traced.
         with ThreadPoolExecutor(1) as pool:
             _FIXED[law] = pool.submit(_inferred, law).result()[1]
     return _FIXED[law]
 
 
 def factors(law: Law) -> tuple[str, ...]:
-    """Amplitudes that multiply a power of an input but are not measured in the unit of the response."""
+    """Amplitudes of a power of an input that do not have the unit of the response."""
     dimensions(law)
     return _FACTORS.get(law, ())
 
 
 def absolute(law: Law) -> tuple[str, ...]:
-    """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
+    """Parameters whose declared range is absolute, because the law fixes the unit of an input."""
     return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
 
 
@@ -101,7 +101,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
                 sign = -1.0 if power.startswith("-") else 1.0
                 known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
         exponents = _solved(names, moves, change - known, value)
-        # A pure number that would have to change with the unit fixes it.
+        # A dimensionless parameter that would have to change with the unit fixes it.
         pure = any(exponents.get(name) for name in names if law.parameters[name].kind in ("fraction", "exponent"))
         if not exponents or pure:
             fixed.append(key)
@@ -116,7 +116,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
 
 
 def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
-    """The exponents that solve Euler's identity, shape (sets, rows, ...); none where it has no solution."""
+    """Exponents that solve Euler's identity; empty if there is no solution."""
     table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
     weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
     good = np.isfinite(table).all(axis=1) & np.isfinite(goal) & np.isfinite(weight)
@@ -131,7 +131,7 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
         exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
         if np.all(np.abs(exponents) <= LARGEST):
             break
-        # Parameters that trade off at all of these places: the others must solve it.
+        # Unidentified parameters have large exponents: solve for the others.
         live &= np.abs(exponents) <= LARGEST
     tidy = np.round(exponents * 12) / 12
     exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
@@ -141,7 +141,7 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
 
 
 def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Places within the inputs' typical sizes and plausible parameters, in the law's own units."""
+    """Random inputs in their typical ranges and plausible parameters, in the law's units."""
     from jaxscale.law.coordinates import centre_of, draw
 
     generator = np.random.default_rng(0)
@@ -167,7 +167,7 @@ def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
 def _change(
     law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
 ) -> np.ndarray:
-    """``x df/dx`` in one input, by a difference of fourth order in its logarithm."""
+    """Logarithmic derivative ``x df/dx`` in one input, by a fourth-order finite difference."""
     from jaxscale.law.slopes import slopes
 
     def at(steps: int) -> np.ndarray:
@@ -177,13 +177,13 @@ def _change(
 
 
 def scale_of(kind: Input, values: Any, plain: bool, xp: Any) -> Any:
-    """The size of an input's values: their geometric mean, or their range where zero is an origin like any other.
+    """Scale of an input: the geometric mean of its values, or their range if they may be negative.
 
     Args:
         kind: the input.
-        values: of the rows that count, shape (n,).
-        plain: as it is, rather than in the unit of the input's typical sizes.
-        xp: the array library.
+        values: values in rows with positive weight, shape (n,).
+        plain: whether the scale is absolute rather than relative to the typical size of the input.
+        xp: array library.
     """
     low, high = kind.sizes if kind.relative else (1.0, 1.0)
     if kind.low >= 0:

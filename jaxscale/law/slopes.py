@@ -1,4 +1,4 @@
-"""Values and slopes of a law over rows, for many sets of parameters."""
+"""Values and slopes of a law over rows, for several parameter sets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from jaxscale.law.declare import Law
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket, widened
 
-# Rows whose slopes are taken at a time.
+# Rows per block.
 ROWS = 1024
 
 
@@ -28,7 +28,7 @@ def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> 
 def slopes(
     law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
+    """Responses, shape (sets, n), and their slopes in the free parameters, shape (sets, n, free)."""
     n = next(iter(inputs.values())).shape[-1]
     size = min(bucket(n), ROWS)
     wide = {name: widened(inputs[name], -(-n // size) * size) for name in law.inputs}
