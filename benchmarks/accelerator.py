@@ -39,7 +39,7 @@ def job(kind: str, count: int) -> Callable[[int], dict[str, Any]]:
     import jaxscale
 
     noise = jaxscale.noise.huber(1e-3)
-    settings: dict[str, Any] = dict(noise=noise, replicates=0, progress=False)
+    settings: dict[str, Any] = dict(noise=noise, n_resamples=0, progress=False)
 
     def runs(n: int, seed: int) -> Any:
         return jaxscale.Observations.from_table(simulated(n, seed), inputs=["N", "D"], response="loss")
@@ -56,7 +56,7 @@ def job(kind: str, count: int) -> Callable[[int], dict[str, Any]]:
         fits = [jaxscale.fit("chinchilla", runs(240, k), **settings) for k in range(8)]
 
         def bootstrap(k: int) -> dict[str, Any]:
-            draws = jaxscale.bootstrap(fits[k], replicates=count, progress=False)
+            draws = jaxscale.bootstrap(fits[k], n_resamples=count, progress=False)
             return {name: float(np.std(values)) for name, values in draws.params.items()}
 
         return bootstrap

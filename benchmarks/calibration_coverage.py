@@ -149,16 +149,16 @@ def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[st
     of = {name: value for name, value in _derived(case, law).items() if method == "profile"}
     for some in made:
         noise = jaxscale.noise.squared(cast(Any, case.space))
-        settings: Any = dict(noise=noise, fixed=case.held, starts=128, replicates=0, allow_unidentified=True)
+        settings: Any = dict(noise=noise, fixed=case.held, starts=128, n_resamples=0, allow_unidentified=True)
         fitted = jaxscale.fit(law, some, progress=False, **settings)
         # A fit at a bound has neither; that counts as a miss.
         own: dict[str, Any] = dict.fromkeys(every, (math.nan, math.nan))
         with contextlib.suppress(ValueError):
             if method == "profile":
-                found = jaxscale.profile(fitted, of=of, level=LEVEL).intervals().params
+                found = jaxscale.profile(fitted, quantity=of, level=LEVEL).intervals().params
                 own = {name: (found[name]["lower"], found[name]["upper"]) for name in every}
             else:
-                draws = jaxscale.bootstrap(fitted, replicates=400, progress=False)
+                draws = jaxscale.bootstrap(fitted, n_resamples=400, progress=False)
                 params = {**{name: np.full(len(draws), v) for name, v in case.held.items()}, **draws.params}
                 tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
                 own = {name: tuple(np.nanquantile(value(params), tails)) for name, value in every.items()}
@@ -211,7 +211,7 @@ def blocks_of(
     made = [one for design in designs for one in drawn[design][3]]
     space, rungs = cast(Any, case.space), cast(Any, rung)
     noise = jaxscale.noise.squared(space)
-    fits = jaxscale.fit_many(law, made, noise=noise, fixed=case.held, starts=128, key=seed, progress=False).params
+    fits = jaxscale.fit_many(law, made, noise=noise, fixed=case.held, starts=128, seed=seed, progress=False).params
     for method, own in wanted.items():
         began = time.perf_counter()
         curved, found = not method.startswith("posterior"), None
@@ -224,7 +224,7 @@ def blocks_of(
                 fixed=case.held,
                 starts={name: np.asarray(values)[places] for name, values in fits.items()},
                 method=rungs,
-                key=seed,
+                seed=seed,
                 progress=False,
             )
         for k, design in enumerate(own):

@@ -193,7 +193,7 @@ def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, ru
     seen = [observed(law, _part(s, ~s.held), s.response[~s.held], _runs(s, ~s.held)) for s in sweeps]
     rungs: Any = rung
     chosen = likelihood_of(method)
-    found = jaxscale.posterior_many(law, seen, likelihood=chosen, starts=starts, method=rungs, key=0, progress=False)
+    found = jaxscale.posterior_many(law, seen, likelihood=chosen, starts=starts, method=rungs, seed=0, progress=False)
     ends, about = [], []
     for k, sweep in enumerate(sweeps):
         params = {name: np.asarray(draws[k]) for name, draws in found.params.items()}
@@ -259,7 +259,7 @@ def stretched(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
 
 
 def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
-    """Ends of the intervals of :func:`jaxscale.foretold`, by the product of all inputs, and what it says of itself."""
+    """Ends of the intervals of :func:`jaxscale.forecast`, by the product of all inputs, and what it says of itself."""
     import jaxscale
 
     ends, about = [], []
@@ -267,7 +267,7 @@ def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
         seen = observed(law, _part(sweep, ~sweep.held), sweep.response[~sweep.held], _runs(sweep, ~sweep.held))
         # A sweep too poor for its law is no reason to leave it out: the other methods have it too.
         settings: Any = dict(level=LEVEL, allow_unidentified=True, progress=False)
-        found = jaxscale.foretold(law, seen, at=_part(sweep, sweep.held), **settings)
+        found = jaxscale.forecast(law, seen, at=_part(sweep, sweep.held), **settings)
         ends.append(np.array([(row["lower"], row["upper"]) for row in found.params.values()]).T)
         about.append({name: found.about[name] for name in ("scatter", "misfit")})
     return ends, about

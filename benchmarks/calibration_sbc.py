@@ -158,7 +158,7 @@ def ranks(case: Case, law: Law, count: int, seed: int, rung: str) -> tuple[dict[
     truth, sets = drawn(case, law, count, seed)
     rungs: Any = rung
     found = jaxscale.posterior_many(
-        law, sets, likelihood=case.likelihood, priors=priors(case, law), method=rungs, key=seed, progress=False
+        law, sets, likelihood=case.likelihood, priors=priors(case, law), method=rungs, seed=seed, progress=False
     )
     step = next(iter(found.params.values())).shape[1] // DRAWS
     sites = {k: np.asarray(v)[:, step - 1 :: step][:, :DRAWS] for k, v in (found.params | found.nuisance).items()}

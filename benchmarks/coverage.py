@@ -72,7 +72,7 @@ def cell(law: str, rows: int, scatter: float, kind: str, sweeps: int, noise: str
         fit = jaxscale.fit(
             shape, table, noise=noise_of(noise, "log" if log else "linear"), progress=False, allow_unidentified=True
         )
-        ends = fit.interval(LEVEL)
+        ends = fit.intervals(LEVEL)
         given += all(np.isfinite(ends[k]).any() for k in truth)
         for k, value in truth.items():
             hits[k] += ends[k][0] <= value <= ends[k][1]

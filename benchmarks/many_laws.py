@@ -42,7 +42,7 @@ def fit_many_laws(names: list[str], starts: int, report: int = 16) -> tuple[int,
         The largest number of memory maps after a fit, and the names of the laws left out.
     """
     most, refused, begun = memory_maps.count(), [], time.perf_counter()
-    settings = dict(starts=starts, polish=4, replicates=0, allow_unidentified=True, progress=False)
+    settings = dict(starts=starts, polish=4, n_resamples=0, allow_unidentified=True, progress=False)
     for k, name in enumerate(names, 1):
         law = laws.get(name)
         try:

@@ -65,7 +65,7 @@ class Pair:
 
     def fit(self, folder: Path) -> jaxscale.Fit:
         """The fit whose posterior is drawn."""
-        settings = dict(replicates=0, starts=1024, allow_unidentified=True, noise=self.noise, fixed=self.fixed)
+        settings = dict(n_resamples=0, starts=1024, allow_unidentified=True, noise=self.noise, fixed=self.fixed)
         return jaxscale.fit(self.law, self.observations(folder), **{k: v for k, v in settings.items() if v is not None})
 
 

@@ -207,12 +207,12 @@ def compared(model: Reference, folder: Path, **settings: Any) -> list[Comparison
     summary = pd.read_csv(folder / "reference_posteriors_summary.csv")
     known = summary[summary.posterior == model.posterior].set_index("parameter")
     of = {name: lambda p, f=f: f(p["x"]) for name, f in model.params.items()}
-    rows = draws.intervals(of=of).params
+    rows = draws.intervals(quantity=of).params
     found = []
     for name, row in rows.items():
         reference = tuple(float(known.loc[name, column]) for column in ("mean", "sd", "mcse_mean"))
         worth = min(len(draws), draws.about.get("ess", np.inf))
         effective = (row.get("ess_bulk", worth), row.get("ess_tail", worth))
         told = (effective, row.get("rhat", np.nan), draws.method)
-        found.append(Comparison(model.posterior, name, reference, row["mean"], row["sd"], *told))  # pyright: ignore
+        found.append(Comparison(model.posterior, name, reference, row["estimate"], row["sd"], *told))  # pyright: ignore
     return found

@@ -46,7 +46,7 @@ def ours(method: str, repeats: int = 5) -> None:
     import jaxscale
     from jaxscale.sampling import adaptive_sampler, density_programs
 
-    fits = [jaxscale.fit("chinchilla", _observed(k), replicates=0) for k in range(repeats + 1)]
+    fits = [jaxscale.fit("chinchilla", _observed(k), n_resamples=0) for k in range(repeats + 1)]
     times: list[Timing] = []
     sizes: list[int] = []
     worth: list[float] = []

@@ -1,7 +1,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 """Whether posteriors are right, whether they come out on real files, and what an effective draw costs.
 
-    python -m benchmarks.posteriors reference|files|speed [--only NAME] [--draws 4000] [--rung auto]
+    python -m benchmarks.posteriors reference|files|speed [--only NAME] [--num-samples 4000] [--rung auto]
 
 reference: five models with published reference draws (posteriordb), by NUTS and by the ladder: means within 0.05
 reference standard deviations and standard deviations within 5 %, at 10,000 effective draws.
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["reference", "files", "speed"])
     parser.add_argument("--only", default="", help="models or files whose names hold this")
-    parser.add_argument("--draws", type=int, default=4000, help="of each chain, for the reference")
+    parser.add_argument("--num-samples", type=int, default=4000, help="of each chain, for the reference")
     parser.add_argument("--rung", default="auto", choices=["auto", "nuts"], help="of the files")
     options = parser.parse_args()
     if options.what == "speed":

@@ -108,7 +108,7 @@ def fit_numbers(fit: jaxscale.Fit) -> Numbers:
         "objective": fit.objective,
         "stderr": fit.stderr,
         "correlation": np.asarray(fit.correlation).ravel().tolist(),
-        "intervals": {key: list(value) for key, value in fit.interval(0.9).items()},
+        "intervals": {key: list(value) for key, value in fit.intervals(0.9).items()},
         "basins": [basin.objective for basin in fit.landscape.basins],
         "text": str(fit),
     }
@@ -137,24 +137,24 @@ def intervals_numbers(found: Any) -> Numbers:
 
 def fitted(source: Callable[[], Observations], law: str, **settings: Any) -> Callable[[], Numbers]:
     """A fit at seed 0."""
-    return lambda: fit_numbers(jaxscale.fit(law, source(), key=0, progress=False, **settings))
+    return lambda: fit_numbers(jaxscale.fit(law, source(), seed=0, progress=False, **settings))
 
 
 def _posterior(source: Callable[[], Observations], law: str, **settings: Any) -> Callable[[], Numbers]:
-    return lambda: draws_numbers(jaxscale.posterior(law, source(), key=0, progress=False, **settings))
+    return lambda: draws_numbers(jaxscale.posterior(law, source(), seed=0, progress=False, **settings))
 
 
 def _bootstrap(source: Callable[[], Observations], law: str, chosen: Any, **settings: Any) -> Callable[[], Numbers]:
     def run() -> Numbers:
-        fit = jaxscale.fit(law, source(), noise=chosen, key=0, progress=False)
-        return draws_numbers(jaxscale.bootstrap(fit, replicates=200, key=0, progress=False, **settings))
+        fit = jaxscale.fit(law, source(), noise=chosen, seed=0, progress=False)
+        return draws_numbers(jaxscale.bootstrap(fit, n_resamples=200, seed=0, progress=False, **settings))
 
     return run
 
 
 def _profile(source: Callable[[], Observations], law: str, chosen: Any, **settings: Any) -> Callable[[], Numbers]:
     def run() -> Numbers:
-        fit = jaxscale.fit(law, source(), noise=chosen, key=0, progress=False)
+        fit = jaxscale.fit(law, source(), noise=chosen, seed=0, progress=False)
         found = jaxscale.profile(fit, **settings)
         return {**intervals_numbers(found.intervals()), "text": str(found)}
 
@@ -162,12 +162,12 @@ def _profile(source: Callable[[], Observations], law: str, chosen: Any, **settin
 
 
 def _forecast(source: Callable[[], Observations], law: str, at: Mapping[str, Any]) -> Callable[[], Numbers]:
-    return lambda: intervals_numbers(jaxscale.foretold(law, source(), at=at, key=0, progress=False))
+    return lambda: intervals_numbers(jaxscale.forecast(law, source(), at=at, seed=0, progress=False))
 
 
 def _many() -> Numbers:
     sources = [sweep(20), sweep(25, 0.01), sweep(30, 0.02)]
-    found = jaxscale.fit_many("chinchilla", sources, noise=[noise.huber(1e-3), noise.huber(1e-2)], key=0)
+    found = jaxscale.fit_many("chinchilla", sources, noise=[noise.huber(1e-3), noise.huber(1e-2)], seed=0)
     return {"params": {key: np.asarray(value).ravel().tolist() for key, value in found.params.items()}}
 
 

@@ -92,8 +92,8 @@ def main() -> None:
             source, inputs=problem.inputs, response="loss", where=problem.where
         )
         noise = jaxscale.noise.huber(problem.delta, problem.space)
-        settings: dict[str, Any] = dict(noise=noise, fixed=problem.fixed, replicates=0, allow_unidentified=True)
-        fits = [jaxscale.fit(problem.law, observations, key=seed, **settings) for seed in range(options.seeds)]
+        settings: dict[str, Any] = dict(noise=noise, fixed=problem.fixed, n_resamples=0, allow_unidentified=True)
+        fits = [jaxscale.fit(problem.law, observations, seed=seed, **settings) for seed in range(options.seeds)]
         objectives = np.array([fit.objective for fit in fits])
         reached = (objectives <= objectives.min() * (1 + 1e-9)) & (objectives <= problem.reference)
         agree = sum(fit.landscape.agree_all for fit in fits) / sum(fit.landscape.polished for fit in fits)

@@ -56,7 +56,7 @@ def job(kind: str, size: int) -> Any:
     import jaxscale
 
     noise = jaxscale.noise.huber(1e-3)
-    settings: dict[str, Any] = dict(noise=noise, replicates=0, allow_unidentified=True)
+    settings: dict[str, Any] = dict(noise=noise, n_resamples=0, allow_unidentified=True)
 
     def observed(n: int, seed: int = 0) -> Any:
         return jaxscale.Observations.from_table(simulated(n, seed), inputs=["N", "D"], response="loss")

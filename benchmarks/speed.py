@@ -48,7 +48,7 @@ def our_grid() -> Any:
 
     exponents = np.maximum(np.arange(0, 2.1, 0.5), 0.01)
     sizes = np.exp(np.arange(0, 26, 5.0))
-    return jaxscale.grid(E=np.exp(np.arange(-1, 1.1, 0.5)), A=sizes, alpha=exponents, B=sizes, beta=exponents)
+    return jaxscale.start_grid(E=np.exp(np.arange(-1, 1.1, 0.5)), A=sizes, alpha=exponents, B=sizes, beta=exponents)
 
 
 def by_jaxscale(sweep: dict[str, np.ndarray], starts: Any = None, **settings: Any) -> Any:
@@ -56,7 +56,7 @@ def by_jaxscale(sweep: dict[str, np.ndarray], starts: Any = None, **settings: An
     import jaxscale
 
     starts = our_grid() if starts is None else starts
-    settings = dict(replicates=0) | settings
+    settings = dict(n_resamples=0) | settings
     return jaxscale.fit("chinchilla", observed(sweep), noise=jaxscale.noise.huber(1e-3), starts=starts, **settings)
 
 
@@ -91,7 +91,7 @@ def grid(repeats: int) -> None:
 
     ours("jaxscale, all 4,500 polished as given", lambda s: by_jaxscale(s, polish=4500))
     ours("jaxscale, the same 4,500 scored, 64 polished", by_jaxscale)
-    ours("jaxscale, default starts, check, 400 refits", lambda s: by_jaxscale(s, 4096, replicates=400))
+    ours("jaxscale, default starts, check, 400 refits", lambda s: by_jaxscale(s, 4096, n_resamples=400))
     peers_jax.optimistix_grid(sweep, starts, method="bfgs")
     for method in ("bfgs", "lm"):
         peers_jax.optimistix_grid(sweep, starts, method=method)
@@ -174,7 +174,7 @@ def bootstrap(repeats: int) -> None:
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=4000).astype(float)
 
     def ours(s: dict[str, np.ndarray]) -> Any:
-        return jaxscale.fit_many("chinchilla", observed(s), noise=jaxscale.noise.huber(1e-3), weights=weights)
+        return jaxscale.fit_many("chinchilla", observed(s), noise=jaxscale.noise.huber(1e-3), weight=weights)
 
     scipy = timed(lambda k: peers.scipy_bootstrap(perturbed(sweep, k), weights), repeats)
     field = timed(lambda k: peers.scipy_bootstrap_protocol(perturbed(sweep, k), weights), min(repeats, 3))
@@ -208,11 +208,11 @@ def bnsl(repeats: int) -> None:
     def ours(k: int) -> Any:
         wiggle = np.exp(1e-6 * np.random.default_rng(k).standard_normal(len(y)))
         some = jaxscale.Observations.from_table({"x": x, "loss": (1 + y) * wiggle}, inputs=["x"], response="loss")
-        return jaxscale.fit("bnsl1", some, noise=noise, starts=1024, replicates=0, allow_unidentified=True)
+        return jaxscale.fit("bnsl1", some, noise=noise, starts=1024, n_resamples=0, allow_unidentified=True)
 
     brute = timed(lambda k: peers.bnsl_brute_force(x, y, loop=True), min(repeats, 3))
     arrays = timed(lambda k: peers.bnsl_brute_force(x, y), repeats)
-    exact = jaxscale.fit("bnsl1", runs, noise=noise, replicates=0, allow_unidentified=True)
+    exact = jaxscale.fit("bnsl1", runs, noise=noise, n_resamples=0, allow_unidentified=True)
     warm = timed(ours, repeats)
     rows = [
         _line("brute force in the authors' loop, curve_fit", brute, brute.value[0], None, "163,840 points"),
@@ -236,8 +236,8 @@ def gemstones(repeats: int) -> None:
     axes = {
         name: {"exponent": exponents, "floor": floors}.get(kind.kind, sizes) for name, kind in law.parameters.items()
     }
-    starts = jaxscale.grid(**axes)
-    settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3), replicates=0, allow_unidentified=True)
+    starts = jaxscale.start_grid(**axes)
+    settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3), n_resamples=0, allow_unidentified=True)
     points = peers.gemstones_grid(GEMSTONES)
     scipy = timed(lambda k: peers.scipy_gemstones(sweep, points[:GEMSTONES]), 1)
     jaxscale.fit(law, runs, **settings)
@@ -262,7 +262,7 @@ def league(repeats: int) -> None:
     import jaxscale
 
     least = {"llama3": 3.02695810e-4, "comma": 1.94714597e-3, "nemotron": 1.98954689e-3}
-    settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3, "linear"), replicates=0)
+    settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3, "linear"), n_resamples=0)
     rows = []
     for name, sweep in peers.huber_league().items():
         runs = observed(sweep)

@@ -65,7 +65,7 @@ def spent(law):
     runs = jaxscale.Observations.from_table(sweep(law), inputs=list(law.inputs), response="y")
     size, maps = memory()
     began = time.process_time()
-    jaxscale.fit(law, runs, replicates=0, allow_unidentified=True, progress=False)
+    jaxscale.fit(law, runs, n_resamples=0, allow_unidentified=True, progress=False)
     cpu = time.process_time() - began
     return cpu, memory()[0] - size, memory()[1] - maps
 
@@ -106,7 +106,7 @@ ROWS = {
     "posterior-empty": Row("jaxscale posterior, 99 rows, empty cache", "x", 10, 7),
     "fit-filled": Row("jaxscale fit, 99 rows, filled cache", "x", 2.4, 1.8),
     "fit-empty": Row("jaxscale fit, 99 rows, empty cache", "x", 5, 3.5),
-    "foretell-filled": Row("jaxscale foretell, 99 rows, filled cache", "x", 2.8, 2),
+    "forecast-filled": Row("jaxscale forecast, 99 rows, filled cache", "x", 2.8, 2),
     "python-posterior": Row("first posterior in Python, 99 rows, no cache", "CPU s", 7, 5),
     "python-fit": Row("first fit in Python, 99 rows, no cache", "CPU s", 4, 3),
     "many-first": Row("300 posteriors of 25 rows, first", "s", 12),
@@ -117,8 +117,8 @@ ROWS = {
     "new-law-memory": Row("growth of memory by a new law", "MB", 30),
     "new-law-maps": Row("growth of memory maps by a new law", "maps", 200),
 }
-COMMANDS = ["demo", "laws", "simulate", "check", "messages", "fit", "posterior", "bootstrap", "profile", "foretell"]
-HELP = {"help": ["--help"], **{f"help-{name}": [name, "--help"] for name in COMMANDS}, "messages": ["messages"]}
+COMMANDS = ["demo", "laws", "simulate", "check", "notices", "fit", "posterior", "bootstrap", "profile", "forecast"]
+HELP = {"help": ["--help"], **{f"help-{name}": [name, "--help"] for name in COMMANDS}, "notices": ["notices"]}
 ROWS |= {name: Row(f"jaxscale {' '.join(words)}", "s", 0.4, 0.25) for name, words in HELP.items()}
 # What is measured once and takes minutes.
 ONCE = ("many-first", "many-again", "new-law-cpu", "new-law-memory", "new-law-maps")
@@ -157,7 +157,7 @@ class Process:
 
     def command(self, name: str, cache: str = "", seed: int = 0) -> tuple[float, float, str]:
         """The same of ``jaxscale NAME`` on the sweep."""
-        more = ["--at", "N=7e10", "--at", "D=1.4e12"] if name == "foretell" else []
+        more = ["--at", "N=7e10", "--at", "D=1.4e12"] if name == "forecast" else []
         return self.run(["-m", "jaxscale", name, str(self.sweep), "--law", "chinchilla", *more], cache, seed)
 
 

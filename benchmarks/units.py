@@ -68,7 +68,7 @@ def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "j
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return jaxscale.fit(law, rows, progress=False, replicates=0)
+            return jaxscale.fit(law, rows, progress=False, n_resamples=0)
     except jaxscale.UnidentifiedError:
         return "refused"
     except Exception as error:

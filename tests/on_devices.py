@@ -24,10 +24,10 @@ def bits(mesh: Any, folder: str | None = None) -> str:
     """A fit with resampled errors and a batch of three data sets with weightings: a hash of every number."""
     kept = [None if folder is None else f"{folder}/{name}" for name in ("one", "many")]
     robust = noise.huber(1e-3)
-    one = fit(small, sweep(), noise=robust, mesh=mesh, starts=3000, polish=24, replicates=20, checkpoint=kept[0])
+    one = fit(small, sweep(), noise=robust, mesh=mesh, starts=3000, polish=24, n_resamples=20, checkpoint=kept[0])
     weights = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=5).astype(float)
     sets = [sweep(seed) for seed in range(3)]
-    fits = fit_many(small, sets, weights=[weights] * 3, noise=noise.huber(), mesh=mesh, checkpoint=kept[1])
+    fits = fit_many(small, sets, weight=[weights] * 3, noise=noise.huber(), mesh=mesh, checkpoint=kept[1])
     arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
     digest = hashlib.sha256(one.to_json().encode())
     for array in arrays:
@@ -38,10 +38,10 @@ def bits(mesh: Any, folder: str | None = None) -> str:
 def numbers() -> list[float]:
     """An objective, the largest of fits to many data sets, standard errors of a bootstrap, medians of posteriors."""
     sets = [sweep(seed) for seed in range(9)]
-    one = fit(small, sets[0], replicates=0, progress=False)
+    one = fit(small, sets[0], n_resamples=0, progress=False)
     many = fit_many(small, sets, noise=noise.huber(), progress=False)
-    refits = bootstrap(one, replicates=40, progress=False)
-    several = posterior_many(small, sets[:3], method="importance", chains=2, draws=200, progress=False)
+    refits = bootstrap(one, n_resamples=40, progress=False)
+    several = posterior_many(small, sets[:3], method="importance", num_chains=2, num_samples=200, progress=False)
     spread = [float(np.std(values)) for values in refits.params.values()]
     return [
         one.objective,

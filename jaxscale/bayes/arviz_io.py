@@ -18,6 +18,7 @@ from jaxscale.bayes.pointwise import labelled, pointwise
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
+from jaxscale.laws import law_of_file, resolve
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.likelihoods import of_response
 from jaxscale.results.draws import Draws
@@ -96,7 +97,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             group = "log_prior" if name == "log_prior" else "sample_stats"
             stats[name] = _flat(tree[group][NAMES.get(name, name)]).astype(kind)
         made = Draws(
-            law=str(tree.attrs["law"]),
+            law=law_of_file(str(tree.attrs["law"]), law, "posterior"),
             params=params,
             method=str(tree.attrs["method"]),
             free=tuple(told["free"]),
@@ -105,14 +106,11 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             stats=stats,
             about=told["about"],
             notices=tuple(Notice(**notice) for notice in told["notices"]),
-            usable=bool(tree.attrs["usable"]),
-            law_object=law,
+            ok=bool(tree.attrs["ok"]),
             group_names=tuple(json.loads(tree.attrs.get("groups", "[]"))),
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
-    if law is not None and law.name != made.law:
-        raise ValueError(f"Argument law is {law.name}, but the draws are those of {made.law}.")
     return made
 
 
@@ -190,7 +188,7 @@ def modelled(
         raise ValueError(
             f"These draws ({draws.method}) are of no posterior, so they have no model; leave its parts out."
         )
-    law = draws._law()  # pyright: ignore[reportPrivateUsage]
+    law = resolve(draws.law)
     apart = [name for name in draws.free if draws.params[name].ndim > 1]
     pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in apart}
     fixed = {name: float(values[0]) for name, values in draws.params.items() if name not in draws.free}
@@ -207,7 +205,7 @@ def modelled(
                 raise ValueError(
                     f"Arguments observations and {name} must be those that the draws were made with, but are others."
                 )
-    return replace(draws, law_object=law, observations=chosen.bind(observations)[1], model=model)
+    return replace(draws, law=law, observations=chosen.bind(observations)[1], model=model)
 
 
 def refuse_ending(path: str | Path) -> None:
@@ -284,9 +282,9 @@ def _told(draws: Draws) -> dict[str, Any]:
         "versions": versions(),
         "groups": list(draws.group_names),
     }
-    plain = {"law": draws.law, "method": draws.method, "draws": len(draws), "chains": draws.chains}
+    plain = {"law": str(draws.law), "method": draws.method, "draws": len(draws), "chains": draws.chains}
     as_json = {name: json.dumps(value, default=_plain) for name, value in lists.items()}
-    return plain | {"usable": int(draws.usable)} | as_json
+    return plain | {"ok": int(draws.ok)} | as_json
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``posterior``, ``messages``, ...
+"""The command line: ``jaxscale demo``, ``laws``, ``simulate``, ``check``, ``fit``, ``posterior``, ``notices``, ...
 
 Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing was written;
 3 done, but the result is marked (not converged, starts disagree, worse than a constant, no degrees of freedom, draws
@@ -10,7 +10,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +103,9 @@ def _shared(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where demo.csv, demo.json and demo.png go.")] = Path(),
+    output: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of demo.csv, demo.json and demo.png.")
+    ] = Path(),
     seed: Seed = 0,
 ) -> None:
     """Simulate 99 runs with known constants, fit them, and compare."""
@@ -115,7 +116,7 @@ def demo(
     from jaxscale.results import fit_report
     from jaxscale.utils.files import write_together
 
-    paths = {ending: out / f"demo.{ending}" for ending in ("csv", "json", "png")}
+    paths = {ending: output / f"demo.{ending}" for ending in ("csv", "json", "png")}
     parsing.check_outputs(*paths.values())
     law = laws.get("chinchilla")
     sweep = parsing.csv_text(designs.example()).encode()
@@ -124,7 +125,7 @@ def demo(
         table.write_bytes(sweep)
         observations = Observations.from_table(table, inputs=list(law.inputs), response="loss")
     parsing.enable_compilation_cache()
-    fitted = fit_law(law, observations, key=seed)
+    fitted = fit_law(law, observations, seed=seed)
     files = {path: make() for path, make in _files(fitted, paths["json"], paths["png"]).items()}
     files = {paths["csv"]: sweep, **files}
     write_together(files)
@@ -170,12 +171,12 @@ def list_laws(
     typer.echo(json.dumps(law_page.facts(law), indent=2) if as_json else law_page.page(law))
 
 
-@app.command()
-def messages() -> None:
-    """List the notices that a result can carry, with their meaning and cure."""
+@app.command("notices")
+def list_notices() -> None:
+    """List the notices that a result can carry, with their meaning and remedy."""
     from jaxscale.utils import notices
 
-    typer.echo(notices.messages_text())
+    typer.echo(notices.listing())
 
 
 @app.command()
@@ -197,8 +198,8 @@ def simulate(
     sizes: Annotated[int, typer.Option(help="Model sizes at each budget of --isoflop.")] = 9,
     noise: Annotated[float, typer.Option(help="Standard deviation of the noise, relative to the response.")] = 0.005,
     seed: Seed = 0,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Where to write; standard output if absent.")
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="File of the runs; standard output if absent.")
     ] = None,
 ) -> None:
     """Draw runs from a law with known constants, as CSV."""
@@ -211,7 +212,7 @@ def simulate(
 
     if (isoflop is None) == (not inputs):
         raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
-    parsing.check_outputs(out)
+    parsing.check_outputs(output)
     found = lookup.find_law(law)
     params = {**_published(found, published), **parsing.numbers(param, "--param")}
     if isoflop is not None:
@@ -223,11 +224,11 @@ def simulate(
         axes = parsing.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
         design = designs.grid(**{name: parsing.axis(text, "--input") for name, text in axes.items()})
     text = parsing.csv_text(draw(found, params, design, noise=noise, seed=seed))
-    if out is None:
+    if output is None:
         typer.echo(text, nl=False)
         return
-    write_together({out: text.encode()})
-    typer.echo(f"Written: {out}", err=True)
+    write_together({output: text.encode()})
+    typer.echo(f"Written: {output}", err=True)
 
 
 @app.command()
@@ -255,15 +256,15 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
     design = identifiability.check(found, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(asdict(design)), indent=2) if as_json else text_module.folded(str(design)))
-    if design.verdict != "identified":
+    typer.echo(json.dumps(nulls(design.to_dict()), indent=2) if as_json else text_module.folded(str(design)))
+    if not design.ok:
         raise typer.Exit(REFUSED)
 
 
 def fit(
     task: Task,
     *,
-    replicates: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples, where errors come from them; 0: none.")] = 400,
     errors: Annotated[
         str | None,
         typer.Option(
@@ -289,7 +290,7 @@ def fit(
     if plot is not None:
         plots.ending_of(plot)
     chosen: Any = dict(likelihood=likelihood, trials=trials, pooling=task.pooling())
-    fitted = task.fitted(replicates=replicates, errors=errors, **chosen)
+    fitted = task.fitted(n_resamples=resamples, errors=errors, **chosen)
     deliver(lambda: fit_report.text(fitted), _files(fitted, task.json_path, plot), task.quiet)
     _mark(fitted)
 

@@ -242,7 +242,7 @@ class Task:
     def fitted(
         self,
         *,
-        replicates: int = 0,
+        n_resamples: int = 0,
         errors: Any = None,
         part: str | None = None,
         pooling: Mapping[str, str] | None = None,
@@ -253,7 +253,7 @@ class Task:
         """The fit.
 
         Args:
-            replicates: bootstrap resamples for its standard errors.
+            n_resamples: bootstrap resamples for its standard errors.
             errors: which standard errors of least squares.
             part: folder inside the checkpoint, for commands that keep more than the fit there.
             pooling: how groups share parameters; they share all unless given.
@@ -277,10 +277,10 @@ class Task:
                 **settings,
                 starts=self.starts,
                 polish=self.polish,
-                key=self.seed,
+                seed=self.seed,
                 fixed=fixed,
                 pooling=pooling,
-                replicates=replicates,
+                n_resamples=n_resamples,
                 errors=errors,
                 noise_level=self.noise_level,
                 allow_unidentified=self.allow_unidentified,

@@ -16,7 +16,7 @@ REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 PRINTED = Path("-")
 
 # Options by the names of the library's arguments.
-_SAME = "at by chains draws errors group kind level method noise polish replicates run series sigma space starts weight"
+_SAME = "at cluster size errors group kind level method noise polish run series sigma space starts weight"
 # Losses and their settings, each of which is an option.
 LOSSES = constructors(Path(__file__).parents[1] / "noise" / "losses", "Noise")
 _SETTINGS = {each.name: each.name.replace("_", "-") for arguments in LOSSES.values() for each in arguments}
@@ -28,8 +28,12 @@ _OPTIONS = (
         "budgets": "isoflop",
         "fixed": "fix",
         "inputs": "input",
-        "key": "seed",
-        "names": "param",
+        "n_resamples": "resamples",
+        "num_chains": "num-chains",
+        "num_samples": "num-samples",
+        "num_warmup": "num-warmup",
+        "params": "param",
+        "seed": "seed",
         "noise_level": "noise-level",
         "pooling": "pool",
         "priors": "prior",

@@ -56,15 +56,15 @@ def posterior(
         list[str] | None,
         typer.Option(metavar="NAME=DIST", help="A prior, such as alpha=Normal(0.3,0.1); may be repeated."),
     ] = None,
-    chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 8,
-    draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
-    warmup: Annotated[int, typer.Option(help="Draws of each chain that tune it and are dropped.")] = 500,
+    num_chains: Annotated[int, typer.Option(help="Chains of NUTS.")] = 8,
+    num_samples: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
+    num_warmup: Annotated[int, typer.Option(help="Warm-up draws of each chain, which are dropped.")] = 500,
     level: Level = 0.9,
     save: Save = None,
 ) -> None:
-    """Draw from the posterior: what parameters are plausible, given data and priors."""
+    """Draw from the posterior distribution of the parameters, given data and priors."""
     from jaxscale.cli import parsing
-    from jaxscale.profiling import targets
+    from jaxscale.results.intervals import check_level
     from jaxscale.sampling import adaptive_sampler
     from jaxscale.sampling import posterior as sampling
 
@@ -75,16 +75,16 @@ def posterior(
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
             "--scale-by group, for their scatter; add one of them or leave out --group."
         )
-    targets.check_level(level)
-    adaptive_sampler.refuse(method, chains, draws, warmup)
+    check_level(level)
+    adaptive_sampler.refuse(method, num_chains, num_samples, num_warmup)
     settings: dict[str, Any] = {
         "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
         "pooling": task.pooling(),
         "method": method,
-        "chains": chains,
-        "draws": draws,
-        "warmup": warmup,
-        "key": task.seed,
+        "num_chains": num_chains,
+        "num_samples": num_samples,
+        "num_warmup": num_warmup,
+        "seed": task.seed,
     }
     if likelihood is None:
         without(scale_by=scale_by, trials=trials, censored=censored)
@@ -111,39 +111,44 @@ def bootstrap(
     task: Task,
     *,
     kind: Annotated[str, typer.Option(help="case, cluster, residual, wild or parametric.")] = "case",
-    by: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="What cluster and wild keep together: run or group.")
+    cluster: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="What the kinds cluster and wild keep together: run or group.")
     ] = None,
-    replicates: Annotated[int, typer.Option(help="Resamples.")] = 1000,
+    resamples: Annotated[int, typer.Option(help="Resamples.")] = 1000,
     intervals: Annotated[str, typer.Option(help="percentile, basic, bca or studentised.")] = "percentile",
     level: Level = 0.9,
     save: Save = None,
 ) -> None:
-    """Refit resampled runs: how far the numbers move with other luck."""
-    from jaxscale.profiling import targets
+    """Bootstrap a fit: intervals from refits of resampled data."""
     from jaxscale.resampling import bootstrap as bootstrap_module
     from jaxscale.resampling import intervals as intervals_module
+    from jaxscale.results.intervals import check_level
 
     _check_outputs(task, save)
-    targets.check_level(level)
-    if by != "group":
-        task.refuse_unused_groups("--by group, which resamples whole groups, or ")
+    check_level(level)
+    if cluster != "group":
+        task.refuse_unused_groups("--cluster group, which resamples whole groups, or ")
     one_of("--kind", kind, bootstrap_module.KINDS)
     one_of("--intervals", intervals, intervals_module.KINDS)
     law, fixed = task.found(), task.fixed()
     noise = task.noise_of(law)
-    bootstrap_module.refuse(kind, by, "rademacher", replicates, noise.loss)
+    bootstrap_module.refuse(kind, cluster, "rademacher", resamples, noise.loss)
     intervals_module.refuse(intervals, noise)
 
     def check(rows: "Observations") -> None:
         free = [name for name in task.grouped(law, rows).parameters if name not in fixed]
-        bootstrap_module.unit_of(rows, free, by, kind)
+        bootstrap_module.unit_of(rows, free, cluster, kind)
 
     fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
     begun = time.perf_counter()
     with keeping(task.checkpoint):
         drawn = bootstrap_module.bootstrap(
-            fitted, kind=kind, by=by, replicates=replicates, key=task.seed, checkpoint=task.inside("bootstrap")
+            fitted,
+            kind=kind,
+            cluster=cluster,
+            n_resamples=resamples,
+            seed=task.seed,
+            checkpoint=task.inside("bootstrap"),
         )
     table = intervals_module.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
     _end(
@@ -165,13 +170,13 @@ def profile(
     ] = None,
     level: Level = 0.9,
 ) -> None:
-    """Profile the likelihood: refit all else with a parameter held."""
+    """Compute profile likelihood intervals."""
     from jaxscale.profiling import profile as profiling
-    from jaxscale.profiling import targets
+    from jaxscale.results.intervals import check_level
 
     task.check_outputs()
     task.refuse_unused_groups()
-    targets.check_level(level)
+    check_level(level)
     law, fixed = task.found(), task.fixed()
 
     def check(rows: "Observations") -> None:
@@ -182,37 +187,37 @@ def profile(
 
     fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
     begun = time.perf_counter()
-    found = profiling.profile(fitted, param or None, level=level, key=task.seed)
+    found = profiling.profile(fitted, param or None, level=level, seed=task.seed)
     _end(task, _from_fit(found.intervals(), fitted, begun), fitted.notices, fitted.observations, status=fitted.status)
 
 
-def foretell(
+def forecast(
     task: Task,
     *,
     at: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBERS", help="Inputs of the new runs, such as N=7e10,4e11; for every input."),
     ] = None,
-    by: Annotated[
+    size: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="The input that is the size, or several; all unless given."),
     ] = None,
     level: Level = 0.9,
 ) -> None:
-    """Foretell larger runs, with intervals that allow for a law which does not hold exactly."""
+    """Forecast larger runs, with intervals that allow for error in the form of the law."""
     from jaxscale.cli import parsing
-    from jaxscale.prediction import forecast
-    from jaxscale.profiling import targets
+    from jaxscale.prediction import forecast as forecasting
+    from jaxscale.results.intervals import check_level
 
     task.check_outputs()
-    task.refuse_groups("foretell")
-    task.refuse_sigma("foretell")
-    targets.check_level(level)
+    task.refuse_groups("forecast")
+    task.refuse_sigma("forecast")
+    check_level(level)
     own_way = _FITTED_ITS_OWN_WAY | dict.fromkeys(task.settings, _FITTED_ITS_OWN_WAY["noise"])
     for name, how in own_way.items():
         if name in task.settings or getattr(task, name) != getattr(Task, name):
             raise ValueError(
-                f"Option --{name.replace('_', '-')} must not be given to foretell, which {how}; leave it out."
+                f"Option --{name.replace('_', '-')} must not be given to forecast, which {how}; leave it out."
             )
     law = task.found()
     places = parsing.lists(at, "--at")
@@ -222,15 +227,15 @@ def foretell(
     observations = task.observations(law)
     parsing.enable_compilation_cache()
     begun = time.perf_counter()
-    found = forecast.foretold(
+    found = forecasting.forecast(
         law,
         observations,
         at=places,
-        by=by or None,
+        size=size or None,
         level=level,
         fixed=task.fixed(),
         space=None if task.space is None else task.noise_of(law).space,
-        key=task.seed,
+        seed=task.seed,
         allow_unidentified=task.allow_unidentified,
     )
     about = {**found.about, "seconds": time.perf_counter() - begun}
@@ -273,7 +278,7 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
     if design is not None and design.verdict == "identified":
         return notices
     # What the inputs alone leave in doubt a fit decides.
-    settings: Any = dict(fixed=fixed, replicates=0, noise_level=task.noise_level)
+    settings: Any = dict(fixed=fixed, n_resamples=0, noise_level=task.noise_level)
     settings["noise"] = squared("linear") if likelihood.counts else None
     fitted = fit(law, rows, allow_unidentified=task.allow_unidentified, progress=False, **settings)
     return [*notices, *(notice for notice in fitted.notices if notice.code == "unidentified")]
@@ -303,9 +308,8 @@ def _end(
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, Callable[[], bytes]] = {}
     if task.json_path is not None:
-        usable = True if drawn is None else drawn.usable
-        told = {"khat": None, "divergences": None, **intervals.to_dict(), "usable": usable}
-        files[task.json_path] = lambda: (json.dumps(nulls(told), indent=2, allow_nan=False) + "\n").encode()
+        entries = {"khat": None, "divergences": None, **intervals.to_dict()}
+        files[task.json_path] = lambda: (json.dumps(nulls(entries), indent=2, allow_nan=False) + "\n").encode()
     if save is not None and drawn is not None:
         files[save] = lambda: _saved(drawn)
     deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)
@@ -316,7 +320,7 @@ def _end(
     if status != "converged":
         complain(f"fitted, but {status.replace('_', ' ')}; see the notices of the report.")
         raise typer.Exit(MARKED)
-    if drawn is not None and not drawn.usable:
+    if drawn is not None and not drawn.ok:
         complain("drawn, but not to be acted on; see the notices of the report.")
         raise typer.Exit(MARKED)
 
@@ -328,4 +332,4 @@ def _saved(drawn: "Draws") -> bytes:
 
 
 # Each command, and the shared options that it does not show.
-COMMANDS = {posterior: (), bootstrap: (), profile: (), foretell: ("group", "pool", *_FITTED_ITS_OWN_WAY)}
+COMMANDS = {posterior: (), bootstrap: (), profile: (), forecast: ("group", "pool", *_FITTED_ITS_OWN_WAY)}

@@ -14,16 +14,17 @@ import jax
 import numpy as np
 
 from jaxscale.law import Law, positive, unit
+from jaxscale.laws import resolve
 
 
 def simulate(
-    law: Law,
+    law: Law | str,
     params: Mapping[str, float],
     inputs: Mapping[str, Any],
     *,
     noise: float = 0.005,
     seed: int = 0,
-    runs: Any = None,
+    run: Any = None,
     response: str = "loss",
 ) -> dict[str, np.ndarray]:
     """Simulate noisy responses of a law, in float64.
@@ -32,22 +33,23 @@ def simulate(
     and 1 is added to its logit, that of a real response to the response.
 
     Args:
-        law: the true law.
+        law: the true law, or its name in the catalogue.
         params: its parameters by name.
         inputs: input name to array of shape (..., n), in the raw units of the law.
         noise: standard deviation of the noise.
         seed: random seed of the noise.
-        runs: labels of shape (n,); rows of one run share one draw of the noise. If None, every row is a run of
+        run: labels of shape (n,); rows of one run share one draw of the noise. If None, every row is a run of
             its own.
         response: column name of the response.
 
     Returns:
-        The inputs, the response and, if runs are given, ``run``: columns of n rows.
+        The inputs, the response and, if it is given, ``run``: columns of n rows.
 
     Raises:
         ValueError: a parameter or input is missing or unknown, lengths differ, an input lies outside
             its domain, the law has no finite value, or the noise is negative.
     """
+    law = resolve(law)
     columns = _columns(law, inputs)
     _same_names(law, "parameter", law.parameters, params)
     if not 0 <= noise < np.inf:
@@ -62,11 +64,11 @@ def simulate(
         place = np.argmin(np.isfinite(exact)) + 1
         raise ValueError(f"Law {law.name} has no finite value in row {place} of the inputs.")
     draws = np.random.default_rng(seed)
-    if runs is None:
+    if run is None:
         return {**columns, response: _noisy(law, exact, noise * draws.standard_normal(count))}
-    labels = np.asarray(runs)
+    labels = np.asarray(run)
     if labels.shape != (count,):
-        raise ValueError(f"Argument runs must hold one label for each of the {count} rows, but has {labels.shape}.")
+        raise ValueError(f"Argument run must hold one label for each of the {count} rows, but has {labels.shape}.")
     _, run = np.unique(labels, return_inverse=True)
     shared = noise * draws.standard_normal(run.max() + 1)
     return {**columns, response: _noisy(law, exact, shared[run]), "run": labels}

@@ -135,6 +135,6 @@ def influence(
     values = {name: jnp.asarray(value, float) for name, value in params.items()}
     quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
     if quantity.shape != ():
-        raise ValueError(f"Argument of must return one number, but returns an array of shape {quantity.shape}.")
+        raise ValueError(f"Argument quantity must return one number, but returns an array of shape {quantity.shape}.")
     (slope,) = pull(jnp.ones_like(quantity))
     return np.asarray(_pulled(problem, wide.response, wide.weight, z, slope))

@@ -11,7 +11,7 @@ from jaxscale.engine import newton
 from jaxscale.engine.descent import Task
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.starts import Grid, Listed, crossed, hypercube
+from jaxscale.engine.starts import Listed, StartGrid, crossed, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.loss import Loss
 
@@ -129,7 +129,7 @@ def search(
     *,
     count: int = 4096,
     polish: int = 64,
-    explicit: Grid | Listed | None = None,
+    explicit: StartGrid | Listed | None = None,
     generator: np.random.Generator,
     rounds: int = 3,
 ) -> Found:
@@ -210,7 +210,7 @@ def _wave(
 
 
 def _from_given(
-    task: Task, explicit: Grid | Listed, polish: int, generator: np.random.Generator
+    task: Task, explicit: StartGrid | Listed, polish: int, generator: np.random.Generator
 ) -> tuple[Lanes, np.ndarray, int]:
     """As :func:`_from_drawn` for explicit starts: the best and a random sample of the others."""
     count = explicit.size

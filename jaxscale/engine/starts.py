@@ -18,7 +18,7 @@ from jaxscale.law.coordinates import draw, from_params
 from jaxscale.law.derivatives import expansion, value
 
 
-class Grid(Mapping[str, np.ndarray]):
+class StartGrid(Mapping[str, np.ndarray]):
     """Grid of starts, evaluated lazily.
 
     As a mapping it gives the value of every parameter at every point; :meth:`take` gives a subset of the points.

@@ -10,6 +10,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear
 from jaxscale.law import positive
 from jaxscale.law.coordinates import COEFFICIENTS, units_of
+from jaxscale.laws import resolve
 from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.parts import Residuals
 from jaxscale.utils.notices import Notice
@@ -125,7 +126,7 @@ def _poorly_determined(fit: Fit) -> list[Notice]:
 
 def _units(fit: Fit) -> dict[str, float]:
     """The data's own units of the parameters that have one."""
-    rows, law = fit.observations, fit._law()  # pyright: ignore[reportPrivateUsage]
+    rows, law = fit.observations, resolve(fit.law)
     if rows is None or any(name not in rows.inputs for name in law.inputs):
         return {}
     used = rows.weight > 0
@@ -136,7 +137,7 @@ def _units(fit: Fit) -> dict[str, float]:
 
 def _coarse(fit: Fit, name: str, units: Mapping[str, float]) -> float:
     """The standard error above which next to nothing is known of a parameter."""
-    kind, value = fit._law().parameters[name], fit.params[name]  # pyright: ignore[reportPrivateUsage]
+    kind, value = resolve(fit.law).parameters[name], fit.params[name]
     if kind.support.low > -math.inf and kind.support.high < math.inf:
         return (kind.support.high - kind.support.low) / 2
     if kind.support is positive:

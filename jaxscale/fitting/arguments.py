@@ -8,7 +8,7 @@ import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.starts import Grid, Listed
+from jaxscale.engine.starts import Listed, StartGrid
 from jaxscale.fitting.standard_errors import Errors
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound, by_group
@@ -83,9 +83,9 @@ def count_of(starts: Any) -> int:
     return int(starts)
 
 
-def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> Grid | Listed:
+def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
     """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
-    axes = starts.axes if isinstance(starts, Grid) else starts
+    axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
     for name in given:
         if name not in law.parameters:
@@ -97,7 +97,7 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
     if missing:
         raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
     lengths = {len(value) for value in given.values()} - {1}
-    if isinstance(starts, Grid):
+    if isinstance(starts, StartGrid):
         lengths = set()
     if len(lengths) > 1 or any(value.ndim != 1 for value in given.values()):
         raise ValueError(f"Argument starts must hold equally long sequences, but their lengths are {sorted(lengths)}.")
@@ -107,8 +107,8 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
         support = law.parameters[name].support
         if name not in values and not np.all((value > support.low) & (value < support.high)):
             raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
-    if isinstance(starts, Grid):
-        return Grid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
+    if isinstance(starts, StartGrid):
+        return StartGrid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
@@ -163,10 +163,10 @@ def noise_of_counts(
     return count_noise(bound), observations
 
 
-def check_settings(replicates: int, errors: Errors | None, polish: int) -> None:
+def check_settings(n_resamples: int, errors: Errors | None, polish: int) -> None:
     """Refuse settings that are wrong whatever the data."""
-    if replicates < 0 or replicates == 1:
-        raise ValueError(f"Argument replicates must be 0 or at least 2, but is {replicates!r}.")
+    if n_resamples < 0 or n_resamples == 1:
+        raise ValueError(f"Argument n_resamples must be 0 or at least 2, but is {n_resamples!r}.")
     if errors not in (None, "classical", "hc3"):
         raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
     if polish < 1:

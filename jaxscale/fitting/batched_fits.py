@@ -1,6 +1,6 @@
 """The problems of many fits: their starts, polished as one batch, searched again where few agree, and the answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,16 @@ from jaxscale.data.padding import padded
 from jaxscale.engine import newton
 from jaxscale.engine.descent import descend, sizes
 from jaxscale.engine.multistart import tolerance
-from jaxscale.engine.newton import STATUS, Lanes
+from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
+from jaxscale.engine.optimum import optimum_of
 from jaxscale.engine.runner import Runner
 from jaxscale.engine.starts import score
+from jaxscale.fitting.standard_errors import Resampling, covariance_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
+from jaxscale.results.fits import Fits
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
@@ -29,41 +32,6 @@ AGREED = 0.25
 TOGETHER = (1, 8, 64)
 # On a device they are scored abreast, so many numbers at a time.
 TOGETHER_ON_DEVICE, NUMBERS = (1, 64, 1024), 2**25
-
-
-@dataclass(frozen=True)
-class Fits:
-    """The answers of :func:`fit_many`, as arrays.
-
-    Args:
-        law: name of the law.
-        axes: what the axes of the arrays are: of "data", "fixed", "noise", "weighting" those that were sequences.
-        params: every parameter by name.
-        objective: the minimised sums.
-        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are good ends.
-        agree: how many of the polished starts of a problem ended at its best objective, to 1e-6.
-        polished: how many starts of each problem were polished.
-        steps: iterations of the lane that each answer comes from.
-    """
-
-    law: str
-    axes: tuple[str, ...]
-    params: dict[str, np.ndarray]
-    objective: np.ndarray
-    status: np.ndarray
-    agree: np.ndarray
-    polished: np.ndarray
-    steps: np.ndarray
-
-    @property
-    def ok(self) -> np.ndarray:
-        """Which fits ended well."""
-        return np.isin(self.status, (newton.CONVERGED, newton.FLAT))
-
-    @property
-    def messages(self) -> np.ndarray:
-        """The status of every fit in a word."""
-        return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
 
 @compiled(static_argnames=("best", "random"))
@@ -106,7 +74,7 @@ class Problems:
         runner: Runner,
     ) -> None:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
-        self.alone = alone
+        self.alone, self.sets = alone, sets
         rows = bucket(max(map(len, sets)))
         wide = [padded(some, rows) for some in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
@@ -219,9 +187,15 @@ class Problems:
         return ended
 
     def answer(
-        self, lanes: Lanes, agree: np.ndarray, polished: np.ndarray, axes: dict[str, bool], weightings: int
+        self,
+        lanes: Lanes,
+        agree: np.ndarray,
+        polished: np.ndarray,
+        axes: dict[str, bool],
+        tables: list[np.ndarray] | None,
     ) -> Fits:
         """The lanes as arrays over the axes that were asked for."""
+        weightings = 1 if tables is None else len(tables[0])
         members = np.repeat(np.arange(len(self.which)), weightings)
         count = len(members)
         width, parts = sizes(self.response.shape[1]).holding(count).pool, []
@@ -239,7 +213,86 @@ class Problems:
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.nan)
         status, steps = lanes.status.reshape(shape), lanes.steps.reshape(shape)
         said = tuple(name for name, wanted in axes.items() if wanted)
-        return Fits(self.law.name, said, params, f.reshape(shape), status, agree, polished, steps)
+        fits = Fits(
+            law=self.law,
+            free=self.free,
+            axes=said,
+            params=params,
+            objective=f.reshape(shape),
+            status=status,
+            agree=agree,
+            polished=polished,
+            steps=steps,
+        )
+        return replace(fits, solved=SolvedProblems(self, lanes, members, tables))
+
+    def single(self, member: int) -> tuple[Problem, np.ndarray]:
+        """One problem by itself, without the values that it holds fixed among its free parameters, and which are free.
+
+        Args:
+            member: number of the problem.
+
+        Returns:
+            The problem, and the places of its free parameters among the coordinates of all, shape (size,).
+        """
+        whole = self.problem
+        held = {name: float(values[member]) for name, (flags, values) in (whole.held or {}).items() if flags[member]}
+        inputs, fixed, centre = jax.tree.map(lambda a: a[member], (whole.inputs, whole.fixed, whole.centre))
+        free = tuple(name for name in self.free if name not in held)
+        noise = whole.noise.with_threshold(self.delta[member])
+        fixed = fixed | {name: np.asarray(value) for name, value in held.items()}
+        places = [k for k, name in enumerate(self.free) if name in free]
+        places += range(len(self.free), len(self.free) + whole.noise.infers_scale)
+        return Problem(self.law, free, noise, inputs, fixed, centre), np.array(places, int)
+
+
+@dataclass(frozen=True)
+class SolvedProblems:
+    """Problems at their optima, for the standard errors of :class:`Fits`.
+
+    Args:
+        problems: of the call.
+        lanes: one for each fit.
+        members: number of the problem of each fit, shape (fits,).
+        tables: for each data set its weightings, shape (weightings, n); None without weightings.
+    """
+
+    problems: Problems
+    lanes: Lanes
+    members: np.ndarray
+    tables: list[np.ndarray] | None
+
+    def standard_errors(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Standard errors of every parameter, shape (fits,), and degrees of freedom, shape (fits,).
+
+        They are those of :func:`jaxscale.fit`; NaN where a fit takes them from resamples and for fixed parameters.
+        """
+        free = self.problems.free
+        errors, freedom = np.full((len(free), len(self.members)), np.nan), np.zeros(len(self.members))
+        with jax.enable_x64(True):
+            for fit, member in enumerate(self.members):
+                matrix, freedom[fit] = self._covariance(fit, int(member))
+                names = [name for name in free if name in matrix]
+                for name in names:
+                    errors[free.index(name), fit] = matrix[name]
+        return dict(zip(free, errors, strict=True)), freedom
+
+    def _covariance(self, fit: int, member: int) -> tuple[dict[str, float], int]:
+        """Standard errors of one fit by parameter, and its degrees of freedom."""
+        problems = self.problems
+        problem, places = problems.single(member)
+        data = problems.which[member]
+        weight = problems.weight[data]
+        if self.tables is not None:
+            table = self.tables[data][fit % len(self.tables[data])]
+            weight = weight * np.pad(table, (0, len(weight) - len(table)))
+        z, hessian = self.lanes.z[places, fit], np.asarray(self.lanes.local.exact)[..., fit][np.ix_(places, places)]
+        optimum = optimum_of(problem, z, problems.response[data], weight)
+        rows = problems.sets[data]
+        none = Resampling(problems.runner, 0, np.random.default_rng(0))
+        found = covariance_of(optimum, hessian, none, rows.run, rows.sigma is not None)
+        with np.errstate(invalid="ignore"):
+            return dict(zip(problem.free, np.sqrt(np.diag(found.matrix)), strict=True)), found.freedom
 
 
 _PROGRAMS: dict[tuple[int, int], Any] = {}

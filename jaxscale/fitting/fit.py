@@ -14,7 +14,7 @@ from jaxscale.data.validation import checked
 from jaxscale.engine.bounds import at_bounds
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
-from jaxscale.engine.starts import Grid
+from jaxscale.engine.starts import StartGrid
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import (
     check_settings,
@@ -36,6 +36,7 @@ from jaxscale.fitting.standard_errors import (
 )
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
+from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood
@@ -58,12 +59,12 @@ def fit(
     noise: Noise | None = None,
     likelihood: Likelihood | None = None,
     starts: int | Mapping[str, Any] = 4096,
-    key: Any = 0,
+    seed: int = 0,
     fixed: Mapping[str, Any] | None = None,
     bounds: Mapping[str, Sequence[float | int]] | None = None,
     pooling: Mapping[str, str] | None = None,
     polish: int = 64,
-    replicates: int = 400,
+    n_resamples: int = 400,
     errors: Errors | None = None,
     noise_level: float = 0.005,
     allow_unidentified: bool = False,
@@ -86,7 +87,7 @@ def fit(
             three times), or starts by name (numbers or equally long sequences; see
             :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
             where few of these agree, what lies between and around them is searched as well.
-        key: seed (an integer or a JAX random key) of starts and resamples.
+        seed: of the random numbers of starts and resamples.
         fixed: values of parameters that are not fitted.
         bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
         pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
@@ -94,7 +95,7 @@ def fit(
         polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
             problem ends with the first half of them, and starts given by name are all polished, as they are, where
             this number allows it.
-        replicates: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
+        n_resamples: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
         errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale); unless
             given, HC3 where a test of the residuals rejects one variance for all rows at 1 %, with 15 or more spare
             rows.
@@ -114,8 +115,8 @@ def fit(
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
         ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
     """
-    law, values = checked_law(law, observations, key, fixed, bounds, pooling)
-    check_settings(replicates, errors, polish)
+    law, values = checked_law(law, observations, seed, fixed, bounds, pooling)
+    check_settings(n_resamples, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
     if likelihood is not None:
         noise, observations = noise_of_counts(likelihood, noise, observations)
@@ -129,21 +130,21 @@ def fit(
         if isinstance(noise.loss, CountLoss):
             noise.loss.likelihood.check(read)
         rows = weighted(read, noise)
-        seed, generator = generator_of(key)
+        seed, generator = generator_of(seed)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else count_of(starts)
         journal = None
         if checkpoint is not None:
-            settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, replicates=replicates)
+            settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, n_resamples=n_resamples)
             journal = Journal(checkpoint, identity(law, (rows, noise), noise.describe(), values) | settings)
         with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
-            resampling = Resampling(Runner(mesh, journal, ticker), replicates, generator)
+            resampling = Resampling(Runner(mesh, journal, ticker), n_resamples, generator)
             problem, wide = problem_of(law, free, values, noise, rows)
             solved = optimise(problem, wide, resampling, Search(count, polish, explicit))
             covariance = covariance_of(
                 solved.optimum, solved.hessian, resampling, rows.run, rows.sigma is not None, errors
             )
-        fitted = _fit_of(solved, covariance, rows, values, seed, replicates, notices)
+        fitted = _fit_of(solved, covariance, rows, values, seed, n_resamples, notices)
     if design is None or design.verdict != "identified":
         # What the inputs alone leave in doubt the data may determine all the same.
         design = _check_at_optimum(fitted, noise_level) or design
@@ -159,7 +160,7 @@ def _fit_of(
     rows: Observations,
     values: Mapping[str, float],
     seed: int,
-    replicates: int,
+    n_resamples: int,
     notices: list[Notice],
 ) -> Fit:
     """The fit with its errors, diagnostics and provenance."""
@@ -168,12 +169,12 @@ def _fit_of(
     law, free, noise = problem.law, problem.free, problem.noise
     problems, status = convergence(optimum, solved.found, solved.certificate)
     problems += _undetermined(optimum, sure)
-    problems += _of_errors(solved, sure, rows, replicates)
+    problems += _of_errors(solved, sure, rows, n_resamples)
     params = {name: float(linear.params[name]) for name in law.parameters}
     scale = float(np.exp(optimum.log_scale)) if noise.loss.has_scale else None
     clusters = clusters_of(rows.run, optimum.weight)
     fitted = Fit(
-        law=law.name,
+        law=law,
         params=params,
         stderr={name: _finite(np.sqrt(covariance[k, k])) for k, name in enumerate(free)},
         correlation=_correlation(covariance),
@@ -183,7 +184,7 @@ def _fit_of(
         scale=scale,
         objective=solved.objective,
         certificate=solved.certificate,
-        errors=_errors(sure, replicates, at_bounds(optimum)),
+        errors=_errors(sure, n_resamples, at_bounds(optimum)),
         residuals=residuals_of(rows, linear),
         landscape=solved.landscape,
         status=status,
@@ -192,7 +193,6 @@ def _fit_of(
         provenance=provenance_of(law, rows, seed),
         rows_read=rows.rows_read or n,
         rows_used=optimum.rows,
-        law_object=law,
         observations=rows,
         problem=RefitProblem(law, problem, optimum.z, solved.wide, rows, clusters),
     )
@@ -200,7 +200,7 @@ def _fit_of(
     return replace(fitted, notices=(*fitted.notices, *more), status=status)
 
 
-def _of_errors(solved: Solved, sure: Covariance, rows: Observations, replicates: int) -> list[Notice]:
+def _of_errors(solved: Solved, sure: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
     """Notices on the scatter of the rows and on resamples."""
     optimum, found = solved.optimum, []
     if runs_away(optimum, solved.hessian):
@@ -210,7 +210,7 @@ def _of_errors(solved: Solved, sure: Covariance, rows: Observations, replicates:
     if rows.sigma is not None:
         found += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
     if sure.failed:
-        found.append(Notice("resamples_failed", f"{sure.failed} of {replicates} bootstrap refits did not settle."))
+        found.append(Notice("resamples_failed", f"{sure.failed} of {n_resamples} bootstrap refits did not settle."))
     return found
 
 
@@ -229,11 +229,11 @@ def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
 
 def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
     """The design check at the fitted parameters and the scatter that was seen."""
-    rows, law = fitted.observations, fitted.law_object
-    assert rows is not None and law is not None
+    rows, law = fitted.observations, resolve(fitted.law)
+    assert rows is not None
     with jax.enable_x64(True):
         inputs = named_categories(law, {name: rows.inputs[name] for name in law.inputs})
-        prediction = np.asarray(fitted(**inputs), float)
+        prediction = np.asarray(fitted.predict(**inputs), float)
         return identifiability.check_at(
             law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level
         )
@@ -256,17 +256,17 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
     return replace(fitted, design=summary, notices=(*notices, *fitted.notices))
 
 
-def grid(**axes: Sequence[float] | np.ndarray) -> Grid:
+def start_grid(**axes: Sequence[float] | np.ndarray) -> StartGrid:
     """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
 
     It is never laid out whole: millions of points take no memory.
     """
-    return Grid(axes)
+    return StartGrid(axes)
 
 
-def _errors(sure: Covariance, replicates: int, bounds: dict[str, float]) -> StandardErrors:
+def _errors(sure: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
     """How the standard errors were estimated, and what intervals need beside them."""
-    count = replicates if "bootstrap" in sure.method else 0
+    count = n_resamples if "bootstrap" in sure.method else 0
     shares = SHARES if sure.percentiles else ()
     return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)
 

@@ -31,10 +31,10 @@ def fit_many(
     *,
     noise: Noise | Sequence[Noise] | None = None,
     fixed: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
-    weights: Any = None,
+    weight: Any = None,
     starts: int = 256,
     polish: int = 8,
-    key: Any = 0,
+    seed: int = 0,
     mesh: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -52,10 +52,10 @@ def fit_many(
         observations: one data set or many; they may differ in length.
         noise: one noise, or many that differ in ``delta`` only.
         fixed: values of parameters that are not fitted, or a sequence of such: laws nested in one another.
-        weights: factors on the rows' weights, shape (weightings, n), or a sequence of such, one for each data set.
+        weight: factors on the rows' weights, shape (weightings, n), or a sequence of such, one for each data set.
         starts: how many starts to score for each problem.
         polish: how many of these to polish.
-        key: seed (an integer or a JAX random key).
+        seed: of the random numbers.
         mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
         checkpoint: folder where finished parts are kept.
         progress: whether to show a progress bar; on a terminal unless given.
@@ -82,14 +82,14 @@ def fit_many(
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
     values = [checked_fixed(law, some) for some in nested]
     _refuse(law, sets, noises, values, starts, polish)
-    tables = _weightings(weights, sets, isinstance(observations, Observations))
+    tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
         "data": not isinstance(observations, Observations),
         "fixed": isinstance(fixed, Sequence),
         "noise": isinstance(noise, Sequence),
-        "weighting": weights is not None,
+        "weight": weight is not None,
     }
-    seed, generator = generator_of(key)
+    seed, generator = generator_of(seed)
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
     sets = [prepare(law, some) for some in sets]
@@ -108,7 +108,7 @@ def fit_many(
             lanes, agree, polished = problems.searched(starts, polish, generator)
             if tables is not None:
                 lanes = problems.refitted(lanes, tables)
-            return problems.answer(lanes, agree, polished, axes, 1 if tables is None else len(tables[0]))
+            return problems.answer(lanes, agree, polished, axes, tables)
 
 
 def _refuse(
@@ -141,18 +141,18 @@ def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np
         return None
     tables = [np.asarray(table, float) for table in ([weights] if single else weights)]
     if len(tables) != len(sets):
-        raise ValueError(f"Argument weights must hold one table for each of the {len(sets)} data sets.")
+        raise ValueError(f"Argument weight must hold one table for each of the {len(sets)} data sets.")
     if any(table.shape[:1] == (0,) for table in tables):
-        raise ValueError("Argument weights must not be empty.")
+        raise ValueError("Argument weight must not be empty.")
     for table, some in zip(tables, sets, strict=True):
         if table.ndim != 2 or table.shape[1] != len(some) or len(table) != len(tables[0]):
             raise ValueError(
-                f"Argument weights must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
+                f"Argument weight must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
                 "rows; all tables need as many weightings."
             )
         if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ some.weight > 0)):
             raise ValueError(
-                "Argument weights must be finite, not negative, and in each weighting positive for a row that has a "
+                "Argument weight must be finite, not negative, and in each weighting positive for a row that has a "
                 "weight."
             )
     return tables

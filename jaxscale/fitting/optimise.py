@@ -14,7 +14,7 @@ from jaxscale.engine.multistart import Found, search
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import await_compiled, compile_ahead
-from jaxscale.engine.starts import Grid, Listed
+from jaxscale.engine.starts import Listed, StartGrid
 from jaxscale.fitting.convergence import CERTIFIED
 from jaxscale.fitting.standard_errors import Resampling
 from jaxscale.law import Law
@@ -33,7 +33,7 @@ class Search:
 
     count: int
     polish: int
-    explicit: Grid | Listed | None
+    explicit: StartGrid | Listed | None
 
 
 @dataclass(frozen=True)

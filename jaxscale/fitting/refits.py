@@ -17,23 +17,23 @@ TOGETHER = 256
 
 
 def resampled(
-    weight: np.ndarray, run: np.ndarray | None, replicates: int, generator: np.random.Generator
+    weight: np.ndarray, run: np.ndarray | None, n_resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Weights of case resamples, shape (replicates, n); whole runs where these repeat.
+    """Weights of case resamples, shape (n_resamples, n); whole runs where these repeat.
 
     Args:
         weight: shape (n,); rows of weight 0 are never drawn.
         run: codes of the rows' runs, shape (n,), or None for independent rows.
-        replicates: number of resamples.
+        n_resamples: number of resamples.
         generator: the source of randomness.
     """
     used = np.flatnonzero(weight > 0)
     codes = np.arange(len(used)) if run is None else np.unique(run[used], return_inverse=True)[1]
     groups = int(codes.max()) + 1
-    weights = np.zeros((replicates, len(weight)))
+    weights = np.zeros((n_resamples, len(weight)))
     # Drawn and counted, some resamples at a time: ten times faster than multinomial counts, one group after another.
-    for first in range(0, replicates, TOGETHER):
-        some = min(TOGETHER, replicates - first)
+    for first in range(0, n_resamples, TOGETHER):
+        some = min(TOGETHER, n_resamples - first)
         drawn = generator.integers(groups, size=(some, groups)) + groups * np.arange(some)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=some * groups).reshape(some, groups)
         weights[first : first + some, used] = weight[used] * counts[:, codes]
@@ -115,7 +115,7 @@ def bootstrap(
     weight: np.ndarray,
     *,
     run: np.ndarray | None = None,
-    replicates: int = 400,
+    n_resamples: int = 400,
     generator: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], int]:
     """Parameters refitted to case resamples, each started at the optimum.
@@ -127,14 +127,14 @@ def bootstrap(
         response: shape (n,).
         weight: shape (n,).
         run: codes of the rows' runs, or None.
-        replicates: number of resamples.
+        n_resamples: number of resamples.
         generator: the source of randomness.
 
     Returns:
         Every parameter's values over the replicates that settled, and how many did not.
     """
-    weights = resampled(weight, run, replicates, generator)
-    lanes, settled = refitted(runner, problem, z, response, weights, replicates)
+    weights = resampled(weight, run, n_resamples, generator)
+    lanes, settled = refitted(runner, problem, z, response, weights, n_resamples)
     params = jax.tree.map(np.asarray, params_at(problem, lanes.z))
-    draws = {name: np.broadcast_to(value, replicates)[settled] for name, value in params.items()}
+    draws = {name: np.broadcast_to(value, n_resamples)[settled] for name, value in params.items()}
     return draws, int((~settled).sum())

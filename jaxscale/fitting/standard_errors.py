@@ -55,12 +55,12 @@ class Resampling:
 
     Args:
         runner: where resamples are refitted.
-        replicates: number of resamples.
+        n_resamples: number of resamples.
         generator: the source of randomness.
     """
 
     runner: Runner
-    replicates: int
+    n_resamples: int
     generator: np.random.Generator
 
 
@@ -158,8 +158,8 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
 def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
     """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
-    used, replicates = np.flatnonzero(weight > 0), resampling.replicates
-    if not replicates:
+    used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
+    if not n_resamples:
         said = "no resamples were asked for, which this loss takes them from"
         return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
     draws, failed = bootstrap(
@@ -169,7 +169,7 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
         optimum.response,
         weight,
         run=clusters,
-        replicates=replicates,
+        n_resamples=n_resamples,
         generator=resampling.generator,
     )
     table = np.stack([draws[name] for name in problem.free])

@@ -5,7 +5,7 @@ errors at a stated noise level (the square root of the diagonal of the inverse F
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import jax
@@ -27,6 +27,7 @@ from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
+from jaxscale.laws import resolve
 from jaxscale.noise import default
 from jaxscale.utils.errors import did_you_mean
 
@@ -46,7 +47,7 @@ class DesignCheck:
     """Result of a design check; print it for a report.
 
     Args:
-        law: identifier of the law.
+        law: the law.
         rows: number of rows with positive weight.
         noise_level: assumed relative standard deviation of the noise.
         condition: condition number of the column-scaled Jacobian.
@@ -58,7 +59,7 @@ class DesignCheck:
         message: the verdict, its reasons and a remedy as text.
     """
 
-    law: str
+    law: Law
     rows: int
     noise_level: float
     condition: float
@@ -68,6 +69,15 @@ class DesignCheck:
     trades: tuple[tuple[str, ...], ...]
     cure: list[dict[str, Any]]
     message: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the design identifies every parameter."""
+        return self.verdict == "identified"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain numbers, strings and lists."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"law": str(self.law)}
 
     def __str__(self) -> str:
         """The report, as plain text."""
@@ -86,7 +96,7 @@ class DesignCheck:
 
 
 def check(
-    law: Law,
+    law: Law | str,
     inputs: Mapping[str, Any],
     *,
     fixed: Mapping[str, float] | None = None,
@@ -103,7 +113,7 @@ def check(
     to terms of two collinear inputs (log-correlation above 0.999), which only curvature could separate.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         fixed: values of parameters that will not be fitted.
         noise_level: expected relative standard deviation of the noise.
@@ -119,6 +129,7 @@ def check(
         LawError: the law raises an error; the message gives the line.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
+    law = resolve(law)
     return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
 
 
@@ -128,7 +139,7 @@ def check_in_any_unit(
     """Design check before a fit, at plausible parameters for inputs in any unit.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n).
         fixed: values of parameters that will not be fitted.
         noise_level: expected relative standard deviation of the noise.
@@ -340,7 +351,7 @@ def _judged(information: Information, slack: float) -> DesignCheck:
     trades = _trades(free, values[middle], vectors[middle], parameters)
     runs, enough = cure(information) if parameters else ([], True)
     return DesignCheck(
-        law=law.name,
+        law=law,
         rows=information.rows,
         noise_level=float(information.noise_level),
         condition=float(np.median(condition)),

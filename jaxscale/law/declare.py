@@ -75,6 +75,10 @@ class Law:
             """Product of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
+    def __str__(self) -> str:
+        """The name of the law."""
+        return self.name
+
     def __repr__(self) -> str:
         """Name and signature of the law."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"

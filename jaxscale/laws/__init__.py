@@ -23,7 +23,7 @@ from typing import Any
 from jaxscale.law import Law, LawError, algebra
 from jaxscale.law.family import Family
 
-__all__ = ["Family", "catalogue", "get", "names", "resolve"]
+__all__ = ["Family", "catalogue", "get", "law_of_file", "names", "resolve"]
 
 
 def catalogue() -> dict[str, Law]:
@@ -78,6 +78,27 @@ def get(name: str) -> Law:
 def resolve(law: Law | str) -> Law:
     """A law, or the one in the catalogue that has this name."""
     return law if isinstance(law, Law) else get(law)
+
+
+def law_of_file(name: str, law: Law | None, what: str) -> Law | str:
+    """The law of a saved result: the one that is given, or the one of the catalogue; its name where there is neither.
+
+    Args:
+        name: as the file has it.
+        law: the law that is given with the file.
+        what: was saved, such as "fit".
+
+    Raises:
+        ValueError: the law that is given has another name.
+    """
+    if law is not None:
+        if law.name != name:
+            raise ValueError(f"Argument law is {law.name}, but the {what} in the file is of {name}.")
+        return law
+    try:
+        return get(name)
+    except ValueError:
+        return name
 
 
 def collect(modules: Iterable[ModuleType]) -> tuple[dict[str, Law], dict[str, Family]]:

@@ -18,7 +18,7 @@ _BAD = "#c1121f"
 POINTS = 2000
 
 
-def trace(draws: Draws, names: Sequence[str] | None = None) -> Any:
+def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
     """How every number spreads and moves, one row each: the histogram of every chain, and the draws in their order.
 
     Chains that have mixed lie over each other on the left and look alike on the right. Draws that diverged have a
@@ -26,7 +26,7 @@ def trace(draws: Draws, names: Sequence[str] | None = None) -> Any:
 
     Args:
         draws: of any method.
-        names: what to draw; the free parameters and the nuisance unless given (the first 12 numbers).
+        params: what to draw; the free parameters and the nuisance unless given (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
@@ -34,7 +34,7 @@ def trace(draws: Draws, names: Sequence[str] | None = None) -> Any:
     Raises:
         ValueError: there is no such name.
     """
-    values = _chosen(draws, names, 12)
+    values = _chosen(draws, params, 12)
     figure, panels = new_figure((10.0, 0.5 + 1.5 * len(values)), len(values), 2, gridspec_kw={"width_ratios": [1, 2]})
     diverged = draws.stats.get("diverging", np.zeros(len(draws))).reshape(draws.chains, -1) > 0
     for (left, right), (name, several) in zip(panels, values.items(), strict=True):
@@ -59,12 +59,12 @@ def trace(draws: Draws, names: Sequence[str] | None = None) -> Any:
     return frozen(figure)
 
 
-def pair(draws: Draws, names: Sequence[str] | None = None) -> Any:
+def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
     """Every number against every other, and their histograms on the diagonal; draws that diverged in red.
 
     Args:
         draws: of any method.
-        names: what to draw; the free parameters unless given (the first 8 numbers).
+        params: what to draw; the free parameters unless given (the first 8 numbers).
 
     Returns:
         A matplotlib figure.
@@ -72,7 +72,7 @@ def pair(draws: Draws, names: Sequence[str] | None = None) -> Any:
     Raises:
         ValueError: there is no such name.
     """
-    values = _chosen(draws, draws.free if names is None else names, 8)
+    values = _chosen(draws, draws.free if params is None else params, 8)
     n = len(values)
     figure, panels = new_figure((1.2 + 1.7 * n, 0.8 + 1.6 * n), n, n, sharex="col")
     diverged = draws.stats.get("diverging", np.zeros(len(draws))) > 0
@@ -104,12 +104,12 @@ def pair(draws: Draws, names: Sequence[str] | None = None) -> Any:
     return frozen(figure)
 
 
-def forest(several: Mapping[str, Draws], names: Sequence[str] | None = None) -> Any:
+def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) -> Any:
     """Intervals of the same number from several methods or data sets, one panel a number: 50 % thick, 90 % thin.
 
     Args:
         several: what to call them, to draws.
-        names: what to draw; every free parameter unless given (the first 12 numbers).
+        params: what to draw; every free parameter unless given (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
@@ -121,7 +121,7 @@ def forest(several: Mapping[str, Draws], names: Sequence[str] | None = None) -> 
         raise ValueError("Argument several must not be empty.")
     known: dict[str, dict[str, np.ndarray]] = {}
     for label, draws in several.items():
-        for name, values in _chosen(draws, draws.free if names is None else names, 12).items():
+        for name, values in _chosen(draws, draws.free if params is None else params, 12).items():
             known.setdefault(name, {})[label] = values
     columns = min(len(known), 4)
     rows = -(-len(known) // columns)
@@ -154,10 +154,10 @@ def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, n
     for name in wanted:
         if name not in known:
             raise ValueError(
-                f"Argument names holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
+                f"Argument params holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
                 f"{', '.join(known)}."
             )
     found = [entry for name in wanted for entry in scalars(name, known[name], draws.groups)]
     if not found:
-        raise ValueError("Argument names must name something that was drawn, but is empty.")
+        raise ValueError("Argument params must name something that was drawn, but is empty.")
     return dict(found[:most])

@@ -10,7 +10,7 @@ import numpy as np
 from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
-from jaxscale.laws import get
+from jaxscale.laws import resolve
 from jaxscale.plots.style import (
     BAND,
     INK,
@@ -44,7 +44,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    law = fit.law_object or get(fit.law)
+    law = resolve(fit.law)
     observations = prepare(law, observations)
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
@@ -127,7 +127,7 @@ def _curve(axes: Any, fit: Fit, law: Law, observations: Observations, x: np.ndar
     (name,) = law.inputs
     log = x.min() > 0 and x.max() > 3 * x.min()
     line = np.geomspace(x.min(), x.max(), 400) if log else np.linspace(x.min(), x.max(), 400)
-    _band(axes, fit, line, np.asarray(fit(**{name: line})), fit.law)
+    _band(axes, fit, line, np.asarray(fit.predict(**{name: line})), str(fit.law))
     scatter(axes, x, y, None)
     axes.set_xlabel(input_label(law, observations, name))
     axes.set_ylabel(labelled(response_name(observations), law.response.unit))

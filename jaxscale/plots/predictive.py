@@ -9,6 +9,7 @@ import numpy as np
 from jaxscale.data.features import named_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
+from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood, replicated
 from jaxscale.noise.spaces import SPACES, Space
 from jaxscale.plots.style import (
@@ -39,7 +40,7 @@ def band(
     *,
     to: float | None = None,
     group: str | int | None = None,
-    key: Any = 0,
+    seed: int = 0,
 ) -> Any:
     """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
 
@@ -55,7 +56,7 @@ def band(
         to: where the bands end; ten times the largest observed input unless given.
         group: the name of the group whose parameters and observations are drawn, where groups have their own; the
             first unless given.
-        key: seed of the scatter.
+        seed: of the scatter.
 
     Returns:
         A matplotlib figure.
@@ -63,7 +64,7 @@ def band(
     Raises:
         ValueError: an input is unknown or missing, or ``to`` lies below the observations.
     """
-    law = draws._law()
+    law = resolve(draws.law)
     at = dict(at or {})
     for name in (input, *at):
         if name not in law.inputs:
@@ -95,7 +96,7 @@ def band(
     there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
-    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, key)
+    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, seed)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
     told = ", ".join(f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items())
@@ -127,7 +128,7 @@ def band(
     return frozen(figure)
 
 
-def predictive(draws: Draws, *, key: Any = 0) -> Any:
+def predictive(draws: Draws, *, seed: int = 0) -> Any:
     """Posterior predictive check: what was observed against what the model would replicate.
 
     Left, every row about the law's median in the space of the residuals, with the 50 % and 90 % intervals of its
@@ -136,7 +137,7 @@ def predictive(draws: Draws, *, key: Any = 0) -> Any:
 
     Args:
         draws: of a posterior, with its model.
-        key: seed of the replicated responses.
+        seed: of the replicated responses.
 
     Returns:
         A matplotlib figure.
@@ -155,7 +156,7 @@ def predictive(draws: Draws, *, key: Any = 0) -> Any:
     with jax.enable_x64(True):
         level = np.asarray(_levels(model, {name: sites[name] for name in model.shapes}))[:, used]
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
-        new = replicated(model.likelihood, generator_of(key)[0], draws.nuisance, level, data)
+        new = replicated(model.likelihood, generator_of(seed)[0], draws.nuisance, level, data)
     space = model.likelihood.space
     forward, middle = _into(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)

@@ -1,23 +1,28 @@
-"""Evidence: how well a model predicts runs that it has not seen, and how to compare and average models by that.
+"""Comparison of models by their expected log predictive densities.
 
-Log predictive densities are those of the responses themselves, so laws and likelihoods of any space compare.
+Densities are those of the responses themselves, so that laws and likelihoods of any residual space compare.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxscale.bayes.psis import KHAT_LIMIT
-from jaxscale.prediction.cross_validation import Elpd, standard_error
+from jaxscale.data.observations import Observations
+from jaxscale.law import Law
+from jaxscale.laws import resolve
+from jaxscale.noise.likelihood import Likelihood
+from jaxscale.prediction.cross_validation import Elpd, loo, standard_error
 from jaxscale.prediction.stacking import comparable, stacking
+from jaxscale.sampling.posterior import posterior
 from jaxscale.utils.text import aligned, wrapped
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models by what they predict, the best first.
+    """Comparison of models by expected log predictive density, the best first.
 
     Args:
         unit: "row" or "run".
@@ -42,20 +47,39 @@ class Comparison:
         return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
 
 
-def compare(elpds: Mapping[str, Elpd]) -> Comparison:
-    """Models by their log predictive densities, with paired differences and their standard errors.
+def compare(
+    models: Mapping[str, Elpd] | Sequence[Law | str],
+    observations: Observations | None = None,
+    *,
+    likelihood: Likelihood | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Compare models by leave-one-out log predictive densities, with paired differences and their standard errors.
 
     ``se = sqrt(n var(pointwise difference))``; with fewer than a hundred units, or differences below about 4 nats,
     it is too small by up to a factor of two.
 
+    >>> jaxscale.compare(["chinchilla", "kaplan"], runs)  # doctest: +SKIP
+    >>> jaxscale.compare({"one": jaxscale.loo(draws), "other": jaxscale.loo(others)})  # doctest: +SKIP
+
     Args:
-        elpds: name to log predictive densities, by the same method of the same units.
+        models: laws, or names of laws in the catalogue, whose posteriors are drawn here; or name to log predictive
+            densities, by the same method of the same units.
+        observations: the data of the laws.
+        likelihood: how responses scatter about every law; that of each law's response unless given.
+        seed: of the posteriors' random numbers.
+
+    Returns:
+        The comparison, a row for every model.
 
     Raises:
-        ValueError: there is no model, or they do not compare.
+        NotUsableError: the posterior of a law did not converge.
+        TypeError: a model is neither a law nor a log predictive density.
+        ValueError: there is no model, they do not compare, or the observations of laws are missing.
 
     Source: Vehtari, Gelman & Gabry 2017; Sivula, Magnusson, Matamoros & Vehtari 2025, doi:10.1214/25-BA1569.
     """
+    elpds = _elpds_of(models, observations, likelihood, seed)
     comparable(elpds)
     weights = stacking(elpds)
     best = max(elpds.values(), key=lambda elpd: elpd.elpd)
@@ -72,3 +96,26 @@ def compare(elpds: Mapping[str, Elpd]) -> Comparison:
             "weight": weights[name],
         }
     return Comparison(best.unit, len(best), rows)
+
+
+def _elpds_of(
+    models: Mapping[str, Elpd] | Sequence[Law | str],
+    observations: Observations | None,
+    likelihood: Likelihood | None,
+    seed: int,
+) -> Mapping[str, Elpd]:
+    """Log predictive densities by name: those that are given, or those of the posteriors of laws."""
+    if isinstance(models, Mapping):
+        if observations is not None or likelihood is not None:
+            raise ValueError("Arguments observations and likelihood must be given with laws only, not with densities.")
+        return models
+    if isinstance(models, str | Law):
+        raise TypeError(f"Argument models must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")
+    if observations is None:
+        raise ValueError("Argument observations must be given with laws.")
+    laws = [resolve(law) for law in models]
+    names = [law.name for law in laws]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Argument models must hold different laws, but holds {', '.join(names)}.")
+    draws = (posterior(law, observations, likelihood=likelihood, seed=seed) for law in laws)
+    return {name: loo(each) for name, each in zip(names, draws, strict=True)}

@@ -10,6 +10,7 @@ import numpy as np
 from jaxscale.bayes.pointwise import labelled, pointwise, reweighed, scoring
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.observations import Observations
+from jaxscale.law import Law
 from jaxscale.results.draws import NO_MODEL, Draws
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.notices import CODES, Notice
@@ -21,7 +22,7 @@ class Elpd:
     """The expected log pointwise predictive density of unseen units: rows, or runs where these share an effect.
 
     Args:
-        law: identifier of the law.
+        law: the law, as of the draws.
         method: "loo", or "leave-future-out by" and the scale.
         elpd: sum of ``pointwise``, in nats; larger is better.
         se: its standard error, ``sqrt(n var(pointwise))``.
@@ -32,10 +33,10 @@ class Elpd:
         labels: number of the row of every unit, of its first row where it is a run; shape (n,).
         data: fingerprint of the table.
         about: what else the method says of itself.
-        notices: what a person should know.
+        notices: conditions that affect what the densities mean.
     """
 
-    law: str
+    law: Law | str
     method: str
     elpd: float
     se: float
@@ -99,7 +100,7 @@ def loo(draws: Draws) -> Elpd:
 def leave_future_out(
     posterior: Callable[[Observations], Draws],
     observations: Observations,
-    by: str | np.ndarray,
+    size: str | np.ndarray,
     *,
     first: float | None = None,
     refits: int = 3,
@@ -114,7 +115,7 @@ def leave_future_out(
     Args:
         posterior: observations to draws with their model: ``lambda some: posterior(law, some)``.
         observations: the data; the rows of a run come in together, at the largest of their sizes.
-        by: the scale: name of an input, or a number for every row, shape (n,), such as its compute.
+        size: the scale: name of an input, or a number for every row, shape (n,), such as its compute.
         first: size up to which the first fit goes; that which half of the rows reach unless given.
         refits: how many times the posterior is drawn at the least, at sizes evenly spaced in their order.
 
@@ -127,7 +128,7 @@ def leave_future_out(
 
     Source: Buerkner, Gabry & Vehtari 2020, doi:10.1080/00949655.2020.1783262.
     """
-    scale, said = _scale(observations, by)
+    scale, said = _scale(observations, size)
     if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 1:
         raise ValueError(f"Argument refits must be a positive number, but is {refits!r}.")
     used = observations.weight > 0
@@ -212,7 +213,7 @@ def _refuse(draws: Draws) -> None:
             f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "
             "posterior handed back."
         )
-    draws.require_usable()
+    draws.require_ok()
 
 
 def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray, str]:
@@ -221,14 +222,15 @@ def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray
         if by not in observations.inputs or observations.inputs[by].ndim != 1:
             known = [name for name, values in observations.inputs.items() if values.ndim == 1]
             raise ValueError(
-                f"Argument by must name an input, but is {by!r}{did_you_mean(by, known)}; these are {', '.join(known)}."
+                f"Argument size must name an input, but is {by!r}{did_you_mean(by, known)}; "
+                f"these are {', '.join(known)}."
             )
         scale, said = observations.inputs[by], by
     else:
         scale, said = np.asarray(by, float), "scale"
         if scale.shape != (len(observations),) or not np.isfinite(scale).all():
             raise ValueError(
-                f"Argument by must hold a finite number for each of the {len(observations)} rows, but has shape "
+                f"Argument size must hold a finite number for each of the {len(observations)} rows, but has shape "
                 f"{scale.shape}."
             )
     if observations.run is None:

@@ -17,22 +17,22 @@ from jaxscale.law.fixed_values import checked_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import DataError, did_you_mean
 from jaxscale.utils.padding import bucket, widened
 
 
-def foretold(
+def forecast(
     law: Law | str,
     observations: Observations,
     *,
     at: Mapping[str, Any],
-    by: str | Sequence[str] | None = None,
+    size: str | Sequence[str] | None = None,
     level: float = 0.9,
     fixed: Mapping[str, Any] | None = None,
     space: str | Space | None = None,
-    key: Any = 0,
+    seed: int = 0,
     allow_unidentified: bool = False,
     progress: bool | None = None,
 ) -> Intervals:
@@ -49,22 +49,22 @@ def foretold(
     Where runs repeat, what the rows of a run share is a further variance, and a new row is of a run of its own. Time
     grows with the rows cubed.
 
-    >>> jaxscale.foretold("chinchilla", runs, at={"N": 7e10, "D": 1.4e12})  # doctest: +SKIP
+    >>> jaxscale.forecast("chinchilla", runs, at={"N": 7e10, "D": 1.4e12})  # doctest: +SKIP
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: the data; rows of weight 0 are left out.
         at: inputs of the new measurements by name, numbers or equally long arrays.
-        by: the size: name of an input, or several whose product it is; all inputs unless given.
+        size: the size: name of an input, or several whose product it is; all inputs unless given.
         level: coverage, between 0 and 1.
         fixed: values of parameters that are not fitted.
         space: where residuals are taken, "log", "linear" or "logit"; that of the law's response unless given.
-        key: seed (an integer or a JAX random key) of the fit's starts.
+        seed: of the random numbers of the fit's starts.
         allow_unidentified: go on although the design check says that parameters are not identified.
         progress: whether to show a progress bar after two seconds; on a terminal unless given.
 
     Returns:
-        An interval for every new measurement, in order, named by its inputs: ``mean`` is the median of what is
+        An interval for every new measurement, in order, named by its inputs: ``estimate`` is the median of what is
         foretold, ``sd`` its standard deviation (to first order; NaN below three degrees of freedom). ``about`` tells
         the ``scatter`` sigma and the ``misfit`` tau / sigma in the unit above (medians), how probable it is that the
         ``law_holds`` exactly, the degrees of ``freedom`` and the fit's ``status``.
@@ -82,8 +82,7 @@ def foretold(
         Bayesian Analysis 1, 515-534, 2006 (the half-Cauchy).
     """
     law = resolve(law)
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+    check_level(level)
     if not isinstance(at, Mapping):
         raise TypeError(f"Argument at must give inputs by name, such as {{'N': 7e10}}, but is {type(at).__name__}.")
     if not isinstance(observations, Observations):
@@ -99,7 +98,7 @@ def foretold(
     free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
     new = _places(law, at)
-    names = _named(law, by)
+    names = _named(law, size)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         checked(law, rows, free, noise.space, "space='linear'")
@@ -111,7 +110,7 @@ def foretold(
             )
         seen = {name: rows.inputs[name][..., used] for name in law.inputs}
         size, sizes = _sizes(names, seen, new)
-        settings: Any = dict(fixed=fixed, key=key, allow_unidentified=allow_unidentified, progress=progress)
+        settings: Any = dict(fixed=fixed, seed=seed, allow_unidentified=allow_unidentified, progress=progress)
         made = fit(law, rows, noise=noise, **settings)
         again = refit_problem(made)
         middle, slopes = _linear(again, {name: np.concatenate([seen[name], new[name]], -1) for name in law.inputs})
@@ -133,12 +132,12 @@ def foretold(
     )
     deviation = belief.deviation() / noise.space.derivative(median)
     told: list[dict[str, float]] = [
-        {"mean": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
+        {"estimate": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
         for m, s, low, high in zip(median, deviation, lower, upper, strict=True)
     ]
     scatter, misfit = belief.sizes()
     return Intervals(
-        law=law.name,
+        law=law,
         method="law and misfit",
         level=level,
         params=dict(zip(_labels(law, new), told, strict=True)),
@@ -152,6 +151,7 @@ def foretold(
             "status": made.status,
         },
         notices=made.notices,
+        ok=made.ok,
     )
 
 
@@ -174,11 +174,11 @@ def _named(law: Law, by: str | Sequence[str] | None) -> list[str]:
     for name in names:
         if name not in law.inputs:
             raise ValueError(
-                f"Argument by names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}; its "
+                f"Argument size names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}; its "
                 f"inputs are {', '.join(law.inputs)}."
             )
     if not names:
-        raise ValueError("Argument by must name an input, but is empty.")
+        raise ValueError("Argument size must name an input, but is empty.")
     return names
 
 
@@ -188,11 +188,13 @@ def _sizes(
     """Log sizes of the data, from 0 to 1, and of the new places in the same unit."""
     for name in names:
         if seen[name].ndim > 1 or not (np.all(seen[name] > 0) and np.all(new[name] > 0)):
-            raise ValueError(f"Argument by must name inputs that are positive numbers, but {name} is not; name others.")
+            raise ValueError(
+                f"Argument size must name inputs that are positive numbers, but {name} is not; name others."
+            )
     size, sizes = (np.sum([np.log(columns[name]) for name in names], axis=0) for columns in (seen, new))
     low, wide = size.min(), np.ptp(size)
     if not wide > 1e-9 * np.abs(size).max():
-        raise ValueError(f"Argument by must name inputs that vary, but {' * '.join(names)} is the same in every row.")
+        raise ValueError(f"Argument size must name inputs that vary, but {' * '.join(names)} is the same in every row.")
     return (size - low) / wide, (sizes - low) / wide
 
 

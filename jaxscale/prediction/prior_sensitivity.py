@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxscale.bayes.pointwise import reweighed
 from jaxscale.bayes.psis import KHAT_LIMIT
+from jaxscale.law import Law
 from jaxscale.results.draws import Draws, scalars
 from jaxscale.utils.text import aligned, wrapped
 
@@ -23,13 +24,13 @@ class PriorSensitivity:
     """How far every number moves when the power of the priors or of the likelihood is doubled, to first order.
 
     Args:
-        law: identifier of the law.
+        law: the law, as of the draws.
         rows: name to ``prior`` and ``likelihood`` (distance for each doubling) and ``diagnosis`` ("" where there is
             nothing to say).
         khat: largest k-hat of the weights of "prior" and "likelihood"; above 0.7 their column is a rough guess.
     """
 
-    law: str
+    law: Law | str
     rows: dict[str, dict[str, Any]]
     khat: dict[str, float]
 
@@ -70,7 +71,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
                 f"These draws ({draws.method}) have no {name} among their stats, so their priors cannot be scaled; "
                 f"draw them with posterior."
             )
-    draws.require_usable()
+    draws.require_ok()
     parts = {"prior": draws.stats["log_prior"] - _effects(draws), "likelihood": draws.stats["log_likelihood"]}
     several = {name: draws.params[name] for name in draws.free} | draws.nuisance
     rows: dict[str, dict[str, Any]] = {

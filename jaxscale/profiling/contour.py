@@ -10,11 +10,13 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
+from jaxscale.law import Law
 from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios, ground_of
 from jaxscale.profiling.profile import METHOD
 from jaxscale.profiling.ray_search import crossing, furthest, named_rays, values_on
-from jaxscale.profiling.targets import check_level, named, wanted_of
+from jaxscale.profiling.targets import named, wanted_of
 from jaxscale.results.fit import Fit
+from jaxscale.results.intervals import check_level
 from jaxscale.utils.notices import Notice
 
 
@@ -23,17 +25,17 @@ class Contour:
     """Where the statistic of two parameters, all others fitted, has some levels.
 
     Args:
-        law: identifier of the law.
+        law: the law; its name where the fit was read from a file and the catalogue does not hold it.
         names: of the two parameters.
         levels: coverages.
         thresholds: of the statistic, one for each level.
         estimate: the two parameters at the optimum.
         polygons: shape (levels, points, 2), anticlockwise in the whitened plane; NaN where a ray does not end.
         about: how the statistic is made.
-        notices: what a person should know.
+        notices: conditions that affect what the contours mean.
     """
 
-    law: str
+    law: Law | str
     names: tuple[str, str]
     levels: tuple[float, ...]
     thresholds: tuple[float, ...]
@@ -42,10 +44,15 @@ class Contour:
     about: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def ok(self) -> bool:
+        """Whether every contour is closed."""
+        return not self.notices
+
     def to_dict(self) -> dict[str, Any]:
         """The contours as plain numbers and lists."""
         return {
-            "law": self.law,
+            "law": str(self.law),
             "method": METHOD,
             "names": list(self.names),
             "levels": list(self.levels),
@@ -53,15 +60,15 @@ class Contour:
             "estimate": list(self.estimate),
             "polygons": self.polygons.tolist(),
             **self.about,
-            "warnings": [{"code": notice.code, "message": notice.message} for notice in self.notices],
+            "notices": [{"code": notice.code, "message": notice.message} for notice in self.notices],
         }
 
 
 def contour(
     fit: Fit,
-    names: Sequence[str] = ("alpha", "beta"),
+    params: Sequence[str] = ("alpha", "beta"),
     *,
-    level: float | Sequence[float] = (0.5, 0.9),
+    level: float | Sequence[float] = 0.9,
     points: int = 32,
     observations: Observations | None = None,
 ) -> Contour:
@@ -74,7 +81,7 @@ def contour(
 
     Args:
         fit: the fit.
-        names: two free parameters.
+        params: two free parameters.
         level: coverages, between 0 and 1.
         points: rays.
         observations: what was fitted, where the fit was read from a file.
@@ -89,10 +96,10 @@ def contour(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; Rao and Scott (1984), Annals of
     Statistics 12.
     """
-    wanted = wanted_of(fit, names)
+    wanted = wanted_of(fit, params)
     if len(wanted) != 2 or wanted[0] == wanted[1]:
         held = f"holds {', '.join(wanted)}" if wanted else "is empty"
-        raise ValueError(f"Argument names must hold two different parameters, but {held}.")
+        raise ValueError(f"Argument params must hold two different parameters, but {held}.")
     levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
     if not levels:
         raise ValueError("Argument level must hold at least one number between 0 and 1, but is empty.")

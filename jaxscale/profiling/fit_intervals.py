@@ -6,18 +6,18 @@ by as much as the standard error says for small changes; where an interval spans
 """
 
 import math
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.bounds import at_bounds, bounded, interval_about, lifted, slope_of_unbounded, unbounded
 from jaxscale.engine.descent import descend
 from jaxscale.engine.optimum import optimum_of
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
+from jaxscale.laws import resolve
 from jaxscale.profiling.likelihood_ratio import nested, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import refit_problem
@@ -49,7 +49,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
-    ends = {name: _plain(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
+    ends = {name: interval_about(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
     if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
         farther = profiled(fit, t)
         ends = farther if _bound(fit) else {name: _hull(ends[name], farther[name]) for name in fit.free}
@@ -57,7 +57,7 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
 
 
 def _supports(fit: Fit) -> dict[str, Support]:
-    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    kinds = resolve(fit.law).parameters
     return {name: kinds[name].support for name in fit.free}
 
 
@@ -72,39 +72,7 @@ def _bound(fit: Fit) -> bool:
 
 def _half(fit: Fit, support: Support, name: str, t: float) -> float:
     """Half the width of an interval where the parameter has no bounds."""
-    return t * fit.stderr[name] * _stretch(support, fit.params[name])
-
-
-def _stretch(support: Support, value: float) -> float:
-    """The slope of :func:`unbounded` at a value."""
-    if support is real:
-        return 0.0
-    low, high = support.low, support.high
-    if math.isfinite(low) and math.isfinite(high):
-        return (high - low) / max((value - low) * (high - value), 1e-300)
-    return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
-
-
-def _back(support: Support, place: Any) -> Any:
-    """The inverse of :func:`unbounded`."""
-    low, high = support.low, support.high
-    with np.errstate(over="ignore"):
-        if math.isfinite(low) and math.isfinite(high):
-            return low + (high - low) / (1 + np.exp(-place))
-        if math.isfinite(low):
-            return low + np.exp(place)
-        return high - np.exp(-place) if math.isfinite(high) else place
-
-
-def _plain(support: Support, value: float, half: float) -> tuple[float, float]:
-    """The interval of a standard error, taken where the parameter has no bounds."""
-    if not math.isfinite(half):
-        return math.nan, math.nan
-    place, wide = float(unbounded(support, value)), half * (_stretch(support, value) or 1.0)
-    if not (math.isfinite(place) and wide < 700):
-        # At the bound itself: what the standard error reaches inside of the support.
-        return max(support.low, value - half), min(support.high, value + half)
-    return float(_back(support, place - wide)), float(_back(support, place + wide))
+    return t * fit.stderr[name] * slope_of_unbounded(support, fit.params[name])
 
 
 def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> dict[str, tuple[float, float]]:
@@ -119,7 +87,7 @@ def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> 
         found = np.interp([-z, z], places, values)
         if math.isfinite(middle) and np.all(np.isfinite(found)):
             found = middle + (found - middle) * max(t / z, 1.0)
-        low, high = _back(supports[name], found)
+        low, high = bounded(supports[name], found)
         ends[name] = (float(low), float(high))
     return ends
 
@@ -214,8 +182,8 @@ class _Profile:
             steps = error * np.geomspace(0.1, 300.0, POINTS)
             return value + sign * steps
         place = float(unbounded(support, value))
-        slope = min(max(error * _stretch(support, value), 1e-3), 3.0)
-        return np.asarray(_back(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
+        slope = min(max(error * slope_of_unbounded(support, value), 1e-3), 3.0)
+        return np.asarray(bounded(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
 
     def rises(self, sides: list[tuple[str, int]], tables: list[np.ndarray]) -> list[np.ndarray]:
         """Roots of the rise of the objective in units of the noise, for tables of values of one parameter each."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
 from jaxscale.engine.runner import Runner
+from jaxscale.law import Law
 from jaxscale.profiling.likelihood_ratio import Ground, ground_of, nested
 from jaxscale.profiling.ray_search import crossing
-from jaxscale.profiling.targets import Kind, check_level, computed, derived_of, named, wanted_of
+from jaxscale.profiling.targets import Kind, computed, derived_of, named, wanted_of
 from jaxscale.results.fit import Fit
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
@@ -27,6 +28,9 @@ BEYOND, OPEN = 1.25, 3.0
 PASSES = 4
 # A statistic below minus this is no rounding: the profile met a better optimum than the fit.
 BETTER = -1e-2
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,15 @@ class Profile:
     """The profiles of some quantities; ``profile["alpha"]`` is the :class:`Curve` of alpha.
 
     Args:
-        law: identifier of the law.
+        law: the law; its name where the fit was read from a file and the catalogue does not hold it.
         level: coverage of the intervals.
         threshold: of the statistic's root: the t quantile (or that of the normal distribution).
         curves: the profiles by name.
         about: how the statistic is made.
-        notices: what a person should know.
+        notices: conditions that affect what the intervals mean.
     """
 
-    law: str
+    law: Law | str
     level: float
     threshold: float
     curves: dict[str, Curve]
@@ -84,13 +88,39 @@ class Profile:
         """The table of the intervals."""
         return str(self.intervals())
 
-    def intervals(self) -> Intervals:
-        """The intervals, as every method gives them."""
+    @property
+    def ok(self) -> bool:
+        """Whether no profile found a lower objective than the fit's."""
+        return not any(notice.code == "not_converged" for notice in self.notices)
+
+    def intervals(self, level: float | None = None) -> Intervals:
+        """The intervals of the level at which the profile was computed.
+
+        Args:
+            level: that level; another one needs another profile.
+
+        Raises:
+            ValueError: the level is not that of the profile.
+        """
+        if level is not None and level != self.level:
+            raise ValueError(
+                f"Argument level must be that of the profile, {self.level:g}, but is {level!r}; profile again with it."
+            )
         rows = {
-            name: {"mean": curve.estimate, "sd": curve.stderr, "lower": curve.lower, "upper": curve.upper}
+            name: {"estimate": curve.estimate, "sd": curve.stderr, "lower": curve.lower, "upper": curve.upper}
             for name, curve in self.curves.items()
         }
-        return Intervals(self.law, METHOD, self.level, rows, self.about, self.notices)
+        return Intervals(self.law, METHOD, self.level, rows, self.about, self.notices, self.ok)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas data frame with a row for every point of every profile: quantity, value, statistic and its root."""
+        import pandas as pd
+
+        columns = {
+            name: pd.DataFrame({"value": curve.values, "statistic": curve.statistic, "root": curve.root})
+            for name, curve in self.curves.items()
+        }
+        return pd.concat(columns, names=["quantity", "point"])
 
     def to_dict(self) -> dict[str, Any]:
         """The intervals and the profiles as plain numbers and lists."""
@@ -108,13 +138,13 @@ class Profile:
 
 def profile(
     fit: Fit,
-    names: Sequence[str] | None = None,
+    params: Sequence[str] | None = None,
     *,
-    of: Quantities | None = None,
+    quantity: Quantities | None = None,
     level: float = 0.9,
     points: int = 21,
     observations: Observations | None = None,
-    key: Any = 0,
+    seed: int = 0,
 ) -> Profile:
     """Profile likelihood of parameters and derived quantities: refit all else with the quantity held at a value.
 
@@ -125,17 +155,17 @@ def profile(
     c is multiplied by the quantity's cluster-robust variance over its plain one, and the t quantile has one degree of
     freedom fewer than runs.
 
-    >>> profile(fit, of={"a": lambda p: p["beta"] / (p["alpha"] + p["beta"])})  # doctest: +SKIP
+    >>> profile(fit, quantity={"a": lambda p: p["beta"] / (p["alpha"] + p["beta"])})  # doctest: +SKIP
 
     Args:
         fit: the fit.
-        names: free parameters to profile; all of them unless given.
-        of: derived quantities: a function of the parameters by name that returns one number, by operations of JAX, or
-            name to function. The same function object compiles once.
+        params: free parameters to profile; all of them unless given.
+        quantity: derived quantities: a function of the parameters by name that returns one number, by operations of
+            JAX, or name to function. The same function object compiles once.
         level: coverage of the intervals, between 0 and 1.
         points: values at which each quantity is held, the estimate among them.
         observations: what was fitted, where the fit was read from a file.
-        key: seed of the scattered starts that every refit has beside those from its neighbours.
+        seed: of the scattered starts that every refit has beside those from its neighbours.
 
     Returns:
         The profiles, with numbers in float64.
@@ -147,14 +177,14 @@ def profile(
     Source: Bates and Watts (1988), Nonlinear Regression Analysis, chapter 6; for robust losses Hampel, Ronchetti,
     Rousseeuw and Stahel (1986), Robust Statistics, section 7.2.
     """
-    wanted = wanted_of(fit, names)
-    derived = derived_of(of, wanted)
+    wanted = wanted_of(fit, params)
+    derived = derived_of(quantity, wanted)
     if not wanted and not derived:
-        raise ValueError("Arguments names and of must name something to profile, but both are empty.")
+        raise ValueError("Arguments params and quantity must name something to profile, but both are empty.")
     check_level(level)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 5:
         raise ValueError(f"Argument points must be a whole number of at least 5, but is {points!r}.")
-    _, generator = generator_of(key)
+    _, generator = generator_of(seed)
     with jax.enable_x64(True):
         runner = Runner()
         ground = ground_of(runner, fit, observations)

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from jaxscale.law import Law
+from jaxscale.laws import resolve
 from jaxscale.results.fit import Fit
 from jaxscale.utils.text import wrapped
 
@@ -105,11 +106,7 @@ def citation(fit: Fit) -> str:
     Args:
         fit: the fit.
     """
-    law = fit.law_object
-    if law is None:
-        from jaxscale.laws import get
-
-        law = get(fit.law)
+    law = resolve(fit.law)
     known = _METHODS | fit.noise.loss.references
     methods = [_entry(known[key][0], key, known[key][1]) for key in _used(fit, law)]
     return "\n\n".join([bibtex(law), *methods])

@@ -13,6 +13,7 @@ from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
+from jaxscale.laws import resolve
 from jaxscale.noise.loss import Loss
 from jaxscale.resampling import schemes
 from jaxscale.resampling.schemes import SIGNS, Resamples
@@ -35,10 +36,10 @@ def bootstrap(
     fit: Fit,
     *,
     kind: str = "case",
-    by: str | None = None,
+    cluster: str | None = None,
     signs: str = "rademacher",
-    replicates: int = 1000,
-    key: Any = 0,
+    n_resamples: int = 1000,
+    seed: int = 0,
     observations: Observations | None = None,
     mesh: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -64,12 +65,12 @@ def bootstrap(
     Args:
         fit: the fit.
         kind: how data are resampled, see above.
-        by: what is kept together, "run" or "group", for the kinds cluster and wild; runs where they repeat unless
+        cluster: what is kept together, "run" or "group", for the kinds cluster and wild; runs where they repeat unless
             given.
         signs: of the wild bootstrap: "rademacher" (1 or -1), or "mammen" (keeps the skewness of the residuals; for
             squared error only, since other losses need signs of median 0).
-        replicates: number of resamples, at least 2.
-        key: seed (an integer or a JAX random key).
+        n_resamples: number of resamples, at least 2.
+        seed: of the random numbers.
         observations: what was fitted, where the fit was read from a file.
         mesh: a ``jax.sharding.Mesh`` over whose devices the refits are spread.
         checkpoint: folder where finished parts are kept; the same call goes on there after an interruption.
@@ -77,7 +78,7 @@ def bootstrap(
 
     Returns:
         The parameters of the refits that settled. ``stats`` tells the objective and the number of each replicate;
-        ``about`` the kind, what was kept together (``unit``), ``replicates``, ``failed``, the seed and, after an
+        ``about`` the kind, what was kept together (``unit``), ``n_resamples``, ``failed``, the seed and, after an
         interruption, how many replicates are ``finished``.
 
     Raises:
@@ -88,30 +89,30 @@ def bootstrap(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
-    refuse(kind, by, signs, replicates, fit.noise.loss)
-    refuse_groups(fit, by)
-    unit = unit_of(observations_of(fit, observations), fit.free, by, kind)
-    seed, _ = generator_of(key)
+    refuse(kind, cluster, signs, n_resamples, fit.noise.loss)
+    refuse_groups(fit, cluster)
+    unit = unit_of(observations_of(fit, observations), fit.free, cluster, kind)
+    seed, _ = generator_of(seed)
     with jax.enable_x64(True):
         again = refit_problem(fit, observations)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        some = resamples(again, linear, kind, unit, signs, replicates, seed)
+        some = resamples(again, linear, kind, unit, signs, n_resamples, seed)
         noise, journal = again.problem.noise, None
         if checkpoint is not None:
-            settings = dict(bootstrap=kind, by=unit, signs=signs, replicates=replicates, seed=seed)
+            settings = dict(bootstrap=kind, by=unit, signs=signs, n_resamples=n_resamples, seed=seed)
             told = identity(again.law, (again.observations, noise), noise.describe(), fit.fixed)
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             begin = lifted(again.optimum)
-            lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, replicates, keep=True)
-        about = {"kind": kind, "unit": unit, "replicates": replicates, "seed": seed} | some.about
+            lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, n_resamples, keep=True)
+        about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | some.about
         notices, finished = [], len(settled)
-        if finished < replicates:
+        if finished < n_resamples:
             if np.sum(settled) < 2:
                 raise KeyboardInterrupt
             notices.append(
-                Notice("interrupted", f"Resampling was interrupted; {finished} of {replicates} refits are kept.")
+                Notice("interrupted", f"Resampling was interrupted; {finished} of {n_resamples} refits are kept.")
             )
             about["finished"] = finished
         if kind == "residual" and again.clusters is not None:
@@ -121,18 +122,18 @@ def bootstrap(
 
 
 def resamples(
-    again: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, replicates: int, seed: int
+    again: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, n_resamples: int, seed: int
 ) -> Resamples:
     """The data sets of a bootstrap: the same for the same seed."""
     generator = np.random.default_rng(seed)
     codes = codes_of(again.wide, unit)
     if kind in ("case", "cluster"):
-        return schemes.cases(again, codes, replicates, generator)
+        return schemes.cases(again, codes, n_resamples, generator)
     if kind == "wild":
-        return schemes.wild(again, linear, codes, signs, replicates, generator)
+        return schemes.wild(again, linear, codes, signs, n_resamples, generator)
     if kind == "residual":
-        return schemes.residual(again, linear, replicates, generator)
-    return schemes.parametric(again, linear, replicates, generator)
+        return schemes.residual(again, linear, n_resamples, generator)
+    return schemes.parametric(again, linear, n_resamples, generator)
 
 
 def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str = "") -> str:
@@ -165,10 +166,10 @@ def refuse_groups(fit: Fit, by: str | None) -> None:
     Raises:
         ValueError: it is asked for.
     """
-    law = fit._law()  # pyright: ignore[reportPrivateUsage]
+    law = resolve(fit.law)
     if by == "group" and "group" in law.inputs:
         raise ValueError(
-            f"Argument by must not be 'group' for {law.name}: a resample without a group does not determine the "
+            f"Argument cluster must not be 'group' for {law.name}: a resample without a group does not determine the "
             "parameters of that group; leave it out."
         )
 
@@ -184,22 +185,22 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     codes = rows.run if unit == "run" else rows.group
     if codes is None:
         raise ValueError(
-            f"Argument by must name what the observations have, but they name no {unit}: read them with "
+            f"Argument cluster must name what the observations have, but they name no {unit}: read them with "
             f"Observations.from_table(..., {unit}=column)."
         )
     if len(np.unique(codes[rows.weight > 0])) < 2:
-        raise ValueError(f"Argument by is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
+        raise ValueError(f"Argument cluster is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
     return codes
 
 
-def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -> None:
+def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
     """Refuse arguments of a bootstrap that are wrong whatever the data.
 
     Args:
         kind: as of :func:`bootstrap`.
         by: likewise.
         signs: likewise.
-        replicates: likewise.
+        n_resamples: likewise.
         loss: that of the fit.
 
     Raises:
@@ -208,9 +209,9 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -
     if kind not in KINDS:
         raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if by is not None and by not in UNITS[1:]:
-        raise ValueError(f"Argument by must be 'run' or 'group', but is {by!r}.")
+        raise ValueError(f"Argument cluster must be 'run' or 'group', but is {by!r}.")
     if by is not None and kind not in ("cluster", "wild"):
-        raise ValueError(f"Argument by must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
+        raise ValueError(f"Argument cluster must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
     if signs not in SIGNS:
         raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
     if kind == "wild" and signs != "rademacher" and not loss.quadratic:
@@ -220,8 +221,8 @@ def refuse(kind: str, by: str | None, signs: str, replicates: Any, loss: Loss) -
         )
     if loss.counts and kind not in ("case", "cluster"):
         raise ValueError(f"Argument kind must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
-    if isinstance(replicates, bool) or not isinstance(replicates, int | np.integer) or replicates < 2:
-        raise ValueError(f"Argument replicates must be a whole number of at least 2, but is {replicates!r}.")
+    if isinstance(n_resamples, bool) or not isinstance(n_resamples, int | np.integer) or n_resamples < 2:
+        raise ValueError(f"Argument n_resamples must be a whole number of at least 2, but is {n_resamples!r}.")
 
 
 def drawn(
@@ -232,7 +233,7 @@ def drawn(
     method: str,
     about: dict[str, Any],
     notices: list[Notice],
-    usable: bool = True,
+    ok: bool = True,
 ) -> Draws:
     """The refits that settled as draws."""
     count, failed = len(settled), int(np.sum(~settled))
@@ -254,7 +255,6 @@ def drawn(
         stats={"objective": np.asarray(lanes.local.f)[settled], "replicate": np.flatnonzero(settled)},
         about=about | {"failed": failed},
         notices=tuple(notices),
-        usable=usable and failed <= FAILED * count,
-        law_object=again.law,
+        ok=ok and failed <= FAILED * count,
         observations=again.observations,
     )

@@ -11,13 +11,14 @@ import numpy as np
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
+from jaxscale.laws import resolve
 from jaxscale.noise import Noise
 from jaxscale.resampling.bootstrap import codes_of, resamples
 from jaxscale.resampling.jackknife import jackknife
 from jaxscale.resampling.studentized import covariances
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import LOGARITHMIC, Fit
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
 
@@ -48,7 +49,7 @@ def bootstrap_intervals(
     *,
     level: float = 0.9,
     kind: str = "percentile",
-    of: Quantities | None = None,
+    quantity: Quantities | None = None,
 ) -> Intervals:
     """Intervals of the free parameters, or of functions of the parameters, from a bootstrap.
 
@@ -71,15 +72,15 @@ def bootstrap_intervals(
         fit: the fit that was resampled.
         level: coverage, between 0 and 1.
         kind: "percentile", "basic", "bca" or "studentised".
-        of: a function of the parameters of one draw, by operations of JAX, that returns a number or an array, or name
-            to function; the free parameters unless given.
+        quantity: a function of the parameters of one draw, by operations of JAX, that returns a number or an array, or
+            name to function; the free parameters unless given.
 
     Returns:
         The intervals; ``mean`` is the fit's own value, ``sd`` the spread of the draws, ``bias`` the mean of the draws
         less the fit's value.
 
     Raises:
-        TypeError: ``of`` is no function and maps to none.
+        TypeError: ``quantity`` is no function and maps to none.
         ValueError: an argument is wrong, the draws are no bootstrap of this fit, or the fit's loss allows no
             standard error of a refit.
 
@@ -87,18 +88,17 @@ def bootstrap_intervals(
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 12 to 14; DiCiccio and Efron,
         Statistical Science 11 (1996).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+    check_level(level)
     if kind not in KINDS:
         raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
-    if not draws.method.endswith("bootstrap") or "replicates" not in draws.about:
+    if not draws.method.endswith("bootstrap") or "n_resamples" not in draws.about:
         raise ValueError(f"Argument draws must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
     rows = fit.observations if fit.observations is not None else draws.observations
     other = draws.observations is not None and not is_of(fit, draws.observations)
-    if (draws.law, draws.free) != (fit.law, fit.free) or other:
+    if (str(draws.law), draws.free) != (str(fit.law), fit.free) or other:
         raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
     refuse(kind, fit.noise)
-    functions = None if of is None else by_name(of)
+    functions = None if quantity is None else by_name(quantity)
     values = _quantities(draws, fit, functions)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
     extra: dict[str, np.ndarray] = {}
@@ -109,15 +109,15 @@ def bootstrap_intervals(
         elif kind == "basic":
             low, high = _back(values, np.quantile(_out(values, values.drawn), ends, axis=0), np.ones(len(values.names)))
         elif kind == "bca":
-            left = jackknife(fit, by=draws.about["unit"], observations=rows)
+            left = jackknife(fit, cluster=draws.about["unit"], observations=rows)
             low, high, extra = _bca(values, _table(left, functions)[1], ends)
             about["left_out"] = len(left)
         else:
             (low, high), about["without_stderr"] = _studentised(draws, fit, rows, values, functions, ends)
     spread, bias = values.drawn.std(axis=0, ddof=1), values.drawn.mean(axis=0) - values.value
-    columns = {"mean": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
+    columns = {"estimate": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}
-    return Intervals(fit.law, f"{kind} of {draws.method}", level, table, draws.about | about, draws.notices)
+    return Intervals(fit.law, f"{kind} of {draws.method}", level, table, draws.about | about, draws.notices, draws.ok)
 
 
 def refuse(kind: str, noise: Noise) -> None:
@@ -156,9 +156,9 @@ def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
 
 def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     if of is not None and not of:
-        raise ValueError("Argument of must name at least one function of the parameters, but is empty.")
+        raise ValueError("Argument quantity must name at least one function of the parameters, but is empty.")
     names, drawn = _table(draws, of)
-    kinds = fit._law().parameters  # pyright: ignore[reportPrivateUsage]
+    kinds = resolve(fit.law).parameters
     one = Draws(fit.law, {name: np.asarray([value]) for name, value in fit.params.items()}, "fit", fit.free)
     wide = [of is None and kinds[name].support is positive and kinds[name].kind in LOGARITHMIC for name in names]
     return _Quantities(names, _table(one, of)[1][0], drawn, np.array(wide))
@@ -211,7 +211,7 @@ def _studentised(
             raise _without_curvature(again.problem.noise)
         about = draws.about
         kind, unit, seed = about["kind"], about["unit"], about["seed"]
-        some = resamples(again, linear, kind, unit, about.get("signs", "rademacher"), about["replicates"], seed)
+        some = resamples(again, linear, kind, unit, about.get("signs", "rademacher"), about["n_resamples"], seed)
         kept = draws.stats["replicate"]
         response = (
             some.response[kept] if some.response.ndim == 2 else np.broadcast_to(some.response, (len(kept), len(weight)))

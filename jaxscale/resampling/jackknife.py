@@ -16,7 +16,7 @@ from jaxscale.results.refit_problem import observations_of, refit_problem
 from jaxscale.utils.notices import Notice
 
 
-def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | None = None) -> Draws:
+def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observations | None = None) -> Draws:
     """Refit without one row, run or group at a time, all in one batch.
 
     The standard error of any quantity q is ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the G refits: see
@@ -25,7 +25,7 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
 
     Args:
         fit: the fit.
-        by: "row", "run" or "group"; rows, or whole runs where runs repeat, unless given.
+        cluster: "row", "run" or "group"; rows, or whole runs where runs repeat, unless given.
         observations: what was fitted, where the fit was read from a file.
 
     Returns:
@@ -41,10 +41,10 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
     """
-    if by is not None and by not in UNITS:
-        raise ValueError(f"Argument by must be one of {', '.join(UNITS)}, but is {by!r}.")
-    refuse_groups(fit, by)
-    unit = unit_of(observations_of(fit, observations), fit.free, by)
+    if cluster is not None and cluster not in UNITS:
+        raise ValueError(f"Argument cluster must be one of {', '.join(UNITS)}, but is {cluster!r}.")
+    refuse_groups(fit, cluster)
+    unit = unit_of(observations_of(fit, observations), fit.free, cluster)
     with jax.enable_x64(True):
         again = refit_problem(fit, observations)
         used = np.flatnonzero(again.wide.weight > 0)
@@ -55,8 +55,8 @@ def jackknife(fit: Fit, *, by: str | None = None, observations: Observations | N
         begin = lifted(again.optimum)
         lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
-        about: dict[str, Any] = {"unit": unit, "replicates": len(labels)}
-        draws = drawn(fit, again, lanes, settled, "jackknife", about, [notice], usable=False)
+        about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}
+        draws = drawn(fit, again, lanes, settled, "jackknife", about, [notice], ok=False)
         draws.stats["left_out"] = labels[settled]
         del draws.stats["replicate"]
         draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}

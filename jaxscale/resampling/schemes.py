@@ -29,8 +29,8 @@ class Resamples:
     """Data sets to refit.
 
     Args:
-        response: shape (n,), or (replicates, n) where responses are replaced.
-        weight: shape (n,), or (replicates, n) where rows are drawn.
+        response: shape (n,), or (n_resamples, n) where responses are replaced.
+        weight: shape (n,), or (n_resamples, n) where rows are drawn.
         about: what there is to say of how they were made.
     """
 
@@ -39,20 +39,20 @@ class Resamples:
     about: dict[str, Any]
 
 
-def cases(again: RefitProblem, unit: np.ndarray | None, replicates: int, generator: np.random.Generator) -> Resamples:
+def cases(again: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Rows, or whole units, drawn with replacement."""
-    weight = resampled(again.wide.weight, unit, replicates, generator)
+    weight = resampled(again.wide.weight, unit, n_resamples, generator)
     return Resamples(again.wide.response, weight, {})
 
 
-def residual(again: RefitProblem, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+def residual(again: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Centred residuals, ``sqrt(n / (n - p))`` times as large, drawn with replacement.
 
     They are centred where the noise's loss has its minimum: at their mean for squared error.
     """
     used, root, u = _scaled(again, linear)
     u = (u - again.problem.noise.loss.centre(u)) * np.sqrt(len(u) / freedom(again))
-    drawn = u[generator.integers(len(u), size=(replicates, len(u)))]
+    drawn = u[generator.integers(len(u), size=(n_resamples, len(u)))]
     return _replaced(again, linear, used, drawn / root, {})
 
 
@@ -61,7 +61,7 @@ def wild(
     linear: Linear,
     unit: np.ndarray | None,
     signs: str,
-    replicates: int,
+    n_resamples: int,
     generator: np.random.Generator,
 ) -> Resamples:
     """Every row's own residual with a random sign, one sign for all rows of a unit.
@@ -83,11 +83,11 @@ def wild(
         codes = np.unique(unit[used], return_inverse=True)[1]
         u = _without(u, q, codes)
     values, chances = SIGNS[signs]
-    drawn = np.asarray(values)[generator.choice(len(values), size=(replicates, int(codes.max()) + 1), p=chances)]
+    drawn = np.asarray(values)[generator.choice(len(values), size=(n_resamples, int(codes.max()) + 1), p=chances)]
     return _replaced(again, linear, used, drawn[:, codes] * u / root, {"signs": signs})
 
 
-def parametric(again: RefitProblem, linear: Linear, replicates: int, generator: np.random.Generator) -> Resamples:
+def parametric(again: RefitProblem, linear: Linear, n_resamples: int, generator: np.random.Generator) -> Resamples:
     """Noise drawn from the distribution that the fit found, with an effect of the run where runs repeat.
 
     Normal with ``s^2 = sum w r^2 / (n - p)`` for squared error; Student-t as fitted for Student-t; for Huber's and
@@ -99,7 +99,7 @@ def parametric(again: RefitProblem, linear: Linear, replicates: int, generator: 
     df, scale = noise.loss.distribution(u, freedom(again), float(again.problem.log_scale(again.z)))
 
     def noisy(count: int) -> np.ndarray:
-        size = (replicates, count)
+        size = (n_resamples, count)
         return generator.standard_normal(size) if np.isinf(df) else generator.standard_t(df, size)
 
     about: dict[str, Any] = {"scale": scale} if np.isinf(df) else {"scale": scale, "df": df}
@@ -191,7 +191,7 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
 def _replaced(
     again: RefitProblem, linear: Linear, used: np.ndarray, drawn: np.ndarray, about: dict[str, Any]
 ) -> Resamples:
-    """Responses of the fitted law with other noise, shape (replicates, n)."""
+    """Responses of the fitted law with other noise, shape (n_resamples, n)."""
     y = again.wide.response
     fitted = linear.residual[used] + np.asarray(again.problem.noise.transform(jnp.asarray(y[used])))
     response = np.repeat(y[None], len(drawn), axis=0)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,15 @@ import numpy as np
 from jaxscale.data.features import columns_of, outside
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
+from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
 from jaxscale.utils.errors import NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # How the names of what is drawn for all groups and runs end.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")
@@ -61,7 +65,7 @@ class Draws:
     """Parameter sets by name with a leading axis of draws, and how they were got.
 
     Args:
-        law: identifier of the law.
+        law: the law; a name where there is no law, or none that the catalogue holds.
         params: every parameter of the law, shape (draws,), or (draws, groups) where each group has its own; draws of
             several chains lie chain after chain. What tables print beside them, such as ``a[small]`` and
             ``a_population``, is found under its name, too.
@@ -70,10 +74,9 @@ class Draws:
         nuisance: what was drawn beside the law's parameters, such as the scale of the noise; leading axis (draws,).
         chains: how many chains the draws come from; 1 where they are independent.
         stats: a number for every draw, such as ``log_density``, ``diverging``, ``energy``; shape (draws,).
-        about: what the method says of itself: ``khat``, ``divergences``, ``replicates``, ``priors``, ...
-        notices: what a person should know.
-        usable: whether the draws may be acted on: False where a sampler did not converge.
-        law_object: the law itself; looked up in the catalogue when read from a file.
+        about: what the method says of itself: ``khat``, ``divergences``, ``n_resamples``, ``priors``, ...
+        notices: conditions of the data or the sampler that affect what the draws mean.
+        ok: whether the draws can be used; False where a sampler did not converge.
         observations: what was fitted; None when read from a file.
         model: the model that was sampled (:class:`jaxscale.bayes.model.Model`), where there is one.
         likelihood: how responses scatter where there is no model: that of one group out of several.
@@ -81,7 +84,7 @@ class Draws:
             unless given.
     """
 
-    law: str
+    law: Law | str
     params: dict[str, np.ndarray]
     method: str
     free: tuple[str, ...]
@@ -90,8 +93,7 @@ class Draws:
     stats: dict[str, np.ndarray] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
-    usable: bool = True
-    law_object: Law | None = field(default=None, compare=False, repr=False)
+    ok: bool = True
     observations: Observations | None = field(default=None, compare=False, repr=False)
     model: Any = field(default=None, compare=False, repr=False)
     likelihood: Likelihood | None = field(default=None, compare=False, repr=False)
@@ -117,33 +119,33 @@ class Draws:
         """The table of parameters at 90 %."""
         return str(self.intervals())
 
-    def require_usable(self) -> None:
-        """Refuse draws that are not to be acted on.
+    def require_ok(self) -> None:
+        """Raise an error unless the draws can be used.
 
         Raises:
             NotUsableError: a sampler did not converge, or resampling failed; says what to do.
         """
-        if not self.usable:
+        if not self.ok:
             reasons = "; ".join(notice.message for notice in self.notices)
             raise NotUsableError(f"These draws ({self.method}) are not to be acted on: {reasons}")
 
-    def derive(self, of: Quantity) -> np.ndarray:
+    def derive(self, quantity: Quantity) -> np.ndarray:
         """A function of the parameters for every draw, shape (draws, ...).
 
         >>> draws.derive(lambda p: p["beta"] / (p["alpha"] + p["beta"]))  # doctest: +SKIP
 
         Args:
-            of: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
+            quantity: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
 
         Raises:
             TypeError: it is no function.
             ValueError: the function asks for an unknown parameter, or computes by NumPy instead of JAX.
         """
-        of = single(of)
+        quantity = single(quantity)
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
             try:
-                return np.asarray(jax.vmap(lambda each: of(_Named(self.law, each)))(params))
+                return np.asarray(jax.vmap(lambda each: quantity(_Named(str(self.law), each)))(params))
             except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
                 raise ValueError(
                     "A function of the parameters must compute by JAX: use jax.numpy in place of numpy and math, and "
@@ -157,7 +159,7 @@ class Draws:
             ValueError: an input is missing, unknown, outside its domain or of another length, or each group has its
                 own parameters (see ``of_group``).
         """
-        law = self._law()
+        law = resolve(self.law)
         columns = columns_of(law, inputs)
         if found := outside(law, dict(zip(law.inputs, columns, strict=True))):
             raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
@@ -223,11 +225,11 @@ class Draws:
             group_names=(),
         )
 
-    def responses(self, key: Any = 0, **inputs: Any) -> np.ndarray:
+    def responses(self, seed: int = 0, **inputs: Any) -> np.ndarray:
         """New measurements for every draw: the law and the scatter about it, shape (draws, n).
 
         Args:
-            key: seed.
+            seed: of the random numbers.
             **inputs: inputs by name, shape (n,); each row is a run of its own, with an effect of its own where runs
                 have one.
 
@@ -249,14 +251,14 @@ class Draws:
             raise ValueError(f"Each group has a scale of its own; choose a group first: {self._choice}.")
         level = self.predict(**{name: np.atleast_1d(value) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
-        return replicated(scatter, generator_of(key)[0], self.nuisance, level, rows)
+        return replicated(scatter, generator_of(seed)[0], self.nuisance, level, rows)
 
-    def quantiles(self, levels: Any, of: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
+    def quantiles(self, levels: Any, quantity: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
         """Quantiles of every free parameter by name, or of a function of the parameters.
 
         Args:
             levels: numbers between 0 and 1, shape (q,) or ().
-            of: a function of the parameters of one draw, as for :meth:`derive`.
+            quantity: a function of the parameters of one draw, as for :meth:`derive`.
 
         Raises:
             ValueError: a level is not between 0 and 1.
@@ -267,28 +269,27 @@ class Draws:
             bad = [levels]
         if bad:
             raise ValueError(f"Argument levels must hold numbers between 0 and 1, but holds {bad[0]!r}.")
-        if of is not None:
-            return np.quantile(self.derive(of), levels, axis=0)
+        if quantity is not None:
+            return np.quantile(self.derive(quantity), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
 
-    def intervals(self, level: float = 0.9, of: Quantities | None = None) -> Intervals:
+    def intervals(self, level: float = 0.9, quantity: Quantities | None = None) -> Intervals:
         """Equal-tailed intervals of the free parameters, or of functions of the parameters.
 
         Args:
             level: coverage, between 0 and 1.
-            of: a function of the parameters of one draw, or name to function; the free parameters unless given.
+            quantity: a function of the parameters of one draw, or name to function; the free parameters unless given.
 
         Raises:
-            TypeError: ``of`` is no function and maps to none.
+            TypeError: ``quantity`` is no function and maps to none.
             ValueError: the level is not between 0 and 1.
         """
         from jaxscale.results import mcmc_diagnostics
 
-        functions = {} if of is None else by_name(of)
-        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
-        values = {name: self.params[name] for name in self.free} if of is None else {}
-        if of is None:
+        functions = {} if quantity is None else by_name(quantity)
+        check_level(level)
+        values = {name: self.params[name] for name in self.free} if quantity is None else {}
+        if quantity is None:
             values |= {name: v for name, v in self.nuisance.items() if not name.endswith(("_offset", "run_effect"))}
         for name, function in functions.items():
             values[name] = self.derive(function)
@@ -297,14 +298,23 @@ class Draws:
             for label, value in scalars(name, several, self.groups):
                 low, high = np.quantile(value, [0.5 - level / 2, 0.5 + level / 2])
                 rows[label] = {
-                    "mean": float(np.mean(value)),
+                    "estimate": float(np.mean(value)),
                     "sd": float(np.std(value, ddof=1)) if len(value) > 1 else math.nan,
                     "lower": float(low),
                     "upper": float(high),
                 }
                 if self.method == "nuts":
                     rows[label] |= mcmc_diagnostics.convergence(value.reshape(self.chains, -1))
-        return Intervals(self.law, self.method, level, rows, self.about, self.notices)
+        return Intervals(self.law, self.method, level, rows, self.about, self.notices, self.ok)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas data frame with a row for every draw, a column for every free or nuisance parameter."""
+        import pandas as pd
+
+        names = {name: self.params[name] for name in self.free} | self.nuisance
+        return pd.DataFrame(
+            {label: column for name, values in names.items() for label, column in scalars(name, values, self.groups)}
+        )
 
     def to_arviz(self) -> Any:
         """The draws as the container of ArviZ (an xarray ``DataTree``), with what it needs for its plots."""
@@ -364,13 +374,6 @@ class Draws:
         except (TypeError, ValueError) as error:
             told = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
             raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
-
-    def _law(self) -> Law:
-        if self.law_object is not None:
-            return self.law_object
-        from jaxscale.laws import get
-
-        return get(self.law)
 
 
 def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:

@@ -1,9 +1,9 @@
-"""Fit: the answer, with its uncertainty and its provenance; files are JSON, bit for bit."""
+"""Fit: a fitted law with standard errors, diagnostics and provenance; files are JSON."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -12,23 +12,28 @@ from jaxscale.data.features import columns_of
 from jaxscale.data.observations import Observations
 from jaxscale.engine.implicit_diff import influence
 from jaxscale.law import Law
+from jaxscale.laws import law_of_file, resolve
 from jaxscale.noise import Noise
 from jaxscale.results.fit_file import from_entries, to_entries
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import did_you_mean
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LOGARITHMIC = ("amplitude", "scale", "location", "positive_number")
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted law; call it with inputs by name to predict.
+    """A fitted law with standard errors, diagnostics and provenance.
 
     Args:
-        law: identifier of the law.
+        law: the law; its name where the fit was read from a file and no law of the catalogue has that name.
         params: every parameter by name, in the paper's own constants.
         stderr: standard error of every free parameter (NaN where there is none).
         correlation: of the free parameters' estimates, rows in the order of ``free``.
@@ -47,13 +52,12 @@ class Fit:
         provenance: seed, versions, table.
         rows_read: rows of the table.
         rows_used: rows that count.
-        law_object: the law itself; looked up in the catalogue when read from a file.
         observations: what was fitted; None when read from a file.
         problem: the problem that was solved and its optimum (:class:`jaxscale.results.refit_problem.RefitProblem`);
             None when read from a file, and made again where it is needed.
     """
 
-    law: str
+    law: Law | str
     params: dict[str, float]
     stderr: dict[str, float]
     correlation: tuple[tuple[float, ...], ...]
@@ -72,26 +76,35 @@ class Fit:
     provenance: Provenance
     rows_read: int
     rows_used: int
-    law_object: Law | None = field(default=None, compare=False, repr=False)
     observations: Observations | None = field(default=None, compare=False, repr=False)
     problem: Any = field(default=None, compare=False, repr=False)
 
-    def __call__(self, **inputs: Any) -> Any:
-        """Predict: the law at its fitted parameters, for inputs by name (numbers or arrays).
+    @property
+    def ok(self) -> bool:
+        """Whether the fit converged and its status warns of nothing."""
+        return self.status == "converged"
 
-        Where the law says how its inputs follow from others, such as a schedule, these can be given instead.
+    def predict(self, **inputs: Any) -> Any:
+        """Predictions of the law at its fitted parameters.
+
+        Args:
+            **inputs: inputs by name, numbers or equally long arrays; in place of those that the law computes from
+                others, such as a learning rate schedule, these others.
+
+        Returns:
+            A number, or an array of the inputs' shape.
 
         Raises:
             ValueError: an input is missing or unknown.
         """
-        law = self._law()
+        law = resolve(self.law)
         columns = columns_of(law, inputs)
         with jax.enable_x64(True):
             value = np.asarray(law(*columns, **self.params))
         return float(value) if value.ndim == 0 else value
 
-    def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Lower and upper end of every free parameter's interval.
+    def intervals(self, level: float = 0.9) -> Intervals:
+        """Confidence intervals of the free parameters.
 
         By t quantiles of the standard error where the parameter has no bounds: in the logarithm of a positive number,
         the logit of a fraction. Where such an interval spans a factor, or a parameter lies at a bound, by the profile
@@ -106,11 +119,18 @@ class Fit:
         """
         from jaxscale.profiling.fit_intervals import intervals_of
 
-        if not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
-        return intervals_of(self, level)
+        check_level(level)
+        ends = intervals_of(self, level)
+        rows = {
+            name: {"estimate": self.params[name], "sd": self.stderr[name], "lower": low, "upper": high}
+            for name, (low, high) in ends.items()
+        }
+        about = {"seed": self.provenance.seed, "status": self.status}
+        return Intervals(
+            self.law, f"fit, {self.errors.method} standard errors", level, rows, about, self.notices, self.ok
+        )
 
-    def influence(self, of: str | Quantity, observations: Observations | None = None) -> np.ndarray:
+    def influence(self, quantity: str | Quantity, observations: Observations | None = None) -> np.ndarray:
         """What every row does to a quantity: the quantity's derivative in the row's weight at the optimum.
 
         ``d of / d w_i``, exact (for a Huber loss: that of its active set, while no residual crosses delta). To first
@@ -119,10 +139,10 @@ class Fit:
         over its rows. For a row of weight 0 it is what adding the row would do. It is not finite where the
         data do not identify the parameters.
 
-        >>> fit.influence(of=lambda p: law(70e9, 1.4e12, **p))  # doctest: +SKIP
+        >>> fit.influence(quantity=lambda p: law(70e9, 1.4e12, **p))  # doctest: +SKIP
 
         Args:
-            of: name of a parameter, or a function of the parameters (name to value) that returns one number
+            quantity: name of a parameter, or a function of the parameters (name to value) that returns one number
                 and is made of operations that JAX differentiates.
             observations: what was fitted, where the fit was read from a file.
 
@@ -130,21 +150,22 @@ class Fit:
             One number per observation, in float64.
 
         Raises:
-            TypeError: the loss is absolute, whose optimum has no such derivative, or ``of`` is no name and no function.
+            TypeError: the loss is absolute, whose optimum has no such derivative, or ``quantity`` is neither a name
+                nor a function.
             ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
         """
-        law = self._law()
-        if isinstance(of, str) and of not in law.parameters:
+        law = resolve(self.law)
+        if isinstance(quantity, str) and quantity not in law.parameters:
             raise ValueError(
-                f"Argument of names {of!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(of, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+                f"Argument quantity names {quantity!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(quantity, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
         from jaxscale.results.refit_problem import refit_problem
 
-        quantity = (lambda p: p[of]) if isinstance(of, str) else single(of)
+        function = (lambda p: p[quantity]) if isinstance(quantity, str) else single(quantity)
         with jax.enable_x64(True):
             again = refit_problem(self, observations)
-            values = influence(again.problem, again.z, again.wide, self.params, quantity)
+            values = influence(again.problem, again.z, again.wide, self.params, function)
         return values[: len(again.observations)]
 
     def __str__(self) -> str:
@@ -153,35 +174,44 @@ class Fit:
 
         return text(self)
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The fit as JSON text, written to ``path`` atomically where one is given; NaN becomes null."""
-        text = json.dumps(nulls(to_entries(self)), indent=2, allow_nan=False) + "\n"
-        if path is not None:
-            write_atomically(path, text.encode())
-        return text
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas data frame with a row for every free parameter: estimate, standard error and 90 % interval."""
+        return self.intervals().to_frame()
+
+    def to_json(self) -> str:
+        """The fit as JSON text; NaN becomes null."""
+        return json.dumps(nulls(to_entries(self)), indent=2, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit as a JSON file, atomically.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: the path does not end in .json.
+        """
+        if Path(path).suffix != ".json":
+            raise ValueError(f"Argument path must end in .json, as files of fits do, but is {str(path)!r}.")
+        write_atomically(path, self.to_json().encode())
 
     @classmethod
-    def from_json(cls, source: str | Path, law: Law | None = None) -> "Fit":
-        """Read what :meth:`to_json` wrote, from a path or its text.
+    def load(cls, path: str | Path, law: Law | None = None) -> "Fit":
+        """Read a fit that :meth:`save` wrote, bit for bit.
 
         Args:
-            source: a path, or the JSON text itself.
+            path: of the JSON file.
             law: the law, where it is not in the catalogue.
 
         Raises:
-            ValueError: this is not a fit.
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a fit, or a fit of another law.
         """
-        text = str(source)
-        if isinstance(source, Path) or not text.lstrip().startswith("{"):
-            text = Path(source).read_text()
+        return cls.from_json(Path(path).read_text(), law)
+
+    @classmethod
+    def from_json(cls, text: str, law: Law | None = None) -> "Fit":
+        """Read the text that :meth:`to_json` returned; arguments and errors as of :meth:`load`."""
         try:
-            return cls(**from_entries(json.loads(text)), law_object=law)
+            fit = cls(**from_entries(json.loads(text)))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"This is not a fit written by jaxscale ({error}); write one with Fit.to_json.") from error
-
-    def _law(self) -> Law:
-        if self.law_object is not None:
-            return self.law_object
-        from jaxscale.laws import get
-
-        return get(self.law)
+            raise ValueError(f"This is not a fit written by jaxscale ({error}); write one with Fit.save.") from error
+        return replace(fit, law=law_of_file(str(fit.law), law, "fit"))

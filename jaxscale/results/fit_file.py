@@ -18,7 +18,7 @@ def to_entries(fit: "Fit") -> dict[str, Any]:
     errors, landscape = asdict(fit.errors), asdict(fit.landscape)
     percentiles, shares, basins = errors.pop("percentiles"), errors.pop("shares"), landscape.pop("basins")
     return {
-        "law": fit.law,
+        "law": str(fit.law),
         "params": fit.params,
         "stderr": fit.stderr,
         "correlation": fit.correlation,
@@ -37,7 +37,7 @@ def to_entries(fit: "Fit") -> dict[str, Any]:
         "design": {} if fit.design is None else asdict(fit.design),
         **asdict(fit.provenance),
         "percentiles": {"shares": shares} | percentiles if percentiles else {},
-        "warnings": [{"code": notice.code, "message": notice.message} for notice in fit.notices],
+        "notices": [{"code": notice.code, "message": notice.message} for notice in fit.notices],
     }
 
 
@@ -83,7 +83,7 @@ def from_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
         "landscape": Landscape(**starts, basins=tuple(Basin(**basin) for basin in entries["basins"])),
         "design": _design(entries["design"]),
         "provenance": Provenance(**provenance, used_sha256=entries.get("used_sha256", "")),
-        "notices": tuple(Notice(**notice) for notice in entries["warnings"]),
+        "notices": tuple(Notice(**notice) for notice in entries["notices"]),
     }
 
 

@@ -13,6 +13,8 @@ from jaxscale.results.parts import Design, Landscape
 from jaxscale.utils.notices import notice_lines
 from jaxscale.utils.text import WIDTH, aligned, item
 
+# Coverage of the intervals in the report.
+LEVEL = 0.9
 # Correlations above this size are listed, at most so many.
 _STRONG, _LISTED = 0.9, 10
 # Ends of an interval whose ratio is above this say nothing.
@@ -147,14 +149,14 @@ def _r2(fit: Fit) -> str:
 
 
 def _parameters(fit: Fit) -> list[str]:
-    rows = [("Parameter", "value", "std. error", "relative", "95 % interval")]
-    interval = fit.interval()
+    rows = [("Parameter", "value", "std. error", "relative", f"{100 * LEVEL:g} % interval")]
+    ends = fit.intervals(LEVEL)
     for name, value in fit.params.items():
         if name not in fit.free:
             rows.append((name, f"{value:g}", "fixed", "", ""))
             continue
         error = fit.stderr[name]
-        low, high = interval[name]
+        low, high = ends[name]
         known, bounds = math.isfinite(error), fit.errors.at_bound
         if name in bounds:
             rows.append(
@@ -203,7 +205,7 @@ def _method(fit: Fit) -> str:
         "known errors": "from the known errors of the rows",
         "observed information": "observed information (from the curvature of the likelihood)",
         "sandwich": "sandwich (from curvature and scores)",
-        "bootstrap": f"middle 68 % of {errors.replicates} bootstrap resamples",
+        "bootstrap": f"middle 68 % of {errors.n_resamples} bootstrap resamples",
     }[method]
     runs = ", clustered by run" if clustered else ""
     freedom = errors.freedom

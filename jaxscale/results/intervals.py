@@ -1,38 +1,54 @@
-"""Intervals: how sure each number is, by whatever method; one table for all of them."""
+"""Intervals: confidence or credible intervals of parameters and derived quantities, by any method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from jaxscale.law import Law
 from jaxscale.utils.files import nulls
 from jaxscale.utils.notices import Notice
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True)
-class Intervals:
-    """An interval for every parameter or derived quantity; ``intervals["alpha"]`` is (lower, upper).
+class Intervals(Mapping[str, tuple[float, float]]):
+    """Intervals of parameters or derived quantities; ``intervals["alpha"]`` is (lower, upper).
 
     Args:
-        law: identifier of the law.
-        method: how they were got, such as "nuts" or "bca of case bootstrap".
+        law: the law; a name where there is no law, or none that the catalogue holds.
+        method: how they were computed, such as "nuts" or "bca of case bootstrap".
         level: nominal coverage, between 0 and 1.
-        params: name to ``mean`` (or the estimate), ``sd``, ``lower``, ``upper``, and what else the method says of it,
-            such as ``rhat``.
+        params: name to ``estimate``, ``sd``, ``lower``, ``upper``, and further columns of the method, such as ``rhat``.
+            The estimate of draws is their mean.
         about: what else there is to say, such as ``khat`` or ``divergences``.
-        notices: what a person should know.
+        notices: conditions of the data or the method that affect what the intervals mean.
+        ok: whether the intervals can be used; False where a fit or a sampler did not converge.
     """
 
-    law: str
+    law: Law | str
     method: str
     level: float
     params: dict[str, dict[str, float]]
     about: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    ok: bool = True
 
     def __getitem__(self, name: str) -> tuple[float, float]:
         """Lower and upper end."""
         return self.params[name]["lower"], self.params[name]["upper"]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the quantities."""
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        """The number of quantities."""
+        return len(self.params)
 
     def __str__(self) -> str:
         """The table that every method prints."""
@@ -40,16 +56,33 @@ class Intervals:
 
         return text(self)
 
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas data frame with a row for every quantity: estimate, sd, lower, upper, and further columns."""
+        import pandas as pd
+
+        return pd.DataFrame.from_dict(self.params, orient="index").rename_axis("quantity")
+
     def to_json(self) -> str:
         """The intervals as JSON text; NaN becomes null."""
         return json.dumps(nulls(self.to_dict()), indent=2, allow_nan=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """The intervals as plain numbers: ``params``, ``method``, ``warnings``, and what the method says of itself."""
+        """The intervals as plain numbers: ``params``, ``method``, ``notices``, and what the method says of itself."""
         return {
-            "law": self.law,
+            "law": str(self.law),
             "method": self.method,
             "params": {name: {**row, "level": self.level} for name, row in self.params.items()},
             **self.about,
-            "warnings": [{"code": notice.code, "message": notice.message} for notice in self.notices],
+            "ok": self.ok,
+            "notices": [{"code": notice.code, "message": notice.message} for notice in self.notices],
         }
+
+
+def check_level(level: Any) -> None:
+    """Refuse a coverage that is not between 0 and 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")

@@ -40,7 +40,7 @@ _TOLD = (
         "seed",
         "seconds",
     ),
-    *("seed", "seconds", "kind", "unit", "replicates", "finished", "failed", "from", "left_out", "stderr", "status"),
+    *("seed", "seconds", "kind", "unit", "n_resamples", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
 _LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
@@ -57,7 +57,7 @@ def text(intervals: "Intervals", data: Observations | None = None) -> str:
         Lines of at most 80 columns (long names may take more), without a newline at the end.
     """
     about = intervals.about
-    title = intervals.law
+    title = str(intervals.law)
     if data is not None:
         used = int(np.sum(data.weight > 0))
         title += f" given {data.name} ({used} of {data.rows_read or len(data)} rows)"
@@ -96,14 +96,14 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
     kind, _, bootstrap = method.partition(" of ")
     if kind not in _KINDS:
         kind, bootstrap = "", method
-    if "replicates" not in about or "failed" not in about:
+    if "n_resamples" not in about or "failed" not in about:
         return method
     failed = f"{about['failed']} of them left out" if about["failed"] else "all settled"
     intervals = f"; {_KINDS[kind]}" if kind else ""
     if "left_out" in about:
         intervals += f" (corrected by {about['left_out']} refits without one {about['unit']} each)"
     some = f"{about['finished']:,} of " if "finished" in about else ""
-    return f"{bootstrap}, {some}{_counted(about['replicates'], 'refit')}, {failed}{intervals}"
+    return f"{bootstrap}, {some}{_counted(about['n_resamples'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:
@@ -120,14 +120,14 @@ def _table(intervals: "Intervals") -> list[str]:
         extra = [_COLUMNS[key][1].format(row[key]) if math.isfinite(row.get(key, math.nan)) else "" for key in columns]
         ends = [] if left_out else [_ends(row["lower"], row["upper"], sd)]
         spread = number(sd, sd) if math.isfinite(sd) else "none"
-        rows.append((name, number(row["mean"], sd), spread, *ends, *extra))
+        rows.append((name, number(row["estimate"], sd), spread, *ends, *extra))
     first, *lines = aligned(rows, "<" + ">" * (len(head) - 1))
     return [first, "-" * len(first), *lines]
 
 
 def _jackknifed(about: Mapping[str, Any], sd: float) -> float:
     """The jackknife's standard error: ``(G - 1) / sqrt(G)`` times the standard deviation of the G refits."""
-    count = about.get("replicates", 0) - about.get("failed", 0)
+    count = about.get("n_resamples", 0) - about.get("failed", 0)
     return sd * (count - 1) / math.sqrt(count) if count > 1 else math.nan
 
 

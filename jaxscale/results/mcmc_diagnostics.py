@@ -91,25 +91,25 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     if draws.method != "nuts":
         return _counted(draws)
     rows = draws.intervals().params
-    notices, usable = [], True
+    notices, ok = [], True
     # A number that is not known is no good one: comparisons with NaN are false, and NumPy's extremes keep it.
     worst = {name: row["rhat"] for name, row in rows.items() if not row["rhat"] <= MIXED}
     if worst:
         notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_told(worst, 3, -1)}."))
-        usable = bool(np.max([*worst.values()]) <= UNMIXED)
+        ok = bool(np.max([*worst.values()]) <= UNMIXED)
     few = {name: float(np.min([row["ess_bulk"], row["ess_tail"]])) for name, row in rows.items()}
     few = {name: value for name, value in few.items() if not value >= ENOUGH}
     if few:
         notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_told(few, 0, 1)}."))
-        usable = usable and bool(np.min([*few.values()]) >= TOO_FEW)
+        ok = ok and bool(np.min([*few.values()]) >= TOO_FEW)
     count = int(np.sum(draws.stats["diverging"]))
     if count:
         notices.append(Notice("divergences", f"{count} of {len(draws)} draws diverged."))
-        usable = usable and count <= 0.01 * len(draws)
+        ok = ok and count <= 0.01 * len(draws)
     energy = ebfmi(draws.stats["energy"].reshape(draws.chains, -1))
     if energy.min() < ENERGETIC:
         notices.append(Notice("low_energy", f"E-BFMI is {energy.min():.2f} in the worst chain, below {ENERGETIC}."))
-    return tuple(notices), bool(usable)
+    return tuple(notices), bool(ok)
 
 
 def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:

@@ -49,7 +49,7 @@ class StandardErrors:
         method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (the last two also
             with "cluster " before them), or "none".
         freedom: degrees of freedom of t quantiles.
-        replicates: bootstrap resamples; 0 where there are none.
+        n_resamples: bootstrap resamples; 0 where there are none.
         reason: why this method, or why there are no errors; may be empty.
         at_bound: parameters that lie at an end of their support, and that end.
         percentiles: of the resamples, by parameter, at ``shares``.
@@ -58,7 +58,7 @@ class StandardErrors:
 
     method: str
     freedom: int
-    replicates: int = 0
+    n_resamples: int = 0
     reason: str = ""
     at_bound: dict[str, float] = field(default_factory=dict)
     percentiles: dict[str, tuple[float, ...]] = field(default_factory=dict)

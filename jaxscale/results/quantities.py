@@ -25,12 +25,14 @@ def by_name(of: Any) -> dict[str, Quantity]:
         return {name if name.isidentifier() else "quantity": of}
     if not isinstance(of, Mapping):
         raise TypeError(
-            "Argument of must be a function of the parameters or map names to functions, such as "
+            "Argument quantity must be a function of the parameters or map names to functions, such as "
             f"{{'ratio': lambda p: ...}}, but is {of!r}."
         )
     for name, function in of.items():
         if not callable(function):
-            raise TypeError(f"Argument of must map names to functions of the parameters, but {name!r} maps to none.")
+            raise TypeError(
+                f"Argument quantity must map names to functions of the parameters, but {name!r} maps to none."
+            )
     return dict(of)
 
 
@@ -41,5 +43,7 @@ def single(of: Any) -> Quantity:
         TypeError: it is no function.
     """
     if not callable(of):
-        raise TypeError(f"Argument of must be a function of the parameters, such as lambda p: ..., but is {of!r}.")
+        raise TypeError(
+            f"Argument quantity must be a function of the parameters, such as lambda p: ..., but is {of!r}."
+        )
     return of

@@ -13,6 +13,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
+from jaxscale.laws import resolve
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import fingerprint
@@ -62,7 +63,7 @@ def observations_of(fit: Fit, observations: Observations | None = None) -> Obser
 def is_of(fit: Fit, rows: Observations) -> bool:
     """Whether a fit was made to these observations."""
     if fit.provenance.used_sha256:
-        return fit.provenance.used_sha256 == fingerprint(fit._law(), rows)  # pyright: ignore[reportPrivateUsage]
+        return fit.provenance.used_sha256 == fingerprint(resolve(fit.law), rows)
     # A file of an older version tells only the table, its columns and how many rows counted.
     count = int(np.sum(rows.weight > 0))
     return (rows.sha256, count, dict(rows.columns)) == (
@@ -88,7 +89,7 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
     if observations is None and fit.problem is not None and _is_that_of(fit):
         # The parameters of a fit may have been replaced since.
         return replace(fit.problem, z=coordinates_of(fit.problem.problem, fit.params, fit.scale))
-    law = fit._law()  # pyright: ignore[reportPrivateUsage]
+    law = resolve(fit.law)
     rows = weighted(prepare(law, rows), fit.noise)
     wide = padded(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, fit.noise.loss.interior(rows.response), np)

@@ -40,8 +40,8 @@ def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixe
         likelihood.surrogate_data(observations),
         noise=likelihood.surrogate,
         fixed=fixed,
-        key=seed,
-        replicates=0,
+        seed=seed,
+        n_resamples=0,
         allow_unidentified=True,
         progress=False,
     )

@@ -1,7 +1,5 @@
 """Draws around the optimum from its curvature: Laplace's approximation."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +17,7 @@ from jaxscale.utils.random import generator_of
 _evaluate = compiled(evaluate, brief=True)
 
 
-def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observations | None = None) -> Draws:
+def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: Observations | None = None) -> Draws:
     """Draws from the Student-t that the curvature at the optimum suggests.
 
     ``z = z_hat + L e sqrt(v / chi^2_v)`` with standard normal e, in the centred coordinates of the fit, in which
@@ -29,8 +27,8 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
 
     Args:
         fit: the fit.
-        draws: how many, at least 2.
-        key: seed (an integer or a JAX random key).
+        num_samples: how many, at least 2.
+        seed: of the random numbers.
         observations: what was fitted, where the fit was read from a file.
 
     Returns:
@@ -42,9 +40,9 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
     Source:
         Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, chapters 4 and 14.
     """
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2:
-        raise ValueError(f"Argument draws must be a whole number of at least 2, but is {draws!r}.")
-    seed, generator = generator_of(key)
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or num_samples < 2:
+        raise ValueError(f"Argument num_samples must be a whole number of at least 2, but is {num_samples!r}.")
+    seed, generator = generator_of(seed)
     with jax.enable_x64(True):
         again = refit_problem(fit, observations)
         linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
@@ -57,18 +55,17 @@ def laplace(fit: Fit, *, draws: int = 4000, key: Any = 0, observations: Observat
                 "parameter, add rows, or use jaxscale.bootstrap."
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
-        e = lower @ generator.standard_normal((len(size), int(draws)))
-        z = again.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(draws)))
+        e = lower @ generator.standard_normal((len(size), int(num_samples)))
+        z = again.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(num_samples)))
         named = jax.tree.map(np.asarray, params_at(again.problem, z))
     free = len(again.problem.free)
     return Draws(
         law=fit.law,
-        params={name: np.broadcast_to(named[name], int(draws)) for name in again.law.parameters},
+        params={name: np.broadcast_to(named[name], int(num_samples)) for name in again.law.parameters},
         method="laplace",
         free=fit.free,
         nuisance={"scale": np.exp(z[free])} if again.problem.noise.infers_scale else {},
         about={"covariance": how, "freedom": freedom, "seed": seed},
-        law_object=again.law,
         observations=again.observations,
     )
 
@@ -106,7 +103,7 @@ def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
     stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):
         raise ValueError(
-            "The fit holds no standard errors, which its noise takes from resampling; fit again with replicates=400, "
+            "The fit holds no standard errors, which its noise takes from resampling; fit again with n_resamples=400, "
             "or use jaxscale.bootstrap."
         )
     if fit.errors.at_bound:

@@ -50,10 +50,10 @@ def sample(
     data: Any = None,
     *,
     method: str = "auto",
-    chains: int = 8,
-    draws: int = 1000,
-    warmup: int = 500,
-    key: Any = 0,
+    num_chains: int = 8,
+    num_samples: int = 1000,
+    num_warmup: int = 500,
+    seed: int = 0,
 ) -> Draws:
     """Draw from a density as :func:`jaxscale.posterior` does: importance sampling, NUTS where its weights are poor.
 
@@ -65,10 +65,10 @@ def sample(
         start: where to climb from, shape (size,) or up to four of these, shape (starts, size).
         data: a tree of arrays that is handed to it.
         method: "auto", "importance", "nuts" or "laplace".
-        chains: of NUTS.
-        draws: kept of each chain.
-        warmup: of each chain.
-        key: seed (an integer or a JAX random key).
+        num_chains: of NUTS.
+        num_samples: kept of each chain.
+        num_warmup: of each chain.
+        seed: of the random numbers.
 
     Returns:
         Draws whose only parameter is ``x``, shape (draws, size).
@@ -76,9 +76,9 @@ def sample(
     Raises:
         ValueError: an argument is wrong, or the density is not finite at the start.
     """
-    refuse(method, chains, draws, warmup)
+    refuse(method, num_chains, num_samples, num_warmup)
     begun = time.perf_counter()
-    seed, generator = generator_of(key)
+    seed, generator = generator_of(seed)
     starts = np.atleast_2d(np.asarray(start, float))
     if starts.ndim != 2 or len(starts) > COMPONENTS:
         raise ValueError(
@@ -90,7 +90,7 @@ def sample(
         if not np.isfinite(density.log_density(starts[0])):
             raise ValueError("Argument start must be where the log density is finite, but there it is not.")
         densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
-        sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+        sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
     used = str(sampled.method[0])
     beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
     made = Draws(
@@ -102,6 +102,6 @@ def sample(
         stats={name: values[0] for name, values in sampled.stats.items()} if used == "nuts" else {},
         about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
     )
-    notices, usable = mcmc_diagnostics.judged(made)
+    notices, ok = mcmc_diagnostics.judged(made)
     more, trusted = sampled.judged(0)
-    return replace(made, notices=(*notices, *more), usable=usable and trusted)
+    return replace(made, notices=(*notices, *more), ok=ok and trusted)

@@ -22,7 +22,7 @@ from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
 
 
-def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, key: Any = 0) -> Draws:
+def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, seed: int = 0) -> Draws:
     """The parameters of a new group, from the population and, where it has some, the group's own runs.
 
     For every draw of the population, parameters of new groups are drawn, ``z ~ Normal(z_population, spread)`` in the
@@ -32,7 +32,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         draws: of a posterior with partial pooling.
         observations: runs of the new group; none for a group of which nothing is known.
         candidates: new groups for every draw.
-        key: seed (an integer or a JAX random key).
+        seed: of the random numbers.
 
     Returns:
         As many draws as there were, of one group: ``predict`` works on them.
@@ -55,7 +55,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         raise ValueError(
             f"A new group says nothing of {', '.join(alone) or 'its scale'}, which every group has to itself; pool it."
         )
-    seed, _ = generator_of(key)
+    seed, _ = generator_of(seed)
     sites = {name: values for name, values in {**draws.nuisance, **draws.params}.items() if name in model.shapes}
     with jax.enable_x64(True):
         first, second = jr.split(jr.key(seed % 2**63))
@@ -88,7 +88,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         stats={},
         about={"from": draws.method, "khat": khat, "draws": count},
         notices=notices,
-        usable=draws.usable and khat < KHAT_LIMIT,
+        ok=draws.ok and khat < KHAT_LIMIT,
         observations=observations,
         model=None,
         likelihood=model.likelihood,

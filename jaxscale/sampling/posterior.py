@@ -53,10 +53,10 @@ def posterior(
     fixed: Mapping[str, Any] | None = None,
     pooling: Mapping[str, str] | None = None,
     method: Method = "auto",
-    chains: int = 8,
-    draws: int = 1000,
-    warmup: int = 500,
-    key: Any = 0,
+    num_chains: int = 8,
+    num_samples: int = 1000,
+    num_warmup: int = 500,
+    seed: int = 0,
     mesh: Any = None,
     checkpoint: Any = None,
     progress: bool | None = None,
@@ -79,10 +79,10 @@ def posterior(
         pooling: parameter to "complete" (groups share it, the default), "partial" or "none".
         method: "auto" is importance sampling, with NUTS where its weights are poor; "importance", "nuts" or "laplace"
             is that method alone.
-        chains: of NUTS; importance sampling hands back as many draws as they would.
-        draws: kept of each chain.
-        warmup: draws of each chain that set the step size and the mass matrix (rounded up to a multiple of 250).
-        key: seed (an integer or a JAX random key).
+        num_chains: of NUTS; importance sampling hands back as many draws as they would.
+        num_samples: kept of each chain.
+        num_warmup: draws of each chain that set the step size and the mass matrix (rounded up to a multiple of 250).
+        seed: of the random numbers.
         mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
         checkpoint: folder where finished parts are kept; the same call goes on there.
         progress: whether to show a progress bar; on a terminal unless given.
@@ -96,16 +96,16 @@ def posterior(
         TypeError: the observations or the likelihood are of another type.
         ValueError: an argument is wrong.
     """
-    refuse(method, chains, draws, warmup)
+    refuse(method, num_chains, num_samples, num_warmup)
     refuse_types(likelihood, () if observations is None else [observations])
     begun = time.perf_counter()
-    seed, generator = generator_of(key)
+    seed, generator = generator_of(seed)
     if isinstance(source, Fit):
         if fixed is not None:
             raise ValueError("Argument fixed must not be given with a fit, whose own fixed values are taken.")
         fitted, told = source, ""
         observations = observations_of(source, observations)
-        law = resolve(source.law_object or source.law)
+        law = resolve(source.law)
         chosen = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
         if likelihood is None and not source.noise.loss.has_density:
             told = f" (in place of the {source.noise.loss.name} loss, which is no density)"
@@ -128,13 +128,13 @@ def posterior(
         starts = starts_at(model, places)
         journal = None
         if checkpoint is not None:
-            settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
+            settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             told_apart = settings | dict(priors=families(model), pooling=model.pooling)
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
         with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
             densities = densities_of(Runner(mesh, journal, ticker), lone, starts[None], generator)
-            sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+            sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
             named = jax.tree.map(lambda a: a[0], by_name(densities, sampled))
     found = _draws(model, named, sampled, law, observations, told, seed, time.perf_counter() - begun)
     names = [name for name in model.free if name not in (priors or {}) and model.site(name) not in (priors or {})]
@@ -213,7 +213,7 @@ def _draws(
     if method == "laplace":
         stats = {}
     made = Draws(
-        law=law.name,
+        law=law,
         params=named["params"],
         method=method,
         free=model.free,
@@ -221,15 +221,14 @@ def _draws(
         chains=about["chains"],
         stats=stats | {"log_prior": named["log_prior"], "log_likelihood": named["log_likelihood"]},
         about=about,
-        law_object=law,
         observations=observations,
         model=model,
     )
-    notices, usable = mcmc_diagnostics.judged(made)
+    notices, ok = mcmc_diagnostics.judged(made)
     more, trusted = sampled.judged(0)
     with jax.enable_x64(True):
         middle = {name: np.median(np.asarray(values), axis=0) for name, values in named["params"].items()}
         seen = None if model.pooling else residuals_at(model, middle)
     reason = unmeasured(model, method, float(sampled.share[0]), seen)
     uncalibrated = [Notice("not_calibrated", f"Not calibrated for this design: {reason}")] if reason else []
-    return replace(made, notices=(*notices, *more, *uncalibrated), usable=usable and trusted)
+    return replace(made, notices=(*notices, *more, *uncalibrated), ok=ok and trusted)

@@ -35,7 +35,7 @@ class Posteriors:
     """Posteriors of one law on many data sets, as arrays with a leading axis of data sets.
 
     Args:
-        law: name of the law.
+        law: the law.
         params: every parameter by name, shape (sets, draws) or (sets, draws, groups).
         nuisance: what was drawn beside them, the same.
         method: the method that each ended with.
@@ -47,7 +47,7 @@ class Posteriors:
         models: what was sampled, stacked.
     """
 
-    law: str
+    law: Law
     params: dict[str, np.ndarray]
     nuisance: dict[str, np.ndarray]
     method: np.ndarray
@@ -78,10 +78,10 @@ def posterior_many(
     fixed: Mapping[str, Any] | None = None,
     starts: Mapping[str, Any] | None = None,
     method: Method = "auto",
-    chains: int = 4,
-    draws: int = 250,
-    warmup: int = 500,
-    key: Any = 0,
+    num_chains: int = 4,
+    num_samples: int = 250,
+    num_warmup: int = 500,
+    seed: int = 0,
     mesh: Any = None,
     checkpoint: Any = None,
     progress: bool | None = None,
@@ -96,10 +96,10 @@ def posterior_many(
         fixed: values of parameters that are not inferred.
         starts: parameters by name to climb from, each of shape (sets,); the best fits unless given.
         method: as for :func:`posterior`.
-        chains: of NUTS.
-        draws: of each chain.
-        warmup: of each chain.
-        key: seed.
+        num_chains: of NUTS.
+        num_samples: of each chain.
+        num_warmup: of each chain.
+        seed: of the random numbers.
         mesh: devices to spread the work over.
         checkpoint: folder where finished parts are kept.
         progress: whether to show a progress bar.
@@ -110,7 +110,7 @@ def posterior_many(
         ValueError: an argument is wrong.
     """
     law = resolve(law)
-    refuse(method, chains, draws, warmup)
+    refuse(method, num_chains, num_samples, num_warmup)
     if isinstance(observations, Observations):
         raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
@@ -123,10 +123,10 @@ def posterior_many(
     bound = [chosen.bind(some) for some in sets]
     chosen, sets = bound[0][0], [some for _, some in bound]
     values = checked_fixed(law, fixed)
-    seed, generator = generator_of(key)
+    seed, generator = generator_of(seed)
     if starts is None:
         at = fit_many(
-            law, [chosen.surrogate_data(some) for some in sets], noise=chosen.surrogate, fixed=values, key=seed
+            law, [chosen.surrogate_data(some) for some in sets], noise=chosen.surrogate, fixed=values, seed=seed
         )
         starts = at.params
     with jax.enable_x64(True):
@@ -145,16 +145,16 @@ def posterior_many(
         climbs = np.repeat(np.asarray(located(*padded))[: len(sets), None], COMPONENTS, axis=1)
         journal = None
         if checkpoint is not None:
-            settings = dict(seed=seed, method=method, chains=chains, draws=draws, warmup=warmup)
+            settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             told_apart = settings | dict(priors=families(whole), pooling=whole.pooling)
             journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
-            sampled = adaptive_sample(densities, method, NutsSettings(chains, draws, warmup))
+            sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
         named = by_name(densities, sampled)
     nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
     return Posteriors(
-        law.name,
+        law,
         named["params"],
         nuisance,
         sampled.method,
@@ -162,6 +162,6 @@ def posterior_many(
         sampled.ess,
         sampled.rhat,
         np.nan_to_num(sampled.stats["diverging"]).sum(axis=1).astype(int),
-        chains,
+        num_chains,
         whole,
     )

@@ -160,7 +160,7 @@ CODES: dict[str, tuple[str, str]] = {
 }
 
 
-def messages_text() -> str:
+def listing() -> str:
     """Text of all notices: code, meaning and remedy."""
     return "\n\n".join("\n".join(notice_lines(code, meaning)) for code, (meaning, _) in CODES.items())
 

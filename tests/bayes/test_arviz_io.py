@@ -39,7 +39,7 @@ def sampled(runs: bool = False, excluded: int = 3) -> Draws:
     stats = {"log_density": generator.standard_normal(count), "steps": steps, "energy": generator.normal(size=count)}
     stats |= {"diverging": (np.arange(count) == 7).astype(float), "log_prior": generator.standard_normal(count)}
     return Draws(
-        law="line",
+        law=line,
         params={"c": np.full(count, 0.1 + 0.2), "m": generator.standard_normal(count)},
         method="nuts",
         free=("m",),
@@ -48,8 +48,7 @@ def sampled(runs: bool = False, excluded: int = 3) -> Draws:
         stats=stats,
         about={"khat": 0.1 + 0.2, "priors": {"m": "Normal(0, 1)"}, "seed": 3},
         notices=(Notice("flat", "Something trades off."),),
-        usable=False,
-        law_object=line,
+        ok=False,
         observations=data,
         model=model,
     )
@@ -61,7 +60,7 @@ def same(one: Draws, other: Draws) -> None:
         assert list(a) == list(b)
         for key in a:
             assert (a[key].dtype, a[key].shape, a[key].tobytes()) == (b[key].dtype, b[key].shape, b[key].tobytes())
-    for name in ("law", "method", "free", "chains", "about", "notices", "usable"):
+    for name in ("law", "method", "free", "chains", "about", "notices", "ok"):
         assert getattr(one, name) == getattr(other, name)
 
 
@@ -70,7 +69,7 @@ def test_a_file_gives_every_bit_back(tmp_path: Path) -> None:
     draws.save(tmp_path / "draws.nc")
     again = Draws.load(tmp_path / "draws.nc", line)
     same(draws, again)
-    assert again.law_object is line and again.model is None and again.observations is None
+    assert again.law is line and again.model is None and again.observations is None
     assert [path.name for path in tmp_path.iterdir()] == ["draws.nc"]
     assert again.predict(x=2.0) == pytest.approx(draws.predict(x=2.0), rel=0)
 
@@ -89,7 +88,7 @@ def test_odd_numbers_and_long_words_survive(tmp_path: Path) -> None:
     again = Draws.load(tmp_path / "a.NC")
     plain = about | {"ends": [1, 2], "array": [0, 1], "one": 0.1}
     same(replace(wide, about=plain), again)
-    assert again.law_object is None
+    assert again.law is None
 
 
 def test_the_tree_has_the_groups_of_arviz() -> None:
@@ -182,7 +181,7 @@ def test_another_law_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runs", [False, True])
 def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> None:
-    draws = replace(sampled(runs), usable=True)
+    draws = replace(sampled(runs), ok=True)
     with jax.enable_x64(True):
         sites = {name: (draws.params | draws.nuisance)[name] for name in draws.model.shapes}
         told = {"log_likelihood": jax.vmap(lambda s: draws.model.rows(s).sum())(sites)}
@@ -219,7 +218,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     before = (tmp_path / "draws.nc").read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
-        replace(draws, usable=True).save(tmp_path / "draws.nc")
+        replace(draws, ok=True).save(tmp_path / "draws.nc")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("draws.nc", before)]
 
 

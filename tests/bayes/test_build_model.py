@@ -103,7 +103,7 @@ def test_rows_of_weight_0_are_not_judged() -> None:
     model = built(share, data, likelihoods.binomial("n"))
     assert np.isfinite(model.log_likelihood({"p": np.array([0.3])})).all()
     # The fit from which draws begin does not look at them either.
-    drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", draws=20)
+    drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", num_samples=20)
     assert np.isfinite(drawn.params["p"]).all()
     seen = grouped(["a", "b", "a"], seen=[0.0, 1.0, 2.0])
     with pytest.raises(DataError, match=r"row 3: the indicator of censoring \(seen\) is 2; it must be 1 where"):
@@ -114,7 +114,9 @@ def test_rows_of_weight_0_are_not_judged() -> None:
 
 def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
     data = counted([1.0, 0.8, 0.5, 0.2, 0.1, 0.0], [10.0] * 6)
-    drawn = jaxscale.posterior(falling, data, likelihood=likelihoods.binomial("n"), chains=2, draws=200, progress=False)
+    drawn = jaxscale.posterior(
+        falling, data, likelihood=likelihoods.binomial("n"), num_chains=2, num_samples=200, progress=False
+    )
     x, grid = data.inputs["x"], np.linspace(1e-3, 2, 4001)
     p = np.exp(-grid[:, None] * x)
     # The prior is wide enough not to matter.

@@ -21,7 +21,7 @@ from jaxscale.utils import files
 from jaxscale.utils.notices import CODES
 from tests.commands import LAW_FILE, proportional, refused, remembering, rows, run, write
 
-FAST = ("--starts", "256", "--replicates", "40")
+FAST = ("--starts", "256", "--resamples", "40")
 
 
 @pytest.fixture(autouse=True)
@@ -34,13 +34,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
     (folder / "here").mkdir()
-    result = run("demo", "--out", "here", "--seed", 1)
+    result = run("demo", "--output", "here", "--seed", 1)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (folder / "here").iterdir()) == ["demo.csv", "demo.json", "demo.png"]
     assert result.stdout.startswith("chinchilla fitted to demo.csv (99 of 99 rows)")
     assert "drawn from known constants" in result.stdout
     assert f"Written: {Path('here/demo.csv')}, {Path('here/demo.json')}, {Path('here/demo.png')}" in result.stdout
-    fit = Fit.from_json(folder / "here" / "demo.json")
+    fit = Fit.load(folder / "here" / "demo.json")
     assert (fit.status, fit.provenance.seed, fit.provenance.data) == ("converged", 1, "demo.csv")
     assert fit.provenance.data_sha256 == read_table(folder / "here" / "demo.csv").sha256
     table = {name: column.astype(float) for name, column in read_table(folder / "here" / "demo.csv").columns.items()}
@@ -57,11 +57,11 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
     assert {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins"} <= set(told)
     assert {"warnings", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(told)
     assert {"scored", "polished", "converged", "agree"} <= set(told["starts"])
-    fit = Fit.from_json(Path("out.json"))
+    fit = Fit.load(Path("out.json"))
     assert fit.to_json() == Path("out.json").read_text()
     assert f"{fit}\n\nWritten" in result.stdout
     observations = fit_module.Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
-    assert fit_module.fit("chinchilla", observations, starts=256, replicates=40) == fit
+    assert fit_module.fit("chinchilla", observations, starts=256, n_resamples=40) == fit
     for words in (["runs.csv", "--json"], ["--json", "runs.csv"]):
         printed = run("fit", *words, "--law", "chinchilla", *FAST)
         assert (printed.exit_code, printed.stdout) == (0, fit.to_json())
@@ -103,7 +103,7 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         16,
         "--checkpoint",
         "kept",
-        "--replicates",
+        "--resamples",
         9,
         "--errors",
         "hc3",
@@ -122,7 +122,7 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
         "key": 5,
         "fixed": {"E": 1.8, "beta": 0.4},
         "polish": 16,
-        "replicates": 9,
+        "n_resamples": 9,
         "errors": "hc3",
         "noise_level": 0.01,
         "allow_unidentified": True,
@@ -161,9 +161,9 @@ def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
     words = ["--noise", "squared", "--starts", 64, "--fix", "E=1.8", "--quiet", "--json", "out.json"]
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
     assert (result.exit_code, result.output) == (0, "")
-    fit = Fit.from_json(Path("out.json"), law=lookup.find_law("my_laws.py"))
+    fit = Fit.load(Path("out.json"), law=lookup.find_law("my_laws.py"))
     assert (fit.law, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
-    assert fit(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
+    assert fit.predict(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
     assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
 
 
@@ -177,7 +177,7 @@ def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() ->
     assert result.exit_code in (0, 3)
     told = json.loads(Path("out.json").read_text())
     assert told["design"]["allowed"] is True and told["design"]["verdict"] == "not identified"
-    assert "unidentified" in [warning["code"] for warning in told["warnings"]]
+    assert "unidentified" in [warning["code"] for warning in told["notices"]]
 
 
 def test_a_marked_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def test_a_marked_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyP
     assert result.exit_code == 3
     assert result.stderr == "jaxscale: fitted, but starts disagree; see the notices of the report.\n"
     assert "starts disagree" in result.stdout
-    assert Fit.from_json(Path("out.json")).status == "starts_disagree"
+    assert Fit.load(Path("out.json")).status == "starts_disagree"
 
 
 def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device", "out.csv")
 
     monkeypatch.setattr(files, "write_together", full)
-    said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--out", "out.csv")
+    said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--output", "out.csv")
     assert said == "out.csv: No space left on device."
 
 
@@ -262,7 +262,7 @@ def test_simulate_draws_what_the_library_draws() -> None:
     ]
     printed = run(*words)
     assert printed.exit_code == 0
-    written = run(*words, "--out", "out.csv")
+    written = run(*words, "--output", "out.csv")
     assert (written.exit_code, written.stdout, written.stderr) == (0, "", "Written: out.csv\n")
     assert Path("out.csv").read_text() == printed.stdout
     law = laws.get("chinchilla")
@@ -322,7 +322,7 @@ def test_a_law_without_parameters_has_nothing_to_fit() -> None:
 
 
 def test_messages_lists_every_code() -> None:
-    result = run("messages")
+    result = run("notices")
     assert result.exit_code == 0
     assert all(f"{code}: " in result.stdout for code in CODES)
 
@@ -330,7 +330,7 @@ def test_messages_lists_every_code() -> None:
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"jaxscale {importlib.metadata.version('jaxscale')}\n"
     shown = run("--help").stdout
-    assert all(f" {name} " in shown for name in ("demo", "laws", "simulate", "check", "fit", "messages"))
+    assert all(f" {name} " in shown for name in ("demo", "laws", "simulate", "check", "fit", "notices"))
 
 
 def test_help_and_mistyped_words_import_no_numerical_library(folder: Path) -> None:
@@ -341,7 +341,7 @@ from jaxscale.cli.app import app
 heavy = ("jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "matplotlib")
 names = [each.callback.__name__ if each.name is None else each.name for each in app.registered_commands]
 answered = {}
-for words in (["--help"], [], ["--version"], ["messages"], ["fitt"], ["fit", "--nope"], ["fit", "runs.csv"],
+for words in (["--help"], [], ["--version"], ["notices"], ["fitt"], ["fit", "--nope"], ["fit", "runs.csv"],
               *([name, "--help"] for name in names)):
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
@@ -356,8 +356,8 @@ print(answered)
     assert done.returncode == 0, done.stderr
     statuses = ast.literal_eval(done.stdout)
     refused = {"", "fitt", "fit --nope", "fit runs.csv"}
-    commands = "demo laws simulate check messages fit posterior bootstrap profile foretell".split()
-    assert set(statuses) == {"--help", "--version", "messages", *refused, *(f"{name} --help" for name in commands)}
+    commands = "demo laws simulate check messages fit posterior bootstrap profile forecast".split()
+    assert set(statuses) == {"--help", "--version", "notices", *refused, *(f"{name} --help" for name in commands)}
     assert {words for words, status in statuses.items() if status == 2} == refused
     assert {status for words, status in statuses.items() if words not in refused} == {0}
 
@@ -375,7 +375,7 @@ def test_a_process_fits_and_prints_plain_text(folder: Path) -> None:
     done = subprocess.run([*words, "--json", "out.json"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("chinchilla fitted to runs.csv (99 of 99 rows)")
-    assert Fit.from_json(Path("out.json")).status == "converged"
+    assert Fit.load(Path("out.json")).status == "converged"
     assert "\x1b" not in done.stdout
 
 

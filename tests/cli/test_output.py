@@ -26,13 +26,13 @@ LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
             "Option --param names alpha, which --fix holds; leave out one of the two.",
         ),
         (
-            ["bootstrap", "--replicates", 0],
-            "Option --replicates must be a whole number of at least 2, but is 0.",
+            ["bootstrap", "--resamples", 0],
+            "Option --resamples must be a whole number of at least 2, but is 0.",
         ),
-        (["bootstrap", "--by", "foo"], "Option --by must be 'run' or 'group', but is 'foo'."),
+        (["bootstrap", "--cluster", "foo"], "Option --cluster must be 'run' or 'group', but is 'foo'."),
         (
             ["bootstrap", "--kind", "cluster"],
-            "Option --by must name what the observations have, but they name no run: name their column with "
+            "Option --cluster must name what the observations have, but they name no run: name their column with "
             "--run COLUMN.",
         ),
         (
@@ -82,7 +82,7 @@ def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPat
         return replace(whole(*given, **settings), status="starts_disagree", notices=(notice,))
 
     monkeypatch.setattr(forecast, "fit", marked)
-    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8", "--at", "N=7e10"]
+    words = ["forecast", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8", "--at", "N=7e10"]
     result = run(*words, "--json", "out.json")
     assert result.exit_code == 3
     assert result.stderr == "jaxscale: fitted, but starts disagree; see the notices of the report.\n"
@@ -91,19 +91,19 @@ def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPat
 
 
 def test_foretell_offers_no_option_that_it_refuses() -> None:
-    shown = run("foretell", "--help").stdout.split()
+    shown = run("forecast", "--help").stdout.split()
     hidden = "noise delta df scale starts polish noise-level checkpoint".split()
     assert not {f"--{name}" for name in hidden} & set(shown)
-    assert {"--at", "--by", "--seed", "--fix", "--space"} <= set(shown)
+    assert {"--at", "--size", "--seed", "--fix", "--space"} <= set(shown)
     assert {f"--{name}" for name in hidden} <= set(run("bootstrap", "--help").stdout.split())
-    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
+    words = ["forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
     assert refused(*words, "--checkpoint", "parts") == (
-        "Option --checkpoint must not be given to foretell, which keeps no parts to go on from; leave it out."
+        "Option --checkpoint must not be given to forecast, which keeps no parts to go on from; leave it out."
     )
 
 
 def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
-    said = refused("foretell", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
+    said = refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
     assert said == "my_law has no input 'X'; its inputs are N."
 
 
@@ -115,16 +115,16 @@ def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.Mon
         return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
 
     monkeypatch.setattr(bootstrap, "refitted", stopped)
-    result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30, "--json", "out.json")
+    result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
     assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
     told = json.loads(Path("out.json").read_text())
-    assert (told["replicates"], told["finished"], told["usable"]) == (30, 20, True)
-    assert told["warnings"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
+    assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
+    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
     monkeypatch.setattr(
         bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
-    result = run("bootstrap", "runs.csv", *LAW, "--replicates", 30)
+    result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30)
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
 
 
@@ -145,8 +145,11 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
             "own.csv: pooling needs groups; name their column with group=.",
             "own.csv: pooling needs groups; name their column with --group COLUMN.",
         ),
-        ("Argument draws must be a positive number, but is 0.", "Option --draws must be a positive number, but is 0."),
-        ("Argument key must not be negative, but is -1.", "Option --seed must not be negative, but is -1."),
+        (
+            "Argument draws must be a positive number, but is 0.",
+            "Option --num-samples must be a positive number, but is 0.",
+        ),
+        ("Argument seed must not be negative, but is -1.", "Option --seed must not be negative, but is -1."),
         ("Argument seen must be true.", "Argument seen must be true."),
         (
             "says nothing; use kind='parametric', or add runs.",

@@ -80,7 +80,7 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
         (["runs.csv", "--noise", "squared", "--delta", "1"], "Option --delta must not be given with noise squared"),
         (["runs.csv", "--starts", "0"], "Option --starts must be a positive number"),
         (["runs.csv", "--polish", "0"], "Option --polish must be at least 1, but is 0."),
-        (["runs.csv", "--replicates", "1"], "Option --replicates must be 0 or at least 2, but is 1."),
+        (["runs.csv", "--resamples", "1"], "Option --resamples must be 0 or at least 2, but is 1."),
         (["runs.csv", "--checkpoint", "runs.csv"], "Checkpoint runs.csv is a file; give a folder."),
         (["runs.csv", "--checkpoint", "."], "Checkpoint . is not empty and holds no run.json; give an empty folder."),
         (["runs.csv", "--noise-level", "0"], "Option --noise-level must be positive"),
@@ -113,7 +113,7 @@ def test_a_response_must_be_named_unless_it_is_called_loss() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [["--nope"], ["--seed", "-1"], ["--replicates", "few"], ["--starts", "many"]])
+@pytest.mark.parametrize("words", [["--nope"], ["--seed", "-1"], ["--resamples", "few"], ["--starts", "many"]])
 def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) -> None:
     result = run("fit", "runs.csv", "--law", "chinchilla", *words)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -140,5 +140,5 @@ def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) 
     ],
 )
 def test_a_design_that_cannot_be_simulated_is_refused(folder: Path, words: list[str], said: str) -> None:
-    assert said in refused("simulate", *words, "--out", "out.csv")
+    assert said in refused("simulate", *words, "--output", "out.csv")
     assert not Path("out.csv").exists()

@@ -42,15 +42,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_schedule_law_is_fitted_from_files() -> None:
-    words = ["--series", SERIES, "--noise", "squared", "--starts", 64, "--replicates", 0, "--json", "out.json"]
+    words = ["--series", SERIES, "--noise", "squared", "--starts", 64, "--resamples", 0, "--json", "out.json"]
     result = run("fit", "curves.csv", "--law", "lr_annealing", *words)
     assert result.exit_code == 0, result.output
-    found = Fit.from_json(Path("out.json"))
+    found = Fit.load(Path("out.json"))
     assert found.params == pytest.approx(TRUE, rel=1e-6)
     observations = Observations.from_table(
         "curves.csv", inputs=["step", "schedule"], response="loss", series=dict(schedule=RATES)
     )
-    assert fit("lr_annealing", observations, noise=noise.squared(), starts=64, replicates=0) == found
+    assert fit("lr_annealing", observations, noise=noise.squared(), starts=64, n_resamples=0) == found
 
 
 def test_sequences_keep_the_order_of_their_file() -> None:

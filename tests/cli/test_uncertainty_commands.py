@@ -13,7 +13,7 @@ import pytest
 
 from jaxscale.cli import lookup
 from jaxscale.data.observations import Observations
-from jaxscale.prediction.forecast import foretold
+from jaxscale.prediction.forecast import forecast
 from jaxscale.resampling import bootstrap
 from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
@@ -23,7 +23,7 @@ from tests.commands import proportional, refused, remembering, rows, run, write
 
 pytestmark = pytest.mark.usefixtures("with_example")
 LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
-SMALL = ("--method", "importance", "--chains", 2, "--draws", 500)
+SMALL = ("--method", "importance", "--num-chains", 2, "--num-samples", 500)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True
     """Let the sampler end with some draws by NUTS that carry notices."""
     values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
-    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, usable=usable)
+    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=usable)
     monkeypatch.setattr(
         sampling,
         "posterior",
@@ -59,9 +59,9 @@ def test_a_posterior_is_reported_and_written() -> None:
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
     assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
-    assert (told["method"], told["divergences"], told["warnings"]) == ("importance", 0, [])
+    assert (told["method"], told["divergences"], told["notices"]) == ("importance", 0, [])
     assert told["params"]["alpha"]["level"] == 0.8
-    assert (told["fixed"], told["seed"], told["usable"]) == ({"E": 1.8}, 3, True)
+    assert (told["fixed"], told["seed"], told["ok"]) == ({"E": 1.8}, 3, True)
     assert told["khat"] < 0.7 and told["seconds"] > 0
     printed = run(*words, "--json")
     again = json.loads(printed.stdout)
@@ -69,13 +69,13 @@ def test_a_posterior_is_reported_and_written() -> None:
 
 
 def test_nuts_tells_how_its_chains_mixed() -> None:
-    words = ["--method", "nuts", "--chains", 2, "--draws", 250, "--warmup", 250, "--fix", "E=1.8"]
+    words = ["--method", "nuts", "--num-chains", 2, "--num-samples", 250, "--num-warmup", 250, "--fix", "E=1.8"]
     result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
     told = json.loads(result.stdout)
     assert told["method"] == "nuts" and told["khat"] is None
     assert {"mean", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
     assert told["params"]["alpha"]["rhat"] < 1.1 and told["params"]["alpha"]["ess_bulk"] > 50
-    assert result.exit_code == (0 if told["usable"] else 3)
+    assert result.exit_code == (0 if told["ok"] else 3)
 
 
 def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
@@ -94,7 +94,9 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
         "E=1.8",
     ]
     words += ["--group", "k", "--pool", "A=partial", "--prior", "alpha=TruncatedNormal(0.3, 0.1, low=0)"]
-    assert refused("posterior", "own.csv", *words, "--checkpoint", "kept", "--warmup", 250, "--seed", 2) == "Enough."
+    assert (
+        refused("posterior", "own.csv", *words, "--checkpoint", "kept", "--num-warmup", 250, "--seed", 2) == "Enough."
+    )
     law, observations, settings = handed[0]
     assert law.name == "my_law" and observations.inputs["censored"].tolist() == [i % 2 for i in range(99)]
     assert settings.pop("likelihood").describe() == "student_t(df 5) on log residuals"
@@ -154,7 +156,7 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--censored", "N"], "Option --censored needs a likelihood that uses it; see --likelihood."),
         (["--level", 1], "Option --level must lie between 0 and 1, but is 1.0."),
         (["--method", "mcmc"], "Option --method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
-        (["--chains", 0], "Option --chains must be a positive number, but is 0."),
+        (["--num-chains", 0], "Option --num-chains must be a positive number, but is 0."),
         (["--pool", "A"], "Option --pool must look like NAME=HOW, but is 'A'."),
         (["--pool", "A=partly"], "Option --pool must be one of complete, partial, none, but is 'partly'"),
         (["--prior", "alpha"], "Option --prior must look like NAME=DIST, but is 'alpha'."),
@@ -186,13 +188,13 @@ def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[An
 
 
 def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), usable=False)
+    drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), ok=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
     assert result.exit_code == 3
     assert result.stderr == "jaxscale: drawn, but not to be acted on; see the notices of the report.\n"
     assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
     told = json.loads(Path("out.json").read_text())
-    assert told["usable"] is False and told["warnings"][-1]["code"] == "not_mixed"
+    assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
 
 
 def test_draws_are_saved_beside_the_json_file_or_neither_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +230,7 @@ def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: 
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
     told = "jaxscale: interrupted, and what was finished is kept; the same command goes on in parts.\n"
     assert (result.exit_code, result.stderr) == (130, told)
-    assert json.loads(Path("out.json").read_text())["warnings"][0]["code"] == "interrupted"
+    assert json.loads(Path("out.json").read_text())["notices"][0]["code"] == "interrupted"
 
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -242,7 +244,7 @@ def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: 
 
 
 def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
-    words = ["bootstrap", "runs.csv", *LAW, "--replicates", 60, "--intervals", "bca"]
+    words = ["bootstrap", "runs.csv", *LAW, "--resamples", 60, "--intervals", "bca"]
     result = run(*words)
     assert result.exit_code == 0, result.output
     said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
@@ -252,7 +254,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     told = json.loads(run(*words, "--json", "--quiet").stdout)
     assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
     assert {"mean", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
-    assert told["replicates"] == 60 and told["seconds"] > 0 and told["khat"] is None
+    assert told["n_resamples"] == 60 and told["seconds"] > 0 and told["khat"] is None
 
 
 def test_a_mistaken_bootstrap_is_refused(handed: list[Any]) -> None:
@@ -260,11 +262,17 @@ def test_a_mistaken_bootstrap_is_refused(handed: list[Any]) -> None:
     assert "Option --kind must be one of case, cluster, " in refused(*words, "--kind", "cases")
     assert "Option --intervals must be one of percentile, " in refused(*words, "--intervals", "bc")
     assert "Option --level must lie" in refused(*words, "--level", 2)
-    by_run = ["--kind", "wild", "--by", "run", "--run", "N", "--replicates", 7, "--checkpoint", "kept"]
+    by_run = ["--kind", "wild", "--cluster", "run", "--run", "N", "--resamples", 7, "--checkpoint", "kept"]
     assert refused(*words, *by_run) == "Enough."
     fitted, settings = handed[0]
-    assert fitted.law == "my_law"
-    assert settings == {"kind": "wild", "by": "run", "replicates": 7, "key": 0, "checkpoint": Path("kept/bootstrap")}
+    assert fitted.law.name == "my_law"
+    assert settings == {
+        "kind": "wild",
+        "cluster": "run",
+        "n_resamples": 7,
+        "seed": 0,
+        "checkpoint": Path("kept/bootstrap"),
+    }
 
 
 def test_a_profile_is_reported_for_the_parameters_that_were_named() -> None:
@@ -272,13 +280,13 @@ def test_a_profile_is_reported_for_the_parameters_that_were_named() -> None:
     told = json.loads(result.stdout)
     assert result.exit_code == 0 and list(told["params"]) == ["alpha"] and told["method"] == "profile likelihood"
     row = told["params"]["alpha"]
-    assert row["lower"] < row["mean"] < row["upper"] and row["level"] == 0.95
+    assert row["lower"] < row["estimate"] < row["upper"] and row["level"] == 0.95
     said = refused("profile", "runs.csv", *LAW, "--param", "alpa")
     assert said == "Option --param must be one of E, A, alpha, but is 'alpa' (did you mean 'alpha'?)."
 
 
-def test_larger_runs_are_foretold() -> None:
-    words = ["foretell", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8"]
+def test_larger_runs_are_forecast() -> None:
+    words = ["forecast", "runs.csv", "--law", "my_laws.py:my_law", "--fix", "E=1.8"]
     result = run(*words, "--at", "N=7e10,4e11", "--level", 0.8, "--json", "out.json")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -289,7 +297,7 @@ def test_larger_runs_are_foretold() -> None:
     assert any(line.startswith("P(law holds)   0.") for line in lines)
     told = json.loads(Path("out.json").read_text())
     law, data = lookup.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
-    there = foretold(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
+    there = forecast(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
     assert told["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
     assert (told["law_holds"], told["method"]) == (there.about["law_holds"], "law and misfit")
 
@@ -302,18 +310,18 @@ def test_larger_runs_are_foretold() -> None:
         (["--at", "N"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N'."),
         (["--at", "N=-1"], "Option --at must keep N above 0, but holds -1."),
         (
-            ["--at", "N=1e10", "--by", "M"],
-            "Option --by names 'M', which is no input of my_law; its inputs are N.",
+            ["--at", "N=1e10", "--size", "M"],
+            "Option --size names 'M', which is no input of my_law; its inputs are N.",
         ),
         (
             ["--at", "N=1e10", "--noise-level", 0.1],
-            "Option --noise-level must not be given to foretell, which fits by least squares from its own starts; "
+            "Option --noise-level must not be given to forecast, which fits by least squares from its own starts; "
             "leave it out.",
         ),
     ],
 )
 def test_a_mistaken_foretelling_is_refused(words: list[Any], said: str) -> None:
-    assert refused("foretell", "runs.csv", "--law", "my_laws.py:my_law", *words) == said
+    assert refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", *words) == said
 
 
 def test_help_names_the_commands_and_says_what_they_take() -> None:
@@ -398,13 +406,13 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
             for command in ("fit", "profile")
         ),
         (
-            ["foretell"],
-            "Option --group must not be given to foretell, which fits one set of parameters to all rows; choose a "
+            ["forecast"],
+            "Option --group must not be given to forecast, which fits one set of parameters to all rows; choose a "
             "group with --where.",
         ),
         (
             ["bootstrap", "--kind", "cluster"],
-            "Option --group needs --by group, which resamples whole groups, or --pool NAME=none, for parameters that "
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
             "groups do not share; add it or leave out --group.",
         ),
         (
@@ -414,7 +422,7 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
         (
             ["bootstrap", "--pool", "alpha=partial"],
-            "Option --group needs --by group, which resamples whole groups, or --pool NAME=none, for parameters that "
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
             "groups do not share; add it or leave out --group.",
         ),
         (

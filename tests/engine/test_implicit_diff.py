@@ -245,7 +245,7 @@ def observed(weight: Any = None) -> Observations:
 def fitted(observations: Observations, settings: noise.Noise) -> jaxscale.Fit:
     """Chinchilla, from the published constants."""
     starts = CHINCHILLA.published["besiroglu2024"]
-    return jaxscale.fit(CHINCHILLA, observations, noise=settings, starts=starts, replicates=2)
+    return jaxscale.fit(CHINCHILLA, observations, noise=settings, starts=starts, n_resamples=2)
 
 
 def reweighted(row: int, weight: float, settings: noise.Noise) -> jaxscale.Fit:
@@ -259,7 +259,7 @@ def plain() -> jaxscale.Fit:
 
 
 def test_influence_is_the_change_when_a_row_is_left_out(plain: jaxscale.Fit) -> None:
-    found = plain.influence(of=far)
+    found = plain.influence(quantity=far)
     assert found.shape == (20,) and found.dtype == np.float64
 
     def logs(p: Any) -> Any:
@@ -307,7 +307,7 @@ def test_influence_refuses_what_has_none(plain: jaxscale.Fit) -> None:
     with pytest.raises(ValueError, match=r"'aplha', which is no parameter of chinchilla \(did you mean 'alpha'\?\)"):
         plain.influence("aplha")
     several: Any = {"far": far}
-    with pytest.raises(TypeError, match="Argument of must be a function of the parameters, such as lambda p"):
+    with pytest.raises(TypeError, match="Argument quantity must be a function of the parameters, such as lambda p"):
         # The type checker of the tests would refuse the call earlier.
         inspect.unwrap(jaxscale.Fit.influence)(plain, several)
     with pytest.raises(ValueError, match=r"must return one number, but returns an array of shape \(2,\)"):

@@ -336,7 +336,7 @@ def test_absolute_loss_ends_at_the_vertex() -> None:
     assert np.sum(np.abs(residual) < 1e-12) == 3  # As many rows as there are parameters are fitted exactly.
     table = {"x": x, "y": RESPONSES[1]}
     observations = Observations.from_table(table, inputs=["x"], response="y")
-    front = fit(counted, observations, noise=absolute(), replicates=2, allow_unidentified=True)
+    front = fit(counted, observations, noise=absolute(), n_resamples=2, allow_unidentified=True)
     assert float(solution.objective) == pytest.approx(front.objective, rel=1e-12)
 
 

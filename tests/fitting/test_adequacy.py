@@ -44,7 +44,7 @@ def parabola(x: Any, *, a: Any, b: Any, c: Any) -> Any:
 def fitted(y: Any = Y, x: Any = X, weight: Any = None, **settings: Any) -> jaxscale.Fit:
     columns = {"x": x, "y": y, "w": np.ones(len(x)) if weight is None else weight}
     observations = Observations.from_table(columns, inputs=["x"], response="y", weight="w")
-    settings = dict(noise=noise.squared(), starts=64, polish=8, replicates=0) | settings
+    settings = dict(noise=noise.squared(), starts=64, polish=8, n_resamples=0) | settings
     return jaxscale.fit(parabola, observations, **settings)
 
 
@@ -207,7 +207,7 @@ def test_positive_parameters_are_measured_by_their_size(
 ) -> None:
     chosen = jaxscale.laws.get(law_name)
     params = dict(next(iter(chosen.published.values())))
-    base = dataclasses.replace(good, law_object=chosen, params=params, free=(name,))
+    base = dataclasses.replace(good, law=chosen, params=params, free=(name,))
     assert assessed(base, stderr={name: 0.99 * limit * params[name]}) == {}
     assert name in assessed(base, stderr={name: 1.01 * limit * params[name]})["poorly_determined"]
 
@@ -238,9 +238,9 @@ def test_runs_that_memorise_are_marked(data: Path) -> None:
     path = data / "reported" / "memorising_regime.csv"
     columns = {"inputs": {"N": "num_params", "D": "num_tokens"}, "response": "val_loss"}
     rows = Observations.from_table(path, **columns)
-    whole = jaxscale.fit("chinchilla", rows, replicates=0)
+    whole = jaxscale.fit("chinchilla", rows, n_resamples=0)
     assert whole.status == "worse_than_constant"
     assert codes(whole) == {"worse_than_constant", "at_bound", "poorly_determined"}
     early = Observations.from_table(path, where="num_tokens <= 250000", **columns)
-    fit = jaxscale.fit("chinchilla", early, replicates=0)
+    fit = jaxscale.fit("chinchilla", early, n_resamples=0)
     assert fit.status == "converged" and "worse_than_constant" not in codes(fit)

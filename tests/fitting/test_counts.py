@@ -108,7 +108,7 @@ def test_standard_errors_are_those_of_the_observed_information(name: str, fits: 
     known = np.sqrt(np.diag(np.linalg.inv(information)))[: len(fit.free)]
     np.testing.assert_allclose([fit.stderr[key] for key in fit.free], known, rtol=2e-3)
     assert fit.errors.method == "observed information"
-    assert all(low < fit.params[key] < high for key, (low, high) in fit.interval(0.9).items())
+    assert all(low < fit.params[key] < high for key, (low, high) in fit.intervals(0.9).items())
 
 
 def test_a_poisson_fit_with_its_gradient_written_out(fits: dict[str, Fit]) -> None:
@@ -144,8 +144,8 @@ def test_the_report_and_the_file_name_the_likelihood(fits: dict[str, Fit], tmp_p
         fit, path = fits[name], tmp_path / f"{name}.json"
         words = likelihood_of(name).describe()
         assert f"Likelihood     {words}" in str(fit) and "observed information" in str(fit)
-        fit.to_json(path)
-        read = Fit.from_json(path)
+        fit.save(path)
+        read = Fit.load(path)
         assert read.noise.describe() == words and read.scale == fit.scale
         assert (
             read.noise.to_dict()["likelihood"] == name and str(read).split("Design")[0] == str(fit).split("Design")[0]
@@ -156,14 +156,14 @@ def test_the_report_and_the_file_name_the_likelihood(fits: dict[str, Fit], tmp_p
 
 def test_resamples_profiles_and_posteriors_go_on_from_it(fits: dict[str, Fit]) -> None:
     fit = fits["negative_binomial"]
-    resamples = jaxscale.bootstrap(fit, replicates=200)
+    resamples = jaxscale.bootstrap(fit, n_resamples=200)
     assert np.std(resamples.params["b"]) == pytest.approx(fit.stderr["b"], rel=0.5)
     with pytest.raises(ValueError) as caught:
-        jaxscale.bootstrap(fit, kind="residual", replicates=20)
+        jaxscale.bootstrap(fit, kind="residual", n_resamples=20)
     assert str(caught.value) == "Argument kind must be 'case' or 'cluster' for a fit of counts, but is 'residual'."
     lower = jaxscale.profile(fit, ["b"]).intervals()["b"][0]
-    assert lower == pytest.approx(fit.interval(0.9)["b"][0], abs=0.3 * fit.stderr["b"])
-    drawn = jaxscale.posterior(fit, draws=100, chains=4, progress=False)
+    assert lower == pytest.approx(fit.intervals(0.9)["b"][0], abs=0.3 * fit.stderr["b"])
+    drawn = jaxscale.posterior(fit, num_samples=100, num_chains=4, progress=False)
     assert drawn.about["likelihood"] == "negative-binomial counts"
     assert np.mean(drawn.params["b"]) == pytest.approx(fit.params["b"], abs=fit.stderr["b"])
 

@@ -50,7 +50,7 @@ def observed(seed: int = 0, run: bool = False, rows: int = 45, **more) -> Observ
 
 @pytest.fixture(scope="module")
 def huber_fit() -> jaxscale.Fit:
-    return jaxscale.fit(counted, observed(), replicates=64)
+    return jaxscale.fit(counted, observed(), n_resamples=64)
 
 
 def test_default_noise_and_provenance(huber_fit):
@@ -58,7 +58,7 @@ def test_default_noise_and_provenance(huber_fit):
     assert huber_fit.noise.to_dict() == {"loss": "huber", "space": "log", "delta": "scale"}
     # Huber's proposal 2: the clipped residuals have the variance of clipped normal ones, with 40 of 45 spare.
     seen = observed()
-    residual = np.log(huber_fit(**seen.inputs)) - np.log(seen.response)
+    residual = np.log(huber_fit.predict(**seen.inputs)) - np.log(seen.response)
     clipped = np.clip(residual / scale, -huber_with_scale.TUNING, huber_with_scale.TUNING)
     assert np.sum(clipped**2) == pytest.approx(40 * huber_with_scale.CONSISTENT, rel=1e-6)
     assert huber_fit.rows_used == huber_fit.rows_read == 45
@@ -85,29 +85,30 @@ def test_landscape_counts(huber_fit):
 
 def test_a_second_data_set_and_a_new_delta_trace_nothing(huber_fit):
     before = traces[0]
-    jaxscale.fit(counted, observed(seed=1), replicates=64)
-    jaxscale.fit(counted, observed(seed=2, rows=40), noise=noise.huber(2e-3), replicates=32)
+    jaxscale.fit(counted, observed(seed=1), n_resamples=64)
+    jaxscale.fit(counted, observed(seed=2, rows=40), noise=noise.huber(2e-3), n_resamples=32)
     assert traces[0] == before
 
 
 def test_front_door_leaves_precision_alone():
     before = dict(jax.config.values)
-    fit = jaxscale.fit(counted, observed(), replicates=2)
+    fit = jaxscale.fit(counted, observed(), n_resamples=2)
     assert dict(jax.config.values) == before
-    assert fit(N=1e9, D=2e10) == pytest.approx(2.53, rel=0.02)
-    assert fit(N=np.array([1e9, 1e10]), D=2e10).dtype == np.float64
+    assert fit.predict(N=1e9, D=2e10) == pytest.approx(2.53, rel=0.02)
+    assert fit.predict(N=np.array([1e9, 1e10]), D=2e10).dtype == np.float64
 
 
 def test_json_round_trip_bit_for_bit(huber_fit, tmp_path):
     path = tmp_path / "fit.json"
-    text = huber_fit.to_json(path)
-    again = jaxscale.Fit.from_json(path, law=counted)
+    huber_fit.save(path)
+    text = huber_fit.to_json()
+    again = jaxscale.Fit.load(path, law=counted)
     assert again == huber_fit
     assert again.to_json() == text == path.read_text()
     told = json.loads(text)
-    wanted = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "warnings"}
+    wanted = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "notices"}
     assert wanted | {"status", "seed", "versions", "data_sha256"} <= set(told)
-    assert again(N=1e9, D=2e10) == huber_fit(N=1e9, D=2e10)
+    assert again.predict(N=1e9, D=2e10) == huber_fit.predict(N=1e9, D=2e10)
 
 
 def test_from_json_refuses_other_files(tmp_path):
@@ -124,9 +125,9 @@ def test_squared_loss_has_classical_errors_and_repeated_runs_cluster():
     assert clustered.params == alone.params
     robust = jaxscale.fit(counted, observed(run=True))
     assert robust.errors == StandardErrors("cluster sandwich", 14)
-    resampled = jaxscale.fit(counted, observed(run=True), noise=noise.huber(1e-3), replicates=64)
+    resampled = jaxscale.fit(counted, observed(run=True), noise=noise.huber(1e-3), n_resamples=64)
     errors = resampled.errors
-    assert (errors.method, errors.freedom, errors.replicates) == ("cluster bootstrap", 14, 64)
+    assert (errors.method, errors.freedom, errors.n_resamples) == ("cluster bootstrap", 14, 64)
     assert set(errors.percentiles) == {*TRUE} and not alone.errors.percentiles
     assert jaxscale.Fit.from_json(resampled.to_json(), law=counted) == resampled
 
@@ -140,13 +141,13 @@ def test_wide_huber_is_smooth_and_gets_a_sandwich():
 
 
 def test_intervals_cover_by_t_quantiles_and_stay_positive(huber_fit):
-    ends = huber_fit.interval(0.95)
+    ends = huber_fit.intervals(0.95)
     t = 2.0210753903  # 97.5 % quantile of t with 40 degrees of freedom
     for name, value in huber_fit.params.items():
         half = t * huber_fit.stderr[name] / value
         assert np.log(np.array(ends[name]) / value) == pytest.approx([-half, half], rel=1e-9)
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
-        huber_fit.interval(95.0)
+        huber_fit.intervals(95.0)
 
 
 def test_intervals_of_checkpoints_cover_the_truth():
@@ -170,7 +171,7 @@ def test_intervals_of_checkpoints_cover_the_truth():
                 noise=noise.squared("log"),
                 starts={name: [value] for name, value in TRUE.items()},
             )
-            low, high = fit.interval(0.95)["alpha"]
+            low, high = fit.intervals(0.95)["alpha"]
             hits[clustered] += low <= TRUE["alpha"] <= high
     # 40 draws at 95 %: fewer than 33 would be a 1 in 1,000 accident.
     assert hits[True] >= 33
@@ -184,13 +185,13 @@ def test_unidentified_designs_are_refused_and_overrides_recorded():
     with pytest.raises(jaxscale.UnidentifiedError, match="alpha") as refused:
         jaxscale.fit(counted, observations)
     assert refused.value.design.cure
-    fit = jaxscale.fit(counted, observations, allow_unidentified=True, replicates=8)
+    fit = jaxscale.fit(counted, observations, allow_unidentified=True, n_resamples=8)
     assert fit.design is not None and fit.design.allowed is True
     assert "unidentified" in [notice.code for notice in fit.notices]
 
 
 def test_fixed_parameters(huber_fit):
-    fit = jaxscale.fit(counted, observed(), fixed={"alpha": 0.34, "E": 1.8}, replicates=2)
+    fit = jaxscale.fit(counted, observed(), fixed={"alpha": 0.34, "E": 1.8}, n_resamples=2)
     assert fit.params["alpha"] == 0.34 and fit.params["E"] == 1.8
     assert fit.free == ("A", "B", "beta") and set(fit.stderr) == {"A", "B", "beta"}
     assert fit.objective >= huber_fit.objective
@@ -212,29 +213,29 @@ def test_weight_zero_leaves_a_row_out():
 
 
 def test_explicit_starts_and_grid(huber_fit):
-    one = jaxscale.fit(counted, observed(), starts=dict(TRUE), replicates=2)
+    one = jaxscale.fit(counted, observed(), starts=dict(TRUE), n_resamples=2)
     assert one.objective == pytest.approx(huber_fit.objective, rel=1e-10)
     assert one.landscape.scored == 1
     axes = dict(E=[1.0, 2.0], A=[100.0, 1000.0], alpha=[0.2, 0.5], B=[100.0, 1000.0], beta=[0.2, 0.5])
-    crossed = jaxscale.fit(counted, observed(), starts=jaxscale.grid(**axes), replicates=2)
+    crossed = jaxscale.fit(counted, observed(), starts=jaxscale.start_grid(**axes), n_resamples=2)
     assert crossed.landscape.scored == 32
     assert crossed.objective == pytest.approx(huber_fit.objective, rel=1e-10)
 
 
-def test_seeds_are_reproducible_and_keys_accepted():
-    resampled: dict[str, Any] = dict(noise=noise.huber(1e-3), replicates=8)
-    one = jaxscale.fit(counted, observed(), key=7, **resampled)
-    again = jaxscale.fit(counted, observed(), key=7, **resampled)
+def test_seeds_are_reproducible():
+    resampled: dict[str, Any] = dict(noise=noise.huber(1e-3), n_resamples=8)
+    one = jaxscale.fit(counted, observed(), seed=7, **resampled)
+    again = jaxscale.fit(counted, observed(), seed=7, **resampled)
     assert one == again
-    keyed = jaxscale.fit(counted, observed(), key=jax.random.key(3), **resampled)
-    assert keyed.params["alpha"] == pytest.approx(one.params["alpha"], rel=1e-7)
-    assert keyed.stderr != one.stderr
+    other = jaxscale.fit(counted, observed(), seed=8, **resampled)
+    assert other.params["alpha"] == pytest.approx(one.params["alpha"], rel=1e-7)
+    assert other.stderr != one.stderr
 
 
 def test_noise_free_data_are_fitted_exactly():
     design = isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 9)
     table = simulate(laws.get("chinchilla"), TRUE, design, noise=0.0, seed=0)
-    fit = jaxscale.fit(counted, Observations.from_table(table, inputs=["N", "D"], response="loss"), replicates=2)
+    fit = jaxscale.fit(counted, Observations.from_table(table, inputs=["N", "D"], response="loss"), n_resamples=2)
     assert fit.status == "converged"
     for name, value in TRUE.items():
         assert fit.params[name] == pytest.approx(value, rel=1e-8)
@@ -247,7 +248,7 @@ def test_a_vanishing_term_is_said():
     falling = 1.0 + 1.5 * (design["N"] / 1e9) ** -0.1 - 0.02 * (design["D"] / 2e10) ** -0.3
     table = {**design, "loss": falling * np.exp(1e-3 * wiggle)}
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
-    fit = jaxscale.fit(counted, observations, replicates=2, allow_unidentified=True)
+    fit = jaxscale.fit(counted, observations, n_resamples=2, allow_unidentified=True)
     messages = {notice.code: notice.message for notice in fit.notices}
     assert "outside_range" not in messages
     assert messages["flat"] == "The predictions do not depend on beta at the optimum."
@@ -267,8 +268,8 @@ def test_a_vanishing_term_is_said():
         (dict(fixed={"gamma": 1.0}), "Argument fixed names 'gamma'"),
         (dict(fixed={"E": -1.0}), "Argument fixed must keep E in its support"),
         (dict(fixed=dict(TRUE)), "Argument fixed must leave a parameter to fit"),
-        (dict(key=-1), "Argument key must not be negative"),
-        (dict(replicates=1), "Argument replicates must be 0 or at least 2"),
+        (dict(seed=-1), "Argument seed must not be negative"),
+        (dict(n_resamples=1), "Argument n_resamples must be 0 or at least 2"),
         (dict(polish=0), "Argument polish must be at least 1"),
     ],
 )
@@ -300,9 +301,9 @@ def test_tracers_are_sent_to_solve():
 
 def test_predicting_needs_the_inputs(huber_fit):
     with pytest.raises(ValueError, match="needs the input D to predict"):
-        huber_fit(N=1e9)
+        huber_fit.predict(N=1e9)
     with pytest.raises(ValueError, match="has no input 'M'"):
-        huber_fit(N=1e9, D=1e10, M=1)
+        huber_fit.predict(N=1e9, D=1e10, M=1)
 
 
 def program_sizes() -> dict[str, int]:
@@ -313,7 +314,7 @@ def program_sizes() -> dict[str, int]:
 
 @pytest.mark.parametrize("delta", ["scale", 1e-3])
 def test_another_data_set_compiles_no_program(delta):
-    jaxscale.fit(counted, observed(seed=4), noise=noise.huber(delta), replicates=64)
+    jaxscale.fit(counted, observed(seed=4), noise=noise.huber(delta), n_resamples=64)
     before = program_sizes()
-    jaxscale.fit(counted, observed(seed=5), noise=noise.huber(delta), replicates=64)
+    jaxscale.fit(counted, observed(seed=5), noise=noise.huber(delta), n_resamples=64)
     assert program_sizes() == before

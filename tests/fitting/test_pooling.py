@@ -88,20 +88,20 @@ def test_one_value_for_all_groups_is_the_fit_without_groups(table) -> None:
 
 def test_a_prediction_names_its_group(table, shared_size: Fit) -> None:
     own = {"a": shared_size.params["a"], "b": shared_size.params["b[3]"]}
-    assert shared_size(x=1e4, group="3") == pytest.approx(float(laws.get("power_law")(1e4, **own)), rel=1e-12)
-    assert shared_size(x=1e4, group=3) == shared_size(x=1e4, group="3")
-    both = shared_size(x=[1e4, 1e4], group=["3", "small"])
-    assert both.tolist() == [shared_size(x=1e4, group="3"), shared_size(x=1e4, group="small")]
+    assert shared_size.predict(x=1e4, group="3") == pytest.approx(float(laws.get("power_law")(1e4, **own)), rel=1e-12)
+    assert shared_size.predict(x=1e4, group=3) == shared_size.predict(x=1e4, group="3")
+    both = shared_size.predict(x=[1e4, 1e4], group=["3", "small"])
+    assert both.tolist() == [shared_size.predict(x=1e4, group="3"), shared_size.predict(x=1e4, group="small")]
     with pytest.raises(ValueError, match=r"^Input group must be one of .*, but is .smal. .did you mean .small.\?.\.$"):
-        shared_size(x=1e4, group="smal")
+        shared_size.predict(x=1e4, group="smal")
     with pytest.raises(ValueError, match="needs the input group to predict"):
-        shared_size(x=1e4)
+        shared_size.predict(x=1e4)
 
 
 def test_a_file_is_read_back(table, shared_size: Fit, tmp_path: Path) -> None:
     shared_size.to_json(tmp_path / "fit.json")
-    back = Fit.from_json(tmp_path / "fit.json")
-    assert back == shared_size and back(x=1e4, group="3") == shared_size(x=1e4, group="3")
+    back = Fit.load(tmp_path / "fit.json")
+    assert back == shared_size and back.predict(x=1e4, group="3") == shared_size.predict(x=1e4, group="3")
     rows = observed(table)
     assert np.array_equal(back.influence("b[3]", rows), shared_size.influence("b[3]"))
     curve = jaxscale.profile(back, ["b[3]"], observations=rows)
@@ -112,13 +112,13 @@ def test_a_file_is_read_back(table, shared_size: Fit, tmp_path: Path) -> None:
 def test_other_groups_are_refused(table, shared_size: Fit) -> None:
     renamed = {**table, "g": [g.replace("small", "tiny") for g in table["g"]]}
     with pytest.raises(DataError, match="has no group 'tiny'; its groups are "):
-        jaxscale.prepare(shared_size.law_object, observed(renamed))  # pyright: ignore[reportArgumentType]
+        jaxscale.prepare(shared_size.law, observed(renamed))  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match="needs groups; name their column with group="):
-        jaxscale.prepare(shared_size.law_object, observed(table, None))  # pyright: ignore[reportArgumentType]
+        jaxscale.prepare(shared_size.law, observed(table, None))  # pyright: ignore[reportArgumentType]
 
 
 def test_refits_and_plots_know_the_groups(table, shared_size: Fit, tmp_path: Path) -> None:
-    draws = jaxscale.bootstrap(shared_size, replicates=50)
+    draws = jaxscale.bootstrap(shared_size, n_resamples=50)
     assert np.std(draws.params["b[3]"]) == pytest.approx(shared_size.stderr["b[3]"], rel=0.5)
     draws.save(tmp_path / "draws.nc")
     back = Draws.load(tmp_path / "draws.nc")
@@ -127,10 +127,10 @@ def test_refits_and_plots_know_the_groups(table, shared_size: Fit, tmp_path: Pat
     assert plot(shared_size, observed(table)).axes[2].get_ylabel() == "group (g)"
     assert band(draws, observed(table), "x", {"group": "3"}).axes
     for refitted in (
-        lambda: jaxscale.bootstrap(shared_size, kind="cluster", by="group"),
-        lambda: jaxscale.jackknife(shared_size, by="group"),
+        lambda: jaxscale.bootstrap(shared_size, kind="cluster", cluster="group"),
+        lambda: jaxscale.jackknife(shared_size, cluster="group"),
     ):
-        with pytest.raises(ValueError, match="^Argument by must not be 'group' for power_law"):
+        with pytest.raises(ValueError, match="^Argument cluster must not be 'group' for power_law"):
             refitted()
 
 

@@ -24,7 +24,7 @@ def table(data: Path, name: str) -> pd.DataFrame:
 
 
 def fitted(law: Any, rows: Any, response: str, inputs: Any, **settings: Any) -> Fit:
-    settings = dict(replicates=0, starts=1024, allow_unidentified=True) | settings
+    settings = dict(n_resamples=0, starts=1024, allow_unidentified=True) | settings
     weight = settings.pop("weight", None)
     return jaxscale.fit(law, Observations.from_table(rows, inputs=inputs, response=response, weight=weight), **settings)
 
@@ -210,7 +210,7 @@ def test_the_first_step_of_the_ladder(data: Path, response: str, params: Any, re
     r = np.abs(np.log(np.asarray(predicted, float) / last[response].to_numpy()))
     assert np.mean(np.expm1(r)) == pytest.approx(reference, rel=0.02)
     assert fit.objective <= np.sum(np.where(r <= 1e-3, r**2 / 2, 1e-3 * (r - 5e-4))) * ROUNDING
-    error = np.abs(fit(N=sizes[0], D=sizes[1]) / last[response].to_numpy() - 1)
+    error = np.abs(fit.predict(N=sizes[0], D=sizes[1]) / last[response].to_numpy() - 1)
     assert np.mean(error) == pytest.approx(reference, rel=2e-3)
 
 

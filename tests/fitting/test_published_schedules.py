@@ -57,9 +57,9 @@ def test_published_constants_on_the_published_curves(data: Path, size: str, erro
 def test_fits_of_the_published_curves(data: Path, size: str, error: float, objective: float) -> None:
     rows = published_curves(data, f"model_size == '{size}' and split == 'fit'", REAL)
     robust = noise.huber(1e-3)
-    fit = jaxscale.fit(multi_power, rows, noise=robust, starts=512, polish=16, replicates=0, allow_unidentified=True)
+    fit = jaxscale.fit(multi_power, rows, noise=robust, starts=512, polish=16, n_resamples=0, allow_unidentified=True)
     assert fit.objective <= objective * (1 - 1e-6)
     assert fit.status == "converged"
-    sums = jaxscale.fit(annealing, rows, noise=robust, starts=256, polish=16, replicates=0)
+    sums = jaxscale.fit(annealing, rows, noise=robust, starts=256, polish=16, n_resamples=0)
     assert fit.objective <= sums.objective <= objective
     assert sums.design is not None and sums.design.verdict == "identified"

@@ -49,7 +49,7 @@ def test_its_bootstrap_standard_errors_are_the_published_ones(huber_fit):
 
 
 def test_the_published_table_is_the_absolute_loss_optimum(epoch):
-    fit = jaxscale.fit("chinchilla", epoch, noise=noise.absolute(), replicates=2)
+    fit = jaxscale.fit("chinchilla", epoch, noise=noise.absolute(), n_resamples=2)
     assert fit.objective == pytest.approx(1.1294946536, abs=5e-11)
     told = dict(A=482.00605, B=2085.43625, E=1.81686413, alpha=0.34781307, beta=0.36585416)
     digits = dict(A=5e-6, B=5e-6, E=5e-9, alpha=5e-9, beta=5e-9)
@@ -57,7 +57,7 @@ def test_the_published_table_is_the_absolute_loss_optimum(epoch):
         assert fit.params[name] == pytest.approx(value, abs=digits[name]), name
     assert fit.certificate < 1e-14
     with np.errstate(all="raise"):
-        residual = np.log(fit(N=epoch.inputs["N"], D=epoch.inputs["D"])) - np.log(epoch.response)
+        residual = np.log(fit.predict(N=epoch.inputs["N"], D=epoch.inputs["D"])) - np.log(epoch.response)
     assert np.sum(np.abs(residual) < 1e-12) == 5  # A vertex: as many rows fitted exactly as there are parameters.
 
 
@@ -68,7 +68,7 @@ def test_squared_and_student_optima_of_the_same_rows(epoch):
     student = jaxscale.fit("chinchilla", epoch, noise=noise.student_t(4))
     assert student.params["beta"] == pytest.approx(0.363, abs=5e-4)
     assert student.stderr["beta"] == pytest.approx(0.010, rel=0.5)
-    raw = jaxscale.fit("chinchilla", epoch, noise=noise.huber(1e-3, "linear"), replicates=2)
+    raw = jaxscale.fit("chinchilla", epoch, noise=noise.huber(1e-3, "linear"), n_resamples=2)
     assert raw.params["beta"] == pytest.approx(0.37297, abs=5e-6)
 
 
@@ -88,7 +88,7 @@ def test_squared_and_student_optima_of_the_same_rows(epoch):
 def test_reference_objectives(data, name, where, delta, objective):
     observations = sweep(data, name, where)
     fit = jaxscale.fit(
-        "chinchilla", observations, noise=noise.huber(delta), replicates=2, allow_unidentified="512" in str(where)
+        "chinchilla", observations, noise=noise.huber(delta), n_resamples=2, allow_unidentified="512" in str(where)
     )
     assert fit.objective <= objective
 
@@ -96,7 +96,7 @@ def test_reference_objectives(data, name, where, delta, objective):
 def test_gemstones_without_embeddings(data):
     observations = sweep(data, "gemstones", "in_fit_le_100b == 1", dict(N="params_no_embed", D="tokens"))
     for delta, objective in ((1e-3, 0.0017466699), (1e-4, 0.0001838567)):
-        fit = jaxscale.fit("chinchilla", observations, noise=noise.huber(delta), replicates=2)
+        fit = jaxscale.fit("chinchilla", observations, noise=noise.huber(delta), n_resamples=2)
         assert fit.objective <= objective
 
 
@@ -116,7 +116,7 @@ def repeated(data: Path) -> Observations:
 
 
 def test_data_constrained_has_three_minima(repeated):
-    fit = jaxscale.fit("data_constrained", repeated, noise=noise.huber(1e-3), fixed=BASE, replicates=2)
+    fit = jaxscale.fit("data_constrained", repeated, noise=noise.huber(1e-3), fixed=BASE, n_resamples=2)
     assert fit.objective <= 0.014459442
     assert fit.params["R_D"] == pytest.approx(57.3249, abs=5e-5)
     assert fit.params["R_N"] == pytest.approx(2.28275, abs=5e-6)
@@ -127,7 +127,7 @@ def test_data_constrained_has_three_minima(repeated):
 
 
 def test_data_constrained_all_free(repeated):
-    fit = jaxscale.fit("data_constrained", repeated, noise=noise.huber(1e-3), replicates=2, allow_unidentified=True)
+    fit = jaxscale.fit("data_constrained", repeated, noise=noise.huber(1e-3), n_resamples=2, allow_unidentified=True)
     assert fit.objective <= 0.0062322
 
 

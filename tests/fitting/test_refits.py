@@ -82,7 +82,7 @@ def pair(x, *, a1, b1, a2, b2):
 def found() -> tuple[Columns, Fit]:
     """A sweep of the pair, and a fit that was told its constants."""
     columns, fit = refit.fitted(laws.get("knowledge_bits"))
-    return refit.sweep(pair), replace(fit, law="pair", law_object=pair, params=pair.typical)
+    return refit.sweep(pair), replace(fit, law=pair, params=pair.typical)
 
 
 def test_a_fit_is_judged_by_its_constants_and_else_by_its_residuals(found: tuple[Columns, Fit]) -> None:
@@ -124,7 +124,7 @@ def test_only_a_parameter_that_is_zero_is_seen_against_its_range(
     sloped = line(truth)
     columns = refit.sweep(sloped)
     for a, verdict in ((close, "parameters"), (far, "predictions")):
-        fit = replace(found[1], law_object=sloped, params={"a": a}, residuals=replace(found[1].residuals, rms=0.0))
+        fit = replace(found[1], law=sloped, params={"a": a}, residuals=replace(found[1].residuals, rms=0.0))
         assert refit.judged(sloped, columns, fit)[0] == verdict
 
 

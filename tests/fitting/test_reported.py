@@ -57,7 +57,7 @@ def test_bounds_hold_and_what_lies_at_one_is_said(table) -> None:
     fit = fitted("power_law_offset", frame, {"x": "x"}, "y", bounds=bounds)
     close(fit, a=20.0, b=0.4677, c=274.07)
     assert fit.errors.at_bound == {"a": 20.0} and "at_bound" in codes(fit)
-    for name, (low, high) in fit.interval().items():
+    for name, (low, high) in fit.intervals().items():
         assert bounds[name][0] <= low < high <= bounds[name][1]
     assert 2 * fitted("power_law_offset", frame, {"x": "x"}, "y").objective == pytest.approx(1651, rel=1e-3)
 
@@ -104,7 +104,7 @@ def test_twelve_runs_have_their_standard_errors_at_the_bound(table) -> None:
     errors = {name: fit.stderr[name] for name in ("E", "alpha", "beta")}
     assert errors == pytest.approx({"E": 1.67, "alpha": 0.181, "beta": 0.127}, rel=2e-2)
     # The profile of the same sum of squares by SciPy.
-    ends = fit.interval(0.9)
+    ends = fit.intervals(0.9)
     assert ends["E"] == pytest.approx((0.0, 1.180), abs=5e-3)
     assert ends["alpha"] == pytest.approx((0.1263, 0.5490), rel=1e-2)
     assert ends["beta"] == pytest.approx((0.2731, 0.4817), rel=1e-2)
@@ -125,7 +125,7 @@ def test_a_floor_at_its_bound_does_not_make_the_exponent_sure(table) -> None:
     fit = fitted("power_law_floor", curve, {"x": "tokens"}, "loss")
     close(fit, b=0.0661, rel=1e-2)
     assert fit.errors.at_bound == {"c": 0.0} and fit.stderr["b"] == pytest.approx(0.088, rel=0.03)
-    low, high = fit.interval(0.95)["b"]
+    low, high = fit.intervals(0.95)["b"]
     assert 0.050 < low < 0.063 and high > 0.2
 
 

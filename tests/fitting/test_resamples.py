@@ -17,14 +17,14 @@ MANY = 4000
 
 def test_resamples_with_fewer_distinct_rows_than_parameters_are_counted_as_failed() -> None:
     three = fitted(observed(weight=np.where(np.isin(np.arange(ROWS), (3, 12, 20)), 1.0, 0.0)))
-    draws = jaxscale.bootstrap(three, replicates=MANY, key=2)
+    draws = jaxscale.bootstrap(three, n_resamples=MANY, seed=2)
     assert three.observations is not None
     drawn = schemes.resampled(three.observations.weight, None, MANY, np.random.default_rng(2))
     alone = np.sum(drawn > 0, axis=1) < 2
     # A resample of three rows is three times the same one with a chance of 1 / 9.
     assert draws.about["failed"] == alone.sum() == pytest.approx(MANY / 9, rel=0.1)
     np.testing.assert_array_equal(draws.stats["replicate"], np.flatnonzero(~alone))
-    assert not draws.usable and [notice.code for notice in draws.notices] == ["resamples_failed"]
+    assert not draws.ok and [notice.code for notice in draws.notices] == ["resamples_failed"]
     # Without the run of three rows one row is left.
     run = np.where(np.arange(ROWS) == 15, 1, 0)
     lopsided = fitted(observed(weight=np.where(np.isin(np.arange(ROWS), (2, 5, 9, 15)), 1.0, 0.0), run=run))
@@ -63,9 +63,9 @@ def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["case", "wild"])
 def test_parts_of_a_bootstrap_change_no_bit_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fitted(observed())
-    whole = jaxscale.bootstrap(fit, kind=kind, replicates=50)
+    whole = jaxscale.bootstrap(fit, kind=kind, n_resamples=50)
     in_parts_of(7, monkeypatch)
-    parts = jaxscale.bootstrap(fit, kind=kind, replicates=50)
+    parts = jaxscale.bootstrap(fit, kind=kind, n_resamples=50)
     for name in whole.free:
         np.testing.assert_array_equal(parts.params[name], whole.params[name])
     np.testing.assert_array_equal(parts.stats["objective"], whole.stats["objective"])
@@ -74,16 +74,16 @@ def test_parts_of_a_bootstrap_change_no_bit_of_it(kind: str, monkeypatch: pytest
 
 def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fitted(observed())
-    whole = jaxscale.bootstrap(fit, replicates=48)
+    whole = jaxscale.bootstrap(fit, n_resamples=48)
     in_parts_of(8, monkeypatch)
     interrupted(4, monkeypatch)
-    some = jaxscale.bootstrap(fit, replicates=48)
+    some = jaxscale.bootstrap(fit, n_resamples=48)
     np.testing.assert_array_equal(some.params["m"], whole.params["m"][:32])
-    assert (len(some), some.about["finished"], some.about["replicates"], some.about["failed"]) == (32, 32, 48, 0)
+    assert (len(some), some.about["finished"], some.about["n_resamples"], some.about["failed"]) == (32, 32, 48, 0)
     assert [(n.code, n.message) for n in some.notices] == [
         ("interrupted", "Resampling was interrupted; 32 of 48 refits are kept.")
     ]
-    assert some.usable and "case bootstrap, 32 of 48 refits, all settled" in str(some)
+    assert some.ok and "case bootstrap, 32 of 48 refits, all settled" in str(some)
     monkeypatch.undo()
     table = jaxscale.bootstrap_intervals(some, fit, kind="studentised")
     assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices
@@ -94,6 +94,6 @@ def test_an_interruption_before_anything_is_finished_stays_one(monkeypatch: pyte
     in_parts_of(8, monkeypatch)
     interrupted(0, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        jaxscale.bootstrap(fit, replicates=48)
+        jaxscale.bootstrap(fit, n_resamples=48)
     with pytest.raises(KeyboardInterrupt):
         jaxscale.jackknife(fit)

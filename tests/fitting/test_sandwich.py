@@ -179,7 +179,7 @@ def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
 def test_every_replicate_is_the_refit_of_its_resample() -> None:
     problem = problem_of(constant, squared())
     draws, _ = bootstrap(
-        runner.Runner(), problem, np.array([0.0]), y, w, run=RUNS, replicates=40, generator=np.random.default_rng(3)
+        runner.Runner(), problem, np.array([0.0]), y, w, run=RUNS, n_resamples=40, generator=np.random.default_rng(3)
     )
     weights = resampled(w, RUNS, 40, np.random.default_rng(3))
     np.testing.assert_allclose(draws["m"], weights @ y / weights.sum(1), rtol=1e-9)

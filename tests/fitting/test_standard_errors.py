@@ -57,7 +57,7 @@ def test_known_errors_are_the_standard_errors_and_too_small_ones_are_said() -> N
     fit = fitted(rows_of(y, sigma=sigma))
     covariance = np.linalg.inv(COLUMNS.T @ (COLUMNS / sigma[:, None] ** 2))
     assert [fit.stderr["c"], fit.stderr["m"]] == pytest.approx(np.sqrt(np.diag(covariance)), rel=1e-8)
-    half = np.diff(fit.interval(0.9)["m"])[0] / 2
+    half = np.diff(fit.intervals(0.9)["m"])[0] / 2
     assert half == pytest.approx(1.6448536 * fit.stderr["m"], rel=1e-6)
     assert "scatter_exceeds_errors" not in {notice.code for notice in fit.notices}
     small = fitted(rows_of(y, sigma=sigma / 3))
@@ -81,10 +81,10 @@ def test_intervals_stay_in_the_support_and_need_two_degrees_of_freedom() -> None
     y = np.array([2.0, 1.7, 1.2, 1.1, 0.7])
     fit = fitted(rows_of(y, x), "power_law_floor", allow_unidentified=True)
     for name in fit.free:
-        low, high = fit.interval(0.9)[name]
+        low, high = fit.intervals(0.9)[name]
         assert 0 <= low < high
     few = fitted(rows_of(y[:4], x[:4]), "power_law_floor", allow_unidentified=True)
-    assert all(np.isnan(end) for ends in few.interval().values() for end in ends)
+    assert all(np.isnan(end) for ends in few.intervals().values() for end in ends)
     none = fitted(rows_of(y[:3], x[:3]), "power_law_floor", allow_unidentified=True)
     assert none.errors.method == "none" and "no degrees of freedom" in none.errors.reason
 
@@ -102,7 +102,7 @@ def test_the_intervals_of_few_rows_hold_the_truth() -> None:
     hits = dict.fromkeys(truth, 0)
     for _ in range(60):
         y = level * np.exp(0.01 * generator.standard_normal(6))
-        ends = jaxscale.fit("power_law_floor", rows_of(y, x), progress=False).interval(0.9)
+        ends = jaxscale.fit("power_law_floor", rows_of(y, x), progress=False).intervals(0.9)
         for name, value in truth.items():
             hits[name] += ends[name][0] <= value <= ends[name][1]
     # 54 of 60 are expected, with a standard deviation of 2.3.
@@ -134,7 +134,7 @@ def test_a_bounded_line_is_the_constrained_least_squares(ends: tuple[float, floa
     expected = float(np.clip(free[1], *ends))
     assert fit.params["m"] == pytest.approx(expected, rel=1e-5)
     assert fit.params["c"] == pytest.approx(np.mean(y - expected * X), rel=1e-5)
-    low, high = fit.interval()["m"]
+    low, high = fit.intervals()["m"]
     assert ends[0] <= low <= high <= ends[1]
     assert ("m" in fit.errors.at_bound) == (expected != free[1])
 
@@ -145,7 +145,7 @@ def test_draws_of_the_normal_approximation_have_the_standard_errors_of_the_fit()
     y = (1.0 + 3.0 * x**-0.4) * np.exp(0.01 * generator.standard_normal(20))
     for columns in ({}, {"sigma": np.geomspace(1e-3, 0.1, 20)}):
         fit = fitted(rows_of(y, x, **columns), "power_law_floor")
-        draws = jaxscale.laplace(fit, draws=20000)
+        draws = jaxscale.laplace(fit, num_samples=20000)
         # t draws with 17 degrees of freedom are sqrt(17 / 15) times as wide; in the logarithm to first order.
         wide = np.std(np.log(draws.params["b"])) * fit.params["b"] / np.sqrt(17 / 15)
         assert wide == pytest.approx(fit.stderr["b"], rel=0.03)
@@ -156,4 +156,4 @@ def test_what_infers_the_scatter_refuses_known_errors() -> None:
     with pytest.raises(ValueError, match="must hold no known errors"):
         jaxscale.posterior(line, rows, progress=False)
     with pytest.raises(ValueError, match="must hold no known errors"):
-        jaxscale.foretold(line, rows, at={"x": 5.0}, progress=False)
+        jaxscale.forecast(line, rows, at={"x": 5.0}, progress=False)

@@ -30,20 +30,20 @@ def test_linear_residuals_take_responses_of_zero(shares: Observations) -> None:
     assert_right(found.params)
     many = jaxscale.fit_many("logistic3", [shares], noise=squared(), fixed=LEVEL)
     assert_right({name: values[0] for name, values in many.params.items()})
-    drawn = jaxscale.bootstrap(found, kind="residual", replicates=20)
+    drawn = jaxscale.bootstrap(found, kind="residual", n_resamples=20)
     assert drawn.about["failed"] == 0
     np.testing.assert_allclose(np.median(drawn.params["b2"] / drawn.params["b3"]), 1074.4, rtol=0.03)
 
 
 def test_what_follows_a_fit_takes_responses_of_zero(shares: Observations) -> None:
-    ahead = jaxscale.foretold(
+    ahead = jaxscale.forecast(
         "logistic3", shares, at={"x": 1800.0}, space="linear", fixed=LEVEL, allow_unidentified=True
     )
     (told,) = ahead.params.values()
     level = 1 / (1 + np.exp(-0.0072885 * (1800 - 1074.355)))
-    assert 0.9 * level < told["mean"] < 1.1 * level and told["lower"] < level < told["upper"]
+    assert 0.9 * level < told["estimate"] < 1.1 * level and told["lower"] < level < told["upper"]
     with pytest.raises(DataError, match=r"or use linear residuals \(space='linear'\)"):
-        jaxscale.foretold("logistic3", shares, at={"x": 1800.0}, fixed=LEVEL)
+        jaxscale.forecast("logistic3", shares, at={"x": 1800.0}, fixed=LEVEL)
 
 
 def test_a_level_starts_below_the_responses_also_where_one_is_zero(data: Path) -> None:

@@ -303,11 +303,13 @@ def test_a_composed_law_is_fitted_through_the_public_door() -> None:
     truth = dict(A=480.0, alpha=0.35, B=2000.0, beta=0.37, R_D=12.0)
     table = simulate(composed, truth, sizes, noise=1e-9)
     observations = Observations.from_table(table, inputs=list(composed.inputs), response="loss")
-    fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), replicates=0, starts=512)
+    fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), n_resamples=0, starts=512)
     assert fit.params == pytest.approx(truth, rel=1e-5)
-    assert fit.law == "chinchilla(D=repetition_tokens)(E=1.8)"
-    assert fit(N=1e9, U_D=1e9, D=1e11) == pytest.approx(float(composed(1e9, 1e9, 1e11, **truth)), rel=1e-7)
-    assert jaxscale.Fit.from_json(fit.to_json(), law=composed)(N=1e9, U_D=1e9, D=1e11) == fit(N=1e9, U_D=1e9, D=1e11)
+    assert fit.law.name == "chinchilla(D=repetition_tokens)(E=1.8)"
+    assert fit.predict(N=1e9, U_D=1e9, D=1e11) == pytest.approx(float(composed(1e9, 1e9, 1e11, **truth)), rel=1e-7)
+    assert jaxscale.Fit.from_json(fit.to_json(), law=composed).predict(N=1e9, U_D=1e9, D=1e11) == fit.predict(
+        N=1e9, U_D=1e9, D=1e11
+    )
 
 
 def test_a_chain_is_fitted_to_accuracies() -> None:
@@ -316,5 +318,5 @@ def test_a_chain_is_fitted_to_accuracies() -> None:
     truth = dict(B=2085.43, beta=0.3658, **CURVE)
     table = simulate(chained, truth, sizes, noise=1e-7, response="accuracy")
     observations = Observations.from_table(table, inputs=["N", "D"], response="accuracy")
-    fit = jaxscale.fit(chained, observations, replicates=0, starts=1024)
+    fit = jaxscale.fit(chained, observations, n_resamples=0, starts=1024)
     assert fit.params == pytest.approx(truth, rel=2e-3)

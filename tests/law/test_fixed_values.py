@@ -67,7 +67,7 @@ def test_a_fit_without_a_floor_is_the_power_law(runs: Observations, line: np.nda
     assert again.fixed == {"c": 0.0}
     profiled = jaxscale.profile(found, ["b"], level=0.9)["b"]
     assert profiled.lower < found.params["b"] < profiled.upper
-    refits = jaxscale.bootstrap(found, replicates=20)
+    refits = jaxscale.bootstrap(found, n_resamples=20)
     assert refits.about["failed"] == 0 and np.all(refits.params["c"] == 0.0)
 
 

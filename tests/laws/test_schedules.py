@@ -200,27 +200,29 @@ def test_a_schedule_is_stored_once_and_gathered_by_its_place() -> None:
 
 def test_a_whole_schedule_is_fitted_and_predicted() -> None:
     observations = curves(annealing, SUMS)
-    fit = jaxscale.fit(annealing, observations, noise=noise.squared("log"), replicates=0, starts=256)
+    fit = jaxscale.fit(annealing, observations, noise=noise.squared("log"), n_resamples=0, starts=256)
     assert fit.params == pytest.approx(SUMS, rel=1e-6)
     sums = annealing_sums(5000, SCHEDULES["cosine"])
-    assert fit(step=5000, schedule=SCHEDULES["cosine"]) == pytest.approx(float(at(annealing, sums, SUMS)), rel=1e-9)
-    assert fit(**sums) == fit(step=5000, schedule=SCHEDULES["cosine"])
-    assert fit(step=[5000, 6000], schedule=SCHEDULES["cosine"]).shape == (2,)
+    assert fit.predict(step=5000, schedule=SCHEDULES["cosine"]) == pytest.approx(
+        float(at(annealing, sums, SUMS)), rel=1e-9
+    )
+    assert fit.predict(**sums) == fit.predict(step=5000, schedule=SCHEDULES["cosine"])
+    assert fit.predict(step=[5000, 6000], schedule=SCHEDULES["cosine"]).shape == (2,)
     with pytest.raises(ValueError, match="^lr_annealing has no input 'step'"):
-        fit(step=5000, S1=1.0)
+        fit.predict(step=5000, S1=1.0)
 
 
 def test_rows_that_hold_several_numbers_are_fitted() -> None:
     truth = CONSTANTS | dict(beta=0.5)
     observations = curves(multi_power, truth, every=12)  # More than a block of rows.
     held = fix(multi_power, gamma=CONSTANTS["gamma"], C=CONSTANTS["C"])
-    fit = jaxscale.fit(held, observations, noise=noise.squared("log"), replicates=0, starts=64, polish=4)
+    fit = jaxscale.fit(held, observations, noise=noise.squared("log"), n_resamples=0, starts=64, polish=4)
     assert len(observations) > 768
     assert fit.params == pytest.approx({name: truth[name] for name in held.parameters}, rel=1e-4)
     assert fit.objective < 1e-16
     figure = fit_module.plot(fit, observations)
     assert len(figure.axes) == 3
-    moved = fit(step=[5000, 6000], schedule=SCHEDULES["cosine"])
+    moved = fit.predict(step=[5000, 6000], schedule=SCHEDULES["cosine"])
     np.testing.assert_allclose(
         moved, at(multi_power, rate_changes([5000, 6000], SCHEDULES["cosine"]), truth), rtol=1e-6
     )
@@ -279,7 +281,7 @@ def test_a_law_can_prepare_columns_alone() -> None:
     observations = Observations.from_table(data, inputs=["x", "y"], response="loss")
     assert prepare(product, observations).inputs["u"].tolist() == [2.0, 4.0, 12.0]
     assert "unused" not in prepare(product, observations).inputs
-    assert jaxscale.fit(product, observations, replicates=0).params == pytest.approx(dict(a=2.0))
+    assert jaxscale.fit(product, observations, n_resamples=0).params == pytest.approx(dict(a=2.0))
 
 
 def read(**changed: Any) -> Observations:

@@ -56,14 +56,14 @@ def test_with_a_small_threshold_the_law_is_a_quantile() -> None:
     y = np.random.default_rng(1).standard_normal(400)
     rows = jaxscale.Observations.from_table({"x": np.arange(400.0), "y": y}, inputs=["x"], response="y")
     chosen = noise.huber(1e-4, "linear", over=3)
-    fit = jaxscale.fit(line, rows, noise=chosen, fixed={"m": 0.0}, starts=64, replicates=0, progress=False)
-    level = fit(x=0.0)
+    fit = jaxscale.fit(line, rows, noise=chosen, fixed={"m": 0.0}, starts=64, n_resamples=0, progress=False)
+    level = fit.predict(x=0.0)
     assert np.mean(y < level) == pytest.approx(1 / 4, abs=0.005) and len(x) == 400
 
 
 def test_failed_runs_above_the_frontier_pull_little() -> None:
     rows = frontier()
-    above = [np.mean(rows.response > fitted(over=over)(x=rows.inputs["x"])) for over in (1.0, 10.0)]
+    above = [np.mean(rows.response > fitted(over=over).predict(x=rows.inputs["x"])) for over in (1.0, 10.0)]
     # A tenth of the rows lie below a law whose predictions cost ten times as much above them.
     assert above[0] < 0.7 and 0.8 < above[1] < 1.0
 
@@ -73,12 +73,12 @@ def test_errors_bootstrap_profile_report_and_citation_have_it() -> None:
     assert fit.errors.method == "sandwich" and all(0 < error < 0.1 for error in fit.stderr.values())
     assert "huber (delta = 0.01, over = 10) on raw residuals" in str(fit)
     assert "breckling1988quantiles" in jaxscale.citation(fit)
-    refits = jaxscale.bootstrap(fit, replicates=40, progress=False)
+    refits = jaxscale.bootstrap(fit, n_resamples=40, progress=False)
     assert np.std(refits.params["m"]) == pytest.approx(fit.stderr["m"], rel=0.5)
     low, high = jaxscale.profile(fit, ["m"]).intervals()["m"]
     assert low < fit.params["m"] < high and high - low < 0.1
     # Where the threshold is far below the residuals, standard errors come from resamples.
-    assert fitted(delta=1e-4, replicates=40).errors.method == "bootstrap"
+    assert fitted(delta=1e-4, n_resamples=40).errors.method == "bootstrap"
 
 
 def test_it_survives_a_file() -> None:
@@ -89,7 +89,7 @@ def test_it_survives_a_file() -> None:
 
 def test_the_command_line_has_its_option(with_example: None) -> None:
     result = run("fit", "runs.csv", "--law", "chinchilla", "--delta", "0.01", "--noise", "huber", "--over", "10",
-                 "--starts", "256", "--replicates", "0", "--json", "fit.json", "--quiet")  # fmt: skip
+                 "--starts", "256", "--resamples", "0", "--json", "fit.json", "--quiet")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads(Path("fit.json").read_text())["noise"] == dict(loss="huber", space="log", delta=0.01, over=10.0)
     few = ("fit", "runs.csv", "--law", "chinchilla", "--noise", "huber", "--delta", "0.01")

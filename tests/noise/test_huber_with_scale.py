@@ -36,7 +36,7 @@ def test_law_and_scale_solve_the_equations_of_proposal_two(outliers: int) -> Non
     rows = observed(outliers)
     fit = fitted(rows)
     s, x = fit.scale or np.nan, rows.inputs["x"]
-    psi = np.clip((fit(x=x) - rows.response) / s, -TUNING, TUNING)
+    psi = np.clip((fit.predict(x=x) - rows.response) / s, -TUNING, TUNING)
     assert np.sum(psi**2) == pytest.approx((len(x) - 2) * CONSISTENT, rel=1e-9)
     np.testing.assert_allclose([psi.sum(), psi @ x], 0.0, atol=1e-8)
 

@@ -38,14 +38,13 @@ def drawn(data: Observations, likelihood: Any = None, **nuisance: Any) -> Draws:
     with jax.enable_x64(True):
         model = model_of(LAW, data, likelihood or likelihoods.normal(), fixed=fixed)
     return Draws(
-        LAW.name,
+        LAW,
         params,
         "nuts",
         ("E", "alpha"),
         {"scale": np.full(COUNT, SCALE), **nuisance},
         chains=4,
         stats={"diverging": (np.arange(COUNT) == 130).astype(float)},
-        law_object=LAW,
         observations=data,
         model=model,
     )
@@ -167,7 +166,7 @@ def test_a_check_holds_what_the_likelihood_replicates(draws: Draws) -> None:
     assert right.get_xlabel() == "sorted replicated residuals, median (%)"
     again = predictive(draws).axes[1]
     np.testing.assert_array_equal(again.lines[1].get_xdata(), right.lines[1].get_xdata())
-    assert np.any(predictive(draws, key=1).axes[1].lines[1].get_xdata() != right.lines[1].get_xdata())
+    assert np.any(predictive(draws, seed=1).axes[1].lines[1].get_xdata() != right.lines[1].get_xdata())
 
 
 def test_rows_of_no_weight_are_not_checked() -> None:
@@ -185,7 +184,7 @@ def test_counts_scatter_as_counts() -> None:
     data = Observations.from_table(table, inputs=["k", "trials"], response="share")
     with jax.enable_x64(True):
         model = model_of(law, data, likelihoods.binomial("trials"))
-    draws = Draws(law.name, params, "importance", tuple(params), law_object=law, observations=data, model=model)
+    draws = Draws(law, params, "importance", tuple(params), observations=data, model=model)
     top, bottom = band(draws, data, "k").axes
     low, high = edges(top.collections[0])
     assert np.all((low >= 0) & (high <= 1)) and np.allclose(50 * low, np.round(50 * low), atol=0.51)
@@ -229,10 +228,10 @@ def test_bands_refuse_what_is_no_line(draws: Draws, given: dict[str, Any], messa
 def test_names_that_were_not_drawn_are_refused(draws: Draws) -> None:
     for plot in (trace, pair, lambda d, names: forest({"a": d}, names)):
         with pytest.raises(
-            ValueError, match=r"^Argument names holds 'gamma', which was not drawn.*; there are E, A, alpha"
+            ValueError, match=r"^Argument params holds 'gamma', which was not drawn.*; there are E, A, alpha"
         ):
             plot(draws, ["gamma"])
-        with pytest.raises(ValueError, match=r"^Argument names must name something that was drawn, but is empty\.$"):
+        with pytest.raises(ValueError, match=r"^Argument params must name something that was drawn, but is empty\.$"):
             plot(draws, [])
     with pytest.raises(ValueError, match=r"^Argument several must not be empty\.$"):
         forest({})

@@ -34,7 +34,7 @@ def sweep() -> Observations:
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
     """The example sweep without its first ten rows."""
-    return fit("chinchilla", sweep(), starts=256, replicates=40)
+    return fit("chinchilla", sweep(), starts=256, n_resamples=40)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def curve(fitted: Fit) -> tuple[Fit, Observations]:
     """A law of one input at the constants that its data were drawn from."""
     law, truth = laws.get("power_law_floor"), dict(c=1.7, a=300.0, b=0.33)
     table = simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
-    known = replace(fitted, law=law.name, law_object=law, params=truth)
+    known = replace(fitted, law=law, params=truth)
     return known, Observations.from_table(table, inputs=["x"], response="loss")
 
 
@@ -70,7 +70,7 @@ def test_two_inputs_show_agreement_and_residuals_coloured_by_the_other_input(fig
 
 def test_the_points_are_the_rows_that_count(figure: Any, fitted: Fit) -> None:
     table = {name: column[10:] for name, column in designs.example().items()}
-    predicted = fitted(N=table["N"], D=table["D"])
+    predicted = fitted.predict(N=table["N"], D=table["D"])
     left, right, _ = figure.axes
     assert points(left) == pytest.approx(np.stack([predicted, table["loss"]], axis=1), rel=1e-12)
     residual = 100 * np.log(predicted / table["loss"])
@@ -84,7 +84,7 @@ def test_one_input_shows_data_and_curve(curve: tuple[Fit, Observations]) -> None
     assert labels(right)[0] == "x"
     assert (left.get_xscale(), left.get_yscale(), right.get_xscale()) == ("log", "log", "log")
     line = left.lines[0]
-    assert np.asarray(line.get_ydata()) == pytest.approx(fitted(x=np.asarray(line.get_xdata())), rel=1e-12)
+    assert np.asarray(line.get_ydata()) == pytest.approx(fitted.predict(x=np.asarray(line.get_xdata())), rel=1e-12)
 
 
 def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Observations]) -> None:
@@ -117,7 +117,7 @@ def test_three_inputs_are_drawn_too(fitted: Fit) -> None:
     truth = law.published["muennighoff2023"]
     design = designs.grid(N=(1e8, 1e10, 4), D=(1e9, 1e12, 5), U_D=(1e9, 2e9, 2))
     observations = Observations.from_table(simulate(law, truth, design), inputs=list(law.inputs), response="loss")
-    known = replace(fitted, law=law.name, law_object=None, params=dict(truth))
+    known = replace(fitted, law=law.name, params=dict(truth))
     _, right, bar = fit_module.plot(known, observations).axes
     assert (right.get_xlabel(), bar.get_ylabel()) == ("D (tokens)", "N (parameters)")
 

@@ -54,12 +54,11 @@ def drawn(data: Observations, count: int = 20_000, ratio: float = 2.0, likelihoo
     if data.run is not None:
         nuisance["run_ratio"] = np.full(count, ratio)
     return Draws(
-        "line",
+        line,
         {"c": theta[:, 0], "m": theta[:, 1]},
         "importance",
         ("c", "m"),
         nuisance,
-        law_object=line,
         observations=data,
         model=model,
     )
@@ -217,7 +216,7 @@ def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
     ):
         loo(replace(simple, model=None))
     with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not to be acted on: "):
-        loo(replace(simple, usable=False))
+        loo(replace(simple, ok=False))
     with pytest.raises(ValueError, match=r"^Weights need 25 draws or more, but there are 24; draw more\.$"):
         loo(drawn(ROWS, 24))
 
@@ -259,10 +258,10 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(by="N"), r"^Argument by must name an input, but is 'N'.*; these are x\.$"),
+        (dict(size="N"), r"^Argument size must name an input, but is 'N'.*; these are x\.$"),
         (
-            dict(by=np.ones(3)),
-            r"^Argument by must hold a finite number for each of the 30 rows, but has shape \(3,\)\.$",
+            dict(size=np.ones(3)),
+            r"^Argument size must hold a finite number for each of the 30 rows, but has shape \(3,\)\.$",
         ),
         (dict(refits=0), r"^Argument refits must be a positive number, but is 0\.$"),
         (dict(first=9.0), r"^Argument first must leave sizes of x on both sides, which run from -1 to 1, but is 9\.$"),
@@ -275,7 +274,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = dict(posterior=drawn, observations=ROWS, by="x") | changes
+    given: dict[str, Any] = dict(posterior=drawn, observations=ROWS, size="x") | changes
     with pytest.raises(ValueError, match=message):
         leave_future_out(**given)
 

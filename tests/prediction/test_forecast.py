@@ -198,7 +198,7 @@ def test_with_two_degrees_of_freedom_there_is_no_standard_deviation():
 def follows():
     """Foretold from data of the law."""
     data = observed(X, power(X, noise=0.003, seed=4))
-    return jaxscale.foretold("compute_power_floor", data, at={"X": FAR}, progress=False)
+    return jaxscale.forecast("compute_power_floor", data, at={"X": FAR}, progress=False)
 
 
 def test_a_forecast_from_data_of_the_law_is_centred_on_it(follows):
@@ -212,7 +212,7 @@ def test_a_forecast_from_data_of_the_law_is_centred_on_it(follows):
     assert follows.about["law_holds"] > 0.5 and follows.about["misfit"] < 1
     assert 0.001 < follows.about["scatter"] < 0.006
     for row in follows.params.values():
-        assert row["lower"] < row["mean"] < row["upper"] and row["sd"] > 0
+        assert row["lower"] < row["estimate"] < row["upper"] and row["sd"] > 0
     assert "X = 2e+21" in str(follows) and "P(law holds)" in str(follows)
     assert json.loads(follows.to_json())["params"]["X = 2e+21"]["level"] == 0.9
 
@@ -230,7 +230,7 @@ def test_a_forecast_is_hardly_wider_than_that_of_least_squares(follows):
             columns.append(np.log(np.asarray(law(x, **up)) / np.asarray(law(x, **down))) / 2e-4)
         return np.stack(columns, axis=1)
 
-    residual = np.log(data.response) - np.log(made(X=X))
+    residual = np.log(data.response) - np.log(made.predict(X=X))
     _, half = textbook(slopes(X), residual, slopes(FAR))
     lower, upper = ends(follows)
     ratio = np.log(upper / lower) / (2 * half)
@@ -240,7 +240,7 @@ def test_a_forecast_is_hardly_wider_than_that_of_least_squares(follows):
 def test_a_forecast_from_data_that_bend_away_widens_and_holds_what_comes(follows):
     """The same law with a bend that goes on: beyond the data the interval is much wider, the more so the farther."""
     y = power(X, bend=0.004, noise=0.003, seed=4)
-    found = jaxscale.foretold("compute_power_floor", observed(X, y), at={"X": FAR}, progress=False)
+    found = jaxscale.forecast("compute_power_floor", observed(X, y), at={"X": FAR}, progress=False)
     lower, upper = ends(found)
     truth = power(FAR, bend=0.004)
     assert np.all((lower < truth) & (truth < upper))
@@ -264,18 +264,18 @@ def test_rows_of_weight_0_are_left_out_and_the_order_of_rows_is_nothing(follows)
     order = np.random.default_rng(7).permutation(24)
     x, y = np.append(X, 1e22)[order], np.append(power(X, noise=0.003, seed=4), 9.0)[order]
     data = observed(x, y, weight=np.append(np.ones(23), 0.0)[order])
-    again = jaxscale.foretold("compute_power_floor", data, at={"X": FAR}, by="X", progress=False)
+    again = jaxscale.forecast("compute_power_floor", data, at={"X": FAR}, size="X", progress=False)
     np.testing.assert_allclose(ends(again), ends(follows), rtol=1e-5)
 
 
 def test_levels_are_nested_and_places_that_are_alike_have_names_of_their_own():
     """Intervals of one belief, here with runs of two rows, about one median."""
     data = observed(X, power(X, noise=0.003, seed=4), run=np.arange(23) // 2)
-    inner = jaxscale.foretold("compute_power_floor", data, at={"X": [1e22, 1e22]}, level=0.5, progress=False)
-    outer = jaxscale.foretold("compute_power_floor", data, at={"X": 1e22}, level=0.95, progress=False)
+    inner = jaxscale.forecast("compute_power_floor", data, at={"X": [1e22, 1e22]}, level=0.5, progress=False)
+    outer = jaxscale.forecast("compute_power_floor", data, at={"X": 1e22}, level=0.95, progress=False)
     assert list(inner.params) == ["X = 1e+22", "X = 1e+22 (2)"] and inner["X = 1e+22"] == inner["X = 1e+22 (2)"]
     assert outer["X = 1e+22"][0] < inner["X = 1e+22"][0] < inner["X = 1e+22"][1] < outer["X = 1e+22"][1]
-    assert outer.params["X = 1e+22"]["mean"] == pytest.approx(inner.params["X = 1e+22"]["mean"], rel=1e-12)
+    assert outer.params["X = 1e+22"]["estimate"] == pytest.approx(inner.params["X = 1e+22"]["estimate"], rel=1e-12)
 
 
 def test_shares_stay_shares():
@@ -283,7 +283,7 @@ def test_shares_stay_shares():
     k = np.geomspace(1, 100, 12)
     y = np.exp(-1.5 * k**-0.4) * np.exp(0.02 * np.random.default_rng(8).standard_normal(12))
     data = jaxscale.Observations.from_table({"k": k, "y": y}, inputs=["k"], response="y")
-    found = jaxscale.foretold("coverage_exp_power", data, at={"k": [1e3, 1e6]}, level=0.999, progress=False)
+    found = jaxscale.forecast("coverage_exp_power", data, at={"k": [1e3, 1e6]}, level=0.999, progress=False)
     lower, upper = ends(found)
     assert np.all((0 < lower) & (lower < upper) & (upper < 1))
 
@@ -292,9 +292,9 @@ def test_responses_of_any_sign_are_foretold_as_they_are():
     """A straight line in log x without any noise is foretold exactly; a fixed parameter takes no freedom."""
     x = np.geomspace(1, 100, 12)
     data = jaxscale.Observations.from_table({"x": x, "y": 2 - 3 * np.log(x)}, inputs=["x"], response="y")
-    found = jaxscale.foretold("log_linear", data, at={"x": 1e4}, fixed={"a": 2.0}, progress=False)
+    found = jaxscale.forecast("log_linear", data, at={"x": 1e4}, fixed={"a": 2.0}, progress=False)
     assert found.about["freedom"] == 11
-    assert found.params["x = 10000"]["mean"] == pytest.approx(2 - 3 * np.log(1e4), rel=1e-9)
+    assert found.params["x = 10000"]["estimate"] == pytest.approx(2 - 3 * np.log(1e4), rel=1e-9)
 
 
 DATA = observed(X, power(X, noise=0.003, seed=4))
@@ -320,26 +320,26 @@ FLAT = jaxscale.Observations.from_table(
         (dict(at={"X": [1.0, math.nan]}), ValueError, "Argument at must keep X above 0, but holds nan."),
         (dict(at={"X": math.inf}), ValueError, "Argument at must keep X below inf, but holds inf."),
         (
-            dict(by="N"),
+            dict(size="N"),
             ValueError,
-            "Argument by names 'N', which is no input of compute_power_floor; its inputs are X.",
+            "Argument size names 'N', which is no input of compute_power_floor; its inputs are X.",
         ),
         (
             dict(law="entropy_reward", observations=SIGNED, at={"H": 1.0}),
             ValueError,
-            "Argument by must name inputs that are positive numbers, but H is not; name others.",
+            "Argument size must name inputs that are positive numbers, but H is not; name others.",
         ),
         (
             dict(law="kaplan_nd", observations=FLAT, at={"N": 1e9, "D": 1e9}, allow_unidentified=True),
             ValueError,
-            "Argument by must name inputs that vary, but N * D is the same in every row.",
+            "Argument size must name inputs that vary, but N * D is the same in every row.",
         ),
         (
             dict(law="kaplan_nd", observations=FLAT, at={"N": [1e9, 1e9], "D": [1e9, 1e9, 1e9]}),
             ValueError,
             "Argument at must hold numbers or equally long arrays, but their lengths are [2, 3].",
         ),
-        (dict(by=[]), ValueError, "Argument by must name an input, but is empty."),
+        (dict(size=[]), ValueError, "Argument size must name an input, but is empty."),
         (dict(fixed={"F": 1.0}), ValueError, "Argument fixed names 'F', which is no parameter of compute_power_floor"),
         (dict(observations=3), TypeError, "observations"),
         (
@@ -354,5 +354,5 @@ def test_what_cannot_be_foretold_is_refused_in_a_sentence(changes, error, messag
     """Every message."""
     arguments = dict(law="compute_power_floor", observations=DATA, at={"X": 1e22}, progress=False) | changes
     with pytest.raises(error) as raised:
-        jaxscale.foretold(**arguments)
+        jaxscale.forecast(**arguments)
     assert message in str(raised.value)

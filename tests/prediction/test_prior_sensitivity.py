@@ -130,4 +130,4 @@ def test_what_is_no_posterior_is_refused() -> None:
     with pytest.raises(ValueError, match=r"have no log_likelihood among their stats.*; draw them with posterior\.$"):
         prior_sensitivity(replace(draws, stats={"log_prior": np.zeros(COUNT)}))
     with pytest.raises(NotUsableError, match="are not to be acted on: "):
-        prior_sensitivity(replace(draws, usable=False))
+        prior_sensitivity(replace(draws, ok=False))

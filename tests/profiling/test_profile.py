@@ -51,7 +51,7 @@ def observed(x: np.ndarray, y: np.ndarray, **more: np.ndarray) -> Observations:
 
 
 def fitted(law: Law | str, observations: Observations, kind: noise.Noise, **settings: Any) -> Fit:
-    settings = {"starts": 64, "replicates": 0} | settings
+    settings = {"starts": 64, "n_resamples": 0} | settings
     return jaxscale.fit(law, observations, noise=kind, **settings)
 
 
@@ -70,7 +70,7 @@ def straight() -> Fit:
 
 @pytest.fixture(scope="module")
 def profiled(straight: Fit) -> jaxscale.Profile:
-    return jaxscale.profile(straight, of={"sum": double, "slope": second}, level=0.95)
+    return jaxscale.profile(straight, quantity={"sum": double, "slope": second}, level=0.95)
 
 
 def least(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ VELOCITY = np.array([76, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200.0])
 
 def test_the_profile_of_puromycin_is_that_of_the_textbook() -> None:
     fit = fitted(puromycin, observed(CONCENTRATION, VELOCITY), noise.squared(), starts=512)
-    profile = jaxscale.profile(fit, level=0.95, of={"ratio": ratio})
+    profile = jaxscale.profile(fit, level=0.95, quantity={"ratio": ratio})
     # The estimates and standard error of Bates and Watts, table 2.2.
     assert fit.params == pytest.approx({"v": 212.7, "k": 0.0641}, rel=1e-3)
     assert fit.stderr["v"] == pytest.approx(6.95, rel=1e-3)
@@ -199,7 +199,7 @@ def test_a_law_with_its_own_coordinates_has_the_same_profile(straight: Fit, prof
         return jax.numpy.stack([params["c"] + params["m"], params["c"] - params["m"]]) / 2
 
     turned = replace(line, name="turned", coordinates=(forth, back))
-    profile = jaxscale.profile(replace(straight, law="turned", law_object=turned), level=0.95)
+    profile = jaxscale.profile(replace(straight, law=turned), level=0.95)
     for name in ("c", "m"):
         assert profile.intervals()[name] == pytest.approx(profiled.intervals()[name], rel=1e-9)
 
@@ -210,7 +210,7 @@ def test_an_end_that_is_not_reached_is_said() -> None:
     response = place / (0.01 + place) + 0.05 * np.random.default_rng(2).standard_normal(12)
     response[0] = 0.93
     fit = fitted(puromycin, observed(place, response), noise.squared(), starts=512, allow_unidentified=True)
-    profile = jaxscale.profile(fit, of={"ratio": ratio})
+    profile = jaxscale.profile(fit, quantity={"ratio": ratio})
     assert profile["k"].lower == -np.inf and 0.1 < profile["k"].upper < 1
     assert np.isfinite([profile["v"].lower, profile["v"].upper]).all()
     assert profile["ratio"].upper == np.inf
@@ -219,7 +219,7 @@ def test_an_end_that_is_not_reached_is_said() -> None:
     assert notice.message == "The profile of k does not reach its threshold below the estimate."
     assert other.message == "The profile of ratio does not reach its threshold above the estimate."
     assert "open_profile: The profile of k" in str(profile)
-    contour = jaxscale.contour(fit, ("v", "k"), points=16)
+    contour = jaxscale.contour(fit, ("v", "k"), level=(0.5, 0.9), points=16)
     # Straight down, k goes and v stays.
     assert np.isnan(contour.polygons[1, 12]).all() and np.isfinite(contour.polygons[1, 4]).all()
     assert contour.notices[-1].message == "The contour of v and k at level 0.9 is open in 1 directions."
@@ -244,13 +244,13 @@ def test_a_second_data_set_compiles_nothing(straight: Fit, caplog: pytest.LogCap
     for fit in (straight, other):
         caplog.clear()
         with jax.log_compiles(True), caplog.at_level(logging.WARNING):
-            jaxscale.profile(fit, of={"sum": double, "slope": second})
+            jaxscale.profile(fit, quantity={"sum": double, "slope": second})
             jaxscale.contour(fit, ("c", "m"))
     assert [record.message for record in caplog.records if record.message.startswith("Compiling")] == []
 
 
 def of(**quantities: Any) -> dict[str, Any]:
-    return {"of": quantities}
+    return {"quantity": quantities}
 
 
 @pytest.mark.parametrize(
@@ -258,13 +258,19 @@ def of(**quantities: Any) -> dict[str, Any]:
     [
         ({"level": 2.0}, "Argument level must lie between 0 and 1, but is 2.0."),
         ({"points": 4}, "Argument points must be a whole number of at least 5, but is 4."),
-        ({"key": -1}, "Argument key must not be negative, but is -1."),
-        ({"names": []}, "Arguments names and of must name something to profile, but both are empty."),
-        ({"names": ["n"]}, "Argument names names 'n', which is no free parameter of this fit; these are c, m."),
-        ({"names": "m"}, "Argument names must be a sequence of names, but is the text 'm'; write ['m']."),
-        (of(m=second), "Argument of names 'm', which names a parameter already; give it another name."),
-        (of(two=lambda p: jax.numpy.zeros(2)), "Argument of must give one number for two, but gives an array of shape"),
-        (of(one=lambda p: 1.0 + 0 * p["m"]), "Argument of must give for one a finite number that depends on the free"),
+        ({"seed": -1}, "Argument seed must not be negative, but is -1."),
+        ({"params": []}, "Arguments params and quantity must name something to profile, but both are empty."),
+        ({"params": ["n"]}, "Argument params names 'n', which is no free parameter of this fit; these are c, m."),
+        ({"params": "m"}, "Argument params must be a sequence of names, but is the text 'm'; write ['m']."),
+        (of(m=second), "Argument quantity names 'm', which names a parameter already; give it another name."),
+        (
+            of(two=lambda p: jax.numpy.zeros(2)),
+            "Argument quantity must give one number for two, but gives an array of shape",
+        ),
+        (
+            of(one=lambda p: 1.0 + 0 * p["m"]),
+            "Argument quantity must give for one a finite number that depends on the free",
+        ),
     ],
 )
 def test_wrong_arguments_of_a_profile(straight: Fit, settings: dict[str, Any], message: str) -> None:
@@ -276,13 +282,16 @@ def test_wrong_arguments_of_a_profile(straight: Fit, settings: dict[str, Any], m
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"names": ["c"]}, "Argument names must hold two different parameters, but holds c."),
-        ({"names": ["c", "c"]}, "Argument names must hold two different parameters, but holds c, c."),
-        ({"names": []}, "Argument names must hold two different parameters, but is empty."),
-        ({}, "Argument names names 'alpha', which is no free parameter of this fit; these are c, m."),
-        ({"names": ["c", "m"], "level": 0.0}, "Argument level must lie between 0 and 1, but is 0.0."),
-        ({"names": ["c", "m"], "level": []}, "Argument level must hold at least one number between 0 and 1, but is em"),
-        ({"names": ["c", "m"], "points": 7}, "Argument points must be a whole number of at least 8, but is 7."),
+        ({"params": ["c"]}, "Argument params must hold two different parameters, but holds c."),
+        ({"params": ["c", "c"]}, "Argument params must hold two different parameters, but holds c, c."),
+        ({"params": []}, "Argument params must hold two different parameters, but is empty."),
+        ({}, "Argument params names 'alpha', which is no free parameter of this fit; these are c, m."),
+        ({"params": ["c", "m"], "level": 0.0}, "Argument level must lie between 0 and 1, but is 0.0."),
+        (
+            {"params": ["c", "m"], "level": []},
+            "Argument level must hold at least one number between 0 and 1, but is em",
+        ),
+        ({"params": ["c", "m"], "points": 7}, "Argument points must be a whole number of at least 8, but is 7."),
     ],
 )
 def test_wrong_arguments_of_a_contour(straight: Fit, settings: dict[str, Any], message: str) -> None:
@@ -292,7 +301,7 @@ def test_wrong_arguments_of_a_contour(straight: Fit, settings: dict[str, Any], m
 
 
 def test_fits_without_a_profile(straight: Fit) -> None:
-    with pytest.raises(ValueError, match="Argument names names 'c', which is no free parameter of this fit \\(it is"):
+    with pytest.raises(ValueError, match="Argument params names 'c', which is no free parameter of this fit \\(it is"):
         jaxscale.profile(replace(straight, free=("m",), fixed={"c": 1.0}), ["c"])
     with pytest.raises(ValueError, match="holds no observations; hand them over"):
         jaxscale.profile(replace(straight, observations=None))
@@ -319,7 +328,7 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: d
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
-    none = "Argument of must map names to functions of the parameters, but 'bad' maps to none."
+    none = "Argument quantity must map names to functions of the parameters, but 'bad' maps to none."
     assert done.stdout.splitlines() == [stranger, stranger, none]
     assert derived_of(double, ()) == {"double": double}
 
@@ -336,7 +345,7 @@ def exponent_of(params: dict[str, Any]) -> Any:
 def test_the_replication_of_chinchilla_against_scipy(data: Path, kind: noise.Noise) -> None:
     epoch = sweep(data, "chinchilla_epoch", "in_published_fit == 1")
     fit = fitted("chinchilla", epoch, kind, starts=4096)
-    profile = jaxscale.profile(fit, of={"a": share, "twin": exponent_of})
+    profile = jaxscale.profile(fit, quantity={"a": share, "twin": exponent_of})
     N, D = np.log(epoch.inputs["N"]), np.log(epoch.inputs["D"])
     robust = {} if kind.loss.quadratic else {"loss": "huber", "f_scale": 1e-3}
 

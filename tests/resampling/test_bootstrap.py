@@ -54,7 +54,7 @@ def table(draws: Draws) -> np.ndarray:
     [
         ("weighted", dict(kind="case"), "case bootstrap", "row"),
         ("by_run", dict(kind="case"), "cluster bootstrap", "run"),
-        ("by_run", dict(kind="cluster", by="group"), "cluster bootstrap", "group"),
+        ("by_run", dict(kind="cluster", cluster="group"), "cluster bootstrap", "group"),
         ("weighted", dict(kind="residual"), "residual bootstrap", "row"),
         ("weighted", dict(kind="wild", signs="mammen"), "wild bootstrap", "row"),
         ("by_run", dict(kind="wild"), "wild cluster bootstrap", "run"),
@@ -64,9 +64,9 @@ def table(draws: Draws) -> np.ndarray:
 )
 def test_every_draw_is_the_least_squares_of_its_resample(which, settings, method, unit, request) -> None:
     fit = request.getfixturevalue(which)
-    draws = jaxscale.bootstrap(fit, replicates=40, key=3, **settings)
-    assert (draws.method, len(draws), draws.usable) == (method, 40, True)
-    told = dict(kind=settings["kind"], unit=unit, replicates=40, failed=0, seed=3)
+    draws = jaxscale.bootstrap(fit, n_resamples=40, seed=3, **settings)
+    assert (draws.method, len(draws), draws.ok) == (method, 40, True)
+    told = dict(kind=settings["kind"], unit=unit, n_resamples=40, failed=0, seed=3)
     assert {name: draws.about[name] for name in told} == told
     again, lines = parts(fit)
     some = bootstrap.resamples(again, lines, settings["kind"], unit, settings.get("signs", "rademacher"), 40, 3)
@@ -83,12 +83,12 @@ def test_the_residual_bootstrap_has_the_covariance_of_least_squares(weighted) ->
     u = y - columns @ np.array([weighted.params["c"], weighted.params["m"]])
     n = len(u)
     expected = np.mean((u - u.mean()) ** 2) * n / (n - 2) * np.linalg.inv(columns.T @ columns)
-    draws = jaxscale.bootstrap(weighted, kind="residual", replicates=MANY)
+    draws = jaxscale.bootstrap(weighted, kind="residual", n_resamples=MANY)
     np.testing.assert_allclose(np.cov(table(draws).T), expected, rtol=VARIANCE)
 
 
 def test_the_parametric_bootstrap_has_the_classical_standard_errors(weighted) -> None:
-    draws = jaxscale.bootstrap(weighted, kind="parametric", replicates=MANY)
+    draws = jaxscale.bootstrap(weighted, kind="parametric", n_resamples=MANY)
     for name in ("c", "m"):
         assert np.std(draws.params[name]) == pytest.approx(weighted.stderr[name], rel=VARIANCE / 2)
         assert np.mean(draws.params[name]) == pytest.approx(weighted.params[name], abs=5 * weighted.stderr[name] / 63)
@@ -112,7 +112,7 @@ def test_the_wild_bootstrap_has_the_covariance_hc2(weighted, signs: str) -> None
     bread = np.linalg.inv(columns.T @ columns)
     h = np.einsum("np,pq,nq->n", columns, bread, columns)
     expected = bread @ (columns.T * (u**2 / (1 - h))) @ columns @ bread
-    draws = jaxscale.bootstrap(weighted, kind="wild", signs=signs, replicates=MANY)
+    draws = jaxscale.bootstrap(weighted, kind="wild", signs=signs, n_resamples=MANY)
     np.testing.assert_allclose(np.cov(table(draws).T), expected, rtol=VARIANCE)
 
 
@@ -168,7 +168,7 @@ def test_robust_fits_resample_their_own_noise() -> None:
     for loss in (noise.huber(0.3, "linear"), noise.student_t(4, space="linear"), noise.absolute("linear")):
         fit = fitted(observations, noise=loss)
         for kind in ("case", "residual", "wild", "parametric"):
-            draws = jaxscale.bootstrap(fit, kind=kind, replicates=200)
+            draws = jaxscale.bootstrap(fit, kind=kind, n_resamples=200)
             assert draws.about["failed"] == 0
             for name in ("c", "m"):
                 spread = np.std(draws.params[name])
@@ -181,7 +181,7 @@ def test_robust_fits_resample_their_own_noise() -> None:
 
 
 def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
-    draws = jaxscale.bootstrap(by_run, kind="residual", replicates=4)
+    draws = jaxscale.bootstrap(by_run, kind="residual", n_resamples=4)
     assert [notice.code for notice in draws.notices] == ["runs_ignored"]
 
 
@@ -194,15 +194,15 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
         return lanes, settled
 
     monkeypatch.setattr(bootstrap, "refitted", some_fail)
-    draws = jaxscale.bootstrap(plain, replicates=100)
-    assert (len(draws), draws.about["failed"], draws.usable) == (96, 4, True)
+    draws = jaxscale.bootstrap(plain, n_resamples=100)
+    assert (len(draws), draws.about["failed"], draws.ok) == (96, 4, True)
     assert [notice.code for notice in draws.notices] == ["resamples_failed"]
     assert draws.stats["replicate"][0] == 4
     failing[0] = 6
-    assert not jaxscale.bootstrap(plain, replicates=100).usable
+    assert not jaxscale.bootstrap(plain, n_resamples=100).ok
     failing[0] = 99
     with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line settled; fix a parameter"):
-        jaxscale.bootstrap(plain, replicates=100)
+        jaxscale.bootstrap(plain, n_resamples=100)
 
 
 @pytest.mark.parametrize("settings", [dict(kind="case"), dict(kind="wild")])
@@ -217,9 +217,9 @@ def test_refits_that_do_not_settle_try_again(plain, monkeypatch: pytest.MonkeyPa
         calls.append((lanes.z.shape[1], more))
         return lanes
 
-    expected = jaxscale.bootstrap(plain, replicates=30, **settings)
+    expected = jaxscale.bootstrap(plain, n_resamples=30, **settings)
     monkeypatch.setattr(refits, "descend", slow)
-    found = jaxscale.bootstrap(plain, replicates=30, **settings)
+    found = jaxscale.bootstrap(plain, n_resamples=30, **settings)
     assert calls == [(30, dict(direct=True, warm=True)), (4, {})]
     assert found.about["failed"] == 0
     np.testing.assert_allclose(table(found), table(expected), rtol=1e-8)
@@ -233,12 +233,12 @@ def test_the_jackknife_leaves_out_every_row_in_turn(weighted) -> None:
     response = np.broadcast_to(weighted.observations.response, weights.shape)
     np.testing.assert_allclose(table(draws), least_squares(response, weights), rtol=1e-9)
     np.testing.assert_array_equal(draws.stats["left_out"], used)
-    assert (draws.method, draws.about["unit"], draws.about["replicates"]) == ("jackknife", "row", len(used))
+    assert (draws.method, draws.about["unit"], draws.about["n_resamples"]) == ("jackknife", "row", len(used))
     n = len(used)
     expected = np.sqrt((n - 1) ** 2 / n * np.var(table(draws), axis=0, ddof=1))
     np.testing.assert_allclose([draws.about["stderr"]["c"], draws.about["stderr"]["m"]], expected)
     with pytest.raises(ValueError, match="not to be acted on: The draws are refits without one row"):
-        draws.require_usable()
+        draws.require_ok()
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
@@ -249,7 +249,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
 
 @pytest.mark.parametrize(("by", "codes"), [(None, RUN), ("group", RUN // 2), ("row", np.arange(ROWS))])
 def test_the_jackknife_leaves_out_whole_runs_where_these_repeat(by_run, by, codes: np.ndarray) -> None:
-    draws = jaxscale.jackknife(by_run, by=by)
+    draws = jaxscale.jackknife(by_run, cluster=by)
     weights = np.stack([1.0 * (codes != code) for code in np.unique(codes)])
     response = np.broadcast_to(by_run.observations.response, weights.shape)
     np.testing.assert_allclose(table(draws), least_squares(response, weights), rtol=1e-9)
@@ -257,10 +257,10 @@ def test_the_jackknife_leaves_out_whole_runs_where_these_repeat(by_run, by, code
 
 def test_laplace_draws_of_a_line_have_the_intervals_of_the_fit(weighted, by_run) -> None:
     for fit, how in ((weighted, "inverse Hessian"), (by_run, "cluster sandwich")):
-        draws = jaxscale.laplace(fit, draws=100_000)
+        draws = jaxscale.laplace(fit, num_samples=100_000)
         assert (draws.method, draws.about["covariance"], len(draws)) == ("laplace", how, 100_000)
         assert draws.about["freedom"] == fit.errors.freedom
-        for name, (low, high) in fit.interval(0.9).items():
+        for name, (low, high) in fit.intervals(0.9).items():
             found = np.quantile(draws.params[name], [0.05, 0.95])
             np.testing.assert_allclose(found, [low, high], atol=0.02 * (high - low))
         correlation = np.corrcoef(table(draws).T)[0, 1]
@@ -269,10 +269,10 @@ def test_laplace_draws_of_a_line_have_the_intervals_of_the_fit(weighted, by_run)
 
 def test_laplace_draws_stay_in_their_supports() -> None:
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=9), noise=noise.squared("log"), starts=256)
-    draws = jaxscale.laplace(fit, key=jax.random.key(1))
+    draws = jaxscale.laplace(fit, seed=1)
     assert len(draws) == 4000 and all(np.all(value > 0) for value in draws.params.values())
     assert np.median(draws.params["A"]) == pytest.approx(fit.params["A"], rel=0.1)
-    np.testing.assert_array_equal(jaxscale.laplace(fit, key=jax.random.key(1)).params["A"], draws.params["A"])
+    np.testing.assert_array_equal(jaxscale.laplace(fit, seed=1).params["A"], draws.params["A"])
 
 
 def test_laplace_draws_of_robust_fits() -> None:
@@ -282,15 +282,15 @@ def test_laplace_draws_of_robust_fits() -> None:
     assert draws.about["covariance"] == "sandwich"
     assert np.median(draws.nuisance["scale"]) == pytest.approx(student.scale, rel=0.05)
     median = fitted(observations, noise=noise.absolute("linear"))
-    draws = jaxscale.laplace(median, draws=20_000)
+    draws = jaxscale.laplace(median, num_samples=20_000)
     assert draws.about["covariance"] == "bootstrap"
-    for fit, some in ((median, draws), (student, jaxscale.laplace(student, draws=20_000))):
+    for fit, some in ((median, draws), (student, jaxscale.laplace(student, num_samples=20_000))):
         freedom = fit.errors.freedom
         for name in ("c", "m"):
             wide = fit.stderr[name] * np.sqrt(freedom / (freedom - 2))
             assert np.std(some.params[name]) == pytest.approx(wide, rel=0.05)
-    without = fitted(observations, noise=noise.absolute("linear"), replicates=0)
-    with pytest.raises(ValueError, match=r"The fit holds no standard errors.*; fit again with replicates=400"):
+    without = fitted(observations, noise=noise.absolute("linear"), n_resamples=0)
+    with pytest.raises(ValueError, match=r"The fit holds no standard errors.*; fit again with n_resamples=400"):
         jaxscale.laplace(without)
 
 
@@ -308,7 +308,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
 
 def test_laplace_draws_of_a_fit_that_passes_through_its_rows_have_its_own_covariance() -> None:
     # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
-    fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), replicates=50)
+    fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), n_resamples=50)
     assert fit.errors.method == "bootstrap"
     assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
 
@@ -330,7 +330,7 @@ def test_another_data_set_compiles_no_program() -> None:
     def sizes(seed: int) -> list[int]:
         fit = fitted(observed(seed=seed))
         for kind in ("case", "residual", "wild", "parametric"):
-            jaxscale.bootstrap(fit, kind=kind, replicates=50)
+            jaxscale.bootstrap(fit, kind=kind, n_resamples=50)
         jaxscale.laplace(fit)
         programs: Any = (descent._settle, linearize.linearise, linearize.params_at)
         return [program._cache_size() for program in programs]
@@ -339,17 +339,17 @@ def test_another_data_set_compiles_no_program() -> None:
 
 
 def test_a_run_goes_on_where_it_was(plain, tmp_path) -> None:
-    whole = jaxscale.bootstrap(plain, replicates=30)
-    first = jaxscale.bootstrap(plain, replicates=30, checkpoint=tmp_path / "parts")
-    again = jaxscale.bootstrap(plain, replicates=30, checkpoint=tmp_path / "parts")
+    whole = jaxscale.bootstrap(plain, n_resamples=30)
+    first = jaxscale.bootstrap(plain, n_resamples=30, checkpoint=tmp_path / "parts")
+    again = jaxscale.bootstrap(plain, n_resamples=30, checkpoint=tmp_path / "parts")
     np.testing.assert_array_equal(first.params["m"], whole.params["m"])
     np.testing.assert_array_equal(again.params["m"], whole.params["m"])
     with pytest.raises(jaxscale.JournalError, match="belongs to another run"):
-        jaxscale.bootstrap(plain, kind="wild", replicates=30, checkpoint=tmp_path / "parts")
+        jaxscale.bootstrap(plain, kind="wild", n_resamples=30, checkpoint=tmp_path / "parts")
 
 
 def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
-    read = jaxscale.Fit.from_json(plain.to_json(), plain.law_object)
+    read = jaxscale.Fit.from_json(plain.to_json(), plain.law)
     for door in (jaxscale.bootstrap, jaxscale.jackknife, jaxscale.laplace):
         with pytest.raises(ValueError, match="hand them over as observations="):
             door(read)
@@ -362,14 +362,14 @@ def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
     ("settings", "message"),
     [
         (dict(kind="rows"), "Argument kind must be one of case, cluster, residual, wild, parametric, but is 'rows'."),
-        (dict(by="run"), "Argument by must be given with kind 'cluster' or 'wild' only, but kind is 'case'."),
-        (dict(kind="wild", by="row"), "Argument by must be 'run' or 'group', but is 'row'."),
+        (dict(cluster="run"), "Argument cluster must be given with kind 'cluster' or 'wild' only, but kind is 'case'."),
+        (dict(kind="wild", cluster="row"), "Argument cluster must be 'run' or 'group', but is 'row'."),
         (dict(kind="wild", signs="webb"), "Argument signs must be one of rademacher, mammen, but is 'webb'."),
-        (dict(replicates=1), "Argument replicates must be a whole number of at least 2, but is 1."),
-        (dict(replicates=True), "Argument replicates must be a whole number of at least 2, but is True."),
-        (dict(key=-1), "Argument key must not be negative, but is -1."),
+        (dict(n_resamples=1), "Argument n_resamples must be a whole number of at least 2, but is 1."),
+        (dict(n_resamples=True), "Argument n_resamples must be a whole number of at least 2, but is True."),
+        (dict(seed=-1), "Argument seed must not be negative, but is -1."),
         (dict(kind="cluster"), "they name no run: read them with Observations.from_table(..., run=column)."),
-        (dict(kind="wild", by="group"), "they name no group"),
+        (dict(kind="wild", cluster="group"), "they name no group"),
     ],
 )
 def test_wrong_arguments_are_refused(plain, settings: dict[str, Any], message: str) -> None:
@@ -380,18 +380,20 @@ def test_wrong_arguments_are_refused(plain, settings: dict[str, Any], message: s
 
 def test_what_cannot_be_resampled_is_refused(plain) -> None:
     for draws in (1, True):
-        with pytest.raises(ValueError, match=f"Argument draws must be a whole number of at least 2, but is {draws}"):
-            jaxscale.laplace(plain, draws=draws)
-    with pytest.raises(ValueError, match="Argument by must be one of row, run, group, but is 'day'"):
-        jaxscale.jackknife(plain, by="day")
+        with pytest.raises(
+            ValueError, match=f"Argument num_samples must be a whole number of at least 2, but is {draws}"
+        ):
+            jaxscale.laplace(plain, num_samples=draws)
+    with pytest.raises(ValueError, match="Argument cluster must be one of row, run, group, but is 'day'"):
+        jaxscale.jackknife(plain, cluster="day")
     one = fitted(observed(run=RUN, group=np.zeros(ROWS)))
-    with pytest.raises(ValueError, match="Argument by is 'group', but all rows belong to one group"):
-        jaxscale.bootstrap(one, kind="cluster", by="group")
+    with pytest.raises(ValueError, match="Argument cluster is 'group', but all rows belong to one group"):
+        jaxscale.bootstrap(one, kind="cluster", cluster="group")
     # All that varies lies in one run.
     lopsided = fitted(observed(run=np.where(X > X.min(), 0, 1)))
     with pytest.raises(ValueError, match=r"Argument kind must not be 'wild' here: without one of the runs"):
         jaxscale.bootstrap(lopsided, kind="wild")
-    median = fitted(observed(), noise=noise.absolute("linear"), replicates=0)
+    median = fitted(observed(), noise=noise.absolute("linear"), n_resamples=0)
     with pytest.raises(ValueError, match="Argument signs must be 'rademacher' with absolute noise"):
         jaxscale.bootstrap(median, kind="wild", signs="mammen")
 
@@ -399,7 +401,7 @@ def test_what_cannot_be_resampled_is_refused(plain) -> None:
 @pytest.mark.parametrize("kind", ["case", "residual", "wild", "parametric"])
 def test_the_seed_chooses_the_resamples(kind: str, plain: jaxscale.Fit) -> None:
     first, again, other = (
-        table(jaxscale.bootstrap(plain, kind=kind, replicates=20, key=key))  # pyright: ignore[reportArgumentType]
+        table(jaxscale.bootstrap(plain, kind=kind, n_resamples=20, seed=key))  # pyright: ignore[reportArgumentType]
         for key in (3, 3, 4)
     )
     np.testing.assert_array_equal(first, again)

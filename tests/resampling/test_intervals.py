@@ -42,7 +42,7 @@ def by_run() -> jaxscale.Fit:
 
 @pytest.fixture(scope="module")
 def cases(plain) -> Draws:
-    return jaxscale.bootstrap(plain, replicates=500)
+    return jaxscale.bootstrap(plain, n_resamples=500)
 
 
 def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
@@ -54,7 +54,7 @@ def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
         value = plain.params[name]
         assert basic[name] == pytest.approx((2 * value - high, 2 * value - low), rel=1e-12)
         row = percentile.params[name]
-        assert (row["mean"], row["sd"]) == pytest.approx((value, np.std(cases.params[name], ddof=1)), rel=1e-12)
+        assert (row["estimate"], row["sd"]) == pytest.approx((value, np.std(cases.params[name], ddof=1)), rel=1e-12)
         assert row["bias"] == pytest.approx(np.mean(cases.params[name]) - value, rel=1e-9)
     assert (percentile.method, percentile.level) == ("percentile of case bootstrap", 0.8)
     assert "500 refits" in str(percentile) and percentile.to_dict()["kind"] == "case"
@@ -63,12 +63,12 @@ def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
 @pytest.mark.parametrize("kind", ["percentile", "basic", "bca", "studentised"])
 def test_functions_of_the_parameters_get_intervals_too(plain, cases, kind: str) -> None:
     pair = {"both": lambda p: jax.numpy.stack([p["m"], p["c"]]), "m": lambda p: p["m"]}
-    found = jaxscale.bootstrap_intervals(cases, plain, kind=kind, of=pair)
+    found = jaxscale.bootstrap_intervals(cases, plain, kind=kind, quantity=pair)
     alone = jaxscale.bootstrap_intervals(cases, plain, kind=kind)
     assert list(found.params) == ["both[0]", "both[1]", "m"]
     for name, same in (("both[0]", "m"), ("both[1]", "c"), ("m", "m")):
         assert found[name] == pytest.approx(alone[same], rel=1e-9)
-    single = jaxscale.bootstrap_intervals(cases, plain, kind=kind, of=pair["m"])
+    single = jaxscale.bootstrap_intervals(cases, plain, kind=kind, quantity=pair["m"])
     assert single.params == {"quantity": pytest.approx(found.params["m"], rel=1e-9)}
 
 
@@ -76,7 +76,7 @@ def test_functions_of_the_parameters_get_intervals_too(plain, cases, kind: str) 
 def test_bca_intervals_are_those_of_scipy(level: float) -> None:
     observations = observed()
     fit = jaxscale.fit(rate, observations, noise=noise.squared(), starts=64, polish=8)
-    draws = jaxscale.bootstrap(fit, replicates=2000)
+    draws = jaxscale.bootstrap(fit, n_resamples=2000)
 
     def slope(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.sum(x * y, axis=axis) / np.sum(x * x, axis=axis)
@@ -99,7 +99,7 @@ def test_bca_intervals_are_those_of_scipy(level: float) -> None:
 
 
 def test_the_acceleration_by_runs_is_that_of_their_influence(by_run) -> None:
-    draws = jaxscale.bootstrap(by_run, replicates=200)
+    draws = jaxscale.bootstrap(by_run, n_resamples=200)
     found = jaxscale.bootstrap_intervals(draws, by_run, kind="bca")
     assert found.about["left_out"] == len(np.unique(RUN))
     weight = np.stack([1.0 * (code != RUN) for code in np.unique(RUN)])
@@ -120,10 +120,10 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     few = Observations.from_table({"x": X[::4], "y": observed().response[::4]}, inputs=["x"], response="y")
     fit = fitted(few)
     assert fit.errors.freedom == 6
-    draws = jaxscale.bootstrap(fit, kind="parametric", replicates=20_000)
+    draws = jaxscale.bootstrap(fit, kind="parametric", n_resamples=20_000)
     found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
     percentile = jaxscale.bootstrap_intervals(draws, fit)
-    for name, (low, high) in fit.interval(0.9).items():
+    for name, (low, high) in fit.intervals(0.9).items():
         assert found[name] == pytest.approx((low, high), abs=0.02 * (high - low))
         # Percentiles know nothing of the few degrees of freedom.
         assert percentile[name][1] - percentile[name][0] < 0.9 * (high - low)
@@ -131,7 +131,7 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     covariance = np.outer(list(fit.stderr.values()), list(fit.stderr.values())) * np.array(fit.correlation)
     stderr = np.sqrt(np.array([1, 2]) @ covariance @ np.array([1, 2]))
     middle, reach = fit.params["c"] + 2 * fit.params["m"], stats.t.ppf(0.95, 6) * stderr
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", of=AT_TWO)
+    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", quantity=AT_TWO)
     assert found["at two"] == pytest.approx((middle - reach, middle + reach), abs=0.03 * float(reach))
 
 
@@ -168,7 +168,7 @@ def by_hand(fit: Any, draws: Any, kind: str, codes: np.ndarray) -> np.ndarray:
 )
 def test_studentised_intervals_are_their_formula(plain, by_run, kind: str, clustered: bool) -> None:
     fit = by_run if clustered else plain
-    draws = jaxscale.bootstrap(fit, kind=kind, replicates=60, key=2)
+    draws = jaxscale.bootstrap(fit, kind=kind, n_resamples=60, seed=2)
     se = by_hand(fit, draws, kind, RUN if clustered else np.arange(ROWS))
     found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", level=0.8)
     for k, name in enumerate(("c", "m")):
@@ -192,21 +192,21 @@ def test_standard_errors_of_refits_are_those_of_a_fit(loss: noise.Noise) -> None
     for k, name in enumerate(fit.free):
         stderr = np.sqrt(n / (n - q) * change[2, k] @ covariance[2] @ change[2, k])
         assert stderr == pytest.approx(fit.stderr[name], rel=1e-6)
-    draws = jaxscale.bootstrap(fit, kind="wild", replicates=100)
+    draws = jaxscale.bootstrap(fit, kind="wild", n_resamples=100)
     found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
     assert all(low < fit.params[name] < high for name, (low, high) in ((n, found[n]) for n in fit.free))
 
 
 def test_intervals_of_amplitudes_are_taken_in_their_logarithm() -> None:
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=9), noise=noise.squared("log"), starts=256)
-    draws = jaxscale.bootstrap(fit, kind="parametric", replicates=400)
+    draws = jaxscale.bootstrap(fit, kind="parametric", n_resamples=400)
     basic = jaxscale.bootstrap_intervals(draws, fit, kind="basic", level=0.99)
     low, high = np.quantile(np.log(draws.params["A"]), [0.005, 0.995])
     ends = 2 * np.log(fit.params["A"]) - np.array([high, low])
     assert basic["A"] == pytest.approx(tuple(np.exp(ends)), rel=1e-9)
     studentised = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", level=0.99)
     in_logs = jaxscale.bootstrap_intervals(
-        draws, fit, kind="studentised", level=0.99, of={"log A": lambda p: jax.numpy.log(p["A"])}
+        draws, fit, kind="studentised", level=0.99, quantity={"log A": lambda p: jax.numpy.log(p["A"])}
     )
     assert studentised["A"] == pytest.approx(tuple(np.exp(in_logs["log A"])), rel=1e-6)
     assert studentised["A"][0] > 0
@@ -217,7 +217,7 @@ def test_intervals_of_amplitudes_are_taken_in_their_logarithm() -> None:
     [
         (dict(level=1.0), "Argument level must lie between 0 and 1, but is 1.0."),
         (dict(kind="t"), "Argument kind must be one of percentile, basic, bca, studentised, but is 't'."),
-        (dict(of={}), "Argument of must name at least one function of the parameters, but is empty."),
+        (dict(quantity={}), "Argument quantity must name at least one function of the parameters, but is empty."),
     ],
 )
 def test_wrong_arguments_are_refused(plain, cases, settings: dict[str, Any], message: str) -> None:
@@ -234,8 +234,8 @@ def test_draws_that_are_no_bootstrap_of_the_fit_are_refused(plain, cases) -> Non
 
 
 def test_a_loss_without_curvature_has_no_studentised_interval() -> None:
-    fit = fitted(observed(), noise=noise.absolute("linear"), replicates=0)
-    draws = jaxscale.bootstrap(fit, replicates=50)
+    fit = fitted(observed(), noise=noise.absolute("linear"), n_resamples=0)
+    draws = jaxscale.bootstrap(fit, n_resamples=50)
     with pytest.raises(ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use kind='bca'"):
         jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
     found = jaxscale.bootstrap_intervals(draws, fit, kind="bca")

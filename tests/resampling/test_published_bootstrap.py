@@ -21,7 +21,7 @@ def fit(data: Path) -> jaxscale.Fit:
         response="loss",
         where="in_published_fit == 1",
     )
-    return jaxscale.fit("chinchilla", observations, noise=noise.huber(1e-3), replicates=0)
+    return jaxscale.fit("chinchilla", observations, noise=noise.huber(1e-3), n_resamples=0)
 
 
 def test_the_published_resamples_have_the_published_standard_errors(fit) -> None:
@@ -29,7 +29,7 @@ def test_the_published_resamples_have_the_published_standard_errors(fit) -> None
     # Hoffmann et al., which ends where the optimum leads to.
     old = np.random.RandomState(42)
     counts = np.stack([np.bincount(old.choice(240, size=240), minlength=240) for _ in range(4000)])
-    fits = jaxscale.fit_many("chinchilla", fit.observations, noise=noise.huber(1e-3), weights=counts)
+    fits = jaxscale.fit_many("chinchilla", fit.observations, noise=noise.huber(1e-3), weight=counts)
     assert fits.ok.all()
     for name, value in PUBLISHED.items():
         assert np.std(fits.params[name], ddof=1) == pytest.approx(value, rel=5e-4), name
@@ -38,11 +38,11 @@ def test_the_published_resamples_have_the_published_standard_errors(fit) -> None
 
 
 def test_other_resamples_agree_within_their_own_error(fit) -> None:
-    draws = jaxscale.bootstrap(fit, replicates=4000)
+    draws = jaxscale.bootstrap(fit, n_resamples=4000)
     assert draws.about["failed"] == 0
     # Over 25 keys: alpha -2.2 +- 1.1 %, beta -1.6 +- 1.5 %, E -1.1 +- 1.3 %, A -3.1 +- 1.2 %, B 4.5 +- 5.4 % from
     # the published ones, which are one such draw themselves; the width is 0.0496 +- 0.0006.
     for name, share in dict(alpha=0.05, beta=0.05, E=0.05, A=0.08, B=0.2).items():
         assert np.std(draws.params[name], ddof=1) == pytest.approx(PUBLISHED[name], rel=share), name
-    low, high = jaxscale.bootstrap_intervals(draws, fit, level=0.8, of=SHARE)["a"]
+    low, high = jaxscale.bootstrap_intervals(draws, fit, level=0.8, quantity=SHARE)["a"]
     assert high - low == pytest.approx(0.0496, abs=0.002)

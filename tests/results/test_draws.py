@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -44,7 +43,7 @@ def mixed(w, N, *, c):
     return c * jnp.sum(w, axis=0) + N
 
 
-DRAWS = Draws("two", {"A": np.ones(3), "b": np.array([0.1, 0.2, 0.3])}, "laplace", ("A", "b"), law_object=two)
+DRAWS = Draws(two, {"A": np.ones(3), "b": np.array([0.1, 0.2, 0.3])}, "laplace", ("A", "b"))
 TABLE = {"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 2.5]}
 DATA = Observations.from_table(TABLE, inputs=["x"], response="y")
 
@@ -68,19 +67,24 @@ def ratio(p: dict[str, Any]) -> Any:
 
 
 def test_a_function_alone_is_named_after_itself() -> None:
-    assert DRAWS.intervals(of=ratio).params == DRAWS.intervals(of={"ratio": ratio}).params
-    assert list(DRAWS.intervals(of=lambda p: p["b"]).params) == ["quantity"]
+    assert DRAWS.intervals(quantity=ratio).params == DRAWS.intervals(quantity={"ratio": ratio}).params
+    assert list(DRAWS.intervals(quantity=lambda p: p["b"]).params) == ["quantity"]
     assert list(by_name(functools.partial(ratio))) == ["quantity"]
 
 
 @pytest.mark.usefixtures("untyped")
 def test_what_is_no_function_of_the_parameters_is_refused() -> None:
-    mapping = "Argument of must be a function of the parameters or map names to functions, such as {'ratio': lambda"
+    mapping = (
+        "Argument quantity must be a function of the parameters or map names to functions, such as {'ratio': lambda"
+    )
     calls: list[tuple[Callable[[], Any], str]] = [
-        (lambda: DRAWS.intervals(of="b"), mapping),
-        (lambda: DRAWS.intervals(of={"b": 1.0}), "Argument of must map names to functions of the parameters"),
-        (lambda: DRAWS.derive("b"), "Argument of must be a function of the parameters, such as lambda p: ..., b"),
-        (lambda: DRAWS.quantiles(0.5, {"b": ratio}), "Argument of must be a function of the parameters, such a"),
+        (lambda: DRAWS.intervals(quantity="b"), mapping),
+        (
+            lambda: DRAWS.intervals(quantity={"b": 1.0}),
+            "Argument quantity must map names to functions of the parameters",
+        ),
+        (lambda: DRAWS.derive("b"), "Argument quantity must be a function of the parameters, such as lambda p: ..., b"),
+        (lambda: DRAWS.quantiles(0.5, {"b": ratio}), "Argument quantity must be a function of the parameters, such a"),
     ]
     for call, message in calls:
         with pytest.raises(TypeError) as caught:
@@ -97,7 +101,7 @@ def test_inputs_go_together_and_lie_in_their_domains() -> None:
     with pytest.raises(ValueError, match=r"^Argument D must lie above 0, but holds nan\.$"):
         DRAWS.predict(N=1.0, D=np.nan)
     assert DRAWS.predict(N=np.ones((3, 1)), D=np.ones(2)).shape == (3, 3, 2)
-    several = Draws("mixed", {"c": np.ones(4)}, "laplace", ("c",), law_object=mixed)
+    several = Draws(mixed, {"c": np.ones(4)}, "laplace", ("c",))
     assert several.predict(w=np.ones((5, 3)), N=np.ones(3)).shape == (4, 3)
     # One mixture of five numbers for all rows.
     assert several.predict(w=np.ones(5), N=np.ones(3)).shape == (4, 3)
@@ -114,7 +118,7 @@ def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
         lambda p: 1.0 if p["A"] > 0 else 0.0,
     ]
     for of in wrong:
-        for call in (DRAWS.derive, lambda of: DRAWS.quantiles(0.5, of), lambda of: DRAWS.intervals(of={"f": of})):
+        for call in (DRAWS.derive, lambda of: DRAWS.quantiles(0.5, of), lambda of: DRAWS.intervals(quantity={"f": of})):
             with pytest.raises(ValueError, match=r"must compute by JAX: use jax.numpy in place of numpy and math, and"):
                 call(of)
     np.testing.assert_allclose(
@@ -139,16 +143,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path} cannot be written: there is no folder {path.parent}; create it first."
 
 
-@pytest.mark.parametrize("key", ["abc", 1.5, None, np.float64(2.0), [1, 2], np.array([1.0, 2.0])])
-def test_keys_that_are_none(key: Any) -> None:
+@pytest.mark.parametrize("seed", ["abc", 1.5, None, np.float64(2.0), [1, 2], True])
+def test_seeds_that_are_not_whole_numbers_are_refused(seed: Any, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
-        generator_of(key)
-    assert str(caught.value) == f"Argument key must be a whole number or a JAX random key, but is {key!r}."
+        generator_of(seed)
+    assert str(caught.value) == f"Argument seed must be a whole number, but is {seed!r}."
 
 
-def test_keys_of_every_kind() -> None:
-    assert generator_of(np.int32(7))[0] == 7
-    assert generator_of(jax.random.key(7))[0] == generator_of(jax.random.PRNGKey(7))[0] == 7
+def test_integers_of_numpy_are_seeds() -> None:
+    assert generator_of(np.int64(7))[0] == 7
 
 
 def test_arguments_of_other_types(untyped: None) -> None:

@@ -9,7 +9,7 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.intervals import Intervals
 from tests.lines import fitted, observed
 
-ROW = {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}
+ROW = {"estimate": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}
 
 
 def head(shown: str) -> list[str]:
@@ -35,7 +35,7 @@ def test_a_jackknife_shows_the_standard_error_of_the_estimate() -> None:
     assert head(shown) == ["mean", "std.", "error"] and "interval" not in shown and "Stderr" not in shown
     line = next(line for line in shown.splitlines() if line.startswith("m "))
     assert float(line.split()[-1]) == pytest.approx(draws.about["stderr"]["m"], rel=5e-3)
-    ratio = draws.intervals(of={"ratio": lambda p: p["m"] / p["c"]})
+    ratio = draws.intervals(quantity={"ratio": lambda p: p["m"] / p["c"]})
     line = next(line for line in str(ratio).splitlines() if line.startswith("ratio"))
     expected = float(jackknife_stderr(draws.derive(lambda p: p["m"] / p["c"])))
     assert float(line.split()[-1]) == pytest.approx(expected, rel=5e-3)

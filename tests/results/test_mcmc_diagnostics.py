@@ -88,14 +88,14 @@ def normal(x: Any, _: Any) -> Any:
 
 
 def test_draws_of_a_density_can_be_printed() -> None:
-    drawn = jaxscale.sample(normal, np.zeros(2), method="nuts", chains=2, draws=250)
+    drawn = jaxscale.sample(normal, np.zeros(2), method="nuts", num_chains=2, num_samples=250)
     assert drawn.about["draws"] == len(drawn) == 500 and drawn.about["chains"] == drawn.chains == 2
     assert "NUTS, 2 chains of 250 draws" in str(drawn)
-    few = jaxscale.sample(normal, np.zeros(2), method="importance", chains=2, draws=10)
+    few = jaxscale.sample(normal, np.zeros(2), method="importance", num_chains=2, num_samples=10)
     assert (few.about["draws"], few.about["chains"]) == (20, 1) and "importance sampling" in str(few)
-    assert not few.usable and [notice.code for notice in few.notices] == ["few_draws"]
+    assert not few.ok and [notice.code for notice in few.notices] == ["few_draws"]
     assert "x[1]" in str(jaxscale.sample(normal, np.zeros(2), method="laplace"))
     # Three draws a chain are kept of all that were sampled, and the sampler does not stumble over them.
-    none = jaxscale.sample(normal, np.zeros(2), method="nuts", chains=2, draws=3)
-    assert len(none) == 6 and not none.usable
+    none = jaxscale.sample(normal, np.zeros(2), method="nuts", num_chains=2, num_samples=3)
+    assert len(none) == 6 and not none.ok
     assert "R-hat is above 1.01 for x[0] (unknown), x[1] (unknown)" in none.notices[0].message

@@ -226,6 +226,8 @@ def test_a_scatter_that_grows_with_the_level_is_said(scale_by):
     columns = dict(x=x, y=level + 0.02 * level**2 * generator.standard_normal(60))
     sweep = Observations.from_table(columns, inputs=["x"], response="y")
     likelihood = likelihoods.normal("linear", scale_by=scale_by)
-    drawn = jaxscale.posterior("hill", sweep, likelihood=likelihood, method="importance", draws=100, progress=False)
+    drawn = jaxscale.posterior(
+        "hill", sweep, likelihood=likelihood, method="importance", num_samples=100, progress=False
+    )
     told = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
     assert any("so take scale_by='level'" in one for one in told) == (scale_by == "constant")

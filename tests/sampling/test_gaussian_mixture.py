@@ -85,7 +85,7 @@ def bent(x, _):
 
 
 def test_a_bent_density_stays_on_the_cheap_rung_with_its_moments() -> None:
-    draws = jaxscale.sample(bent, jnp.zeros(2), None, chains=4, draws=2000, key=3)
+    draws = jaxscale.sample(bent, jnp.zeros(2), None, num_chains=4, num_samples=2000, seed=3)
     x = np.asarray(draws.params["x"])
     assert draws.method == "importance" and draws.about["khat"] < 0.7 and draws.about["ess"] > 0.4 * 4 * len(x)
     # Monte-Carlo error is 0.011 of a standard deviation for the means.
@@ -99,5 +99,5 @@ def test_a_laplace_likelihood_needs_no_chains() -> None:
     share = 0.1 + 0.8 * x / (100.0 + x)
     columns = dict(x=x, y=share + generator.laplace(scale=0.01, size=24))
     sweep = Observations.from_table(columns, inputs=["x"], response="y")
-    draws = jaxscale.posterior(law, sweep, likelihood=likelihoods.laplace("linear"), key=0, progress=False)
-    assert draws.method == "importance" and draws.usable
+    draws = jaxscale.posterior(law, sweep, likelihood=likelihoods.laplace("linear"), seed=0, progress=False)
+    assert draws.method == "importance" and draws.ok

@@ -74,7 +74,7 @@ def test_offsets_and_places_are_coordinates_of_one_density() -> None:
 
 
 def test_groups_and_population_are_recovered(draws: jaxscale.Draws) -> None:
-    assert draws.usable, draws.notices
+    assert draws.ok, draws.notices
     own = draws.params["a"]
     assert own.shape == (len(draws), len(LEVELS))
     assert np.all(np.abs(own.mean(axis=0) - LEVELS) < 4 * own.std(axis=0))
@@ -105,7 +105,7 @@ def test_a_run_of_a_new_group_says_where_it_lies(draws: jaxscale.Draws) -> None:
     blind, seen = new_group(draws), new_group(draws, run)
     assert blind.params["a"].std() > 4 * seen.params["a"].std()
     assert abs(seen.params["a"].mean() - 2.0) < 0.2
-    assert seen.usable
+    assert seen.ok
     assert seen.predict(x=[0.0, 1.0]).shape == (len(draws), 2)
     # What groups share stays what it was.
     assert abs(seen.params["b"].mean() - draws.params["b"].mean()) < 0.05
@@ -142,9 +142,7 @@ def test_a_group_has_its_own_scale() -> None:
     likelihood = likelihoods.normal("linear", scale_by="group")
     with jax.enable_x64(True):
         model = model_of(line, grouped(4, levels=LEVELS[:2]), likelihood)
-    draws = jaxscale.Draws(
-        "line", {"a": one, "b": one}, "nuts", ("a", "b"), {"scale": scale}, law_object=line, model=model
-    )
+    draws = jaxscale.Draws(line, {"a": one, "b": one}, "nuts", ("a", "b"), {"scale": scale}, model=model)
     with pytest.raises(
         ValueError, match=r"^Each group has a scale of its own; choose a group first: draws.of_group\('0'\)"
     ):

@@ -57,14 +57,14 @@ def straight_truth(observations: Observations) -> list[tuple[float, float]]:
 
 @pytest.fixture(scope="module")
 def fitted() -> jaxscale.Fit:
-    return jaxscale.fit(power, powers(), replicates=0, starts=64)
+    return jaxscale.fit(power, powers(), n_resamples=0, starts=64)
 
 
 @pytest.mark.parametrize("method", ["auto", "nuts"])
 def test_a_line_with_normal_residuals(method: Any) -> None:
     observations = straight()
-    drawn = jaxscale.posterior(line, observations, method=method, chains=4, draws=2000, progress=False)
-    assert drawn.method == ("importance" if method == "auto" else "nuts") and drawn.usable
+    drawn = jaxscale.posterior(line, observations, method=method, num_chains=4, num_samples=2000, progress=False)
+    assert drawn.method == ("importance" if method == "auto" else "nuts") and drawn.ok
     values = (drawn.params["a"], drawn.params["b"], drawn.nuisance["scale"])
     for value, told in zip(values, straight_truth(observations), strict=True):
         alike(value, told)
@@ -75,7 +75,7 @@ def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> N
     told = "student_t(df inferred) on log residuals (in place of the huber loss, which is no density)"
     for drawn in rungs:
         assert drawn.about["likelihood"] == told
-        assert len(drawn) == drawn.about["draws"] == 2000 and drawn.usable
+        assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
         assert set(drawn.nuisance) == {"scale", "df"}
         assert drawn.about["priors"]["df"] == "Gamma(2, 0.1)"
     for name in ("E", "A", "alpha"):
@@ -83,7 +83,7 @@ def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> N
         alike(np.log(rungs[0].params[name]), (float(np.mean(spread)), float(np.std(spread))), 0.15)
     again = jaxscale.posterior(fitted, method="nuts", **FEW)
     assert all(np.array_equal(again.params[name], rungs[1].params[name]) for name in again.params)
-    other = jaxscale.posterior(fitted, method="nuts", key=1, **FEW)
+    other = jaxscale.posterior(fitted, method="nuts", seed=1, **FEW)
     assert not np.array_equal(other.params["E"], rungs[1].params["E"])
 
 

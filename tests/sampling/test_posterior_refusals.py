@@ -21,10 +21,10 @@ BINOMIAL = likelihoods.binomial("n")
     ("arguments", "said"),
     [
         (dict(method="mcmc"), "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
-        (dict(chains=0), "Argument chains must be a positive number, but is 0."),
-        (dict(draws=1.5), "Argument draws must be a positive number, but is 1.5."),
-        (dict(warmup=True), "Argument warmup must be a positive number, but is True."),
-        (dict(key=-1), "Argument key must not be negative, but is -1."),
+        (dict(num_chains=0), "Argument num_chains must be a positive number, but is 0."),
+        (dict(num_samples=1.5), "Argument num_samples must be a positive number, but is 1.5."),
+        (dict(num_warmup=True), "Argument num_warmup must be a positive number, but is True."),
+        (dict(seed=-1), "Argument seed must not be negative, but is -1."),
         (dict(observations=None), "Argument observations must be given with a law."),
         (dict(fixed={"c": 1}), "Argument fixed names 'c', which is no parameter of line"),
         (dict(priors={"slope": dist.Normal()}), "Argument priors names 'slope', which is nothing that is inferred"),
@@ -60,7 +60,7 @@ def test_responses_that_a_space_does_not_hold(space: Any, said: str) -> None:
 
 
 def test_what_else_is_refused(x64: None) -> None:
-    fitted = jaxscale.fit(power, powers(), replicates=0, starts=64)
+    fitted = jaxscale.fit(power, powers(), n_resamples=0, starts=64)
     with pytest.raises(ValueError, match="Argument fixed must not be given with a fit, whose own fixed values are"):
         jaxscale.posterior(fitted, fixed={"E": 1.0})
     with pytest.raises(ValueError, match="Argument observations must not be empty"):

@@ -23,7 +23,7 @@ Call = Callable[..., bytes]
 
 def one(**more: Any) -> bytes:
     """With this noise standard errors come from resamples, which are parts too."""
-    return fit(small, sweep(), **{"noise": noise.huber(1e-3), "replicates": 300, **more}).to_json().encode()
+    return fit(small, sweep(), **{"noise": noise.huber(1e-3), "n_resamples": 300, **more}).to_json().encode()
 
 
 def from_a_grid(**more: Any) -> bytes:
@@ -33,7 +33,7 @@ def from_a_grid(**more: Any) -> bytes:
 
 def many(**more: Any) -> bytes:
     weights = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=70).astype(float)
-    fits = fit_many(small, [sweep(seed) for seed in range(9)], weights=[weights] * 9, **more)
+    fits = fit_many(small, [sweep(seed) for seed in range(9)], weight=[weights] * 9, **more)
     arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
     return b"".join(array.tobytes() for array in arrays)
 
@@ -147,9 +147,9 @@ def test_a_damaged_part_is_refused(
 @pytest.mark.parametrize(
     ("more", "differs"),
     [
-        (dict(key=1), "seed"),
+        (dict(seed=1), "seed"),
         (dict(starts=2048, polish=32), "polish, starts"),
-        (dict(replicates=20), "replicates"),
+        (dict(n_resamples=20), "n_resamples"),
         (dict(noise=noise.squared("log")), "data_sha256, noise"),
         (dict(fixed={"E": 1.7}), "fixed"),
         (dict(starts=dict(E=1.7, A=300.0, alpha=0.34)), "given"),
@@ -170,7 +170,7 @@ def test_a_folder_of_other_data_or_another_law_is_refused(tmp_path: Path) -> Non
     one(checkpoint=tmp_path)
     before = contents(tmp_path)
     with pytest.raises(JournalError, match=r"differs in data_sha256\)"):
-        fit(small, sweep(1), noise=noise.huber(1e-3), replicates=300, checkpoint=tmp_path)
+        fit(small, sweep(1), noise=noise.huber(1e-3), n_resamples=300, checkpoint=tmp_path)
     with pytest.raises(JournalError, match="differs in given, nested, noise, "):
         fit_many(small, sweep(), noise=noise.huber(1e-3), checkpoint=tmp_path)
     assert contents(tmp_path) == before
@@ -229,7 +229,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_bytes(
     monkeypatch.chdir(tmp_path)
     Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     words = [sys.executable, "-m", "jaxscale", "fit", "runs.csv", "--law", "chinchilla", "--starts", "200000"]
-    words += ["--replicates", "40", "--quiet"]
+    words += ["--resamples", "40", "--quiet"]
     subprocess.run([*words, "--json", "whole.json"], check=True)
     folder = Path("kept")
     words += ["--checkpoint", str(folder), "--json", "out.json"]
