@@ -53,13 +53,13 @@ def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
     import dataclasses
 
     from jaxscale.engine import runner
-    from jaxscale.engine.lbfgs import descended
+    from jaxscale.engine.lbfgs import minimize_lbfgs
 
     if method == "optimistix":
         return np.asarray(_optimistix(problem, z, runs.response, runs.weight))
     settings: dict[str, Any] = {}
     if method == "lbfgs":
-        z = np.asarray(_jitted(descended)(problem, z, runs.response, runs.weight))
+        z = np.asarray(_jitted(minimize_lbfgs)(problem, z, runs.response, runs.weight))
         settings = dict(direct=True, warm=True)
     problem = dataclasses.replace(problem, reweighted=method == "gauss_newton")
     return np.asarray(descent.descend(runner.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)

@@ -10,11 +10,11 @@ from jaxscale.law import Support, positive, real
 from jaxscale.law.coordinates import coordinate_at, owned
 
 # Relative size below which a term, a floor or a fraction counts as zero.
-GONE = 1e-6
+NEGLIGIBLE = 1e-6
 # An exponent below the first counts as zero, and a rate below the second, relative to its plausible range.
-STEADY, SLOW = 1e-4, 1e-3
+ZERO_EXPONENT, ZERO_RATE = 1e-4, 1e-3
 # Relative size at which a refit starts: near the bound, but large enough to change the objective.
-LIFTED = 1e-3
+RESTART_SIZE = 1e-3
 
 
 def at_bounds(optimum: Optimum) -> dict[str, float]:
@@ -26,7 +26,7 @@ def at_bounds(optimum: Optimum) -> dict[str, float]:
     law, free = optimum.problem.law, optimum.problem.free
     if owned(law, free):
         return {}
-    return {name: end for name in free if (end := _end(optimum, name)) is not None}
+    return {name: end for name in free if (end := _bound_reached(optimum, name)) is not None}
 
 
 def _effect(optimum: Optimum, name: str) -> float:
@@ -37,29 +37,29 @@ def _effect(optimum: Optimum, name: str) -> float:
     return float(np.max(np.abs(slope), initial=0.0)) * abs(float(linear.params[name])) / level
 
 
-def _end(optimum: Optimum, name: str) -> float | None:
+def _bound_reached(optimum: Optimum, name: str) -> float | None:
     """The bound that a parameter has reached, or None."""
     problem, linear = optimum.problem, optimum.linear
     kind, value = problem.law.parameters[name], float(linear.params[name])
     low, high = kind.support.low, kind.support.high
     if kind.support is positive:
         if kind.kind in ("floor", "amplitude"):
-            gone = _effect(optimum, name) < GONE
+            gone = _effect(optimum, name) < NEGLIGIBLE
         elif kind.kind == "exponent":
-            gone = value < STEADY
+            gone = value < ZERO_EXPONENT
         elif kind.kind in ("scale", "location"):
             gone = False
         else:
-            small = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
-            gone = small and _effect(optimum, name) < GONE
+            small = value < ZERO_RATE * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
+            gone = small and _effect(optimum, name) < NEGLIGIBLE
         return 0.0 if gone else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
-    if np.isfinite(low) and value - low <= GONE * width:
+    if np.isfinite(low) and value - low <= NEGLIGIBLE * width:
         return low
-    return high if np.isfinite(high) and high - value <= GONE * width else None
+    return high if np.isfinite(high) and high - value <= NEGLIGIBLE * width else None
 
 
-def lifted(optimum: Optimum) -> np.ndarray:
+def move_off_bounds(optimum: Optimum) -> np.ndarray:
     """Coordinates of the optimum with parameters at a bound moved inside, as starts of a refit.
 
     Args:
@@ -70,15 +70,15 @@ def lifted(optimum: Optimum) -> np.ndarray:
     for name in at_bounds(optimum):
         kind, place = problem.law.parameters[name], problem.free.index(name)
         if kind.support is not positive:
-            moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
+            moved[place] = float(np.clip(z[place], np.log(RESTART_SIZE), -np.log(RESTART_SIZE)))
         elif kind.kind in ("floor", "amplitude"):
             # The effect of a small term is proportional to it.
             effect = max(_effect(optimum, name), 1e-300)
-            moved[place] = float(z[place]) + np.log(LIFTED / effect)
+            moved[place] = float(z[place]) + np.log(RESTART_SIZE / effect)
         else:
-            start = 10 * STEADY
+            start = 10 * ZERO_EXPONENT
             if kind.kind != "exponent":
-                start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or LIFTED
+                start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or RESTART_SIZE
             params = {key: np.asarray(value) for key, value in linear.params.items()}
             moved[place] = float(coordinate_at(problem.law, name, start, params, problem.centre))
     return moved

@@ -13,7 +13,7 @@ from jaxscale.engine import newton
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, chunks, compile_ahead
-from jaxscale.engine.starts import placed, score
+from jaxscale.engine.starts import evaluate_params, score
 from jaxscale.utils.compilation import compiled, compiled_calls
 
 
@@ -23,69 +23,69 @@ class Sizes:
 
     Args:
         scored: starts that one call scores.
-        abreast: starts that are evaluated in parallel.
+        parallel: starts that are evaluated in parallel.
         pool: lanes that one call runs to their end.
         width: lanes that are evaluated in parallel.
     """
 
     scored: int
-    abreast: int
+    parallel: int
     pool: int
     width: int
 
-    def longer(self, n: int) -> "Sizes":
+    def for_rows(self, n: int) -> "Sizes":
         """Sizes for n rows: fewer lanes where each holds much data."""
-        if n <= LONG:
+        if n <= MANY_ROWS:
             return self
         step = min(self.width, FEW)
-        pool = max(min(2 * step, FEW), self.pool * LONG // n // step * step)
+        pool = max(min(2 * step, FEW), self.pool * MANY_ROWS // n // step * step)
         return replace(self, pool=pool, width=min(self.width, pool))
 
-    def holding(self, lanes: int) -> "Sizes":
+    def for_lanes(self, lanes: int) -> "Sizes":
         """Sizes for a number of lanes: a small pool for few lanes on a device, where idle lanes are not free."""
         return self if self.width <= FEW or lanes > FEW else replace(self, pool=FEW, width=FEW)
 
-    def scoring(self, starts: int) -> "Sizes":
+    def for_starts(self, starts: int) -> "Sizes":
         """Sizes for a number of starts to score."""
         few = 4 * FEW
-        return self if self.scored <= few or starts > few else replace(self, scored=few, abreast=few)
+        return self if self.scored <= few or starts > few else replace(self, scored=few, parallel=few)
 
 
 # Rows above which the number of lanes is reduced, so that their data fit in the cache of a core.
-LONG = 4096
+MANY_ROWS = 4096
 # Iterations of a pool between two replacements of finished lanes.
-EVERY = 2
-CORE = Sizes(scored=512, abreast=64, pool=256, width=16)
+STEPS_PER_ROUND = 2
+CORE = Sizes(scored=512, parallel=64, pool=256, width=16)
 # The whole pool in parallel: a step of a device takes as long for few lanes as for many.
-DEVICE = Sizes(scored=65536, abreast=65536, pool=16384, width=16384)
+DEVICE = Sizes(scored=65536, parallel=65536, pool=16384, width=16384)
 # Up to this many lanes or starts, a device uses smaller batches.
 FEW = 1024
 # Maximum number of iterations of a lane.
-LONGEST = 400
+MAX_STEPS = 400
 
 
 def sizes(n: int) -> Sizes:
     """Batch sizes for n rows on the default backend."""
-    return (CORE if jax.default_backend() == "cpu" else DEVICE).longer(n)
+    return (CORE if jax.default_backend() == "cpu" else DEVICE).for_rows(n)
 
 
 @compiled
 def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    def some(part: Any) -> Any:
+    def block(part: Any) -> Any:
         u, z, drawn = part
         return score(problem, u, z, drawn, response, weight)
 
-    return _abreast(some, (u, z, drawn), response.shape[-1])
+    return _map_blocks(block, (u, z, drawn), response.shape[-1])
 
 
 @compiled
 def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
-    return _abreast(lambda part: placed(problem, part, response, weight), params, response.shape[-1])
+    return _map_blocks(lambda part: evaluate_params(problem, part, response, weight), params, response.shape[-1])
 
 
-def _abreast(function: Any, starts: Any, n: int) -> Any:
+def _map_blocks(function: Any, starts: Any, n: int) -> Any:
     """Map ``function`` over blocks of starts (the last axis), so that intermediate arrays stay in cache."""
-    width = sizes(n).scoring(jax.tree.leaves(starts)[0].shape[-1]).abreast
+    width = sizes(n).for_starts(jax.tree.leaves(starts)[0].shape[-1]).parallel
     few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, width), -2, 0), starts)
     ends = jax.lax.map(function, few)
     return jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2).reshape(*a.shape[1:-1], -1), ends)
@@ -102,7 +102,7 @@ class _Slots(eqx.Module):
     left: Any
 
 
-def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
+def run_pool(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
     """Run every lane of a pool until it has stopped or used its budget, ``width`` lanes in parallel.
 
     A finished lane is replaced by the next one, so that no slot stays idle while another lane is slow. The result of a
@@ -120,18 +120,18 @@ def settle(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: An
     target = problem.noise.transform(response)
     queue = _queue(pool.status == newton.RUNNING, width)
 
-    def loaded(place: Any) -> _Slots:
-        return _loaded(problem, pool, target, weight, place, jnp.full((width,), budget))
+    def load(place: Any) -> _Slots:
+        return _load(problem, pool, target, weight, place, jnp.full((width,), budget))
 
     def round(state: Any) -> Any:
         slots, following, done = state
-        slots, done = _advanced(slots, done)
+        slots, done = _advance(slots, done)
         over = (slots.lanes.status != newton.RUNNING) | (slots.left <= 0)
         rank = jnp.cumsum(over) - 1
         place = jnp.where(over, queue[jnp.minimum(following + rank, len(queue) - 1)], slots.place)
-        return _replaced(slots, loaded(place), over), following + jnp.sum(over), done
+        return _replace_finished(slots, load(place), over), following + jnp.sum(over), done
 
-    state = (loaded(queue[:width]), jnp.asarray(width), pool)
+    state = (load(queue[:width]), jnp.asarray(width), pool)
     return jax.lax.while_loop(lambda state: jnp.any(state[0].place < count), round, state)[2]
 
 
@@ -143,7 +143,7 @@ def _queue(running: Any, width: int) -> Any:
     return jnp.concatenate([order, jnp.full((width,), count, order.dtype)])
 
 
-def _loaded(problem: Problem, pool: Lanes, target: Any, weight: Any, slot: Any, left: Any) -> _Slots:
+def _load(problem: Problem, pool: Lanes, target: Any, weight: Any, slot: Any, left: Any) -> _Slots:
     """Lanes at given places of a pool with their data; places outside the pool are idle."""
     count = pool.status.shape[0]
     place = jnp.minimum(slot, count - 1)
@@ -153,23 +153,23 @@ def _loaded(problem: Problem, pool: Lanes, target: Any, weight: Any, slot: Any, 
     return _Slots(slot, problem.own(place), lanes, target[place], weight[place], left)
 
 
-def _advanced(slots: _Slots, done: Lanes) -> tuple[_Slots, Lanes]:
+def _advance(slots: _Slots, done: Lanes) -> tuple[_Slots, Lanes]:
     """Run a few iterations of the lanes, and write them to their places in the pool."""
-    lanes = newton.iterate(slots.problem, slots.lanes, slots.target, slots.weight, EVERY)
+    lanes = newton.iterate(slots.problem, slots.lanes, slots.target, slots.weight, STEPS_PER_ROUND)
     done = jax.tree.map(lambda whole, part: whole.at[..., slots.place].set(part, mode="drop"), done, lanes)
-    return eqx.tree_at(lambda s: (s.lanes, s.left), slots, (lanes, slots.left - EVERY)), done
+    return eqx.tree_at(lambda s: (s.lanes, s.left), slots, (lanes, slots.left - STEPS_PER_ROUND)), done
 
 
-def _replaced(slots: _Slots, new: _Slots, over: Any) -> _Slots:
+def _replace_finished(slots: _Slots, new: _Slots, over: Any) -> _Slots:
     """Slots in which finished lanes are replaced by new ones; the data are those of the new places throughout."""
     lanes = jax.tree.map(lambda a, b: jnp.where(over, a, b), new.lanes, slots.lanes)
     return eqx.tree_at(lambda s: (s.lanes, s.left), new, (lanes, jnp.where(over, new.left, slots.left)))
 
 
 @compiled
-def _settle(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
-    width = sizes(response.shape[-1]).holding(len(response)).width
-    return settle(problem, lanes, response, weight, budget, width)
+def _run_pool(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
+    width = sizes(response.shape[-1]).for_lanes(len(response)).width
+    return run_pool(problem, lanes, response, weight, budget, width)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Task:
         return self._in_chunks(_score, arguments, u.shape[1])
 
     def place(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Apply :func:`jaxscale.engine.starts.placed` to any number of parameter vectors."""
+        """Apply :func:`jaxscale.engine.starts.evaluate_params` to any number of parameter vectors."""
 
         def arguments(index: np.ndarray) -> tuple[Any, ...]:
             return self.problem, {name: v[index] for name, v in params.items()}, self.response, self.weight
@@ -205,7 +205,7 @@ class Task:
         return self._in_chunks(_place, arguments, len(next(iter(params.values()))))
 
     def _in_chunks(self, program: Any, arguments: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-        parts = [arguments(index) for index in chunks(count, sizes(len(self.response)).scoring(count).scored)]
+        parts = [arguments(index) for index in chunks(count, sizes(len(self.response)).for_starts(count).scored)]
         ends = self.runner(program, parts)
         z = np.concatenate([end[0] for end in ends], axis=-1)[:, :count]
         return z, np.concatenate([end[1] for end in ends])[:count]
@@ -218,11 +218,11 @@ class Task:
         if self.runner.mesh is not None or known in compiled_calls:
             return
         compiled_calls.add(known)
-        lanes = newton.begin(self.problem, np.zeros((self.problem.size, pool)), xp=np)
+        lanes = newton.init_lanes(self.problem, np.zeros((self.problem.size, pool)), xp=np)
         lanes = jax.tree.map(np.array, lanes)
         lanes.status[:] = newton.FLAT
         rows = (np.ascontiguousarray(np.broadcast_to(data, (pool, n))) for data in (self.response, self.weight))
-        compile_ahead(_settle, (self.problem, lanes, *rows, np.asarray(2 * EVERY)))
+        compile_ahead(_run_pool, (self.problem, lanes, *rows, np.asarray(2 * STEPS_PER_ROUND)))
 
     def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
         """Apply :func:`descend` to the responses and weights of the task."""
@@ -238,7 +238,7 @@ def descend(
     *,
     direct: Any = False,
     warm: bool = False,
-    longest: int = LONGEST,
+    longest: int = MAX_STEPS,
     lanes: Lanes | None = None,
     member: np.ndarray | None = None,
     rows: int | None = None,
@@ -251,7 +251,7 @@ def descend(
         z: starts, shape (size, lanes).
         response: shape (n,) or (lanes, n), or a function from lane numbers to their rows.
         weight: as ``response``.
-        direct: lanes that keep to the basin they start in, see :func:`jaxscale.engine.newton.begin`.
+        direct: lanes that keep to the basin they start in, see :func:`jaxscale.engine.newton.init_lanes`.
         warm: the starts are near the optimum.
         longest: maximum number of iterations of a lane, rounded up to a multiple of ``EVERY``.
         lanes: states to continue from, in place of z.
@@ -259,14 +259,14 @@ def descend(
         rows: n, where ``response`` is a function.
     """
     if lanes is None:
-        lanes = newton.begin(problem, z, direct=direct, warm=warm, xp=np)
+        lanes = newton.init_lanes(problem, z, direct=direct, warm=warm, xp=np)
     state = jax.tree.map(np.array, lanes)
     running = np.flatnonzero(state.status == newton.RUNNING)
     if not len(running):
         return state
     n = response.shape[-1] if rows is None else rows
-    size = sizes(n).holding(len(running))
-    budget = np.asarray(-(-longest // EVERY) * EVERY)
+    size = sizes(n).for_lanes(len(running))
+    budget = np.asarray(-(-longest // STEPS_PER_ROUND) * STEPS_PER_ROUND)
 
     def part(index: np.ndarray) -> tuple[Any, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
@@ -275,13 +275,13 @@ def descend(
         own = problem.own(place if member is None else member[place])
         return own, lanes, _rows(response, place, n), _rows(weight, place, n), budget
 
-    workers = min(runner.together, -(-len(running) // size.width))
+    workers = min(runner.parallel_parts, -(-len(running) // size.width))
     indices = np.array_split(running, max(workers, -(-len(running) // size.pool)))
     # Parts are created one group at a time: the data of a lane may be large.
-    group = 4 * runner.together
+    group = 4 * runner.parallel_parts
     for first in range(0, len(indices), group):
         chosen = indices[first : first + group]
-        for index, ended in zip(chosen, runner(_settle, [part(index) for index in chosen]), strict=True):
+        for index, ended in zip(chosen, runner(_run_pool, [part(index) for index in chosen]), strict=True):
             _write(state, index, ended)
     return state
 

@@ -16,13 +16,13 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
 from jaxscale.utils.compilation import compiled
 
-REFUSED = (
+NOT_DIFFERENTIABLE = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
     "use a Huber loss (jaxscale.noise.huber) to differentiate a fit."
 )
 
 
-def replaced(keep: Any, data: Any) -> Any:
+def overwrite_rows(keep: Any, data: Any) -> Any:
     """Overwrite rows (the last axis) that are not kept by the first row that is."""
     first = jnp.argmax(keep)
     return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
@@ -41,7 +41,7 @@ def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
         inside = (inputs[name] > kind.low) & (inputs[name] < kind.high)
         valid = valid & jnp.all(inside.reshape(-1, inside.shape[-1]), axis=0)
     keep = valid | (weight > 0)
-    return keep & jnp.isfinite(_residuals(problem, z, *replaced(keep, (inputs, response)))) | (weight > 0)
+    return keep & jnp.isfinite(_residuals(problem, z, *overwrite_rows(keep, (inputs, response)))) | (weight > 0)
 
 
 def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
@@ -52,7 +52,7 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     """
     # Rows are excluded before differentiation: a derivative of NaN is NaN even where it is not selected.
     keep = _usable(*jax.lax.stop_gradient((problem, z, response, weight)))
-    r = _residuals(problem, z, *replaced(keep, (problem.inputs, response)))
+    r = _residuals(problem, z, *overwrite_rows(keep, (problem.inputs, response)))
     loss = problem.noise.loss
     cost = loss.value(r, loss.threshold, problem.log_scale(z))
     total = jnp.sum(jnp.where(keep, weight, 0.0) * cost)
@@ -62,7 +62,7 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 
 @jax.custom_jvp
-def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
+def implicit_optimum(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
     """Return a given optimum and its objective, with implicit derivatives with respect to the data.
 
     Args:
@@ -75,12 +75,12 @@ def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tu
     return z, f
 
 
-@attached.defjvp
-def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+@implicit_optimum.defjvp
+def _implicit_optimum_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     problem, response, weight, *_ = primals
     if problem.noise.loss.vertex:
-        raise TypeError(REFUSED)
-    z, f = attached(*primals)
+        raise TypeError(NOT_DIFFERENTIABLE)
+    z, f = implicit_optimum(*primals)
     data, change = (problem, response, weight), tangents[:3]
 
     def cost(z: Any, problem: Problem, response: Any, weight: Any) -> Any:
@@ -88,12 +88,12 @@ def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
     gradient = jax.grad(cost)
     _, moved = jax.jvp(lambda *data: gradient(z, *data), data, change)
-    dz = -_solved(jax.jacfwd(gradient)(z, *data), moved)
+    dz = -_solve_scaled(jax.jacfwd(gradient)(z, *data), moved)
     _, df = jax.jvp(lambda *data: cost(z, *data), data, change)
     return (z, f), (dz, df)
 
 
-def _solved(hessian: Any, right: Any) -> Any:
+def _solve_scaled(hessian: Any, right: Any) -> Any:
     """Solve ``H x = right`` with the diagonal scaled to 1; 0 for a coordinate that the objective does not depend on."""
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
@@ -103,11 +103,11 @@ def _solved(hessian: Any, right: Any) -> Any:
 
 
 @compiled
-def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
+def _weight_gradient(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
     """Derivative in the weight of every row, shape (n,), of a quantity with these slopes in the parameters."""
 
     def params(weight: Any) -> Any:
-        return problem.params(attached(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
+        return problem.params(implicit_optimum(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
 
     return jax.vjp(params, weight)[1](slope)[0]
 
@@ -137,4 +137,4 @@ def influence(
     if quantity.shape != ():
         raise ValueError(f"Argument quantity must return one number, but returns an array of shape {quantity.shape}.")
     (slope,) = pull(jnp.ones_like(quantity))
-    return np.asarray(_pulled(problem, wide.response, wide.weight, z, slope))
+    return np.asarray(_weight_gradient(problem, wide.response, wide.weight, z, slope))

@@ -11,7 +11,7 @@ from jaxscale.engine import newton
 from jaxscale.engine.descent import Task
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.starts import Listed, StartGrid, crossed, hypercube
+from jaxscale.engine.starts import StartGrid, StartList, crossover, hypercube
 from jaxscale.law.coordinates import curved
 from jaxscale.noise.loss import Loss
 
@@ -51,7 +51,7 @@ class Landscape:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a multistart search: polished lanes, the index of the best, the landscape."""
 
     lanes: Lanes
@@ -111,7 +111,7 @@ class Pool:
     f: np.ndarray
     number: np.ndarray
 
-    def joined(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
+    def merge(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
         """The best starts of this pool and the given ones."""
         f = np.concatenate([self.f, f])
         order = np.argsort(f, kind="stable")[:most]
@@ -129,10 +129,10 @@ def search(
     *,
     count: int = 4096,
     polish: int = 64,
-    explicit: StartGrid | Listed | None = None,
+    explicit: StartGrid | StartList | None = None,
     generator: np.random.Generator,
     rounds: int = 3,
-) -> Found:
+) -> SearchResult:
     """Find the optimum: score and polish starts, and repeat where few polished starts agree.
 
     Args:
@@ -144,25 +144,27 @@ def search(
         rounds: maximum number of further rounds.
     """
     if explicit is not None:
-        lanes, flags, scored = _from_given(task, explicit, polish, generator)
+        lanes, flags, scored = _polish_explicit(task, explicit, polish, generator)
     else:
-        lanes, flags, scored = _from_drawn(task, count, polish, generator)
+        lanes, flags, scored = _polish_random(task, count, polish, generator)
     best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
     for _ in range(rounds):
         if landscape.agree_all >= landscape.polished // 4:
             break
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
-        ended = _empty(task.problem.size).joined(lanes.z, f, np.arange(len(f)), KEPT)
-        children = _more(task, generator, ended, count, len(f), max(polish // 2, 1))
+        ended = _empty(task.problem.size).merge(lanes.z, f, np.arange(len(f)), KEPT)
+        children = _add_children(task, generator, ended, count, len(f), max(polish // 2, 1))
         fresh = children.z[:, children.number >= len(f)][:, : max(polish // 2, 1)]
-        lanes = _common_goal(task, _concatenated(lanes, task.descend(fresh)))
+        lanes = _polish_to_common_threshold(task, _concatenate(lanes, task.descend(fresh)))
         flags = np.concatenate([flags, np.zeros(fresh.shape[1], bool)])
         scored += count
         best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
-    return Found(lanes, best, landscape)
+    return SearchResult(lanes, best, landscape)
 
 
-def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, int]:
+def _polish_random(
+    task: Task, count: int, polish: int, generator: np.random.Generator
+) -> tuple[Lanes, np.ndarray, int]:
     """Polished lanes of random starts, a mask of the independent sample, and the number of scored starts.
 
     The search has two waves; an easy problem needs only the first, which is small.
@@ -173,7 +175,7 @@ def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Genera
     if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished or polish == 1 or first == count:
         return lanes, flags, first
     more, others = _wave(task, count - first, polish // 2, generator, children=count >= 64)
-    return _common_goal(task, _concatenated(lanes, more)), np.concatenate([flags, others]), count
+    return _polish_to_common_threshold(task, _concatenate(lanes, more)), np.concatenate([flags, others]), count
 
 
 def _wave(
@@ -187,32 +189,32 @@ def _wave(
     drawn, number = count // 2 if children else count, 0
     keep = max(KEPT, polished)
     while number < drawn:
-        some = min(drawn - number, BLOCK)
+        size = min(drawn - number, BLOCK)
         first = random.shape[1] if number == 0 else 0
-        u = hypercube(generator, max(some - first, 1), dimensions)
+        u = hypercube(generator, max(size - first, 1), dimensions)
         whole = np.concatenate([random, u], axis=1) if first else u
         z, f = task.score(whole, np.zeros_like(whole), np.ones(whole.shape[1], bool))
         sample = z[:, :first] if first else sample
-        pool = pool.joined(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
+        pool = pool.merge(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
         number += whole.shape[1]
     # Half of the best are random starts, which lie far apart; children lie close to the best of these.
     chosen, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
     for _ in range(2 if children else 0):
         grown = (count - drawn) // 2
-        pool = _more(task, generator, pool, grown, number, keep)
+        pool = _add_children(task, generator, pool, grown, number, keep)
         number += grown
     rest = pool.z[:, ~np.isin(pool.number, chosen)][:, : polished - promising.shape[1]]
     z = np.concatenate([sample, promising, rest], axis=1)
     flags = np.arange(z.shape[1]) < sample.shape[1]
     # Most of the best and every other random start keep to their basin: otherwise only the widest basin would be found.
     direct = np.where(flags, np.arange(z.shape[1]) % 2 == 0, np.arange(z.shape[1]) % 4 > 0)
-    return _common_goal(task, task.descend(z, direct=direct)), flags
+    return _polish_to_common_threshold(task, task.descend(z, direct=direct)), flags
 
 
-def _from_given(
-    task: Task, explicit: StartGrid | Listed, polish: int, generator: np.random.Generator
+def _polish_explicit(
+    task: Task, explicit: StartGrid | StartList, polish: int, generator: np.random.Generator
 ) -> tuple[Lanes, np.ndarray, int]:
-    """As :func:`_from_drawn` for explicit starts: the best and a random sample of the others."""
+    """As :func:`_polish_random` for explicit starts: the best and a random sample of the others."""
     count = explicit.size
     polished = polish - polish // 2 if polish < count else count
     picked = np.sort(generator.choice(count, min(polish, count), replace=False))
@@ -220,7 +222,7 @@ def _from_given(
     for first in range(0, count, BLOCK):
         index = np.arange(first, min(first + BLOCK, count))
         z, f = task.place(explicit.take(index))
-        pool = pool.joined(z, f, index, polished)
+        pool = pool.merge(z, f, index, polished)
         sampled.append(z[:, picked[(picked >= first) & (picked < first + len(index))] - first])
     # The sample is as large as all that is polished, so that enough is left without the best.
     others = np.flatnonzero(~np.isin(picked, pool.number))
@@ -229,7 +231,7 @@ def _from_given(
     if polish >= count:
         sample = sample[:, :0]
         if 2 * count <= NEIGHBOURS:
-            z = _surrounded(task, z, generator)
+            z = _add_neighbours(task, z, generator)
     if sample.shape[1]:
         # As with random starts, affine parameters are projected; most points of a grid are far from any optimum.
         drawn = sample[: len(task.problem.free)]
@@ -237,10 +239,10 @@ def _from_given(
         sample = np.where(np.isfinite(worth), again, sample)
     whole = np.concatenate([z, sample], axis=1)
     flags = np.arange(whole.shape[1]) >= (z.shape[1] if sample.shape[1] else 0)
-    return _common_goal(task, task.descend(whole)), flags, count
+    return _polish_to_common_threshold(task, task.descend(whole)), flags, count
 
 
-def _surrounded(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _add_neighbours(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Explicit starts, the same with affine parameters projected, and neighbours that fill the batch."""
     problem = task.problem
     free = z[: len(problem.free)]
@@ -252,23 +254,23 @@ def _surrounded(task: Task, z: np.ndarray, generator: np.random.Generator) -> np
     return np.concatenate([z, projected[:, np.isfinite(worth)]], axis=1)
 
 
-def _more(task: Task, generator: np.random.Generator, pool: Pool, count: int, number: int, most: int) -> Pool:
+def _add_children(task: Task, generator: np.random.Generator, pool: Pool, count: int, number: int, most: int) -> Pool:
     """The pool with scored children of its best starts, numbered from ``number`` on."""
     parents = pool.z[: len(task.problem.free), :KEPT]
     grown = pool
     for first in range(0, count, BLOCK):
-        children = crossed(generator, parents, min(BLOCK, count - first))
+        children = crossover(generator, parents, min(BLOCK, count - first))
         blank = np.full_like(children, 0.5)
         z, f = task.score(blank, children, np.zeros(children.shape[1], bool))
-        grown = grown.joined(z, f, number + first + np.arange(children.shape[1]), most + len(pool.f))
+        grown = grown.merge(z, f, number + first + np.arange(children.shape[1]), most + len(pool.f))
     return grown
 
 
-def _concatenated(one: Lanes, other: Lanes) -> Lanes:
+def _concatenate(one: Lanes, other: Lanes) -> Lanes:
     return jax.tree.map(lambda a, b: np.concatenate([a, b], axis=-1), one, other)
 
 
-def _common_goal(task: Task, lanes: Lanes) -> Lanes:
+def _polish_to_common_threshold(task: Task, lanes: Lanes) -> Lanes:
     """For an absolute loss, polish all lanes to the smallest delta, so that their objectives are comparable."""
     if not task.problem.noise.loss.vertex:
         return lanes

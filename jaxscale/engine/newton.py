@@ -54,8 +54,8 @@ THRESHOLD_DIVISION = 8
 SMOOTH_THRESHOLD = 2
 # Relative decrease predicted by a Newton step below which the threshold shrinks: tight while the loss is smooth, since
 # later stages only adjust the result.
-SETTLED_SMOOTH = 1e-6
-SETTLED_ROBUST = 1e-2
+SHRINK_SMOOTH = 1e-6
+SHRINK_ROBUST = 1e-2
 # Iterations without a decrease after which the threshold shrinks in any case.
 THRESHOLD_PATIENCE = 4
 # Relative decrease predicted by a Newton step below which steps are undamped.
@@ -80,14 +80,14 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
         g: shape (p, lanes).
     """
     if len(g) <= SMALL:
-        return _eliminated(matrix, g)
+        return _eliminate(matrix, g)
     lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
     good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
     lower = jnp.where(good[:, None, None], lower, jnp.eye(g.shape[0], dtype=g.dtype))
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
-def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
+def _eliminate(matrix: Any, g: Any) -> tuple[Any, Any]:
     """As :func:`solve_damped`, by elimination over the last axis of lanes: faster than LAPACK for small systems."""
     p = len(g)
 
@@ -123,7 +123,7 @@ class Lanes(eqx.Module):
     steps: Any
 
 
-def begin(
+def init_lanes(
     problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, goal: Any = None, xp: Any = jnp
 ) -> Lanes:
     """Initial state of lanes at their starts; nothing is evaluated yet.
@@ -182,7 +182,7 @@ def _damping(lanes: Lanes) -> Any:
     return lanes.damping * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
-def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
+def _limit_runaway(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
     """Limit coordinates that tend to minus infinity to the step cap, and solve for the others given that.
 
     In the logarithm of a number whose optimum is not positive the predicted step is unbounded: scaling the whole step
@@ -243,10 +243,10 @@ class _Verdict(eqx.Module):
 def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
     """One iteration of every running lane."""
     stage = _stage(problem, lanes, rows)
-    d, use_exact = _proposed(problem, lanes, stage)
+    d, use_exact = _propose(problem, lanes, stage)
     there = evaluate(problem, lanes.z + d, stage.delta, target, weight)
     trial = _trial(lanes.local, d, use_exact, there)
-    moved = _moved(lanes, stage, trial, _verdict(lanes, stage, trial))
+    moved = _update(lanes, stage, trial, _verdict(lanes, stage, trial))
     running = lanes.status == RUNNING
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
@@ -264,27 +264,27 @@ def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
     goal = lanes.goal
     if problem.noise.loss.vertex:
         goal = jnp.where(~first & (delta > goal), VERTEX * mean, goal)
-    share = jnp.where(delta > SMOOTH_THRESHOLD * mean, SETTLED_SMOOTH, SETTLED_ROBUST)
-    settled = _promises_at_most(lanes, share, rounding) | (lanes.still >= THRESHOLD_PATIENCE)
+    share = jnp.where(delta > SMOOTH_THRESHOLD * mean, SHRINK_SMOOTH, SHRINK_ROBUST)
+    settled = _predicts_at_most(lanes, share, rounding) | (lanes.still >= THRESHOLD_PATIENCE)
     smaller = jnp.minimum(delta / THRESHOLD_DIVISION, mean)
     smaller = jnp.where(jnp.isinf(delta), FIRST_THRESHOLD * mean, smaller)
     fresh = ~first & (delta > goal) & (jnp.isinf(delta) | settled)
     delta = jnp.where(fresh, jnp.maximum(goal, smaller), delta)
     stay = first | fresh
-    return _Stage(rounding, goal, delta, stay, ~stay & _promises_at_most(lanes, CLOSE, rounding) & (delta <= goal))
+    return _Stage(rounding, goal, delta, stay, ~stay & _predicts_at_most(lanes, CLOSE, rounding) & (delta <= goal))
 
 
-def _promises_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
+def _predicts_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
     """Whether the decrease predicted by a Newton step is below a relative tolerance, up to rounding."""
     return lanes.decrement <= share * jnp.abs(lanes.local.f) + rounding
 
 
-def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
+def _propose(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
     """Step of every lane within its trust radius, and whether the exact model proposed it."""
     exact, safe, good = _candidates(lanes)
     use_exact = stage.close if problem.reweighted else good & lanes.newton | stage.close
     bounded = bounded_coordinates(problem)
-    d = _bounded(lanes, jnp.where(use_exact, exact, safe), use_exact, bounded)
+    d = _limit_runaway(lanes, jnp.where(use_exact, exact, safe), use_exact, bounded)
     d = within_trust_radius(jnp.where(stage.close, lanes.toward, d), bounded)
     return jnp.where(stage.stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d), use_exact
 
@@ -309,7 +309,7 @@ def _verdict(lanes: Lanes, stage: _Stage, trial: _Trial) -> _Verdict:
     return _Verdict(accept, toward, decrement, converges)
 
 
-def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lanes:
+def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lanes:
     """State of the lanes after a step: coordinates, damping, model and status."""
     accept = verdict.accept
     damping, growth = damping_update(lanes.damping, lanes.growth, trial.ratio, accept)
@@ -338,7 +338,7 @@ def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lan
 def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Any) -> Any:
     """Status of every lane after a step; ``fails`` marks lanes that further damped steps do not improve."""
     stuck = ~stage.close & (stage.delta <= stage.goal) & fails
-    ended = jnp.where(stuck, jnp.where(_promises_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
+    ended = jnp.where(stuck, jnp.where(_predicts_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
     # Converged: the gradient no longer decreases, or the predicted decrease is negligible.
     done = verdict.decrement <= DONE * jnp.abs(lanes.local.f)
     first = jnp.where((lanes.steps == 0) & ~trial.finite, NONFINITE, ended)
@@ -350,7 +350,7 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
 
     Args:
         problem: law, inputs, noise.
-        lanes: from :func:`begin` or an earlier call.
+        lanes: from :func:`init_lanes` or an earlier call.
         response: shape (lanes, n).
         weight: shape (lanes, n).
         steps: maximum number of iterations of this call.
@@ -363,7 +363,7 @@ def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any
     """As :func:`advance`, for responses that are already in the residual space."""
     rows = jnp.sum(weight, axis=-1)
 
-    def going(state: Any) -> Any:
+    def unfinished(state: Any) -> Any:
         k, current = state
         on = (k < steps) & jnp.any(current.status == RUNNING)
         if enough is None:
@@ -375,7 +375,7 @@ def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any
         k, current = state
         return k + 1, _step(problem, current, target, weight, rows)
 
-    return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
+    return jax.lax.while_loop(unfinished, body, (jnp.asarray(0), lanes))[1]
 
 
 def lowest(f: Any) -> Any:

@@ -60,7 +60,7 @@ class Problem(eqx.Module):
         """``in_axes`` of one row of inputs over lanes."""
         return {name: 0 if self.apart else None for name in self.law.inputs}
 
-    def of_law(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def law_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of the law, without the columns of a likelihood."""
         return {name: inputs[name] for name in self.law.inputs}
 
@@ -104,7 +104,7 @@ class Local(eqx.Module):
     rounding: Any
 
 
-class _Rows(eqx.Module):
+class _RowFactors(eqx.Module):
     """Factors of the derivatives of a block of rows, shape (lanes, rows).
 
     With ``y`` the law's value, the gradient is ``sum pull * dy``, the majorising Hessian ``sum safe * dy dy'`` and
@@ -119,7 +119,7 @@ class _Rows(eqx.Module):
     tilt: Any
 
 
-def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _Rows:
+def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _RowFactors:
     """Factors of the derivatives at values y of the law, shape (lanes, rows)."""
     noise, loss, space = problem.noise, problem.noise.loss, problem.noise.space
     keep = weight != 0
@@ -150,10 +150,10 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
         sums += [slope(cost)(log_scale), slope(slope(cost))(log_scale)]
         tilt = slope(pulled)(log_scale)
     totals = dot("wqr,r->wq", jnp.stack(sums, axis=1), jnp.ones(r.shape[1], r.dtype))
-    return _Rows(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
+    return _RowFactors(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
 
 
-def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _Rows:
+def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _RowFactors:
     """Factors of counts, whose cost is a function of the law's values m and the responses, not of residuals."""
     loss: Any = problem.noise.loss
     keep = weight != 0
@@ -168,7 +168,7 @@ def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight
         # The second derivative may be negative far from the optimum; that of the majorising model may not.
         sums, tilt = [*sums, w * once, w * twice, w * (once * once + jnp.finfo(m.dtype).eps)], w * tilt
     totals = jnp.sum(jnp.stack(sums, axis=1), axis=-1)
-    return _Rows(w * first, w * safe, w * second, totals, tilt)
+    return _RowFactors(w * first, w * safe, w * second, totals, tilt)
 
 
 def dot(subscripts: str, *arrays: Any) -> Any:
@@ -181,7 +181,7 @@ def _per_lane(problem: Problem, function: Any) -> Any:
     return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
 
 
-def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+def _evaluate_block(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
     """Contribution of a block of rows to :class:`Local`."""
     size = len(problem.free)
 
@@ -189,7 +189,7 @@ def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weigh
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
     over_one = jax.vmap(expanded, in_axes=(None, None, -1))
-    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), problem.of_law(inputs))
+    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), problem.law_inputs(inputs))
     if problem.noise.loss.counts:
         rows = _count_factors(problem, y, problem.log_scale(z, True), target, weight, inputs)
     else:
@@ -203,28 +203,28 @@ def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weigh
         bent.append(exact[:, k, m] if twice is None else exact[:, k, m] + linear[:, place])
         place += twice is not None
     exact = _square(jnp.stack(bent), size)
-    return _together(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
+    return _assemble(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
 
 
-def _products(rows: _Rows, slopes: Any) -> tuple[Any, Any]:
+def _products(rows: _RowFactors, slopes: Any) -> tuple[Any, Any]:
     """Matrices ``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
     weighted = jnp.concatenate([rows.safe[:, None] * slopes, rows.bend[:, None] * slopes], axis=1)
     both = dot("wpr,wqr->wpq", weighted, slopes)
     return both[:, : slopes.shape[1]], both[:, slopes.shape[1] :]
 
 
-def _together(rows: _Rows, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
+def _assemble(rows: _RowFactors, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
     """Assemble :class:`Local` with the derivatives in a fitted scale of the noise; lanes last."""
     f, spread, rounding, *scale = rows.sums.T
     if scale:
         once, corner, *positive = scale
         edge = dot("wqr,wr->wq", slopes, rows.tilt).T
         g = jnp.concatenate([g, once[None]])
-        safe, exact = _bordered(safe, jnp.zeros_like(edge), [corner, *positive][-1]), _bordered(exact, edge, corner)
+        safe, exact = _add_border(safe, jnp.zeros_like(edge), [corner, *positive][-1]), _add_border(exact, edge, corner)
     return Local(f, g, safe, exact, spread, rounding)
 
 
-def _bordered(matrix: Any, edge: Any, corner: Any) -> Any:
+def _add_border(matrix: Any, edge: Any, corner: Any) -> Any:
     below = jnp.concatenate([edge, corner[None]])
     return jnp.concatenate([jnp.concatenate([matrix, edge[:, None]], axis=1), below[None]])
 
@@ -251,7 +251,9 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
         weight: shape (lanes, n).
     """
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
-    local = over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
+    local = over_rows(
+        lambda part: _evaluate_block(bare, z, delta, *part), (problem.inputs, target, weight), problem.block
+    )
     if not problem.noise.loss.concomitant_scale:
         return local
     # The cost is proportional to the scale, so it equals its derivatives in the log scale.

@@ -88,10 +88,10 @@ class Runner:
             return self._run(program, parts)
         keys = [self.journal.key(program.__name__, part) for part in parts]
         done = {key: self.journal.read(key) for key in keys}
-        missing = np.flatnonzero(_anywhere(np.array([done[key] is None for key in keys])))
-        for first in range(0, len(missing), self.together):
-            some = missing[first : first + self.together]
-            for k, result in zip(some, self._run(program, [parts[int(k)] for k in some]), strict=True):
+        missing = np.flatnonzero(_on_any_process(np.array([done[key] is None for key in keys])))
+        for first in range(0, len(missing), self.parallel_parts):
+            batch = missing[first : first + self.parallel_parts]
+            for k, result in zip(batch, self._run(program, [parts[int(k)] for k in batch]), strict=True):
                 done[keys[k]] = jax.tree.leaves(result)
                 self.journal.write(keys[k], jax.tree.leaves(result))
         # What a program returns has one structure, whatever the part.
@@ -99,7 +99,7 @@ class Runner:
         return [jax.tree.unflatten(structure, done[key]) for key in keys]  # pyright: ignore[reportArgumentType]
 
     @property
-    def together(self) -> int:
+    def parallel_parts(self) -> int:
         """Number of parts that run in parallel."""
         return self.mesh.size if self.mesh is not None else self._workers
 
@@ -116,7 +116,7 @@ class Runner:
             # Every worker computes in the caller's precision.
             with jax.enable_x64(x64), _alone if self.alone else nullcontext():
                 result = jax.tree.map(np.asarray, program(*part))
-            self._tell()
+            self._report()
             return result
 
         signature = await_compiled(program, parts[0])
@@ -136,28 +136,28 @@ class Runner:
 
         devices = self.mesh.size
         sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
-        run = _over(program, self.mesh)
+        run = _sharded_program(program, self.mesh)
         done: list[Any] = []
         for first in range(0, len(parts), devices):
-            some = list(parts[first : first + devices])
-            whole = [*some, *some[-1:] * (devices - len(some))]
+            batch = list(parts[first : first + devices])
+            whole = [*batch, *batch[-1:] * (devices - len(batch))]
 
             def spread(*leaves: Any) -> Any:
                 stacked = np.stack([np.asarray(leaf) for leaf in leaves])
                 return jax.make_array_from_callback(stacked.shape, sharding, lambda index: stacked[index])  # noqa: B023
 
-            results = jax.tree.map(_gathered, run(*jax.tree.map(spread, *whole)))
-            done += [jax.tree.map(lambda a, k=k: a[k], results) for k in range(len(some))]
-            self._tell(len(some))
+            results = jax.tree.map(_gather, run(*jax.tree.map(spread, *whole)))
+            done += [jax.tree.map(lambda a, k=k: a[k], results) for k in range(len(batch))]
+            self._report(len(batch))
         return done
 
-    def _tell(self, count: int = 1) -> None:
+    def _report(self, count: int = 1) -> None:
         if self.ticker is not None:
             self.ticker.advance(count)
 
 
 @lru_cache(maxsize=64)
-def _over(program: Any, mesh: Any) -> Any:
+def _sharded_program(program: Any, mesh: Any) -> Any:
     """The program sharded over the devices of a mesh, one part each along the first axis."""
     from jax.sharding import PartitionSpec
 
@@ -170,7 +170,7 @@ def _over(program: Any, mesh: Any) -> Any:
     return Program(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
 
 
-def _gathered(array: Any) -> np.ndarray:
+def _gather(array: Any) -> np.ndarray:
     if jax.process_count() == 1:
         return np.asarray(array)
     from jax.experimental.multihost_utils import process_allgather
@@ -178,7 +178,7 @@ def _gathered(array: Any) -> np.ndarray:
     return np.asarray(process_allgather(array, tiled=True))
 
 
-def _anywhere(missing: np.ndarray) -> np.ndarray:
+def _on_any_process(missing: np.ndarray) -> np.ndarray:
     """Mask of parts that any process lacks: all processes have to compute the same parts."""
     if jax.process_count() == 1:
         return missing

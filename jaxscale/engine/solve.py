@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from jaxscale.engine.implicit_diff import attached, replaced
+from jaxscale.engine.implicit_diff import implicit_optimum, overwrite_rows
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.solve_search import search_of
+from jaxscale.engine.solve_search import make_search
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, default
 from jaxscale.utils.compilation import compiled
 
-LONGEST = 300
+MAX_STEPS = 300
 
 
 class Solution(eqx.Module):
@@ -90,14 +90,14 @@ def solve(
     values = {name: jnp.asarray(value, dtype) for name, value in (fixed or {}).items()}
     cast: Noise = jax.tree.map(lambda a: jnp.asarray(a, dtype), settings)
     if isinstance(starts, Mapping):
-        begun: Any = {name: jnp.asarray(value, dtype) for name, value in starts.items()}
+        initial: Any = {name: jnp.asarray(value, dtype) for name, value in starts.items()}
         count = 0
     else:
-        begun, count = jr.key(0) if key is None else key, starts
+        initial, count = jr.key(0) if key is None else key, starts
     # The search is not differentiated.
     data = (cast, columns, values, y, w)
-    constant = jax.lax.stop_gradient((data, begun))
-    found = _found(law, *constant, count, method, LONGEST)
+    constant = jax.lax.stop_gradient((data, initial))
+    found = _search(law, *constant, count, method, MAX_STEPS)
     params, objective = _differentiable(law, data, *jax.lax.stop_gradient(found[:3]))
     # A compiled program sorts names.
     return Solution({name: params[name] for name in law.parameters}, objective, found[3])
@@ -119,14 +119,14 @@ def _warn_of_precision(response: Any) -> None:
 
 
 @compiled(nested=True, static_argnames=("law", "starts", "method", "longest"))
-def _found(law: Law, data: Any, begun: Any, starts: int, method: str, longest: int) -> tuple[Any, Any, Any, Any]:
+def _search(law: Law, data: Any, initial: Any, starts: int, method: str, longest: int) -> tuple[Any, Any, Any, Any]:
     """Coordinates and objective of the best lane, centre of the data, and status, without derivatives."""
     noise, columns, values, y, w = data
     # The contents of a row of weight 0 must not matter, not even to the centre of the data.
-    near, target = replaced(w > 0, (columns, y))
+    near, target = overwrite_rows(w > 0, (columns, y))
     centre = centre_of(law, near, target)
     problem = Problem(law, _free(law, values), noise, near, values, centre, reweighted=method == "gauss_newton")
-    z, objective, status = search_of(starts, method, longest)(problem, target, w, begun)
+    z, objective, status = make_search(starts, method, longest)(problem, target, w, initial)
     return z, objective, centre, status
 
 
@@ -135,7 +135,7 @@ def _differentiable(law: Law, data: Any, z: Any, objective: Any, centre: Any) ->
     """Parameters and objective as functions of the data; parameters by name do not depend on the centre."""
     noise, columns, values, y, w = data
     problem = Problem(law, _free(law, values), noise, columns, values, centre)
-    z, objective = attached(problem, y, w, z, objective)
+    z, objective = implicit_optimum(problem, y, w, z, objective)
     return problem.params(z), objective
 
 

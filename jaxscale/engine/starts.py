@@ -51,7 +51,7 @@ class StartGrid(Mapping[str, np.ndarray]):
         return len(self.axes)
 
 
-class Listed:
+class StartList:
     """Explicit starts: parameters by name, each of shape (starts,)."""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
@@ -69,7 +69,7 @@ def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> np
     return (ranks + generator.uniform(size=ranks.shape)) / count
 
 
-def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
+def crossover(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
     """Crossover of good starts with jitter, shape (dimensions, count).
 
     Where terms of a law are found one at a time (two periods, two peaks), a child combines a term
@@ -96,10 +96,10 @@ def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any])
         return value(problem.law, row, params)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
-def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+def _expand(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
     """Values of the law and its slopes in the named parameters for every lane and row, each of shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
@@ -109,7 +109,7 @@ def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inp
         return expansion(given, [params[name] for name in names], (params, row), order=1)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
 def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     def columns(part: Any) -> Any:
         inputs, y, w = part
         stretch = space.derivative(y)
-        base, slopes, _ = _expanded(problem, names, params, inputs)
+        base, slopes, _ = _expand(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
         scaled = jnp.stack([*slopes, y - offset], axis=1) * (stretch[..., None, :])
         heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[..., None, :]
@@ -154,7 +154,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     low = jnp.asarray([s.low for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
-    def solved(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def solve(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         free = state[0]
         both = free[:, None] & free[None, :]
         held = jnp.where(free, 0.0, drawn)
@@ -165,7 +165,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         level = solution / size
         return free & (level > low) & (level < high), solution
 
-    free, solution = jax.lax.fori_loop(0, 3, solved, (free, drawn))
+    free, solution = jax.lax.fori_loop(0, 3, solve, (free, drawn))
     solution = jnp.where(free, solution, drawn) / size
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 
@@ -190,10 +190,10 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
     params = {
         name: jnp.broadcast_to(jnp.where(drawn, random[name], moved[name]), lanes) for name in problem.law.parameters
     }
-    return placed(problem, project(problem, params, response, weight), response, weight)
+    return evaluate_params(problem, project(problem, params, response, weight), response, weight)
 
 
-def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
+def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
     """Coordinates and objective of parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
     # A parameter that is held may be at an end of its support, where it has no coordinate and needs none.
@@ -227,8 +227,8 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
         f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
     if loss.concomitant_scale:
         f = f + loss.scale_cost(len(problem.free), weight, z[-1])
-    fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
-    return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)
+    valid = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
+    return jnp.where(valid, z, 0.0), jnp.where(valid, f, jnp.inf)
 
 
 def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any, response: Any, weight: Any) -> Any:

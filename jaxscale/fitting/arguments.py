@@ -8,7 +8,7 @@ import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.starts import Listed, StartGrid
+from jaxscale.engine.starts import StartGrid, StartList
 from jaxscale.fitting.standard_errors import Errors
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound, by_group
@@ -83,7 +83,7 @@ def count_of(starts: Any) -> int:
     return int(starts)
 
 
-def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
+def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | StartList:
     """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
@@ -109,7 +109,7 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
             raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
     if isinstance(starts, StartGrid):
         return StartGrid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
-    return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
+    return StartList({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
 def checked_law(

@@ -145,7 +145,7 @@ class Problems:
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
         """Lanes of some problems (by number) polished, each on its own data."""
         problem = self._alone() if self.alone else self.problem
-        lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
+        lanes = newton.init_lanes(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
             self.runner,
             problem,
@@ -198,7 +198,7 @@ class Problems:
         weightings = 1 if tables is None else len(tables[0])
         members = np.repeat(np.arange(len(self.which)), weightings)
         count = len(members)
-        width, parts = sizes(self.response.shape[1]).holding(count).pool, []
+        width, parts = sizes(self.response.shape[1]).for_lanes(count).pool, []
         for first in range(0, count, width):
             index = np.minimum(np.arange(first, first + width), count - 1)
             parts.append((self.problem.own(members[index]), lanes.z[:, index]))

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxscale.engine import newton
 from jaxscale.engine.bounds import at_bounds
-from jaxscale.engine.multistart import Found, Landscape, comparable
+from jaxscale.engine.multistart import Landscape, SearchResult, comparable
 from jaxscale.engine.newton import STATUS
 from jaxscale.engine.optimum import Optimum
 from jaxscale.law.coordinates import ranged, units_of
@@ -15,7 +15,7 @@ from jaxscale.utils.notices import Notice
 CERTIFIED = 1e-8
 
 
-def convergence(optimum: Optimum, found: Found, certificate: float) -> tuple[list[Notice], str]:
+def convergence(optimum: Optimum, found: SearchResult, certificate: float) -> tuple[list[Notice], str]:
     """Notices on the optimum of a search, and the status of the fit.
 
     Args:

@@ -10,11 +10,11 @@ from jaxscale.data.padding import padded
 from jaxscale.engine.descent import Task
 from jaxscale.engine.lad_vertex import vertex
 from jaxscale.engine.linearize import linearise, params_at
-from jaxscale.engine.multistart import Found, search
+from jaxscale.engine.multistart import SearchResult, search
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import await_compiled, compile_ahead
-from jaxscale.engine.starts import Listed, StartGrid
+from jaxscale.engine.starts import StartGrid, StartList
 from jaxscale.fitting.convergence import CERTIFIED
 from jaxscale.fitting.standard_errors import Resampling
 from jaxscale.law import Law
@@ -33,7 +33,7 @@ class Search:
 
     count: int
     polish: int
-    explicit: StartGrid | Listed | None
+    explicit: StartGrid | StartList | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Solved:
     hessian: np.ndarray
     objective: float
     certificate: float
-    found: Found
+    found: SearchResult
     landscape: Landscape
     wide: Observations
 
@@ -83,20 +83,20 @@ def optimise(problem: Problem, wide: Observations, resampling: Resampling, setti
     return Solved(optimum, hessian, objective, certificate, found, _landscape(found, basins), wide)
 
 
-def _certificate(found: Found) -> float:
+def _certificate(found: SearchResult) -> float:
     """The further decrease that a Newton step promises, relative; 0 where that is lost in rounding."""
     local, promise = found.lanes.local, float(found.lanes.decrement[found.best])
     relative = promise / max(abs(float(local.f[found.best])), np.finfo(float).tiny)
     return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[found.best]) else relative
 
 
-def _landscape(found: Found, basins: tuple[Basin, ...]) -> Landscape:
+def _landscape(found: SearchResult, basins: tuple[Basin, ...]) -> Landscape:
     """The starts and minima of a search, at most :data:`LISTED` of these."""
     met = found.landscape
     return Landscape(met.scored, met.polished, met.converged, met.independent, met.agree, met.agree_all, basins)
 
 
-def _basins(problem: Problem, found: Found) -> tuple[Basin, ...]:
+def _basins(problem: Problem, found: SearchResult) -> tuple[Basin, ...]:
     lanes = found.lanes
     return tuple(
         _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
@@ -110,7 +110,7 @@ def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Bas
     return Basin(objective, count, named)
 
 
-def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[Basin, ...]:
+def _at_vertices(problem: Problem, found: SearchResult, wide: Observations) -> tuple[Basin, ...]:
     """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
     ends = []
     for basin in found.landscape.basins[:LISTED]:

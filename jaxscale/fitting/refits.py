@@ -67,7 +67,7 @@ def refitted(
         The lanes, and which of them settled, shape (count,); fewer after an interruption.
     """
     # As many at a time as fill every worker once: what runs abreast is the same as for all at once.
-    size = runner.together * sizes(weight.shape[-1]).pool
+    size = runner.parallel_parts * sizes(weight.shape[-1]).pool
     done: list[tuple[Lanes, np.ndarray]] = []
     for index in np.array_split(np.arange(count), -(-count // size)):
         own, counts = (data[index] if data.ndim == 2 else data for data in (response, weight))

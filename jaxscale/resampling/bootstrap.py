@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.bounds import lifted
+from jaxscale.engine.bounds import move_off_bounds
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
@@ -104,7 +104,7 @@ def bootstrap(
             journal = Journal(checkpoint, told | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            begin = lifted(again.optimum)
+            begin = move_off_bounds(again.optimum)
             lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, n_resamples, keep=True)
         about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | some.about
         notices, finished = [], len(settled)

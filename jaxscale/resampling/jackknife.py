@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.bounds import lifted
+from jaxscale.engine.bounds import move_off_bounds
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refitted
 from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups, unit_of
@@ -52,7 +52,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
         weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        begin = lifted(again.optimum)
+        begin = move_off_bounds(again.optimum)
         lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}

@@ -168,7 +168,7 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
-        inspect.unwrap(multistart._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
+        inspect.unwrap(multistart._polish_explicit)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(picked[0].tolist())) == 64 and peak < 1e5
