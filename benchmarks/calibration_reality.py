@@ -201,7 +201,7 @@ def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, ru
         run = _runs(sweep, sweep.held)
         data = {"group": np.zeros(level.shape[1], int), "run": np.arange(level.shape[1]) if run is None else run}
         sites = {name: np.asarray(draws[k]) for name, draws in found.nuisance.items()}
-        new = likelihoods.replicated(found.models.likelihood, k, sites, level, data)
+        new = likelihoods.replicate(found.models.likelihood, k, sites, level, data)
         ends.append(np.nanquantile(new, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0))
         about.append({"khat": float(found.khat[k]), "method": str(found.method[k]), "ok": bool(found.ok[k])})
     return ends, about

@@ -131,7 +131,7 @@ def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.nda
         truth[name] = np.asarray(one.sample(jax.random.PRNGKey(generator.integers(2**31)), shape), float)
     data = {"run": run, "group": group, "trials": np.full(ROWS, TRIALS)}
     exact = levels(law, columns, truth)
-    response = likelihoods.replicated(likelihood, int(generator.integers(2**63)), truth, exact, data)
+    response = likelihoods.replicate(likelihood, int(generator.integers(2**63)), truth, exact, data)
     extra = {"trials": np.full(ROWS, float(TRIALS))} if likelihood.counts else {}
     made = []
     for y in response:

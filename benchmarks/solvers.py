@@ -104,7 +104,7 @@ def main() -> None:
     """Print the table."""
     import jax
 
-    from jaxscale.data.padding import padded
+    from jaxscale.data.padding import pad
     from jaxscale.engine.descent import Task
     from jaxscale.engine.objective import Problem
     from jaxscale.law.coordinates import centre_of, draw, from_params
@@ -117,7 +117,7 @@ def main() -> None:
     rows = []
     with jax.enable_x64(True):
         for name, (law, runs, noise, fixed) in problems().items():
-            wide = padded(runs, bucket(len(runs)))
+            wide = pad(runs, bucket(len(runs)))
             centre = centre_of(law, runs.inputs, runs.response, np)
             free = tuple(key for key in law.parameters if key not in fixed)
             values = {key: np.asarray(value, float) for key, value in fixed.items()}

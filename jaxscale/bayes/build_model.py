@@ -10,10 +10,10 @@ from jaxscale.bayes import priors
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.prior_density import Standard
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.fitting.arguments import POOLING
 from jaxscale.law import Law
-from jaxscale.law.coordinates import centre_of, owned
+from jaxscale.law.coordinates import centre_of, has_own_coordinates
 from jaxscale.noise import random_effects
 from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import DataError, did_you_mean
@@ -67,7 +67,7 @@ def model_of(
     # Neither the centre nor a prior may depend on rows that do not count.
     used_rows = observations.weight > 0
     seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
-    wide = padded(_silenced(observations), size or bucket(len(observations)))
+    wide = pad(_silenced(observations), size or bucket(len(observations)))
     n = len(wide)
     run = np.arange(n) if wide.run is None else wide.run
     runs, most = shared_runs or room_of(observations)
@@ -88,7 +88,7 @@ def model_of(
         response=wide.response,
         data={"weight": wide.weight, "run": run, "group": group}
         | {name: wide.inputs[name] for name in likelihood.columns},
-        places=random_effects.places(run, wide.weight > 0, runs, most)
+        places=random_effects.run_rows(run, wide.weight > 0, runs, most)
         if likelihood.marginal
         else np.zeros((0, 0), int),
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
@@ -117,7 +117,7 @@ def model_of(
 def room_of(observations: Observations) -> tuple[int, int]:
     """Room for the runs of some observations: how many, and how many rows of each, so that few sizes are compiled."""
     run = np.arange(len(observations)) if observations.run is None else observations.run
-    most = random_effects.fullest(run, np.ones(len(run), bool))
+    most = random_effects.longest_run(run, np.ones(len(run), bool))
     return bucket(int(run.max()) + 1), most + most % 2
 
 
@@ -179,7 +179,7 @@ def _pooled(
     apart = tuple((name, how) for name in free if (how := pooling.get(name, "complete")) != "complete")
     if apart and observations.group is None:
         raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
-    if apart and owned(law, free):
+    if apart and has_own_coordinates(law, free):
         raise ValueError(f"Argument pooling must be empty for {law.name}, which has coordinates of its own.")
     for name, how in apart:
         if how == "partial" and observations.group is not None and not np.ptp(observations.group):

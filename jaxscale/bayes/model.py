@@ -17,7 +17,7 @@ import numpy as np
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
 from jaxscale.law import Law, positive, unit
-from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
+from jaxscale.law.coordinates import Centre, coordinate_at, dependency_order, has_own_coordinates, value_at
 from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.utils.compilation import compiled
@@ -98,7 +98,7 @@ class Model(eqx.Module):
     @property
     def ridge(self) -> Ridge | None:
         """The floor and terms whose coordinates are joined, where groups share all of them."""
-        if self.pooling or owned(self.law, self.free):
+        if self.pooling or has_own_coordinates(self.law, self.free):
             return None
         return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
 
@@ -117,7 +117,7 @@ class Model(eqx.Module):
         """Every site at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
         found, total, central = {}, 0.0, {}
-        if owned(self.law, self.free):
+        if has_own_coordinates(self.law, self.free):
             vector = jnp.stack([z[name] for name in self.free])
             of = lambda v: dict(self.law.coordinates[0](v, self.centre))  # noqa: E731  # pyright: ignore
             found |= of(vector)
@@ -126,7 +126,7 @@ class Model(eqx.Module):
         else:
             central |= self.fixed
             leant_on = dict(self.fixed)
-            for name in ordered(self.law, self.free):
+            for name in dependency_order(self.law, self.free):
                 site = self.site(name)
                 made, bend = self._mapped(name, z[site], leant_on if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
@@ -159,7 +159,7 @@ class Model(eqx.Module):
         made = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
         pooled = dict(self.pooling)
-        for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
+        for name in dependency_order(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
             z = coordinate_at(self.law, name, made[name], central, self.centre)
             apart = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
             made[name] = value_at(self.law, name, apart, made, self.centre)
@@ -177,7 +177,7 @@ class Model(eqx.Module):
 
     def log_prior(self, sites: Mapping[str, Any]) -> Any:
         """The log density of the priors at some sites; those of a law's own coordinates may reach beyond a prior."""
-        bounded = self.free if owned(self.law, self.free) else ()
+        bounded = self.free if has_own_coordinates(self.law, self.free) else ()
         total = jnp.zeros(())
         for name in self.shapes:
             unit = self.unit(name, sites)
@@ -213,7 +213,7 @@ class Model(eqx.Module):
     @property
     def smooth(self) -> "Model":
         """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
-        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
+        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smooth_surrogate())
 
     def numpyro(self) -> Callable[..., None]:
         """The model as a NumPyro program, for SVI, other kernels, more plates and predictive draws.
@@ -258,7 +258,7 @@ class Model(eqx.Module):
         """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
         places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
         places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
-        if owned(self.law, self.free):
+        if has_own_coordinates(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
         else:

@@ -162,12 +162,12 @@ def refuse_model(
 
     from jaxscale.bayes.build_model import model_of
     from jaxscale.data.features import prepare
-    from jaxscale.data.validation import checked
+    from jaxscale.data.validation import validate
     from jaxscale.noise import likelihoods
 
     law, fixed = task.found(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
+        validate(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
         model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)

@@ -61,12 +61,12 @@ def load(name: str) -> Table:
         )
     folder = data_folder()
     if folder is not None and (folder / f"{name}.csv").is_file():
-        return _prepared(name, folder / f"{name}.csv")
+        return _prepare(name, folder / f"{name}.csv")
     path = cache_folder() / f"{name}.csv"
     if not path.is_file():
-        _store(path, _fetched(name))
+        _store(path, _download(name))
     _verify(path, path.read_bytes(), SOURCES[name].sha256)
-    return _prepared(name, path)
+    return _prepare(name, path)
 
 
 def names() -> list[str]:
@@ -91,14 +91,14 @@ def data_folder() -> Path | None:
     return folder
 
 
-def _prepared(name: str, path: Path) -> Table:
+def _prepare(name: str, path: Path) -> Table:
     table = read_table(path)
     source = SOURCES.get(name)
     as_published = source is not None and set(source.raw_columns) <= set(table.columns)
     return source.prepare(table) if source is not None and as_published else table
 
 
-def _fetched(name: str) -> bytes:
+def _download(name: str) -> bytes:
     # Importing these takes longer than importing all laws.
     import http.client
     import urllib.request
@@ -117,10 +117,10 @@ def _fetched(name: str) -> bytes:
 
 
 def _verify(where: object, content: bytes, sha256: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise DataError(
-            f"{where} has SHA-256 {found[:12]}..., but {sha256[:12]}... is expected; delete any copy of the file and "
+            f"{where} has SHA-256 {digest[:12]}..., but {sha256[:12]}... is expected; delete any copy of the file and "
             f"try again, or set {_VARIABLE} to a folder that holds it."
         )
 

@@ -27,13 +27,13 @@ def prepare(law: Law, observations: Observations) -> Observations:
         DataError: an input to compute from is missing or invalid.
     """
     observations = with_groups(law, observations)
-    wanted = [name for name in law.inputs if name not in observations.inputs]
-    if law.prepare is None or not wanted:
+    absent = [name for name in law.inputs if name not in observations.inputs]
+    if law.prepare is None or not absent:
         return observations
     missing = [name for name in law.sources if name not in observations.inputs]
     if missing:
         raise DataError(
-            f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(wanted)}; map "
+            f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(absent)}; map "
             f"{' and '.join(law.sources)} to columns with inputs, a sequence shared by many rows with series."
         )
     shared = [name for name in law.sources if name in observations.series]
@@ -77,7 +77,7 @@ def with_groups(law: Law, observations: Observations) -> Observations:
     return eqx.tree_at(lambda s: s.inputs, observations, inputs)
 
 
-def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def decode_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Replace the indices of categorical inputs by labels, as predictions take them."""
     return {
         name: np.array(law.inputs[name].categories)[values.astype(int)] if law.inputs[name].categories else values
@@ -85,7 +85,7 @@ def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np
     }
 
 
-def _places(law: Law, name: str, labels: Any) -> np.ndarray:
+def _encode_categories(law: Law, name: str, labels: Any) -> np.ndarray:
     """Indices of a categorical input among its categories."""
     known = law.inputs[name].categories
     several = np.asarray(labels, object)
@@ -99,7 +99,7 @@ def _places(law: Law, name: str, labels: Any) -> np.ndarray:
     return np.array(places).reshape(several.shape)
 
 
-def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def add_features(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Replace inputs by those that a law computes from them; one schedule for all rows.
 
     Args:
@@ -123,7 +123,7 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     Raises:
         ValueError: an input is missing or unknown.
     """
-    inputs = featured(law, inputs)
+    inputs = add_features(law, inputs)
     for name in inputs:
         if name not in law.inputs:
             known = ", ".join(dict.fromkeys((*law.inputs, *law.sources)))
@@ -134,12 +134,12 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     if missing:
         raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
     return [
-        _places(law, name, inputs[name]) if kind.categories else np.asarray(inputs[name], float)
+        _encode_categories(law, name, inputs[name]) if kind.categories else np.asarray(inputs[name], float)
         for name, kind in law.inputs.items()
     ]
 
 
-def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
+def first_outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
     """First input outside its domain: name, violated bound in words, and offending value."""
     for name, column in columns.items():
         kind = law.inputs[name]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxscale.data.tables import Table, is_empty, number, shown
+from jaxscale.data.tables import Table, format_value, is_empty, number
 from jaxscale.utils.errors import DataError
 
 _TOKEN = re.compile(
@@ -66,7 +66,7 @@ def where(expression: str, table: Table) -> np.ndarray:
     mask = _Parser(expression, table).parse()
     if not mask.any():
         raise FilterError(
-            f"The filter {_shown(expression)} keeps none of the {len(table)} rows of {table.name}; relax it."
+            f"The filter {_quote(expression)} keeps none of the {len(table)} rows of {table.name}; relax it."
         )
     return mask
 
@@ -76,7 +76,7 @@ class _Parser:
 
     def __init__(self, expression: str, table: Table) -> None:
         self.expression = expression
-        self.shown = _shown(expression)
+        self.shown = _quote(expression)
         self.table = table
         self.tokens = self._tokens()
         self.next = 0
@@ -85,7 +85,7 @@ class _Parser:
     def parse(self) -> np.ndarray:
         mask = self._either()
         if self._peek().kind != "end":
-            raise self._wrong("expected 'and', 'or' or the end")
+            raise self._error("expected 'and', 'or' or the end")
         return mask
 
     def _tokens(self) -> list[_Token]:
@@ -94,7 +94,7 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(self.expression, position)
             if match is None or match.lastgroup is None:
-                raise self._wrong("this cannot be read", _skip_space(self.expression, position))
+                raise self._error("this cannot be read", _skip_space(self.expression, position))
             tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         return [*tokens, _Token("end", "", end)]
@@ -114,7 +114,7 @@ class _Parser:
         self.next += 1
         return True
 
-    def _wrong(self, what: str, position: int | None = None) -> FilterError:
+    def _error(self, what: str, position: int | None = None) -> FilterError:
         at = self._peek().position if position is None else position
         rest = self.expression[at : at + 20]
         place = f"at position {at + 1}, before {rest!r}" if rest else "at its end"
@@ -137,14 +137,14 @@ class _Parser:
     def _simple(self) -> np.ndarray:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._wrong(f"nested more than {_DEEPEST} deep")
+            raise self._error(f"nested more than {_DEEPEST} deep")
         if self._keyword("not"):
             mask = ~self._simple()
         elif self._peek().text == "(":
             self._take()
             mask = self._either()
             if self._peek().text != ")":
-                raise self._wrong("expected ')'")
+                raise self._error("expected ')'")
             self._take()
         else:
             mask = self._comparison()
@@ -154,11 +154,11 @@ class _Parser:
     def _comparison(self) -> np.ndarray:
         column = self._column()
         if self._peek().kind != "operator":
-            raise self._wrong("expected one of == != < <= > >=")
+            raise self._error("expected one of == != < <= > >=")
         sign = self._take().text
         literal = self._peek()
         if literal.kind not in ("word", "text") or literal.text.lower() in ("and", "or", "not"):
-            raise self._wrong("expected a number or a text")
+            raise self._error("expected a number or a text")
         self._take()
         value = number(literal.text) if literal.kind == "word" else None
         if value is not None and np.isfinite(value):
@@ -169,9 +169,9 @@ class _Parser:
     def _column(self) -> str:
         token = self._peek()
         if token.kind == "text":
-            raise self._wrong("expected a column name, which is quoted by backticks rather than quotation marks")
+            raise self._error("expected a column name, which is quoted by backticks rather than quotation marks")
         if token.kind not in ("word", "column") or token.text.lower() in ("and", "or", "not"):
-            raise self._wrong("expected a column name")
+            raise self._error("expected a column name")
         self._take()
         name = token.text.strip("`")
         try:
@@ -190,8 +190,8 @@ def _against_number(table: Table, column: str, sign: str, value: float) -> np.nd
         for i, (cell, entry) in enumerate(zip(cells, parsed, strict=True)):
             if entry is None and not is_empty(cell):
                 raise FilterError(
-                    f"{table.name}, column {column!r}, {table.position(i)}: {shown(cell)} is not a number and cannot "
-                    f"be compared by {sign}; use == or != with a text."
+                    f"{table.name}, column {column!r}, {table.position(i)}: {format_value(cell)} is not a number and "
+                    f"cannot be compared by {sign}; use == or != with a text."
                 )
     values = np.array([np.nan if entry is None else entry for entry in parsed], dtype=float)
     return np.asarray(_COMPARE[sign](values, value))
@@ -217,5 +217,5 @@ def _skip_space(text: str, position: int) -> int:
     return len(text) - len(text[position:].lstrip())
 
 
-def _shown(expression: str) -> str:
+def _quote(expression: str) -> str:
     return repr(expression if len(expression) <= 100 else expression[:97] + "...")

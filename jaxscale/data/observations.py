@@ -1,7 +1,7 @@
 """Observations: columns of a table as validated float64 NumPy arrays.
 
 An invalid cell raises an error with its column, its row as the file counts it, its value and a remedy.
-:func:`jaxscale.data.validation.checked` adds the checks that depend on a law.
+:func:`jaxscale.data.validation.validate` adds the checks that depend on a law.
 """
 
 import math
@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 
 from jaxscale.data import filters
 from jaxscale.data.readers import read_table
-from jaxscale.data.series import known_series, label_of, places
-from jaxscale.data.tables import Table, is_empty, number, shown
+from jaxscale.data.series import label_of, places, validate_series
+from jaxscale.data.tables import Table, format_value, is_empty, number
 from jaxscale.utils.errors import DataError
 
 
@@ -110,21 +110,21 @@ class Observations(eqx.Module):
                 negative, all weights are zero, no row is left, or a series is missing or not a sequence of numbers.
         """
         table = read_table(source)
-        named = _named(inputs)
+        named = _input_columns(inputs)
         kept = np.flatnonzero(filters.where(where, table)) if where is not None else np.arange(len(table))
-        wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
+        columns = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
         if sigma is not None:
-            wanted["sigma"] = sigma
+            columns["sigma"] = sigma
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
-        known = known_series(series or {}, named)
+        known = validate_series(series or {}, named)
         stored: dict[str, tuple[np.ndarray, ...]] = {}
-        for key, column in wanted.items():
+        for key, column in columns.items():
             if key in known:
-                numbers[key], stored[key], found = places(table, column, kept, known[key])
+                numbers[key], stored[key], problems = places(table, column, kept, known[key])
             else:
-                numbers[key], found = _numbers(table, column, kept)
-            complaints += found
+                numbers[key], problems = _numbers(table, column, kept)
+            complaints += problems
         if weight is not None:
             complaints += _negative(table, weight, kept, numbers["weight"])
         if sigma is not None:
@@ -135,8 +135,8 @@ class Observations(eqx.Module):
             ]
         codes, labels = {}, {}
         for key, column in (("run", run), ("group", group)):
-            codes[key], labels[key], found = _codes(table, column, kept) if column is not None else (None, (), [])
-            complaints += found
+            codes[key], labels[key], problems = _codes(table, column, kept) if column is not None else (None, (), [])
+            complaints += problems
         refuse_cells(table.name, complaints)
         if weight is not None and not numbers["weight"].any():
             raise DataError(f"{table.name}, column {weight!r}: all weights are zero; at least one must be positive.")
@@ -158,7 +158,7 @@ class Observations(eqx.Module):
         )
 
 
-def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+def _input_columns(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     if isinstance(inputs, Mapping):
         named = dict(inputs)
     elif isinstance(inputs, str):
@@ -200,8 +200,8 @@ def _reason(cell: Any) -> str:
         (" ", "spaces"),
     ):
         if number(text.replace(separator, "")) is not None:
-            return f"{shown(text)} is not a number (remove its {what})"
-    return f"{shown(text)} is not a number"
+            return f"{format_value(text)} is not a number (remove its {what})"
+    return f"{format_value(text)} is not a number"
 
 
 def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.utils.padding import widened
+from jaxscale.utils.padding import pad_columns
 
 
-def padded(observations: Observations, size: int) -> Observations:
+def pad(observations: Observations, size: int) -> Observations:
     """Pad to ``size`` rows by repeating the first row with weight 0.
 
     Args:
@@ -26,12 +26,12 @@ def padded(observations: Observations, size: int) -> Observations:
         raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
 
     def maybe(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else widened(values, size)
+        return None if values is None else pad_columns(values, size)
 
     return dataclasses.replace(
         observations,
-        inputs={key: widened(values, size) for key, values in observations.inputs.items()},
-        response=widened(observations.response, size),
+        inputs={key: pad_columns(values, size) for key, values in observations.inputs.items()},
+        response=pad_columns(observations.response, size),
         weight=np.concatenate([observations.weight, np.zeros(extra)]),
         run=maybe(observations.run),
         group=maybe(observations.group),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.data.tables import Table, shown
+from jaxscale.data.tables import Table, format_value
 from jaxscale.utils.errors import DataError
 
 ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -131,7 +131,7 @@ def _jsonl(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]
     lines = [(i, line) for i, line in enumerate(_text(name, content).split("\n"), 1) if line.strip()]
     records = [_record(name, i, line) for i, line in lines]
     keys = dict.fromkeys(key for record in records for key in record)
-    columns = {key: _simplified([record.get(key) for record in records]) for key in keys}
+    columns = {key: _to_array([record.get(key) for record in records]) for key in keys}
     return columns, [i for i, _ in lines]
 
 
@@ -150,12 +150,14 @@ def _record(name: str, row: int, line: str) -> dict[str, Any]:
         ) from None
     if not isinstance(record, dict):
         raise DataError(
-            f'{name}, line {row}: {shown(record)} is not a JSON object; write one such as {{"loss": 2.5}} a line.'
+            f"{name}, line {row}: {format_value(record)} is not a JSON object; write one such as "
+            '{"loss": 2.5} a line.'
         )
     for key, value in record.items():
         if isinstance(value, (dict, list)):
             raise DataError(
-                f"{name}, column {key!r}, line {row}: {shown(value)} is nested; give each value a column of its own."
+                f"{name}, column {key!r}, line {row}: {format_value(value)} is nested; give each value a "
+                "column of its own."
             )
     return record
 
@@ -196,7 +198,7 @@ def _frame_column(series: Any) -> np.ndarray:
     if series.dtype.is_float() or (series.dtype.is_integer() and not series.is_null().any()):
         return series.to_numpy()
     pairs = zip(series.to_list(), series.is_null().to_list(), strict=True)
-    return _simplified([None if missing else cell for cell, missing in pairs])
+    return _to_array([None if missing else cell for cell, missing in pairs])
 
 
 def _array(key: str, value: Any) -> np.ndarray:
@@ -211,7 +213,7 @@ def _array(key: str, value: Any) -> np.ndarray:
         array, cells = np.asarray(0), []
     if array.ndim != 1:
         raise DataError(f"dict, column {key!r}: the values are not one-dimensional; give one value a row.")
-    return array if array.dtype.kind in "biuf" and not masked else _simplified(cells)
+    return array if array.dtype.kind in "biuf" and not masked else _to_array(cells)
 
 
 def _objects(cells: Sequence[Any]) -> np.ndarray:
@@ -221,7 +223,7 @@ def _objects(cells: Sequence[Any]) -> np.ndarray:
     return array
 
 
-def _simplified(cells: Sequence[Any]) -> np.ndarray:
+def _to_array(cells: Sequence[Any]) -> np.ndarray:
     """Array of numbers if all cells are numbers, else of objects."""
     if all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in cells):
         array = np.asarray(cells)

@@ -9,7 +9,9 @@ from jaxscale.data.tables import Table, is_empty
 from jaxscale.utils.errors import DataError, did_you_mean
 
 
-def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
+def validate_series(
+    series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]
+) -> dict[str, dict[str, np.ndarray]]:
     """Validated sequences by input and label."""
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():

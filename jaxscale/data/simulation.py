@@ -51,7 +51,7 @@ def simulate(
     """
     law = resolve(law)
     columns = _columns(law, inputs)
-    _same_names(law, "parameter", law.parameters, params)
+    _check_names(law, "parameter", law.parameters, params)
     if not 0 <= noise < np.inf:
         raise ValueError(f"Argument noise must be zero or positive, but is {noise!r}.")
     if response in columns or response == "run":
@@ -65,18 +65,18 @@ def simulate(
         raise ValueError(f"Law {law.name} has no finite value in row {place} of the inputs.")
     draws = np.random.default_rng(seed)
     if run is None:
-        return {**columns, response: _noisy(law, exact, noise * draws.standard_normal(count))}
+        return {**columns, response: _add_noise(law, exact, noise * draws.standard_normal(count))}
     labels = np.asarray(run)
     if labels.shape != (count,):
         raise ValueError(f"Argument run must hold one label for each of the {count} rows, but has {labels.shape}.")
     _, run = np.unique(labels, return_inverse=True)
     shared = noise * draws.standard_normal(run.max() + 1)
-    return {**columns, response: _noisy(law, exact, shared[run]), "run": labels}
+    return {**columns, response: _add_noise(law, exact, shared[run]), "run": labels}
 
 
 def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Validated inputs as float64 columns in the law's order."""
-    _same_names(law, "input", law.inputs, inputs)
+    _check_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
     lengths = {name: column.shape[-1] if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
@@ -88,7 +88,7 @@ def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _check_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"Law {law.name} needs the {what} {name}; its {what}s are {', '.join(wanted)}.")
@@ -97,7 +97,7 @@ def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[s
             raise ValueError(f"Law {law.name} has no {what} {name}; its {what}s are {', '.join(wanted)}.")
 
 
-def _noisy(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def _add_noise(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
     if law.response.domain is positive:
         return exact * np.exp(noise)
     if law.response.domain is unit:

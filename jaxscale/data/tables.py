@@ -76,7 +76,7 @@ def is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a value for messages: quoted if it is text, and truncated if it is long."""
     text = value if isinstance(value, str) else repr(value)
     short = text if len(text) <= 40 else text[:37] + "..."

@@ -29,7 +29,7 @@ class ResidualSpace(Protocol):
         ...
 
 
-def checked(
+def validate(
     law: Law,
     observations: Observations,
     free: Sequence[str],

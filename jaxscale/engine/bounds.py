@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive, real
-from jaxscale.law.coordinates import coordinate_at, owned
+from jaxscale.law.coordinates import coordinate_at, has_own_coordinates
 
 # Relative size below which a term, a floor or a fraction counts as zero.
 NEGLIGIBLE = 1e-6
@@ -24,7 +24,7 @@ def at_bounds(optimum: Optimum) -> dict[str, float]:
         optimum: the problem at its optimum.
     """
     law, free = optimum.problem.law, optimum.problem.free
-    if owned(law, free):
+    if has_own_coordinates(law, free):
         return {}
     return {name: end for name in free if (end := _bound_reached(optimum, name)) is not None}
 

@@ -280,8 +280,8 @@ def descend(
     # Parts are created one group at a time: the data of a lane may be large.
     group = 4 * runner.parallel_parts
     for first in range(0, len(indices), group):
-        chosen = indices[first : first + group]
-        for index, ended in zip(chosen, runner(_run_pool, [part(index) for index in chosen]), strict=True):
+        batch = indices[first : first + group]
+        for index, ended in zip(batch, runner(_run_pool, [part(index) for index in batch]), strict=True):
             _write(state, index, ended)
     return state
 

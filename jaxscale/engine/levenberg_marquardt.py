@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.engine.objective import Local, Problem
-from jaxscale.law.coordinates import curved
+from jaxscale.law.coordinates import transformed_mask
 
 # Trust radius: a coordinate is the logarithm of a term, and a model of its exponential holds for about one unit.
 STEP_CAP = 1.0
@@ -83,7 +83,7 @@ def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tupl
 def bounded_coordinates(problem: Problem) -> Any:
     """Mask of coordinates that the trust radius bounds, shape (p,): nonlinear ones of the law, and the log scale."""
     return jnp.asarray(
-        [*curved(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
+        [*transformed_mask(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
     )
 
 

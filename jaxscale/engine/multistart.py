@@ -12,7 +12,7 @@ from jaxscale.engine.descent import Task
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import StartGrid, StartList, crossover, hypercube
-from jaxscale.law.coordinates import curved
+from jaxscale.law.coordinates import transformed_mask
 from jaxscale.noise.loss import Loss
 
 # Few explicit starts are supplemented by neighbours up to this number of lanes.
@@ -198,12 +198,12 @@ def _wave(
         pool = pool.merge(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
         number += whole.shape[1]
     # Half of the best are random starts, which lie far apart; children lie close to the best of these.
-    chosen, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
+    numbers, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
     for _ in range(2 if children else 0):
         grown = (count - drawn) // 2
         pool = _add_children(task, generator, pool, grown, number, keep)
         number += grown
-    rest = pool.z[:, ~np.isin(pool.number, chosen)][:, : polished - promising.shape[1]]
+    rest = pool.z[:, ~np.isin(pool.number, numbers)][:, : polished - promising.shape[1]]
     z = np.concatenate([sample, promising, rest], axis=1)
     flags = np.arange(z.shape[1]) < sample.shape[1]
     # Most of the best and every other random start keep to their basin: otherwise only the widest basin would be found.
@@ -247,7 +247,7 @@ def _add_neighbours(task: Task, z: np.ndarray, generator: np.random.Generator) -
     problem = task.problem
     free = z[: len(problem.free)]
     pick = np.arange(max(NEIGHBOURS - 2 * z.shape[1], 0)) % z.shape[1]
-    step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
+    step = np.where(np.asarray(transformed_mask(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
     near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
     moved = np.concatenate([free, near], axis=1)
     projected, worth = task.score(np.full_like(moved, 0.5), moved, np.zeros(moved.shape[1], bool))

@@ -317,18 +317,18 @@ def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> La
     small = jnp.abs(trial.actual) <= SMALL_DECREASE * jnp.abs(lanes.local.f) + stage.rounding
     still = jnp.where(stage.stay | accept & ~small, 0, lanes.still + 1)
     kept = stage.stay | stage.close
-    chosen = functools.partial(jnp.where, accept)
+    select = functools.partial(jnp.where, accept)
     return Lanes(
-        z=chosen(lanes.z + trial.d, lanes.z),
-        local=jax.tree.map(chosen, trial.there, lanes.local),
+        z=select(lanes.z + trial.d, lanes.z),
+        local=jax.tree.map(select, trial.there, lanes.local),
         delta=stage.delta,
         goal=stage.goal,
         damping=jnp.where(kept, lanes.damping, damping),
         growth=jnp.where(kept, lanes.growth, growth),
-        diagonal=chosen(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
+        diagonal=select(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
         newton=jnp.where(stage.stay | ~trial.finite, lanes.newton, better),
-        toward=chosen(verdict.toward, lanes.toward),
-        decrement=chosen(verdict.decrement, lanes.decrement),
+        toward=select(verdict.toward, lanes.toward),
+        decrement=select(verdict.decrement, lanes.decrement),
         still=still,
         status=_status(lanes, stage, trial, verdict, (still >= PATIENCE) | (damping >= MOST_DAMPING)),
         steps=lanes.steps + 1,

@@ -97,10 +97,10 @@ def solve(
     # The search is not differentiated.
     data = (cast, columns, values, y, w)
     constant = jax.lax.stop_gradient((data, initial))
-    found = _search(law, *constant, count, method, MAX_STEPS)
-    params, objective = _differentiable(law, data, *jax.lax.stop_gradient(found[:3]))
+    result = _search(law, *constant, count, method, MAX_STEPS)
+    params, objective = _differentiable(law, data, *jax.lax.stop_gradient(result[:3]))
     # A compiled program sorts names.
-    return Solution({name: params[name] for name in law.parameters}, objective, found[3])
+    return Solution({name: params[name] for name in law.parameters}, objective, result[3])
 
 
 _warned: set[str] = set()

@@ -99,8 +99,8 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
             best = jnp.arange(together) * lanes + jax.vmap(_best)(f, status)
             return pool.z[:, best].T, _finite(pool.local.f[best]), pool.status[best]
 
-        found = jax.lax.map(part, places)
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
+        result = jax.lax.map(part, places)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], result)
 
     many: Any = jax.custom_batching.custom_vmap(all_of)
 
@@ -109,8 +109,8 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
         if any(jax.tree.leaves(batched[0])):
             return _vmap_batched(all_of, size, batched, noise, *data), (True, True, True)
         whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _broadcast(size, data, tuple(batched[1:])))
-        found = many(noise, *whole)
-        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), found), (True, True, True)
+        result = many(noise, *whole)
+        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), result), (True, True, True)
 
     return many
 

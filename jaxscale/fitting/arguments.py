@@ -12,7 +12,7 @@ from jaxscale.engine.starts import StartGrid, StartList
 from jaxscale.fitting.standard_errors import Errors
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound, by_group
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise
 from jaxscale.noise.count_likelihoods import CountLikelihood
@@ -135,7 +135,7 @@ def checked_law(
             raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
         law = bounded(law, bounds)
     law = grouped(law, observations, pooling or {}, fixed)
-    values = checked_fixed(law, fixed)
+    values = validate_fixed(law, fixed)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
     if len(values) == len(law.parameters):

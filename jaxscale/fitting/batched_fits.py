@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.engine import newton
 from jaxscale.engine.descent import descend, sizes
 from jaxscale.engine.multistart import tolerance
@@ -76,7 +76,7 @@ class Problems:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
         self.alone, self.sets = alone, sets
         rows = bucket(max(map(len, sets)))
-        wide = [padded(some, rows) for some in sets]
+        wide = [pad(some, rows) for some in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
         self.which = which
         self.response = np.stack([some.response for some in wide])

@@ -7,7 +7,7 @@ from jaxscale.engine.bounds import at_bounds
 from jaxscale.engine.multistart import Landscape, SearchResult, comparable
 from jaxscale.engine.newton import STATUS
 from jaxscale.engine.optimum import Optimum
-from jaxscale.law.coordinates import ranged, units_of
+from jaxscale.law.coordinates import has_relative_range, units_of
 from jaxscale.noise.loss import Loss
 from jaxscale.utils.notices import Notice
 
@@ -71,7 +71,7 @@ def _bounds(optimum: Optimum) -> list[Notice]:
             other = problem.law.either_sign
             sign = f"; {other} lets it have the other sign" if other and ends[name] == 0 else ""
             notices.append(Notice("at_bound", f"{name} has run to {ends[name]:g}, the end of its support{sign}."))
-        elif kind.declared and ranged(problem.law, name):
+        elif kind.declared and has_relative_range(problem.law, name):
             low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
             # A bound converted to another unit is not to the last digit what it was.
             slack = 1e-9 * max(abs(low), abs(high))

@@ -10,18 +10,18 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.validation import checked
+from jaxscale.data.validation import validate
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.batched_fits import Fits, Problems
 from jaxscale.law import Law
-from jaxscale.law.derivatives import tried
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.derivatives import check_traceable
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
-from jaxscale.noise.measurement_errors import weighted
+from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 
@@ -80,7 +80,7 @@ def fit_many(
         usual = squared(usual.space)
     noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
-    values = [checked_fixed(law, some) for some in nested]
+    values = [validate_fixed(law, some) for some in nested]
     _refuse(law, sets, noises, values, starts, polish)
     tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
@@ -93,16 +93,16 @@ def fit_many(
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
     sets = [prepare(law, some) for some in sets]
-    tried(law, sets[0].inputs)
+    check_traceable(law, sets[0].inputs)
     with jax.enable_x64(True):
         for some in sets:
-            checked(law, some, free, noises[0].space)
-        sets = [weighted(some, noises[0]) for some in sets]
+            validate(law, some, free, noises[0].space)
+        sets = [weight_by_errors(some, noises[0]) for some in sets]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
-        with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
+        with show_progress(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
             alone = not (axes["data"] or axes["fixed"] or axes["noise"])
             problems = Problems(law, free, shared, sets, values, noises, alone, Runner(mesh, journal, ticker))
             lanes, agree, polished = problems.searched(starts, polish, generator)

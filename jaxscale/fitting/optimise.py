@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.engine.descent import Task
 from jaxscale.engine.lad_vertex import vertex
 from jaxscale.engine.linearize import linearise, params_at
@@ -53,7 +53,7 @@ def problem_of(
     law: Law, free: tuple[str, ...], values: Mapping[str, float], noise: Noise, rows: Observations
 ) -> tuple[Problem, Observations]:
     """The problem of a fit, and its rows padded to a size bucket."""
-    wide = padded(rows, bucket(len(rows)))
+    wide = pad(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
     inputs = {name: wide.inputs[name] for name in (*law.inputs, *noise.loss.columns)}

@@ -10,11 +10,11 @@ import numpy as np
 from jaxscale.identification.fisher_information import (
     RANK,
     Information,
-    _in_noise,
+    _standardise,
     _triangle,
     constant,
     excess,
-    identified,
+    is_identified,
     spectrum,
 )
 from jaxscale.law import Law
@@ -25,14 +25,14 @@ LARGEST_CURE = 8
 
 def cure(information: Information) -> tuple[list[dict[str, Any]], bool]:
     """Runs to add, best first, and whether they suffice; within the cost of the most expensive run if possible."""
-    runs, enough = _found(information)
+    runs, enough = _cure_by_index(information)
     for name, kind in information.law.inputs.items():
         if kind.categories:
             runs = [run | {name: kind.categories[int(run[name])]} for run in runs]
     return runs, enough
 
 
-def _found(information: Information) -> tuple[list[dict[str, Any]], bool]:
+def _cure_by_index(information: Information) -> tuple[list[dict[str, Any]], bool]:
     """As :func:`cure`, with categories as indices."""
     if any(values.ndim > 1 for values in information.inputs.values()):
         return [], False  # Inputs with several numbers in a row, such as a schedule, have no grid.
@@ -86,9 +86,9 @@ def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> t
     law, free = information.law, information.free
     responses, slope = slopes(law, free, candidates, information.sets)
     usable = np.all(np.isfinite(slope), axis=(0, 2)) & np.all(np.isfinite(responses), axis=0)
-    rows = np.where(usable[:, None], _in_noise(information, responses, slope), 0.0)
+    rows = np.where(usable[:, None], _standardise(information, responses, slope), 0.0)
     size = np.linalg.norm(np.concatenate([information.triangle, rows], axis=1), axis=1, keepdims=True)
-    while not identified(information) and len(runs) < LARGEST_CURE and usable.any():
+    while not is_identified(information) and len(runs) < LARGEST_CURE and usable.any():
         stacked = np.concatenate(
             [
                 np.broadcast_to(information.triangle, (count, *information.triangle.shape)),
@@ -102,16 +102,16 @@ def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> t
         if not worst[best] <= 1:
             # If no single run suffices, add the one that increases the information most (D-optimality).
             best = int(np.argmax(np.where(usable, _volume(stacked / np.where(size > 0, size, 1.0)), -np.inf)))
-        chosen = {name: float(values[best]) for name, values in candidates.items()}
-        runs.append(chosen)
+        run = {name: float(values[best]) for name, values in candidates.items()}
+        runs.append(run)
         usable[best] = False
         information = replace(
             information,
-            inputs={name: np.append(values, chosen[name]) for name, values in information.inputs.items()},
+            inputs={name: np.append(values, run[name]) for name, values in information.inputs.items()},
             triangle=_triangle(stacked[best]),
             lowest=lowest[best],
         )
-    return runs, identified(information)
+    return runs, is_identified(information)
 
 
 def _volume(stacked: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ EXPONENT_LIMIT = 0.25
 # exponents would then depend on extrapolation.
 FLOOR_LIMIT = 0.125
 # Inputs whose logs have a larger absolute correlation are collinear.
-TOGETHER = 0.999
+COLLINEAR = 0.999
 # Relative tolerance below which singular values are zero.
 RANK = 1e-12
 # Tolerance below which components of a unit vector are zero.
@@ -62,7 +62,7 @@ class Information:
         return next(iter(self.inputs.values())).shape[-1]
 
 
-def measure(
+def compute_information(
     law: Law,
     free: Sequence[str],
     inputs: Mapping[str, np.ndarray],
@@ -94,7 +94,7 @@ def measure(
             f"Law {law.name} has no finite value and slope for these inputs at any of the parameter sets."
         )
     responses, slope = responses[good], slope[good]
-    found = Information(
+    information = Information(
         law,
         tuple(free),
         dict(inputs),
@@ -105,11 +105,11 @@ def measure(
         # If most responses are zero the median is not a scale of the noise.
         np.maximum(np.median(np.abs(responses), axis=1), 1e-6 * np.max(np.abs(responses), axis=1)),
     )
-    scaled = _in_noise(found, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
-    return replace(found, triangle=_triangle(np.concatenate([found.triangle, scaled], axis=1)))
+    scaled = _standardise(information, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
+    return replace(information, triangle=_triangle(np.concatenate([information.triangle, scaled], axis=1)))
 
 
-def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _standardise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """Slopes in units of the expected noise, relative to each response, or to the typical one if it may be 0."""
     # Relative noise divides the slope by the same number for log and logit residuals.
     relative = default(information.law.response).space.relative
@@ -191,21 +191,21 @@ def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> li
     inputs = {name: values for name, values in inputs.items() if not law.inputs[name].categories}
     declared = {name for entries in powers.values() for name, _ in entries}
     aside = any(name not in declared and not constant(values) for name, values in inputs.items())
-    found = []
+    collinear = []
     for first, second in itertools.combinations(inputs, 2):
         x, y = inputs[first], inputs[second]
         if max(x.ndim, y.ndim) > 1 or constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
             continue
         x, y = np.log(x), np.log(y)
         correlation = float(np.corrcoef(x, y)[0, 1])
-        if abs(correlation) > TOGETHER:
+        if abs(correlation) > COLLINEAR:
             ones = {power: term for term, power in _free_terms(powers, free, first)}
             others = {power: term for term, power in _free_terms(powers, free, second)}
             separate = bool(ones and others and set(ones) != set(others)) and not aside
             names = {*ones, *ones.values(), *others, *others.values()} if separate else set()
             slope = float(np.sign(correlation) * y.std() / x.std())
-            found.append(Pair(first, second, slope, correlation, tuple(name for name in free if name in names)))
-    return found
+            collinear.append(Pair(first, second, slope, correlation, tuple(name for name in free if name in names)))
+    return collinear
 
 
 def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> list[tuple[str, str]]:
@@ -227,7 +227,7 @@ def distinct(values: np.ndarray) -> int:
     return count
 
 
-def identified(information: Information) -> bool:
+def is_identified(information: Information) -> bool:
     """Whether every free parameter is within its limit and no collinear pair has parameters."""
     stderr = spectrum(information.triangle)[2]
     over = excess(information.law, information.free, stderr, information.lowest)

@@ -17,16 +17,16 @@ from jaxscale.identification.fisher_information import (
     RANK,
     Information,
     NotFiniteError,
+    compute_information,
     excess,
-    measure,
     pairs,
     spectrum,
 )
-from jaxscale.identification.messages import design_message, shown
+from jaxscale.identification.messages import design_message, format_input
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
-from jaxscale.law.derivatives import tried
-from jaxscale.law.fixed_values import why_not
+from jaxscale.law.derivatives import check_traceable
+from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.laws import resolve
 from jaxscale.noise import default
 from jaxscale.utils.errors import did_you_mean
@@ -91,7 +91,7 @@ class DesignCheck:
         if self.cure:
             inputs = list(self.cure[0])
             lines += ["", "Runs to add:", "  ".join(f"{name:>12}" for name in inputs)]
-            lines += ["  ".join(f"{shown(run[name]):>12}" for name in inputs) for run in self.cure]
+            lines += ["  ".join(f"{format_input(run[name]):>12}" for name in inputs) for run in self.cure]
         return "\n".join([*lines, "", self.message])
 
 
@@ -130,7 +130,7 @@ def check(
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
     law = resolve(law)
-    return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
+    return _check(law, inputs, fixed, noise_level, weight, params, published=True)
 
 
 def check_in_any_unit(
@@ -149,7 +149,7 @@ def check_in_any_unit(
         The check; None if the law has no finite value and slope at any of the parameter sets.
     """
     try:
-        return _checked(law, inputs, fixed, noise_level, weight, None, published=False)
+        return _check(law, inputs, fixed, noise_level, weight, None, published=False)
     except NotFiniteError:
         return None
 
@@ -189,12 +189,12 @@ def check_at(
     try:
         # Passed as sets, since a parameter at a bound is outside its open support.
         sets = {name: np.array([float(params[name])]) for name in law.parameters}
-        return _checked(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets, slack=SLACK)
+        return _check(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets, slack=SLACK)
     except NotFiniteError:
         return None
 
 
-def _checked(
+def _check(
     law: Law,
     inputs: Mapping[str, Any],
     fixed: Mapping[str, float] | None,
@@ -208,18 +208,18 @@ def _checked(
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
         raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
-    values = _named(law, "fixed", fixed or {})
+    values = _check_values(law, "fixed", fixed or {})
     free = tuple(name for name in law.parameters if name not in values)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
         raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
-    tried(law, columns)
+    check_traceable(law, columns)
     with np.errstate(all="ignore"):
         if params is not None:
-            sets = _given(law, params, values)
-        sets = sets or _plausible(law, columns, values, published)
-        return _judged(measure(law, free, columns, weights, sets, noise_level), slack)
+            sets = _stack_params(law, params, values)
+        sets = sets or _default_sets(law, columns, values, published)
+        return _assess(compute_information(law, free, columns, weights, sets, noise_level), slack)
 
 
 def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -247,7 +247,7 @@ def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str
     return columns, weights[used]
 
 
-def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, float]:
+def _check_values(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, float]:
     for name, value in values.items():
         if name not in law.parameters:
             hint = did_you_mean(name, law.parameters)
@@ -257,16 +257,16 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
             raise ValueError(
                 f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
             )
-    if argument == "fixed" and (wrong := why_not(law, {name: float(value) for name, value in values.items()})):
+    if argument == "fixed" and (wrong := describe_invalid(law, {name: float(value) for name, value in values.items()})):
         raise ValueError(f"Argument fixed {wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
-def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _stack_params(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
         raise ValueError("Argument params must hold at least one parameter set, but is empty.")
-    whole = [{**_named(law, "params", entry), **fixed} for entry in given]
+    whole = [{**_check_values(law, "params", entry), **fixed} for entry in given]
     for entry in whole:
         missing = [name for name in law.parameters if name not in entry]
         if missing:
@@ -274,7 +274,7 @@ def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.nd
     return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
 
 
-def _plausible(
+def _default_sets(
     law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float], published: bool
 ) -> dict[str, np.ndarray]:
     """Published parameter sets, if requested and the units match, else random plausible ones; shape (sets,)."""
@@ -310,14 +310,14 @@ def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, flo
     for name, kind in law.parameters.items():
         if kind.kind == "location" and kind.input is not None and law.inputs[kind.input].low >= 0 and name not in fixed:
             by_input.setdefault(kind.input, []).append(name)
-    found = {}
+    locations = {}
     for key, names in by_input.items():
         share = (np.arange(len(names))[:, None] + hypercube(np.random.default_rng(1), _DRAWN_SETS, len(names))) / len(
             names
         )
         low, high = columns[key].min(), columns[key].max()
-        found |= dict(zip(names, low * (high / low) ** (0.1 + 0.8 * share), strict=True))
-    return found
+        locations |= dict(zip(names, low * (high / low) ** (0.1 + 0.8 * share), strict=True))
+    return locations
 
 
 def _centre(law: Law, columns: Mapping[str, np.ndarray]) -> Centre:
@@ -338,7 +338,7 @@ def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Ma
     return to_params(law, centre, free, [z[every.index(name)] for name in free], fixed)
 
 
-def _judged(information: Information, slack: float) -> DesignCheck:
+def _assess(information: Information, slack: float) -> DesignCheck:
     law, free = information.law, information.free
     values, vectors, stderr = spectrum(information.triangle)
     over = excess(law, free, stderr, information.lowest)

@@ -18,13 +18,13 @@ same name raise an error unless they are ``shared``, or those of the later law a
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jaxscale.law.algebra_builders import BUILDERS, alike
+from jaxscale.law.algebra_builders import BUILDERS, compatible_units
 from jaxscale.law.declaration import Input, Response
 from jaxscale.law.declare import Law
-from jaxscale.law.fixed_values import why_not
+from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.utils.errors import LawError, did_you_mean
 
-_MADE: dict[Any, Law] = {}
+_CACHE: dict[Any, Law] = {}
 
 
 def fix(law: Law, /, *, name: str | None = None, **values: float | int) -> Law:
@@ -39,12 +39,14 @@ def fix(law: Law, /, *, name: str | None = None, **values: float | int) -> Law:
         LawError: a name is not a parameter, a value is outside its support (its ends are allowed), or no parameter is
             left.
     """
-    _known(law, "fix", values)
-    if wrong := why_not(law, {key: float(value) for key, value in values.items()}):
+    _check_names(law, "fix", values)
+    if wrong := describe_invalid(law, {key: float(value) for key, value in values.items()}):
         raise LawError(f"fix of {law.name} {wrong}")
     if set(values) == set(law.parameters):
         raise LawError(f"fix must leave a parameter of {law.name} free, but holds all of {', '.join(values)}")
-    return made("fix", (law,), name, tuple((key, float(values[key])) for key in law.parameters if key in values))
+    return apply_operation(
+        "fix", (law,), name, tuple((key, float(values[key])) for key in law.parameters if key in values)
+    )
 
 
 def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
@@ -58,7 +60,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     Raises:
         LawError: a name is not a parameter, a parameter is tied to one that is removed, or their supports differ.
     """
-    _known(law, "tie", [*ties, *ties.values()])
+    _check_names(law, "tie", [*ties, *ties.values()])
     for key, kept in ties.items():
         if kept in ties:
             raise LawError(f"tie sets {key} of {law.name} to {kept}, which is tied itself; name another parameter")
@@ -67,7 +69,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
             raise LawError(
                 f"tie sets {key} of {law.name} ({outer.name}) to {kept}, whose support ({inner.name}) is wider"
             )
-    return made("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
+    return apply_operation("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
 def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
@@ -81,7 +83,7 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
     Raises:
         LawError: a name is not a parameter, or the interval does not overlap the parameter's support.
     """
-    _known(law, "bound", bounds)
+    _check_names(law, "bound", bounds)
     ends = []
     for key in (key for key in law.parameters if key in bounds):
         given, support = bounds[key], law.parameters[key].support
@@ -96,8 +98,8 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
                 f"is {support.name}"
             )
         ends.append((key, low, high))
-    spelled = ", ".join(f"{low!r}<{key}<{high!r}" for key, low, high in ends)
-    return made("bound", (law,), name or f"{law.name}({spelled})", tuple(ends))
+    label = ", ".join(f"{low!r}<{key}<{high!r}" for key, low, high in ends)
+    return apply_operation("bound", (law,), name or f"{law.name}({label})", tuple(ends))
 
 
 def by_group(law: Law, /, labels: Sequence[str], params: Sequence[str], *, name: str | None = None) -> Law:
@@ -115,13 +117,13 @@ def by_group(law: Law, /, labels: Sequence[str], params: Sequence[str], *, name:
     Raises:
         LawError: a name is not a parameter, there are no labels or duplicates, or ``group`` is a name of the law.
     """
-    _known(law, "by_group", params)
+    _check_names(law, "by_group", params)
     labels = tuple(map(str, labels))
     if not labels or len(set(labels)) < len(labels):
         raise LawError(f"by_group needs different labels for {law.name}, but got {', '.join(labels) or 'none'}")
     if "group" in (*law.inputs, *law.parameters):
         raise LawError(f"by_group adds an input 'group', but {law.name} has one of that name; rename it")
-    return made("by_group", (law,), name, (labels, tuple(key for key in law.parameters if key in params)))
+    return apply_operation("by_group", (law,), name, (labels, tuple(key for key in law.parameters if key in params)))
 
 
 def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law:
@@ -146,7 +148,7 @@ def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law
     for new in taken:
         if taken.count(new) > 1:
             raise LawError(f"rename uses the name {new!r} twice in {law.name}; choose another")
-    return made("rename", (law,), name, tuple((key, names[key]) for key in every if key in names))
+    return apply_operation("rename", (law,), name, tuple((key, names[key]) for key in every if key in names))
 
 
 def add(
@@ -173,12 +175,12 @@ def add(
         LawError: names of parameters clash, inputs of the same name or the responses differ in unit, or a
             parameter cannot be shared.
     """
-    if response is None and not alike(first.response.unit, second.response.unit):
+    if response is None and not compatible_units(first.response.unit, second.response.unit):
         raise LawError(
             f"the responses of {first.name} ({first.response.unit}) and {second.name} ({second.response.unit}) "
             "are in different units; convert one, or give the unit of the sum as response"
         )
-    return made("add", (first, second), name, (tuple(shared), prefix, response))
+    return apply_operation("add", (first, second), name, (tuple(shared), prefix, response))
 
 
 def multiply(
@@ -192,7 +194,7 @@ def multiply(
     response: Response | None = None,
 ) -> Law:
     """Product of two laws, also written ``first * second``; arguments as for :func:`add`."""
-    return made("multiply", (first, second), name, (tuple(shared), prefix, response))
+    return apply_operation("multiply", (first, second), name, (tuple(shared), prefix, response))
 
 
 def compose(law: Law, /, *, shared: Sequence[str] = (), prefix: str = "", name: str | None = None, **inner: Law) -> Law:
@@ -213,13 +215,13 @@ def compose(law: Law, /, *, shared: Sequence[str] = (), prefix: str = "", name: 
     for key, replacing in inner.items():
         if key not in law.inputs:
             raise LawError(f"compose names {key!r}, which is no input of {law.name}{did_you_mean(key, law.inputs)}")
-        if not alike(replacing.response.unit, law.inputs[key].unit):
+        if not compatible_units(replacing.response.unit, law.inputs[key].unit):
             raise LawError(
                 f"{replacing.name} is in {replacing.response.unit}, but the input {key} of {law.name} in "
                 f"{law.inputs[key].unit}; convert, or redeclare the input with rename"
             )
     keys = tuple(key for key in law.inputs if key in inner)
-    return made("compose", (law, *(inner[key] for key in keys)), name, (keys, tuple(shared), prefix))
+    return apply_operation("compose", (law, *(inner[key] for key in keys)), name, (keys, tuple(shared), prefix))
 
 
 def chain(
@@ -253,17 +255,17 @@ def chain(
     return compose(second, shared=shared, prefix=prefix, name=name, **{through or next(iter(second.inputs)): first})
 
 
-def made(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Any, ...]) -> Law:
+def apply_operation(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Any, ...]) -> Law:
     """Apply an operation to laws, cached; pickled laws are reconstructed with it."""
     recipe = (operation, parts, name, options)
-    if recipe not in _MADE:
-        built = BUILDERS[operation](parts, name, options)
-        object.__setattr__(built, "recipe", (made, recipe))
-        _MADE.setdefault(recipe, built)
-    return _MADE[recipe]
+    if recipe not in _CACHE:
+        law = BUILDERS[operation](parts, name, options)
+        object.__setattr__(law, "recipe", (apply_operation, recipe))
+        _CACHE.setdefault(recipe, law)
+    return _CACHE[recipe]
 
 
-def _known(law: Law, operation: str, names: Iterable[str]) -> None:
+def _check_names(law: Law, operation: str, names: Iterable[str]) -> None:
     names = list(names)
     if not names:
         raise LawError(f"{operation} needs at least one parameter of {law.name}: {', '.join(law.parameters)}")

@@ -55,8 +55,8 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp,
     size = xp.median(xp.abs(y))
     # If most responses are zero their median is not a scale.
     size = xp.where(size > 0, size, xp.where(xp.max(xp.abs(y)) > 0, xp.max(xp.abs(y)), 1.0))
-    found = units_of(law, {name: xp.asarray(inputs[name]) for name in law.inputs}, size, xp) if units else {}
-    return Centre(middle, low, high, xp.min(y), xp.max(y), size, found)
+    units_by_name = units_of(law, {name: xp.asarray(inputs[name]) for name in law.inputs}, size, xp) if units else {}
+    return Centre(middle, low, high, xp.min(y), xp.max(y), size, units_by_name)
 
 
 def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _power(kind: Parameter, params: Mapping[str, Any]) -> Any:
     return -params[name[1:]] if name.startswith("-") else params[name]
 
 
-def ordered(law: Law, names: Sequence[str]) -> list[str]:
+def dependency_order(law: Law, names: Sequence[str]) -> list[str]:
     """Sort names so that parameters on which others depend (exponents) come first."""
     return sorted(names, key=lambda name: bool(law.parameters[name].powers))
 
@@ -125,21 +125,21 @@ def to_params(
         fixed: values of the other parameters.
         held: flags and values of free parameters that keep a value where the flag is set.
     """
-    if owned(law, free):
+    if has_own_coordinates(law, free):
         return dict(law.coordinates[0](z, centre))  # pyright: ignore[reportOptionalSubscript]
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in ordered(law, free):
-        params[name] = _kept(held, name, value_at(law, name, z[place[name]], params, centre))
+    for name in dependency_order(law, free):
+        params[name] = _hold(held, name, value_at(law, name, z[place[name]], params, centre))
     return {name: params[name] for name in law.parameters}
 
 
-def owned(law: Law, free: Sequence[str]) -> bool:
+def has_own_coordinates(law: Law, free: Sequence[str]) -> bool:
     """Whether the law's own coordinates are used, which requires that all parameters are free."""
     return law.coordinates is not None and len(free) == len(law.parameters)
 
 
-def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
+def _hold(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
@@ -177,7 +177,7 @@ def _from_ends(support: Support, value: Any) -> Any:
     return -jnp.log(high - value) if math.isinf(low) else jnp.log(value - low) - jnp.log(high - value)
 
 
-def ranged(law: Law, name: str) -> bool:
+def has_relative_range(law: Law, name: str) -> bool:
     """Whether the declared range of a parameter applies in any unit of the inputs and the response.
 
     It does not for amplitudes, scales, locations and floors, which depend on the units or on the data.
@@ -190,7 +190,7 @@ def ranged(law: Law, name: str) -> bool:
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
     """Coordinates of the free parameters in order, the inverse of :func:`to_params`."""
-    if owned(law, free):
+    if has_own_coordinates(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
         return [z[k] for k in range(len(free))]
     return [coordinate_at(law, name, params[name], params, centre) for name in free]
@@ -214,9 +214,9 @@ def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], ce
     return value
 
 
-def curved(law: Law, free: Sequence[str]) -> list[bool]:
+def transformed_mask(law: Law, free: Sequence[str]) -> list[bool]:
     """Mask of log or logit coordinates, whose steps are limited."""
-    return [not owned(law, free) and law.parameters[name].support.bounded for name in free]
+    return [not has_own_coordinates(law, free) and law.parameters[name].support.bounded for name in free]
 
 
 def draw(
@@ -242,12 +242,12 @@ def draw(
     """
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in ordered(law, free):
-        params[name] = _kept(held, name, _drawn(law, name, u[place[name]], params, centre))
+    for name in dependency_order(law, free):
+        params[name] = _hold(held, name, _draw(law, name, u[place[name]], params, centre))
     return params
 
 
-def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _draw(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
     """Plausible value of a parameter; if a user-defined interval excludes it, a value from the whole interval."""
     support = law.parameters[name].support
     value = _plausible(law, name, u, params, centre)

@@ -63,7 +63,7 @@ class Law:
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         """Evaluate the law: inputs by position in the declared order, parameters by name."""
-        return self.function(*map(_without_wrapping, inputs), **params)
+        return self.function(*map(_avoid_overflow, inputs), **params)
 
     if TYPE_CHECKING:
 
@@ -166,7 +166,7 @@ def between(low: float, high: float, share: Any) -> Any:
     return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
-def _without_wrapping(value: Any) -> Any:
+def _avoid_overflow(value: Any) -> Any:
     # JAX's default integers have 32 bits and overflow silently, for example for 70 billion.
     if isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
         return value if np.all(np.abs(value) < 2**31) else np.asarray(value, float)
@@ -229,7 +229,7 @@ def law(
     """
 
     def decorate(function: Callable[..., Any]) -> Law:
-        made = Law(
+        declared = Law(
             name=name or function.__name__,
             function=function,
             inputs=MappingProxyType(dict(inputs)),
@@ -245,12 +245,12 @@ def law(
             prepare=prepare,
             either_sign=either_sign,
         )
-        _check(made)
+        _check(declared)
         for attribute in ("__module__", "__doc__", "__wrapped__"):
             object.__setattr__(
-                made, attribute, function if attribute == "__wrapped__" else getattr(function, attribute)
+                declared, attribute, function if attribute == "__wrapped__" else getattr(function, attribute)
             )
-        return made
+        return declared
 
     return decorate
 

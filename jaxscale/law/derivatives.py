@@ -47,12 +47,12 @@ def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any
     ]
     kinds = tuple((x.shape, str(x.dtype)) for x in numbers)
     # Constants of the law have the default precision.
-    traced = _traced(law, kinds, str(jnp.result_type(float)))
+    traced = _trace(law, kinds, str(jnp.result_type(float)))
     return _run(traced, numbers, [True] * len(numbers))[0]
 
 
 @lru_cache(maxsize=1024)
-def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
+def _trace(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
     names = tuple(law.parameters)
     count = len(law.inputs)
 
@@ -62,7 +62,7 @@ def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
 
 
-def tried(law: Law, inputs: Mapping[str, Any]) -> None:
+def check_traceable(law: Law, inputs: Mapping[str, Any]) -> None:
     """Trace a law as a fit does, so that an error in it is reported with its file and line.
 
     Args:
@@ -74,16 +74,16 @@ def tried(law: Law, inputs: Mapping[str, Any]) -> None:
     """
     with jax.enable_x64(True):
         try:
-            found, nothing, operations = _trial(law, tuple(jnp.shape(inputs[name])[:-1] for name in law.inputs))
+            description, nothing, operations = _trial(law, tuple(jnp.shape(inputs[name])[:-1] for name in law.inputs))
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
             first = str(error).strip().split("\n")[0]
             where = f"{own[-1].filename}, line {own[-1].lineno}"
             raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
-        if found:
+        if description:
             where = _place(law.function, "def " if nothing else "return ")
-            raise LawError(f"law {law.name!r} must return one number for one row, but returns {found} at {where}")
+            raise LawError(f"law {law.name!r} must return one number for one row, but returns {description} at {where}")
     if operations > LONG:
         warnings.warn(
             f"Law {law.name!r} takes {operations} operations a row, which may take minutes to compile; "
@@ -104,10 +104,10 @@ def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, in
 
     every = [*shapes, *[()] * len(law.parameters)]
     traced = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, "float64") for shape in every))
-    return _no_number(returned[0]), returned[0] is None, len(traced.jaxpr.eqns)
+    return _describe_invalid(returned[0]), returned[0] is None, len(traced.jaxpr.eqns)
 
 
-def _no_number(returned: Any) -> str:
+def _describe_invalid(returned: Any) -> str:
     """Description of a return value that is not one real number, else an empty string."""
     if returned is None:
         return "nothing (it has no return)"
@@ -158,7 +158,7 @@ def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) ->
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def inlined(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def inline(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """Trace a function once for arguments of these shapes, with nested jitted functions inlined.
 
     Transformations process nested jitted functions repeatedly: a Hessian under ``vmap`` is traced in less than half
@@ -216,7 +216,7 @@ def expansion(
     shapes = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers]
     # The derivatives are taken of this trace.
     once = jax.make_jaxpr(given)(*shapes)
-    if loops(once.jaxpr):
+    if has_loop(once.jaxpr):
         return _in_one_pass(once, numbers, count, order)
 
     def everything(*numbers: Any) -> list[Any]:
@@ -229,19 +229,19 @@ def expansion(
         return [plain(*z), *(slope(*z) for slope in slopes), *pairs]
 
     traced = jax.make_jaxpr(everything)(*shapes)
-    results = _shared(traced, numbers)
+    results = _eliminate_common(traced, numbers)
     vanishes = [isinstance(variable, Literal) and variable.val == 0 for variable in traced.jaxpr.outvars]
     second = [None if gone else result for gone, result in zip(vanishes, results, strict=True)]
     return results[0], results[1 : count + 1], second[count + 1 :]
 
 
-def loops(jaxpr: Jaxpr) -> bool:
+def has_loop(jaxpr: Jaxpr) -> bool:
     """Whether a trace contains a loop, also in nested functions."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("while", "scan"):
             return True
         inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
-        if any(isinstance(each, Jaxpr) and loops(each) for each in inner):
+        if any(isinstance(each, Jaxpr) and has_loop(each) for each in inner):
             return True
     return False
 
@@ -271,7 +271,7 @@ def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: i
     return y, list(slope), [second[k, m] for k in range(count) for m in range(k + 1)]
 
 
-def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+def _eliminate_common(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
     """Evaluate a trace with common subexpression elimination, keeping the results of costly operations.
 
     The compiler eliminates common subexpressions too, but recomputes an exponential in each fusion that uses it.
@@ -290,8 +290,8 @@ def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
     for equation in jaxpr.eqns:
         settings = equation.primitive.get_bind_params(equation.params)
         # Two nested traces may print alike but have different constants.
-        told = [(k, id(v) if isinstance(v, ClosedJaxpr) else str(v)) for k, v in sorted(equation.params.items())]
-        key = (equation.primitive, tuple(map(name, equation.invars)), tuple(told))
+        text = [(k, id(v) if isinstance(v, ClosedJaxpr) else str(v)) for k, v in sorted(equation.params.items())]
+        key = (equation.primitive, tuple(map(name, equation.invars)), tuple(text))
         if key not in seen:
             values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
             result = equation.primitive.bind(*values, **settings)

@@ -21,10 +21,10 @@ RESPONSE = "response"
 # Rows and parameter sets of the linear system: the smallest sizes that the design check compiles.
 ROWS, SETS = 16, 16
 # Relative step of the fourth-order difference in an input, and the relative tolerance of Euler's identity.
-STEP, SOLVED = 1e-4, 1e-6
+STEP, TOLERANCE = 1e-4, 1e-6
 # Largest absolute exponent of a unit.
 LARGEST = 4.0
-_KNOWN: dict[Law, dict[str, dict[str, float]]] = {}
+_EXPONENTS: dict[Law, dict[str, dict[str, float]]] = {}
 _FIXED: dict[Law, tuple[str, ...]] = {}
 _FACTORS: dict[Law, tuple[str, ...]] = {}
 
@@ -38,15 +38,15 @@ def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
     Args:
         law: the law.
     """
-    if law not in _KNOWN:
-        found: dict[str, dict[str, float]] = {}
-        if any(_open(law, name) for name in law.parameters):
+    if law not in _EXPONENTS:
+        exponents_by_name: dict[str, dict[str, float]] = {}
+        if any(_has_inferred_unit(law, name) for name in law.parameters):
             # In a thread of its own, so that values are concrete also while a program is traced.
             with ThreadPoolExecutor(1) as pool:
-                found, _FIXED[law], _FACTORS[law] = pool.submit(_inferred, law).result()
+                exponents_by_name, _FIXED[law], _FACTORS[law] = pool.submit(_infer, law).result()
         places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
-        _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}
-    return _KNOWN[law]
+        _EXPONENTS[law] = exponents_by_name | {name: {key: 1.0} for name, key in places.items()}
+    return _EXPONENTS[law]
 
 
 def fixed_units(law: Law) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def fixed_units(law: Law) -> tuple[str, ...]:
     if law not in _FIXED:
         # In a thread of its own, so that values are concrete also while a program is traced.
         with ThreadPoolExecutor(1) as pool:
-            _FIXED[law] = pool.submit(_inferred, law).result()[1]
+            _FIXED[law] = pool.submit(_infer, law).result()[1]
     return _FIXED[law]
 
 
@@ -66,21 +66,25 @@ def factors(law: Law) -> tuple[str, ...]:
 
 def absolute(law: Law) -> tuple[str, ...]:
     """Parameters whose declared range is absolute, because the law fixes the unit of an input."""
-    return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
+    return tuple(
+        name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _has_inferred_unit(law, name)
+    )
 
 
-def _open(law: Law, name: str) -> bool:
+def _has_inferred_unit(law: Law, name: str) -> bool:
     kind = law.parameters[name]
     return kind.kind in ("positive_number", "coefficient") or (kind.kind == "amplitude" and not kind.powers)
 
 
-def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
+def _infer(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
     from jaxscale.law.slopes import slopes
 
     if copied := copies(law):
         assert law.recipe is not None
-        found, fixed, plain = _inferred(law.recipe[1][1][0])
-        every = {each: found[key] for key, names in copied.items() if key in found for each in names}
+        exponents_by_name, fixed, plain = _infer(law.recipe[1][1][0])
+        every = {
+            each: exponents_by_name[key] for key, names in copied.items() if key in exponents_by_name for each in names
+        }
         return every, fixed, tuple(each for key in plain for each in copied[key])
     try:
         with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -91,7 +95,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             changes = {name: _change(law, names, columns, sets, name) for name in law.inputs}
     except (ValueError, TypeError, FloatingPointError, ArithmeticError):
         return {}, (*law.inputs, RESPONSE), ()
-    found: dict[str, dict[str, float]] = {}
+    exponents_by_name: dict[str, dict[str, float]] = {}
     fixed, plain = [], ()
     for key, change in [*((name, -changes[name]) for name in law.inputs), (RESPONSE, value)]:
         known = np.zeros_like(value)
@@ -100,7 +104,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             for input, power in kind.powers if kind.kind != "scale" else ():
                 sign = -1.0 if power.startswith("-") else 1.0
                 known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
-        exponents = _solved(names, moves, change - known, value)
+        exponents = _solve(names, moves, change - known, value)
         # A dimensionless parameter that would have to change with the unit fixes it.
         pure = any(exponents.get(name) for name in names if law.parameters[name].kind in ("fraction", "exponent"))
         if not exponents or pure:
@@ -110,12 +114,12 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             kinds = law.parameters
             plain = tuple(name for name in names if kinds[name].kind == "amplitude" and not exponents[name])
         for name, exponent in exponents.items():
-            if exponent and _open(law, name):
-                found.setdefault(name, {})[key] = exponent
-    return found, tuple(fixed), plain
+            if exponent and _has_inferred_unit(law, name):
+                exponents_by_name.setdefault(name, {})[key] = exponent
+    return exponents_by_name, tuple(fixed), plain
 
 
-def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
+def _solve(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
     """Exponents that solve Euler's identity; empty if there is no solution."""
     table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
     weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
@@ -135,7 +139,7 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
         live &= np.abs(exponents) <= LARGEST
     tidy = np.round(exponents * 12) / 12
     exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
-    if np.linalg.norm(table @ exponents - goal) > SOLVED * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
+    if np.linalg.norm(table @ exponents - goal) > TOLERANCE * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
         return {}
     return dict(zip(names, exponents.tolist(), strict=True))
 

@@ -10,7 +10,9 @@ from jaxscale.law.declare import Law
 OTHERS = "_others"
 
 
-def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]) -> Callable[..., Any]:
+def with_signature(
+    function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]
+) -> Callable[..., Any]:
     """Set the signature of a function of ``*inputs`` and ``**parameters`` to their names.
 
     Parameters that are not identifiers, such as ``alpha[small]``, are passed by its ``**``.
@@ -44,7 +46,7 @@ class Family:
         self.listed = tuple(listed)
         self._make = make
         self._largest = largest
-        self._made: dict[int, Law] = {}
+        self._laws: dict[int, Law] = {}
 
     def __getitem__(self, count: int) -> Law:
         """The law with ``count`` repetitions.
@@ -54,9 +56,9 @@ class Family:
         """
         if not 1 <= count <= self._largest:
             raise ValueError(f"Law family {self.name} takes a count from 1 to {self._largest}, but got {count}.")
-        if count not in self._made:
-            self._made[count] = self._make(count)
-        return self._made[count]
+        if count not in self._laws:
+            self._laws[count] = self._make(count)
+        return self._laws[count]
 
     def __repr__(self) -> str:
         """Name and range of the family."""

@@ -16,7 +16,7 @@ from jaxscale.utils.errors import did_you_mean
 _SHARES = (0.2, 0.5, 0.8)
 
 
-def why_not(law: Law, values: Mapping[str, float]) -> str | None:
+def describe_invalid(law: Law, values: Mapping[str, float]) -> str | None:
     """Description of invalid fixed values, as the predicate of an error message; None if all are valid.
 
     An end of a support is a limit of the law, such as a floor of 0 or a fraction of 1: a fitted parameter cannot
@@ -39,8 +39,8 @@ def why_not(law: Law, values: Mapping[str, float]) -> str | None:
         if kind.kind == "scale" and name not in values and values.get(powers[0]) == 0:
             return f"sets {powers[0]} to 0, where {law.name} does not depend on {name}; fix {name} too"
     if ends and not _finite(law, values):
-        told = " and ".join(f"{name} to {values[name]:g}" for name in ends)
-        return f"sets {told}, an end of the support where {law.name} is not finite; choose a value inside"
+        text = " and ".join(f"{name} to {values[name]:g}" for name in ends)
+        return f"sets {text}, an end of the support where {law.name} is not finite; choose a value inside"
     return None
 
 
@@ -55,13 +55,13 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
         for shares in product(_SHARES, repeat=min(len(law.inputs), 2)):
             places = dict.fromkeys(law.inputs, 0.5) | dict(zip(law.inputs, shares, strict=False))
             row = {name: jnp.asarray(between(*law.inputs[name].sizes, share)) for name, share in places.items()}
-            found = jax.value_and_grad(lambda free, row=row: value(law, row, {**params, **free}))(free)
-            if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(found)):
+            values_and_slopes = jax.value_and_grad(lambda free, row=row: value(law, row, {**params, **free}))(free)
+            if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(values_and_slopes)):
                 return False
     return True
 
 
-def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+def validate_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
     """Validate fixed values: names and supports; returns floats in the law's order."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name in values:
@@ -70,6 +70,6 @@ def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]
                 f"Argument fixed names {name!r}, which is no parameter of {law.name}"
                 f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
             )
-    if wrong := why_not(law, values):
+    if wrong := describe_invalid(law, values):
         raise ValueError(f"Argument fixed {wrong}.")
     return {name: values[name] for name in law.parameters if name in values}

@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.data_mixtures import SHARE, numbered, power
 
 FAMILY = "mixtures"
@@ -135,7 +135,7 @@ def _skill_isoflop(count: int) -> Law:
         source=ROBERTS,
         affine=tuple(name for name in declared if name[0] in "Ec"),
         **declared,
-    )(signed(skill_isoflop, inputs, declared))
+    )(with_signature(skill_isoflop, inputs, declared))
 
 
 def _skill_isoflop_optimum(count: int) -> Law:
@@ -166,7 +166,7 @@ def _skill_isoflop_optimum(count: int) -> Law:
         formula=rf"\log N_\mathrm{{opt}} = \frac{{\sum_{{k=1}}^{{{count}}} w_k c_k \log N_k}}{{\sum_k w_k c_k}}",
         source=ROBERTS,
         **declared,
-    )(signed(skill_isoflop_optimum, inputs, declared))
+    )(with_signature(skill_isoflop_optimum, inputs, declared))
 
 
 @law(

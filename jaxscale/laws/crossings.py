@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 X = Input("")
@@ -55,7 +55,7 @@ def _hard(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(largest, ["x"], declared))
+    )(with_signature(largest, ["x"], declared))
 
 
 def _smooth(count: int) -> Law:
@@ -86,7 +86,7 @@ def _smooth(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(norm, ["x"], declared))
+    )(with_signature(norm, ["x"], declared))
 
 
 max_of_powers = Family("max_of_powers", _hard, largest=4, listed=(1, 2))

@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -99,7 +99,7 @@ def _mixture_additive(count: int) -> Law:
         decreasing=("N", "D"),
         checks=checks if count == 3 else (),
         **declared,
-    )(signed(mixture_additive, inputs, declared))
+    )(with_signature(mixture_additive, inputs, declared))
 
 
 def _mixture_joint(count: int) -> Law:
@@ -168,7 +168,7 @@ def _mixture_joint(count: int) -> Law:
         decreasing=("N", "D"),
         checks=checks if count == 3 else (),
         **declared,
-    )(signed(mixture_joint, inputs, declared))
+    )(with_signature(mixture_joint, inputs, declared))
 
 
 @law(
@@ -231,7 +231,7 @@ def _data_mixing_exp(count: int) -> Law:
         affine=("c", "k"),
         checks=(probe,) if count == 3 else (),
         **declared,
-    )(signed(data_mixing_exp, inputs, declared))
+    )(with_signature(data_mixing_exp, inputs, declared))
 
 
 def _regmix_linear(count: int) -> Law:
@@ -262,7 +262,7 @@ def _regmix_linear(count: int) -> Law:
         source="RegMix: Data Mixture as Regression for Language Model Pre-training, Liu 2024",
         affine=tuple(declared),
         **declared,
-    )(signed(regmix_linear, inputs, declared))
+    )(with_signature(regmix_linear, inputs, declared))
 
 
 mixture_additive = Family("mixture_additive", _mixture_additive, largest=32, listed=(2, 3))

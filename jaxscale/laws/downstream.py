@@ -22,7 +22,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -184,7 +184,7 @@ def _choice(count: int) -> Law:
         formula=rf"p_\mathrm{{choices}} = \frac{{p_c}}{{p_c + \sum_{{i=1}}^{count} p_i}}",
         source=ELUSIVE,
         checks=(Check(0.4, at=quarter, params={}),) if count == 3 else (),
-    )(signed(choice, inputs, ()))
+    )(with_signature(choice, inputs, ()))
 
 
 def _wrong(count: int) -> list[str]:

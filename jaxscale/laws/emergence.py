@@ -23,7 +23,7 @@ from jaxscale.law import (
     scale,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import LEAST_LOG, exp_minus_exp
 
 FAMILY = "downstream"
@@ -98,7 +98,7 @@ def _steps(count: int) -> Law:
         source=UNLOCK,
         checks=(Check(0.2920, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(signed(steps, ["N"], parts))
+    )(with_signature(steps, ["N"], parts))
 
 
 passuntil_steps = Family("passuntil_steps", _steps, largest=8, listed=(1, 2, 3))
@@ -130,7 +130,7 @@ def _circuits(count: int) -> Law:
         source=f"{UNLOCK}; unconfirmed form",
         checks=(Check(0.5966, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(signed(circuits, ["N"], parts))
+    )(with_signature(circuits, ["N"], parts))
 
 
 passuntil_circuits = Family("passuntil_circuits", _circuits, largest=8, listed=(1, 2, 3))

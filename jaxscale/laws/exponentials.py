@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 TIME = Input("", low=-math.inf, typical=(0.0, 100.0))
@@ -182,7 +182,7 @@ def _exponentials(count: int) -> Law:
         source=f"the sum of exponentials, {STANDARD}",
         affine=tuple(f"a{i}" for i in range(1, count + 1)),
         **declared,
-    )(signed(decay, ["x"], declared))
+    )(with_signature(decay, ["x"], declared))
 
 
 def _exponentials_floor(count: int) -> Law:
@@ -211,7 +211,7 @@ def _exponentials_floor(count: int) -> Law:
         source=f"the sum of exponentials and a constant, {STANDARD}",
         affine=("c", *(f"a{i}" for i in range(1, count + 1))),
         **declared,
-    )(signed(decay, ["x"], declared))
+    )(with_signature(decay, ["x"], declared))
 
 
 sum_of_exps = Family("sum_of_exps", _exponentials, largest=5, listed=(2, 3))

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
@@ -50,7 +50,7 @@ def _cycles(count: int) -> Law:
         source="the sum of sinusoids, a standard form without a single source",
         affine=tuple(name for name in declared if not name.startswith("T")),
         **declared,
-    )(signed(cycles, ["x"], declared))
+    )(with_signature(cycles, ["x"], declared))
 
 
 sinusoids = Family("sinusoids", _cycles, largest=6, listed=(1, 2, 3))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import softmax
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, law, positive, positive_number, real, unit
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "reinforcement"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -223,7 +223,7 @@ def _tilt(others: int) -> Law:
         checks=(Check(0.7311, at=TWO_ANSWERS, params=dict(beta=1.0)),) if others == 1 else (),
         formula=rf"\phi = \frac{{p e^{{r/\beta}}}}{{p e^{{r/\beta}} + \sum_{{i=1}}^{others} p_i e^{{r_i/\beta}}}}",
         **declared,
-    )(signed(tilt, declared["inputs"], ["beta"]))
+    )(with_signature(tilt, declared["inputs"], ["beta"]))
 
 
 def _tilt_kl(others: int) -> Law:
@@ -249,7 +249,7 @@ def _tilt_kl(others: int) -> Law:
         formula=r"\mathrm{KL} = \sum_y \phi(y) \ln\frac{\phi(y)}{p(y)},\;"
         r" \phi(y) = \frac{p(y) e^{r(y)/\beta}}{\sum_z p(z) e^{r(z)/\beta}}",
         **declared,
-    )(signed(tilt_kl, declared["inputs"], ["beta"]))
+    )(with_signature(tilt_kl, declared["inputs"], ["beta"]))
 
 
 def _tilt_reward(others: int) -> Law:
@@ -272,7 +272,7 @@ def _tilt_reward(others: int) -> Law:
         response=Response("reward", real),
         formula=r"R = \sum_y \phi(y) r(y),\; \phi(y) = \frac{p(y) e^{r(y)/\beta}}{\sum_z p(z) e^{r(z)/\beta}}",
         **declared,
-    )(signed(tilt_reward, declared["inputs"], ["beta"]))
+    )(with_signature(tilt_reward, declared["inputs"], ["beta"]))
 
 
 kl_tilt = Family("kl_tilt", _tilt, largest=9, listed=(1, 2))

@@ -18,7 +18,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import one_of_many
 
 FAMILY = "inference"
@@ -59,7 +59,7 @@ def _mean(count: int) -> Law:
         source=f"{CONFIDENCE}; {FALSE_POSITIVES}",
         checks=(Check(0.9718, at=dict(k=10.0), params=dict(p1=0.3)),) if count == 1 else (),
         **parameters,
-    )(signed(mean, ["k"], parameters))
+    )(with_signature(mean, ["k"], parameters))
 
 
 pass_at_k_mean = Family("pass_at_k_mean", _mean, largest=8, listed=(1, 2, 3))

@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "data"
 ERROR = Response("error", positive)
@@ -125,7 +125,7 @@ def _mixed(count: int) -> Law:
         decreasing=("n", "u"),
         checks=(Check(0.2513, at=dict(n=4e7, u=1e7), params=probe),) if count == 2 else (),
         **declared,
-    )(signed(mixed, ["n", "u"], declared))
+    )(with_signature(mixed, ["n", "u"], declared))
 
 
 filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))

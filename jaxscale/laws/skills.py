@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, exponent, fraction, law, real, unit
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e8, 1e12))
@@ -51,7 +51,7 @@ def _observational(count: int) -> Law:
         source=OBSERVATIONAL,
         affine=("h",),
         **parameters,
-    )(signed(observational, inputs, parameters))
+    )(with_signature(observational, inputs, parameters))
 
 
 observational_skill = Family("observational_skill", _observational, largest=8, listed=(1, 2, 3))
@@ -117,7 +117,7 @@ def _sloth(count: int) -> Law:
         affine=("c",),
         checks=(Check(0.625, at=dict(theta1=0.0), params=halfway),) if count == 1 else (),
         **parameters,
-    )(signed(skilled, inputs, parameters))
+    )(with_signature(skilled, inputs, parameters))
 
 
 sloth = Family("sloth", _sloth, largest=8, listed=(1, 2, 3))

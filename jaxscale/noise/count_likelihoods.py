@@ -70,7 +70,7 @@ class CountLikelihood(Likelihood):
         """Initial values of the sites."""
         return {name: site.initial for name, site in self.sites.items()}
 
-    def smoothed(self) -> Likelihood:
+    def smooth_surrogate(self) -> Likelihood:
         """The likelihood itself."""
         return self
 
@@ -170,12 +170,12 @@ class TrialsLikelihood(CountLikelihood):
         )
         bad = used & ~((hits >= -1e-6) & (hits <= trials * (1 + 1e-6)))
         if bad.any():
-            found = wrong.format(observations.response[bad][0], trials[bad][0])
-            raise DataError(f"{observations.first(bad)}: {found}, from 0 to 1 (divide percents by 100).")
+            message = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {message}, from 0 to 1 (divide percents by 100).")
         bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * trials)
         if bad.any():
-            found = wrong.format(observations.response[bad][0], trials[bad][0])
-            raise DataError(f"{observations.first(bad)}: {found}, of which {hits[bad][0]:g} would be successes.")
+            message = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {message}, of which {hits[bad][0]:g} would be successes.")
 
     @abstractmethod
     def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
@@ -363,7 +363,7 @@ def binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> 
             all). The response is the number of successes (integers, at least one above 1) or their proportion of the
             trials; 0 and 1 are allowed.
     """
-    return Binomial(*_named(trials))
+    return Binomial(*_trials_input(trials))
 
 
 def beta_binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> BetaBinomial:
@@ -372,7 +372,7 @@ def beta_binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]
     Args:
         trials: as for :func:`binomial`.
     """
-    return BetaBinomial(*_named(trials))
+    return BetaBinomial(*_trials_input(trials))
 
 
 def poisson() -> Poisson:
@@ -385,7 +385,7 @@ def negative_binomial() -> NegativeBinomial:
     return NegativeBinomial()
 
 
-def _named(trials: Any) -> tuple[str, np.ndarray | None]:
+def _trials_input(trials: Any) -> tuple[str, np.ndarray | None]:
     """Name of the input of trials, and the numbers if they are given."""
     if isinstance(trials, str):
         return trials, None

@@ -70,10 +70,10 @@ class CountLoss(Loss):
             log_scale: logarithm of the nuisance parameter.
             data: columns of the likelihood, shape (n,).
         """
-        inside = self._allowed(m)
+        inside = self._is_valid_mean(m)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        found = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
-        return jnp.where(inside, found, jnp.inf)
+        cost = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
+        return jnp.where(inside, cost, jnp.inf)
 
     def derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """First and second derivative of the cost in the prediction, and the inverse variance of the response.
@@ -82,31 +82,35 @@ class CountLoss(Loss):
         """
 
         def first(m: Any) -> Any:
-            return _along(lambda m: self.cost(m, y, log_scale, data), m)
+            return _derivative(lambda m: self.cost(m, y, log_scale, data), m)
 
         limits = jnp.finfo(m.dtype)
-        inside = jnp.where(self._allowed(m), m, self.likelihood.middle)
+        inside = jnp.where(self._is_valid_mean(m), m, self.likelihood.middle)
         inside = jnp.clip(inside, limits.tiny, self.likelihood.level.high - limits.eps)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        return first(m), _along(first, m), 1 / self.likelihood.variance(sites, inside, data)
+        return first(m), _derivative(first, m), 1 / self.likelihood.variance(sites, inside, data)
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
         """1: the objective is a negative log likelihood."""
         return 1.0, None, "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
 
-    def _allowed(self, m: Any) -> Any:
+    def _is_valid_mean(self, m: Any) -> Any:
         return (m >= self.likelihood.level.low) & (m <= self.likelihood.level.high)
 
     def scale_derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """First and second derivative of the cost in the log scale, and its mixed derivative with the prediction."""
 
         def once(m: Any, s: Any) -> Any:
-            return _along(lambda s: self.cost(m, y, s, data), s)
+            return _derivative(lambda s: self.cost(m, y, s, data), s)
 
-        return once(m, log_scale), _along(lambda s: once(m, s), log_scale), _along(lambda m: once(m, log_scale), m)
+        return (
+            once(m, log_scale),
+            _derivative(lambda s: once(m, s), log_scale),
+            _derivative(lambda m: once(m, log_scale), m),
+        )
 
 
-def _along(function: Any, x: Any) -> Any:
+def _derivative(function: Any, x: Any) -> Any:
     """Derivative of an elementwise function."""
     return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 

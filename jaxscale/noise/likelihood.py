@@ -124,7 +124,7 @@ class Likelihood(eqx.Module):
             level: values of the law, shape (n,).
             y: responses, shape (n,).
             data: as for the other methods, and ``weight``.
-            rows: indices of the rows of each run, see :func:`jaxscale.noise.random_effects.places`.
+            rows: indices of the rows of each run, see :func:`jaxscale.noise.random_effects.run_rows`.
         """
 
     @abstractmethod
@@ -154,7 +154,7 @@ class Likelihood(eqx.Module):
         """
 
     @abstractmethod
-    def smoothed(self) -> "Likelihood":
+    def smooth_surrogate(self) -> "Likelihood":
         """Smooth surrogate for the mode and curvature: the likelihood itself where it is differentiable."""
 
     @abstractmethod
@@ -186,11 +186,11 @@ def check_columns(likelihood: Likelihood, observations: Observations) -> None:
 
 
 @compiled
-def _sampled(likelihood: Likelihood, keys: Any, sites: dict[str, Any], level: Any, data: dict[str, Any]) -> Any:
+def _sample(likelihood: Likelihood, keys: Any, sites: dict[str, Any], level: Any, data: dict[str, Any]) -> Any:
     return jax.vmap(likelihood.sample, in_axes=(0, 0, 0, None))(keys, sites, level, data)
 
 
-def replicated(
+def replicate(
     likelihood: Likelihood, seed: int, sites: Mapping[str, Any], level: np.ndarray, data: Mapping[str, Any]
 ) -> np.ndarray:
     """Posterior predictive responses for every draw, shape (draws, n).
@@ -206,4 +206,4 @@ def replicated(
         keys = jax.random.split(jax.random.key(seed % 2**63), len(level))
         own = {name: np.asarray(sites[name]) for name in likelihood.sites}
         columns = {name: np.asarray(data[name]) for name in ("run", "group", *likelihood.sampled_with)}
-        return np.asarray(_sampled(likelihood, keys, own, np.asarray(level, float), columns))
+        return np.asarray(_sample(likelihood, keys, own, np.asarray(level, float), columns))

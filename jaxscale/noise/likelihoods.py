@@ -11,7 +11,7 @@ from jaxscale.noise import count_likelihoods, residual_likelihoods
 from jaxscale.noise.count_likelihoods import *  # noqa: F403
 from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood as Likelihood
-from jaxscale.noise.likelihood import replicated as replicated
+from jaxscale.noise.likelihood import replicate as replicate
 from jaxscale.noise.noise import Noise, default
 from jaxscale.noise.residual_likelihoods import *  # noqa: F403
 from jaxscale.noise.residual_likelihoods import normal, student_t
@@ -36,5 +36,5 @@ def of_response(response: Response) -> Likelihood:
 def classes() -> dict[str, type[Likelihood]]:
     """All likelihoods by name."""
     values = [value for module in MODULES for value in vars(module).values()]
-    found = [value for value in values if isinstance(value, type) and issubclass(value, Likelihood) and value.name]
-    return {each.name: each for each in found}
+    kinds = [value for value in values if isinstance(value, type) and issubclass(value, Likelihood) and value.name]
+    return {each.name: each for each in kinds}

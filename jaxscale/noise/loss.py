@@ -212,14 +212,16 @@ class Loss(eqx.Module):
         n, delta = len(r), float(self.threshold)
         psi, bend, _ = self.slopes(r, delta, self.log_scale)
         squares = float(np.sum((w * psi) ** 2) / (n - size))
-        reach, share = near_zero(r, size)
+        reach, share = bandwidth_at_zero(r, size)
         if delta >= reach:
             inside = float(np.sum(w * bend) / n)
             return squares / inside, None, "2 (f - f_min) / c with c = E[psi^2] / E[psi'] at the optimum (robust), t"
         ends = self.slopes(np.array([-delta, delta]), delta, self.log_scale)[0]
         density = float(ends[1] - ends[0]) / (2 * reach) * share
-        said = "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
-        return squares / (density * float(np.mean(w))), density, said
+        description = (
+            "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
+        )
+        return squares / (density * float(np.mean(w))), density, description
 
 
 class ClippedLoss(Loss):
@@ -245,12 +247,12 @@ class ClippedLoss(Loss):
         return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
 
-def setting(value: Any) -> Any:
+def as_array(value: Any) -> Any:
     """Convert a setting of a loss to an array, so that a new value does not trigger compilation."""
     return value if isinstance(value, jax.Array) else np.asarray(value, float)
 
 
-def above_zero(name: str, value: Any) -> Any:
+def validate_positive(name: str, value: Any) -> Any:
     """Validate a positive and finite setting; a JAX array is returned unchanged.
 
     Raises:
@@ -267,7 +269,7 @@ def above_zero(name: str, value: Any) -> Any:
     return number
 
 
-def near_zero(r: np.ndarray, size: int) -> tuple[float, float]:
+def bandwidth_at_zero(r: np.ndarray, size: int) -> tuple[float, float]:
     """Bandwidth around zero and the fraction of residuals inside, for a density estimate at zero.
 
     As many of the smallest residuals as there are parameters are omitted, since the fit can make these zero.

@@ -9,10 +9,10 @@ from jaxscale.noise import Noise
 from jaxscale.utils.notices import Notice
 
 # Significance level of the chi-squared test of the residuals against the known errors.
-REJECTED = 1e-3
+SIGNIFICANCE = 1e-3
 
 
-def weighted(observations: Observations, noise: Noise) -> Observations:
+def weight_by_errors(observations: Observations, noise: Noise) -> Observations:
     """Multiply weights by inverse variances, ``w / sigma_t^2`` with ``sigma_t`` in the noise's space.
 
     Args:
@@ -34,7 +34,7 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
     return dataclasses.replace(observations, weight=observations.weight / errors**2)
 
 
-def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
+def scatter_notice(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
     """Notice if the residuals are larger than the known errors allow (chi-squared test).
 
     Args:
@@ -45,8 +45,8 @@ def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]
     from scipy.special import chdtrc
 
     freedom, total = int(np.sum(weight > 0)) - free, float(np.sum(weight * residual**2))
-    if freedom <= 0 or chdtrc(freedom, total) >= REJECTED:
+    if freedom <= 0 or chdtrc(freedom, total) >= SIGNIFICANCE:
         return []
-    said = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors imply"
+    message = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors imply"
     counted = f"chi-squared {total:.4g} with {freedom} {'degree' if freedom == 1 else 'degrees'} of freedom"
-    return [Notice("scatter_exceeds_errors", f"{said} ({counted}).")]
+    return [Notice("scatter_exceeds_errors", f"{message} ({counted}).")]

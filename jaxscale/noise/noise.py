@@ -16,7 +16,7 @@ import equinox as eqx
 from jaxscale.law import Response
 from jaxscale.noise import losses
 from jaxscale.noise.loss import Loss
-from jaxscale.noise.spaces import Space, suited
+from jaxscale.noise.spaces import Space, default_space
 
 
 class Noise(eqx.Module):
@@ -73,8 +73,8 @@ class Noise(eqx.Module):
             from jaxscale.noise.count_loss import count_noise
             from jaxscale.noise.likelihoods import classes
 
-            made = classes()[entries["likelihood"]]
-            return count_noise(made(*([entries["trials"]] if "trials" in entries else [])))
+            kind = classes()[entries["likelihood"]]
+            return count_noise(kind(*([entries["trials"]] if "trials" in entries else [])))
         return named(entries["loss"], entries["space"], **{k: v for k, v in entries.items() if k not in _FIXED})
 
 
@@ -88,7 +88,7 @@ def default(response: Response, space: str | Space | None = None) -> Noise:
         response: the response of the law.
         space: residual space; by default that of the domain of the response.
     """
-    usual = suited(response.domain)
+    usual = default_space(response.domain)
     chosen = usual if space is None else space
     return named("huber", chosen, delta="scale") if usual.percent else named("squared", chosen)
 
@@ -96,12 +96,12 @@ def default(response: Response, space: str | Space | None = None) -> Noise:
 @cache
 def constructors() -> dict[str, Callable[..., Noise]]:
     """Constructors of noises by the name of the loss, from the files in :mod:`jaxscale.noise.losses`."""
-    found = {}
+    functions = {}
     for file in pkgutil.iter_modules(losses.__path__):
         function = vars(importlib.import_module(f"{losses.__name__}.{file.name}")).get(file.name)
         if inspect.isfunction(function):
-            found[file.name] = function
-    return found
+            functions[file.name] = function
+    return functions
 
 
 def named(loss: str, space: str | Space | None = None, *, response: Response | None = None, **settings: Any) -> Noise:
@@ -127,5 +127,5 @@ def named(loss: str, space: str | Space | None = None, *, response: Response | N
         if value is not None and key not in accepted:
             raise ValueError(f"Argument {key} must not be given with noise {loss}, but is {value!r}.")
     if space is None:
-        space = "linear" if response is None else suited(response.domain)
+        space = "linear" if response is None else default_space(response.domain)
     return known[loss](space=space, **{key: value for key, value in settings.items() if value is not None})

@@ -20,7 +20,7 @@ SHARP = 16.0
 TOGETHER, LARGEST = 8, 1e30
 
 
-def places(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
+def run_rows(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
     """Indices of the rows of each run, padded by -1, shape (runs, most).
 
     Args:
@@ -29,14 +29,14 @@ def places(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarra
         runs: number of runs, including padding.
         most: number of rows of a run, including padding.
     """
-    found = np.full((runs, most), -1)
+    rows = np.full((runs, most), -1)
     for code in np.unique(run[used]):
         own = np.flatnonzero(used & (run == code))
-        found[code, : len(own)] = own
-    return found
+        rows[code, : len(own)] = own
+    return rows
 
 
-def fullest(run: np.ndarray, used: np.ndarray) -> int:
+def longest_run(run: np.ndarray, used: np.ndarray) -> int:
     """Number of rows of the longest run."""
     return int(np.bincount(run[used], minlength=1).max())
 
@@ -81,7 +81,7 @@ def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
     """Sum ``sum_i w_i log(1 + (z_i - b)^2 / df)`` at b of shape (runs, count), a few rows at a time."""
     few = min(TOGETHER, z.shape[1])
     extra = -z.shape[1] % few
-    some = lambda a: jnp.pad(a, ((0, 0), (0, extra))).reshape(len(z), -1, few).transpose(1, 2, 0)[..., None]  # noqa: E731
+    blocks = lambda a: jnp.pad(a, ((0, 0), (0, extra))).reshape(len(z), -1, few).transpose(1, 2, 0)[..., None]  # noqa: E731
     # With weights of 0 and 1 a single logarithm of a product suffices.
     even = jnp.all((weight == 0) | (weight == 1))
 
@@ -95,7 +95,7 @@ def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
         return sum(w * jnp.log1p((z - b) ** 2 / df) for z, w in zip(*part, strict=True))
 
     step = lambda total, part: (total + jax.lax.cond(even, product, each, part), None)  # noqa: E731
-    return jax.lax.scan(step, jnp.zeros_like(b), (some(z), some(weight)))[0]
+    return jax.lax.scan(step, jnp.zeros_like(b), (blocks(z), blocks(weight)))[0]
 
 
 def _peaks(integrand: Callable[[Any], Any], z: Any, weight: Any, ratio: Any, df: Any) -> tuple[Any, Any, Any]:

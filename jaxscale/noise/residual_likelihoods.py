@@ -59,7 +59,7 @@ class ResidualLikelihood(Likelihood):
         """``log P(T > t)`` of a standardised residual."""
 
     @abstractmethod
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
         """Draw standardised residuals."""
 
     @property
@@ -85,13 +85,13 @@ class ResidualLikelihood(Likelihood):
         ``run_ratio`` (the standard deviation of runs over that of rows) is log-normal with median 1.
         """
         loc, width = (0.0, 5.0) if not self.space.relative else (math.log(0.01), 2.5)
-        found = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
+        sites = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
         if self.scale_by == "level":
-            found["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
-        found |= self.shape_sites
+            sites["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
+        sites |= self.shape_sites
         if self.runs:
-            found["run_ratio"] = Site("LogNormal", dict(loc=0.0, scale=1.5), 1.0)
-        return found
+            sites["run_ratio"] = Site("LogNormal", dict(loc=0.0, scale=1.5), 1.0)
+        return sites
 
     @property
     def shape_sites(self) -> dict[str, Site]:
@@ -120,7 +120,7 @@ class ResidualLikelihood(Likelihood):
 
     def check(self, observations: Observations) -> None:
         """Check the indicators of censoring, and that responses are in the support of the space."""
-        _refuse_censored(observations, self.censored)
+        _check_censored(observations, self.censored)
         y = observations.response[observations.weight > 0]
         domain = self.space.support
         outside = int(np.sum(~((domain.low < y) & (y < domain.high))))
@@ -182,7 +182,7 @@ class ResidualLikelihood(Likelihood):
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
         """Draw responses ``t^-1(t(law) + scale * (run_ratio * b_run + e))``, shape (n,)."""
         first, second = jr.split(key)
-        e = self.standardised(first, level.shape, sites)
+        e = self.draw_standardised(first, level.shape, sites)
         if self.runs and "run_effect" in sites:
             e = e + sites["run_ratio"] * sites["run_effect"][data["run"]]
         elif self.runs:
@@ -212,7 +212,7 @@ class ResidualLikelihood(Likelihood):
         """Robust standard deviation of residuals: 1.4826 times the median of their absolute values."""
         return 1.4826 * float(np.median(np.abs(residual)))
 
-    def smoothed(self) -> Likelihood:
+    def smooth_surrogate(self) -> Likelihood:
         """The likelihood itself."""
         return self
 
@@ -249,7 +249,7 @@ class Normal(ResidualLikelihood):
         """Log survival ``log Phi(-t)``."""
         return stats.norm.logsf(t)
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
         """Draw from the standard normal distribution."""
         return jr.normal(key, shape)
 
@@ -302,7 +302,7 @@ class StudentT(ResidualLikelihood):
         """Log survival ``log P(T > t)``."""
         return _t_survival(t, sites.get("df", self.df))
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
         """Draw from the standard Student-t distribution."""
         return jr.t(key, sites.get("df", self.df), shape)
 
@@ -326,11 +326,11 @@ class Laplace(ResidualLikelihood):
         """Log survival, ``log(1/2) - t`` above 0."""
         return jnp.where(t > 0, jnp.log(0.5) - t, jnp.log1p(-0.5 * jnp.exp(jnp.minimum(t, 0.0))))
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
         """Draw from the standard Laplace distribution."""
         return jr.laplace(key, shape)
 
-    def smoothed(self) -> Likelihood:
+    def smooth_surrogate(self) -> Likelihood:
         """Student-t likelihood with 4 degrees of freedom, since the Laplace density is not differentiable at 0."""
         return StudentT(self.space, self.scale_by, self.runs, self.censored, df=4.0)
 
@@ -377,7 +377,7 @@ def laplace(
     return Laplace(space_of(space), scale_by, runs, censored)
 
 
-def _refuse_censored(observations: Observations, name: str | None) -> None:
+def _check_censored(observations: Observations, name: str | None) -> None:
     """Check that indicators of censoring are 0 or 1, and that not every row is censored."""
     if name is None:
         return

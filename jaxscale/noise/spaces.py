@@ -191,7 +191,7 @@ def space_of(space: "str | Space") -> Space:
     return SPACES[space]
 
 
-def suited(domain: Support) -> Space:
+def default_space(domain: Support) -> Space:
     """Default space of a response: log if it is positive, logit if it is between 0 and 1, else linear.
 
     Args:

@@ -7,20 +7,20 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.data.features import columns_of, outside, prepare
+from jaxscale.data.features import columns_of, first_outside, prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.validation import checked
+from jaxscale.data.validation import validate
 from jaxscale.engine.linearize import linearise
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import DataError, did_you_mean
-from jaxscale.utils.padding import bucket, widened
+from jaxscale.utils.padding import bucket, pad_columns
 
 
 def forecast(
@@ -95,13 +95,13 @@ def forecast(
             "Argument observations must hold no known errors (sigma) here, where the scatter of the rows is inferred; "
             "read them without sigma."
         )
-    free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
+    free = [name for name in law.parameters if name not in validate_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
     new = _places(law, at)
     names = _named(law, size)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        checked(law, rows, free, noise.space, "space='linear'")
+        validate(law, rows, free, noise.space, "space='linear'")
         used = np.flatnonzero(rows.weight > 0)
         if len(used) <= len(free):
             raise DataError(
@@ -163,7 +163,7 @@ def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise ValueError(
             f"Argument at must hold numbers or equally long arrays, but their lengths are {sorted(counts)}."
         )
-    if found := outside(law, columns):
+    if found := first_outside(law, columns):
         raise ValueError(f"Argument at must keep {found[0]} {found[1]}, but holds {found[2]:g}.")
     count = max(counts, default=1)
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
@@ -201,7 +201,7 @@ def _sizes(
 def _linear(again: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The fitted law in the space of the residuals and its derivatives in the free parameters, for some inputs."""
     count = next(iter(inputs.values())).shape[-1]
-    wide = {name: widened(column, bucket(count)) for name, column in inputs.items()}
+    wide = {name: pad_columns(column, bucket(count)) for name, column in inputs.items()}
     # Any response will do; what it takes away is added again.
     half = np.full(bucket(count), 0.5)
     linear = linearise(eqx.tree_at(lambda p: p.inputs, again.problem, wide), again.z, half)

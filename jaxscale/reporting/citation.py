@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jaxscale.law import Law
 from jaxscale.laws import resolve
 from jaxscale.results.fit import Fit
-from jaxscale.utils.text import wrapped
+from jaxscale.utils.text import wrap
 
 UNCONFIRMED = "unconfirmed form"
 # A form that belongs to everybody has no paper.
@@ -96,7 +96,7 @@ def bibtex(law: Law) -> str:
         law: the law.
     """
     return "\n\n".join(paper.bibtex for paper in papers(law.source)) or "\n".join(
-        wrapped(f"{law.name}: {law.source}", "% ")
+        wrap(f"{law.name}: {law.source}", "% ")
     )
 
 
@@ -134,7 +134,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    told = [wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()]
+    told = [wrap(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()]
     return "\n".join([f"@{kind}{{{key},", *(line for lines in told for line in lines), "}"])
 
 

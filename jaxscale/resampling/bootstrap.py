@@ -23,7 +23,7 @@ from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import RefitProblem, observations_of, refit_problem
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 KINDS = ("case", "cluster", "residual", "wild", "parametric")
@@ -102,7 +102,7 @@ def bootstrap(
             settings = dict(bootstrap=kind, by=unit, signs=signs, n_resamples=n_resamples, seed=seed)
             told = identity(again.law, (again.observations, noise), noise.describe(), fit.fixed)
             journal = Journal(checkpoint, told | settings)
-        with ticking(f"resampling {fit.law}", progress) as ticker:
+        with show_progress(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
             begin = move_off_bounds(again.optimum)
             lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, n_resamples, keep=True)

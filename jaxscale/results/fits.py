@@ -15,7 +15,7 @@ from jaxscale.engine.newton import CONVERGED, FLAT, STATUS
 from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.results.intervals import check_level
-from jaxscale.utils.files import nulls, write_atomically
+from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Fits:
             "errors": {name: values.ravel().tolist() for name, values in ({**self.stderr, **self.errors}).items()},
             **{name: getattr(self, name).ravel().tolist() for name in _ARRAYS},
         }
-        write_atomically(path, (json.dumps(nulls(entries), allow_nan=False) + "\n").encode())
+        write_atomically(path, (json.dumps(replace_nonfinite(entries), allow_nan=False) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path, law: Law | None = None) -> "Fits":

@@ -17,7 +17,7 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
@@ -38,7 +38,7 @@ from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -115,7 +115,7 @@ def posterior(
         if observations is None:
             raise ValueError("Argument observations must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
-        values, fitted = checked_fixed(law, fixed), None
+        values, fitted = validate_fixed(law, fixed), None
     chosen.check_unambiguous(observations)
     chosen, observations = chosen.bind(observations)
     with jax.enable_x64(True):
@@ -131,7 +131,7 @@ def posterior(
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             told_apart = settings | dict(priors=families(model), pooling=model.pooling)
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | told_apart)
-        with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
+        with show_progress(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             lone = stacked([model])
             densities = densities_of(Runner(mesh, journal, ticker), lone, starts[None], generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))

@@ -15,7 +15,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
@@ -26,7 +26,7 @@ from jaxscale.sampling.initial_values import located, nuisance_at
 from jaxscale.sampling.posterior import Method, by_name, families
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.padding import bucket
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 
@@ -122,7 +122,7 @@ def posterior_many(
         chosen.check_unambiguous(some)
     bound = [chosen.bind(some) for some in sets]
     chosen, sets = bound[0][0], [some for _, some in bound]
-    values = checked_fixed(law, fixed)
+    values = validate_fixed(law, fixed)
     seed, generator = generator_of(seed)
     if starts is None:
         at = fit_many(
@@ -148,7 +148,7 @@ def posterior_many(
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             told_apart = settings | dict(priors=families(whole), pooling=whole.pooling)
             journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
-        with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
+        with show_progress(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
         named = by_name(densities, sampled)

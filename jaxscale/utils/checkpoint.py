@@ -38,15 +38,15 @@ class Journal:
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
         self.folder = Path(folder)
-        said = json.loads(json.dumps(run, sort_keys=True, default=str))
+        manifest = json.loads(json.dumps(run, sort_keys=True, default=str))
         place = self.folder / _MANIFEST
         if place.exists():
             try:
-                found = dict(json.loads(place.read_text()))
+                stored = dict(json.loads(place.read_text()))
             except (OSError, ValueError, TypeError):
                 raise JournalError(f"Checkpoint {place} cannot be read; delete the folder to start over.") from None
-            if found != said:
-                differs = [key for key in sorted({*said, *found}) if said.get(key) != found.get(key)]
+            if stored != manifest:
+                differs = [key for key in sorted({*manifest, *stored}) if manifest.get(key) != stored.get(key)]
                 raise JournalError(
                     f"Checkpoint {self.folder} belongs to another run (it differs in {', '.join(differs)}); "
                     "give another folder, or delete this one."
@@ -54,10 +54,10 @@ class Journal:
             return
         if self.folder.exists() and not self.folder.is_dir():
             raise JournalError(f"Checkpoint {self.folder} is a file; give a folder.")
-        if self.folder.exists() and not all(map(_left_over, self.folder.iterdir())):
+        if self.folder.exists() and not all(map(_is_manifest, self.folder.iterdir())):
             raise JournalError(f"Checkpoint {self.folder} is not empty and holds no {_MANIFEST}; give an empty folder.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, json.dumps(said, indent=1).encode())
+        write_atomically(place, json.dumps(manifest, indent=1).encode())
 
     def key(self, program: str, arguments: Any) -> str:
         """Key of a part: a hash of the program's name and of every number that it is given."""
@@ -93,6 +93,6 @@ class Journal:
         write_atomically(self.folder / (key + _SUFFIX), hashlib.sha256(body).hexdigest().encode() + body)
 
 
-def _left_over(place: Path) -> bool:
+def _is_manifest(place: Path) -> bool:
     """Whether a file is the manifest of a process that started at the same time, or was killed while writing it."""
     return place.name == _MANIFEST or place.name.startswith(f".{_MANIFEST}.")

@@ -78,8 +78,8 @@ class Program:
         """The function under ``jax.jit`` for the default backend."""
         backend = jax.default_backend()
         if backend not in self._compiled:
-            chosen = _supported(self.brief) if backend == "cpu" else {}
-            self._compiled[backend] = jax.jit(self.function, compiler_options=chosen or None, **self.settings)
+            settings = _supported_settings(self.brief) if backend == "cpu" else {}
+            self._compiled[backend] = jax.jit(self.function, compiler_options=settings or None, **self.settings)
         return self._compiled[backend]
 
     def _cache_size(self) -> int:
@@ -135,12 +135,12 @@ def _limit_maps() -> None:
 
 
 @functools.cache
-def _supported(brief: bool) -> dict[str, Any]:
+def _supported_settings(brief: bool) -> dict[str, Any]:
     """XLA settings without those that this version does not know, which it would refuse."""
-    wanted = SETTINGS | (BRIEF if brief else {})
+    settings = SETTINGS | (BRIEF if brief else {})
     if _compiles(tuple((SETTINGS | BRIEF).items())):
-        return wanted
-    return {name: value for name, value in wanted.items() if _compiles(((name, value),))}
+        return settings
+    return {name: value for name, value in settings.items() if _compiles(((name, value),))}
 
 
 @functools.cache

@@ -13,14 +13,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxscale"
 
 
-def nulls(value: Any) -> Any:
+def replace_nonfinite(value: Any) -> Any:
     """Replace numbers that JSON cannot represent by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: nulls(item) for key, item in value.items()}
+        return {key: replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [nulls(item) for item in value]
+        return [replace_nonfinite(item) for item in value]
     return value
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxscale.utils.text import wrapped
+from jaxscale.utils.text import wrap
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,6 @@ def listing() -> str:
 def notice_lines(code: str, message: str) -> list[str]:
     """Lines of a report for a notice and its remedy."""
     return [
-        *wrapped(f"{code}: {message}", "", "  "),
-        *wrapped(f"Cure: {CODES[code][1]}", "  "),
+        *wrap(f"{code}: {message}", "", "  "),
+        *wrap(f"Cure: {CODES[code][1]}", "  "),
     ]

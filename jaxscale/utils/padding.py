@@ -20,7 +20,7 @@ def bucket(count: int) -> int:
     return size
 
 
-def widened(values: np.ndarray, size: int) -> np.ndarray:
+def pad_columns(values: np.ndarray, size: int) -> np.ndarray:
     """Pad to ``size`` rows (the last axis) by repeating the first one."""
     extra = size - values.shape[-1]
     return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)

@@ -27,7 +27,7 @@ class Ticker:
 
 
 @contextmanager
-def ticking(label: str, shown: bool | None = None) -> Iterator[Ticker]:
+def show_progress(label: str, shown: bool | None = None) -> Iterator[Ticker]:
     """Show a progress bar once a computation has taken more than two seconds.
 
     Args:

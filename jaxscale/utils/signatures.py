@@ -31,12 +31,12 @@ def constructors(folder: Path, returns: str) -> dict[str, tuple[Argument, ...]]:
         folder: folder of Python files.
         returns: name of the class in the annotation.
     """
-    found = {}
+    functions = {}
     for file in sorted(folder.glob("*.py")):
         for node in ast.parse(file.read_bytes()).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and _returns(node, returns):
-                found[node.name] = tuple(_arguments(node))
-    return found
+                functions[node.name] = tuple(_arguments(node))
+    return functions
 
 
 def _returns(node: ast.FunctionDef, returns: str) -> bool:
@@ -47,6 +47,6 @@ def _arguments(node: ast.FunctionDef) -> Iterator[Argument]:
     """Arguments of a function with their entries in the docstring."""
     section = re.search(r"\n *Args:\n(.*?)(?:\n *\n|\Z)", ast.get_docstring(node) or "", re.DOTALL)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
-    said = {name: " ".join(text.split()) for name, text in entries}
+    entry = {name: " ".join(text.split()) for name, text in entries}
     for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-        yield Argument(argument.arg, said.get(argument.arg, ""))
+        yield Argument(argument.arg, entry.get(argument.arg, ""))

@@ -6,28 +6,28 @@ WIDTH = 80
 _LABEL = 15
 
 
-def folded(said: str) -> str:
+def fold(said: str) -> str:
     """Wrap the long lines of a text.
 
     Args:
         said: lines of any length.
     """
     lines = said.split("\n")
-    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else wrapped(line)))
+    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else wrap(line)))
 
 
 def item(label: str, said: str) -> list[str]:
     """Lines of a labelled entry with a hanging indent."""
-    return wrapped(said, f"{label:<{_LABEL}}", " " * _LABEL)
+    return wrap(said, f"{label:<{_LABEL}}", " " * _LABEL)
 
 
-def wrapped(said: str, indent: str = "", rest: str | None = None) -> list[str]:
+def wrap(said: str, indent: str = "", rest: str | None = None) -> list[str]:
     """Wrap a text, with ``indent`` before the first line and ``rest`` before the others."""
     rest = indent if rest is None else rest
     return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
 
 
-def aligned(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+def align(rows: list[tuple[str, ...]], sides: str) -> list[str]:
     """Lines of a table with columns two spaces apart; the last column is wrapped."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
     lines = []

@@ -11,7 +11,7 @@ import pytest
 from jaxscale import laws
 from jaxscale.data.datasets import load
 from jaxscale.data.designs import isoflop
-from jaxscale.identification.fisher_information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.identification.fisher_information import COLLINEAR, EXPONENT_LIMIT, FLOOR_LIMIT
 from jaxscale.identification.identifiability import DesignCheck, check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
@@ -293,7 +293,7 @@ def test_numbers_are_plain_floats_and_the_check_cannot_be_changed() -> None:
 
 def test_the_limits_are_those_the_text_names() -> None:
     assert check.__doc__ is not None
-    assert (EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER) == (0.25, 1 / 8, 0.999)
+    assert (EXPONENT_LIMIT, FLOOR_LIMIT, COLLINEAR) == (0.25, 1 / 8, 0.999)
     for words in ("above 0.25", "above an eighth", "above 0.999"):
         assert words in " ".join(check.__doc__.split())
 

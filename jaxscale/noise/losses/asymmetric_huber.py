@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from jaxscale.noise.loss import Loss, setting
+from jaxscale.noise.loss import Loss, as_array
 from jaxscale.noise.spaces import namespace
 
 
@@ -20,8 +20,8 @@ class AsymmetricHuber(Loss):
         Chambers, M-quantiles, 1988.
     """
 
-    delta: Any = eqx.field(converter=setting)
-    over: Any = eqx.field(converter=setting)
+    delta: Any = eqx.field(converter=as_array)
+    over: Any = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
         "breckling1988quantiles": (

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.noise.loss import above_zero
+from jaxscale.noise.loss import validate_positive
 from jaxscale.noise.losses.asymmetric_huber import AsymmetricHuber
 from jaxscale.noise.losses.huber_with_scale import HuberWithScale
 from jaxscale.noise.losses.symmetric_huber import Huber
@@ -31,7 +31,7 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
     Source:
         Huber, Robust estimation of a location parameter, 1964; Huber and Ronchetti, Robust Statistics, 2009, chapter 7.
     """
-    factor, space = above_zero("over", over), space_of(space)
+    factor, space = validate_positive("over", over), space_of(space)
     symmetric = isinstance(factor, np.ndarray) and bool(np.all(factor == 1))
     if isinstance(delta, str) and delta == "scale":
         if not symmetric:
@@ -39,7 +39,7 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
         return Noise(HuberWithScale(), space)
     if isinstance(delta, str):
         delta = _number(delta)
-    delta = above_zero("delta", delta)
+    delta = validate_positive("delta", delta)
     return Noise(Huber(delta) if symmetric else AsymmetricHuber(delta, factor), space)
 
 

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.noise.loss import Loss, above_zero, setting
+from jaxscale.noise.loss import Loss, as_array, validate_positive
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, namespace, space_of
 
@@ -15,8 +15,8 @@ from jaxscale.noise.spaces import Space, namespace, space_of
 class StudentT(Loss):
     """Negative log density of Student's t, ``log s + (df + 1)/2 log(1 + r^2 / (df s^2))`` up to a constant."""
 
-    df: Any = eqx.field(converter=setting)
-    scale: Any = eqx.field(converter=lambda value: None if value is None else setting(value), default=None)
+    df: Any = eqx.field(converter=as_array)
+    scale: Any = eqx.field(converter=lambda value: None if value is None else as_array(value), default=None)
     name: ClassVar[str] = "student_t"
     in_nats: ClassVar[bool] = True
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
@@ -102,4 +102,7 @@ def student_t(df: Any = 4.0, scale: Any = None, space: str | Space = "log") -> N
     Raises:
         ValueError: a setting is not positive.
     """
-    return Noise(StudentT(above_zero("df", df), None if scale is None else above_zero("scale", scale)), space_of(space))
+    return Noise(
+        StudentT(validate_positive("df", df), None if scale is None else validate_positive("scale", scale)),
+        space_of(space),
+    )

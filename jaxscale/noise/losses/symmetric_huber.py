@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from jaxscale.noise.loss import ClippedLoss, setting
+from jaxscale.noise.loss import ClippedLoss, as_array
 
 REFERENCES = {
     "huber1964robust": (
@@ -24,7 +24,7 @@ REFERENCES = {
 class Huber(ClippedLoss):
     """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
-    delta: Any = eqx.field(converter=setting)
+    delta: Any = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
