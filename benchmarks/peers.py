@@ -176,18 +176,18 @@ def gemstones_grid(count: int | None = None, seed: int = 0) -> StartGrid:
     return StartGrid(axes, grid.order, np.sort(indices))
 
 
-def huber_league() -> dict[str, Sweep]:
+def isoflop_sweeps() -> dict[str, Sweep]:
     """Load the IsoFLOP sweeps of the Huber table: Llama 3 (133 runs), Comma (85) and Nemotron (88), raw units."""
     from jaxscale.data.datasets import load
 
     columns = dict(N="params", D="tokens", loss="loss")
     llama, ladder = load("isoflop_llama3"), load("isoflop_marin_comma_nemotron")
-    league = {"llama3": {name: llama.column(column).astype(float) for name, column in columns.items()}}
+    isoflop = {"llama3": {name: llama.column(column).astype(float) for name, column in columns.items()}}
     ordinary = ladder.column("validation_optimal_run").astype(float) == 0
     for corpus in ("comma", "nemotron"):
         used = ordinary & (ladder.column("dataset") == corpus)
-        league[corpus] = {name: ladder.column(column)[used].astype(float) for name, column in columns.items()}
-    return league
+        isoflop[corpus] = {name: ladder.column(column)[used].astype(float) for name, column in columns.items()}
+    return isoflop
 
 
 def learning_curve() -> tuple[np.ndarray, np.ndarray]:

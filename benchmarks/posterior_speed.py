@@ -63,7 +63,7 @@ def ours(method: str, repeats: int = 5) -> None:
         sizes.append(sum(programs))
         rows = drawn.intervals().params.values()
         worth.append(drawn.about.get("ess") or min(row["ess_bulk"] for row in rows))
-    note = f"sampler {drawn.method}, {len(drawn)} draws, {sizes[-1] - sizes[0]} programs compiled for further data"
+    note = f"{drawn.method}, {len(drawn)} draws, {sizes[-1] - sizes[0]} programs compiled for further data"
     effective = min(float(np.median(worth)), len(drawn)) if drawn.method == "importance" else float(np.median(worth))
     _print_result(drawn.params | drawn.nuisance, effective, times, note)
 

@@ -82,7 +82,7 @@ def assess(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str
     if not moved:
         return "parameters", ""
     space = squared(default(law.response).space)
-    exact = replace(fit, params=truth)(**{name: columns[name] for name in law.inputs})
+    exact = replace(fit, params=truth).predict(**{name: columns[name] for name in law.inputs})
     with jax.enable_x64(True):
         residual = np.asarray(space.transform(exact)) - np.asarray(space.transform(columns["y"]))
     noise = float(np.sqrt(np.mean(residual**2)))

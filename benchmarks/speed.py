@@ -1,13 +1,13 @@
 """Speed of jaxscale against SciPy, optimistix, optax and packages at equal results.
 
-    python -m benchmarks.speed [--repeats 5] [--only grid,single,bootstrap,bnsl,gemstones,league]
+    python -m benchmarks.speed [--repeats 5] [--only grid,single,bootstrap,bnsl,gemstones,isoflop]
 
 grid: 240 runs, summed Huber(1e-3) on log residuals, ``E + A / N**alpha + B / D**beta``, 4,500 starts on the published
 grid (exponents of 0 become 0.01 for jaxscale: they must be positive). SciPy's side is L-BFGS-B with exact gradient
 and SciPy's default tolerances from every start. jaxscale polishes all starts as given, or scores all and polishes the
 best and a random sample. single: one fit. bootstrap: 4,000 case resamples refitted from the optimum. bnsl: a
 power law with one break, by its authors' grid search and ``curve_fit``, against a fit. gemstones: a law of four inputs
-and its authors' 4,050,000 starts. league: the lowest Huber loss on raw residuals of three IsoFLOP sweeps.
+and its authors' 4,050,000 starts. isoflop: the lowest Huber loss on raw residuals of three IsoFLOP sweeps.
 
 One process and one BLAS thread on SciPy's side, exact gradients, the same objective, which is printed with the times;
 losses perturbed by 1e-6 in each repetition; medians. Warm times do not include compilation.
@@ -259,14 +259,14 @@ def gemstones(repeats: int) -> None:
     print(table(HEAD, rows))
 
 
-def league(repeats: int) -> None:
+def isoflop(repeats: int) -> None:
     """Lowest Huber(1e-3) loss on raw residuals of three IsoFLOP sweeps."""
     import jaxscale
 
     least = {"llama3": 3.02695810e-4, "comma": 1.94714597e-3, "nemotron": 1.98954689e-3}
     settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3, "linear"), n_resamples=0)
     rows = []
-    for name, sweep in peers.huber_league().items():
+    for name, sweep in peers.isoflop_sweeps().items():
         runs = to_observations(sweep)
         jaxscale.fit("chinchilla", runs, **settings)
         time = measure(
@@ -278,7 +278,7 @@ def league(repeats: int) -> None:
     print(table(["sweep", "rows", "sum", "known minimum", "mean", "seconds, warm"], rows))
 
 
-TABLES = dict(grid=grid, single=single, bootstrap=bootstrap, bnsl=bnsl, gemstones=gemstones, league=league)
+TABLES = dict(grid=grid, single=single, bootstrap=bootstrap, bnsl=bnsl, gemstones=gemstones, isoflop=isoflop)
 
 
 def main() -> None:

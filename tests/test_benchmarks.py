@@ -131,9 +131,9 @@ def test_the_gemstones_grid_is_the_published_one_and_lazy():
 
 
 def test_the_huber_league(tables):
-    league = peers.huber_league()
-    assert {name: len(sweep["loss"]) for name, sweep in league.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
-    assert all(np.all(column > 0) for sweep in league.values() for column in sweep.values())
+    isoflop = peers.isoflop_sweeps()
+    assert {name: len(sweep["loss"]) for name, sweep in isoflop.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
+    assert all(np.all(column > 0) for sweep in isoflop.values() for column in sweep.values())
 
 
 def test_the_array_grid_scores_what_the_authors_function_scores():

@@ -49,7 +49,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
-    predicted = np.asarray(fit(**decode_categories(law, inputs)))
+    predicted = np.asarray(fit.predict(**decode_categories(law, inputs)))
     plain = [name for name in inputs if inputs[name].ndim == 1]
     ranked = sorted(plain, key=lambda name: (bool(law.inputs[name].categories), -spread(inputs[name])))
     residual = _transformed(fit, predicted) - _transformed(fit, y)

@@ -248,7 +248,7 @@ def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
 
 
 def _elpd(
-    law: str,
+    law: Law | str,
     method: str,
     scores: np.ndarray,
     khat: np.ndarray,

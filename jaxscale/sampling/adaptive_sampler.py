@@ -101,11 +101,11 @@ def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
 
-def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
+def refuse(method: str, num_chains: int, num_samples: int, num_warmup: int) -> None:
     """Refuse a method or a number that is none."""
     if method not in METHODS:
         raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
-    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+    for name, number in (("num_chains", num_chains), ("num_samples", num_samples), ("num_warmup", num_warmup)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
 

@@ -55,7 +55,7 @@ def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
     assert Path("out.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads(Path("out.json").read_text())
     assert {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins"} <= set(told)
-    assert {"warnings", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(told)
+    assert {"notices", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(told)
     assert {"scored", "polished", "converged", "agree"} <= set(told["starts"])
     fit = Fit.load(Path("out.json"))
     assert fit.to_json() == Path("out.json").read_text()
@@ -119,7 +119,7 @@ def test_fit_takes_its_settings(handed: list[Any]) -> None:
     assert settings.pop("noise").describe() == "huber(delta=scale) on log residuals"
     assert settings == {
         "starts": 77,
-        "key": 5,
+        "seed": 5,
         "fixed": {"E": 1.8, "beta": 0.4},
         "polish": 16,
         "n_resamples": 9,
@@ -162,7 +162,7 @@ def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
     assert (result.exit_code, result.output) == (0, "")
     fit = Fit.load(Path("out.json"), law=lookup.find_law("my_laws.py"))
-    assert (fit.law, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
+    assert (fit.law.name, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
     assert fit.predict(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
     assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
 
@@ -321,7 +321,7 @@ def test_a_law_without_parameters_has_nothing_to_fit() -> None:
     assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}identify."
 
 
-def test_messages_lists_every_code() -> None:
+def test_notices_lists_every_code() -> None:
     result = run("notices")
     assert result.exit_code == 0
     assert all(f"{code}: " in result.stdout for code in CODES)
@@ -356,7 +356,7 @@ print(answered)
     assert done.returncode == 0, done.stderr
     statuses = ast.literal_eval(done.stdout)
     refused = {"", "fitt", "fit --nope", "fit runs.csv"}
-    commands = "demo laws simulate check messages fit posterior bootstrap profile forecast".split()
+    commands = "demo laws simulate check notices fit posterior bootstrap profile forecast".split()
     assert set(statuses) == {"--help", "--version", "notices", *refused, *(f"{name} --help" for name in commands)}
     assert {words for words, status in statuses.items() if status == 2} == refused
     assert {status for words, status in statuses.items() if words not in refused} == {0}

@@ -146,7 +146,7 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
             "own.csv: pooling needs groups; name their column with --group COLUMN.",
         ),
         (
-            "Argument draws must be a positive number, but is 0.",
+            "Argument num_samples must be a positive number, but is 0.",
             "Option --num-samples must be a positive number, but is 0.",
         ),
         ("Argument seed must not be negative, but is -1.", "Option --seed must not be negative, but is -1."),

@@ -32,11 +32,11 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return remembering(monkeypatch, posterior=sampling, bootstrap=bootstrap)
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True, shape: Any = (200,)) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, ok: bool = True, shape: Any = (200,)) -> None:
     """Let the sampler end with some draws by NUTS that carry notices."""
     values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
-    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=usable)
+    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=ok)
     monkeypatch.setattr(
         sampling,
         "posterior",
@@ -58,7 +58,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert len(Draws.load("out.nc", law=lookup.find_law("my_laws.py"))) == 1000
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
-    assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
+    assert set(told["params"]["alpha"]) == {"estimate", "sd", "lower", "upper", "level"}
     assert (told["method"], told["divergences"], told["notices"]) == ("importance", 0, [])
     assert told["params"]["alpha"]["level"] == 0.8
     assert (told["fixed"], told["seed"], told["ok"]) == ({"E": 1.8}, 3, True)
@@ -73,7 +73,7 @@ def test_nuts_tells_how_its_chains_mixed() -> None:
     result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
     told = json.loads(result.stdout)
     assert told["method"] == "nuts" and told["khat"] is None
-    assert {"mean", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
+    assert {"estimate", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
     assert told["params"]["alpha"]["rhat"] < 1.1 and told["params"]["alpha"]["ess_bulk"] > 50
     assert result.exit_code == (0 if told["ok"] else 3)
 
@@ -106,10 +106,10 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
         "pooling": {"A": "partial"},
         "fixed": {"E": 1.8},
         "method": "auto",
-        "chains": 8,
-        "draws": 1000,
-        "warmup": 250,
-        "key": 2,
+        "num_chains": 8,
+        "num_samples": 1000,
+        "num_warmup": 250,
+        "seed": 2,
         "checkpoint": Path("kept/posterior"),
     }
 
@@ -253,7 +253,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     assert "estimate" in result.stdout and "mean" not in result.stdout
     told = json.loads(run(*words, "--json", "--quiet").stdout)
     assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
-    assert {"mean", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
+    assert {"estimate", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
     assert told["n_resamples"] == 60 and told["seconds"] > 0 and told["khat"] is None
 
 
@@ -341,7 +341,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-TABLE = {"alpha": {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
+TABLE = {"alpha": {"estimate": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
 
 
 def test_a_report_names_the_rung_in_words() -> None:
@@ -412,8 +412,8 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
         (
             ["bootstrap", "--kind", "cluster"],
-            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
-            "groups do not share; add it or leave out --group.",
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters "
+            "that groups do not share; add it or leave out --group.",
         ),
         (
             ["profile", "--pool", "alpha=none", "--param", "alpha"],
@@ -422,8 +422,8 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
         (
             ["bootstrap", "--pool", "alpha=partial"],
-            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
-            "groups do not share; add it or leave out --group.",
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters "
+            "that groups do not share; add it or leave out --group.",
         ),
         (
             ["fit", "--pool", "alpha=none", "--pool", "A=partial"],
