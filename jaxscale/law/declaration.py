@@ -162,7 +162,7 @@ def location(
     input: str, support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = ""
 ) -> Parameter:
     """Location on the axis of ``input``, inside the data: a break, a midpoint."""
-    return _parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
+    return _parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"location on {input}")
 
 
 def coefficient(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:

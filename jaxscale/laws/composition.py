@@ -1,4 +1,4 @@
-"""What the composition of data and of skills does to losses, scores and best sizes."""
+"""Composition of data and of skills: effects on losses, scores and optimal sizes."""
 
 import math
 
@@ -152,7 +152,7 @@ def _skill_isoflop_optimum(count: int) -> Law:
         ``N_opt = exp(sum_k w_k * c_k * log N_k / sum_k w_k * c_k)``
 
         The parameters are those of ``skill_isoflop`` at one budget; only ratios of the ``c_k`` matter
-        here. Report how far ``N_opt`` moves with the weights: by up to half is reported.
+        here. Report how much ``N_opt`` changes with the weights: changes of up to half are reported.
 
         Source: Roberts 2025.
         """

@@ -1,4 +1,4 @@
-"""Curves of which the largest of several power laws is seen."""
+"""Maximum of several power laws."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def _hard(count: int) -> Law:
     declared = _declared(terms)
 
     def largest(x, **params):
-        """The slowest of several power laws sets the value, with a corner at each crossing.
+        """Maximum of several power laws, with a corner at each crossing.
 
         ``y = max_i (a_i * x**-b_i)``
 
@@ -66,7 +66,7 @@ def _smooth(count: int) -> Law:
     )
 
     def norm(x, **params):
-        """The slowest of several power laws sets the value, with a rounded corner at each crossing.
+        """Smooth maximum of several power laws, with a rounded corner at each crossing.
 
         ``y = (sum_i (a_i * x**-b_i)**q)**(1 / q)`` with ``q > 1``
 

@@ -1,4 +1,4 @@
-"""Loss against the shares in which domains are mixed."""
+"""Loss against the proportions of domains in a mixture."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -68,7 +68,7 @@ def _mixture_additive(count: int) -> Law:
     )
 
     def mixture_additive(N, D, *h, E, A, alpha, B, beta, **mixture):
-        """Chinchilla plus a term of the mixture that no model and no amount of data removes.
+        """Chinchilla plus a term of the mixture, independent of model size and data.
 
         ``L = E + 1 / sum_i(C_i * h_i**g_i) + A / N**alpha + B / D**beta``
 
@@ -118,7 +118,7 @@ def _mixture_joint(count: int) -> Law:
     )
 
     def mixture_joint(N, D, *h, E, alpha, beta, gA, gB, **mixture):
-        """Chinchilla with a mixture term, where also the model and the data term depend on the mixture.
+        """Chinchilla with a mixture term, and with model and data terms that depend on the mixture.
 
         ``L = E + 1 / sum_i(C_i * h_i**g_i) + (sum_i CA_i * h_i)**gA / N**alpha + (sum_i CB_i * h_i)**gB / D**beta``
 

@@ -31,7 +31,7 @@ def _cycles(count: int) -> Law:
         ``y = b1 + sum_i (p_i * cos(2 * pi * x / T_i) + q_i * sin(2 * pi * x / T_i))``
 
         The fit has many optima in the periods: fix those that are known, start the rest from a periodogram, and
-        mind that samples cannot tell a period below two steps from a longer one. Cycles can swap.
+        note that periods below two steps are aliased. Cycles can swap.
 
         Source: a standard form without a single source.
         """

@@ -1,4 +1,4 @@
-"""Chance that one of k samples is right."""
+"""Pass@k: probability that one of k samples is right."""
 
 from typing import Any
 
@@ -137,12 +137,12 @@ def coverage_exp_power(k, *, a, b):
     ),
 )
 def coverage_beta_binomial(k, *, a, b):
-    """Coverage where the chance of one sample differs by problem as a beta distribution.
+    """Coverage with beta-distributed success probabilities of the problems.
 
     ``pass@k = 1 - B(a, b + k) / B(a, b)`` with the beta function ``B``
 
-    One sample solves ``a / (a + b)``, and failures die out as ``k**-a``. Counts by problem tell far
-    more than the mean curve.
+    One sample solves ``a / (a + b)``, and failures die out as ``k**-a``. Counts by problem are far
+    more informative than the mean curve.
 
     Source: a standard identity; data of Li 2024 and Brown 2024.
     """
