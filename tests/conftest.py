@@ -23,6 +23,8 @@ CACHE_SETTINGS = {
 # Most tests compile much and compute little: without optimisation they take half the time. The environment decides if
 # it says anything: JAX_DISABLE_MOST_OPTIMIZATIONS=false tests optimised programs throughout.
 UNOPTIMISED = "jax_disable_most_optimizations"
+# The strictest settings a caller may have: no implicit casts between types of arrays, and no implicit axes.
+STRICT_PROMOTION = {"jax_numpy_dtype_promotion": "strict", "jax_numpy_rank_promotion": "raise"}
 
 # Share of the memory maps that a process may have above which all compiled programs are dropped between tests: well
 # below the share at which the package drops its own, which would disturb a test that counts compilations.
@@ -45,14 +47,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Share compiled programs between the processes of one test run, and with none before it."""
     if not hasattr(config, "workerinput"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxscale-tests-")
-        os.environ.update({name.upper(): str(value) for name, value in CACHE_SETTINGS.items()})
+        os.environ.update({name.upper(): str(value) for name, value in (CACHE_SETTINGS | STRICT_PROMOTION).items()})
         os.environ.setdefault(UNOPTIMISED.upper(), "true")
         # Matrices of tests are small: threads of BLAS on all cores would mostly wait for each other, at several times
         # the CPU time. This process has imported NumPy already; those of ``-n`` and those that tests start have not.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update(UNOPTIMISED, os.environ[UNOPTIMISED.upper()].lower() in ("true", "1"))
-    for name, value in CACHE_SETTINGS.items():
+    for name, value in (CACHE_SETTINGS | STRICT_PROMOTION).items():
         jax.config.update(name, value)
 
 

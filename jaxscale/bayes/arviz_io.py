@@ -23,6 +23,7 @@ from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.likelihoods import of_response
 from jaxscale.results.draws import Draws
 from jaxscale.results.provenance import versions
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 
@@ -202,8 +203,8 @@ def modelled(
         for name, log_density in said.items():
             held = draws.stats[f"log_{name.removesuffix('s')}"][:FIRST]
             if not alike or not np.allclose(jax.vmap(log_density)(sites), held, rtol=1e-8, atol=1e-8):
-                raise ValueError(
-                    f"Arguments observations and {name} must be those that the draws were made with, but are others."
+                raise ArgumentError(
+                    name, "and observations must be those that the draws were made with, but are others."
                 )
     return replace(draws, law=law, observations=chosen.bind(observations)[1], model=model)
 

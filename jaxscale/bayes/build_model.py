@@ -16,7 +16,7 @@ from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, has_own_coordinates
 from jaxscale.noise import random_effects
 from jaxscale.noise.likelihood import Likelihood, check_columns
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Setting, did_you_mean
 from jaxscale.utils.padding import bucket
 
 # Groups of so many rows or more, on average, are sampled by their own places.
@@ -53,9 +53,10 @@ def model_of(
             with its own coordinates is pooled.
     """
     if observations.sigma is not None:
-        raise ValueError(
-            "Argument observations must hold no known errors (sigma) for a posterior, which infers how far rows "
-            "scatter; read them without sigma."
+        raise ArgumentError(
+            "observations",
+            "must hold no known errors (sigma) for a posterior, which infers how far rows "
+            "scatter; read them without sigma.",
         )
     fixed = dict(fixed or {})
     free = tuple(name for name in law.parameters if name not in fixed)
@@ -129,14 +130,14 @@ def refuse_types(likelihood: Any, sets: Sequence[Any]) -> None:
     """
     for some in sets:
         if not isinstance(some, Observations):
-            raise TypeError(
-                "Argument observations must be Observations (make them with Observations.from_table), "
-                f"but is {type(some).__name__}."
+            raise ArgumentTypeError(
+                "observations",
+                f"must be Observations (make them with Observations.from_table), but is {type(some).__name__}.",
             )
     if not isinstance(likelihood, Likelihood | None):
-        raise TypeError(
-            "Argument likelihood must be one of jaxscale.noise.likelihoods, such as likelihoods.normal(), but is "
-            f"{likelihood!r}."
+        raise ArgumentTypeError(
+            "likelihood",
+            f"must be one of jaxscale.noise.likelihoods, such as likelihoods.normal(), but is {likelihood!r}.",
         )
 
 
@@ -154,9 +155,19 @@ def _silenced(observations: Observations) -> Observations:
 def _resolved(law: Law, observations: Observations, likelihood: Likelihood) -> Likelihood:
     check_columns(likelihood, observations)
     if likelihood.by_group and observations.group is None:
-        raise DataError(f"{observations.name}: a scale for each group needs groups; name their column with group=.")
+        raise DataError(
+            f"{observations.name}: a scale for each group needs groups; name their column with ",
+            Setting("group"),
+            ".",
+            argument="group",
+        )
     if likelihood.runs and observations.run is None:
-        raise DataError(f"{observations.name}: an effect of each run needs runs; name their column with run=.")
+        raise DataError(
+            f"{observations.name}: an effect of each run needs runs; name their column with ",
+            Setting("run"),
+            ".",
+            argument="run",
+        )
     likelihood.check(observations)
     if likelihood.runs is None:
         used = observations.weight > 0
@@ -170,17 +181,23 @@ def _pooled(
 ) -> tuple[tuple[str, str], ...]:
     for name, how in pooling.items():
         if name not in free:
-            raise ValueError(
-                f"Argument pooling names {name!r}, which is no free parameter of {law.name}{did_you_mean(name, free)}; "
-                f"these are {', '.join(free)}."
+            raise ArgumentError(
+                "pooling",
+                f"names {name!r}, which is no free parameter of {law.name}{did_you_mean(name, free)}; "
+                f"these are {', '.join(free)}.",
             )
         if how not in POOLING:
-            raise ValueError(f"Argument pooling must be complete, partial or none, but is {how!r} for {name}.")
+            raise ArgumentError("pooling", f"must be complete, partial or none, but is {how!r} for {name}.")
     apart = tuple((name, how) for name in free if (how := pooling.get(name, "complete")) != "complete")
     if apart and observations.group is None:
-        raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
+        raise DataError(
+            f"{observations.name}: pooling needs groups; name their column with ",
+            Setting("group"),
+            ".",
+            argument="group",
+        )
     if apart and has_own_coordinates(law, free):
-        raise ValueError(f"Argument pooling must be empty for {law.name}, which has coordinates of its own.")
+        raise ArgumentError("pooling", f"must be empty for {law.name}, which has coordinates of its own.")
     for name, how in apart:
         if how == "partial" and observations.group is not None and not np.ptp(observations.group):
             raise DataError(
@@ -215,7 +232,8 @@ def _refuse_standard(
         widths["run_effect"] = "run_ratio"
     for name in given:
         if name in widths:
-            raise ValueError(
-                f"Argument priors must not name {name!r}, which is Normal(0, 1) by construction; give a prior of "
-                f"{widths[name]!r}, the width of what it multiplies."
+            raise ArgumentError(
+                "priors",
+                f"must not name {name!r}, which is Normal(0, 1) by construction; give a prior of "
+                f"{widths[name]!r}, the width of what it multiplies.",
             )

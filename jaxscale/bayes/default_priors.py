@@ -14,6 +14,7 @@ from jaxscale.law import Law
 from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.likelihoods import of_response
+from jaxscale.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpyro.distributions as dist
@@ -73,6 +74,6 @@ def lognormal(low: float, high: float) -> Any:
         ValueError: they are not positive and in order.
     """
     if not 0 < low < high < math.inf:
-        raise ValueError(f"Arguments low and high must be positive, low the lesser, but are {low!r} and {high!r}.")
+        raise ArgumentError("low", f"and high must be positive, low the lesser, but are {low!r} and {high!r}.")
     with jax.enable_x64(True):
         return priors.lognormal(low, high).distribution

@@ -14,6 +14,7 @@ from numpyro.distributions import constraints
 from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.random_effects import run_rows
+from jaxscale.utils.errors import ArgumentError
 
 
 class Responses(dist.Distribution):
@@ -133,11 +134,12 @@ def _refuse_unknown(model: Model, given: Mapping[str, Any]) -> None:
     """
     for name, value in given.items():
         if name not in model.shapes:
-            raise ValueError(
-                f"Argument {name} is no site of the model of {model.law.name}; its sites are {', '.join(model.shapes)}."
+            raise ArgumentError(
+                name, f"is no site of the model of {model.law.name}; its sites are {', '.join(model.shapes)}."
             )
         if jnp.shape(value) not in {(), model.shapes[name], (model.length,)}:
-            raise ValueError(
-                f"Argument {name} must be a number or have shape {(model.length,)}, one number for each row, but has "
-                f"shape {jnp.shape(value)}."
+            raise ArgumentError(
+                name,
+                f"must be a number or have shape {(model.length,)}, one number for each row, but has "
+                f"shape {jnp.shape(value)}.",
             )

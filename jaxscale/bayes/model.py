@@ -315,7 +315,7 @@ def _log_volume(matrix: Any) -> Any:
         place = jnp.argmax(jnp.abs(matrix[:, 0]))
         row = matrix[place]
         total += jnp.log(jnp.abs(row[0]))
-        left = matrix - (matrix[:, 0] / row[0])[:, None] * row
+        left = matrix - (matrix[:, 0] / row[0])[:, None] * row[None]
         # The first row takes the place of the one that is done.
         matrix = jnp.where((jnp.arange(len(left)) == place)[:, None], left[0], left)[1:, 1:]
     return total

@@ -13,6 +13,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.data.padding import pad
 from jaxscale.noise import random_effects
 from jaxscale.results.draws import Draws
+from jaxscale.utils.errors import ArgumentError
 
 # Nodes of the quadrature over an effect, and how often they move to where the effect lies.
 NODES, MOVES = 25, 6
@@ -118,9 +119,9 @@ def scoring(model: Any, observations: Observations) -> Any:
     size = len(model.response)
     _, rows = model.likelihood.bind(prepare(model.law, observations))
     if size < len(rows):
-        raise ValueError(
-            f"Argument posterior must draw given all {len(rows)} rows (those not to be seen have weight 0), but its "
-            f"model has {size}."
+        raise ArgumentError(
+            "posterior",
+            f"must draw given all {len(rows)} rows (those not to be seen have weight 0), but its model has {size}.",
         )
     wide = pad(rows, size)
     run = np.arange(size) if wide.run is None else wide.run

@@ -15,7 +15,7 @@ from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 # Half the width, in standard deviations, of what holds 95 %.
 _WIDE = 1.96
@@ -154,18 +154,19 @@ def checked(
         import numpyro.distributions as dist
     for name, prior in priors.items():
         if name not in known:
-            raise ValueError(
-                f"Argument priors names {name!r}, which is nothing that is inferred for {law}"
-                f"{did_you_mean(name, known)}; inferred are {', '.join(known)}."
+            raise ArgumentError(
+                "priors",
+                f"names {name!r}, which is nothing that is inferred for {law}"
+                f"{did_you_mean(name, known)}; inferred are {', '.join(known)}.",
             )
         if not isinstance(prior, dist.Distribution) or prior.batch_shape or prior.event_shape:  # pyright: ignore
-            raise ValueError(
-                f"Argument priors must hold NumPyro distributions of single numbers, but {name} has {prior!r}."
+            raise ArgumentError(
+                "priors", f"must hold NumPyro distributions of single numbers, but {name} has {prior!r}."
             )
         if isinstance(prior, dist.Delta):  # pyright: ignore[reportPossiblyUnbound]
-            raise ValueError(f"Argument priors must hold densities, but {name} has {describe(prior)}; fix it instead.")
+            raise ArgumentError("priors", f"must hold densities, but {name} has {describe(prior)}; fix it instead.")
         if prior.support is None or prior.is_discrete:
-            raise ValueError(f"Argument priors must hold densities over numbers, but {name} has {describe(prior)}.")
+            raise ArgumentError("priors", f"must hold densities over numbers, but {name} has {describe(prior)}.")
         given[name] = prior_of(prior)
         _refuse_beyond(name, given[name], known[name].ends, supports.get(name))
     return given
@@ -179,7 +180,7 @@ def _refuse_beyond(name: str, prior: Prior, usual: tuple[Any, Any], support: Sup
     least, most = (-math.inf if usual[0] is None else 0.0, math.inf) if support is None else (support.low, support.high)
     if (-math.inf if low is None else low) < least or (math.inf if high is None else high) > most:
         what = f"between {least:g} and {most:g}" if math.isfinite(most) else f"above {least:g}"
-        raise ValueError(
-            f"Argument priors gives {name} the prior {prior}, which reaches beyond what it may be, {what}; give "
-            "one that does not."
+        raise ArgumentError(
+            "priors",
+            f"gives {name} the prior {prior}, which reaches beyond what it may be, {what}; give one that does not.",
         )

@@ -6,17 +6,18 @@ not to be acted on); 130 interrupted.
 """
 
 import gc
+import importlib
 import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from jaxscale.cli import uncertainty_commands
 from jaxscale.cli.options import (
     AsJson,
     Fix,
@@ -31,11 +32,18 @@ from jaxscale.cli.options import (
     Where,
     with_task,
 )
-from jaxscale.cli.output import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell
+from jaxscale.cli.output import INTERRUPTED, MARKED, REFUSED, complain, deliver, in_shell, refusal
+from jaxscale.utils.errors import ArgumentError, Reference, StructuredError, UsageError
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.results.fit import Fit
+
+
+# Typer exports no base class of its usage errors.
+_UsageError: Any = typer.BadParameter.__base__
+# Where a context says whether --json is given.
+_JSON = "jaxscale.json"
 
 
 class _Commands(TyperGroup):
@@ -48,6 +56,11 @@ class _Commands(TyperGroup):
             option.default = False
         return option
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember whether a program reads what is printed, which Typer does not say once a command is refused."""
+        ctx.meta[_JSON] = any(word.partition("=")[0] == "--json" for word in args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
@@ -56,8 +69,17 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             complain("interrupted, nothing written")
             raise typer.Exit(INTERRUPTED) from None
+        except _UsageError as error:
+            if ctx.meta[_JSON]:
+                typer.echo(refusal("usage", _parameter(error), error.format_message()))
+            raise
         except (ValueError, TypeError, OSError) as error:
-            complain(_sentence(error))
+            code, argument, message = _facts(
+                error, partial(in_shell, commands=self.commands, running=ctx.invoked_subcommand)
+            )
+            complain(message)
+            if ctx.meta[_JSON]:
+                typer.echo(refusal(code, argument, message))
             raise typer.Exit(REFUSED) from None
 
 
@@ -153,7 +175,7 @@ def list_laws(
 
     if name is None:
         if plot is not None:
-            raise ValueError("Option --plot needs the name of a law: jaxscale laws LAW --plot FILE.png.")
+            raise ArgumentError("plot", "needs the name of a law: jaxscale laws LAW --plot FILE.png.")
         chosen = lookup.find_laws(inputs or (), family)
         if as_json:
             typer.echo(json.dumps([law_page.facts(law) for law in chosen], indent=2))
@@ -161,7 +183,10 @@ def list_laws(
             typer.echo(f"{law_page.listing(chosen)}\n\nListed: {len(chosen)}. The page of one: jaxscale laws LAW.")
         return
     if inputs or family:
-        raise ValueError(f"Options --input and --family choose from the list; leave them out to show {name}.")
+        raise UsageError(
+            f"Options --input and --family choose from the list; leave them out to show {name}.",
+            argument="inputs" if inputs else "family",
+        )
     law = lookup.find_law(name)
     if plot is not None:
         from jaxscale import plots
@@ -211,18 +236,18 @@ def simulate(
     from jaxscale.utils.files import write_together
 
     if (isoflop is None) == (not inputs):
-        raise ValueError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
+        raise UsageError("Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.")
     parsing.check_outputs(output)
     found = lookup.find_law(law)
-    params = {**_published(found, published), **parsing.numbers(param, "--param")}
+    params = {**_published(found, published), **parsing.numbers(param, "params")}
     if isoflop is not None:
-        low, high, count = parsing.axis(isoflop, "--isoflop")
+        low, high, count = parsing.axis(isoflop, "budgets")
         if not 0 < low <= high < np.inf:
-            raise ValueError(f"Option --isoflop must run from a positive number up, but is {isoflop!r}.")
+            raise ArgumentError("budgets", f"must run from a positive number up, but is {isoflop!r}.")
         design = designs.isoflop(np.geomspace(low, high, count).tolist(), sizes)
     else:
-        axes = parsing.assignments(inputs, "--input", "NAME=LOWEST:HIGHEST:COUNT")
-        design = designs.grid(**{name: parsing.axis(text, "--input") for name, text in axes.items()})
+        axes = parsing.assignments(inputs, "inputs", "NAME=LOWEST:HIGHEST:COUNT")
+        design = designs.grid(**{name: parsing.axis(text, "inputs") for name, text in axes.items()})
     text = parsing.csv_text(draw(found, params, design, noise=noise, seed=seed))
     if output is None:
         typer.echo(text, nl=False)
@@ -249,9 +274,9 @@ def check(
     from jaxscale.utils import text as text_module
     from jaxscale.utils.files import replace_nonfinite
 
-    found, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "--fix")
+    found, fixed = lookup.tied(lookup.find_law(law), tie), parsing.numbers(fix, "fixed")
     read = lookup.find_table(table)
-    columns = lookup.columns_of(found, read, parsing.assignments(inputs, "--input", "NAME=COLUMN"))
+    columns = lookup.columns_of(found, read, parsing.assignments(inputs, "inputs", "NAME=COLUMN"))
     # Planned runs have no response yet, and the check reads none.
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
@@ -296,8 +321,10 @@ def fit(
 
 
 app.command(cls=Printing)(with_task(fit))
-for command, hidden in uncertainty_commands.COMMANDS.items():
-    app.command(cls=Printing)(with_task(command, hidden))
+# A file whose name ends so lists its commands, each with the shared options that its help does not show.
+for file in sorted(Path(__file__).parent.glob("*_commands.py")):
+    for command, hidden in importlib.import_module(f"jaxscale.cli.{file.stem}").COMMANDS.items():
+        app.command(cls=Printing)(with_task(command, hidden))
 
 
 def _published(law: Any, label: str | None) -> dict[str, float]:
@@ -308,7 +335,10 @@ def _published(law: Any, label: str | None) -> dict[str, float]:
         return dict(next(iter(law.published.values()), {}))
     if label not in law.published:
         known = f"its sets are {', '.join(law.published)}" if law.published else "it has none; give --param"
-        raise ValueError(f"{law.name} has no published set {label!r}{did_you_mean(label, law.published)}; {known}.")
+        raise UsageError(
+            f"{law.name} has no published set {label!r}{did_you_mean(label, law.published)}; {known}.",
+            argument="published",
+        )
     return dict(law.published[label])
 
 
@@ -332,11 +362,19 @@ def _mark(fitted: "Fit") -> None:
         raise typer.Exit(MARKED)
 
 
-def _sentence(error: BaseException) -> str:
-    from jaxscale.utils.errors import UnidentifiedError
+def _facts(error: BaseException, spell: Callable[[Reference], str]) -> tuple[str, str | None, str]:
+    """Code, argument and message of a refusal."""
+    if isinstance(error, StructuredError):
+        return error.code, error.argument, error.sentence(spell)
+    if isinstance(error, OSError):
+        return "file", None, str(error) if error.filename is None else f"{error.filename}: {error.strerror}."
+    return "type" if isinstance(error, TypeError) else "usage", None, str(error)
 
-    if isinstance(error, UnidentifiedError):
-        return f"{error.design.message} To fit all the same, add --allow-unidentified."
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
-    return in_shell(str(error))
+
+def _parameter(error: Any) -> str | None:
+    """Name of the parameter that a usage error of Typer is about, if there is one."""
+    param, option = getattr(error, "param", None), getattr(error, "option_name", None)
+    for each in () if error.ctx is None else error.ctx.command.params:
+        if param is each or option in each.opts:
+            return each.name
+    return None

@@ -16,7 +16,7 @@ from jaxscale.data.readers import read_table
 from jaxscale.data.series import label_of
 from jaxscale.data.tables import Table
 from jaxscale.law import Law, LawError
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, UsageError, did_you_mean
 
 
 def find_law(name: str) -> Law:
@@ -35,12 +35,15 @@ def find_law(name: str) -> Law:
         return laws.get(name)
     declared = {value.name: value for value in vars(_module(Path(file))).values() if isinstance(value, Law)}
     if not declared:
-        raise ValueError(f"{file} declares no law; decorate a function with jaxscale.law.")
+        raise UsageError(f"{file} declares no law; decorate a function with jaxscale.law.", argument="law")
     if not wanted and len(declared) == 1:
         return next(iter(declared.values()))
     if wanted not in declared:
         what = f"no law {wanted!r}{did_you_mean(wanted, declared)}" if wanted else "several laws"
-        raise ValueError(f"{file} declares {what}; name one as {file}:{next(iter(declared))} ({', '.join(declared)}).")
+        raise UsageError(
+            f"{file} declares {what}; name one as {file}:{next(iter(declared))} ({', '.join(declared)}).",
+            argument="law",
+        )
     return declared[wanted]
 
 
@@ -56,11 +59,11 @@ def tied(law: Law, given: Sequence[str] | None) -> Law:
     """
     from jaxscale.law import algebra
 
-    ties = assignments(given, "--tie", "NAME=OTHER")
+    ties = assignments(given, "tie", "NAME=OTHER")
     try:
         return algebra.tie(law, **ties) if ties else law
     except LawError as error:
-        raise ValueError(f"Option --{error}.") from None
+        raise ArgumentError("tie", f"{str(error).removeprefix('tie ')}.") from None
 
 
 def bounded(law: Law, given: Sequence[str] | None) -> Law:
@@ -76,18 +79,18 @@ def bounded(law: Law, given: Sequence[str] | None) -> Law:
     from jaxscale.law import algebra
 
     shape, ends = "NAME=LOW:HIGH", {}
-    for name, text in assignments(given, "--bound", shape).items():
+    for name, text in assignments(given, "bounds", shape).items():
         low, colon, high = text.partition(":")
         if not colon:
-            raise ValueError(f"Option --bound must look like {shape}, but is {name}={text}.")
+            raise ArgumentError("bounds", f"must look like {shape}, but is {name}={text}.")
         ends[name] = (
-            number(low, "--bound", f"{name}={text}", shape) if low.strip() else float("-inf"),
-            number(high, "--bound", f"{name}={text}", shape) if high.strip() else float("inf"),
+            number(low, "bounds", f"{name}={text}", shape) if low.strip() else float("-inf"),
+            number(high, "bounds", f"{name}={text}", shape) if high.strip() else float("inf"),
         )
     try:
         return algebra.bound(law, **ends) if ends else law
     except LawError as error:
-        raise ValueError(f"Option --{error}.") from None
+        raise ArgumentError("bounds", f"{str(error).removeprefix('bound ')}.") from None
 
 
 def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:
@@ -105,34 +108,39 @@ def find_laws(inputs: Sequence[str], family: str | None) -> list[Law]:
     known = {name for law in chosen for name in law.inputs}
     if family is not None and family not in families:
         near = did_you_mean(family, families)
-        raise ValueError(f"No law is of the family {family!r}{near}; families are {', '.join(families)}.")
+        raise UsageError(
+            f"No law is of the family {family!r}{near}; families are {', '.join(families)}.", argument="family"
+        )
     for name in inputs:
         if name not in known:
-            raise ValueError(f"No law has an input {name!r}{did_you_mean(name, known)}.")
+            raise UsageError(f"No law has an input {name!r}{did_you_mean(name, known)}.", argument="inputs")
     found = [law for law in chosen if family in (None, law.family) and set(inputs) <= set(law.inputs)]
     if not found:
-        raise ValueError(f"No law{f' of the family {family}' if family else ''} has the inputs {', '.join(inputs)}.")
+        raise UsageError(
+            f"No law{f' of the family {family}' if family else ''} has the inputs {', '.join(inputs)}.",
+            argument="inputs",
+        )
     return found
 
 
 def _module(path: Path) -> Any:
     """Run a person's file as a module; whatever fails in it is told with its line."""
     if not path.is_file():
-        raise ValueError(f"There is no file {path}; check the path.")
+        raise UsageError(f"There is no file {path}; check the path.", argument="law")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path} cannot be read as Python.")
+        raise UsageError(f"{path} cannot be read as Python.", argument="law")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}; correct this line.") from None
+        raise UsageError(f"{path}, line {error.lineno}: {error.msg}; correct this line.", argument="law") from None
     except (Exception, SystemExit) as error:
         own = path.resolve()
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == own]
         where = f"{path}, line {lines[-1]}" if lines else str(path)
-        raise ValueError(f"{where}: {type(error).__name__}: {error}") from None
+        raise UsageError(f"{where}: {type(error).__name__}: {error}", argument="law") from None
     return module
 
 
@@ -165,15 +173,19 @@ def columns_of(law: Law, table: Table, given: Mapping[str, str], sources: bool =
     for name in given:
         if name not in known:
             told = ", ".join(known)
-            raise ValueError(f"{law.name} has no input {name!r}{did_you_mean(name, known)}; its inputs are {told}.")
+            raise UsageError(
+                f"{law.name} has no input {name!r}{did_you_mean(name, known)}; its inputs are {told}.",
+                argument="inputs",
+            )
     there = [name for name in law.inputs if name in given or name in table.columns]
     needed = dict.fromkeys([*there, *law.sources]) if sources else law.inputs
     for name in needed:
         if name not in given and name not in table.columns:
             shown = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
-            raise ValueError(
+            raise UsageError(
                 f"{law.name} needs the input {name}, and {table.name} has no column of that name; "
-                f"name its column with --input {name}=COLUMN (columns are {shown})."
+                f"name its column with --input {name}=COLUMN (columns are {shown}).",
+                argument="inputs",
             )
     return {name: given.get(name, name) for name in needed}
 
@@ -191,13 +203,15 @@ def series_of(law: Law, given: Sequence[str] | None) -> dict[str, dict[str, np.n
     """
     shape = "INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN"
     found: dict[str, dict[str, np.ndarray]] = {}
-    for key, entry in assignments(given, "--series", shape).items():
+    for key, entry in assignments(given, "series", shape).items():
         if key not in law.sources:
             takes = f"it takes {', '.join(law.sources)}" if law.sources else "it takes none; leave out --series"
-            raise ValueError(f"{law.name} takes no series {key!r}{did_you_mean(key, law.sources)}; {takes}.")
+            raise UsageError(
+                f"{law.name} takes no series {key!r}{did_you_mean(key, law.sources)}; {takes}.", argument="series"
+            )
         parts = [part.strip() for part in entry.rsplit(":", 2)]
         if len(parts) != 3 or not all(parts):
-            raise ValueError(f"Option --series must look like {shape}, but is {f'{key}={entry}'!r}.")
+            raise ArgumentError("series", f"must look like {shape}, but is {f'{key}={entry}'!r}.")
         table = find_table(parts[0])
         # Values are read as a response is, so that a bad cell is told with its column and row.
         read = Observations.from_table(table, inputs={key: parts[2]}, response=parts[2], run=parts[1])
@@ -218,5 +232,8 @@ def response_of(table: Table, given: str | None) -> str:
     """
     if given is None and "loss" not in table.columns:
         shown = ", ".join(list(table.columns)[:12]) + (", ..." if len(table.columns) > 12 else "")
-        raise ValueError(f"{table.name} has no column 'loss'; name the response with --response (columns are {shown}).")
+        raise UsageError(
+            f"{table.name} has no column 'loss'; name the response with --response (columns are {shown}).",
+            argument="response",
+        )
     return given or "loss"

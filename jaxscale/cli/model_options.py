@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxscale.cli.options import Task
 from jaxscale.cli.parsing import one_of
+from jaxscale.utils.errors import ArgumentError, UsageError, did_you_mean
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def without(**options: Any) -> None:
     """
     for name, value in options.items():
         if value is not None:
-            option = name.replace("_", "-")
-            raise ValueError(f"Option --{option} needs a likelihood that uses it; see --likelihood.")
+            raise ArgumentError(name, "needs a likelihood that uses it; see --likelihood.")
 
 
 def likelihood_of(
@@ -52,18 +52,19 @@ def likelihood_of(
     """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
     from jaxscale.noise import default, likelihoods
 
-    one_of("--likelihood", name, LIKELIHOODS)
+    one_of("likelihood", name, LIKELIHOODS)
     make = getattr(likelihoods, name)
     takes = inspect.signature(make).parameters
     options: dict[str, Any] = {"space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
     for option, value in {"noise": task.noise, **task.settings, **options}.items():
         if value is not None and option not in takes:
-            option = option.replace("_", "-")
-            raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
+            raise ArgumentError(option, f"must not be given with --likelihood {name}; leave it out.")
     if "trials" in takes and trials is None:
-        raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
+        raise UsageError(
+            f"Option --likelihood {name} needs the number of trials; name its column with --trials.", argument="trials"
+        )
     if scale_by is not None:
-        one_of("--scale-by", scale_by, _SCALES)
+        one_of("scale_by", scale_by, _SCALES)
     settings = {key: value for key, value in options.items() if value is not None}
     settings |= {key: _number(key, text) for key, text in task.settings.items()}
     if "space" in takes:
@@ -80,8 +81,8 @@ def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["L
     """
     chosen, columns = likelihood_of(task, law, name, None, trials, None)
     if not chosen.counts:
-        raise ValueError(
-            f"Option --likelihood must be one of counts for a fit, but is {name!r}; use --noise for residuals."
+        raise ArgumentError(
+            "likelihood", f"must be one of counts for a fit, but is {name!r}; use --noise for residuals."
         )
     return chosen, columns
 
@@ -90,7 +91,7 @@ def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"Option --{option} must be a number, but is {text!r}.") from None
+        raise ArgumentError(option, f"must be a number, but is {text!r}.") from None
 
 
 def _free_name(name: str, law: "Law") -> str:
@@ -105,24 +106,22 @@ def prior_of(name: str, text: str) -> Any:
     import jax
     import numpyro.distributions as dist
 
-    from jaxscale.utils.errors import did_you_mean
-
-    told = f"Option --prior gives {name} {text!r}"
+    told = f"gives {name} {text!r}"
     found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
     if found is None:
-        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
+        raise ArgumentError("priors", f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
     kind, inside = found.groups()
     # Names with a small first letter are functions that do something else.
     known = [each for each in dist.__all__ if each[0].isupper()]
     if kind not in known:
-        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+        raise ArgumentError("priors", f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
     places, names = [], {}
     for part in inside.split(",") if inside.strip() else []:
         key, equals, number = part.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
+            raise ArgumentError("priors", f"{told}, but {part.strip()!r} is no number.") from None
         if equals:
             names[key.strip()] = value
         else:
@@ -134,12 +133,12 @@ def prior_of(name: str, text: str) -> Any:
             made = make(*places, **names)
         except TypeError:
             takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
-            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
+            raise ArgumentError("priors", f"{told}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
+            raise ArgumentError("priors", f"{told}, which is no distribution: {reason}.") from None
     if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
-        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
+        raise ArgumentError("priors", f"{told}, but a parameter needs a distribution of real numbers.")
     return made
 
 

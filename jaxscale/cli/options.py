@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from jaxscale.cli.output import LOSSES, PRINTED, keeping
+from jaxscale.utils.errors import ArgumentError
 
 # What the methods need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Task:
         """Values of parameters that are not fitted."""
         from jaxscale.cli import parsing
 
-        return parsing.numbers(self.fix, "--fix")
+        return parsing.numbers(self.fix, "fixed")
 
     def pooling(self) -> dict[str, str]:
         """How groups share parameters, by parameter."""
@@ -149,8 +150,8 @@ class Task:
         from jaxscale.cli.parsing import one_of
         from jaxscale.fitting.arguments import POOLING
 
-        given = parsing.assignments(self.pool, "--pool", "NAME=HOW")
-        return {name: one_of("--pool", how, POOLING) for name, how in given.items()}
+        given = parsing.assignments(self.pool, "pooling", "NAME=HOW")
+        return {name: one_of("pooling", how, POOLING) for name, how in given.items()}
 
     def grouped(self, law: "Law", observations: "Observations") -> "Law":
         """The law with the parameters that each group has to itself."""
@@ -182,7 +183,7 @@ class Task:
 
         sequences = lookup.series_of(law, self.series)
         read = lookup.find_table(self.table)
-        given = parsing.assignments(self.inputs, "--input", "NAME=COLUMN")
+        given = parsing.assignments(self.inputs, "inputs", "NAME=COLUMN")
         return Observations.from_table(
             read,
             inputs=lookup.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
@@ -205,9 +206,10 @@ class Task:
             ValueError: there are some.
         """
         if self.group is not None or self.pool:
-            raise ValueError(
-                f"Option --{'pool' if self.group is None else 'group'} must not be given to {command}, which fits one "
-                "set of parameters to all rows; choose a group with --where."
+            raise ArgumentError(
+                "pooling" if self.group is None else "group",
+                f"must not be given to {command}, which fits one set of parameters to all rows; choose a group with "
+                "--where.",
             )
 
     def refuse_unused_groups(self, others: str = "") -> None:
@@ -220,9 +222,10 @@ class Task:
             ValueError: there are some.
         """
         if self.group is not None and "none" not in self.pooling().values():
-            raise ValueError(
-                f"Option --group needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
-                "leave out --group."
+            raise ArgumentError(
+                "group",
+                f"needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
+                "leave out --group.",
             )
 
     def refuse_sigma(self, command: str) -> None:
@@ -235,8 +238,8 @@ class Task:
             ValueError: there are some.
         """
         if self.sigma is not None:
-            raise ValueError(
-                f"Option --sigma must not be given to {command}, which infers how far rows scatter; leave it out."
+            raise ArgumentError(
+                "sigma", f"must not be given to {command}, which infers how far rows scatter; leave it out."
             )
 
     def fitted(

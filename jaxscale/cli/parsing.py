@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxscale.utils import compilation_cache
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 
-def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[str, str]:
+def assignments(given: Sequence[str] | None, argument: str, shape: str) -> dict[str, str]:
     """``["N=params"]`` as ``{"N": "params"}``.
 
     Args:
         given: what an option that may be repeated was given.
-        option: its name, for messages.
+        argument: its name in the library.
         shape: what it should look like, for messages.
 
     Raises:
@@ -27,44 +28,44 @@ def assignments(given: Sequence[str] | None, option: str, shape: str) -> dict[st
     for entry in given or ():
         name, equals, value = (part.strip() for part in entry.partition("="))
         if not (name and equals and value):
-            raise ValueError(f"Option {option} must look like {shape}, but is {entry!r}.")
+            raise ArgumentError(argument, f"must look like {shape}, but is {entry!r}.")
         if name in found:
-            raise ValueError(f"Option {option} gives {name} twice; give it once.")
+            raise ArgumentError(argument, f"gives {name} twice; give it once.")
         found[name] = value
     return found
 
 
-def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:
+def numbers(given: Sequence[str] | None, argument: str) -> dict[str, float]:
     """``["A=400"]`` as ``{"A": 400.0}``.
 
     Args:
         given: what an option that may be repeated was given.
-        option: its name, for messages.
+        argument: its name in the library.
 
     Raises:
         ValueError: an entry has another shape, or its value is no number.
     """
     return {
-        name: number(value, option, f"{name}={value}", "NAME=NUMBER")
-        for name, value in assignments(given, option, "NAME=NUMBER").items()
+        name: number(value, argument, f"{name}={value}", "NAME=NUMBER")
+        for name, value in assignments(given, argument, "NAME=NUMBER").items()
     }
 
 
-def lists(given: Sequence[str] | None, option: str) -> dict[str, list[float]]:
+def lists(given: Sequence[str] | None, argument: str) -> dict[str, list[float]]:
     """``["N=7e10,4e11"]`` as ``{"N": [7e10, 4e11]}``; arguments and errors as of :func:`numbers`."""
     shape = "NAME=NUMBER or NAME=NUMBER,NUMBER"
     return {
-        name: [number(each, option, f"{name}={text}", shape) for each in text.split(",")]
-        for name, text in assignments(given, option, shape).items()
+        name: [number(each, argument, f"{name}={text}", shape) for each in text.split(",")]
+        for name, text in assignments(given, argument, shape).items()
     }
 
 
-def axis(given: str, option: str) -> tuple[float, float, int]:
+def axis(given: str, argument: str) -> tuple[float, float, int]:
     """``"1e7:1e9:5"`` as ``(1e7, 1e9, 5)``.
 
     Args:
         given: lowest value, highest value and count.
-        option: the option's name, for messages.
+        argument: the option's name in the library.
 
     Raises:
         ValueError: it has another shape.
@@ -72,19 +73,19 @@ def axis(given: str, option: str) -> tuple[float, float, int]:
     shape = "LOWEST:HIGHEST:COUNT"
     parts = given.split(":")
     if len(parts) != 3:
-        raise ValueError(f"Option {option} must look like {shape}, but is {given!r}.")
-    low, high, count = (number(part, option, given, shape) for part in parts)
+        raise ArgumentError(argument, f"must look like {shape}, but is {given!r}.")
+    low, high, count = (number(part, argument, given, shape) for part in parts)
     if count != round(count) or not 1 <= count <= 1e6:
-        raise ValueError(f"Option {option} must end in a count from 1 to 1000000, but is {given!r}.")
+        raise ArgumentError(argument, f"must end in a count from 1 to 1000000, but is {given!r}.")
     return low, high, int(count)
 
 
-def number(value: str, option: str, given: str, shape: str) -> float:
+def number(value: str, argument: str, given: str, shape: str) -> float:
     """One number of an option."""
     try:
         return float(value)
     except ValueError:
-        raise ValueError(f"Option {option} must look like {shape}, but is {given!r}.") from None
+        raise ArgumentError(argument, f"must look like {shape}, but is {given!r}.") from None
 
 
 def check_outputs(*paths: Path | None, read: str | None = None) -> None:
@@ -143,16 +144,14 @@ def enable_compilation_cache() -> None:
         print(f"jaxscale: {error}", file=sys.stderr)
 
 
-def one_of(option: str, given: str, known: Collection[str]) -> str:
+def one_of(argument: str, given: str, known: Collection[str]) -> str:
     """What an option was given, where that is known.
 
     Raises:
         ValueError: it is not.
     """
-    from jaxscale.utils.errors import did_you_mean
-
     if given not in known:
-        raise ValueError(
-            f"Option {option} must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
+        raise ArgumentError(
+            argument, f"must be one of {', '.join(known)}, but is {given!r}{did_you_mean(given, known)}."
         )
     return given

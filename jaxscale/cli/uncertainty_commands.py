@@ -14,6 +14,7 @@ from jaxscale.cli.model_options import LIKELIHOODS, likelihood_of, prior_of, ref
 from jaxscale.cli.options import Level, Save, Task
 from jaxscale.cli.output import INTERRUPTED, MARKED, complain, deliver, keeping
 from jaxscale.cli.parsing import one_of
+from jaxscale.utils.errors import ArgumentError
 
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
@@ -71,14 +72,15 @@ def posterior(
     task.refuse_sigma("posterior")
     _check_outputs(task, save)
     if task.group is not None and not task.pool and scale_by != "group":
-        raise ValueError(
-            "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
-            "--scale-by group, for their scatter; add one of them or leave out --group."
+        raise ArgumentError(
+            "group",
+            "needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
+            "--scale-by group, for their scatter; add one of them or leave out --group.",
         )
     check_level(level)
     adaptive_sampler.refuse(method, num_chains, num_samples, num_warmup)
     settings: dict[str, Any] = {
-        "priors": {name: prior_of(name, text) for name, text in _given(prior, "--prior", "NAME=DIST").items()},
+        "priors": {name: prior_of(name, text) for name, text in _given(prior, "priors", "NAME=DIST").items()},
         "pooling": task.pooling(),
         "method": method,
         "num_chains": num_chains,
@@ -128,8 +130,8 @@ def bootstrap(
     check_level(level)
     if cluster != "group":
         task.refuse_unused_groups("--cluster group, which resamples whole groups, or ")
-    one_of("--kind", kind, bootstrap_module.KINDS)
-    one_of("--intervals", intervals, intervals_module.KINDS)
+    one_of("kind", kind, bootstrap_module.KINDS)
+    one_of("method", intervals, intervals_module.METHODS)
     law, fixed = task.found(), task.fixed()
     noise = task.noise_of(law)
     bootstrap_module.refuse(kind, cluster, "rademacher", resamples, noise.loss)
@@ -150,7 +152,7 @@ def bootstrap(
             seed=task.seed,
             checkpoint=task.inside("bootstrap"),
         )
-    table = intervals_module.bootstrap_intervals(drawn, fitted, level=level, kind=intervals)
+    table = intervals_module.bootstrap_intervals(drawn, fitted, level=level, method=intervals)
     _end(
         task,
         _from_fit(table, fitted, begun),
@@ -181,9 +183,9 @@ def profile(
 
     def check(rows: "Observations") -> None:
         for name in param or ():
-            one_of("--param", name, task.grouped(law, rows).parameters)
+            one_of("params", name, task.grouped(law, rows).parameters)
             if name in fixed:
-                raise ValueError(f"Option --param names {name}, which --fix holds; leave out one of the two.")
+                raise ArgumentError("params", f"names {name}, which --fix holds; leave out one of the two.")
 
     fitted = task.fitted(part="fit", pooling=task.pooling(), check=check)
     begun = time.perf_counter()
@@ -216,14 +218,12 @@ def forecast(
     own_way = _FITTED_ITS_OWN_WAY | dict.fromkeys(task.settings, _FITTED_ITS_OWN_WAY["noise"])
     for name, how in own_way.items():
         if name in task.settings or getattr(task, name) != getattr(Task, name):
-            raise ValueError(
-                f"Option --{name.replace('_', '-')} must not be given to forecast, which {how}; leave it out."
-            )
+            raise ArgumentError(name, f"must not be given to forecast, which {how}; leave it out.")
     law = task.found()
-    places = parsing.lists(at, "--at")
+    places = parsing.lists(at, "at")
     if not places:
         wanted = " ".join(f"--at {name}=..." for name in law.sources or law.inputs)
-        raise ValueError(f"Option --at must give the inputs of the new runs: {wanted}.")
+        raise ArgumentError("at", f"must give the inputs of the new runs: {wanted}.")
     observations = task.observations(law)
     parsing.enable_compilation_cache()
     begun = time.perf_counter()
@@ -250,10 +250,10 @@ def _check_outputs(task: Task, save: Path | None) -> None:
         arviz_io.refuse_ending(save)
 
 
-def _given(entries: list[str] | None, option: str, shape: str) -> dict[str, str]:
+def _given(entries: list[str] | None, argument: str, shape: str) -> dict[str, str]:
     from jaxscale.cli import parsing
 
-    return parsing.assignments(entries, option, shape)
+    return parsing.assignments(entries, argument, shape)
 
 
 def _design(task: Task, law: "Law", observations: "Observations", likelihood: "Likelihood") -> "list[Notice]":

@@ -42,6 +42,9 @@ _DEEPEST = 50
 class FilterError(DataError):
     """Error in a filter; the message shows the position."""
 
+    code = "filter"
+    argument = "where"
+
 
 class _Token(NamedTuple):
     kind: str

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxscale.law import Law, positive, unit
 from jaxscale.laws import resolve
+from jaxscale.utils.errors import ArgumentError
 
 
 def simulate(
@@ -53,9 +54,9 @@ def simulate(
     columns = _columns(law, inputs)
     _check_names(law, "parameter", law.parameters, params)
     if not 0 <= noise < np.inf:
-        raise ValueError(f"Argument noise must be zero or positive, but is {noise!r}.")
+        raise ArgumentError("noise", f"must be zero or positive, but is {noise!r}.")
     if response in columns or response == "run":
-        raise ValueError(f"Argument response must differ from the other columns, but is {response!r}.")
+        raise ArgumentError("response", f"must differ from the other columns, but is {response!r}.")
     count = next(iter(columns.values())).shape[-1]
     with jax.enable_x64(True):
         values = {name: float(value) for name, value in params.items()}
@@ -68,7 +69,7 @@ def simulate(
         return {**columns, response: _add_noise(law, exact, noise * draws.standard_normal(count))}
     labels = np.asarray(run)
     if labels.shape != (count,):
-        raise ValueError(f"Argument run must hold one label for each of the {count} rows, but has {labels.shape}.")
+        raise ArgumentError("run", f"must hold one label for each of the {count} rows, but has {labels.shape}.")
     _, run = np.unique(labels, return_inverse=True)
     shared = noise * draws.standard_normal(run.max() + 1)
     return {**columns, response: _add_noise(law, exact, shared[run]), "run": labels}

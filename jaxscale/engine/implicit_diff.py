@@ -15,6 +15,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 NOT_DIFFERENTIABLE = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -98,7 +99,7 @@ def _solve_scaled(hessian: Any, right: Any) -> Any:
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
     size = jnp.where(idle, 1.0, size)
-    scaled = hessian / (size[:, None] * size) + jnp.diag(idle.astype(size.dtype))
+    scaled = hessian / (size[:, None] * size[None]) + jnp.diag(idle.astype(size.dtype))
     return jnp.linalg.solve(scaled, right / size) / size
 
 
@@ -135,6 +136,6 @@ def influence(
     values = {name: jnp.asarray(value, float) for name, value in params.items()}
     quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
     if quantity.shape != ():
-        raise ValueError(f"Argument quantity must return one number, but returns an array of shape {quantity.shape}.")
+        raise ArgumentError("quantity", f"must return one number, but returns an array of shape {quantity.shape}.")
     (slope,) = pull(jnp.ones_like(quantity))
     return np.asarray(_weight_gradient(problem, wide.response, wide.weight, z, slope))

@@ -45,7 +45,9 @@ def minimize_lbfgs(problem: Problem, z: Any, response: Any, weight: Any, steps: 
         def step(state: Any) -> Any:
             k, z, before, inner, still = state
             f, g = slope(z, state=inner)
-            change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
+            # optax counts iterations in integers of two sizes.
+            with jax.numpy_dtype_promotion("standard"):
+                change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
             valid = jnp.all(jnp.isfinite(z + change))
             # The value at the start of an iteration is the one at the end of the last.
             small = ~valid | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))

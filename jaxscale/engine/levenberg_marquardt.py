@@ -45,7 +45,9 @@ def scaling(local: Local, before: Any, least: Any) -> Any:
     """
     diagonal = jnp.diagonal(local.safe).T
     tiny = jnp.finfo(diagonal.dtype).tiny
-    return jnp.maximum(jnp.maximum(SCALING_KEPT * before, diagonal), least * jnp.max(diagonal, axis=0) + tiny)
+    return jnp.maximum(
+        jnp.maximum(SCALING_KEPT * before, diagonal), least * jnp.max(diagonal, axis=0, keepdims=True) + tiny
+    )
 
 
 def rounding_error(local: Local) -> Any:
@@ -91,4 +93,4 @@ def within_trust_radius(d: Any, bounded: Any) -> Any:
     """Shorten a step so that no bounded coordinate moves by more than the trust radius."""
     longest = jnp.max(jnp.where(bounded[:, None], jnp.abs(d), 0.0), axis=0)
     # The lower bound in the division only keeps it finite.
-    return d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))
+    return d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))[None]

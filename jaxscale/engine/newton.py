@@ -95,9 +95,9 @@ def _eliminate(matrix: Any, g: Any) -> tuple[Any, Any]:
         table, good = state
         pivot = table[j, j]
         good = good & (pivot > 0) & (pivot < jnp.inf)
-        row = table[j] / jnp.where(good, pivot, 1.0)
+        row = table[j] / jnp.where(good, pivot, 1.0)[None]
         here = (jnp.arange(p) == j)[:, None, None]
-        return jnp.where(here, row, table - table[:, j, None] * row), good
+        return jnp.where(here, row, table - table[:, j, None] * row[None]), good
 
     start = (jnp.concatenate([matrix, g[:, None]], axis=1), jnp.ones(g.shape[1:], bool))
     # On a device the overhead of an iteration exceeds its work; on a CPU a loop compiles faster.
@@ -179,7 +179,7 @@ def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
 
 def _damping(lanes: Lanes) -> Any:
     eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
-    return lanes.damping * lanes.diagonal[None] * eye + _ridge(lanes.local)
+    return lanes.damping[None, None] * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
 def _limit_runaway(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:

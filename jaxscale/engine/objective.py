@@ -133,7 +133,7 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
     pull = w * first * stretch
     squared = w * stretch * stretch
     # A residual is a difference of two rounded numbers of the size of the target.
-    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + space.relative)
+    slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + float(space.relative))
     sums = [w * loss.value(r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
     tilt = None
     if noise.infers_scale:

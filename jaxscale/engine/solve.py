@@ -82,7 +82,7 @@ def solve(
     """
     _warn_of_precision(response)
     y = jnp.asarray(response)
-    dtype = jnp.result_type(y, jnp.float32)
+    dtype = y.dtype if y.dtype == jnp.float64 else jnp.dtype(jnp.float32)
     y = y.astype(dtype)
     columns = {name: jnp.asarray(inputs[name], dtype) for name in law.inputs}
     w = jnp.ones_like(y) if weight is None else jnp.broadcast_to(jnp.asarray(weight, dtype), y.shape)

@@ -130,12 +130,12 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     space = problem.noise.space
 
     def columns(part: Any) -> Any:
-        inputs, y, w = part
+        inputs, y, w = part[0], jnp.atleast_2d(part[1]), jnp.atleast_2d(part[2])
         stretch = space.derivative(y)
         base, slopes, _ = _expand(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
-        scaled = jnp.stack([*slopes, y - offset], axis=1) * (stretch[..., None, :])
-        heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[..., None, :]
+        scaled = jnp.stack([*slopes, y - offset], axis=1) * stretch[:, None]
+        heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[:, None]
         return dot("wpr,wqr->pqw", heavy, scaled)
 
     system = over_rows(columns, (problem.inputs, response, weight), problem.block)
@@ -208,7 +208,7 @@ def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, 
 
     def summed(cost: Any) -> Any:
         def part(data: Any) -> Any:
-            inputs, y, w = data
+            inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
             r = residual(inputs, y)
             return dot("wr,r->w", jnp.where(w > 0, w * cost(r), 0.0), jnp.ones(r.shape[-1], r.dtype))
 
@@ -236,7 +236,7 @@ def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any
     loss: Any = problem.noise.loss
 
     def part(data: Any) -> Any:
-        inputs, y, w = data
+        inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
         cost = loss.cost(_law(problem, params, inputs), y, log_scale, inputs)
         return jnp.sum(jnp.where(w > 0, w * cost, 0.0), axis=-1)
 

@@ -44,7 +44,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
         own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
         z, f = score(own, u, jnp.zeros_like(u), jnp.ones(u.shape[1:], bool), y, w)
         chosen = jax.lax.top_k(-f[random:], best)[1] + random
-        return z[:, jnp.concatenate([chosen, jnp.arange(random)])]
+        return z[:, jnp.concatenate([chosen, jnp.arange(random, dtype=chosen.dtype)])]
 
     parts = (problem.inputs, problem.fixed, problem.centre, problem.held)
     whole = (parts, delta, response, weight)

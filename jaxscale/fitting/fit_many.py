@@ -21,6 +21,7 @@ from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
@@ -71,9 +72,10 @@ def fit_many(
     sets = [observations] if isinstance(observations, Observations) else list(observations)
     strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
     if strangers:
-        raise TypeError(
-            "Argument observations must be Observations (make them with Observations.from_table) or a sequence of "
-            f"them, but holds {strangers[0]}."
+        raise ArgumentTypeError(
+            "observations",
+            "must be Observations (make them with Observations.from_table) or a sequence of "
+            f"them, but holds {strangers[0]}.",
         )
     usual = default(law.response)
     if any(some.sigma is not None for some in sets):
@@ -116,23 +118,24 @@ def _refuse(
 ) -> None:
     for name, given in (("observations", sets), ("noise", noises), ("fixed", values)):
         if not given:
-            raise ValueError(f"Argument {name} must not be empty.")
+            raise ArgumentError(name, "must not be empty.")
     if any(len(some) == len(law.parameters) for some in values):
-        raise ValueError("Argument fixed must leave a parameter to fit, but one of its entries fixes all.")
+        raise ArgumentError("fixed", "must leave a parameter to fit, but one of its entries fixes all.")
     first = noises[0]
     for other in noises:
         if not eqx.tree_equal(other.with_threshold(1.0), first.with_threshold(1.0)):
-            raise ValueError(
-                f"Argument noise must hold noises that differ in delta only, but holds {first.describe()} and "
-                f"{other.describe()}; call fit_many once for each."
+            raise ArgumentError(
+                "noise",
+                f"must hold noises that differ in delta only, but holds {first.describe()} and "
+                f"{other.describe()}; call fit_many once for each.",
             )
     if first.loss.vertex:
-        raise ValueError(
-            "Argument noise must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
+        raise ArgumentError(
+            "noise", "must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
         )
     for name, number in (("starts", starts), ("polish", polish)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+            raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
 def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
@@ -141,18 +144,18 @@ def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np
         return None
     tables = [np.asarray(table, float) for table in ([weights] if single else weights)]
     if len(tables) != len(sets):
-        raise ValueError(f"Argument weight must hold one table for each of the {len(sets)} data sets.")
+        raise ArgumentError("weight", f"must hold one table for each of the {len(sets)} data sets.")
     if any(table.shape[:1] == (0,) for table in tables):
-        raise ValueError("Argument weight must not be empty.")
+        raise ArgumentError("weight", "must not be empty.")
     for table, some in zip(tables, sets, strict=True):
         if table.ndim != 2 or table.shape[1] != len(some) or len(table) != len(tables[0]):
-            raise ValueError(
-                f"Argument weight must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
-                "rows; all tables need as many weightings."
+            raise ArgumentError(
+                "weight",
+                f"must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
+                "rows; all tables need as many weightings.",
             )
         if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ some.weight > 0)):
-            raise ValueError(
-                "Argument weight must be finite, not negative, and in each weighting positive for a row that has a "
-                "weight."
+            raise ArgumentError(
+                "weight", "must be finite, not negative, and in each weighting positive for a row that has a weight."
             )
     return tables

@@ -16,6 +16,7 @@ from jaxscale.fitting.refits import bootstrap
 from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
 from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 # Percentiles of resamples that a fit keeps.
 _LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
@@ -126,7 +127,7 @@ def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None
     """Refuse a choice of standard errors that the loss or the runs do not leave."""
     if errors is not None and (not noise.loss.least_squares or clustered):
         said = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
-        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
+        raise ArgumentError("errors", f"must be left out here, as {said}, but is {errors!r}.")
 
 
 def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:

@@ -29,7 +29,7 @@ from jaxscale.law.derivatives import check_traceable
 from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.laws import resolve
 from jaxscale.noise import default
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _DRAWN_SETS = 16
 # Quantiles of a start's range that are used as parameter sets: terms of relevant size, exponents that are neither zero
@@ -207,13 +207,13 @@ def _check(
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
-        raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
+        raise ArgumentError("noise_level", f"must be positive and finite, but is {noise_level!r}.")
     values = _check_values(law, "fixed", fixed or {})
     free = tuple(name for name in law.parameters if name not in values)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
-        raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
+        raise ArgumentError("fixed", f"must leave a parameter free, but fixes all of {', '.join(values)}.")
     check_traceable(law, columns)
     with np.errstate(all="ignore"):
         if params is not None:
@@ -235,10 +235,10 @@ def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str
     n = next(iter(columns.values())).shape[-1]
     weights = np.ones(n) if weight is None else np.asarray(weight, float)
     if weights.shape != (n,) or not np.all((weights >= 0) & np.isfinite(weights)):
-        raise ValueError(f"Argument weight must hold a finite number of at least 0 for each of the {n} rows.")
+        raise ArgumentError("weight", f"must hold a finite number of at least 0 for each of the {n} rows.")
     used = weights > 0
     if not used.any():
-        raise ValueError("Argument inputs must hold at least one row with positive weight, but holds none.")
+        raise ArgumentError("inputs", "must hold at least one row with positive weight, but holds none.")
     columns = {name: column[..., used] for name, column in columns.items()}
     for name, column in columns.items():
         low, high = law.inputs[name].low, law.inputs[name].high
@@ -251,26 +251,24 @@ def _check_values(law: Law, argument: str, values: Mapping[str, float]) -> dict[
     for name, value in values.items():
         if name not in law.parameters:
             hint = did_you_mean(name, law.parameters)
-            raise ValueError(f"Argument {argument} names {name!r}, which is no parameter of {law.name}{hint}.")
+            raise ArgumentError(argument, f"names {name!r}, which is no parameter of {law.name}{hint}.")
         support = law.parameters[name].support
         if argument != "fixed" and not support.contains(float(value)):
-            raise ValueError(
-                f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
-            )
+            raise ArgumentError(argument, f"must keep {name} in its support ({support.name}), but sets it to {value}.")
     if argument == "fixed" and (wrong := describe_invalid(law, {name: float(value) for name, value in values.items()})):
-        raise ValueError(f"Argument fixed {wrong}.")
+        raise ArgumentError("fixed", f"{wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
 def _stack_params(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
-        raise ValueError("Argument params must hold at least one parameter set, but is empty.")
+        raise ArgumentError("params", "must hold at least one parameter set, but is empty.")
     whole = [{**_check_values(law, "params", entry), **fixed} for entry in given]
     for entry in whole:
         missing = [name for name in law.parameters if name not in entry]
         if missing:
-            raise ValueError(f"Argument params must give every free parameter, but lacks {', '.join(missing)}.")
+            raise ArgumentError("params", f"must give every free parameter, but lacks {', '.join(missing)}.")
     return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
 
 

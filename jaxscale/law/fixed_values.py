@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxscale.law.declare import Law, between
 from jaxscale.law.derivatives import value
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 # Points along each input at which the law is evaluated, as fractions of its typical range.
 _SHARES = (0.2, 0.5, 0.8)
@@ -50,8 +50,8 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
         # Computed inputs have no typical range; the design check uses the data.
         return True
     params = {**law.typical, **values}
-    free = {name: jnp.asarray(number, float) for name, number in params.items() if name not in values}
     with jax.enable_x64(True):
+        free = {name: jnp.asarray(number, float) for name, number in params.items() if name not in values}
         for shares in product(_SHARES, repeat=min(len(law.inputs), 2)):
             places = dict.fromkeys(law.inputs, 0.5) | dict(zip(law.inputs, shares, strict=False))
             row = {name: jnp.asarray(between(*law.inputs[name].sizes, share)) for name, share in places.items()}
@@ -66,10 +66,11 @@ def validate_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name in values:
         if name not in law.parameters:
-            raise ValueError(
-                f"Argument fixed names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "fixed",
+                f"names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
     if wrong := describe_invalid(law, values):
-        raise ValueError(f"Argument fixed {wrong}.")
+        raise ArgumentError("fixed", f"{wrong}.")
     return {name: values[name] for name in law.parameters if name in values}

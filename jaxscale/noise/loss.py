@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
+from jaxscale.utils.errors import ArgumentError
 
 # For a loss with a threshold the Hessian is informative only if at least this fraction of the residuals is inside it,
 # not counting as many rows as parameters, which can always be fitted exactly.
@@ -265,7 +266,7 @@ def validate_positive(name: str, value: Any) -> Any:
     except (TypeError, ValueError):
         number = np.asarray(np.nan)
     if not (np.all(number > 0) and np.all(np.isfinite(number))):
-        raise ValueError(f"Argument {name} must be positive and finite, but is {value!r}.")
+        raise ArgumentError(name, f"must be positive and finite, but is {value!r}.")
     return number
 
 

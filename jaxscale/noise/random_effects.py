@@ -64,7 +64,7 @@ def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
         return -0.5 * (b / ratio) ** 2 - 0.5 * (df + 1) * _logs(z, weight, b, df)
 
     centre, width, far = jax.lax.stop_gradient(_peaks(integrand, z, weight, ratio, df))
-    u = jnp.arcsinh(far / width)[..., None] * TRAPEZE
+    u = jnp.arcsinh(far / width)[..., None] * TRAPEZE[None, None]
     # Both hyperbolic functions from one exponential.
     e = jnp.exp(u)
     b = centre[..., None] + width[..., None] * 0.5 * (e - 1 / e)

@@ -20,7 +20,7 @@ from jaxscale.noise.losses.student_t import student_t as student_t_loss
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.random_effects import student_t_runs
 from jaxscale.noise.spaces import Space, space_of
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import ArgumentError, DataError, Setting
 
 __all__ = ["laplace", "normal", "student_t"]
 
@@ -48,7 +48,7 @@ class ResidualLikelihood(Likelihood):
 
     def __check_init__(self) -> None:
         if self.scale_by not in ("constant", "level", "group"):
-            raise ValueError(f"Argument scale_by must be constant, level or group, but is {self.scale_by!r}.")
+            raise ArgumentError("scale_by", f"must be constant, level or group, but is {self.scale_by!r}.")
 
     @abstractmethod
     def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
@@ -129,10 +129,16 @@ class ResidualLikelihood(Likelihood):
                 f"between {domain.low:g} and {domain.high:g}" if np.isfinite(domain.high) else f"above {domain.low:g}"
             )
             shares = np.all((y >= 0) & (y <= 1))
-            counts = " or, for proportions of counted trials, that of counts (likelihoods.binomial)" if shares else ""
+            linear = Setting("likelihood", "normal", (Setting("space", "linear"),))
+            counts = Setting("likelihood", "binomial", (Setting("trials"),))
+            of_counts = (" or, for proportions of counted trials, that of counts (", counts, ")") if shares else ()
             raise DataError(
                 f"{observations.name}: {self.space} residuals need responses {where}, but {outside} of {len(y)} are "
-                f"not; use a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
+                f"not; use a likelihood of linear residuals (",
+                linear,
+                ")",
+                *of_counts,
+                ".",
             )
 
     def check_unambiguous(self, observations: Observations) -> None:
@@ -362,7 +368,7 @@ def student_t(
         ValueError: an argument is wrong.
     """
     if df is not None and not df > 0:
-        raise ValueError(f"Argument df must be above 0, but is {df!r}.")
+        raise ArgumentError("df", f"must be above 0, but is {df!r}.")
     return StudentT(space_of(space), scale_by, runs, censored, df=df)
 
 
@@ -403,10 +409,11 @@ def _t_survival(t: Any, df: Any) -> Any:
     ``sin(psi) = sin(end) * exp(-q**2 / df)`` a smooth integral over q.
     """
     near, far = jnp.clip(t, -2.0, 2.0), jnp.maximum(jnp.abs(t), 2.0)
-    inside = near * jnp.sum(_WEIGHTS * jnp.exp(stats.t.logpdf(near[..., None] * _NODES, df)), axis=-1)
-    q = 7.0 * _NODES
+    nodes, weights = (jnp.expand_dims(a, tuple(range(near.ndim))) for a in (_NODES, _WEIGHTS))
+    inside = near * jnp.sum(weights * jnp.exp(stats.t.logpdf(near[..., None] * nodes, df)), axis=-1)
+    q = 7.0 * nodes
     cosine, sine = far * far / (df + far * far), df / (df + far * far)
     slope = 2 * q * jnp.exp(-q * q) / jnp.sqrt(cosine[..., None] - sine[..., None] * jnp.expm1(-2 * q * q / df))
     constant = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(jnp.pi) - jnp.log(df)
-    tail = constant + 0.5 * df * jnp.log(sine) + jnp.log(7.0 * jnp.sum(_WEIGHTS * slope, axis=-1))
+    tail = constant + 0.5 * df * jnp.log(sine) + jnp.log(7.0 * jnp.sum(weights * slope, axis=-1))
     return jnp.where(jnp.abs(t) < 2, jnp.log(0.5 - inside), jnp.where(t > 0, tail, jnp.log1p(-jnp.exp(tail))))

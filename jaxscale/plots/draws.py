@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxscale.plots.style import INK, LEVELS, POINT, few_ticks, frozen, new_figure, tidy
 from jaxscale.results.draws import Draws, scalars
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _CHAINS = ("#2a6f97", "#e07a5f", "#81b29a", "#8d6a9f", "#c9a227", "#4f772d", "#b56576", "#5c677d")
 _BAD = "#c1121f"
@@ -118,7 +118,7 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
         ValueError: there is nothing to draw, or no such name.
     """
     if not several:
-        raise ValueError("Argument several must not be empty.")
+        raise ArgumentError("several", "must not be empty.")
     known: dict[str, dict[str, np.ndarray]] = {}
     for label, draws in several.items():
         for name, values in _chosen(draws, draws.free if params is None else params, 12).items():
@@ -153,11 +153,11 @@ def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, n
     wanted = [*draws.free, *draws.nuisance] if names is None else list(names)
     for name in wanted:
         if name not in known:
-            raise ValueError(
-                f"Argument params holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
-                f"{', '.join(known)}."
+            raise ArgumentError(
+                "params",
+                f"holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are {', '.join(known)}.",
             )
     found = [entry for name in wanted for entry in scalars(name, known[name], draws.groups)]
     if not found:
-        raise ValueError("Argument params must name something that was drawn, but is empty.")
+        raise ArgumentError("params", "must name something that was drawn, but is empty.")
     return dict(found[:most])

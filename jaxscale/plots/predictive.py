@@ -28,7 +28,7 @@ from jaxscale.plots.style import (
 )
 from jaxscale.results.draws import Draws
 from jaxscale.utils.compilation import compiled
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 from jaxscale.utils.random import generator_of
 
 
@@ -69,12 +69,12 @@ def band(
     for name in (input, *at):
         if name not in law.inputs:
             what = "input" if name == input else "at"
-            raise ValueError(
-                f"Argument {what} names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}"
+            raise ArgumentError(
+                what, f"names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}"
             )
     missing = [name for name in law.inputs if name not in (input, *at)]
     if missing:
-        raise ValueError(f"Argument at must give {', '.join(missing)}, which {law.name} needs beside {input}.")
+        raise ArgumentError("at", f"must give {', '.join(missing)}, which {law.name} needs beside {input}.")
     observations = prepare(law, observations)
     used = observations.weight > 0
     if draws.groups:
@@ -85,7 +85,7 @@ def band(
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():
-        raise ValueError(f"Argument to must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
+        raise ArgumentError("to", f"must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
     level = draws.predict(**_placed(law, input, line, at))

@@ -17,6 +17,7 @@ from jaxscale.noise.likelihood import Likelihood
 from jaxscale.prediction.cross_validation import Elpd, loo, standard_error
 from jaxscale.prediction.stacking import comparable, stacking
 from jaxscale.sampling.posterior import posterior
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.text import align, wrap
 
 
@@ -107,15 +108,15 @@ def _elpds_of(
     """Log predictive densities by name: those that are given, or those of the posteriors of laws."""
     if isinstance(models, Mapping):
         if observations is not None or likelihood is not None:
-            raise ValueError("Arguments observations and likelihood must be given with laws only, not with densities.")
+            raise ArgumentError("observations", "and likelihood must be given with laws only, not with densities.")
         return models
     if isinstance(models, str | Law):
-        raise TypeError(f"Argument models must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")
+        raise ArgumentTypeError("models", f"must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")
     if observations is None:
-        raise ValueError("Argument observations must be given with laws.")
+        raise ArgumentError("observations", "must be given with laws.")
     laws = [resolve(law) for law in models]
     names = [law.name for law in laws]
     if len(set(names)) < len(names):
-        raise ValueError(f"Argument models must hold different laws, but holds {', '.join(names)}.")
+        raise ArgumentError("models", f"must hold different laws, but holds {', '.join(names)}.")
     draws = (posterior(law, observations, likelihood=likelihood, seed=seed) for law in laws)
     return {name: loo(each) for name, each in zip(names, draws, strict=True)}

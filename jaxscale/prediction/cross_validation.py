@@ -12,7 +12,7 @@ from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.results.draws import NO_MODEL, Draws
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.text import item, wrap
 
@@ -130,15 +130,16 @@ def leave_future_out(
     """
     scale, said = _scale(observations, size)
     if isinstance(refits, bool) or not isinstance(refits, int | np.integer) or refits < 1:
-        raise ValueError(f"Argument refits must be a positive number, but is {refits!r}.")
+        raise ArgumentError("refits", f"must be a positive number, but is {refits!r}.")
     used = observations.weight > 0
     sizes = np.unique(scale[used])
     up_to = float(np.quantile(scale[used], 0.5, method="lower")) if first is None else float(first)
     start = int(np.searchsorted(sizes, up_to, side="right")) - 1
     if not 0 <= start < len(sizes) - 1:
-        raise ValueError(
-            f"Argument first must leave sizes of {said} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
-            f"but is {up_to:g}."
+        raise ArgumentError(
+            "first",
+            f"must leave sizes of {said} on both sides, which run from {sizes[0]:g} to {sizes[-1]:g}, "
+            f"but is {up_to:g}.",
         )
     anew = set(np.linspace(start, len(sizes) - 2, int(refits)).round().astype(int)) | {start}
     future = _Future(posterior, observations, scale)
@@ -191,9 +192,10 @@ class _Future:
         model = scoring(draws.model, self.observations)
         unit, labels = labelled(model, self.observations)
         if self.unit not in ("", unit):
-            raise ValueError(
-                f"Argument posterior must give the runs an effect in every fit or in none, but it does so only where "
-                f"{self.unit}s are not alone; say which: likelihood=likelihoods.normal(runs=True)."
+            raise ArgumentError(
+                "posterior",
+                f"must give the runs an effect in every fit or in none, but it does so only where "
+                f"{self.unit}s are not alone; say which: likelihood=likelihoods.normal(runs=True).",
             )
         if not self.unit:
             self.scores, self.khat = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
@@ -207,7 +209,7 @@ class _Future:
 
 def _refuse(draws: Draws) -> None:
     if not isinstance(draws, Draws):
-        raise TypeError(f"Argument draws must be what posterior handed back, but is {type(draws).__name__}.")
+        raise ArgumentTypeError("draws", f"must be what posterior handed back, but is {type(draws).__name__}.")
     if draws.model is None:
         raise ValueError(
             f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; take those that "
@@ -221,17 +223,16 @@ def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray
     if isinstance(by, str):
         if by not in observations.inputs or observations.inputs[by].ndim != 1:
             known = [name for name, values in observations.inputs.items() if values.ndim == 1]
-            raise ValueError(
-                f"Argument size must name an input, but is {by!r}{did_you_mean(by, known)}; "
-                f"these are {', '.join(known)}."
+            raise ArgumentError(
+                "size", f"must name an input, but is {by!r}{did_you_mean(by, known)}; these are {', '.join(known)}."
             )
         scale, said = observations.inputs[by], by
     else:
         scale, said = np.asarray(by, float), "scale"
         if scale.shape != (len(observations),) or not np.isfinite(scale).all():
-            raise ValueError(
-                f"Argument size must hold a finite number for each of the {len(observations)} rows, but has shape "
-                f"{scale.shape}."
+            raise ArgumentError(
+                "size",
+                f"must hold a finite number for each of the {len(observations)} rows, but has shape {scale.shape}.",
             )
     if observations.run is None:
         return scale, said

@@ -19,7 +19,7 @@ from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import foreseen
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Setting, did_you_mean
 from jaxscale.utils.padding import bucket, pad_columns
 
 
@@ -84,16 +84,17 @@ def forecast(
     law = resolve(law)
     check_level(level)
     if not isinstance(at, Mapping):
-        raise TypeError(f"Argument at must give inputs by name, such as {{'N': 7e10}}, but is {type(at).__name__}.")
+        raise ArgumentTypeError("at", f"must give inputs by name, such as {{'N': 7e10}}, but is {type(at).__name__}.")
     if not isinstance(observations, Observations):
-        raise TypeError(
-            "Argument observations must be Observations (make them with Observations.from_table), "
-            f"but is {type(observations).__name__}."
+        raise ArgumentTypeError(
+            "observations",
+            f"must be Observations (make them with Observations.from_table), but is {type(observations).__name__}.",
         )
     if observations.sigma is not None:
-        raise ValueError(
-            "Argument observations must hold no known errors (sigma) here, where the scatter of the rows is inferred; "
-            "read them without sigma."
+        raise ArgumentError(
+            "observations",
+            "must hold no known errors (sigma) here, where the scatter of the rows is inferred; "
+            "read them without sigma.",
         )
     free = [name for name in law.parameters if name not in validate_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
@@ -101,7 +102,7 @@ def forecast(
     names = _named(law, size)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        validate(law, rows, free, noise.space, "space='linear'")
+        validate(law, rows, free, noise.space, Setting("space", "linear"))
         used = np.flatnonzero(rows.weight > 0)
         if len(used) <= len(free):
             raise DataError(
@@ -160,11 +161,9 @@ def _places(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     columns = {name: np.atleast_1d(column) for name, column in zip(law.inputs, columns_of(law, at), strict=True)}
     counts = {column.shape[-1] for column in columns.values()} - {1}
     if len(counts) > 1:
-        raise ValueError(
-            f"Argument at must hold numbers or equally long arrays, but their lengths are {sorted(counts)}."
-        )
+        raise ArgumentError("at", f"must hold numbers or equally long arrays, but their lengths are {sorted(counts)}.")
     if found := first_outside(law, columns):
-        raise ValueError(f"Argument at must keep {found[0]} {found[1]}, but holds {found[2]:g}.")
+        raise ArgumentError("at", f"must keep {found[0]} {found[1]}, but holds {found[2]:g}.")
     count = max(counts, default=1)
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
 
@@ -173,12 +172,13 @@ def _named(law: Law, by: str | Sequence[str] | None) -> list[str]:
     names = list(law.inputs) if by is None else [by] if isinstance(by, str) else list(by)
     for name in names:
         if name not in law.inputs:
-            raise ValueError(
-                f"Argument size names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}; its "
-                f"inputs are {', '.join(law.inputs)}."
+            raise ArgumentError(
+                "size",
+                f"names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}; its "
+                f"inputs are {', '.join(law.inputs)}.",
             )
     if not names:
-        raise ValueError("Argument size must name an input, but is empty.")
+        raise ArgumentError("size", "must name an input, but is empty.")
     return names
 
 
@@ -188,13 +188,11 @@ def _sizes(
     """Log sizes of the data, from 0 to 1, and of the new places in the same unit."""
     for name in names:
         if seen[name].ndim > 1 or not (np.all(seen[name] > 0) and np.all(new[name] > 0)):
-            raise ValueError(
-                f"Argument size must name inputs that are positive numbers, but {name} is not; name others."
-            )
+            raise ArgumentError("size", f"must name inputs that are positive numbers, but {name} is not; name others.")
     size, sizes = (np.sum([np.log(columns[name]) for name in names], axis=0) for columns in (seen, new))
     low, wide = size.min(), np.ptp(size)
     if not wide > 1e-9 * np.abs(size).max():
-        raise ValueError(f"Argument size must name inputs that vary, but {' * '.join(names)} is the same in every row.")
+        raise ArgumentError("size", f"must name inputs that vary, but {' * '.join(names)} is the same in every row.")
     return (size - low) / wide, (sizes - low) / wide
 
 

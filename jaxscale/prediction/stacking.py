@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxscale.prediction.cross_validation import Elpd
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 
 # The mean log density of the best mixture exceeds that of the found one by less than this.
 EXACT = 1e-10
@@ -70,12 +71,13 @@ def comparable(elpds: Mapping[str, Elpd]) -> None:
     """Refuse predictive densities that are not of the same units."""
     odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
     if odd:
-        raise TypeError(
-            f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
-            f"{type(odd[0]).__name__}."
+        raise ArgumentTypeError(
+            "elpds",
+            f"must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"{type(odd[0]).__name__}.",
         )
     if not elpds:
-        raise ValueError("Argument elpds must not be empty.")
+        raise ArgumentError("elpds", "must not be empty.")
     first_name, first = next(iter(elpds.items()))
     for name, elpd in elpds.items():
         for what, one, other in (
@@ -84,13 +86,14 @@ def comparable(elpds: Mapping[str, Elpd]) -> None:
             ("the table", first.data, elpd.data),
         ):
             if one != other:
-                raise ValueError(
-                    f"Argument elpds must hold models that compare, but {what} of {first_name} is {one!r} and that of "
-                    f"{name} is {other!r}."
+                raise ArgumentError(
+                    "elpds",
+                    f"must hold models that compare, but {what} of {first_name} is {one!r} and that of "
+                    f"{name} is {other!r}.",
                 )
         if not np.array_equal(first.labels, elpd.labels):
-            raise ValueError(
-                f"Argument elpds must hold models that compare, but {name} has other {first.unit}s than {first_name}."
+            raise ArgumentError(
+                "elpds", f"must hold models that compare, but {name} has other {first.unit}s than {first_name}."
             )
         if not np.isfinite(elpd.pointwise).all():
-            raise ValueError(f"Argument elpds must hold finite densities, but {name} gives some {elpd.unit} none.")
+            raise ArgumentError("elpds", f"must hold finite densities, but {name} gives some {elpd.unit} none.")

@@ -169,9 +169,9 @@ def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
     """For the exact and the majorising model: its Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
     here, c, diagonal = state.local, state.constraint, state.diagonal
     eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
-    damped = (state.damping * diagonal + RIDGE * jnp.max(diagonal, axis=0)) * eye
-    extra = damped + stiff * c.a[:, None] * c.a[None, :]
-    hessians = (here.exact + state.multiplier * c.b, here.safe)
+    damped = (state.damping[None] * diagonal + RIDGE * jnp.max(diagonal, axis=0, keepdims=True))[None] * eye
+    extra = damped + stiff[None, None] * c.a[:, None] * c.a[None, :]
+    hessians = (here.exact + state.multiplier[None, None] * c.b, here.safe)
     systems = jnp.concatenate([hessian + extra for hessian in hessians for _ in range(2)], axis=-1)
     x, good = solve_damped(systems, jnp.concatenate([here.g, c.a] * 2, axis=-1))
     parts, fine = jnp.split(x, 4, axis=-1), jnp.split(good, 4)
@@ -190,11 +190,11 @@ def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a:
     # The damping holds back the way to the constraint too.
     h = state.constraint.h / (1 + state.damping)
     along = (h - _dot(a, x_g)) / _dot(a, x_a)
-    d, multiplier = -x_g - along * x_a, along - stiff * h
+    d, multiplier = -x_g - along[None] * x_a, along - stiff * h
     # A coordinate that hardly matters may want to run away: it must not hold back the others.
-    d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
+    d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0, keepdims=True), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
     d = within_trust_radius(d, bounded)
-    promise = -(_dot(g + multiplier * a, d) + 0.5 * quadratic_form(hessian, d))
+    promise = -(_dot(g + multiplier[None] * a, d) + 0.5 * quadratic_form(hessian, d))
     promise = promise + 0.5 * stiff * (state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2)
     return _Model(d, multiplier, promise, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise))
 

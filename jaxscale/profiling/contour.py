@@ -17,6 +17,7 @@ from jaxscale.profiling.ray_search import crossing, furthest, named_rays, values
 from jaxscale.profiling.targets import named, wanted_of
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import check_level
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
 
@@ -99,14 +100,14 @@ def contour(
     wanted = wanted_of(fit, params)
     if len(wanted) != 2 or wanted[0] == wanted[1]:
         held = f"holds {', '.join(wanted)}" if wanted else "is empty"
-        raise ValueError(f"Argument params must hold two different parameters, but {held}.")
+        raise ArgumentError("params", f"must hold two different parameters, but {held}.")
     levels = tuple(float(one) for one in np.atleast_1d(np.asarray(level, float)))
     if not levels:
-        raise ValueError("Argument level must hold at least one number between 0 and 1, but is empty.")
+        raise ArgumentError("level", "must hold at least one number between 0 and 1, but is empty.")
     for one in levels:
         check_level(one)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 8:
-        raise ValueError(f"Argument points must be a whole number of at least 8, but is {points!r}.")
+        raise ArgumentError("points", f"must be a whole number of at least 8, but is {points!r}.")
     with jax.enable_x64(True):
         runner = Runner()
         ground = ground_of(runner, fit, observations)

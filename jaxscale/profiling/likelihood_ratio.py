@@ -24,6 +24,7 @@ from jaxscale.law.coordinates import from_params
 from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.errors import Setting, UsageError
 
 # The smallest curvature, in units of the largest, that still tells parameters apart.
 FLAT = 1e-12
@@ -148,9 +149,11 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
         values = np.linalg.eigvalsh(scaled) if np.all(np.isfinite(scaled)) else np.array([np.nan])
         if values[0] > FLAT * values[-1]:
             return np.linalg.inv(scaled) * np.outer(scale, scale)
-    raise ValueError(
-        "A profile needs an optimum that determines the parameters, but the objective is flat there; fix one of "
-        "them (fixed=...)."
+    raise UsageError(
+        "A profile needs an optimum that determines the parameters, but the objective is flat there; fix "
+        "one of them with ",
+        Setting("fixed"),
+        ".",
     )
 
 

@@ -18,6 +18,7 @@ from jaxscale.profiling.targets import Kind, computed, derived_of, named, wanted
 from jaxscale.results.fit import Fit
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
 
@@ -103,8 +104,8 @@ class Profile:
             ValueError: the level is not that of the profile.
         """
         if level is not None and level != self.level:
-            raise ValueError(
-                f"Argument level must be that of the profile, {self.level:g}, but is {level!r}; profile again with it."
+            raise ArgumentError(
+                "level", f"must be that of the profile, {self.level:g}, but is {level!r}; profile again with it."
             )
         rows = {
             name: {"estimate": curve.estimate, "sd": curve.stderr, "lower": curve.lower, "upper": curve.upper}
@@ -180,10 +181,10 @@ def profile(
     wanted = wanted_of(fit, params)
     derived = derived_of(quantity, wanted)
     if not wanted and not derived:
-        raise ValueError("Arguments params and quantity must name something to profile, but both are empty.")
+        raise ArgumentError("params", "or quantity must name something to profile, but both are empty.")
     check_level(level)
     if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 5:
-        raise ValueError(f"Argument points must be a whole number of at least 5, but is {points!r}.")
+        raise ArgumentError("points", f"must be a whole number of at least 5, but is {points!r}.")
     _, generator = generator_of(seed)
     with jax.enable_x64(True):
         runner = Runner()

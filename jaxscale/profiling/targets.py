@@ -14,7 +14,7 @@ from jaxscale.profiling.likelihood_ratio import Ground, cluster_ratios
 from jaxscale.profiling.ray_search import Rays, derived_rays, furthest, named_rays, stretch, values_on
 from jaxscale.results.fit import Fit
 from jaxscale.results.quantities import Quantities, Quantity, by_name
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,15 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
     for name, function in derived.items():
         shape = np.shape(jax.eval_shape(function, params))
         if shape != ():
-            raise ValueError(f"Argument quantity must give one number for {name}, but gives an array of shape {shape}.")
+            raise ArgumentError("quantity", f"must give one number for {name}, but gives an array of shape {shape}.")
     middle, slope = (np.asarray(a) for a in gradients_of(of)(ground.problem, ground.z))
     ratio = np.ones(len(of))
     for k, name in enumerate(derived):
         if not (np.isfinite(middle[k]) and np.all(np.isfinite(slope[k])) and np.any(slope[k] != 0)):
-            raise ValueError(
-                f"Argument quantity must give for {name} a finite number that depends on the free parameters, but it "
-                f"is {middle[k]:g} with derivatives of size {np.max(np.abs(slope[k])):g}."
+            raise ArgumentError(
+                "quantity",
+                f"must give for {name} a finite number that depends on the free parameters, but it "
+                f"is {middle[k]:g} with derivatives of size {np.max(np.abs(slope[k])):g}.",
             )
     ratio = _ratio(ground, slope)
     error = np.sqrt(ground.unit * ratio * np.sum((slope @ ground.covariance) * slope, axis=1))
@@ -98,16 +99,16 @@ def computed(runner: Runner, ground: Ground, derived: dict[str, Quantity]) -> Ki
 def wanted_of(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
     """Names of free parameters of a fit, all of them unless given; refuses others."""
     if not isinstance(fit, Fit):
-        raise TypeError(f"Argument fit must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")
+        raise ArgumentTypeError("fit", f"must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")
     if isinstance(names, str):
-        raise TypeError(f"Argument params must be a sequence of names, but is the text {names!r}; write [{names!r}].")
+        raise ArgumentTypeError("params", f"must be a sequence of names, but is the text {names!r}; write [{names!r}].")
     wanted = fit.free if names is None else tuple(names)
     for name in wanted:
         if name not in fit.free:
             fixed = " (it is fixed)" if name in fit.fixed else did_you_mean(name, fit.free)
-            raise ValueError(
-                f"Argument params names {name!r}, which is no free parameter of this fit{fixed}; these are "
-                f"{', '.join(fit.free)}."
+            raise ArgumentError(
+                "params",
+                f"names {name!r}, which is no free parameter of this fit{fixed}; these are {', '.join(fit.free)}.",
             )
     return wanted
 
@@ -117,7 +118,5 @@ def derived_of(of: Quantities | None, wanted: tuple[str, ...]) -> dict[str, Quan
     derived = {} if of is None else by_name(of)
     for name in derived:
         if name in wanted:
-            raise ValueError(
-                f"Argument quantity names {name!r}, which names a parameter already; give it another name."
-            )
+            raise ArgumentError("quantity", f"names {name!r}, which names a parameter already; give it another name.")
     return derived

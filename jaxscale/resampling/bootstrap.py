@@ -22,6 +22,7 @@ from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import RefitProblem, observations_of, refit_problem
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, Setting
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
@@ -168,9 +169,10 @@ def refuse_groups(fit: Fit, by: str | None) -> None:
     """
     law = resolve(fit.law)
     if by == "group" and "group" in law.inputs:
-        raise ValueError(
-            f"Argument cluster must not be 'group' for {law.name}: a resample without a group does not determine the "
-            "parameters of that group; leave it out."
+        raise ArgumentError(
+            "cluster",
+            f"must not be 'group' for {law.name}: a resample without a group does not determine the "
+            "parameters of that group; leave it out.",
         )
 
 
@@ -184,12 +186,14 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
         return None
     codes = rows.run if unit == "run" else rows.group
     if codes is None:
-        raise ValueError(
-            f"Argument cluster must name what the observations have, but they name no {unit}: read them with "
-            f"Observations.from_table(..., {unit}=column)."
+        raise ArgumentError(
+            "cluster",
+            f"must name what the observations have, but they name no {unit}: name their column with ",
+            Setting(unit),
+            ".",
         )
     if len(np.unique(codes[rows.weight > 0])) < 2:
-        raise ValueError(f"Argument cluster is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
+        raise ArgumentError("cluster", f"is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
     return codes
 
 
@@ -207,22 +211,23 @@ def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) 
         ValueError: one of them is wrong.
     """
     if kind not in KINDS:
-        raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
+        raise ArgumentError("kind", f"must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if by is not None and by not in UNITS[1:]:
-        raise ValueError(f"Argument cluster must be 'run' or 'group', but is {by!r}.")
+        raise ArgumentError("cluster", f"must be 'run' or 'group', but is {by!r}.")
     if by is not None and kind not in ("cluster", "wild"):
-        raise ValueError(f"Argument cluster must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
+        raise ArgumentError("cluster", f"must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
     if signs not in SIGNS:
-        raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
+        raise ArgumentError("signs", f"must be one of {', '.join(SIGNS)}, but is {signs!r}.")
     if kind == "wild" and signs != "rademacher" and not loss.quadratic:
-        raise ValueError(
-            f"Argument signs must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
-            f"signs of a median other than 0, but is {signs!r}."
+        raise ArgumentError(
+            "signs",
+            f"must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
+            f"signs of a median other than 0, but is {signs!r}.",
         )
     if loss.counts and kind not in ("case", "cluster"):
-        raise ValueError(f"Argument kind must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
+        raise ArgumentError("kind", f"must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
     if isinstance(n_resamples, bool) or not isinstance(n_resamples, int | np.integer) or n_resamples < 2:
-        raise ValueError(f"Argument n_resamples must be a whole number of at least 2, but is {n_resamples!r}.")
+        raise ArgumentError("n_resamples", f"must be a whole number of at least 2, but is {n_resamples!r}.")
 
 
 def drawn(

@@ -21,8 +21,9 @@ from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
+from jaxscale.utils.errors import ArgumentError, Setting
 
-KINDS = ("percentile", "basic", "bca", "studentised")
+METHODS = ("percentile", "basic", "bca", "studentised")
 Functions = Mapping[str, Quantity]
 
 
@@ -48,7 +49,7 @@ def bootstrap_intervals(
     fit: Fit,
     *,
     level: float = 0.9,
-    kind: str = "percentile",
+    method: str = "percentile",
     quantity: Quantities | None = None,
 ) -> Intervals:
     """Intervals of the free parameters, or of functions of the parameters, from a bootstrap.
@@ -71,7 +72,7 @@ def bootstrap_intervals(
         draws: from :func:`jaxscale.bootstrap`.
         fit: the fit that was resampled.
         level: coverage, between 0 and 1.
-        kind: "percentile", "basic", "bca" or "studentised".
+        method: "percentile", "basic", "bca" or "studentised".
         quantity: a function of the parameters of one draw, by operations of JAX, that returns a number or an array, or
             name to function; the free parameters unless given.
 
@@ -89,26 +90,26 @@ def bootstrap_intervals(
         Statistical Science 11 (1996).
     """
     check_level(level)
-    if kind not in KINDS:
-        raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
+    if method not in METHODS:
+        raise ArgumentError("method", f"must be one of {', '.join(METHODS)}, but is {method!r}.")
     if not draws.method.endswith("bootstrap") or "n_resamples" not in draws.about:
-        raise ValueError(f"Argument draws must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
+        raise ArgumentError("draws", f"must come from jaxscale.bootstrap, but its method is {draws.method!r}.")
     rows = fit.observations if fit.observations is not None else draws.observations
     other = draws.observations is not None and not is_of(fit, draws.observations)
     if (str(draws.law), draws.free) != (str(fit.law), fit.free) or other:
-        raise ValueError("Argument draws must be a bootstrap of this very fit, but is one of another law or data.")
-    refuse(kind, fit.noise)
+        raise ArgumentError("draws", "must be a bootstrap of this very fit, but is one of another law or data.")
+    refuse(method, fit.noise)
     functions = None if quantity is None else by_name(quantity)
     values = _quantities(draws, fit, functions)
     ends = np.array([0.5 - level / 2, 0.5 + level / 2])
     extra: dict[str, np.ndarray] = {}
     about: dict[str, Any] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        if kind == "percentile":
+        if method == "percentile":
             low, high = np.quantile(values.drawn, ends, axis=0)
-        elif kind == "basic":
+        elif method == "basic":
             low, high = _back(values, np.quantile(_out(values, values.drawn), ends, axis=0), np.ones(len(values.names)))
-        elif kind == "bca":
+        elif method == "bca":
             left = jackknife(fit, cluster=draws.about["unit"], observations=rows)
             low, high, extra = _bca(values, _table(left, functions)[1], ends)
             about["left_out"] = len(left)
@@ -117,27 +118,30 @@ def bootstrap_intervals(
     spread, bias = values.drawn.std(axis=0, ddof=1), values.drawn.mean(axis=0) - values.value
     columns = {"estimate": values.value, "sd": spread, "lower": low, "upper": high, "bias": bias} | extra
     table = {name: {key: float(column[k]) for key, column in columns.items()} for k, name in enumerate(values.names)}
-    return Intervals(fit.law, f"{kind} of {draws.method}", level, table, draws.about | about, draws.notices, draws.ok)
+    return Intervals(fit.law, f"{method} of {draws.method}", level, table, draws.about | about, draws.notices, draws.ok)
 
 
-def refuse(kind: str, noise: Noise) -> None:
-    """Refuse a kind of intervals that a noise never allows.
+def refuse(method: str, noise: Noise) -> None:
+    """Refuse a method of intervals that a noise never allows.
 
     Args:
-        kind: as of :func:`bootstrap_intervals`.
+        method: as of :func:`bootstrap_intervals`.
         noise: of the fit.
 
     Raises:
-        ValueError: the kind is studentised and the loss absolute.
+        ValueError: the method is studentised and the loss absolute.
     """
-    if kind == "studentised" and noise.loss.vertex:
+    if method == "studentised" and noise.loss.vertex:
         raise _without_curvature(noise)
 
 
 def _without_curvature(noise: Noise) -> ValueError:
-    return ValueError(
-        f"Argument kind must not be 'studentised' with {noise.describe()}, whose curvature says nothing of a refit's "
-        "standard error; use kind='bca'."
+    return ArgumentError(
+        "method",
+        f"must not be 'studentised' with {noise.describe()}, whose curvature says nothing of a refit's "
+        "standard error; use ",
+        Setting("method", "bca"),
+        ".",
     )
 
 
@@ -156,7 +160,7 @@ def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
 
 def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     if of is not None and not of:
-        raise ValueError("Argument quantity must name at least one function of the parameters, but is empty.")
+        raise ArgumentError("quantity", "must name at least one function of the parameters, but is empty.")
     names, drawn = _table(draws, of)
     kinds = resolve(fit.law).parameters
     one = Draws(fit.law, {name: np.asarray([value]) for name, value in fit.params.items()}, "fit", fit.free)

@@ -13,6 +13,7 @@ from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups,
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
 
@@ -42,7 +43,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
     """
     if cluster is not None and cluster not in UNITS:
-        raise ValueError(f"Argument cluster must be one of {', '.join(UNITS)}, but is {cluster!r}.")
+        raise ArgumentError("cluster", f"must be one of {', '.join(UNITS)}, but is {cluster!r}.")
     refuse_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster)
     with jax.enable_x64(True):

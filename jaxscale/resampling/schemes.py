@@ -14,6 +14,7 @@ import numpy as np
 from jaxscale.engine.linearize import Linear
 from jaxscale.fitting.refits import resampled
 from jaxscale.results.refit_problem import RefitProblem
+from jaxscale.utils.errors import ArgumentError, Setting
 
 # Signs of a wild bootstrap, of mean 0 and variance 1, with their chances.
 _GOLDEN = (1 + np.sqrt(5.0)) / 2
@@ -180,9 +181,12 @@ def _without(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
     np.add.at(sums, codes, q * u[:, None])
     rest = np.eye(q.shape[1]) - grams
     if np.linalg.eigvalsh(rest).min() <= 1e-10:
-        raise ValueError(
-            "Argument kind must not be 'wild' here: without one of the runs (or groups) the data do not identify the "
-            "parameters, so that its residuals say nothing; use kind='parametric', or add runs."
+        raise ArgumentError(
+            "kind",
+            "must not be 'wild' here: without one of the runs (or groups) the data do not identify the "
+            "parameters, so that its residuals say nothing; use ",
+            Setting("kind", "parametric"),
+            ", or add runs.",
         )
     moves = np.linalg.solve(rest, sums[:, :, None])[:, :, 0]
     return np.sqrt((groups - 1) / groups) * (u + np.sum(q * moves[codes], axis=1))

@@ -17,7 +17,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
-from jaxscale.utils.errors import NotUsableError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Draws:
         law = resolve(self.law)
         columns = columns_of(law, inputs)
         if found := first_outside(law, dict(zip(law.inputs, columns, strict=True))):
-            raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
+            raise ArgumentError(found[0], f"must lie {found[1]}, but holds {found[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: {self._choice}.")
@@ -206,7 +206,7 @@ class Draws:
             raise ValueError("These draws have no groups with parameters of their own; use them as they are.")
         if str(group) not in self.groups:
             hint = did_you_mean(str(group), self.groups)
-            raise ValueError(f"Argument group must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
+            raise ArgumentError("group", f"must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
         place = self.groups.index(str(group))
         own = {name: value[:, place] if value.ndim > 1 else value for name, value in self.params.items()}
         beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
@@ -268,7 +268,7 @@ class Draws:
         except (TypeError, ValueError):
             bad = [levels]
         if bad:
-            raise ValueError(f"Argument levels must hold numbers between 0 and 1, but holds {bad[0]!r}.")
+            raise ArgumentError("levels", f"must hold numbers between 0 and 1, but holds {bad[0]!r}.")
         if quantity is not None:
             return np.quantile(self.derive(quantity), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
@@ -364,7 +364,7 @@ class Draws:
         if observations is not None:
             return arviz_io.modelled(read, observations, likelihood, priors)
         if likelihood is not None or priors is not None:
-            raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
+            raise ArgumentError("observations", "must be given with a likelihood or priors, for the model.")
         return read
 
     def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:

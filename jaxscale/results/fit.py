@@ -18,7 +18,7 @@ from jaxscale.results.fit_file import from_entries, to_entries
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
@@ -156,9 +156,10 @@ class Fit:
         """
         law = resolve(self.law)
         if isinstance(quantity, str) and quantity not in law.parameters:
-            raise ValueError(
-                f"Argument quantity names {quantity!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(quantity, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "quantity",
+                f"names {quantity!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(quantity, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
         from jaxscale.results.refit_problem import refit_problem
 
@@ -190,7 +191,7 @@ class Fit:
             ValueError: the path does not end in .json.
         """
         if Path(path).suffix != ".json":
-            raise ValueError(f"Argument path must end in .json, as files of fits do, but is {str(path)!r}.")
+            raise ArgumentError("path", f"must end in .json, as files of fits do, but is {str(path)!r}.")
         write_atomically(path, self.to_json().encode())
 
     @classmethod

@@ -15,6 +15,7 @@ from jaxscale.engine.newton import CONVERGED, FLAT, STATUS
 from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.results.intervals import check_level
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
@@ -126,7 +127,7 @@ class Fits:
         with jax.enable_x64(True):
             flat = {name: jnp.asarray(values).ravel() for name, values in self.params.items()}
             predictions = np.asarray(jax.vmap(lambda params: law(*columns, **params))(flat))
-        return predictions.reshape(*self.objective.shape, *predictions.shape[1:])
+        return predictions.reshape((*self.objective.shape, *predictions.shape[1:]))
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas data frame with a row for every fit: place on every axis, parameters, objective, status, ok."""
@@ -144,7 +145,7 @@ class Fits:
             ValueError: the path does not end in .json.
         """
         if Path(path).suffix != ".json":
-            raise ValueError(f"Argument path must end in .json, as files of fits do, but is {str(path)!r}.")
+            raise ArgumentError("path", f"must end in .json, as files of fits do, but is {str(path)!r}.")
         entries = {
             "law": str(self.law),
             "free": self.free,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxscale.law import Law
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import replace_nonfinite
 from jaxscale.utils.notices import Notice
 
@@ -85,4 +86,4 @@ def check_level(level: Any) -> None:
         ValueError: it is not.
     """
     if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not 0 < level < 1:
-        raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        raise ArgumentError("level", f"must lie between 0 and 1, but is {level!r}.")

@@ -53,7 +53,7 @@ def _rhats(x: Any) -> Any:
 
     def one(values: Any) -> Any:
         def scores(v: Any) -> Any:
-            ranks = jnp.argsort(jnp.argsort(v.ravel())).reshape(v.shape) + 1.0
+            ranks = jnp.argsort(jnp.argsort(v.ravel())).reshape(v.shape).astype(v.dtype) + 1.0
             return ndtri((ranks - 0.375) / (v.size + 0.25))
 
         def plain(v: Any) -> Any:

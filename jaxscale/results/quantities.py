@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxscale.utils.errors import ArgumentTypeError
+
 Quantity = Callable[[dict[str, Any]], Any]
 # One function, which has its own name, or several by name.
 Quantities = Quantity | Mapping[str, Quantity]
@@ -24,14 +26,15 @@ def by_name(of: Any) -> dict[str, Quantity]:
         name = getattr(of, "__name__", "quantity")
         return {name if name.isidentifier() else "quantity": of}
     if not isinstance(of, Mapping):
-        raise TypeError(
-            "Argument quantity must be a function of the parameters or map names to functions, such as "
-            f"{{'ratio': lambda p: ...}}, but is {of!r}."
+        raise ArgumentTypeError(
+            "quantity",
+            "must be a function of the parameters or map names to functions, such as "
+            f"{{'ratio': lambda p: ...}}, but is {of!r}.",
         )
     for name, function in of.items():
         if not callable(function):
-            raise TypeError(
-                f"Argument quantity must map names to functions of the parameters, but {name!r} maps to none."
+            raise ArgumentTypeError(
+                "quantity", f"must map names to functions of the parameters, but {name!r} maps to none."
             )
     return dict(of)
 
@@ -43,7 +46,7 @@ def single(of: Any) -> Quantity:
         TypeError: it is no function.
     """
     if not callable(of):
-        raise TypeError(
-            f"Argument quantity must be a function of the parameters, such as lambda p: ..., but is {of!r}."
+        raise ArgumentTypeError(
+            "quantity", f"must be a function of the parameters, such as lambda p: ..., but is {of!r}."
         )
     return of

@@ -17,6 +17,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import fingerprint
+from jaxscale.utils.errors import ArgumentError, Setting, UsageError
 from jaxscale.utils.padding import bucket
 
 
@@ -54,9 +55,14 @@ def observations_of(fit: Fit, observations: Observations | None = None) -> Obser
     """
     rows = fit.observations if observations is None else observations
     if rows is None:
-        raise ValueError("A fit read from a file holds no observations; hand them over as observations=...")
+        raise UsageError(
+            "A fit read from a file holds no observations; hand them over as ",
+            Setting("observations"),
+            ".",
+            argument="observations",
+        )
     if not is_of(fit, rows):
-        raise ValueError("Argument observations must be those of the fit, but has other data or other rows.")
+        raise ArgumentError("observations", "must be those of the fit, but has other data or other rows.")
     return rows
 
 

@@ -21,6 +21,7 @@ from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 METHODS = ("auto", "importance", "nuts", "laplace")
 # Draws of the proposals for each draw that is returned.
@@ -104,10 +105,10 @@ def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
 def refuse(method: str, num_chains: int, num_samples: int, num_warmup: int) -> None:
     """Refuse a method or a number that is none."""
     if method not in METHODS:
-        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
+        raise ArgumentError("method", f"must be one of {', '.join(METHODS)}, but is {method!r}.")
     for name, number in (("num_chains", num_chains), ("num_samples", num_samples), ("num_warmup", num_warmup)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+            raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
 def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> Sampled:

@@ -12,6 +12,7 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError, Function, UsageError
 from jaxscale.utils.random import generator_of
 
 _evaluate = compiled(evaluate, brief=True)
@@ -41,7 +42,7 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
         Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, chapters 4 and 14.
     """
     if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or num_samples < 2:
-        raise ValueError(f"Argument num_samples must be a whole number of at least 2, but is {num_samples!r}.")
+        raise ArgumentError("num_samples", f"must be a whole number of at least 2, but is {num_samples!r}.")
     seed, generator = generator_of(seed)
     with jax.enable_x64(True):
         again = refit_problem(fit, observations)
@@ -50,9 +51,11 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
         size = np.sqrt(np.diag(covariance)) if np.all(np.isfinite(covariance)) else np.zeros(len(covariance))
         values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
         if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
-            raise ValueError(
+            raise UsageError(
                 f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a "
-                "parameter, add rows, or use jaxscale.bootstrap."
+                "parameter, add rows, or use ",
+                Function("bootstrap"),
+                ".",
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
         e = lower @ generator.standard_normal((len(size), int(num_samples)))
@@ -102,14 +105,19 @@ def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
     """The covariance behind the fit's own standard errors, in the coordinates."""
     stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):
-        raise ValueError(
+        raise UsageError(
             "The fit holds no standard errors, which its noise takes from resampling; fit again with n_resamples=400, "
-            "or use jaxscale.bootstrap."
+            "or use ",
+            Function("bootstrap"),
+            ".",
         )
     if fit.errors.at_bound:
-        raise ValueError(
-            f"A normal approximation does not hold at a bound, where {' and '.join(fit.errors.at_bound)} lies; "
-            "use jaxscale.bootstrap or jaxscale.posterior."
+        raise UsageError(
+            f"A normal approximation does not hold at a bound, where {' and '.join(fit.errors.at_bound)} lies; use ",
+            Function("bootstrap"),
+            " or ",
+            Function("posterior"),
+            ".",
         )
     freedom = int(fit.errors.freedom)
     back = np.linalg.inv(np.asarray(linear.change)[:, :free] / stderr[:, None])

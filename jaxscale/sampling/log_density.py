@@ -15,6 +15,7 @@ from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse, stacked_starts
 from jaxscale.sampling.densities import densities_of
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.random import generator_of
 
 
@@ -81,14 +82,14 @@ def sample(
     seed, generator = generator_of(seed)
     starts = np.atleast_2d(np.asarray(start, float))
     if starts.ndim != 2 or len(starts) > COMPONENTS:
-        raise ValueError(
-            f"Argument start must have shape (size,) or (starts, size) with at most {COMPONENTS} starts, but has "
-            f"{np.shape(start)}."
+        raise ArgumentError(
+            "start",
+            f"must have shape (size,) or (starts, size) with at most {COMPONENTS} starts, but has {np.shape(start)}.",
         )
     with jax.enable_x64(True):
         density = Density(log_density, jax.tree.map(lambda leaf: np.asarray(leaf), data))
         if not np.isfinite(density.log_density(starts[0])):
-            raise ValueError("Argument start must be where the log density is finite, but there it is not.")
+            raise ArgumentError("start", "must be where the log density is finite, but there it is not.")
         densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
         sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
     used = str(sampled.method[0])

@@ -18,6 +18,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.law.coordinates import coordinate_at, dependency_order, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
 
@@ -44,12 +45,12 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
     """
     model = draws.model
     if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
-        raise ValueError(f"Argument candidates must be a positive number, but is {candidates!r}.")
+        raise ArgumentError("candidates", f"must be a positive number, but is {candidates!r}.")
     refuse_types(None, () if observations is None else [observations])
     if model is None:
-        raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
+        raise ArgumentError("draws", f"must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
-        raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
+        raise ArgumentError("draws", "must come from a posterior with partial pooling, but pools nothing so.")
     alone = [name for name, how in model.pooling if how == "none"]
     if alone or model.likelihood.by_group:
         raise ValueError(

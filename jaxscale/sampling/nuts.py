@@ -25,12 +25,18 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
 
     kernel, advance = hmc(potential, algo="NUTS")
 
+    # NumPyro relies on implicit casts, whatever the caller allows.
     def begun(w: Any, key: Any) -> Any:
-        return kernel(
-            w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
-        )
+        with jax.numpy_dtype_promotion("standard"):
+            return kernel(
+                w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
+            )
 
-    return begun, advance
+    def following(state: Any) -> Any:
+        with jax.numpy_dtype_promotion("standard"):
+            return advance(state)
+
+    return begun, following
 
 
 def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
@@ -49,7 +55,7 @@ def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any,
     def one(m: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any) -> Any:
         starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
-        w = (starts - centre) @ inverse.T
+        w = (starts - centre[None]) @ inverse.T
         begun, _ = parts(m, centre, root, warmup, accept)
         return jax.vmap(begun)(w, jr.split(key, len(far)))
 
@@ -71,7 +77,7 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
                 return s, (s.z, -s.potential_energy, s.energy, s.diverging, s.num_steps)
 
             state, (w, *told) = jax.lax.scan(draw, state, None, length=BLOCK)
-            return state, (centre + w @ root.T, *told)
+            return state, (centre[None] + w @ root.T, *told)
 
         return jax.vmap(along)(state)
 
@@ -87,7 +93,7 @@ def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: 
     which = jnp.arange(chains) % len(centres)
 
     def one(k: Any, e: Any) -> Any:
-        places = centres[k] + (roots[k] @ e) * jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.0])[:, None]
+        places = centres[k][None] + (roots[k] @ e)[None] * jnp.asarray([1.0, 0.5, 0.25, 0.1, 0.0])[:, None]
         values, slopes = jax.vmap(jax.value_and_grad(log_density))(places)
         fine = jnp.isfinite(values) & jnp.all(jnp.isfinite(slopes), axis=1)
         return places[jnp.argmax((fine & (values > values[-1] - 20.0 - 4.0 * size)).at[-1].set(True))]

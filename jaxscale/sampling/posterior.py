@@ -37,6 +37,7 @@ from jaxscale.sampling.initial_values import (
 from jaxscale.sampling.sampler_result import Sampled
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
@@ -102,7 +103,7 @@ def posterior(
     seed, generator = generator_of(seed)
     if isinstance(source, Fit):
         if fixed is not None:
-            raise ValueError("Argument fixed must not be given with a fit, whose own fixed values are taken.")
+            raise ArgumentError("fixed", "must not be given with a fit, whose own fixed values are taken.")
         fitted, told = source, ""
         observations = observations_of(source, observations)
         law = resolve(source.law)
@@ -113,7 +114,7 @@ def posterior(
     else:
         law, told = resolve(source), ""
         if observations is None:
-            raise ValueError("Argument observations must be given with a law.")
+            raise ArgumentError("observations", "must be given with a law.")
         chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
         values, fitted = validate_fixed(law, fixed), None
     chosen.check_unambiguous(observations)

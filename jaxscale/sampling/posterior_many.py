@@ -25,6 +25,7 @@ from jaxscale.sampling.densities import densities_of
 from jaxscale.sampling.initial_values import located, nuisance_at
 from jaxscale.sampling.posterior import Method, by_name, families
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
@@ -112,11 +113,11 @@ def posterior_many(
     law = resolve(law)
     refuse(method, num_chains, num_samples, num_warmup)
     if isinstance(observations, Observations):
-        raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
+        raise ArgumentTypeError("observations", "must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
     refuse_types(likelihood, sets)
     if not sets:
-        raise ValueError("Argument observations must not be empty.")
+        raise ArgumentError("observations", "must not be empty.")
     chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
     for some in sets:
         chosen.check_unambiguous(some)

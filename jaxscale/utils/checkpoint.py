@@ -15,14 +15,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.utils.errors import UsageError
 from jaxscale.utils.files import write_atomically
 
 _SUFFIX = ".part"
 _MANIFEST = "run.json"
 
 
-class JournalError(ValueError):
+class JournalError(UsageError):
     """Error of a checkpoint folder that is damaged or belongs to another run; the folder is left unchanged."""
+
+    code = "checkpoint"
+    argument = "checkpoint"
 
 
 class Journal:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.text import wrap
 
 
@@ -20,7 +21,7 @@ class Notice:
     def __post_init__(self) -> None:
         """Refuse an unknown code."""
         if self.code not in CODES:
-            raise ValueError(f"Argument code must be one of {', '.join(CODES)}, but is {self.code!r}.")
+            raise ArgumentError("code", f"must be one of {', '.join(CODES)}, but is {self.code!r}.")
 
 
 CODES: dict[str, tuple[str, str]] = {

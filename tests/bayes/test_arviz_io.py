@@ -195,7 +195,7 @@ def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> No
     np.testing.assert_array_equal(loo(again).pointwise, loo(draws).pointwise)
     np.testing.assert_array_equal(again.responses(x=[1.0, 2.0]), draws.responses(x=[1.0, 2.0]))
     other = replace(own["observations"], response=own["observations"].response + 0.1)
-    said = "^Arguments observations and {} must be those that the draws were made with, but are others"
+    said = "^Argument {} and observations must be those that the draws were made with, but are others"
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("likelihood", dict(likelihood=likelihoods.laplace("linear"))),
         ("likelihood", dict(likelihood=likelihoods.student_t(space="linear"))),

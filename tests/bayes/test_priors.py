@@ -23,7 +23,7 @@ from tests.sampling_models import modelled, powers
 X = np.geomspace(1.0, 1e4, 30)
 Y = (2 * X**-0.3 + 1.7) * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
 ROWS = Observations.from_table(dict(x=X, y=Y), inputs=["x"], response="y")
-FEW: dict[str, Any] = dict(chains=2, draws=1000, progress=False)
+FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,7 +75,7 @@ def test_a_sure_share_stays_sure() -> None:
     @law(inputs=dict(x=Input("")), response=Response("", unit), source="a textbook", a=coefficient())
     def step(x, *, a):
         """Nothing, then all."""
-        return a * (x > 1)
+        return a * jnp.where(x > 1, 1.0, 0.0)
 
     np.testing.assert_array_equal(simulate(step, dict(a=1.0), dict(x=[0.5, 2.0]))["loss"], [0.0, 1.0])
 

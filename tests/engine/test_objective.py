@@ -110,7 +110,11 @@ def test_the_safe_hessian_is_a_weighted_gauss_newton_matrix(case: str) -> None:
     def by_lane(point: Any) -> Any:
         r, jacobian = residuals(point), jax.jacfwd(residuals)(point)
         weight = noise.loss.slopes(r, delta, problem.log_scale(point))[2]
-        return r, (jacobian.T * (w * weight)) @ jacobian, jax.hessian(plain_objective(problem, delta, y, w))(point)
+        return (
+            r,
+            (jacobian.T * (w * weight)[None]) @ jacobian,
+            jax.hessian(plain_objective(problem, delta, y, w))(point),
+        )
 
     several, safe, exact = map(np.array, by_lane(z.T))
     for k, r in enumerate(several):

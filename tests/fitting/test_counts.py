@@ -214,7 +214,7 @@ POISSON = likelihoods.poisson()
         (
             dict(likelihood=likelihoods.binomial("tried")),
             "dict: the likelihood needs the input 'tried'; map it to a column in addition to the law's "
-            "inputs: inputs={..., 'tried': column}.",
+            "inputs: inputs={'tried': 'COLUMN'}.",
         ),
         (
             dict(likelihood=likelihoods.binomial(TRIALS[:5])),

@@ -85,7 +85,7 @@ def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.
     ]
     assert some.ok and "case bootstrap, 32 of 48 refits, all settled" in str(some)
     monkeypatch.undo()
-    table = jaxscale.bootstrap_intervals(some, fit, kind="studentised")
+    table = jaxscale.bootstrap_intervals(some, fit, method="studentised")
     assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices
 
 

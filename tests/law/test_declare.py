@@ -201,7 +201,7 @@ def test_small_integers_stay_integers() -> None:
     @law(inputs=dict(k=Input("index", low=-1.0)), response=Response("", real), source="a textbook", a=coefficient())
     def indexed(k, *, a):
         """An input that counts."""
-        return a * jnp.arange(3)[k]
+        return a * jnp.arange(3.0)[k]
 
     assert indexed(2, a=1.0) == 2.0
     assert list(indexed(np.array([0, 2]), a=1.0)) == [0.0, 2.0]

@@ -65,7 +65,7 @@ def test_it_works_on_arrays_under_vmap_and_jit() -> None:
     loop = [float(ours(theta)) for theta in POINTS]
     np.testing.assert_allclose(jax.jit(jax.vmap(ours))(POINTS), loop, rtol=1e-14)
     np.testing.assert_allclose(ours(POINTS.T), loop, rtol=1e-14)
-    wide = bracketed_root(lambda x: x - POINTS, np.zeros(2), np.full((3, 1), 10.0))
+    wide = bracketed_root(lambda x: x - POINTS, np.zeros((1, 2)), np.full((3, 1), 10.0))
     np.testing.assert_allclose(wide, POINTS, rtol=1e-14)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import jaxscale
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.pointwise import pointwise, reweighed
@@ -368,3 +369,27 @@ def test_nothing_and_no_density_cannot_be_compared() -> None:
         stacking({})
     with pytest.raises(ValueError, match=r"^Argument elpds must hold finite densities, but a gives some row none\.$"):
         compare({"a": scored(np.array([0.0, -np.inf]))})
+
+
+def test_laws_are_compared_by_the_posteriors_that_are_drawn_for_them() -> None:
+    """The same numbers as of posteriors that are drawn one by one."""
+    laws = ["power_law", "power_law_offset"]
+    x = np.geomspace(1, 1e3, 24)
+    y = (1.5 + 2.0 * x**-0.4) * np.exp(0.01 * np.random.default_rng(0).standard_normal(24))
+    rows = jaxscale.Observations.from_table({"x": x, "y": y}, inputs=["x"], response="y")
+    likelihood = likelihoods.normal("log")
+    found = jaxscale.compare(laws, rows, likelihood=likelihood, seed=1)
+    draws = {name: jaxscale.posterior(name, rows, likelihood=likelihood, seed=1) for name in laws}
+    assert found == jaxscale.compare({name: jaxscale.loo(each) for name, each in draws.items()})
+    assert next(iter(found.rows)) == "power_law_offset"
+
+
+def test_laws_need_observations_and_densities_take_none() -> None:
+    with pytest.raises(ValueError, match=r"^Argument observations must be given with laws\.$"):
+        jaxscale.compare(["power_law"])
+    with pytest.raises(TypeError, match=r"^Argument models must be a sequence of laws, but is one law; write \['power"):
+        jaxscale.compare("power_law", ROWS)
+    with pytest.raises(ValueError, match=r"^Argument models must hold different laws, but holds line, line\.$"):
+        jaxscale.compare([line, line], ROWS)
+    with pytest.raises(ValueError, match=r"^Arguments observations and likelihood must be given with laws only"):
+        jaxscale.compare({}, ROWS)

@@ -259,7 +259,7 @@ def of(**quantities: Any) -> dict[str, Any]:
         ({"level": 2.0}, "Argument level must lie between 0 and 1, but is 2.0."),
         ({"points": 4}, "Argument points must be a whole number of at least 5, but is 4."),
         ({"seed": -1}, "Argument seed must not be negative, but is -1."),
-        ({"params": []}, "Arguments params and quantity must name something to profile, but both are empty."),
+        ({"params": []}, "Argument params or quantity must name something to profile, but both are empty."),
         ({"params": ["n"]}, "Argument params names 'n', which is no free parameter of this fit; these are c, m."),
         ({"params": "m"}, "Argument params must be a sequence of names, but is the text 'm'; write ['m']."),
         (of(m=second), "Argument quantity names 'm', which names a parameter already; give it another name."),

@@ -368,7 +368,7 @@ def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
         (dict(n_resamples=1), "Argument n_resamples must be a whole number of at least 2, but is 1."),
         (dict(n_resamples=True), "Argument n_resamples must be a whole number of at least 2, but is True."),
         (dict(seed=-1), "Argument seed must not be negative, but is -1."),
-        (dict(kind="cluster"), "they name no run: read them with Observations.from_table(..., run=column)."),
+        (dict(kind="cluster"), "they name no run: name their column with run=."),
         (dict(kind="wild", cluster="group"), "they name no group"),
     ],
 )

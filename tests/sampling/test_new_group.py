@@ -32,7 +32,7 @@ def line(x, *, a, b):
 
 
 # 1,000 draws: means have errors of a thirtieth of a standard deviation, more than fine enough for what is asserted.
-NUTS: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), method="nuts", chains=4, draws=250)
+NUTS: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), method="nuts", num_chains=4, num_samples=250)
 LEVELS = np.array([1.0, 1.4, 0.7, 1.1, 1.9, 1.3])
 
 
@@ -93,7 +93,7 @@ def test_partial_pooling_shrinks_and_none_does_not() -> None:
     """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
     observations = grouped(2, seed=3)
     # The spreads of the means are 0.400 and 0.407; with 500 draws they have errors of less than 0.001.
-    few: dict[str, Any] = {**NUTS, "chains": 2}
+    few: dict[str, Any] = {**NUTS, "num_chains": 2}
     partial = jaxscale.posterior(line, observations, pooling={"a": "partial"}, **few)
     apart = jaxscale.posterior(line, observations, pooling={"a": "none"}, **few)
     assert partial.params["a"].mean(axis=0).std() < apart.params["a"].mean(axis=0).std()

@@ -254,7 +254,7 @@ def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch:
 
     monkeypatch.setattr(Runner, "__call__", stopped)
     monkeypatch.setattr("jaxscale.sampling.adaptive_sampler.KHAT_LIMIT", -np.inf)
-    settings: Any = FEW | dict(draws=1000)
+    settings: Any = FEW | dict(num_samples=1000)
     drawn = jaxscale.posterior(line, straight(), method=method, **settings)
     assert len(drawn) == 4 * 500 and drawn.about["draws"] == 2000
     assert "interrupted" in [notice.code for notice in drawn.notices]

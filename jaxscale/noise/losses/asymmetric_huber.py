@@ -54,7 +54,7 @@ class AsymmetricHuber(Loss):
         xp, factor = namespace(r), self._factor(r)
         inside = xp.abs(r) <= delta
         weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
-        return factor * xp.clip(r, -delta, delta), factor * inside, factor * weight
+        return factor * xp.clip(r, -delta, delta), factor * inside.astype(r.dtype), factor * weight
 
     @property
     def threshold(self) -> Any:

@@ -43,7 +43,7 @@ class HuberWithScale(Loss):
         u, inverse = r * xp.exp(-log_scale), xp.exp(-log_scale)
         within = xp.abs(u) <= TUNING
         weight = inverse * xp.where(within, 1.0, TUNING / xp.maximum(xp.abs(u), TUNING))
-        return xp.clip(u, -TUNING, TUNING), within * inverse, weight
+        return xp.clip(u, -TUNING, TUNING), within.astype(u.dtype) * inverse, weight
 
     def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
         """Term ``s beta (1 - p / n) sum w / 2``, shape (...,) for weights of shape (..., n).
@@ -51,7 +51,7 @@ class HuberWithScale(Loss):
         The factor ``1 - p / n`` corrects for the free parameters of the law: without outliers the scale is that of
         least squares with n - p degrees of freedom.
         """
-        rows = jnp.sum(weight > 0, axis=-1)
+        rows = jnp.sum(weight > 0, axis=-1).astype(weight.dtype)
         spare = jnp.maximum(rows - free, 0.5) / jnp.maximum(rows, 1)
         return 0.5 * CONSISTENT * spare * jnp.sum(weight, axis=-1) * jnp.exp(log_scale)
 
