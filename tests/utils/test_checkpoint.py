@@ -139,7 +139,7 @@ def test_a_damaged_part_is_refused(
     whole = one(checkpoint=tmp_path)
     place = sorted(tmp_path.glob("*.part"))[1]
     place.write_bytes(damage(place.read_bytes()))
-    assert refused() == f"Checkpoint file {place} is damaged; delete it to have its part computed again."
+    assert refused() == f"Checkpoint file {place} is damaged; delete it to compute its part again."
     place.unlink()
     assert one(checkpoint=tmp_path) == whole
 
@@ -184,7 +184,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, refused: 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "3", "\udcff"])
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, refused: Callable[..., str], content: str) -> None:
     (tmp_path / "run.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start again."
+    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start over."
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

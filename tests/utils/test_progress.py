@@ -20,7 +20,7 @@ from jaxscale.engine.multistart import Pool
 from jaxscale.engine.runner import Runner
 from jaxscale.engine.starts import Grid
 from jaxscale.utils import progress
-from jaxscale.utils.progress import Ticker, ticking
+from jaxscale.utils.progress import Ticker, show_progress
 from tests.sweeps import small, sweep
 
 
@@ -62,7 +62,7 @@ def test_progress_is_shown_only_to_a_person_who_waits(
 ) -> None:
     clock(patient)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with ticking("fitting chinchilla") as ticker:
+    with show_progress("fitting chinchilla") as ticker:
         ticker.advance(3)
     captured = capsys.readouterr()
     assert captured.out == "" and ("fitting chinchilla" in captured.err) is shown
@@ -76,7 +76,7 @@ def test_a_person_can_ask_for_it_or_not(
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: not asked)
-    with ticking("fitting chinchilla", asked):
+    with show_progress("fitting chinchilla", asked):
         pass
     assert ("fitting chinchilla" in capsys.readouterr().err) is asked
 
@@ -87,7 +87,7 @@ def test_a_terminal_that_moves_no_cursor_stays_clean(
     clock(True)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with ticking("fitting chinchilla"):
+    with show_progress("fitting chinchilla"):
         pass
     assert capsys.readouterr().err == ""
 
@@ -97,7 +97,7 @@ def test_the_bar_ends_with_the_work_whatever_ends_it(
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with pytest.raises(KeyboardInterrupt), ticking("fitting chinchilla"):
+    with pytest.raises(KeyboardInterrupt), show_progress("fitting chinchilla"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err.count("\x1b[?25h") == 1, "the cursor is there again"
 
@@ -168,7 +168,7 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
-        inspect.unwrap(multistart._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
+        inspect.unwrap(multistart._polish_explicit)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(picked[0].tolist())) == 64 and peak < 1e5
