@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import JournalError, designs, fit, fit_many, grid, noise
+from jaxscale import JournalError, designs, fit, fit_many, noise, start_grid
 from jaxscale.cli import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
@@ -28,7 +28,7 @@ def one(**more: Any) -> bytes:
 
 def from_a_grid(**more: Any) -> bytes:
     axes = dict(E=np.linspace(0.1, 1.7, 12), A=np.geomspace(10, 1e4, 12), alpha=np.linspace(0.1, 0.9, 12))
-    return fit(small, sweep(), starts=grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
+    return fit(small, sweep(), starts=start_grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
 
 
 def many(**more: Any) -> bytes:
