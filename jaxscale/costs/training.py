@@ -1,10 +1,10 @@
-"""Compute of training."""
+"""Training compute."""
 
 from jaxtyping import Real
 
 from jaxscale.utils.arrays import Value
 
-# Multiply and add, forward once and backward twice.
+# A multiplication and an addition, for one forward and two backward products.
 _PER_PARAMETER_AND_TOKEN = 6.0
 
 
@@ -12,8 +12,8 @@ def flops_6nd(N: Real[Value, "*#shape"], D: Real[Value, "*#shape"]) -> Real[Valu
     """Training compute of a dense transformer, ``C = 6 N D``.
 
     Args:
-        N: parameters.
-        D: tokens.
+        N: number of parameters.
+        D: number of tokens.
 
     Returns:
         Floating-point operations, in the shape of the arguments.

@@ -1,4 +1,4 @@
-"""Least absolute deviations: the exact vertex of a fit, by linear programming."""
+"""Least absolute deviations: the exact vertex of a fit by sequential linear programming."""
 
 import numpy as np
 from jaxtyping import Float
@@ -14,17 +14,17 @@ def vertex(
     weight: Float[np.ndarray, " row"],
     most: int = 60,
 ) -> tuple[Float[np.ndarray, " size"], float, float]:
-    """The exact minimum of the absolute loss near z, by linear programmes on a shrinking box.
+    """Exact minimum of the absolute loss near z, by linear programmes in a trust region.
 
     Args:
         problem: law, inputs, noise.
         z: coordinates near a minimum, shape (size,).
         response: shape (n,).
         weight: shape (n,).
-        most: most programmes.
+        most: maximum number of linear programmes.
 
     Returns:
-        Coordinates, objective ``sum w |r|``, and the decrease that the last programme still promised, relative.
+        Coordinates, objective ``sum w |r|``, and the relative decrease that the last programme predicted.
     """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array, eye_array, hstack, vstack

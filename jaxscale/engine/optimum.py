@@ -18,7 +18,7 @@ class Optimum:
         problem: law, inputs of shape (n,), noise.
         z: coordinates, shape (size,).
         response: shape (n,).
-        weight: shape (n,); rows of weight 0 do not count.
+        weight: shape (n,); rows of weight 0 are ignored.
         linear: parameters, predictions, residuals and their derivatives.
     """
 
@@ -30,17 +30,17 @@ class Optimum:
 
     @property
     def used(self) -> Bool[np.ndarray, " row"]:
-        """Which rows count, shape (n,)."""
+        """Mask of rows with positive weight, shape (n,)."""
         return self.weight > 0
 
     @property
     def rows(self) -> int:
-        """How many rows count."""
+        """Number of rows with positive weight."""
         return int(np.sum(self.used))
 
     @property
     def freedom(self) -> int:
-        """Rows that count, less the free parameters."""
+        """Degrees of freedom: rows with positive weight, less the free parameters."""
         return self.rows - len(self.problem.free)
 
     @property
@@ -55,6 +55,6 @@ def optimum_of(
     response: Float[np.ndarray, " row"],
     weight: Float[np.ndarray, " row"],
 ) -> Optimum:
-    """The optimum at some coordinates, linearised there."""
+    """Linearise a problem at its optimum."""
     linear = jax.tree.map(np.asarray, linearise(problem, z, response))
     return Optimum(problem, z, response, weight, linear)

@@ -1,9 +1,8 @@
-"""Starts: draw many from the plausible ranges, let the data set what they can, score, choose.
+"""Starts: random initial values from the plausible ranges, with affine parameters set by least squares.
 
 A start draws every parameter from its plausible range scaled by the data. Parameters in which
-the law is affine are then set by weighted least squares given the others, so that the search
-is over the rest only. Scoring a start costs one evaluation; only the promising ones, and an
-independent random sample, are polished.
+the law is affine are then set by weighted least squares given the others (variable projection), so
+that the search is over the rest only. Scoring a start costs one evaluation.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +21,9 @@ from jaxscale.utils.arrays import Array, Number, Value
 
 
 class StartGrid(Mapping[str, np.ndarray]):
-    """A crossed grid of starts that is never laid out whole.
+    """Grid of starts, evaluated lazily.
 
-    As a mapping it gives every parameter's value at every point; :meth:`take` gives some points only.
+    As a mapping it gives the value of every parameter at every point; :meth:`take` gives a subset of the points.
 
     Args:
         axes: the values of each parameter.
@@ -36,12 +35,12 @@ class StartGrid(Mapping[str, np.ndarray]):
         self.size = int(np.prod(self.shape, dtype=np.int64))
 
     def take(self, index: Int[np.ndarray, " start"]) -> dict[str, Float[np.ndarray, " start"]]:
-        """The points of some numbers, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
+        """The points at these indices, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
         places = np.unravel_index(index, self.shape)
         return {name: values[place] for (name, values), place in zip(self.axes.items(), places, strict=True)}
 
     def __getitem__(self, name: str) -> Float[np.ndarray, " start"]:
-        """One parameter at every point."""
+        """Values of one parameter at every point."""
         along = [-1 if axis == name else 1 for axis in self.axes]
         return np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
 
@@ -54,34 +53,34 @@ class StartGrid(Mapping[str, np.ndarray]):
         return len(self.axes)
 
 
-class Listed:
-    """Starts given one by one: parameters by name, each of shape (starts,)."""
+class StartList:
+    """Explicit starts: parameters by name, each of shape (starts,)."""
 
     def __init__(self, params: Mapping[str, Float[np.ndarray, " start"]]) -> None:
         self.params = dict(params)
         self.size = len(next(iter(self.params.values())))
 
     def take(self, index: Int[np.ndarray, " start"]) -> dict[str, Float[np.ndarray, " start"]]:
-        """The starts of some numbers."""
+        """The starts at these indices."""
         return {name: values[index] for name, values in self.params.items()}
 
 
 def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> Float[np.ndarray, "dimensions count"]:
-    """A Latin hypercube of uniform numbers, shape (dimensions, count)."""
+    """Latin hypercube sample in the unit cube, shape (dimensions, count)."""
     ranks = generator.permuted(np.tile(np.arange(count), (dimensions, 1)), axis=1)
     return (ranks + generator.uniform(size=ranks.shape)) / count
 
 
-def crossed(
+def crossover(
     generator: np.random.Generator, parents: Float[np.ndarray, "dimensions parent"], count: int
 ) -> Float[np.ndarray, "dimensions count"]:
-    """Children of good starts, shape (dimensions, count): what two parents hold, jittered.
+    """Crossover of good starts with jitter, shape (dimensions, count).
 
-    Where terms of a law are found one at a time (two periods, two peaks), a child joins the term
-    that one parent has right with the term of another.
+    Where terms of a law are found one at a time (two periods, two peaks), a child combines a term
+    that one parent has found with the term of another.
 
     Args:
-        generator: the source of randomness.
+        generator: random generator.
         parents: coordinates of good starts, shape (dimensions, parents).
         count: number of children.
     """
@@ -97,22 +96,22 @@ def crossed(
 def _law(
     problem: Problem, params: Mapping[str, Float[Array, " lane"]], inputs: Mapping[str, Float[Array, "... row"]]
 ) -> Float[Array, "lane row"]:
-    """The law for every lane and row, shape (lanes, n)."""
+    """Values of the law for every lane and row, shape (lanes, n)."""
 
     def one(params: Mapping[str, Number], row: Mapping[str, Float[Array, "..."]]) -> Float[Array, ""]:
         return value(problem.law, row, params)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
-def _expanded(
+def _expand(
     problem: Problem,
     names: list[str],
     params: Mapping[str, Float[Array, " lane"]],
     inputs: Mapping[str, Float[Array, "... row"]],
 ) -> tuple[Float[Array, "lane row"], list[Float[Array, "lane row"]], list[Float[Array, "lane row"]]]:
-    """The law and its slopes in some parameters for every lane and row, each of shape (lanes, n)."""
+    """Values of the law and its slopes in the named parameters for every lane and row, each of shape (lanes, n)."""
 
     def one(
         params: Mapping[str, Number], row: Mapping[str, Float[Array, "..."]]
@@ -125,7 +124,7 @@ def _expanded(
         return expansion(given, [params[name] for name in names], (params, row), order=1)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
 def project(
@@ -134,10 +133,10 @@ def project(
     response: Float[Array, "*#lane row"],
     weight: Float[Array, "*#lane row"],
 ) -> dict[str, Float[Array, " lane"]]:
-    """Set the parameters in which the law is affine by weighted least squares, lane by lane.
+    """Set the parameters in which the law is affine by weighted least squares, for each lane.
 
-    Residuals are weighted so that they are those of the noise's space to first order. A solution
-    outside a parameter's support keeps the drawn value there, and the rest is solved again.
+    Residuals are weighted so that they are those of the noise's space to first order. Where a solution is outside the
+    support of a parameter, that parameter keeps its drawn value and the others are solved for again.
 
     Args:
         problem: law and data.
@@ -155,7 +154,7 @@ def project(
     ) -> Float[Array, "affine columns lane"]:
         inputs, y, w = part[0], jnp.atleast_2d(part[1]), jnp.atleast_2d(part[2])
         stretch = space.derivative(y)
-        base, slopes, _ = _expanded(problem, names, params, inputs)
+        base, slopes, _ = _expand(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
         scaled = jnp.stack([*slopes, y - offset], axis=1) * stretch[:, None]
         heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[:, None]
@@ -177,7 +176,7 @@ def project(
     low = jnp.asarray([s.low for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
-    def solved(
+    def solve(
         _: Int[Value, ""], state: tuple[Bool[Array, "affine lane"], Float[Array, "affine lane"]]
     ) -> tuple[Bool[Array, "affine lane"], Float[Array, "affine lane"]]:
         free = state[0]
@@ -190,7 +189,7 @@ def project(
         level = solution / size
         return free & (level > low) & (level < high), solution
 
-    free, solution = jax.lax.fori_loop(0, 3, solved, (free, drawn))
+    free, solution = jax.lax.fori_loop(0, 3, solve, (free, drawn))
     solution = jnp.where(free, solution, drawn) / size
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 
@@ -203,7 +202,7 @@ def score(
     response: Float[Array, "... row"],
     weight: Float[Array, "... row"],
 ) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
-    """Coordinates and objective of starts, their affine parameters set by the data.
+    """Coordinates and objective of starts, with affine parameters set by :func:`project`.
 
     Args:
         problem: law and data.
@@ -222,18 +221,18 @@ def score(
     params = {
         name: jnp.broadcast_to(jnp.where(drawn, random[name], moved[name]), lanes) for name in problem.law.parameters
     }
-    return placed(problem, project(problem, params, response, weight), response, weight)
+    return evaluate_params(problem, project(problem, params, response, weight), response, weight)
 
 
-def placed(
+def evaluate_params(
     problem: Problem,
     params: Mapping[str, Float[Array, " lane"]],
     response: Float[Array, "... row"],
     weight: Float[Array, "... row"],
 ) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
-    """Coordinates and objective of given parameters, each of shape (lanes,); shapes as :func:`score`."""
+    """Coordinates and objective of parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
-    # A parameter that is held may stand at an end of its support, where it has no coordinate and needs none.
+    # A parameter that is held may be at an end of its support, where it has no coordinate and needs none.
     for k, name in enumerate(problem.free):
         if name in problem.held:
             coordinates[k] = jnp.where(problem.held[name][0], 0.0, coordinates[k])
@@ -266,8 +265,8 @@ def placed(
         f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
     if loss.concomitant_scale:
         f = f + loss.scale_cost(len(problem.free), weight, z[-1])
-    fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
-    return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)
+    valid = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
+    return jnp.where(valid, z, 0.0), jnp.where(valid, f, jnp.inf)
 
 
 def _count_objective(
@@ -277,7 +276,7 @@ def _count_objective(
     response: Float[Array, "... row"],
     weight: Float[Array, "... row"],
 ) -> Float[Array, " lane"]:
-    """The negative log likelihood of counts at given parameters, shape (lanes,)."""
+    """Negative log likelihood of counts at given parameters, shape (lanes,)."""
     loss: Any = problem.noise.loss
 
     def part(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
 
-from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.bounds import at_bounds, move_off_bounds, unbounded
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.heteroscedasticity import heteroscedasticity_test
@@ -172,7 +172,7 @@ def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: Int[np.ndarra
     draws, failed = bootstrap(
         resampling.runner,
         problem,
-        lifted(optimum),
+        move_off_bounds(optimum),
         optimum.response,
         weight,
         run=clusters,

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Real
 
-from jaxscale.law.derivatives import inlined
+from jaxscale.law.derivatives import inline
 from jaxscale.sampling import modes
 from jaxscale.utils.arrays import Array
 from jaxscale.utils.compilation import compiled
@@ -43,7 +43,7 @@ def curvatures(
         m: LogDensity, x: Float[Array, " size"]
     ) -> tuple[Float[Array, ""], Float[Array, " size"], Float[Array, "size size"]]:
         m = getattr(m, "smooth", m)
-        log_density = inlined(_log_density, m, x)
+        log_density = inline(_log_density, m, x)
         return modes.curvature(lambda x: log_density(m, x), x)
 
     return jax.vmap(at)(model, x)

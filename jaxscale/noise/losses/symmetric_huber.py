@@ -1,11 +1,11 @@
-"""Huber's loss with a given threshold."""
+"""Huber loss with a given threshold."""
 
 from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Real
 
-from jaxscale.noise.loss import ClippedLoss, setting
+from jaxscale.noise.loss import ClippedLoss, as_array
 from jaxscale.utils.arrays import Array, Numbers
 
 REFERENCES = {
@@ -24,22 +24,22 @@ REFERENCES = {
 
 
 class Huber(ClippedLoss):
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
+    """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
-    delta: Real[Array, ""] = eqx.field(converter=setting)
+    delta: Real[Array, ""] = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
     @property
     def threshold(self) -> Real[Array, ""]:
-        """Delta."""
+        """Threshold ``delta``."""
         return self.delta
 
     def with_threshold(self, delta: Numbers) -> "Huber":
-        """Huber's loss with another delta."""
+        """Loss with another ``delta``."""
         return Huber(delta)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Delta."""
+        """Setting ``delta``."""
         return {"delta": float(self.delta)}
