@@ -13,7 +13,7 @@ from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.psis import smooth
 from jaxscale.engine import newton
-from jaxscale.engine.descent import settle
+from jaxscale.engine.descent import run_pool
 from jaxscale.engine.linearize import Linear
 from jaxscale.engine.objective import Local, evaluate
 from jaxscale.engine.optimum import Optimum
@@ -38,7 +38,7 @@ LAW = laws.get("power_law_floor")
 ROWS = Observations(inputs={"x": np.arange(1.0, 9.0)}, response=np.arange(1.0, 9.0), weight=np.ones(8))
 PROBLEM, WIDE = problem_of(LAW, tuple(LAW.parameters), {}, huber(0.1), ROWS)
 N, SIZE = len(WIDE), PROBLEM.size
-LANES = newton.begin(PROBLEM, np.zeros((SIZE, 4)), xp=np)
+LANES = newton.init_lanes(PROBLEM, np.zeros((SIZE, 4)), xp=np)
 LINEAR = Linear({}, np.ones(N), np.ones(N), np.ones((N, SIZE)), np.ones((N, SIZE)), np.ones((SIZE, SIZE)))
 
 
@@ -67,9 +67,9 @@ WRONG: dict[str, Callable[[], object]] = {
     "Contour": lambda: Contour("a law", ("a", "b"), (0.9,), (4.6,), (1.0, 1.0), np.ones((1, 8, 3))),
     "Elpd": lambda: Elpd("a law", "loo", 0.0, 1.0, 1.0, np.ones(4), np.ones(5), "row", np.arange(4)),
     "solve_damped": lambda: newton.solve_damped(np.ones((2, 2, 4)), np.ones((2, 3))),
-    "begin": lambda: newton.begin(PROBLEM, np.zeros(SIZE)),
+    "init_lanes": lambda: newton.init_lanes(PROBLEM, np.zeros(SIZE)),
     "evaluate": lambda: evaluate(PROBLEM, LANES.z, LANES.delta, np.ones((4, N)), np.ones((3, N))),
-    "settle": lambda: settle(PROBLEM, LANES, np.ones((4, N)), np.ones((4, N + 1)), 2, 2),
+    "run_pool": lambda: run_pool(PROBLEM, LANES, np.ones((4, N)), np.ones((4, N + 1)), 2, 2),
     "score": lambda: score(PROBLEM, four(SIZE), four(SIZE), np.ones(3, bool), np.ones(N), np.ones(N)),
     "slopes": lambda: slopes(LAW, ("a",), {"x": np.ones(8)}, {"a": np.ones((3, 1))}),
     "classical": lambda: classical(np.ones((8, 2)), np.ones(7), np.ones(8)),
