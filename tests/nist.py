@@ -126,7 +126,7 @@ class Form:
 
 
 def _period(range: tuple[float, float]) -> Parameter:
-    """Monthly data cannot tell a period below two months from a longer one."""
+    """Period of at least two months: shorter ones are aliased in monthly data."""
     return positive_number(range=(max(range[0], 2.0), range[1]))
 
 

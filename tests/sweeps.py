@@ -1,4 +1,4 @@
-"""A small law and sweeps drawn from it, for tests of how fits are run rather than of what they find."""
+"""A small law and simulated sweeps, for tests of the execution of fits."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ TRUE = dict(E=1.7, A=300.0, alpha=0.34)
     source="a test",
 )
 def small(N, *, E, A, alpha):
-    """Three parameters, so that programs compile soon."""
+    """Three parameters, so that programs compile quickly."""
     return E + A / N**alpha
 
 

@@ -1,4 +1,4 @@
-"""The competitors of the benchmarks give the right answers: a comparison with a broken one would be none."""
+"""Results of the competitors in the benchmarks."""
 
 import os
 import sys
@@ -130,7 +130,7 @@ def test_the_gemstones_grid_is_the_published_one_and_lazy():
         some[100]
 
 
-def test_the_huber_league(tables):
+def test_the_isoflop_sweeps(tables):
     isoflop = peers.isoflop_sweeps()
     assert {name: len(sweep["loss"]) for name, sweep in isoflop.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
     assert all(np.all(column > 0) for sweep in isoflop.values() for column in sweep.values())
@@ -216,7 +216,7 @@ def test_the_startup_rows_hold_the_help_of_every_command():
     assert set(startup.ONCE) <= set(startup.ROWS) and set(startup.HELP) <= set(startup.ROWS)
 
 
-def test_the_startup_table_measures_each_row_in_each_turn():
+def test_the_startup_table_measures_each_row_in_each_round():
     said = []
     found = startup.measure_rows(["notices"], 2, said.append)
     assert said == [f"turn {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]

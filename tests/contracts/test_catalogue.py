@@ -105,7 +105,7 @@ def what_an_input_is_raised_to_is_an_exponent(law: Law) -> None:
 
 
 def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
-    """Inputs and parameters from what JSON holds of them."""
+    """Inputs and parameters after a round trip through JSON."""
     supports: dict[str, Support] = {support.name: support for support in (real, positive, unit)}
     inputs = {
         name: Input(
@@ -151,7 +151,7 @@ def published_values_are_plausible(law: Law) -> None:
             assert low < number < high, (label, key)
 
 
-def test_kinds_contain_the_starts_of_the_field() -> None:
+def test_ranges_of_kinds_contain_common_starts() -> None:
     starts = [
         (floor(), (0.1, 3)), (amplitude(), (1, 1e6)), (exponent(), (0.05, 1.5)), (positive_number(), (1, 100))
     ]  # fmt: skip
@@ -351,7 +351,7 @@ def test_the_catalogue_lists_what_it_finds() -> None:
     assert laws.catalogue() is not laws.catalogue()
 
 
-def test_a_family_answers_to_its_counts() -> None:
+def test_a_family_is_found_by_its_counts() -> None:
     assert laws.get("bnsl") is laws.get("bnsl1") is laws.get("bnsl[1]") is laws.bnsl[1]
     assert laws.get("bnsl[2]") is laws.bnsl[2]
     assert laws.get("bnsl8").name == "bnsl8"

@@ -27,7 +27,7 @@ def started(devices: int, *words: object) -> subprocess.Popen[str]:
 
 
 def printed(*processes: subprocess.Popen[str]) -> list[list[str]]:
-    """The lines of each process. None outlives the test: one that has lost its fellow would wait for ever."""
+    """Lines of each process. All are ended, since one would wait for the other for ever."""
     try:
         ends = [process.communicate(timeout=PATIENCE) for process in processes]
     finally:

@@ -1,4 +1,4 @@
-"""New laws from old ones: values, derivatives, declarations, identity, and a fit of what was made."""
+"""Algebra of laws: values, derivatives, declarations, identity, and a fit of a derived law."""
 
 import copy
 import pickle
@@ -208,7 +208,7 @@ def test_routing_to_one_expert_is_the_base_law() -> None:
     )
 
 
-def test_a_chain_hands_the_loss_on() -> None:
+def test_a_chain_passes_the_loss_to_the_outer_law() -> None:
     chained = chain(chinchilla, accuracy, through="L")
     assert chained is compose(accuracy, L=chinchilla)
     assert chained.response is accuracy.response and list(chained.inputs) == ["N", "D"]
@@ -224,7 +224,7 @@ def test_a_chain_hands_the_loss_on() -> None:
     np.testing.assert_allclose(ladder(*ND, **CONSTANTS, a=-0.6, b=0.85), one_step(*ND, **shifted), rtol=1e-13)
 
 
-def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
+def test_a_location_on_a_removed_input_is_a_coefficient() -> None:
     peaks = laws.get("gaussian_peaks1")
     place = [key for key, kind in peaks.parameters.items() if kind.kind == "location"]
     inner: dict[str, Any] = {next(iter(peaks.inputs)): rename(signed, x="t", a="a_1", q="q_1")}
@@ -232,7 +232,7 @@ def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
     assert [composed.parameters[key].kind for key in place] == ["coefficient"]
 
 
-def test_derivatives_of_what_was_made() -> None:
+def test_derivatives_of_derived_laws() -> None:
     composed = tie(compose(chinchilla, N=capacity), beta="alpha")
     chained = chain(composed, accuracy, through="L")
     values = {key: CONSTANTS[key] for key in ("E", "A", "alpha", "B")} | GAINS | CURVE
@@ -250,7 +250,7 @@ def test_derivatives_of_what_was_made() -> None:
     np.testing.assert_allclose(mapped, chained(1e9, *BITS, 2e10, **values), rtol=1e-14)
 
 
-def test_a_law_made_twice_is_one_law_also_in_a_pickle() -> None:
+def test_equal_operations_return_the_same_law_also_after_pickling() -> None:
     for again in (
         lambda: fix(chinchilla, E=1.69),
         lambda: tie(chinchilla, beta="alpha"),
@@ -278,7 +278,7 @@ def test_a_compiled_program_is_used_again() -> None:
     assert len(traced) == 1
 
 
-def test_the_code_of_a_law_tells_recipes_apart() -> None:
+def test_the_code_of_a_law_distinguishes_recipes() -> None:
     one, other = fix(chinchilla, E=1.69, name="same"), fix(chinchilla, E=1.7, name="same")
     assert "A / N**alpha" in one.code and one.code != other.code
     assert law(inputs={}, response=Response(""), source="a textbook")(eval("lambda: 1.0")).code == ""
@@ -297,7 +297,7 @@ def test_a_response_can_be_declared_where_units_differ() -> None:
     assert both.response.unit == "nat or bit"
 
 
-def test_a_composed_law_is_fitted_through_the_public_door() -> None:
+def test_a_composed_law_is_fitted() -> None:
     composed = fix(compose(chinchilla, D=repetition), E=1.8)
     sizes = designs.grid(N=(1e8, 1e10, 5), U_D=(1e9, 3e10, 3), D=(3e9, 1e12, 6))
     truth = dict(A=480.0, alpha=0.35, B=2000.0, beta=0.37, R_D=12.0)

@@ -1,4 +1,4 @@
-"""Ties on the command line and in names: ``--tie beta=alpha`` and what is read back of such a fit."""
+"""Ties on the command line and in names: ``--tie beta=alpha`` and files of such fits."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Likelihoods: the registry, densities against SciPy's, samples against densities, and what they refuse."""
+"""Likelihoods: registry, densities against SciPy, samples against densities, and errors."""
 
 import inspect
 from typing import Any

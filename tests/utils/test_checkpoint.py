@@ -1,4 +1,4 @@
-"""Finished parts in a folder: whatever interrupts a run, the same call ends with the same bits."""
+"""Checkpoints: after any interruption, the same call ends with bitwise equal results."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import JournalError, designs, fit, fit_many, grid, noise
+from jaxscale import JournalError, designs, fit, fit_many, noise, start_grid
 from jaxscale.cli import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
@@ -22,13 +22,13 @@ Call = Callable[..., bytes]
 
 
 def one(**more: Any) -> bytes:
-    """With this noise standard errors come from resamples, which are parts too."""
+    """With this noise standard errors come from resamples, which are stored as parts too."""
     return fit(small, sweep(), **{"noise": noise.huber(1e-3), "n_resamples": 300, **more}).to_json().encode()
 
 
 def from_a_grid(**more: Any) -> bytes:
     axes = dict(E=np.linspace(0.1, 1.7, 12), A=np.geomspace(10, 1e4, 12), alpha=np.linspace(0.1, 0.9, 12))
-    return fit(small, sweep(), starts=grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
+    return fit(small, sweep(), starts=start_grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
 
 
 def many(**more: Any) -> bytes:
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Killed(BaseException):
-    """What no code of the library catches."""
+    """An exception that the library does not catch."""
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_a_killed_process_leaves_behind_does_not_matter(tmp_path: Path) -> 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
     def message(**more: Any) -> str:
-        """What a call says that refuses the folder and leaves it as it is."""
+        """Message of a call that refuses the folder and leaves it unchanged."""
         before = contents(tmp_path)
         with pytest.raises(JournalError) as refusal:
             one(checkpoint=tmp_path, **more)

@@ -1,4 +1,4 @@
-"""Progress, grids and memory: parts are counted, who waits sees a bar, and millions of starts are never laid out."""
+"""Progress bar, counts of parts, and memory of large grids of starts."""
 
 import inspect
 import subprocess
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import fit, fit_many, grid, noise
+from jaxscale import fit, fit_many, noise, start_grid
 from jaxscale.engine import multistart
 from jaxscale.engine.multistart import Pool
 from jaxscale.engine.runner import Runner
@@ -26,7 +26,7 @@ from tests.sweeps import small, sweep
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Sets a clock that strikes at once, or never."""
+    """Timer that expires at once, or never."""
 
     def setting(patient: bool) -> None:
         class Timer:
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 @pytest.mark.parametrize("terminal, patient, shown", [(True, False, True), (True, True, False), (False, False, False)])
-def test_progress_is_shown_only_to_a_person_who_waits(
+def test_the_progress_bar_is_shown_only_on_terminals_after_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     clock: Callable[[bool], None],
@@ -71,7 +71,7 @@ def test_progress_is_shown_only_to_a_person_who_waits(
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_person_can_ask_for_it_or_not(
+def test_the_progress_bar_can_be_switched_on_and_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Callable[[bool], None], asked: bool
 ) -> None:
     clock(False)
@@ -128,7 +128,7 @@ def test_a_fit_counts_every_part_it_computes(call: Callable[..., Any], monkeypat
 @given(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None:
     names = "abcd"[: len(axes)]
-    some = grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
+    some = start_grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
     mesh = np.meshgrid(*axes, indexing="ij")
     assert (list(some), len(some), some.size, some.shape) == (list(names), len(axes), mesh[0].size, mesh[0].shape)
     index = np.random.default_rng(0).integers(some.size, size=7)
@@ -151,7 +151,7 @@ class Placed(Exception):
     """The first block of a grid was handed over."""
 
 
-def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_a_large_grid_are_selected_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, picked, blocks = np.random.default_rng(0), [], []
 
     def choice(*arguments: Any, **settings: Any) -> np.ndarray:
@@ -178,14 +178,14 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
 SCORE = """
 import resource, sys
 import numpy as np
-from jaxscale import fit, grid, noise
+from jaxscale import fit, noise, start_grid
 from jaxscale.engine import multistart
 from tests.sweeps import small, sweep
 
 multistart.BLOCK = int(sys.argv[1])
 for count in (1000, 1_000_000):
     axes = [np.linspace(*ends, round(count ** (1 / 3))) for ends in ((0.1, 1.7), (10, 1e4), (0.1, 0.9))]
-    for starts in (count, grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
+    for starts in (count, start_grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
         fit(small, sweep(), starts=starts, polish=16, noise=noise.squared("log"))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
@@ -224,23 +224,23 @@ def kept(monkeypatch: pytest.MonkeyPatch, block: int, starts: Any) -> tuple[list
 
 
 def test_a_grid_scored_in_blocks_keeps_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = kept(monkeypatch, 65536, grid(**AXES))
+    whole = kept(monkeypatch, 65536, start_grid(**AXES))
     assert whole[2] == 12**3
     for block in (1000, 333):
-        parts = kept(monkeypatch, block, grid(**AXES))
+        parts = kept(monkeypatch, block, start_grid(**AXES))
         assert parts[2] == block and parts[1] == whole[1]
         for some, others in zip(parts[0], whole[0], strict=True):
             assert np.array_equal(some, others)
 
 
 def test_a_grid_is_the_same_as_its_points_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (kept(monkeypatch, 65536, some) for some in (grid(**AXES), dict(grid(**AXES))))
+    one, other = (kept(monkeypatch, 65536, some) for some in (start_grid(**AXES), dict(start_grid(**AXES))))
     assert one[1] == other[1]
     for some, others in zip(one[0], other[0], strict=True):
         assert np.array_equal(some, others)
 
 
-def test_a_pool_keeps_the_best_however_they_arrive() -> None:
+def test_a_pool_keeps_the_best_in_any_order_of_arrival() -> None:
     f = np.random.default_rng(0).integers(40, size=300).astype(float)
     z = np.arange(600.0).reshape(2, 300)
     once = Pool(z[:, :0], f[:0], np.zeros(0, int)).joined(z, f, np.arange(300), 20)
