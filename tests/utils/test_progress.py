@@ -18,7 +18,7 @@ from jaxscale import fit, fit_many, noise, start_grid
 from jaxscale.engine import multistart
 from jaxscale.engine.multistart import Pool
 from jaxscale.engine.runner import Runner
-from jaxscale.engine.starts import Grid
+from jaxscale.engine.starts import StartGrid
 from jaxscale.utils import progress
 from jaxscale.utils.progress import Ticker, show_progress
 from tests.sweeps import small, sweep
@@ -139,7 +139,7 @@ def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None
 
 def test_a_grid_of_millions_takes_no_memory() -> None:
     tracemalloc.start()
-    some = Grid({"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)})
+    some = StartGrid({"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)})
     points = some.take(np.array([0, 3_999_999]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -164,7 +164,7 @@ def test_points_of_a_large_grid_are_selected_lazily(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(multistart, "BLOCK", 64)
     task = SimpleNamespace(problem=SimpleNamespace(size=3), place=place)
-    some = Grid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
+    some = StartGrid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
@@ -243,11 +243,11 @@ def test_a_grid_is_the_same_as_its_points_listed(monkeypatch: pytest.MonkeyPatch
 def test_a_pool_keeps_the_best_in_any_order_of_arrival() -> None:
     f = np.random.default_rng(0).integers(40, size=300).astype(float)
     z = np.arange(600.0).reshape(2, 300)
-    once = Pool(z[:, :0], f[:0], np.zeros(0, int)).joined(z, f, np.arange(300), 20)
+    once = Pool(z[:, :0], f[:0], np.zeros(0, int)).merge(z, f, np.arange(300), 20)
     assert np.array_equal(once.number, np.argsort(f, kind="stable")[:20])
     assert np.array_equal(once.z, z[:, once.number]) and np.array_equal(once.f, f[once.number])
     pool = Pool(z[:, :0], f[:0], np.zeros(0, int))
     for first in range(0, 300, 7):
         part = slice(first, first + 7)
-        pool = pool.joined(z[:, part], f[part], np.arange(300)[part], 20)
+        pool = pool.merge(z[:, part], f[part], np.arange(300)[part], 20)
     assert np.array_equal(pool.number, once.number) and np.array_equal(pool.z, once.z)
