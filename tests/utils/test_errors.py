@@ -68,7 +68,7 @@ def test_an_error_has_a_code_and_an_argument_and_survives_copies(
     error: Any, code: str, argument: str | None, base: type[Exception]
 ) -> None:
     for each in (error, copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
-        assert isinstance(each, base) and type(each) is type(error)
+        assert isinstance(each, StructuredError) and isinstance(each, base) and type(each) is type(error)
         assert (each.code, each.argument, each.parts, str(each)) == (code, argument, error.parts, str(error))
 
 
