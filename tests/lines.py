@@ -29,10 +29,10 @@ def line(x, *, c, m):
 
 def observed(seed: int = 0, **columns: np.ndarray) -> Observations:
     """Rows around a line, with skewed noise that grows with x, and optional weights, runs or groups."""
-    luck = np.random.default_rng(seed)
-    y = 1.0 + 0.5 * X + 0.2 * (luck.exponential(size=ROWS) - 1) * (3 + X)
+    generator = np.random.default_rng(seed)
+    y = 1.0 + 0.5 * X + 0.2 * (generator.exponential(size=ROWS) - 1) * (3 + X)
     if "run" in columns:
-        y = y + 0.3 * luck.standard_normal(ROWS)[columns["run"]]
+        y = y + 0.3 * generator.standard_normal(ROWS)[columns["run"]]
     named: Any = {name: name for name in columns}
     return Observations.from_table({"x": X, "y": y, **columns}, inputs=["x"], response="y", **named)
 

@@ -27,8 +27,8 @@ def small(N, *, E, A, alpha):
 def sweep(seed: int = 0, rows: int = 20, **more: Any) -> Observations:
     """Runs with 0.5 % noise."""
     N = np.geomspace(1e6, 1e9, rows)
-    luck = np.random.default_rng(seed).standard_normal(rows)
-    loss = (TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]) * np.exp(0.005 * luck)
+    noise = np.random.default_rng(seed).standard_normal(rows)
+    loss = (TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]) * np.exp(0.005 * noise)
     return Observations.from_table({"N": N, "loss": loss, **more}, inputs=["N"], response="loss", **_weighted(more))
 
 

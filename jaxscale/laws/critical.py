@@ -67,8 +67,8 @@ def _seen(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]
     """Coordinates of a correction ``1 + c * exp(-power * v)`` that the data determine: level, slope and curvature.
 
     At the middle of the sizes the correction makes up a share ``m`` of the response. There the master curve has the
-    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the bend of
-    that growth tells ``m * power`` from ``x / nu``; by themselves ``f``, ``x`` and ``c`` make up for one another.
+    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the curvature of
+    that growth separates ``m * power`` from ``x / nu``; ``f``, ``x`` and ``c`` are strongly correlated.
 
     Args:
         power: name of the power by which the correction falls.

@@ -38,7 +38,7 @@ def _hard(count: int) -> Law:
         ``y = max_i (a_i * x**-b_i)``
 
         The number in the name counts crossings: ``max_of_powers[1]`` has two power laws. A term that no data see as
-        the largest cannot be told, and the terms can swap: order them, ``b1 > b2 > ...``, when reading a fit.
+        the largest is not identified, and the terms can swap: order them, ``b1 > b2 > ...``, when reading a fit.
 
         Source: a standard form without a single source.
         """

@@ -36,9 +36,9 @@ def _log_utility(n, u, power: Callable[[Any], Any]):
     """
 
     def one(j):
-        begun = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
+        started = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
-        return power(j) * jnp.log(ended / begun)
+        return power(j) * jnp.log(ended / started)
 
     return jnp.sum(jax.vmap(one)(jnp.arange(1, PASSES + 1)), axis=0)
 

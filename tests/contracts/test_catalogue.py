@@ -104,7 +104,7 @@ def what_an_input_is_raised_to_is_an_exponent(law: Law) -> None:
             assert law.parameters[power.lstrip("-")].kind == "exponent", name
 
 
-def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
+def restored(facts: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
     """Inputs and parameters after a round trip through JSON."""
     supports: dict[str, Support] = {support.name: support for support in (real, positive, unit)}
     inputs = {
@@ -115,7 +115,7 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
             lower=entry["lower"],
             typical=tuple(entry["typical"]),
         )
-        for name, entry in told["inputs"].items()
+        for name, entry in facts["inputs"].items()
     }
     parameters = {
         name: Parameter(
@@ -125,22 +125,22 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
             tuple(entry["powers"].items()),
             **{key: entry[key] for key in ("input", "unit", "meaning", "declared")},
         )
-        for name, entry in told["parameters"].items()
+        for name, entry in facts["parameters"].items()
     }
     return inputs, parameters
 
 
 @CONTRACTS.add
 def json_holds_the_whole_declaration(law: Law) -> None:
-    told = json.loads(json.dumps(law_page.facts(law), allow_nan=False))
-    assert told == law_page.facts(law)
-    inputs, parameters = restored(told)
+    facts = json.loads(json.dumps(law_page.facts(law), allow_nan=False))
+    assert facts == law_page.facts(law)
+    inputs, parameters = restored(facts)
     assert parameters == law.parameters
     assert {name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in inputs.items()} == {
         name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in law.inputs.items()
     }
-    assert told["published"] == {label: dict(values) for label, values in law.published.items()}
-    assert (told["affine"], told["decreasing"]) == (list(law.affine), list(law.decreasing))
+    assert facts["published"] == {label: dict(values) for label, values in law.published.items()}
+    assert (facts["affine"], facts["decreasing"]) == (list(law.affine), list(law.decreasing))
 
 
 @CONTRACTS.add

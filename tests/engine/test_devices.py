@@ -34,7 +34,7 @@ def printed(*processes: subprocess.Popen[str]) -> list[list[str]]:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0] * len(processes), [said for _, said in ends]
-    return [[line for line in told.splitlines() if line.startswith("0x")] for told, _ in ends]
+    return [[line for line in text.splitlines() if line.startswith("0x")] for text, _ in ends]
 
 
 @pytest.fixture(scope="module")

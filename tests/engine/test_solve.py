@@ -174,8 +174,8 @@ def test_the_refit_of_2024_in_both_precisions(replication: Any) -> None:
     assert int(wide.status) == CONVERGED
     assert float(wide.objective) == pytest.approx(1.0182740178e-3, rel=1e-9)
     # The optimum of this loss; the published constants are that of absolute error.
-    told = dict(E=1.817218, A=477.826, alpha=0.3473105, B=2143.417, beta=0.3671724)
-    for name, value in told.items():
+    published = dict(E=1.817218, A=477.826, alpha=0.3473105, B=2143.417, beta=0.3671724)
+    for name, value in published.items():
         assert float(wide.params[name]) == pytest.approx(value, rel=1e-6), name
         assert wide.params[name].dtype == np.float64 and narrow.params[name].dtype == np.float32
         assert float(narrow.params[name]) == pytest.approx(float(wide.params[name]), rel=1e-3), name

@@ -89,8 +89,8 @@ def test_a_renamed_law_is_the_law() -> None:
     assert other.formula.endswith(r"N \to M,\; A \to C,\; \alpha \to a")
     turned = rename(laws.get("overtraining_cm"), eta="slope")
     assert turned.parameters["a"].powers == (("C", "slope"), ("M", "-slope"))
-    anew = rename(chinchilla, N=Input("non-embedding parameters"))
-    assert anew.inputs["N"].unit == "non-embedding parameters" and anew.name == "chinchilla(N)"
+    renamed = rename(chinchilla, N=Input("non-embedding parameters"))
+    assert renamed.inputs["N"].unit == "non-embedding parameters" and renamed.name == "chinchilla(N)"
 
 
 def test_a_sum_adds_values_and_keeps_what_is_true_of_both() -> None:

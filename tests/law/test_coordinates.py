@@ -146,7 +146,7 @@ def drawn_parameters_survive_there_and_back(law: Law) -> None:
 def coordinates_survive_there_and_back(law: Law) -> None:
     free = tuple(law.parameters)
     z = np.random.default_rng(1).uniform(-2.0, 2.0, (len(free), LANES))
-    # Large exponents and tiny powers of scales leave no room in a double, so those of a drawn start are used.
+    # Large exponents and tiny powers of scales overflow a double, so those of a drawn start are used.
     start = from_params(law, centre(law), free, drawn(law))
     z = np.stack(
         [np.asarray(start[k]) if law.parameters[name].kind == "exponent" else z[k] for k, name in enumerate(free)]

@@ -284,9 +284,9 @@ def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: An
     for call in (lambda: fit(odd, rows), lambda: fit_many(odd, rows)):
         with pytest.raises(LawError) as caught:
             call()
-        told = f"law 'odd' must return one number for one row, but returns {said} at {__file__}, line "
+        message = f"law 'odd' must return one number for one row, but returns {said} at {__file__}, line "
         first = odd.function.__code__.co_firstlineno
-        assert str(caught.value) == told + str(first + 1 if "nothing" in said else first + 3)
+        assert str(caught.value) == message + str(first + 1 if "nothing" in said else first + 3)
 
 
 def looped(kind: str) -> Law:

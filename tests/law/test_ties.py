@@ -42,11 +42,11 @@ def test_the_command_ties_parameters_and_what_it_writes_is_read_again() -> None:
     words = ["fit", "runs.csv", "--law", "chinchilla", "--tie", "beta=alpha", "--noise", "squared"]
     result = run(*words, "--json", "out.json")
     assert result.exit_code == 0 and result.stdout.startswith("chinchilla(beta=alpha) fitted to runs.csv")
-    told = json.loads(Path("out.json").read_text())
-    assert told["law"] == TIED and list(told["params"]) == ["E", "A", "alpha", "B"]
+    saved = json.loads(Path("out.json").read_text())
+    assert saved["law"] == TIED and list(saved["params"]) == ["E", "A", "alpha", "B"]
     rows = Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
     expected = jaxscale.fit(TIED, rows, noise=squared())
-    np.testing.assert_allclose(list(told["params"].values()), list(expected.params.values()), rtol=1e-9)
+    np.testing.assert_allclose(list(saved["params"].values()), list(expected.params.values()), rtol=1e-9)
     read = Fit.load(Path("out.json"))
     assert read.predict(N=1e9, D=2e10) == expected.predict(N=1e9, D=2e10)
     refits = jaxscale.bootstrap(read, n_resamples=8, observations=rows)

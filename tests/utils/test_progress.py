@@ -139,7 +139,8 @@ def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None
 
 def test_a_grid_of_millions_takes_no_memory() -> None:
     tracemalloc.start()
-    some = StartGrid({"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)})
+    axes = {"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)}
+    some = StartGrid(axes)
     points = some.take(np.array([0, 3_999_999]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
