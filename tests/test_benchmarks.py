@@ -217,9 +217,9 @@ def test_the_startup_rows_hold_the_help_of_every_command():
 
 
 def test_the_startup_table_measures_each_row_in_each_round():
-    said = []
-    found = startup.measure_rows(["notices"], 2, said.append)
-    assert said == [f"turn {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
+    message = []
+    found = startup.measure_rows(["notices"], 2, message.append)
+    assert message == [f"round {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
     assert set(found) == {"ones", "notices"} and {len(turns) for turns in found.values()} == {2}
     assert all(np.all(np.isfinite(turns)) for turns in found.values())
 

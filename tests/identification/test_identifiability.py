@@ -200,8 +200,8 @@ def test_the_cure_of_a_law_of_one_input(name: str) -> None:
     assert found.verdict == "not identified"
     more = dict(x=np.append(x, [run["x"] for run in found.cure]))
     worst = [
-        max(made.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
-        for made in (found, check(curve, more))
+        max(design.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
+        for design in (found, check(curve, more))
     ]
     assert worst[1] < worst[0] / 4
 

@@ -18,7 +18,7 @@ from tests.law_examples import (
     bits,
     capacity,
     chinchilla,
-    made,
+    declare_law,
     power_law,
     power_law_floor,
     repetition,
@@ -116,7 +116,7 @@ def test_shared_parameters_are_one() -> None:
 
 
 def test_a_parameter_affine_in_one_part_only_is_not_affine_in_the_sum() -> None:
-    bent = made("bent", dict(x=Input("")), Response(""), lambda x, *, a: x**-a, a=exponent())
+    bent = declare_law("bent", dict(x=Input("")), Response(""), lambda x, *, a: x**-a, a=exponent())
     both = algebra.add(rename(power_law_floor, b="g"), bent, shared=["a"])
     assert "a" not in both.affine and "c" in both.affine
     np.testing.assert_allclose(both(2.0, c=1.0, a=3.0, g=0.5), 1 + 3 * 2**-0.5 + 2**-3.0, rtol=1e-15)
@@ -285,7 +285,7 @@ def test_the_code_of_a_law_distinguishes_recipes() -> None:
 
 
 def test_inputs_of_one_name_are_defined_where_all_are() -> None:
-    narrow = made(
+    narrow = declare_law(
         "narrow", dict(x=Input("", low=0.5, high=9.0, lower=1.0, typical=(1.0, 2.0))), Response(""), lambda x: x
     )
     merged = (shares + narrow).inputs["x"]

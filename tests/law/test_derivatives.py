@@ -263,7 +263,7 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "description"),
     [
         (lambda y: None, "nothing (it has no return)"),
         (lambda y: (y, y), "a tuple"),
@@ -274,7 +274,7 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
         (lambda y: 3, "a number of type int64, which is not real"),
     ],
 )
-def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: Any, said: str) -> None:
+def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: Any, description: str) -> None:
     @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
     def odd(x, *, b):
         """A return value that is not a number."""
@@ -284,9 +284,9 @@ def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: An
     for call in (lambda: fit(odd, rows), lambda: fit_many(odd, rows)):
         with pytest.raises(LawError) as caught:
             call()
-        message = f"law 'odd' must return one number for one row, but returns {said} at {__file__}, line "
+        message = f"law 'odd' must return one number for one row, but returns {description} at {__file__}, line "
         first = odd.function.__code__.co_firstlineno
-        assert str(caught.value) == message + str(first + 1 if "nothing" in said else first + 3)
+        assert str(caught.value) == message + str(first + 1 if "nothing" in description else first + 3)
 
 
 def looped(kind: str) -> Law:

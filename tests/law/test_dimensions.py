@@ -78,5 +78,5 @@ def test_responses_outside_the_range_of_a_default_prior_give_a_notice() -> None:
     y = 300 + 500 * x**-0.5 * (1 + 0.01 * np.sin(7 * x))
     rows = jaxscale.Observations.from_table({"x": x, "y": y}, inputs=["x"], response="y")
     draws = jaxscale.posterior("power_law_floor", rows, progress=False)
-    (said,) = [notice.message for notice in draws.notices if notice.code == "prior_range"]
-    assert "declared for c" in said
+    (message,) = [notice.message for notice in draws.notices if notice.code == "prior_range"]
+    assert "declared for c" in message

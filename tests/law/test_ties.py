@@ -24,7 +24,7 @@ def test_a_tied_law_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("chinchila(beta=alpha)", "Law 'chinchila' is not in the catalogue; nearest are chinchilla"),
         ("chinchilla(gamma=alpha)", "tie names 'gamma', which is no parameter of chinchilla"),
@@ -32,8 +32,8 @@ def test_a_tied_law_is_found_by_its_name() -> None:
         ("chinchilla()", r"Law 'chinchilla\(\)' is not in the catalogue"),
     ],
 )
-def test_other_names_are_refused(name: str, said: str) -> None:
-    with pytest.raises((ValueError, LawError), match=said):
+def test_other_names_are_refused(name: str, message: str) -> None:
+    with pytest.raises((ValueError, LawError), match=message):
         laws.get(name)
 
 
@@ -60,12 +60,12 @@ def test_the_command_ties_parameters_and_what_it_writes_is_read_again() -> None:
 
 @pytest.mark.usefixtures("with_example")
 @pytest.mark.parametrize(
-    ("tie", "said"),
+    ("tie", "message"),
     [
         ("gamma=alpha", "Option --tie names 'gamma', which is no parameter of chinchilla."),
         ("alpha", "Option --tie must look like NAME=OTHER, but is 'alpha'."),
     ],
 )
-def test_a_tie_that_does_not_suit_the_law_is_refused(tie: str, said: str) -> None:
+def test_a_tie_that_does_not_suit_the_law_is_refused(tie: str, message: str) -> None:
     for command in ("fit", "posterior", "bootstrap", "profile", "check"):
-        assert refused(command, "runs.csv", "--law", "chinchilla", "--tie", tie) == said
+        assert refused(command, "runs.csv", "--law", "chinchilla", "--tie", tie) == message

@@ -102,8 +102,8 @@ EVERY_LOSS = pytest.mark.parametrize("make", [make for _, make in CASES], ids=[n
 
 
 def test_every_loss_is_covered() -> None:
-    made = {make(1.0, 0.0)[0].loss.name for _, make in CASES}
-    assert made == set(LOSSES)
+    names = {make(1.0, 0.0)[0].loss.name for _, make in CASES}
+    assert names == set(LOSSES)
 
 
 @EVERY_LOSS

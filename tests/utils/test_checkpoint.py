@@ -159,8 +159,8 @@ def test_a_folder_of_another_run_is_refused(
     tmp_path: Path, refused: Callable[..., str], more: dict[str, Any], differs: str
 ) -> None:
     one(checkpoint=tmp_path)
-    said = refused(**more)
-    assert said == (
+    message = refused(**more)
+    assert message == (
         f"Checkpoint {tmp_path} belongs to another run (it differs in {differs}); give another folder, or delete "
         "this one."
     )
