@@ -109,7 +109,7 @@ def _elpds_of(
     """Log predictive densities by name: those that are given, or those of the posteriors of laws."""
     if isinstance(models, Mapping):
         if observations is not None or likelihood is not None:
-            raise ArgumentError("observations", "and likelihood must be given with laws only, not with densities.")
+            raise ArgumentError("observations", "must be given with laws only, and so must a likelihood.")
         return models
     if isinstance(models, str | Law):
         raise ArgumentTypeError("models", f"must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")
