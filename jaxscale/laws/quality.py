@@ -88,7 +88,7 @@ def _pools(count: int) -> dict[str, Any]:
     return declared
 
 
-def _mixed(count: int) -> Law:
+def _mixture(count: int) -> Law:
     """The law of ``count`` pools in equal shares."""
     declared = _pools(count)
 
@@ -128,7 +128,7 @@ def _mixed(count: int) -> Law:
     )(with_signature(mixed, ["n", "u"], declared))
 
 
-filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))
+filtering_pool_mix = Family("filtering_pool_mix", _mixture, largest=8, listed=(1, 2, 3))
 
 
 @law(
