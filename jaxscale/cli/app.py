@@ -3,6 +3,9 @@
 Exit status: 0 done; 2 an argument, the data or the design is wrong, and nothing was written;
 3 done, but the result is marked (not converged, starts disagree, worse than a constant, no degrees of freedom, draws
 not to be acted on); 130 interrupted.
+
+With ``--json``, a refusal is a line of JSON on standard output too, also where ``--json`` names a file, which is not
+written then: ``{"code": "argument", "argument": "fixed", "message": "Option --fix ...", "exit_status": 2}``.
 """
 
 import gc
@@ -38,7 +41,6 @@ from jaxscale.utils.errors import ArgumentError, Reference, StructuredError, Usa
 # What commands need is imported inside them, so that help and mistyped options answer at once.
 if TYPE_CHECKING:
     from jaxscale.results.fit import Fit
-
 
 # Typer exports no base class of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__
