@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxscale.bayes import priors
-from jaxscale.bayes.build_model import model_of, refuse_types
+from jaxscale.bayes.build_model import check_types, model_of
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
@@ -28,39 +28,39 @@ def default(
     fixed: Mapping[str, float] | None = None,
     pooling: Mapping[str, str] | None = None,
 ) -> "dict[str, dist.Distribution]":
-    """The priors that :func:`jaxscale.posterior` uses unless others are given.
+    """The default priors of :func:`jaxscale.posterior`.
 
-    They follow from the ranges that the law declares and from the inputs, never from the responses. A range holds 95 %
-    of its prior. The prior of an amplitude is that at inputs of typical size; the posterior rescales it by the law's
-    exponents, ``A * ratio**alpha``, unless ``priors`` gives another.
+    They derive from the declared ranges of the law and the inputs, never from the responses. A range is the central
+    95 % of its prior. The prior of an amplitude is that at inputs of typical size; the posterior rescales it by the
+    law's exponents, ``A * ratio**alpha``, unless ``priors`` gives another.
 
     >>> jaxscale.priors.default("chinchilla", runs)["alpha"]  # doctest: +SKIP
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: the data.
-        likelihood: how responses scatter; that of the law's response unless given.
+        likelihood: likelihood of the responses; default: that of the law's response.
         fixed: values of parameters that are not inferred.
-        pooling: parameter to "complete", "partial" or "none", as for the posterior.
+        pooling: parameter to "complete", "partial" or "none", as in the posterior.
 
     Returns:
-        Name of every inferred parameter, nuisance parameters included, to its NumPyro distribution.
+        Name of every inferred parameter, including nuisance parameters, to its NumPyro distribution.
 
     Raises:
         DataError: the observations do not suit the law.
-        TypeError: the observations or the likelihood are of another type.
+        TypeError: the observations or the likelihood have another type.
         ValueError: a name is unknown.
     """
     law = resolve(law)
-    refuse_types(likelihood, [observations])
+    check_types(likelihood, [observations])
     with jax.enable_x64(True):
-        chosen, rows = (of_response(law.response) if likelihood is None else likelihood).bind(observations)
-        model = model_of(law, prepare(law, rows), chosen, fixed=fixed, pooling=pooling)
+        model_likelihood, rows = (of_response(law.response) if likelihood is None else likelihood).bind(observations)
+        model = model_of(law, prepare(law, rows), model_likelihood, fixed=fixed, pooling=pooling)
         return {name: prior.distribution for name, prior in model.priors.items()}
 
 
 def lognormal(low: float, high: float) -> Any:
-    """The log-normal distribution of which 95 % lie between two positive numbers.
+    """The log-normal distribution whose central 95 % lie between two positive numbers.
 
     >>> prior = lognormal(0.1, 0.6)
     >>> float(prior.loc), float(prior.scale)  # doctest: +ELLIPSIS

@@ -1,4 +1,4 @@
-"""The command line's words for models: likelihoods with their settings, and priors."""
+"""Options for statistical models: likelihoods with their settings, and priors."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ from jaxscale.cli.options import Task
 from jaxscale.cli.parsing import one_of
 from jaxscale.utils.errors import ArgumentError, UsageError, did_you_mean
 
-# What commands need is imported inside them, so that help and mistyped options answer at once.
+# Functions import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _likelihoods() -> tuple[str, ...]:
-    """The names of the likelihoods, read from the files that define them, whose import would take JAX's time."""
+    """The names of the likelihoods, parsed from their files, since importing these would import JAX."""
     import ast
     from pathlib import Path
 
@@ -35,8 +35,8 @@ LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
 
 
-def without(**options: Any) -> None:
-    """Refuse options that need a likelihood of their own.
+def require_likelihood(**options: Any) -> None:
+    """Reject options that need a likelihood.
 
     Raises:
         ValueError: one of them is given.
@@ -49,7 +49,7 @@ def without(**options: Any) -> None:
 def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
+    """The requested likelihood, and the columns that it needs by input."""
     from jaxscale.noise import default, likelihoods
 
     one_of("likelihood", name, LIKELIHOODS)
@@ -74,17 +74,17 @@ def likelihood_of(
 
 
 def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+    """The likelihood of counts of a fit, and the columns that it needs by input.
 
     Raises:
-        ValueError: the likelihood is unknown, or one of residuals.
+        ValueError: the likelihood is unknown, or not one of counts.
     """
-    chosen, columns = likelihood_of(task, law, name, None, trials, None)
-    if not chosen.counts:
+    likelihood, columns = likelihood_of(task, law, name, None, trials, None)
+    if not likelihood.counts:
         raise ArgumentError(
             "likelihood", f"must be one of counts for a fit, but is {name!r}; use --noise for residuals."
         )
-    return chosen, columns
+    return likelihood, columns
 
 
 def _number(option: str, text: str) -> float:
@@ -95,33 +95,35 @@ def _number(option: str, text: str) -> float:
 
 
 def _free_name(name: str, law: "Law") -> str:
-    """A name that none of the law's inputs has."""
+    """A name that is not an input of the law."""
     while name in (*law.inputs, *law.sources):
         name += "_"
     return name
 
 
 def prior_of(name: str, text: str) -> Any:
-    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
+    """A NumPyro distribution from text such as ``Normal(0.3, 0.1)``, without evaluating code."""
     import jax
     import numpyro.distributions as dist
 
-    told = f"gives {name} {text!r}"
-    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
-    if found is None:
-        raise ArgumentError("priors", f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
-    kind, inside = found.groups()
-    # Names with a small first letter are functions that do something else.
+    prefix = f"gives {name} {text!r}"
+    match = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
+    if match is None:
+        raise ArgumentError(
+            "priors", f"{prefix}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1)."
+        )
+    kind, inside = match.groups()
+    # Lower-case names are functions.
     known = [each for each in dist.__all__ if each[0].isupper()]
     if kind not in known:
-        raise ArgumentError("priors", f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+        raise ArgumentError("priors", f"{prefix}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
     places, names = [], {}
     for part in inside.split(",") if inside.strip() else []:
         key, equals, number = part.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            raise ArgumentError("priors", f"{told}, but {part.strip()!r} is no number.") from None
+            raise ArgumentError("priors", f"{prefix}, but {part.strip()!r} is not a number.") from None
         if equals:
             names[key.strip()] = value
         else:
@@ -130,31 +132,31 @@ def prior_of(name: str, text: str) -> Any:
         try:
             make = getattr(dist, kind)
             make(*places, **names, validate_args=True)
-            made = make(*places, **names)
+            distribution = make(*places, **names)
         except TypeError:
             takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
-            raise ArgumentError("priors", f"{told}, but {kind} takes {', '.join(takes)}.") from None
+            raise ArgumentError("priors", f"{prefix}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ArgumentError("priors", f"{told}, which is no distribution: {reason}.") from None
-    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
-        raise ArgumentError("priors", f"{told}, but a parameter needs a distribution of real numbers.")
-    return made
+            raise ArgumentError("priors", f"{prefix}, which is not a distribution: {reason}.") from None
+    if not isinstance(distribution, dist.Distribution) or getattr(distribution.support, "is_discrete", True):
+        raise ArgumentError("priors", f"{prefix}, but a parameter needs a distribution of real numbers.")
+    return distribution
 
 
-def refuse_model(
+def check_model(
     task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
 ) -> None:
-    """Refuse, before the fit, what the posterior after it would refuse of its priors and pooling.
+    """Validate the priors and pooling of a posterior before the fit that precedes it.
 
     Args:
         task: the options.
         observations: the data.
         priors: parameter to distribution.
-        pooling: parameter to how groups share it.
+        pooling: parameter to "complete", "partial" or "none".
 
     Raises:
-        DataError: the data do not suit the law, or name no groups.
+        DataError: the data do not suit the law, or have no groups.
         ValueError: a name is unknown or fixed.
     """
     import jax
@@ -164,9 +166,9 @@ def refuse_model(
     from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
 
-    law, fixed = task.found(), task.fixed()
+    law, fixed = task.resolve_law(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
-        model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)
+        likelihood = likelihoods.of_noise(task.noise_of(law))
+        checked(law, rows, [name for name in law.parameters if name not in fixed], likelihood.space)
+        model_of(law, rows, likelihood, given=priors, fixed=fixed, pooling=pooling)

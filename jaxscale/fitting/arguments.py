@@ -1,4 +1,4 @@
-"""Arguments of a fit: the law, fixed values, starts and seed as they are used, and what identifies a run."""
+"""Validation of the arguments of a fit: law, fixed values, bounds, pooling, starts, likelihood."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,12 +20,12 @@ from jaxscale.noise.count_loss import count_noise
 from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Function, Setting, did_you_mean
 
-# How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
+# Pooling of a parameter over groups: one value for all, a hierarchical prior (posteriors only), or one value each.
 POOLING = ("complete", "partial", "none")
 
 
-def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
-    """A law some of whose parameters lie between bounds.
+def apply_bounds(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
+    """The law with bounds on parameters.
 
     Raises:
         ValueError: the law has no such parameter, or no value lies between its bounds.
@@ -37,12 +37,14 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         raise ArgumentError("bounds", f"{str(error).removeprefix('bound ')}.") from None
 
 
-def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
-    """A law in which each group has its own value of the parameters that groups do not share.
+def apply_pooling(
+    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None
+) -> Law:
+    """The law with one value per group of every parameter that is not pooled.
 
     Raises:
-        ValueError: the law has no such parameter, one is fixed, or the word is not complete or none.
-        DataError: there are no groups, or one has fewer rows than parameters of its own.
+        ValueError: the law has no such parameter, one is fixed, or its pooling is not "complete" or "none".
+        DataError: there are no groups, or a group has fewer rows than parameters of its own.
     """
     for name, how in pooling.items():
         if name not in law.parameters:
@@ -86,8 +88,8 @@ def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fi
     return by_group(law, observations.groups, own)
 
 
-def count_of(starts: Any) -> int:
-    """The number of starts, checked."""
+def number_of_starts(starts: Any) -> int:
+    """The validated number of starts."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
         others = "" if isinstance(starts, int) else " or starts by name"
         raise ArgumentError("starts", f"must be a positive number{others}, but is {starts!r}.")
@@ -95,7 +97,7 @@ def count_of(starts: Any) -> int:
 
 
 def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
-    """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
+    """Explicit starts as a grid or equally long arrays, with the fixed parameters."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
     for name in given:
@@ -124,7 +126,7 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
-def checked_law(
+def validate_law(
     law: Law | str,
     observations: Observations,
     key: Any,
@@ -132,7 +134,7 @@ def checked_law(
     bounds: Mapping[str, Sequence[float | int]] | None,
     pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
+    """The validated law, with bounds and per-group parameters, and the values of its fixed parameters."""
     law = resolve(law)
     if not isinstance(observations, Observations):
         raise ArgumentTypeError(
@@ -140,16 +142,16 @@ def checked_law(
             f"must be Observations (make them with Observations.from_table), but is {type(observations).__name__}.",
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
-        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+        raise TypeError("fit needs concrete numbers, but got a tracer; inside jit or grad use jaxscale.solve.")
     if bounds:
         both = set(bounds) & set(fixed or {})
         if both:
             raise ArgumentError("bounds", f"must leave out {sorted(both)[0]!r}, which is fixed.")
-        law = bounded(law, bounds)
-    law = grouped(law, observations, pooling or {}, fixed)
+        law = apply_bounds(law, bounds)
+    law = apply_pooling(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
-        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
+        raise ValueError(f"{law.name} has no parameters to fit; call it for its values.")
     if len(values) == len(law.parameters):
         raise ArgumentError("fixed", f"must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     return law, values
@@ -158,13 +160,13 @@ def checked_law(
 def noise_of_counts(
     likelihood: Likelihood, noise: Noise | None, observations: Observations
 ) -> tuple[Noise, Observations]:
-    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    """The noise equivalent to a likelihood of counts, and the observations bound to it."""
     if not isinstance(likelihood, CountLikelihood):
-        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        description = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
         raise ArgumentError(
             "likelihood",
             "must be one of counts, such as likelihoods.poisson(), but is "
-            f"{said}; fit residuals with noise=..., such as noise.squared('log').",
+            f"{description}; fit residuals with noise=..., such as noise.squared('log').",
         )
     if noise is not None:
         raise ArgumentError("noise", "must not be given with a likelihood; leave out one of the two.")
@@ -177,7 +179,7 @@ def noise_of_counts(
 
 
 def check_settings(n_resamples: int, errors: Errors | None, polish: int) -> None:
-    """Refuse settings that are wrong whatever the data."""
+    """Validate settings that do not depend on the data."""
     if n_resamples < 0 or n_resamples == 1:
         raise ArgumentError("n_resamples", f"must be 0 or at least 2, but is {n_resamples!r}.")
     if errors not in (None, "classical", "hc3"):

@@ -11,7 +11,7 @@ from jaxscale.plots.predictive import band as band
 from jaxscale.plots.predictive import predictive as predictive
 from jaxscale.plots.profile import plot_contour as plot_contour
 from jaxscale.plots.profile import plot_profile as plot_profile
-from jaxscale.plots.style import ending_of as ending_of
+from jaxscale.plots.style import file_format as file_format
 from jaxscale.plots.style import render as render
 from jaxscale.plots.style import save as save
 from jaxscale.utils.namespace import member

@@ -1,6 +1,7 @@
-"""Comparison of models by their expected log predictive densities.
+"""Comparison of models by expected log predictive density.
 
-Densities are those of the responses themselves, so that laws and likelihoods of any residual space compare.
+Log predictive densities are those of the responses in their own unit, so models with different residual spaces can be
+compared.
 """
 
 import math
@@ -23,13 +24,13 @@ from jaxscale.utils.text import aligned, wrapped
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison of models by expected log predictive density, the best first.
+    """Models sorted by expected log predictive density, the best first.
 
     Args:
         unit: "row" or "run".
         count: the number of units.
         rows: name to ``elpd``, ``se``, ``difference`` from the best, its standard error ``se_difference``, ``p_loo``,
-            ``bad`` (how many units have k-hat above 0.7) and ``weight`` in the best mixture.
+            ``bad`` (number of units with k-hat above 0.7) and stacking ``weight``.
     """
 
     unit: str
@@ -37,15 +38,15 @@ class Comparison:
     rows: dict[str, dict[str, float]]
 
     def __str__(self) -> str:
-        """The table at 80 columns."""
+        """The table, 80 columns wide."""
         cells = [("Model", "elpd", "difference", "std. error", "p_loo", "weight", "bad k-hat")]
         for name, row in self.rows.items():
             p_loo = f"{row['p_loo']:.1f}" if math.isfinite(row["p_loo"]) else ""
             numbers = (f"{row['elpd']:.1f}", f"{row['difference']:.1f}", f"{row['se_difference']:.1f}", p_loo)
             cells.append((name, *numbers, f"{row['weight']:.2f}", f"{row['bad']:.0f}"))
         head, *lines = aligned(cells, "<>>>>>>")
-        said = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
-        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(said)])
+        note = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
+        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(note)])
 
 
 def compare(
@@ -64,19 +65,19 @@ def compare(
     >>> jaxscale.compare({"one": jaxscale.loo(draws), "other": jaxscale.loo(others)})  # doctest: +SKIP
 
     Args:
-        models: laws, or names of laws in the catalogue, whose posteriors are drawn here; or name to log predictive
-            densities, by the same method of the same units.
+        models: laws, or names of laws in the catalogue, whose posteriors are sampled here; or name to log predictive
+            densities, by the same method for the same units.
         observations: the data of the laws.
-        likelihood: how responses scatter about every law; that of each law's response unless given.
+        likelihood: likelihood of the responses, for all laws; default: that of each law's response.
         seed: of the posteriors' random numbers.
 
     Returns:
-        The comparison, a row for every model.
+        The comparison, one row per model.
 
     Raises:
         NotUsableError: the posterior of a law did not converge.
         TypeError: a model is neither a law nor a log predictive density.
-        ValueError: there is no model, they do not compare, or the observations of laws are missing.
+        ValueError: there is no model, the models are not comparable, or the observations of laws are missing.
 
     Source: Vehtari, Gelman & Gabry 2017; Sivula, Magnusson, Matamoros & Vehtari 2025, doi:10.1214/25-BA1569.
     """
@@ -86,12 +87,12 @@ def compare(
     best = max(elpds.values(), key=lambda elpd: elpd.elpd)
     rows = {}
     for name, elpd in sorted(elpds.items(), key=lambda pair: -pair[1].elpd):
-        apart = elpd.pointwise - best.pointwise
+        difference = elpd.pointwise - best.pointwise
         rows[name] = {
             "elpd": elpd.elpd,
             "se": elpd.se,
-            "difference": float(apart.sum()),
-            "se_difference": standard_error(apart),
+            "difference": float(difference.sum()),
+            "se_difference": standard_error(difference),
             "p_loo": elpd.p_loo,
             "bad": float(np.sum(elpd.khat > KHAT_LIMIT)),
             "weight": weights[name],

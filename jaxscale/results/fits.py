@@ -1,4 +1,4 @@
-"""Fits: the fits of one call of ``fit_many``, as arrays."""
+"""Results of ``fit_many``: a batch of fits of one law, as arrays."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -27,19 +27,19 @@ _ARRAYS = ("objective", "status", "agree", "polished", "steps")
 
 @dataclass(frozen=True)
 class Fits:
-    """The fits of one call of :func:`jaxscale.fit_many`, as arrays.
+    """A batch of fits of one law, as arrays; the result of :func:`jaxscale.fit_many`.
 
     Args:
         law: the law; its name where the fits were read from a file and the catalogue does not hold it.
         free: names of the parameters that are not fixed in every fit.
         axes: meaning of the axes of the arrays: those of "data", "fixed", "noise", "weight" that were sequences.
         params: every parameter by name.
-        objective: the minimised sums.
-        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are good ends.
-        agree: number of polished starts of a problem that ended at its best objective, to 1e-6.
-        polished: number of starts of each problem that were polished.
-        steps: iterations of the lane that each fit comes from.
-        errors: standard errors by parameter, and degrees of freedom ("freedom"); computed when they are first needed.
+        objective: the minimised objectives.
+        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are successes.
+        agree: number of polished starts of each problem that reached its best objective, to 1e-6.
+        polished: number of polished starts of each problem.
+        steps: iterations of the best lane.
+        errors: standard errors by parameter, and degrees of freedom ("freedom"); computed on first use.
         solved: the problems at their optima; None when read from a file.
     """
 
@@ -62,31 +62,31 @@ class Fits:
 
     @property
     def status_names(self) -> np.ndarray:
-        """The status of every fit as a word."""
+        """The status of every fit in words."""
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """Conditions that affect what the fits mean."""
+        """Conditions that affect the interpretation of the fits."""
         failed = int(np.sum(~self.ok))
-        message = f"{failed} of {self.ok.size} fits did not converge; ok says which."
+        message = f"{failed} of {self.ok.size} fits did not converge; see ok."
         return (Notice("not_converged", message),) if failed else ()
 
     @property
     def stderr(self) -> dict[str, np.ndarray]:
-        """Standard error of every free parameter, as of :func:`jaxscale.fit`; NaN where that one resamples."""
+        """Standard errors of the free parameters, as in :func:`jaxscale.fit`; NaN where that uses resampling."""
         if not self.errors:
             if self.solved is None:
                 raise ValueError("These fits hold no standard errors; fit again.")
             errors, freedom = self.solved.standard_errors()
-            named = {**errors, "freedom": freedom}
-            self.errors.update({name: values.reshape(self.objective.shape) for name, values in named.items()})
+            arrays = {**errors, "freedom": freedom}
+            self.errors.update({name: values.reshape(self.objective.shape) for name, values in arrays.items()})
         return {name: self.errors[name] for name in self.free}
 
     def intervals(self, level: float = 0.9) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Confidence intervals of the free parameters, by t quantiles of the standard errors.
+        """Wald confidence intervals of the free parameters, with t quantiles.
 
-        They are taken in the logarithm of a positive parameter and in the logit of a fraction.
+        They are computed on the log scale of positive parameters and the logit scale of fractions.
 
         Args:
             level: coverage, between 0 and 1.
@@ -130,7 +130,7 @@ class Fits:
         return predictions.reshape((*self.objective.shape, *predictions.shape[1:]))
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas data frame with a row for every fit: place on every axis, parameters, objective, status, ok."""
+        """A pandas data frame with one row per fit: index on every axis, parameters, objective, status, ok."""
         import pandas as pd
 
         places = dict(zip(self.axes, np.indices(self.objective.shape), strict=True))
@@ -141,7 +141,7 @@ class Fits:
         """Write the fits with their standard errors as a JSON file, atomically.
 
         Raises:
-            FileNotFoundError: there is no such folder.
+            FileNotFoundError: the folder does not exist.
             ValueError: the path does not end in .json.
         """
         if Path(path).suffix != ".json":
@@ -159,26 +159,26 @@ class Fits:
 
     @classmethod
     def load(cls, path: str | Path, law: Law | None = None) -> "Fits":
-        """Read fits that :meth:`save` wrote.
+        """Fits written by :meth:`save`.
 
         Args:
             path: of the JSON file.
             law: the law, where it is not in the catalogue.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file does not hold fits, or those of another law.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file does not hold fits of this law.
         """
         try:
             entries = json.loads(Path(path).read_text())
             shape, name = tuple(entries["shape"]), str(entries["law"])
             numbers = {key: np.array(entries[key], float if key == "objective" else int) for key in _ARRAYS}
-            named = {
+            by_parameter = {
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
             arrays = {key: values.reshape(shape) for key, values in numbers.items()}
-            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **named, **arrays)
+            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **by_parameter, **arrays)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} does not hold fits ({error}); write them with Fits.save.") from error
         return replace(fits, law=law_of_file(name, law, "fits"))

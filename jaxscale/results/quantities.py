@@ -1,4 +1,4 @@
-"""Quantities derived from the parameters: functions of them, by name."""
+"""Derived quantities: named functions of the parameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from jaxscale.utils.errors import ArgumentTypeError
 
 Quantity = Callable[[dict[str, Any]], Any]
-# One function, which has its own name, or several by name.
+# One function, or a mapping of names to functions.
 Quantities = Quantity | Mapping[str, Quantity]
 
 
 def by_name(of: Any) -> dict[str, Quantity]:
-    """Functions of the parameters by name; a function alone has the name of its definition, a lambda "quantity".
+    """A mapping of names to functions; a single function is named by its definition, a lambda "quantity".
 
     >>> list(by_name(lambda p: p["alpha"] / p["beta"]))
     ['quantity']
@@ -40,10 +40,10 @@ def by_name(of: Any) -> dict[str, Quantity]:
 
 
 def single(of: Any) -> Quantity:
-    """A function of the parameters; refuses what is none.
+    """The argument, if it is a function of the parameters.
 
     Raises:
-        TypeError: it is no function.
+        TypeError: it is not a function.
     """
     if not callable(of):
         raise ArgumentTypeError(

@@ -208,7 +208,9 @@ def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> No
     with pytest.raises(ValueError, match="^Argument observations must be given with a likelihood or priors"):
         Draws.load(path, line, likelihood=own["likelihood"])
     replace(draws, stats={}, method="case bootstrap").save(path)
-    with pytest.raises(ValueError, match=r"^These draws \(case bootstrap\) are of no posterior, so they have no model"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(case bootstrap\) are not of a posterior, so they have no model"
+    ):
         Draws.load(path, line, **own)
 
 

@@ -38,7 +38,7 @@ def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (folder / "here").iterdir()) == ["demo.csv", "demo.json", "demo.png"]
     assert result.stdout.startswith("chinchilla fitted to demo.csv (99 of 99 rows)")
-    assert "drawn from known constants" in result.stdout
+    assert "simulated with known constants" in result.stdout
     assert f"Written: {Path('here/demo.csv')}, {Path('here/demo.json')}, {Path('here/demo.png')}" in result.stdout
     fit = Fit.load(folder / "here" / "demo.json")
     assert (fit.status, fit.provenance.seed, fit.provenance.data) == ("converged", 1, "demo.csv")
@@ -198,7 +198,7 @@ def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatc
 
     monkeypatch.setattr(fit_module, "fit", interrupted)
     result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json")
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
     assert [path.name for path in folder.iterdir()] == ["runs.csv"]
 
 
@@ -283,7 +283,7 @@ def test_simulate_takes_budgets_published_sets_and_single_constants() -> None:
 def test_laws_lists_and_shows_them() -> None:
     listed = run("laws").stdout
     assert all(f"\n{name} (" in listed for name in laws.names())
-    assert listed.endswith(f"\n\nListed: {len(laws.names())}. The page of one: jaxscale laws LAW.\n")
+    assert listed.endswith(f"\n\nListed: {len(laws.names())}. For one law: jaxscale laws LAW.\n")
     facts = json.loads(run("laws", "--json").stdout)
     assert [entry["law"] for entry in facts] == laws.names()
     assert json.loads(run("laws", "chinchilla", "--json").stdout) == facts[laws.names().index("chinchilla")]
@@ -301,7 +301,7 @@ def test_laws_are_found_by_input_and_family() -> None:
     assert "joint_moe" in moe and moe == [name for name in of_both if laws.get(name).family == "moe"]
     assert run("laws", "--family", "moe").stdout.count("\njoint_moe (N, D, E): ") == 1
     assert "No law has an input 'tokenz'" in refused("laws", "--input", "tokenz")
-    assert "No law is of the family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
+    assert "There is no family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
     assert refused("laws", "--family", "moe", "--input", "k").endswith("No law of the family moe has the inputs k.")
     assert "leave them out to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
 

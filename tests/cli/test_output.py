@@ -101,7 +101,7 @@ def test_foretell_offers_no_option_that_it_refuses() -> None:
     assert {f"--{name}" for name in hidden} <= set(run("bootstrap", "--help").stdout.split())
     words = ["forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
     assert refused(*words, "--checkpoint", "parts") == (
-        "Option --checkpoint must not be given to forecast, which keeps no parts to go on from; leave it out."
+        "Option --checkpoint must not be given to forecast, which has no checkpoint; leave it out."
     )
 
 
@@ -111,24 +111,24 @@ def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
 
 
 def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted = bootstrap.refitted
+    refitted = bootstrap.refit_batch
 
     def stopped(*given: Any, **settings: Any) -> Any:
         lanes, settled = refitted(*given, **settings)
         return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
 
-    monkeypatch.setattr(bootstrap, "refitted", stopped)
+    monkeypatch.setattr(bootstrap, "refit_batch", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
-    assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; finished draws are kept.\n")
+    assert "case bootstrap, 20 of 30 refits, all converged" in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
-    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
+    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
     monkeypatch.setattr(
-        bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
+        bootstrap, "refit_batch", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30)
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
 
 def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

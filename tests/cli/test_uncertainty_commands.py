@@ -164,8 +164,8 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--prior", "alpha=Normal(__import__('os'))"], "write a distribution and its numbers"),
         (["--prior", "alpha=Norma(0,1)"], "but NumPyro has no distribution 'Norma' (did you mean 'Normal'"),
         (["--prior", "alpha=enable_validation(1)"], "but NumPyro has no distribution 'enable_validation'"),
-        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is no number."),
-        (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
+        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is not a number."),
+        (["--prior", "alpha=Normal(0.3,-1)"], "which is not a distribution: "),
         (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
         (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
         (["--save", "out.h5"], "out.h5 does not end in .nc, as files of draws do; end it in .nc."),
@@ -191,7 +191,7 @@ def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: p
     drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), ok=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
     assert result.exit_code == 3
-    assert result.stderr == "jaxscale: drawn, but not to be acted on; see the notices of the report.\n"
+    assert result.stderr == "jaxscale: sampled, but not usable; see the notices of the report.\n"
     assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
@@ -228,7 +228,7 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
-    told = "jaxscale: interrupted, and what was finished is kept; the same command goes on in parts.\n"
+    told = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
     assert (result.exit_code, result.stderr) == (130, told)
     assert json.loads(Path("out.json").read_text())["notices"][0]["code"] == "interrupted"
 
@@ -240,14 +240,16 @@ def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: 
     told = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
     result = run("posterior", "runs.csv", *LAW)
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
 
 def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     words = ["bootstrap", "runs.csv", *LAW, "--resamples", 60, "--intervals", "bca"]
     result = run(*words)
     assert result.exit_code == 0, result.output
-    said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
+    said = (
+        "Method case bootstrap, 60 refits, all converged; BCa intervals (acceleration from 99 leave-one-row-out refits)"
+    )
     assert said in " ".join(result.stdout.split())
     assert "Fitted with    squared on raw residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
@@ -291,7 +293,7 @@ def test_larger_runs_are_forecast() -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
-    assert lines[3].startswith("Method         the law by least squares and a smooth misfit")
+    assert lines[3].startswith("Method         least squares with a smooth model discrepancy")
     assert "80 % interval" in lines[6] and [line.split("  ")[0] for line in lines[8:10]] == ["N = 7e+10", "N = 4e+11"]
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
@@ -356,8 +358,8 @@ def test_a_report_names_the_rung_in_words() -> None:
     }
     rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
     shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
-    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
-    assert "importance sampling was not trusted: k-hat 0.93" in shown
+    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps per draw; fallback from" in shown
+    assert "fallback from importance sampling: k-hat 0.93" in shown
     assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
     laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
     assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
@@ -373,7 +375,7 @@ def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
     assert "Method         importance sampling (k-hat 0.10, 12,140 effective draws)" in lines
     first = lines.index("Priors         alpha ~ LogNormal(-1.956, 1.352)")
     assert lines[first + 1] == "               beta ~ LogNormal(-1.956, 1.352)"
-    assert "Made with      seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
+    assert "Provenance     seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
     short = replace(intervals, about={**intervals.about, "priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
     assert "Priors         a ~ Normal(0, 1); b ~ Beta(1, 1)" in str(short).splitlines()
 
@@ -438,7 +440,7 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         (
             ["posterior", "--scale-by", "level", "--likelihood", "normal"],
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
-            "--scale-by group, for their scatter; add one of them or leave out --group.",
+            "--scale-by group, for a noise scale per group; add one of them or leave out --group.",
         ),
     ],
 )

@@ -187,7 +187,9 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=batched_fits._starts, named=batched_fits._named, settle=descent._settle)
+    programs: dict[str, Any] = dict(
+        starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._settle
+    )
     return {name: program._cache_size() for name, program in programs.items()}
 
 
@@ -237,7 +239,7 @@ def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, i
     settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, runner.Runner())
     some = Scripted(*settings)
     some.rounds = list(rounds)
-    lanes, agree, polished = some.searched(16, 2, np.random.default_rng(0))
+    lanes, agree, polished = some.search(16, 2, np.random.default_rng(0))
     assert lanes.z[0, 0] == lanes.local.f[0]
     return float(lanes.local.f[0]), int(lanes.status[0]), int(agree[0]), int(polished[0])
 
