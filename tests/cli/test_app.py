@@ -171,7 +171,7 @@ def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() ->
     proportional()
     said = refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json")
     assert "D is proportional to N" in said
-    assert said.endswith("To fit all the same, add --allow-unidentified.")
+    assert said.endswith("To fit anyway, add --allow-unidentified.")
     assert not Path("out.json").exists()
     result = run("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--allow-unidentified", *FAST)
     assert result.exit_code in (0, 3)
@@ -303,7 +303,7 @@ def test_laws_are_found_by_input_and_family() -> None:
     assert "No law has an input 'tokenz'" in refused("laws", "--input", "tokenz")
     assert "There is no family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
     assert refused("laws", "--family", "moe", "--input", "k").endswith("No law of the family moe has the inputs k.")
-    assert "leave them out to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
+    assert "omit them to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
 
 
 def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
