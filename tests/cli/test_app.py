@@ -303,7 +303,7 @@ def test_laws_are_found_by_input_and_family() -> None:
     assert "No law has an input 'tokenz'" in refused("laws", "--input", "tokenz")
     assert "There is no family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
     assert refused("laws", "--family", "moe", "--input", "k").endswith("No law of the family moe has the inputs k.")
-    assert "leave them out to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
+    assert "omit them to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
 
 
 def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
