@@ -26,7 +26,7 @@ def reference(only: str, draws: int) -> list[list[str]]:
     for model in posterior_references.REFERENCES:
         for method in ("nuts", "auto"):
             if only in model.posterior:
-                found += posterior_references.compared(model, folder, method=method, draws=draws)
+                found += posterior_references.compared(model, folder, method=method, num_samples=draws)
     print(f"{sum(row.passed for row in found)} of {len(found)} pass", file=sys.stderr)
     return [row.cells for row in found]
 

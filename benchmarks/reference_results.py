@@ -235,14 +235,22 @@ CASES: dict[str, Case] = {
     "posterior/chinchilla": Case(_posterior(sweep, "chinchilla")),
     "posterior/power-floor": Case(_posterior(floor_law, "power_law_floor"), quick=True),
     "posterior/nuts": Case(
-        _posterior(floor_law, "power_law_floor", method="nuts", chains=2, draws=200, warmup=200), quick=False
+        _posterior(floor_law, "power_law_floor", method="nuts", num_chains=2, num_samples=200, num_warmup=200),
+        quick=False,
     ),
     "posterior/normal-runs": Case(_posterior(_runs, "chinchilla", likelihood=likelihoods.normal())),
     "posterior/groups": Case(
-        _posterior(families, "power_law_floor", pooling={"b": "partial"}, chains=2, draws=200, warmup=200)
+        _posterior(families, "power_law_floor", pooling={"b": "partial"}, num_chains=2, num_samples=200, num_warmup=200)
     ),
     "posterior/binomial": Case(
-        _posterior(_task_counts, "logistic4", likelihood=likelihoods.binomial("n"), chains=2, draws=200, warmup=200)
+        _posterior(
+            _task_counts,
+            "logistic4",
+            likelihood=likelihoods.binomial("n"),
+            num_chains=2,
+            num_samples=200,
+            num_warmup=200,
+        )
     ),
     "bootstrap/case": Case(_bootstrap(sweep, "chinchilla", None)),
     "bootstrap/residual": Case(_bootstrap(floor_law, "power_law_floor", noise.squared("log"), kind="residual"), True),

@@ -1,5 +1,6 @@
 """Commands as a person would type them, in a folder that holds the example as runs.csv."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,16 @@ def run(*words: Any) -> Result:
 
 
 def refused(*words: Any) -> str:
-    """The one sentence that a refused command prints."""
+    """The one sentence that a refused command prints, with ``--json`` as JSON too."""
     result = run(*words)
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert result.exit_code == 2, result.output
     assert result.stderr.startswith("jaxscale: ") and result.stderr.count("\n") == 1
-    return result.stderr.removeprefix("jaxscale: ").strip()
+    sentence = result.stderr.removeprefix("jaxscale: ").strip()
+    if "--json" in words:
+        assert result.stdout.count("\n") == 1 and json.loads(result.stdout)["message"] == sentence
+    else:
+        assert result.stdout == ""
+    return sentence
 
 
 def rows(count: int = 99) -> list[list[str]]:

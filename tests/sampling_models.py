@@ -9,7 +9,7 @@ from jaxscale import Observations
 from jaxscale.bayes.build_model import model_of
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, fraction, law, positive, real, unit
 
-FEW: Any = dict(chains=4, draws=500, progress=False)
+FEW: Any = dict(num_chains=4, num_samples=500, progress=False)
 
 
 X = np.linspace(-1.0, 2.0, 12)

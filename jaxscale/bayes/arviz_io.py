@@ -1,8 +1,8 @@
-"""Containers: draws as an ArviZ tree and as a NetCDF file, which holds every number bit for bit.
+"""Conversion of draws to and from ArviZ trees and NetCDF files, bit for bit.
 
-The tree has the groups that ArviZ knows: ``posterior`` (what varies, and the nuisance), ``sample_stats``,
-``log_prior``, ``log_likelihood`` (by row, or by run where the rows of a run share an effect, which is integrated out),
-``observed_data`` and ``constant_data`` (inputs, and parameters that are fixed).
+The tree has ArviZ's groups: ``posterior`` (varying parameters and nuisance parameters), ``sample_stats``,
+``log_prior``, ``log_likelihood`` (by row, or by run where a run effect is integrated out), ``observed_data`` and
+``constant_data`` (inputs and fixed parameters).
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.bayes.pointwise import labelled, pointwise
+from jaxscale.bayes.pointwise import pointwise, unit_labels
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
@@ -23,32 +23,33 @@ from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.likelihoods import of_response
 from jaxscale.results.draws import Draws
 from jaxscale.results.provenance import versions
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import write_atomically
 from jaxscale.utils.notices import Notice
 
 ENDING = ".nc"
-# What ArviZ calls the numbers of every draw.
+# ArviZ's names of sample statistics.
 NAMES = {"log_density": "lp", "steps": "n_steps"}
-# How many draws a model that is made anew is held against.
+# Number of draws by which a rebuilt model is checked.
 FIRST = 20
 
 
 def to_arviz(draws: Draws) -> Any:
-    """Draws as the container of ArviZ (an xarray ``DataTree``).
+    """Draws as an ArviZ data tree (xarray ``DataTree``).
 
     Args:
-        draws: of any method.
+        draws: draws of any method.
 
     Returns:
-        The tree; the attributes of its root say what :func:`from_arviz` needs to read it back.
+        The tree; the attributes of its root hold what :func:`from_arviz` needs to read it back.
     """
     from xarray import DataTree
 
     fixed = {name: values[0] for name, values in draws.params.items() if _constant(draws, name)}
     varying = {name: values for name, values in draws.params.items() if name not in fixed}
     stats = {NAMES.get(name, name): _flags(name, v) for name, v in draws.stats.items() if name != "log_prior"}
-    constants = {f"fixed_{_escaped(name)}": value for name, value in fixed.items()}
-    varying = {_escaped(name): values for name, values in (varying | draws.nuisance).items()}
+    constants = {f"fixed_{_escape(name)}": value for name, value in fixed.items()}
+    varying = {_escape(name): values for name, values in (varying | draws.nuisance).items()}
     groups = {"posterior": _dataset(draws, varying), "sample_stats": _dataset(draws, stats)}
     if "log_prior" in draws.stats:
         groups["log_prior"] = _dataset(draws, {"log_prior": draws.stats["log_prior"]})
@@ -64,81 +65,81 @@ def to_arviz(draws: Draws) -> Any:
     groups["constant_data"] = _dataset(None, constants, "row", rows)
     if draws.model is not None:
         each = pointwise(draws.model, {**draws.params, **draws.nuisance})
-        unit, labels = labelled(draws.model, draws.observations)
+        unit, labels = unit_labels(draws.model, draws.observations)
         groups["log_likelihood"] = _dataset(draws, {"response": each}, unit, {unit: labels})
     tree = DataTree.from_dict({name: group for name, group in groups.items() if len(group)})
-    tree.attrs = _told(draws)
+    tree.attrs = _attributes(draws)
     return tree
 
 
 def from_arviz(tree: Any, law: Law | None = None) -> Draws:
-    """The draws of a tree that :func:`to_arviz` made; their model and observations are not among them.
+    """Draws from a tree of :func:`to_arviz`, without model and observations.
 
     Args:
         tree: an xarray ``DataTree``.
         law: the law, where it is not in the catalogue.
 
     Raises:
-        ValueError: the tree was made by something else, or the law is another one.
+        ValueError: the tree is not one of :func:`to_arviz`, or belongs to another law.
     """
     try:
-        told = {name: json.loads(tree.attrs[name]) for name in _told_as_json()}
+        attributes = {name: json.loads(tree.attrs[name]) for name in _json_attributes()}
         posterior = {name: _flat(values) for name, values in tree["posterior"].data_vars.items()}
         count = int(tree.attrs["draws"])
         params = {}
-        for name in told["params"]:
-            value = posterior.get(_escaped(name))
+        for name in attributes["params"]:
+            value = posterior.get(_escape(name))
             if value is None:
-                fixed = np.asarray(tree["constant_data"][f"fixed_{_escaped(name)}"].values)
+                fixed = np.asarray(tree["constant_data"][f"fixed_{_escape(name)}"].values)
                 value = np.repeat(fixed[None], count, axis=0)
             params[name] = value
         stats = {}
-        for name, kind in told["stats"].items():
+        for name, kind in attributes["stats"].items():
             group = "log_prior" if name == "log_prior" else "sample_stats"
             stats[name] = _flat(tree[group][NAMES.get(name, name)]).astype(kind)
-        made = Draws(
+        draws = Draws(
             law=law_of_file(str(tree.attrs["law"]), law, "posterior"),
             params=params,
             method=str(tree.attrs["method"]),
-            free=tuple(told["free"]),
-            nuisance={name: posterior[_escaped(name)] for name in told["nuisance"]},
+            free=tuple(attributes["free"]),
+            nuisance={name: posterior[_escape(name)] for name in attributes["nuisance"]},
             chains=int(tree.attrs["chains"]),
             stats=stats,
-            about=told["about"],
-            notices=tuple(Notice(**notice) for notice in told["notices"]),
+            about=attributes["about"],
+            notices=tuple(Notice(**notice) for notice in attributes["notices"]),
             ok=bool(tree.attrs["ok"]),
             group_names=tuple(json.loads(tree.attrs.get("groups", "[]"))),
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
-    return made
+    return draws
 
 
 def save(draws: Draws, path: str | Path) -> None:
-    """Write draws as a NetCDF file, there whole or not at all.
+    """Write draws atomically as a NetCDF file.
 
     Args:
-        draws: of any method.
+        draws: draws of any method.
         path: a file that ends in .nc.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the path has another ending.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the path has another extension.
     """
-    refuse_ending(path)
+    check_extension(path)
     folder = Path(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no folder {folder}; create it first.")
     tree = to_arviz(draws)
     for node in tree.subtree:
         for values in node.variables.values():
-            # No value stands for a missing one: NaN is NaN.
+            # No fill value: NaN is NaN.
             values.encoding["_FillValue"] = None
     write_atomically(path, bytes(tree.to_netcdf(engine="h5netcdf")))
 
 
 def load(path: str | Path, law: Law | None = None) -> Draws:
-    """Read the draws that :func:`save` wrote.
+    """Draws from a file written by :func:`save`.
 
     Args:
         path: a file that ends in .nc.
@@ -148,13 +149,12 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         The draws bit for bit, without model and observations.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the path has another ending, the file cannot be read or holds something else, or the law is
-            another one.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path has another extension, or the file does not hold draws of this law.
     """
     import xarray
 
-    refuse_ending(path)
+    check_extension(path)
     content = Path(path).read_bytes()
     try:
         opened = xarray.open_datatree(io.BytesIO(content), engine="h5netcdf")
@@ -164,100 +164,101 @@ def load(path: str | Path, law: Law | None = None) -> Draws:
         return from_arviz(tree, law)
 
 
-def modelled(
+def rebuild_model(
     draws: Draws, observations: Observations, likelihood: Likelihood | None, given: Mapping[str, Any] | None
 ) -> Draws:
-    """Draws of a posterior with their model, made anew; what it says of the first draws must be what they hold.
+    """Posterior draws with their model rebuilt, checked by the log densities of the first draws.
 
     Args:
-        draws: read from a file.
-        observations: what the posterior was drawn with.
-        likelihood: the same; that of the law's response unless given.
+        draws: draws read from a file.
+        observations: the observations of the posterior.
+        likelihood: of the posterior; default: that of the law's response.
         given: priors in place of the default ones.
 
     Raises:
-        TypeError: the observations or the likelihood are of another type.
-        ValueError: the draws are of no posterior, or of another model.
+        TypeError: the observations or the likelihood have another type.
+        ValueError: the draws are not of a posterior, or of another model.
     """
     import jax
 
-    from jaxscale.bayes.build_model import model_of, refuse_types
+    from jaxscale.bayes.build_model import check_types, model_of
 
-    refuse_types(likelihood, [observations])
+    check_types(likelihood, [observations])
     if not {"log_likelihood", "log_prior"} <= set(draws.stats):
         raise ValueError(
-            f"These draws ({draws.method}) are of no posterior, so they have no model; leave its parts out."
+            f"These draws ({draws.method}) are not of a posterior, so they have no model; omit observations, "
+            "likelihood and priors."
         )
     law = resolve(draws.law)
-    apart = [name for name in draws.free if draws.params[name].ndim > 1]
-    pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in apart}
+    by_group = [name for name in draws.free if draws.params[name].ndim > 1]
+    pooling = {name: "partial" if f"{name}_spread" in draws.nuisance else "none" for name in by_group}
     fixed = {name: float(values[0]) for name, values in draws.params.items() if name not in draws.free}
-    chosen = of_response(law.response) if likelihood is None else likelihood
+    model_likelihood = of_response(law.response) if likelihood is None else likelihood
     with jax.enable_x64(True):
-        model = model_of(law, prepare(law, observations), chosen, given=given, fixed=fixed, pooling=pooling)
+        model = model_of(law, prepare(law, observations), model_likelihood, given=given, fixed=fixed, pooling=pooling)
         every = {**draws.params, **draws.nuisance}
         sites = {name: every[name][:FIRST] for name in model.shapes if name in every}
         alike = all(name in sites and sites[name].shape[1:] == shape for name, shape in model.shapes.items())
-        said = {"likelihood": lambda s: model.rows(s).sum(), "priors": model.log_prior}
-        for name, log_density in said.items():
+        log_densities = {"likelihood": lambda s: model.rows(s).sum(), "priors": model.log_prior}
+        for name, log_density in log_densities.items():
             held = draws.stats[f"log_{name.removesuffix('s')}"][:FIRST]
             if not alike or not np.allclose(jax.vmap(log_density)(sites), held, rtol=1e-8, atol=1e-8):
-                raise ValueError(
-                    f"Arguments observations and {name} must be those that the draws were made with, but are others."
+                raise ArgumentError(
+                    name, "and observations must be those that the draws were made with, but are others."
                 )
-    return replace(draws, law=law, observations=chosen.bind(observations)[1], model=model)
+    return replace(draws, law=law, observations=model_likelihood.bind(observations)[1], model=model)
 
 
-def refuse_ending(path: str | Path) -> None:
-    """Refuse a path that does not end as files of draws do.
+def check_extension(path: str | Path) -> None:
+    """Reject a path without the extension of draws.
 
     Raises:
-        ValueError: it has another ending.
+        ValueError: it has another extension.
     """
     if Path(path).suffix.lower() != ENDING:
         raise ValueError(f"{path} does not end in {ENDING}, as files of draws do; end it in {ENDING}.")
 
 
 def _constant(draws: Draws, name: str) -> bool:
-    """Whether a parameter has one value, bit for bit."""
+    """Whether a parameter is constant over the draws, bit for bit."""
     values = draws.params[name]
     return name not in draws.free and values.tobytes() == np.repeat(values[:1], len(values), axis=0).tobytes()
 
 
-def _escaped(name: str) -> str:
-    """A name without the slash, which separates the groups of a tree; the label of a group may hold one."""
+def _escape(name: str) -> str:
+    """A name with slashes escaped: labels of groups may contain them, but they separate the groups of a tree."""
     return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
 
 def _flags(name: str, values: np.ndarray) -> np.ndarray:
-    """Whether a draw diverged, as ArviZ wants it: true or false."""
+    """Divergences as booleans, as ArviZ expects."""
     return values.astype(bool) if name == "diverging" and np.isin(values, (0, 1)).all() else values
 
 
 def _dataset(
     draws: Draws | None, values: Mapping[str, Any], last: str = "", coords: Mapping[str, np.ndarray] | None = None
 ) -> Any:
-    """Arrays as one group, those of draws with axes (chain, draw, ...).
+    """A dataset of arrays, with axes (chain, draw, ...) where they belong to draws.
 
     Args:
-        draws: what has the leading axis of draws, or None.
+        draws: the draws of the arrays' leading axis, or None.
         values: name to array.
-        last: the last axis of arrays that have more axes than those of draws, where it has a name.
+        last: name of the last axis, where arrays have more axes than (chain, draw).
         coords: labels of axes.
     """
     from arviz_base import dict_to_dataset
 
     chains = [] if draws is None else ["chain", "draw"]
-    made, dims = {}, {}
-    for name, several in values.items():
-        array = np.asarray(several)
-        made[name] = array if draws is None else array.reshape(draws.chains, -1, *array.shape[1:])
-        named = last and not name.startswith("fixed_")
-        extra = made[name].ndim - len(chains)
+    arrays, dims = {}, {}
+    for name, numbers in values.items():
+        array = np.asarray(numbers)
+        arrays[name] = array if draws is None else array.reshape(draws.chains, -1, *array.shape[1:])
+        has_name = last and not name.startswith("fixed_")
+        extra = arrays[name].ndim - len(chains)
         if extra:
-            dims[name] = [f"{name}_dim_{k}" for k in range(extra - bool(named))] + ([last] if named else [])
+            dims[name] = [f"{name}_dim_{k}" for k in range(extra - bool(has_name))] + ([last] if has_name else [])
     return dict_to_dataset(
-        made, sample_dims=chains, dims=dims, coords=dict(coords or {}), skip_event_dims=True, check_conventions=False
+        arrays, sample_dims=chains, dims=dims, coords=dict(coords or {}), skip_event_dims=True, check_conventions=False
     )
 
 
@@ -266,12 +267,12 @@ def _flat(values: Any) -> np.ndarray:
     return array.reshape(-1, *array.shape[2:])
 
 
-def _told_as_json() -> tuple[str, ...]:
+def _json_attributes() -> tuple[str, ...]:
     return ("params", "free", "nuisance", "stats", "about", "notices")
 
 
-def _told(draws: Draws) -> dict[str, Any]:
-    """What the arrays do not say, as attributes."""
+def _attributes(draws: Draws) -> dict[str, Any]:
+    """Attributes of the tree: everything that is not in its arrays."""
     lists = {
         "params": list(draws.params),
         "free": list(draws.free),
@@ -288,5 +289,5 @@ def _told(draws: Draws) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers and arrays as plain ones; anything else as its words."""
+    """A NumPy number or array as plain numbers, anything else as text."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

@@ -1,4 +1,4 @@
-"""Models as NumPyro programs: named sample sites, a plate of rows, and one distribution that wraps any likelihood."""
+"""Statistical models as NumPyro programs, with one distribution that wraps any likelihood."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,18 +14,19 @@ from numpyro.distributions import constraints
 from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.random_effects import places
+from jaxscale.utils.errors import ArgumentError
 
 
 class Responses(dist.Distribution):
-    """Responses about the values of a law, ``y ~ likelihood(law, nuisance)``, as densities of the responses themselves.
+    """NumPyro distribution of the responses, ``y ~ likelihood(law, nuisance)``.
 
     Args:
-        likelihood: how responses scatter.
+        likelihood: likelihood of the responses.
         sites: its nuisance parameters by name.
-        level: the values of the law, shape (n,).
+        level: predictions of the law, shape (n,).
         data: ``weight``, ``run`` and ``group``, and the likelihood's own columns, shape (n,).
-        rows: which rows each run has, shape (runs, most), where the effects of runs are integrated out: then all rows
-            are one event, whose density is not a product; else every row is one of a batch.
+        rows: rows of each run, shape (runs, most), where run effects are integrated out: then all rows are one event;
+            else every row is an element of a batch.
     """
 
     arg_constraints = {}
@@ -45,7 +46,7 @@ class Responses(dist.Distribution):
         return constraints.real if self.rows is None else constraints.real_vector
 
     def log_prob(self, value: Any) -> Any:
-        """Log densities of the rows, shape (n,), or of all of them together where effects are integrated out."""
+        """Log densities of the rows, shape (n,), or their joint density where run effects are integrated out."""
         bend = self.likelihood.log_jacobian(value, self.data)
         if self.rows is None:
             return self.likelihood.log_prob(self.sites, self.level, value, self.data) + bend
@@ -53,7 +54,7 @@ class Responses(dist.Distribution):
         return jnp.sum(each) + jnp.sum(self.data["weight"] * bend)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
-        """New responses, shape (*sample_shape, n)."""
+        """Simulated responses, shape (*sample_shape, n)."""
         draw = lambda key: self.likelihood.sample(key, self.sites, self.level, self.data)  # noqa: E731
         if not sample_shape:
             return draw(key)
@@ -67,8 +68,8 @@ def program(model: Model) -> Callable[..., None]:
     rows, weight = own.length, own.data["weight"]
 
     def run(response: Any = own.response, **given: Any) -> None:
-        _refuse_unknown(own, given)
-        sites = _sampled(own, given)
+        _check_given(own, given)
+        sites = _sample_sites(own, given)
         level = numpyro.deterministic("level", own.level_at(_params_of_rows(own, sites, given)))
         responses = Responses(own.likelihood, sites, level, own.data, own.places if own.marginal else None)
         if own.marginal:
@@ -81,7 +82,7 @@ def program(model: Model) -> Callable[..., None]:
 
 
 def _without_padding(model: Model) -> Model:
-    """The model of the rows that count."""
+    """The model restricted to rows of positive weight."""
     used = np.asarray(model.data["weight"]) > 0
     data = {name: np.asarray(values)[used] for name, values in model.data.items()}
     rows = model.places
@@ -91,11 +92,11 @@ def _without_padding(model: Model) -> Model:
     return replace(model, inputs=inputs, response=np.asarray(model.response)[used], data=data, places=rows)
 
 
-def _sampled(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A sample site for everything that is inferred and not given, those of groups and runs in a plate of their own."""
+def _sample_sites(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample site per inferred quantity that is not given; those of groups and runs in their plates."""
     sites: dict[str, Any] = {}
     # Amplitudes after the exponents that their priors depend on.
-    for name, shape in sorted(model.shapes.items(), key=lambda pair: pair[0] in model.rescaled):
+    for name, shape in sorted(model.shapes.items(), key=lambda pair: pair[0] in model.rescaling):
         if name in given:
             sites[name] = jnp.asarray(given[name])
         elif not shape:
@@ -107,16 +108,16 @@ def _sampled(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prior(model: Model, name: str, sites: Mapping[str, Any]) -> dist.Distribution:
-    """The prior of a site; that of an amplitude is scaled by the powers of its inputs' units."""
+    """The prior of a site; that of an amplitude is rescaled by powers of the units of its inputs."""
     prior = model.priors[name].distribution
-    if name not in model.rescaled:
+    if name not in model.rescaling:
         return prior
     unit = jnp.exp(model.unit(name, {**sites, name: jnp.zeros(model.shapes[name])}))
     return dist.TransformedDistribution(prior, dist.transforms.AffineTransform(0.0, unit, prior.support))
 
 
 def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The law's parameters: numbers, or one for every row; with a deterministic site where groups are pooled."""
+    """The law's parameters, scalars or one value per row; deterministic sites where partially pooled."""
     params = model.parameters(sites)
     for name, how in model.pooling:
         if how == "partial":
@@ -125,19 +126,20 @@ def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, 
     return {k: v if k in own or not jnp.ndim(v) else v[model.data["group"]] for k, v in params.items()}
 
 
-def _refuse_unknown(model: Model, given: Mapping[str, Any]) -> None:
-    """Refuse values of what is not inferred, and arrays that are neither numbers nor one for every row.
+def _check_given(model: Model, given: Mapping[str, Any]) -> None:
+    """Validate the names and shapes of given values.
 
     Raises:
-        ValueError: there is such a value.
+        ValueError: a name is not a site, or a value is neither a scalar nor one number per row.
     """
     for name, value in given.items():
         if name not in model.shapes:
-            raise ValueError(
-                f"Argument {name} is no site of the model of {model.law.name}; its sites are {', '.join(model.shapes)}."
+            raise ArgumentError(
+                name, f"is no site of the model of {model.law.name}; its sites are {', '.join(model.shapes)}."
             )
         if jnp.shape(value) not in {(), model.shapes[name], (model.length,)}:
-            raise ValueError(
-                f"Argument {name} must be a number or have shape {(model.length,)}, one number for each row, but has "
-                f"shape {jnp.shape(value)}."
+            raise ArgumentError(
+                name,
+                f"must be a number or have shape {(model.length,)}, one number for each row, but has "
+                f"shape {jnp.shape(value)}.",
             )

@@ -1,8 +1,8 @@
-"""Models: a law, its likelihood and its priors as one density, in coordinates in which it can be sampled.
+"""Statistical model: the posterior density of a law, its likelihood and priors, in unconstrained coordinates.
 
-The coordinates of a law's parameters are those of a fit (centred, unconstrained), joined along the ridges of a floor
-and its terms; those of everything else are those of its prior. A model is a tree of arrays: many of
-one structure are stacked and sampled as one batch, and new data compile nothing.
+The coordinates of a law's parameters are those of a fit (centred, unconstrained), rotated along the ridge of a floor
+and its terms; those of other sites are unconstrained by the support of their prior. A model is a pytree of arrays:
+models of one structure are stacked and sampled as one batch, and new data do not recompile.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.bayes.prior_density import Prior
-from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
+from jaxscale.bayes.reparameterization import Ridge, from_ridge, ridge_of, to_ridge
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
 from jaxscale.law.derivatives import value
@@ -24,25 +24,26 @@ from jaxscale.utils.compilation import compiled
 
 
 class Model(eqx.Module):
-    """Everything that the density of parameters given data needs.
+    """The posterior density of a law's parameters given data.
 
     Args:
         law: the law.
-        free: names of the parameters that are inferred.
-        likelihood: how responses scatter.
-        pooling: for every parameter that groups do not share: (name, "partial" or "none").
+        free: names of the inferred parameters.
+        likelihood: likelihood of the responses.
+        pooling: parameters without complete pooling: (name, "partial" or "none").
         groups: number of groups, 1 where nothing is pooled.
-        runs: number of effects of runs that are sampled, 0 where there are none or they are integrated out.
-        apart: whether the coordinates of pooled groups are the groups' own places rather than their offsets: where
-            groups have many rows their places are sharp, and offset and spread lie on a narrow ridge.
-        priors: one for every site.
+        runs: number of sampled run effects, 0 where there are none or they are integrated out.
+        centred_groups: whether partially pooled groups have the centred parameterisation rather than the non-centred one; with
+            many rows per group the latter has a narrow ridge of offset and spread.
+        priors: prior of every site.
         inputs: shape (..., n).
         response: shape (n,).
         data: ``weight``, ``run`` and ``group`` (codes), and the likelihood's own columns, shape (n,).
-        places: of the rows of every run where effects are integrated out, see :func:`.random_effects.places`.
+        places: indices of the rows of every run where run effects are integrated out, see
+            :func:`.random_effects.places`.
         fixed: values of the other parameters.
-        centre: measured on the inputs.
-        rescaled: of amplitudes with default priors, by which power of each exponent these move with the inputs.
+        centre: centre of the inputs.
+        rescaled: of amplitudes with default priors, the log ratio per exponent by which the prior rescales.
     """
 
     law: Law = eqx.field(static=True)
@@ -51,7 +52,7 @@ class Model(eqx.Module):
     pooling: tuple[tuple[str, str], ...] = eqx.field(static=True)
     groups: int = eqx.field(static=True)
     runs: int = eqx.field(static=True)
-    apart: bool = eqx.field(static=True)
+    centred_groups: bool = eqx.field(static=True)
     priors: dict[str, Prior]
     inputs: dict[str, Any]
     response: Any
@@ -59,11 +60,11 @@ class Model(eqx.Module):
     places: Any
     fixed: dict[str, Any]
     centre: Centre
-    rescaled: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
+    rescaling: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The sites in the order of the coordinates, with their shapes."""
+        """Shapes of the sites, in the order of the coordinates."""
         pooled, sites = dict(self.pooling), {}
         for name in self.free:
             sites[self.site(name)] = (self.groups,) if pooled.get(name) == "none" else ()
@@ -77,7 +78,7 @@ class Model(eqx.Module):
         return sites
 
     def site(self, name: str) -> str:
-        """The site of a free parameter: that of the population where groups are pooled partially."""
+        """The site of a free parameter: that of the population under partial pooling."""
         return f"{name}_population" if (name, "partial") in self.pooling else name
 
     @property
@@ -92,91 +93,91 @@ class Model(eqx.Module):
 
     @property
     def marginal(self) -> bool:
-        """Whether the effects of runs are integrated out."""
+        """Whether run effects are integrated out."""
         return self.likelihood.marginal and not self.runs
 
     @property
     def ridge(self) -> Ridge | None:
-        """The floor and terms whose coordinates are joined, where groups share all of them."""
+        """The ridge of floor and terms, under complete pooling."""
         if self.pooling or owned(self.law, self.free):
             return None
         return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
 
     def parts(self, x: Any) -> dict[str, Any]:
-        """The coordinates of every site from the vector of all."""
-        taken, place = {}, 0
+        """The coordinates of every site from the vector of all coordinates."""
+        blocks, place = {}, 0
         if self.ridge is not None:
-            x = parted(self.ridge, x)
+            x = from_ridge(self.ridge, x)
         for name, shape in self.shapes.items():
             width = int(np.prod(shape))
-            taken[name] = x[place : place + width].reshape(shape) if shape else x[place]
+            blocks[name] = x[place : place + width].reshape(shape) if shape else x[place]
             place += width
-        return taken
+        return blocks
 
     def sites(self, x: Any) -> tuple[dict[str, Any], Any]:
-        """Every site at coordinates x of shape (size,), and the log determinant of the map."""
+        """Values of the sites at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
-        found, total, central = {}, 0.0, {}
+        values, total, central = {}, 0.0, {}
         if owned(self.law, self.free):
             vector = jnp.stack([z[name] for name in self.free])
             of = lambda v: dict(self.law.coordinates[0](v, self.centre))  # noqa: E731  # pyright: ignore
-            found |= of(vector)
+            values |= of(vector)
             jacobian = jax.jacfwd(lambda v: jnp.stack([of(v)[name] for name in self.free]))(vector)
             total += _log_volume(jacobian)
         else:
             central |= self.fixed
-            leant_on = dict(self.fixed)
+            context = dict(self.fixed)
             for name in ordered(self.law, self.free):
                 site = self.site(name)
-                made, bend = self._mapped(name, z[site], leant_on if jnp.ndim(z[site]) else central)
+                param, bend = self._map(name, z[site], context if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
-                found[site] = leant_on[name] = made
-                central[name] = jnp.mean(made) if jnp.ndim(made) else made
+                values[site] = context[name] = param
+                central[name] = jnp.mean(param) if jnp.ndim(param) else param
         for name in self.shapes:
-            if name in found:
+            if name in values:
                 continue
-            found[name], bend = self.priors[name].constrained(z[name])
+            values[name], bend = self.priors[name].constrained(z[name])
             total += jnp.sum(bend)
             pooled = name.removesuffix("_offset")
-            if self.apart and pooled != name:
-                spread = found[f"{pooled}_spread"]
-                middle = coordinate_at(self.law, pooled, found[f"{pooled}_population"], central, self.centre)
-                found[name] = (z[name] - middle) / spread
+            if self.centred_groups and pooled != name:
+                spread = values[f"{pooled}_spread"]
+                middle = coordinate_at(self.law, pooled, values[f"{pooled}_population"], central, self.centre)
+                values[name] = (z[name] - middle) / spread
                 total -= self.groups * jnp.log(spread)
-        return found, total
+        return values, total
 
-    def _mapped(self, name: str, z: Any, leant_on: Mapping[str, Any]) -> tuple[Any, Any]:
-        """A parameter and its map's log derivative, from its coordinate."""
+    def _map(self, name: str, z: Any, context: Mapping[str, Any]) -> tuple[Any, Any]:
+        """A parameter from its coordinate, and the log derivative of the map."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
             return prior.constrained(z)
-        at = lambda z: value_at(self.law, name, z, leant_on, self.centre)  # noqa: E731
-        made, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
-        return made, jnp.log(jnp.abs(slope))
+        at = lambda z: value_at(self.law, name, z, context, self.centre)  # noqa: E731
+        param, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
+        return param, jnp.log(jnp.abs(slope))
 
     def parameters(self, sites: Mapping[str, Any]) -> dict[str, Any]:
-        """The law's parameters by name: numbers, or of shape (groups,) where groups have their own."""
-        made = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
-        central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in made.items()}
+        """The law's parameters by name: scalars, or of shape (groups,) where groups have their own."""
+        params = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
+        central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in params.items()}
         pooled = dict(self.pooling)
         for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
-            z = coordinate_at(self.law, name, made[name], central, self.centre)
-            apart = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
-            made[name] = value_at(self.law, name, apart, made, self.centre)
-        return {name: made[name] for name in self.law.parameters}
+            z = coordinate_at(self.law, name, params[name], central, self.centre)
+            z_group = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
+            params[name] = value_at(self.law, name, z_group, params, self.centre)
+        return {name: params[name] for name in self.law.parameters}
 
     def level(self, sites: Mapping[str, Any]) -> Any:
-        """The law for every row, shape (n,)."""
+        """Predictions of the law for every row, shape (n,)."""
         params = self.parameters(sites).items()
         return self.level_at({k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in params})
 
     def level_at(self, params: Mapping[str, Any]) -> Any:
-        """The law for every row, shape (n,), at parameters that are numbers or of shape (n,)."""
+        """Predictions of the law for every row, shape (n,), at parameters that are scalars or of shape (n,)."""
         axes = {name: 0 if jnp.ndim(v) else None for name, v in params.items()}
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
     def log_prior(self, sites: Mapping[str, Any]) -> Any:
-        """The log density of the priors at some sites; those of a law's own coordinates may reach beyond a prior."""
+        """The log prior density at values of the sites; -inf where a law's own coordinates leave a prior's support."""
         bounded = self.free if owned(self.law, self.free) else ()
         total = jnp.zeros(())
         for name in self.shapes:
@@ -188,15 +189,15 @@ class Model(eqx.Module):
         return total
 
     def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
-        """The logarithm of what the prior of a site is counted in: 0 but for amplitudes in other units."""
+        """Logarithm of the unit of a site's prior: 0 except for amplitudes that rescale with the inputs."""
         total: Any = 0.0
-        for power, ratio in self.rescaled.get(name, {}).items():
+        for power, ratio in self.rescaling.get(name, {}).items():
             value = self.fixed[power] if power in self.fixed else sites[self.site(power)]
             total = total + ratio * (value if jnp.ndim(value) == jnp.ndim(sites[name]) else jnp.mean(value))
         return total
 
     def rows(self, sites: Mapping[str, Any]) -> Any:
-        """Weighted log densities whose sum is the log likelihood: of rows, or of runs where these share an effect."""
+        """Weighted log likelihoods of the rows, or of the runs where run effects are integrated out."""
         level = self.level(sites)
         if self.marginal:
             return self.likelihood.log_prob_of_runs(sites, level, self.response, self.data, self.places)
@@ -205,33 +206,33 @@ class Model(eqx.Module):
         return jnp.where(weight > 0, weight * each, 0.0)
 
     def log_density(self, x: Any) -> Any:
-        """The log posterior density of the coordinates x, shape (size,), up to a constant; -inf where undefined."""
+        """Log posterior density at coordinates x of shape (size,), up to a constant; -inf where undefined."""
         sites, bend = self.sites(x)
         total = self.log_prior(sites) + jnp.sum(self.rows(sites)) + bend
         return jnp.where(jnp.isnan(total), -jnp.inf, total)
 
     @property
     def smooth(self) -> "Model":
-        """The model whose top and curvature stand for this one's: where Laplace residuals vanish there are none."""
+        """A twice differentiable surrogate of the model, for its mode: Laplace residuals have a kink at 0."""
         return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
 
     def numpyro(self) -> Callable[..., None]:
         """The model as a NumPyro program, for SVI, other kernels, more plates and predictive draws.
 
-        Everything that is inferred is a sample site under its name with its prior, where groups and runs have some
-        of their own in the plates "group" and "run"; the parameters of pooled groups and "level", the values of the
-        law, are deterministic sites. The rows of positive weight are the plate "row", in which "obs" is the observed
-        site, whose density is that of the responses; where the effects of runs are integrated out, "obs" is one event
-        of all rows. Its numbers are float64: run it inside ``jax.enable_x64(True)``, and keep a process to one
-        precision, as JAX does not run programs that it compiled for the other.
+        Every inferred quantity is a sample site with its prior, those of groups and runs in the plates "group" and
+        "run"; partially pooled parameters and "level", the predictions of the law, are deterministic sites. The rows
+        of positive weight are the plate "row", in which "obs" is the observed site, with the density of the responses;
+        where run effects are integrated out, "obs" is one event of all rows. Numbers are float64: run the program
+        inside ``jax.enable_x64(True)``, and use one precision per process, since JAX does not run programs that were
+        compiled for the other.
 
         Returns:
             ``program(response=..., **given)``. ``response=None`` samples "obs" instead of observing it, for
-            :class:`numpyro.infer.Predictive`. A site that is given is not sampled: its value comes from the program
-            around it, as a number or one number for each row.
+            :class:`numpyro.infer.Predictive`. A given site is not sampled: its value comes from the enclosing program,
+            as a scalar or one number per row.
 
         Example:
-            The exponents of two families of runs, with a prior of their common mean.
+            The exponents of two families of runs, with a hierarchical prior.
 
             >>> import jax, jaxscale, numpy as np, numpyro, numpyro.distributions as dist
             >>> from jaxscale.bayes.build_model import model_of
@@ -254,10 +255,10 @@ class Model(eqx.Module):
 
         return program(self)
 
-    def placed(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
-        """Coordinates of some parameters (numbers by name) and nuisance, shape (size,); the groups' own are alike."""
-        places = {name: _off_the_edge(self.law.parameters[name].support, v) for name, v in params.items()}
-        places |= {name: inside(self.priors[self.site(name)], places[name]) for name in self.free}
+    def coordinates_of(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
+        """Coordinates of given parameters (scalars) and nuisance parameters, equal for all groups, shape (size,)."""
+        places = {name: _off_bounds(self.law.parameters[name].support, v) for name, v in params.items()}
+        places |= {name: move_inside(self.priors[self.site(name)], places[name]) for name in self.free}
         if owned(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
@@ -268,28 +269,28 @@ class Model(eqx.Module):
                 if _native(kind.support, self.priors[site]):
                     z[site] = coordinate_at(self.law, name, places[name], places, self.centre)
                 else:
-                    z[site] = _inverted(self.priors[site], places[name])
+                    z[site] = _coordinate(self.priors[site], places[name])
         for name in self.shapes:
             if name in z:
                 continue
             pooled = name.removesuffix("_offset")
-            if self.apart and pooled != name:
+            if self.centred_groups and pooled != name:
                 z[name] = coordinate_at(self.law, pooled, places[pooled], places, self.centre)
                 continue
             start = nuisance.get(name, 0.0 if name.endswith(("_offset", "run_effect")) else 0.1)
-            z[name] = _inverted(self.priors[name], start)
+            z[name] = _coordinate(self.priors[name], start)
         parts = [jnp.broadcast_to(jnp.asarray(z[name], float), shape).ravel() for name, shape in self.shapes.items()]
-        found = jnp.concatenate(parts)
-        return found if self.ridge is None else joined(self.ridge, found)
+        coordinates = jnp.concatenate(parts)
+        return coordinates if self.ridge is None else to_ridge(self.ridge, coordinates)
 
     def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
-        """Log densities of the responses for every draw, shape (draws, rows used), or (draws, runs used).
+        """Pointwise log likelihood of every draw, shape (draws, rows used), or (draws, runs used).
 
-        They are densities of the responses themselves, whatever the space of the residuals: laws and likelihoods
-        can be compared by them.
+        These are densities of the responses in their own unit, regardless of the residual space, so that laws and
+        likelihoods can be compared.
 
         Args:
-            sites: what was drawn by name, leading axis (draws,).
+            sites: draws by name, leading axis (draws,).
         """
         weight = np.asarray(self.data["weight"])
         with jax.enable_x64(True):
@@ -309,39 +310,39 @@ def _rows_of(model: Model, sites: dict[str, Any]) -> Any:
 
 
 def _log_volume(matrix: Any) -> Any:
-    """The log of the absolute determinant, by elimination with pivots (see :class:`~jaxscale.engine.runner.Runner`)."""
+    """Log absolute determinant by elimination with pivoting (see :class:`~jaxscale.engine.runner.Runner`)."""
     total = 0.0
     while len(matrix):
         place = jnp.argmax(jnp.abs(matrix[:, 0]))
         row = matrix[place]
         total += jnp.log(jnp.abs(row[0]))
         left = matrix - (matrix[:, 0] / row[0])[:, None] * row[None]
-        # The first row takes the place of the one that is done.
+        # The first row replaces the eliminated one.
         matrix = jnp.where((jnp.arange(len(left)) == place)[:, None], left[0], left)[1:, 1:]
     return total
 
 
 def _native(support: Any, prior: Prior) -> bool:
-    """Whether a prior leaves the parameter's own support as it is, so that its own coordinate serves."""
+    """Whether a prior has the parameter's own support, so that its own coordinate can be used."""
     return prior.domain in {positive: ("positive", "real"), unit: ("unit", "real")}.get(support, ("real",))
 
 
-def _off_the_edge(support: Any, start: Any) -> Any:
-    """A number to climb from: a fit may end at the very edge of a unit interval, where no coordinate is finite."""
+def _off_bounds(support: Any, start: Any) -> Any:
+    """An initial value with a finite coordinate: a fit may end at a bound of the unit interval."""
     return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
-def _inverted(prior: Prior, start: Any) -> Any:
-    """The coordinate of a number, moved inside the prior's support where it lies outside."""
-    return prior.unconstrained(inside(prior, jnp.asarray(start, float)))
+def _coordinate(prior: Prior, start: Any) -> Any:
+    """The coordinate of a value, moved inside the prior's support where it lies outside."""
+    return prior.unconstrained(move_inside(prior, jnp.asarray(start, float)))
 
 
-def inside(prior: Prior, value: Any) -> Any:
-    """A number, or where it lies outside the prior's support one a little inside of the end that it is beyond."""
+def move_inside(prior: Prior, value: Any) -> Any:
+    """A value, moved slightly inside the prior's support where it lies outside."""
     low, high = prior.ends
     if low is None and high is None:
         return value
-    # A bit of the interval, of what there is to say how wide a half line is.
+    # A small share of the interval, or of the scale of a half line.
     if low is not None and high is not None:
         step = 0.01 * (high - low)
     else:
@@ -351,8 +352,8 @@ def inside(prior: Prior, value: Any) -> Any:
     return held if high is None else jnp.where(held < high, held, high - step)
 
 
-def stacked(models: list[Any]) -> Any:
-    """Models of one structure as one tree whose arrays have a leading axis of models."""
+def stack(models: list[Any]) -> Any:
+    """Models of one structure as one pytree with a leading axis of models."""
     return jax.tree.map(
         lambda *leaves: np.stack(
             [np.asarray(leaf, float) if np.asarray(leaf).dtype.kind == "f" else np.asarray(leaf) for leaf in leaves]

@@ -1,6 +1,6 @@
-"""Pointwise log likelihoods of the units that a model predicts, and weights that leave some of them out or in.
+"""Pointwise log likelihood by row or run, and Pareto-smoothed importance weights of leave-out posteriors.
 
-A unit is a row, or a run where the rows of a run share a random effect: then the effect is integrated out.
+A unit is a row, or a run where its rows share a random effect, which is integrated out.
 """
 
 import dataclasses
@@ -13,28 +13,29 @@ from jaxscale.data.observations import Observations
 from jaxscale.data.padding import padded
 from jaxscale.noise import random_effects
 from jaxscale.results.draws import Draws
+from jaxscale.utils.errors import ArgumentError
 
-# Nodes of the quadrature over an effect, and how often they move to where the effect lies.
+# Nodes of the quadrature over a run effect, and iterations of the adaptive quadrature.
 NODES, MOVES = 25, 6
-# Laplace densities have kinks, which no Gaussian rule follows: equal steps over so many standard deviations on each
-# side, right to 5e-4 nats wherever a kink lies.
+# Laplace densities have kinks, for which Gaussian quadrature fails: equal steps over so many standard deviations on
+# each side, accurate to 5e-4 nats wherever a kink lies.
 STEPS, REACH = 401, 10.0
-# Numbers that are held at a time.
+# Numbers held in memory at a time.
 TOGETHER = 8_000_000
-# The least number of draws whose tail can be smoothed: five in the tail.
+# The fewest draws whose tail can be smoothed: five in the tail.
 LEAST = 25
 
 
 def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
-    """Log density of every unit for every draw, shape (draws, units).
+    """Pointwise log likelihood of every unit for every draw, shape (draws, units).
 
-    An effect b of a run that was sampled is integrated out, ``log int prod_i p(y_i | theta, b) N(b; 0, 1) db``, by
-    Gauss-Hermite quadrature whose nodes move to where each draw's effect lies; under Laplace residuals, whose density
-    has kinks, by the trapezoidal rule with many nodes there.
+    A sampled run effect b is integrated out, ``log int prod_i p(y_i | theta, b) N(b; 0, 1) db``, by adaptive
+    Gauss-Hermite quadrature; under Laplace residuals, whose density has kinks, by the trapezoidal rule with many
+    nodes.
 
     Args:
-        model: what was sampled (:class:`jaxscale.bayes.model.Model`).
-        sites: what was drawn by name, leading axis (draws,).
+        model: the sampled model (:class:`jaxscale.bayes.model.Model`).
+        sites: draws by name, leading axis (draws,).
 
     Source: Merkle, Furr & Rabe-Hesketh 2019, doi:10.1007/s11336-019-09679-0.
     """
@@ -48,18 +49,18 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     parts = []
     for begin in range(0, draws, block):
         part = {name: values[begin : begin + block] for name, values in sites.items()}
-        parts.append(_integrated(model, part, first, belongs))
+        parts.append(_integrate_effects(model, part, first, belongs))
     return np.concatenate(parts)
 
 
-def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
-    """Log densities of runs for some draws, shape (draws, runs).
+def _integrate_effects(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+    """Marginal log likelihood of the runs for a block of draws, shape (draws, runs).
 
     Args:
-        model: what was sampled.
-        sites: what was drawn.
-        runs: codes of the runs that count.
-        belongs: 1 where a row that counts is of a run, shape (rows, runs).
+        model: the sampled model.
+        sites: draws by name.
+        runs: codes of the runs of positive weight.
+        belongs: 1 where a row of positive weight belongs to a run, shape (rows, runs).
     """
     from scipy.special import logsumexp
 
@@ -69,22 +70,22 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
     middle, width = np.zeros((shape[0], len(runs))), np.ones((shape[0], len(runs)))
 
     def terms(x: np.ndarray, log_w: np.ndarray) -> np.ndarray:
-        """Logs of what the nodes add to the integrals, shape (nodes, draws, runs)."""
-        found = []
+        """Log terms of the quadrature, shape (nodes, draws, runs)."""
+        logs = []
         for node, log_weight in zip(x, log_w, strict=True):
             effect = middle + node * width
             whole = np.zeros(shape)
             whole[:, runs] = effect
             density = model.log_likelihood({**sites, "run_effect": whole}) @ belongs
             prior = -0.5 * effect * effect - 0.5 * np.log(2 * np.pi)
-            found.append(density + prior + np.log(width) + log_weight)
-        return np.stack(found)
+            logs.append(density + prior + np.log(width) + log_weight)
+        return np.stack(logs)
 
     total = middle
     for _ in range(MOVES):
-        stacked = terms(x, log_w)
-        total = np.asarray(logsumexp(stacked, axis=0))
-        share = np.exp(stacked - total)
+        log_terms = terms(x, log_w)
+        total = np.asarray(logsumexp(log_terms, axis=0))
+        share = np.exp(log_terms - total)
         mean = np.einsum("kdr,k->dr", share, x)
         spread = np.sqrt(np.einsum("kdr,kdr->dr", share, (x[:, None, None] - mean) ** 2))
         middle, width = middle + mean * width, width * np.clip(spread, 0.3, 3.0)
@@ -94,8 +95,8 @@ def _integrated(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belo
     return np.asarray(logsumexp(terms(steps, np.full(STEPS, np.log(steps[1] - steps[0]))), axis=0))
 
 
-def labelled(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
-    """What the units of a model are, "row" or "run", and the number of their (first) row, shape (units,)."""
+def unit_labels(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
+    """The unit of the pointwise log likelihood, "row" or "run", and the number of its (first) row, shape (units,)."""
     used = np.flatnonzero(np.asarray(model.data["weight"]) > 0)
     rows = used + 1
     if observations is not None and observations.rows:
@@ -105,12 +106,12 @@ def labelled(model: Any, observations: Observations | None) -> tuple[str, np.nda
     return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
 
 
-def scoring(model: Any, observations: Observations) -> Any:
-    """A model that was sampled given some rows, with the likelihood of all rows.
+def scoring_model(model: Any, observations: Observations) -> Any:
+    """A sampled model with other row weights, for scoring of held-out rows.
 
     Args:
-        model: of observations of which some had weight 0.
-        observations: the same with the weights that the rows shall be scored by.
+        model: of observations with held-out rows of weight 0.
+        observations: the same rows with the weights of the score.
 
     Raises:
         ValueError: the model has other rows.
@@ -118,9 +119,9 @@ def scoring(model: Any, observations: Observations) -> Any:
     size = len(model.response)
     _, rows = model.likelihood.bind(prepare(model.law, observations))
     if size < len(rows):
-        raise ValueError(
-            f"Argument posterior must draw given all {len(rows)} rows (those not to be seen have weight 0), but its "
-            f"model has {size}."
+        raise ArgumentError(
+            "posterior",
+            f"must draw given all {len(rows)} rows (those not to be seen have weight 0), but its model has {size}.",
         )
     wide = padded(rows, size)
     run = np.arange(size) if wide.run is None else wide.run
@@ -132,16 +133,16 @@ def scoring(model: Any, observations: Observations) -> Any:
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 
-def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Pareto-smoothed importance weights, and the shape of their tail.
+def psis_weights(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto-smoothed importance weights and their k-hat.
 
     Args:
         log_ratios: shape (draws, columns).
-        draws: what they belong to; the autocorrelation of chains widens the tail that is smoothed.
+        draws: the draws; autocorrelation of chains enlarges the smoothed tail.
 
     Returns:
-        Log weights whose exponentials sum to one in each column, shape (draws, columns), and k-hat, shape (columns,):
-        minus infinity where all draws weigh the same, infinity where a ratio is not finite.
+        Normalised log weights, shape (draws, columns), and k-hat, shape (columns,): minus infinity where all weights
+        are equal, infinity where a ratio is not finite.
 
     Raises:
         ValueError: there are fewer than 25 draws.
@@ -159,11 +160,11 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
         column = np.where(np.isnan(column), -np.inf, column)
         if column.max() == np.inf or np.isneginf(column.max()):
             log_weights[:, k], khat[k] = -np.log(len(column)), np.inf
-        elif _even(column, share):
+        elif _equal_weights(column, share):
             log_weights[:, k] = column - logsumexp(column)
             khat[k] = -np.inf
         else:
-            # Where one weight is all, its tail has no width to divide by.
+            # Where one weight dominates, the tail has no width to divide by.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 log_weights[:, k], khat[k] = smooth(column.max() - column, r_eff=share)
             if np.isnan(log_weights[:, k]).any() or not np.isfinite(khat[k]):
@@ -172,7 +173,7 @@ def reweighed(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndar
 
 
 def efficiency(draws: Draws) -> float:
-    """Effective draws for each draw: below 1 where those of a chain resemble each other."""
+    """Relative efficiency, the effective sample size per draw: below 1 for autocorrelated chains."""
     if draws.method != "nuts":
         return 1.0
     from arviz_stats.base.array import array_stats
@@ -185,8 +186,8 @@ def efficiency(draws: Draws) -> float:
     return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
 
 
-def _even(log_ratios: np.ndarray, share: float) -> bool:
-    """Whether the largest weights are the same, so that there is no tail to fit."""
+def _equal_weights(log_ratios: np.ndarray, share: float) -> bool:
+    """Whether the largest weights are equal, so that there is no tail to fit."""
     n = len(log_ratios)
     tail = int(3 * np.sqrt(n / share)) if n * share > 225 else n // 5
     largest = np.partition(log_ratios, n - min(tail, n - 1) - 1)[n - min(tail, n - 1) - 1 :]

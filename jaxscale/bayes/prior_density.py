@@ -1,8 +1,8 @@
-"""Densities of single numbers: priors as named numbers in a fixed order.
+"""Prior densities of scalar parameters, with a fixed order of their hyperparameters.
 
-NumPyro keeps the numbers of a distribution in the order of a set, which differs between processes, so a program that
-holds a distribution is another program in every process and no cache knows it. Here numbers have an order of their
-own, and the densities of the default priors are written out, so that these need no NumPyro.
+NumPyro keeps the parameters of a distribution in the order of a set, which differs between processes, so that a
+compiled program that contains a distribution misses the compilation cache. Here the order is fixed, and the densities
+of the default priors are implemented directly, so that they do not import NumPyro.
 """
 
 import inspect
@@ -23,13 +23,13 @@ def _normal(x: Any, loc: Any, scale: Any) -> Any:
 
 
 def _log_normal(x: Any, loc: Any, scale: Any) -> Any:
-    """That of a normal ``log x``, less ``log x``."""
+    """Normal log density of ``log x``, minus ``log x``."""
     log = jnp.log(x)
     return _normal(log, loc, scale) - log
 
 
 def _half_normal(x: Any, scale: Any) -> Any:
-    """Twice that of a normal about 0."""
+    """Twice the density of a normal about 0."""
     return _normal(x, 0.0, scale) + math.log(2.0)
 
 
@@ -45,7 +45,7 @@ def _beta(x: Any, concentration1: Any, concentration0: Any) -> Any:
     return constant + special.xlogy(concentration1 - 1, x) + special.xlog1py(concentration0 - 1, -x)
 
 
-# The families whose densities are written out, by NumPyro's names: log density and domain.
+# The families implemented here, by NumPyro's names: log density and domain.
 FAMILIES: dict[str, tuple[Callable[..., Any], str]] = {
     "Normal": (_normal, "real"),
     "LogNormal": (_log_normal, "positive"),
@@ -57,20 +57,20 @@ FAMILIES: dict[str, tuple[Callable[..., Any], str]] = {
 ENDS: dict[str, tuple[Any, Any]] = {"real": (None, None), "positive": (0.0, None), "unit": (0.0, 1.0)}
 
 
-class Standard(eqx.Module):
-    """A prior of one of the families that are written out.
+class StandardPrior(eqx.Module):
+    """A prior of one of the families implemented here.
 
     Args:
-        family: NumPyro's name of it.
-        numbers: its settings by NumPyro's names.
+        family: NumPyro's name of the family.
+        numbers: its hyperparameters by NumPyro's names.
     """
 
     family: str = eqx.field(static=True)
     numbers: dict[str, Any]
 
     @classmethod
-    def of(cls, family: str, **numbers: float) -> "Standard":
-        """A prior from its numbers, in float64."""
+    def of(cls, family: str, **numbers: float) -> "StandardPrior":
+        """A prior from its hyperparameters, in float64."""
         return cls(family, {name: np.asarray(number, float) for name, number in numbers.items()})
 
     @property
@@ -120,16 +120,16 @@ class Standard(eqx.Module):
         return getattr(dist, self.family)(**self.numbers)
 
     def __str__(self) -> str:
-        """As a report prints it."""
+        """Text for reports, such as ``LogNormal(-4.6, 2.5)``."""
         names = list(inspect.signature(FAMILIES[self.family][0]).parameters)[1:]
-        return _written(self.family, [self.numbers[name] for name in names])
+        return _format(self.family, [self.numbers[name] for name in names])
 
 
-class Wrapped(eqx.Module):
-    """Any other NumPyro distribution of one number.
+class NumPyroPrior(eqx.Module):
+    """Any other scalar NumPyro distribution.
 
     Args:
-        structure: what it is but for its numbers.
+        structure: its type and static attributes.
         domain: the support: "real", "positive" or "unit"; None for another.
         numbers: its arrays, in the order of the names of the attributes that hold them.
     """
@@ -141,7 +141,7 @@ class Wrapped(eqx.Module):
     @property
     def distribution(self) -> Any:
         """The NumPyro distribution."""
-        return _assembled(self.structure, iter(self.numbers))
+        return _unflatten(self.structure, iter(self.numbers))
 
     @property
     def ends(self) -> tuple[Any, Any]:
@@ -179,45 +179,45 @@ class Wrapped(eqx.Module):
         return biject_to(self.distribution.support)
 
     def __str__(self) -> str:
-        """As a report prints it."""
+        """Text for reports, such as ``Uniform(0, 1)``."""
         return describe(self.distribution)
 
 
-Prior = Standard | Wrapped
+Prior = StandardPrior | NumPyroPrior
 
 
 def prior_of(distribution: Any) -> Prior:
-    """The prior that a NumPyro distribution of one number stands for."""
+    """The prior of a scalar NumPyro distribution."""
     from numpyro.distributions import constraints
 
     family = type(distribution).__name__
-    structure, numbers = _parted(distribution)
+    structure, numbers = _flatten(distribution)
     if type(distribution).__module__.startswith("numpyro.") and family in FAMILIES:
-        return Standard.of(family, **{name: getattr(distribution, name) for name in distribution.arg_constraints})
-    # Looked up here, where the ends of a support are numbers: inside of a program they cannot be compared.
+        return StandardPrior.of(family, **{name: getattr(distribution, name) for name in distribution.arg_constraints})
+    # Determined here, where the ends of a support are concrete numbers: tracers cannot be compared.
     support = distribution.support
     known = {"positive": (constraints.positive, constraints.nonnegative), "unit": (constraints.unit_interval,)}
     known["real"] = (constraints.real,)
     domain = next((name for name, supports in known.items() if support in supports), None)
-    return Wrapped(structure, domain, [np.asarray(number, float) for number in numbers])
+    return NumPyroPrior(structure, domain, [np.asarray(number, float) for number in numbers])
 
 
 def describe(distribution: Any) -> str:
-    """A NumPyro distribution as a report prints it: ``LogNormal(-4.6, 2.5)``."""
+    """Text of a NumPyro distribution for reports: ``LogNormal(-4.6, 2.5)``."""
     values = [getattr(distribution, key, None) for key in distribution.arg_constraints]
     numbers = [value for value in values if value is not None and np.ndim(value) == 0]
-    return _written(type(distribution).__name__, numbers)
+    return _format(type(distribution).__name__, numbers)
 
 
-def _written(family: str, numbers: Sequence[Any]) -> str:
+def _format(family: str, numbers: Sequence[Any]) -> str:
     values = [float(np.asarray(number)) for number in numbers]
-    # The middle of a range may be off zero by its last bit.
+    # The midpoint of a range may differ from zero by rounding.
     tiny = 1e-12 * max(map(abs, values), default=0.0)
     return f"{family}({', '.join(f'{0.0 if abs(value) < tiny else value:.4g}' for value in values)})"
 
 
-def _parted(tree: Any) -> tuple[Any, list[Any]]:
-    """The structure and the arrays of a tree, in which distributions are ordered by the names of their attributes."""
+def _flatten(tree: Any) -> tuple[Any, list[Any]]:
+    """Structure and arrays of a pytree, with the attributes of distributions ordered by name."""
     import numpyro.distributions as dist
 
     def is_distribution(node: Any) -> bool:
@@ -227,22 +227,22 @@ def _parted(tree: Any) -> tuple[Any, list[Any]]:
         leaves, structure = jax.tree.flatten(tree, is_leaf=is_distribution)
         if not any(map(is_distribution, leaves)):
             return (structure, len(leaves)), leaves
-        parts = [_parted(leaf) for leaf in leaves]
+        parts = [_flatten(leaf) for leaf in leaves]
         return (structure, tuple(kind for kind, _ in parts)), [leaf for _, own in parts for leaf in own]
     kind = type(tree)
     data, fixed = tree.tree_flatten()
-    named = sorted(zip(kind.gather_pytree_data_fields(), data, strict=True), key=lambda pair: pair[0])
-    parts = [(name, *_parted(value)) for name, value in named]
+    attributes = sorted(zip(kind.gather_pytree_data_fields(), data, strict=True), key=lambda pair: pair[0])
+    parts = [(name, *_flatten(value)) for name, value in attributes]
     aside = tuple(sorted(zip(kind.gather_pytree_aux_fields(), fixed, strict=True), key=lambda pair: pair[0]))
     structure = (kind, tuple((name, inside) for name, inside, _ in parts), aside)
     return structure, [leaf for _, _, own in parts for leaf in own]
 
 
-def _assembled(structure: Any, leaves: Iterator[Any]) -> Any:
-    """The inverse of :func:`_parted`."""
+def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
+    """The inverse of :func:`_flatten`."""
     if isinstance(structure[0], type):
         kind, inside, aside = structure
-        data = {name: _assembled(part, leaves) for name, part in inside}
+        data = {name: _unflatten(part, leaves) for name, part in inside}
         fixed = dict(aside)
         return kind.tree_unflatten(
             tuple(fixed[name] for name in kind.gather_pytree_aux_fields()),
@@ -251,4 +251,4 @@ def _assembled(structure: Any, leaves: Iterator[Any]) -> Any:
     tree, inside = structure
     if isinstance(inside, int):
         return jax.tree.unflatten(tree, [next(leaves) for _ in range(inside)])
-    return jax.tree.unflatten(tree, [_assembled(part, leaves) for part in inside])
+    return jax.tree.unflatten(tree, [_unflatten(part, leaves) for part in inside])

@@ -1,7 +1,7 @@
-"""Pareto-smoothed importance sampling: weights whose largest are smoothed, and how far they can be trusted.
+"""Pareto-smoothed importance sampling (PSIS) and its k-hat diagnostic.
 
-The largest weights are replaced by quantiles of a generalised Pareto distribution fitted to them; its shape ``khat``
-says how heavy their tail is: below 0.7 sums of the weights can be trusted.
+The largest weights are replaced by quantiles of a generalised Pareto distribution fitted to them. Its shape ``khat``
+measures the tail: below 0.7 the estimates are reliable.
 
 Source: Pareto Smoothed Importance Sampling, Vehtari 2024, arXiv:1507.02646; the fit of the tail is that of Zhang 2009,
 with the prior on the shape of the former.
@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-# Weights whose tail has at least this shape are not to be trusted (Vehtari et al., section 3).
+# Importance weights are unreliable at or above this k-hat (Vehtari et al., section 3).
 KHAT_LIMIT = 0.7
 
 
-def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
-    """Smoothed log weights that sum to 1, and the shape of their tail.
+def smooth(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pareto-smoothed, normalised log weights and their k-hat.
 
     In NumPy, since XLA takes long to compile a sort.
 
@@ -27,7 +27,7 @@ def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
         log_ratios: log density over log density of the proposal, shape (draws,), up to a constant; NaN counts as -inf.
 
     Returns:
-        Log weights of shape (draws,), and khat: infinite where fewer than five weights make the tail.
+        Log weights of shape (draws,), and khat: infinite where the tail has fewer than five weights.
     """
     count = len(log_ratios)
     tail = min(int(0.2 * count), math.ceil(3 * math.sqrt(count)))
@@ -40,7 +40,7 @@ def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
         return ratios - _log_sum(ratios), math.inf
     order = np.argsort(ratios, kind="stable")
     rising = ratios[order]
-    # A cut-off that underflows would make an empty exponential.
+    # Avoid underflow of the exponential of the cut-off.
     cut = max(rising[count - tail - 1], math.log(np.finfo(float).tiny))
     above = rising[count - tail :]
     excess = np.exp(above) - math.exp(cut)
@@ -54,7 +54,7 @@ def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _pareto(x: np.ndarray) -> tuple[float, float]:
-    """Shape and scale of a generalised Pareto distribution that rising excesses come from."""
+    """Shape and scale of a generalised Pareto distribution fitted to sorted excesses."""
     count = len(x)
     points = 30 + int(math.sqrt(count))
     quarter = max(x[int(count / 4 + 0.5) - 1], np.finfo(float).tiny)
@@ -84,14 +84,14 @@ def _log_sum(values: np.ndarray) -> Any:
     return top + np.log(np.exp(values - top).sum())
 
 
-def effective(log_weights: np.ndarray) -> float:
-    """The effective number of draws, ``1 / sum w^2``, of normalised log weights of shape (draws,)."""
+def effective_sample_size(log_weights: np.ndarray) -> float:
+    """Effective sample size ``1 / sum w^2`` of normalised log weights of shape (draws,)."""
     with np.errstate(invalid="ignore"):
         return float(np.exp(-_log_sum(2 * log_weights)))
 
 
 def systematic(key: Any, log_weights: Any, count: int) -> Any:
-    """Systematic resampling: ``count`` rising indices, each as often as its weight asks for, to within one."""
+    """Systematic resampling: ``count`` sorted indices, each repeated in proportion to its weight, to within one."""
     edges = jnp.cumsum(jnp.exp(log_weights))
     place = (jnp.arange(count) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]
     return jnp.minimum(jnp.searchsorted(edges, place, side="right"), log_weights.shape[0] - 1)

@@ -1,9 +1,9 @@
-"""Ridges: coordinates in which the posterior of ``floor + sum_i amplitude_i * input_i**-exponent_i`` is not bent.
+"""Reparameterisation of ``floor + sum_i amplitude_i * input_i**-exponent_i`` that decorrelates its posterior.
 
-Data settle the level at their centre and its slopes there far better than they settle how the level divides among
-the floor and the terms. In logarithms of floor, terms and exponents those two facts are narrow, bent ridges. The level
-``T = log(E + sum_i t_i)``, the ratios ``v_i = log(t_i / E)`` and the slopes ``q_k = log(alpha_k * sum_i t_i)`` lay them
-along the axes. The map has determinant 1.
+Data determine the level at their centre and its slopes far better than the shares of the floor and the terms. In
+logarithms of floor, terms and exponents the posterior therefore has narrow, curved ridges, which the level
+``T = log(E + sum_i t_i)``, the ratios ``v_i = log(t_i / E)`` and the slopes ``q_k = log(alpha_k * sum_i t_i)`` align
+with the axes. The map has determinant 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from jaxscale.law import Law, positive
 
 @dataclass(frozen=True)
 class Ridge:
-    """Places, among the coordinates, of a floor, of its terms, and of every exponent with the terms that it is of."""
+    """Indices of the coordinates of a floor, of its terms, and of every exponent with its terms."""
 
     floor: int
     terms: tuple[int, ...]
@@ -26,12 +26,12 @@ class Ridge:
 
 
 def ridge_of(law: Law, free: Sequence[str], logarithmic: Callable[[str], bool]) -> Ridge | None:
-    """The ridge of a law; None where it is no floor and terms.
+    """The ridge of a law; None where it is not a floor plus terms.
 
     Args:
         law: the law.
         free: names of its free parameters, in the order of their coordinates.
-        logarithmic: whether the coordinate of a parameter is the logarithm that a fit takes.
+        logarithmic: whether the coordinate of a parameter is its logarithm, as in a fit.
     """
     kinds = {name: law.parameters[name] for name in free if law.parameters[name].support is positive}
     kinds = {name: kind for name, kind in kinds.items() if logarithmic(name)}
@@ -49,7 +49,7 @@ def ridge_of(law: Law, free: Sequence[str], logarithmic: Callable[[str], bool]) 
     return Ridge(place[floors[0]], tuple(place[name] for name in terms), tuple(exponents))
 
 
-def parted(ridge: Ridge, x: Any) -> Any:
+def from_ridge(ridge: Ridge, x: Any) -> Any:
     """Logarithms of floor, terms and exponents from level, ratios and slopes, shape (size,)."""
     terms = jnp.asarray(ridge.terms)
     ratios = x[terms]
@@ -60,8 +60,8 @@ def parted(ridge: Ridge, x: Any) -> Any:
     return x
 
 
-def joined(ridge: Ridge, z: Any) -> Any:
-    """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`parted`."""
+def to_ridge(ridge: Ridge, z: Any) -> Any:
+    """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`from_ridge`."""
     z = jnp.asarray(z)
     floor, terms = z[ridge.floor], z[jnp.asarray(ridge.terms)]
     for exponent, own in ridge.exponents:

@@ -1,4 +1,4 @@
-"""The command line's words for models: likelihoods with their settings, and priors."""
+"""Options for statistical models: likelihoods with their settings, and priors."""
 
 import inspect
 import re
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxscale.cli.options import Task
 from jaxscale.cli.parsing import one_of
+from jaxscale.utils.errors import ArgumentError, UsageError, did_you_mean
 
-# What commands need is imported inside them, so that help and mistyped options answer at once.
+# Functions import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _likelihoods() -> tuple[str, ...]:
-    """The names of the likelihoods, read from the files that define them, whose import would take JAX's time."""
+    """The names of the likelihoods, parsed from their files, since importing these would import JAX."""
     import ast
     from pathlib import Path
 
@@ -34,36 +35,36 @@ LIKELIHOODS = _likelihoods()
 _SCALES = ("constant", "level", "group")
 
 
-def without(**options: Any) -> None:
-    """Refuse options that need a likelihood of their own.
+def require_likelihood(**options: Any) -> None:
+    """Reject options that need a likelihood.
 
     Raises:
         ValueError: one of them is given.
     """
     for name, value in options.items():
         if value is not None:
-            option = name.replace("_", "-")
-            raise ValueError(f"Option --{option} needs a likelihood that uses it; see --likelihood.")
+            raise ArgumentError(name, "needs a likelihood that uses it; see --likelihood.")
 
 
 def likelihood_of(
     task: Task, law: "Law", name: str, scale_by: str | None, trials: str | None, censored: str | None
 ) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood that was asked for, and the columns that it needs by the names of their inputs."""
+    """The requested likelihood, and the columns that it needs by input."""
     from jaxscale.noise import default, likelihoods
 
-    one_of("--likelihood", name, LIKELIHOODS)
+    one_of("likelihood", name, LIKELIHOODS)
     make = getattr(likelihoods, name)
     takes = inspect.signature(make).parameters
     options: dict[str, Any] = {"space": task.space, "scale_by": scale_by, "trials": trials, "censored": censored}
     for option, value in {"noise": task.noise, **task.settings, **options}.items():
         if value is not None and option not in takes:
-            option = option.replace("_", "-")
-            raise ValueError(f"Option --{option} must not be given with --likelihood {name}; leave it out.")
+            raise ArgumentError(option, f"must not be given with --likelihood {name}; leave it out.")
     if "trials" in takes and trials is None:
-        raise ValueError(f"Option --likelihood {name} needs the number of trials; name its column with --trials.")
+        raise UsageError(
+            f"Option --likelihood {name} needs the number of trials; name its column with --trials.", argument="trials"
+        )
     if scale_by is not None:
-        one_of("--scale-by", scale_by, _SCALES)
+        one_of("scale_by", scale_by, _SCALES)
     settings = {key: value for key, value in options.items() if value is not None}
     settings |= {key: _number(key, text) for key, text in task.settings.items()}
     if "space" in takes:
@@ -73,56 +74,56 @@ def likelihood_of(
 
 
 def counts_of(task: Task, law: "Law", name: str, trials: str | None) -> tuple["Likelihood", dict[str, str]]:
-    """The likelihood of counts of a fit, and the columns that it needs by the names of their inputs.
+    """The likelihood of counts of a fit, and the columns that it needs by input.
 
     Raises:
-        ValueError: the likelihood is unknown, or one of residuals.
+        ValueError: the likelihood is unknown, or not one of counts.
     """
-    chosen, columns = likelihood_of(task, law, name, None, trials, None)
-    if not chosen.counts:
-        raise ValueError(
-            f"Option --likelihood must be one of counts for a fit, but is {name!r}; use --noise for residuals."
+    likelihood, columns = likelihood_of(task, law, name, None, trials, None)
+    if not likelihood.counts:
+        raise ArgumentError(
+            "likelihood", f"must be one of counts for a fit, but is {name!r}; use --noise for residuals."
         )
-    return chosen, columns
+    return likelihood, columns
 
 
 def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"Option --{option} must be a number, but is {text!r}.") from None
+        raise ArgumentError(option, f"must be a number, but is {text!r}.") from None
 
 
 def _free_name(name: str, law: "Law") -> str:
-    """A name that none of the law's inputs has."""
+    """A name that is not an input of the law."""
     while name in (*law.inputs, *law.sources):
         name += "_"
     return name
 
 
 def prior_of(name: str, text: str) -> Any:
-    """A NumPyro distribution from its name and numbers, ``Normal(0.3, 0.1)``; nothing is evaluated."""
+    """A NumPyro distribution from text such as ``Normal(0.3, 0.1)``, without evaluating code."""
     import jax
     import numpyro.distributions as dist
 
-    from jaxscale.utils.errors import did_you_mean
-
-    told = f"Option --prior gives {name} {text!r}"
-    found = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
-    if found is None:
-        raise ValueError(f"{told}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1).")
-    kind, inside = found.groups()
-    # Names with a small first letter are functions that do something else.
+    prefix = f"gives {name} {text!r}"
+    match = re.fullmatch(r"([A-Za-z]\w*)\s*\(([^()]*)\)", text)
+    if match is None:
+        raise ArgumentError(
+            "priors", f"{prefix}; write a distribution and its numbers, such as {name}=Normal(0.3,0.1)."
+        )
+    kind, inside = match.groups()
+    # Lower-case names are functions.
     known = [each for each in dist.__all__ if each[0].isupper()]
     if kind not in known:
-        raise ValueError(f"{told}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
+        raise ArgumentError("priors", f"{prefix}, but NumPyro has no distribution {kind!r}{did_you_mean(kind, known)}.")
     places, names = [], {}
     for part in inside.split(",") if inside.strip() else []:
         key, equals, number = part.rpartition("=")
         try:
             value = float(number)
         except ValueError:
-            raise ValueError(f"{told}, but {part.strip()!r} is no number.") from None
+            raise ArgumentError("priors", f"{prefix}, but {part.strip()!r} is not a number.") from None
         if equals:
             names[key.strip()] = value
         else:
@@ -131,31 +132,31 @@ def prior_of(name: str, text: str) -> Any:
         try:
             make = getattr(dist, kind)
             make(*places, **names, validate_args=True)
-            made = make(*places, **names)
+            distribution = make(*places, **names)
         except TypeError:
             takes = [each for each in inspect.signature(make).parameters if each != "validate_args"]
-            raise ValueError(f"{told}, but {kind} takes {', '.join(takes)}.") from None
+            raise ArgumentError("priors", f"{prefix}, but {kind} takes {', '.join(takes)}.") from None
         except Exception as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"{told}, which is no distribution: {reason}.") from None
-    if not isinstance(made, dist.Distribution) or getattr(made.support, "is_discrete", True):
-        raise ValueError(f"{told}, but a parameter needs a distribution of real numbers.")
-    return made
+            raise ArgumentError("priors", f"{prefix}, which is not a distribution: {reason}.") from None
+    if not isinstance(distribution, dist.Distribution) or getattr(distribution.support, "is_discrete", True):
+        raise ArgumentError("priors", f"{prefix}, but a parameter needs a distribution of real numbers.")
+    return distribution
 
 
-def refuse_model(
+def check_model(
     task: Task, observations: "Observations", priors: Mapping[str, Any], pooling: Mapping[str, str]
 ) -> None:
-    """Refuse, before the fit, what the posterior after it would refuse of its priors and pooling.
+    """Validate the priors and pooling of a posterior before the fit that precedes it.
 
     Args:
         task: the options.
         observations: the data.
         priors: parameter to distribution.
-        pooling: parameter to how groups share it.
+        pooling: parameter to "complete", "partial" or "none".
 
     Raises:
-        DataError: the data do not suit the law, or name no groups.
+        DataError: the data do not suit the law, or have no groups.
         ValueError: a name is unknown or fixed.
     """
     import jax
@@ -165,9 +166,9 @@ def refuse_model(
     from jaxscale.data.validation import checked
     from jaxscale.noise import likelihoods
 
-    law, fixed = task.found(), task.fixed()
+    law, fixed = task.resolve_law(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        chosen = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], chosen.space)
-        model_of(law, rows, chosen, given=priors, fixed=fixed, pooling=pooling)
+        likelihood = likelihoods.of_noise(task.noise_of(law))
+        checked(law, rows, [name for name in law.parameters if name not in fixed], likelihood.space)
+        model_of(law, rows, likelihood, given=priors, fixed=fixed, pooling=pooling)

@@ -1,4 +1,4 @@
-"""Options that commands share, and what they mean."""
+"""Options shared by commands."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -11,8 +11,9 @@ import typer
 from typer.core import TyperCommand
 
 from jaxscale.cli.output import LOSSES, PRINTED, keeping
+from jaxscale.utils.errors import ArgumentError
 
-# What the methods need is imported inside them, so that help and mistyped options answer at once.
+# Methods import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.data.observations import Observations
     from jaxscale.law import Law
@@ -36,25 +37,25 @@ TableName = Annotated[
 ]
 Inputs = Annotated[
     list[str] | None,
-    _data("Column of an input; by default the one of its name.", "--input", metavar="NAME=COLUMN"),
+    _data("Column of an input; default: the column of the same name.", "--input", metavar="NAME=COLUMN"),
 ]
 Where = Annotated[str | None, _data("Rows to keep, such as \"N > 1e8 and split == 'a'\".", metavar="FILTER")]
-Fix = Annotated[list[str] | None, _setting("Fix a parameter; may be repeated.", metavar="NAME=NUMBER")]
+Fix = Annotated[list[str] | None, _setting("Fix a parameter; repeatable.", metavar="NAME=NUMBER")]
 Tie = Annotated[
     list[str] | None,
-    _setting("Let a parameter equal another, such as beta=alpha; may be repeated.", metavar="NAME=OTHER"),
+    _setting("Tie a parameter to another, such as beta=alpha; repeatable.", metavar="NAME=OTHER"),
 ]
-NoiseLevel = Annotated[float, _setting("Noise that the design check assumes, relative to the response.")]
+NoiseLevel = Annotated[float, _setting("Noise assumed by the design check, relative to the response.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same numbers.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
 Save = Annotated[
-    Path | None, typer.Option("--save", metavar="FILE.nc", help="Write the draws as NetCDF, as ArviZ reads it.")
+    Path | None, typer.Option("--save", metavar="FILE.nc", help="Write the draws as a NetCDF file for ArviZ.")
 ]
 
 
 def noise_settings() -> dict[str, str]:
-    """Settings of losses by name, and their help; each is an option of every command that fits."""
+    """Settings of losses with their help texts; each is an option of every command that fits."""
     return {each.name: each.help for arguments in LOSSES.values() for each in arguments if each.name != "space"}
 
 
@@ -63,108 +64,106 @@ _LOSS_NAMES = " or ".join(", ".join(LOSSES).rsplit(", ", 1))
 
 @dataclass(frozen=True)
 class Task:
-    """What is fitted to what, and where the answer goes: the options of every command that fits."""
+    """The options of every command that fits: law, data, fit settings and outputs."""
 
     table: TableName
     law: LawName
     inputs: Inputs = None
-    response: Annotated[str | None, _data("Column of the response; loss by default.")] = None
+    response: Annotated[str | None, _data("Column of the response; default: loss.")] = None
     where: Where = None
-    weight: Annotated[str | None, _data("Column that multiplies each row's loss.")] = None
-    sigma: Annotated[str | None, _data("Column of known standard errors of the responses, in their unit.")] = None
-    run: Annotated[str | None, _data("Column that names a row's run, where runs repeat.")] = None
-    group: Annotated[str | None, _data("Column that names a row's group.")] = None
+    weight: Annotated[str | None, _data("Column of row weights.")] = None
+    sigma: Annotated[str | None, _data("Column of known standard errors of the responses.")] = None
+    run: Annotated[str | None, _data("Column of runs, where a run has several rows.")] = None
+    group: Annotated[str | None, _data("Column of groups.")] = None
     pool: Annotated[
         list[str] | None,
         _setting(
-            "How groups share a parameter: complete, partial (posterior only) or none; may be repeated.",
+            "Pooling of a parameter over groups: complete, partial (posterior only) or none; repeatable.",
             metavar="NAME=HOW",
         ),
     ] = None
     series: Annotated[
         list[str] | None,
         _data(
-            "Sequences that an input's labels name, such as the learning rate of every step of each schedule.",
+            "Sequences of an input by label, such as the learning rate schedule of each run.",
             metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
         ),
     ] = None
-    noise: Annotated[str | None, _setting(f"{_LOSS_NAMES}; by default what suits the law's response.")] = None
-    space: Annotated[str | None, _setting("Where residuals are taken: log, linear or logit.")] = None
+    noise: Annotated[str | None, _setting(f"{_LOSS_NAMES}; default: by the law's response.")] = None
+    space: Annotated[str | None, _setting("Residual space: log, linear or logit.")] = None
     starts: Annotated[
         int,
         _setting(
-            "Starts to score; an easy problem ends with an eighth of them, a hard one scores up to four times as many."
+            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times more."
         ),
     ] = 4096
     polish: Annotated[
-        int, _setting("Starts to polish, half of them promising; an easy problem ends with half of them.")
+        int, _setting("Starts to polish, half of them the best; an easy problem stops after half of them.")
     ] = 64
     fix: Fix = None
     tie: Tie = None
     bound: Annotated[
         list[str] | None,
-        _setting(
-            "Keep a parameter between two numbers; may be repeated; either may be left out.", metavar="NAME=LOW:HIGH"
-        ),
+        _setting("Bounds of a parameter, either of which may be omitted; repeatable.", metavar="NAME=LOW:HIGH"),
     ] = None
     noise_level: NoiseLevel = 0.005
-    allow_unidentified: Annotated[bool, _setting("Fit in spite of the design.", "--allow-unidentified")] = False
+    allow_unidentified: Annotated[bool, _setting("Fit even if the design check fails.", "--allow-unidentified")] = False
     seed: Seed = 0
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep finished parts; the same command goes on there if interrupted."),
+        typer.Option(metavar="FOLDER", help="Folder for finished parts, to resume after an interruption."),
     ] = None
     json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="[FILE.json]", help="Write JSON; print it if no file is named.")
+        Path | None, typer.Option("--json", metavar="[FILE.json]", help="Write JSON; print it if no file is given.")
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", help="Print no report.")] = False
     settings: dict[str, str] = field(default_factory=dict)
 
     def check_outputs(self, *others: Path | None) -> None:
-        """Refuse, before any work, paths that could not be written after it."""
+        """Validate output paths before any work."""
         from jaxscale.cli import parsing
 
         own = None if self.json_path == PRINTED else self.json_path
         parsing.check_outputs(own, *others, read=self.table)
 
-    def found(self) -> "Law":
-        """The law, with parameters tied and bounded as asked for.
+    def resolve_law(self) -> "Law":
+        """The law with the requested ties and bounds.
 
         Raises:
             ValueError: there is no such law, or a tie or a bound does not suit it.
         """
         from jaxscale.cli import lookup
 
-        return lookup.bounded(lookup.tied(lookup.find_law(self.law), self.tie), self.bound)
+        return lookup.apply_bounds(lookup.apply_ties(lookup.find_law(self.law), self.tie), self.bound)
 
     def fixed(self) -> dict[str, float]:
         """Values of parameters that are not fitted."""
         from jaxscale.cli import parsing
 
-        return parsing.numbers(self.fix, "--fix")
+        return parsing.numbers(self.fix, "fixed")
 
     def pooling(self) -> dict[str, str]:
-        """How groups share parameters, by parameter."""
+        """Pooling over groups by parameter."""
         from jaxscale.cli import parsing
         from jaxscale.cli.parsing import one_of
         from jaxscale.fitting.arguments import POOLING
 
-        given = parsing.assignments(self.pool, "--pool", "NAME=HOW")
-        return {name: one_of("--pool", how, POOLING) for name, how in given.items()}
+        given = parsing.assignments(self.pool, "pooling", "NAME=HOW")
+        return {name: one_of("pooling", how, POOLING) for name, how in given.items()}
 
-    def grouped(self, law: "Law", observations: "Observations") -> "Law":
-        """The law with the parameters that each group has to itself."""
-        from jaxscale.fitting.arguments import grouped
+    def apply_pooling(self, law: "Law", observations: "Observations") -> "Law":
+        """The law with one value per group of every parameter that is not pooled."""
+        from jaxscale.fitting.arguments import apply_pooling
 
-        return grouped(law, observations, self.pooling(), self.fixed())
+        return apply_pooling(law, observations, self.pooling(), self.fixed())
 
     def noise_of(self, law: "Law") -> "Noise":
-        """The noise that is fitted with."""
+        """The noise of the fit."""
         from jaxscale.noise import default, named, squared
 
         if self.noise is None and not self.settings:
-            chosen = default(law.response, self.space)
-            return chosen if self.sigma is None else squared(chosen.space)
+            noise = default(law.response, self.space)
+            return noise if self.sigma is None else squared(noise.space)
         loss = default(law.response).loss.name if self.noise is None else self.noise
         # As in Python, where squared() without a space means raw residuals.
         space = "linear" if loss == "squared" and self.noise and not self.space else self.space
@@ -175,14 +174,14 @@ class Task:
 
         Args:
             law: the law whose inputs are read.
-            more: name to column of what is read beside them.
+            more: name to column of additional inputs.
         """
         from jaxscale.cli import lookup, parsing
         from jaxscale.data.observations import Observations
 
         sequences = lookup.series_of(law, self.series)
         read = lookup.find_table(self.table)
-        given = parsing.assignments(self.inputs, "--input", "NAME=COLUMN")
+        given = parsing.assignments(self.inputs, "inputs", "NAME=COLUMN")
         return Observations.from_table(
             read,
             inputs=lookup.columns_of(law, read, given, sources=bool(sequences)) | dict(more or {}),
@@ -195,51 +194,51 @@ class Task:
             series=sequences,
         )
 
-    def refuse_groups(self, command: str) -> None:
-        """Refuse groups for a command that takes all rows together.
+    def reject_groups(self, command: str) -> None:
+        """Reject groups for a command that fits all rows together.
 
         Args:
             command: its name.
 
         Raises:
-            ValueError: there are some.
+            ValueError: groups are given.
         """
         if self.group is not None or self.pool:
-            raise ValueError(
-                f"Option --{'pool' if self.group is None else 'group'} must not be given to {command}, which fits one "
-                "set of parameters to all rows; choose a group with --where."
+            raise ArgumentError(
+                "pooling" if self.group is None else "group",
+                f"must not be given to {command}, which fits one set of parameters to all rows; choose a group with "
+                "--where.",
             )
 
-    def refuse_unused_groups(self, others: str = "") -> None:
-        """Refuse groups that no parameter depends on.
+    def reject_unused_groups(self, others: str = "") -> None:
+        """Reject groups that no parameter depends on.
 
         Args:
-            others: what else uses groups, as the beginning of what to add.
+            others: other options that use groups, for the message.
 
         Raises:
-            ValueError: there are some.
+            ValueError: groups are given but not used.
         """
         if self.group is not None and "none" not in self.pooling().values():
-            raise ValueError(
-                f"Option --group needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
-                "leave out --group."
+            raise ArgumentError(
+                "group",
+                f"needs {others}--pool NAME=none, for parameters that groups do not share; add it or "
+                "leave out --group.",
             )
 
-    def refuse_sigma(self, command: str) -> None:
-        """Refuse known errors for a command that infers the scatter of the rows.
+    def reject_sigma(self, command: str) -> None:
+        """Reject known errors for a command that infers the noise.
 
         Args:
             command: its name.
 
         Raises:
-            ValueError: there are some.
+            ValueError: known errors are given.
         """
         if self.sigma is not None:
-            raise ValueError(
-                f"Option --sigma must not be given to {command}, which infers how far rows scatter; leave it out."
-            )
+            raise ArgumentError("sigma", f"must not be given to {command}, which infers the noise; leave it out.")
 
-    def fitted(
+    def fit(
         self,
         *,
         n_resamples: int = 0,
@@ -250,21 +249,21 @@ class Task:
         likelihood: str | None = None,
         trials: str | None = None,
     ) -> "Fit":
-        """The fit.
+        """The fit requested by the options.
 
         Args:
             n_resamples: bootstrap resamples for its standard errors.
             errors: which standard errors of least squares.
-            part: folder inside the checkpoint, for commands that keep more than the fit there.
-            pooling: how groups share parameters; they share all unless given.
-            check: refuses data that will not do for what follows the fit, before it is made.
+            part: folder inside the checkpoint, for commands that store more than the fit there.
+            pooling: parameter to pooling; default: complete.
+            check: validates the data for later steps, before the fit.
             likelihood: name of the likelihood of counts, in place of the noise.
-            trials: column of the number of trials, where counts have one.
+            trials: column of the number of trials of binomial counts.
         """
         from jaxscale.cli import parsing
         from jaxscale.fitting import fit
 
-        law, fixed = self.found(), self.fixed()
+        law, fixed = self.resolve_law(), self.fixed()
         settings, columns = self._noise_or_counts(law, likelihood, trials)
         observations = self.observations(law, columns)
         if check is not None:
@@ -284,31 +283,31 @@ class Task:
                 errors=errors,
                 noise_level=self.noise_level,
                 allow_unidentified=self.allow_unidentified,
-                checkpoint=self.inside(part),
+                checkpoint=self.checkpoint_folder(part),
             )
 
     def _noise_or_counts(
         self, law: "Law", likelihood: str | None, trials: str | None
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """The noise or the likelihood of a fit, and the columns that it needs."""
-        from jaxscale.cli.model_options import counts_of, without
+        from jaxscale.cli.model_options import counts_of, require_likelihood
 
         if likelihood is None:
-            without(trials=trials)
+            require_likelihood(trials=trials)
             return {"noise": self.noise_of(law)}, {}
-        chosen, columns = counts_of(self, law, likelihood, trials)
-        return {"likelihood": chosen}, columns
+        counts, columns = counts_of(self, law, likelihood, trials)
+        return {"likelihood": counts}, columns
 
-    def inside(self, part: str | None) -> Path | None:
-        """A folder inside that of the checkpoint, if there is one."""
+    def checkpoint_folder(self, part: str | None) -> Path | None:
+        """A subfolder of the checkpoint, if there is one."""
         return self.checkpoint if self.checkpoint is None or part is None else self.checkpoint / part
 
 
-class Printing(TyperCommand):
-    """A command whose ``--json`` may stand without a path: then JSON is printed."""
+class JsonCommand(TyperCommand):
+    """A command whose ``--json`` has an optional path; without one, JSON is printed."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the path of standard output behind a ``--json`` that has none: an option or the table follows it."""
+        """Insert the path of standard output after a ``--json`` that an option or the table follows."""
         if "--json" not in args:
             return super().parse_args(ctx, args)
         from jaxscale.data.readers import ENDINGS
@@ -328,7 +327,7 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
 
     Args:
         command: takes a task, and options of its own by keyword.
-        hidden: fields whose options its help does not show: the command refuses them with a reason.
+        hidden: fields whose options are hidden in its help: the command rejects them with a reason.
     """
     shared = dict(inspect.signature(Task, eval_str=True).parameters)
     del shared["settings"]
@@ -339,15 +338,15 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
         option.hidden = True
         shared[name] = shared[name].replace(annotation=Annotated[kind, option])
     own = [each for name, each in inspect.signature(command, eval_str=True).parameters.items() if name != "task"]
-    # The command's own options stand before those that say where the answer goes.
+    # The command's own options precede those of outputs.
     last, after = list(shared).index("seed"), list(shared).index("space") + 1
     of_noise = [_noise_parameter(name, text, "noise" in hidden) for name, text in settings.items()]
     arguments = list(shared.values())
     ordered = [*arguments[:after], *of_noise, *arguments[after:last], *own, *arguments[last:]]
 
     def spread(**given: Any) -> None:
-        chosen = {name: value for name in settings if (value := given.pop(name)) is not None}
-        task = Task(**{name: given.pop(name) for name in shared}, settings=chosen)
+        loss_settings = {name: value for name in settings if (value := given.pop(name)) is not None}
+        task = Task(**{name: given.pop(name) for name in shared}, settings=loss_settings)
         command(task, **given)
 
     spread.__name__, spread.__doc__ = command.__name__, command.__doc__
@@ -357,7 +356,7 @@ def with_task(command: Callable[..., None], hidden: Collection[str] = ()) -> Cal
 
 
 def _noise_parameter(name: str, text: str, hidden: bool) -> inspect.Parameter:
-    """The option of a setting of losses; a number or a word, as the loss itself reads it."""
+    """The option of a setting of losses; a number or a word, parsed by the loss."""
     option = _setting(text, f"--{name.replace('_', '-')}", metavar="NUMBER")
     option.hidden = hidden
     return inspect.Parameter(

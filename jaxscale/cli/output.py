@@ -1,13 +1,15 @@
 """Endings: how a command tells, writes and leaves; the exit statuses."""
 
-import re
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from jaxscale.utils.errors import Function, Reference, Subject
 from jaxscale.utils.files import write_together
 from jaxscale.utils.signatures import constructors
 
@@ -15,51 +17,20 @@ REFUSED, MARKED, INTERRUPTED = 2, 3, 130
 # The path that stands for standard output.
 PRINTED = Path("-")
 
-# Options by the names of the library's arguments.
-_SAME = "at cluster size errors group kind level method noise polish run series sigma space starts weight"
 # Losses and their settings, each of which is an option.
 LOSSES = constructors(Path(__file__).parents[1] / "noise" / "losses", "Noise")
-_SETTINGS = {each.name: each.name.replace("_", "-") for arguments in LOSSES.values() for each in arguments}
-_OPTIONS = (
-    {name: name for name in _SAME.split()}
-    | _SETTINGS
-    | {
-        "bounds": "bound",
-        "budgets": "isoflop",
-        "fixed": "fix",
-        "inputs": "input",
-        "n_resamples": "resamples",
-        "num_chains": "num-chains",
-        "num_samples": "num-samples",
-        "num_warmup": "num-warmup",
-        "params": "param",
-        "seed": "seed",
-        "noise_level": "noise-level",
-        "pooling": "pool",
-        "priors": "prior",
-        "scale_by": "scale-by",
-        "sizes_per_budget": "sizes",
-    }
-)
-# What a message of the library says, and what a person types instead.
-_WORDS = (
-    (r"Argument kind must not be 'studentised'", "Option --intervals must not be 'studentised'"),
-    (r"\buse kind='bca'", "use --intervals bca"),
-    (r"\buse kind='(\w+)'", r"use --kind \1"),
-    (r"jaxscale\.laws\.names\(\)", "jaxscale laws"),
-    (r"noise=squared\('linear'\)", "--noise squared --space linear"),
-    (r"likelihoods\.normal\('linear'\)", "--likelihood normal --space linear"),
-    (r"\bspace='linear'", "--space linear"),
-    (r"likelihoods\.binomial\b", "jaxscale posterior --likelihood binomial --trials COLUMN"),
-    (r"jaxscale\.(bootstrap|fit|posterior|profile)\b", r"jaxscale \1"),
-    (r"read them with Observations\.from_table\(\.\.\., (\w+)=column\)", r"name their column with --\1 COLUMN"),
-    (r"\bwith (group|run|weight)=(?!\w)", r"with --\1 COLUMN"),
-    (r"\binputs=\{(?:\.\.\., )?'(\w+)': column\}", r"--input \1=COLUMN"),
-    (r"\bwith (where|series)\b", r"with --\1"),
-    (r"\bwith inputs\b", "with --input"),
-    (r"\(fixed=\.\.\.\)", "(--fix NAME=NUMBER)"),
-    (r" or starts by name\b", ""),
-)
+# Parameters of commands that have another name than the library's argument.
+_PARAMETERS = {
+    "bounds": "bound",
+    "budgets": "isoflop",
+    "fixed": "fix",
+    "method": "intervals",
+    "n_resamples": "resamples",
+    "params": "param",
+    "pooling": "pool",
+    "priors": "prior",
+    "sizes_per_budget": "sizes",
+}
 
 
 def complain(message: str) -> None:
@@ -67,25 +38,43 @@ def complain(message: str) -> None:
     print(f"jaxscale: {message}", file=sys.stderr)
 
 
-def in_shell(message: str) -> str:
-    """A message of the library in the words of the command line.
-
-    >>> in_shell("Argument fixed names 'F'; use kind='wild', or name their column with run=.")
-    "Option --fix names 'F'; use --kind wild, or name their column with --run COLUMN."
+def in_shell(part: Reference, commands: Mapping[str, Any], running: str | None) -> str:
+    """A reference of a message as the command line spells it: ``Option --fix``, ``--kind wild``, ``jaxscale fit``.
 
     Args:
-        message: one that speaks of arguments; one that speaks of options stays as it is.
+        part: the reference.
+        commands: all commands by name.
+        running: name of the one whose options are meant.
     """
-    if message.startswith("Option"):
-        return message
+    if isinstance(part, Function):
+        name = part.name.partition(".")[0]
+        return " ".join(["jaxscale", name, *(in_shell(each, commands, name) for each in part.settings)])
+    option = _option(part.name, commands.get(running or ""))
+    if option is None:
+        return str(part)
+    flag = option.opts[0]
+    if isinstance(part, Subject):
+        return f"Option {flag}"
+    if part.value is True:
+        words = [flag]
+    elif part.value is None:
+        words = [f"{flag} {option.metavar or option.name.upper()}"]
+    elif isinstance(part.value, Mapping):
+        words = [f"{flag} {name}={value}" for name, value in part.value.items()]
+    else:
+        words = [f"{flag} {part.value}"]
+    return " ".join([*words, *(in_shell(each, commands, running) for each in part.settings)])
 
-    def option(found: re.Match[str]) -> str:
-        name = _OPTIONS.get(found[1])
-        return found[0] if name is None else f"Option --{name}"
 
-    for pattern, words in _WORDS:
-        message = re.sub(pattern, words, message)
-    return re.sub(r"\bArgument (\w+)", option, message)
+def _option(argument: str, command: Any) -> Any:
+    """The option of a command for an argument of the library, if there is one."""
+    options = {each.name: each for each in getattr(command, "params", ()) if each.param_type_name == "option"}
+    return options.get(argument) or options.get(_PARAMETERS.get(argument, ""))
+
+
+def refusal(code: str, argument: str | None, message: str) -> str:
+    """A refusal as one line of JSON, for a program that called a command with ``--json``."""
+    return json.dumps({"code": code, "argument": argument, "message": message, "exit_status": REFUSED})
 
 
 def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]], quiet: bool) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxscale.costs import flops_6nd
 from jaxscale.data.simulation import simulate
+from jaxscale.utils.errors import ArgumentError
 
 
 def grid(**axes: tuple[float, float, int]) -> dict[str, np.ndarray]:
@@ -51,13 +52,13 @@ def isoflop(
     """
     flops = np.asarray(budgets, float)
     if flops.ndim != 1 or flops.size == 0 or not np.all((flops > 0) & np.isfinite(flops)):
-        raise ValueError(f"Argument budgets must list positive numbers of FLOPs, but is {budgets!r}.")
+        raise ArgumentError("budgets", f"must list positive numbers of FLOPs, but is {budgets!r}.")
     if sizes_per_budget < 1:
-        raise ValueError(f"Argument sizes_per_budget must be 1 or more, but is {sizes_per_budget!r}.")
+        raise ArgumentError("sizes_per_budget", f"must be 1 or more, but is {sizes_per_budget!r}.")
     if not 1 <= spread < np.inf:
-        raise ValueError(f"Argument spread must be 1 or more, but is {spread!r}.")
+        raise ArgumentError("spread", f"must be 1 or more, but is {spread!r}.")
     if not 0 < tokens_per_parameter < np.inf:
-        raise ValueError(f"Argument tokens_per_parameter must be positive, but is {tokens_per_parameter!r}.")
+        raise ArgumentError("tokens_per_parameter", f"must be positive, but is {tokens_per_parameter!r}.")
     middle = np.sqrt(flops / flops_6nd(1, tokens_per_parameter))
     N = (middle[:, None] * np.geomspace(1 / spread, spread, sizes_per_budget)).ravel()
     return {"N": N, "D": np.repeat(flops, sizes_per_budget) / flops_6nd(N, 1)}

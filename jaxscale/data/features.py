@@ -9,7 +9,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.data.series import label_of
 from jaxscale.law import Law
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import DataError, Setting, did_you_mean
 
 
 def prepare(law: Law, observations: Observations) -> Observations:
@@ -34,7 +34,12 @@ def prepare(law: Law, observations: Observations) -> Observations:
     if missing:
         raise DataError(
             f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(wanted)}; map "
-            f"{' and '.join(law.sources)} to columns with inputs, a sequence shared by many rows with series."
+            f"{' and '.join(law.sources)} to columns with ",
+            Setting("inputs"),
+            ", a sequence shared by many rows with ",
+            Setting("series"),
+            ".",
+            argument="inputs",
         )
     shared = [name for name in law.sources if name in observations.series]
     together: dict[tuple[float, ...], list[int]] = {}
@@ -65,7 +70,12 @@ def with_groups(law: Law, observations: Observations) -> Observations:
     if not labels or "group" in observations.inputs:
         return observations
     if observations.group is None:
-        raise DataError(f"{observations.name}: {law.name} needs groups; name their column with group=.")
+        raise DataError(
+            f"{observations.name}: {law.name} needs groups; name their column with ",
+            Setting("group"),
+            ".",
+            argument="group",
+        )
     for label in observations.groups:
         if label not in labels:
             raise DataError(

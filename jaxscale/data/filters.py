@@ -42,6 +42,9 @@ _DEEPEST = 50
 class FilterError(DataError):
     """A filter that cannot be read or applied; the message shows where."""
 
+    code = "filter"
+    argument = "where"
+
 
 class _Token(NamedTuple):
     kind: str

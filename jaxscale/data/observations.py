@@ -16,7 +16,7 @@ from jaxscale.data import filters
 from jaxscale.data.readers import read_table
 from jaxscale.data.series import known_series, label_of, places
 from jaxscale.data.tables import Table, is_empty, number, shown
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import ArgumentError, DataError, Reference, Setting
 
 
 class Observations(eqx.Module):
@@ -139,7 +139,10 @@ class Observations(eqx.Module):
             complaints += found
         refuse_cells(table.name, complaints)
         if weight is not None and not numbers["weight"].any():
-            raise DataError(f"{table.name}, column {weight!r}: all weights are zero; give some row a positive weight.")
+            raise DataError(
+                f"{table.name}, column {weight!r}: all weights are zero; give some row a positive weight.",
+                argument="weight",
+            )
         return cls(
             inputs={key: numbers[key] for key in named},
             response=numbers["response"],
@@ -162,16 +165,14 @@ def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     if isinstance(inputs, Mapping):
         named = dict(inputs)
     elif isinstance(inputs, str):
-        raise DataError(
-            f"Argument inputs must be a mapping or a list of columns, but is {inputs!r}; write [{inputs!r}]."
-        )
+        raise ArgumentError("inputs", f"must be a mapping or a list of columns, but is {inputs!r}; write [{inputs!r}].")
     else:
         named = {key: key for key in inputs}
     if not named:
-        raise DataError("Argument inputs is empty; map at least one input of the law to a column.")
+        raise ArgumentError("inputs", "is empty; map at least one input of the law to a column.")
     for key in ("response", "weight", "sigma"):
         if key in named:
-            raise DataError(f"Argument inputs names an input {key!r}, which is reserved; give the input another name.")
+            raise ArgumentError("inputs", f"names an input {key!r}, which is reserved; give the input another name.")
     return named
 
 
@@ -218,11 +219,11 @@ def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tup
     return np.array([order[label] for label in labels], dtype=np.int64), tuple(map(str, order)), complaints
 
 
-def refuse_cells(name: str, complaints: Sequence[str], why: str = "", cure: str = "") -> None:
+def refuse_cells(name: str, complaints: Sequence[str], why: str = "", cure: Sequence[str | Reference] = ()) -> None:
     """Refuse a table by its first three bad cells."""
     if not complaints:
         return
     count = len(complaints)
     more = f"; and {count - 3} more, {count} bad cells in all" if count > 3 else ""
-    usual = "correct it or leave its row out" if count == 1 else "correct them or leave their rows out"
-    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; {cure or f'{usual} with where'}.")
+    usual = "correct it or leave its row out with " if count == 1 else "correct them or leave their rows out with "
+    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; ", *(cure or (usual, Setting("where"))), ".")

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from jaxscale.data.observations import Observations
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.padding import widened
 
 
@@ -23,7 +24,7 @@ def padded(observations: Observations, size: int) -> Observations:
     """
     extra = size - len(observations)
     if extra < 0:
-        raise ValueError(f"Argument size must be at least the number of rows {len(observations)}, but is {size}.")
+        raise ArgumentError("size", f"must be at least the number of rows {len(observations)}, but is {size}.")
 
     def maybe(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else widened(values, size)

@@ -14,11 +14,6 @@ import numpy as np
 from jaxscale.data.tables import Table, shown
 from jaxscale.utils.errors import DataError
 
-ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
-
-
-_ENDINGS = ".csv, .jsonl, .ndjson or .parquet"
-
 
 def read_table(source: Any) -> Table:
     """Read a table.
@@ -45,9 +40,8 @@ def read_table(source: Any) -> Table:
 
 
 def _read_file(path: Path) -> Table:
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     ending = path.suffix.lower()
-    if ending not in readers:
+    if ending not in READERS:
         raise DataError(f"{path} ends in {ending!r}, which is no known kind of table; use a file in {_ENDINGS}.")
     try:
         content = path.read_bytes()
@@ -57,7 +51,7 @@ def _read_file(path: Path) -> Table:
         raise DataError(f"{path} cannot be read ({error}); check the path and its permissions.") from None
     if not content.strip():
         raise DataError(f"{path.name} is empty; it needs a header and at least one row.")
-    columns, rows = readers[ending](path.name, content)
+    columns, rows = READERS[ending](path.name, content)
     return _table(path.name, columns, rows, hashlib.sha256(content).hexdigest())
 
 
@@ -239,3 +233,9 @@ def _fingerprint(columns: Mapping[str, np.ndarray]) -> str:
         else:
             digest.update(repr(column.tolist()).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
+
+
+# From a file's name and content to its columns, and the line of each row where rows have lines; by ending.
+READERS = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+ENDINGS = tuple(READERS)
+_ENDINGS = " or ".join(", ".join(ENDINGS).rsplit(", ", 1))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxscale.data.tables import Table, is_empty
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 
 def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
@@ -14,13 +14,11 @@ def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, st
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():
         if key not in named:
-            raise DataError(
-                f"Argument series names {key!r}, which is no input; map it to a column of labels in inputs."
-            )
+            raise ArgumentError("series", f"names {key!r}, which is no input; map it to a column of labels in inputs.")
         known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
         for label, values in known[key].items():
             if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
-                raise DataError(f"Argument series, {key} {label!r}: must be a sequence of finite numbers, but is not.")
+                raise ArgumentError("series", f"must hold sequences of finite numbers, but {key} {label!r} is none.")
     return known
 
 

@@ -14,16 +14,18 @@ import jax
 import numpy as np
 
 from jaxscale.law import Law, positive, unit
+from jaxscale.laws import resolve
+from jaxscale.utils.errors import ArgumentError
 
 
 def simulate(
-    law: Law,
+    law: Law | str,
     params: Mapping[str, float],
     inputs: Mapping[str, Any],
     *,
     noise: float = 0.005,
     seed: int = 0,
-    runs: Any = None,
+    run: Any = None,
     response: str = "loss",
 ) -> dict[str, np.ndarray]:
     """Draw responses from a law with noise, in float64.
@@ -32,28 +34,29 @@ def simulate(
     and 1 gets its noise on the logit, a real one gets it added.
 
     Args:
-        law: the law that is true.
+        law: the law that is true, or its name in the catalogue.
         params: its parameters by name.
         inputs: input name to array of shape (..., n), in the law's raw units.
         noise: standard deviation of the noise.
         seed: of the noise; the same seed gives the same numbers.
-        runs: labels of shape (n,); rows of one run share one draw of the noise. Every row is a
+        run: labels of shape (n,); rows of one run share one draw of the noise. Every row is a
             run of its own where None.
         response: the name of the response's column.
 
     Returns:
-        The inputs, the response and, where runs were given, ``run``: columns of n rows.
+        The inputs, the response and, where ``run`` was given, that: columns of n rows.
 
     Raises:
         ValueError: a parameter or input is missing or unknown, lengths differ, an input lies outside
             the law's interval, the law has no finite value, or the noise is negative.
     """
+    law = resolve(law)
     columns = _columns(law, inputs)
     _same_names(law, "parameter", law.parameters, params)
     if not 0 <= noise < np.inf:
-        raise ValueError(f"Argument noise must be zero or positive, but is {noise!r}.")
+        raise ArgumentError("noise", f"must be zero or positive, but is {noise!r}.")
     if response in columns or response == "run":
-        raise ValueError(f"Argument response must differ from the other columns, but is {response!r}.")
+        raise ArgumentError("response", f"must differ from the other columns, but is {response!r}.")
     count = next(iter(columns.values())).shape[-1]
     with jax.enable_x64(True):
         values = {name: float(value) for name, value in params.items()}
@@ -62,11 +65,11 @@ def simulate(
         place = np.argmin(np.isfinite(exact)) + 1
         raise ValueError(f"Law {law.name} has no finite value in row {place} of the inputs.")
     draws = np.random.default_rng(seed)
-    if runs is None:
+    if run is None:
         return {**columns, response: _noisy(law, exact, noise * draws.standard_normal(count))}
-    labels = np.asarray(runs)
+    labels = np.asarray(run)
     if labels.shape != (count,):
-        raise ValueError(f"Argument runs must hold one label for each of the {count} rows, but has {labels.shape}.")
+        raise ArgumentError("run", f"must hold one label for each of the {count} rows, but has {labels.shape}.")
     _, run = np.unique(labels, return_inverse=True)
     shared = noise * draws.standard_normal(run.max() + 1)
     return {**columns, response: _noisy(law, exact, shared[run]), "run": labels}

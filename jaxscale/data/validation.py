@@ -7,11 +7,12 @@ import numpy as np
 
 from jaxscale.data.observations import Observations, refuse_cells
 from jaxscale.law import Input, Law, Support, unit
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import DataError, Function, Reference, Setting
 from jaxscale.utils.notices import Notice
 
 # Units in which columns often count parameters, tokens and operations, and what makes single ones of them.
 _LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
+_LINEAR = Setting("noise", "squared", (Setting("space", "linear"),))
 
 
 @runtime_checkable
@@ -34,7 +35,7 @@ def checked(
     observations: Observations,
     free: Sequence[str],
     space: ResidualSpace,
-    linear: str = "noise=squared('linear')",
+    linear: Setting = _LINEAR,
 ) -> list[Notice]:
     """Check what only a law can know about its observations.
 
@@ -87,7 +88,10 @@ def _check_inputs(law: Law, observations: Observations) -> None:
         given = ", ".join(observations.inputs)
         raise DataError(
             f"{observations.name}: {law.name} needs the input {missing[0]!r}, but only {given} is given; "
-            f"map it to a column with inputs={{{missing[0]!r}: column}}."
+            f"map it to a column with ",
+            Setting("inputs", {missing[0]: "COLUMN"}),
+            ".",
+            argument="inputs",
         )
     complaints = []
     for key, entry in law.inputs.items():
@@ -95,13 +99,15 @@ def _check_inputs(law: Law, observations: Observations) -> None:
     refuse_cells(observations.name, complaints, f" for {law.name}")
 
 
-def _check_response(law: Law, observations: Observations, space: ResidualSpace, linear: str) -> None:
+def _check_response(law: Law, observations: Observations, space: ResidualSpace, linear: Setting) -> None:
     domain, y = space.support, observations.response
     complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
     # Leaving such rows out would bias the fit: a share of 0 or a count of 0 is a result like any other.
-    cure = f"correct {'it' if len(complaints) == 1 else 'them'}, or take linear residuals ({linear})"
+    they = "it" if len(complaints) == 1 else "them"
+    cure: list[str | Reference] = [f"correct {they}, or take linear residuals (", linear, ")"]
     if np.all((y >= 0) & (y <= 1)):
-        cure += " or, for shares of counted trials, the likelihood of counts (likelihoods.binomial)"
+        counts = Function("fit", (Setting("likelihood", "binomial", (Setting("trials"),)),))
+        cure += [" or, for shares of counted trials, the likelihood of counts (", counts, ")"]
     refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", cure)
 
 

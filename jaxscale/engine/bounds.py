@@ -1,11 +1,12 @@
 """Parameters at a bound: which end of their support an optimum ran to, and how a refit can leave it again."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from jaxscale.engine.optimum import Optimum
-from jaxscale.law import Support, positive
+from jaxscale.law import Support, positive, real
 from jaxscale.law.coordinates import coordinate_at, owned
 
 # A term, a floor or a share below this part of what it could be has vanished.
@@ -92,3 +93,35 @@ def unbounded(support: Support, value: Any) -> Any:
         if np.isfinite(low):
             return np.log(value - low)
         return -np.log(high - value) if np.isfinite(high) else np.asarray(value)
+
+
+def slope_of_unbounded(support: Support, value: float) -> float:
+    """The slope of :func:`unbounded` at a value."""
+    if support is real:
+        return 0.0
+    low, high = support.low, support.high
+    if math.isfinite(low) and math.isfinite(high):
+        return (high - low) / max((value - low) * (high - value), 1e-300)
+    return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
+
+
+def bounded(support: Support, place: Any) -> Any:
+    """The inverse of :func:`unbounded`."""
+    low, high = support.low, support.high
+    with np.errstate(over="ignore"):
+        if math.isfinite(low) and math.isfinite(high):
+            return low + (high - low) / (1 + np.exp(-place))
+        if math.isfinite(low):
+            return low + np.exp(place)
+        return high - np.exp(-place) if math.isfinite(high) else place
+
+
+def interval_about(support: Support, value: float, half: float) -> tuple[float, float]:
+    """The interval of a half width about a value, taken where the parameter has no bounds; NaN for half NaN."""
+    if not math.isfinite(half):
+        return math.nan, math.nan
+    place, wide = float(unbounded(support, value)), half * (slope_of_unbounded(support, value) or 1.0)
+    if not (math.isfinite(place) and wide < 700):
+        # At the bound itself: what the standard error reaches inside of the support.
+        return max(support.low, value - half), min(support.high, value + half)
+    return float(bounded(support, place - wide)), float(bounded(support, place + wide))

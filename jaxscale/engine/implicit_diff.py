@@ -15,6 +15,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 REFUSED = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -135,6 +136,6 @@ def influence(
     values = {name: jnp.asarray(value, float) for name, value in params.items()}
     quantity, pull = jax.vjp(lambda p: jnp.asarray(of(p), float), values)
     if quantity.shape != ():
-        raise ValueError(f"Argument quantity must return one number, but returns an array of shape {quantity.shape}.")
+        raise ArgumentError("quantity", f"must return one number, but returns an array of shape {quantity.shape}.")
     (slope,) = pull(jnp.ones_like(quantity))
     return np.asarray(_pulled(problem, wide.response, wide.weight, z, slope))

@@ -11,6 +11,7 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale.engine.implicit_diff import attached, replaced
+from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.solve_search import search_of
 from jaxscale.law import Law
@@ -27,6 +28,11 @@ class Solution(eqx.Module):
     params: dict[str, Any]
     objective: Any
     status: Any
+
+    @property
+    def ok(self) -> Any:
+        """Whether the best lane converged."""
+        return (self.status == CONVERGED) | (self.status == FLAT)
 
 
 def solve(

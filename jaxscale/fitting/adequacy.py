@@ -15,20 +15,20 @@ from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.parts import Residuals
 from jaxscale.utils.notices import Notice
 
-# One row in so many may lie far from a law that is fitted with a robust loss.
+# The trimmed R^2 leaves out one row in so many: a robust loss may ignore outliers.
 _OUTLYING = 20
-# A constant counts as equally good where its objective is within this share.
+# Relative tolerance within which a constant fits as well as the law.
 _SAME = 1e-9
-# Notices that name parameters whose standard errors are not to be read.
+# Notices that name parameters whose standard errors are not meaningful.
 _NAMING = ("at_bound", "flat")
 
 
 def residuals_of(observations: Observations, linear: Linear) -> Residuals:
-    """How far predictions and responses are apart, in the noise's space; R^2 in the response's own.
+    """Summary of the residuals in the noise's space, with R^2 in the space of the response.
 
     Args:
         observations: n rows, not padded.
-        linear: the fit at its optimum, at least n rows.
+        linear: predictions at the optimum, at least n rows.
     """
     used = np.flatnonzero(observations.weight > 0)
     r, y, w = linear.residual[used], observations.response[used], observations.weight[used]
@@ -56,7 +56,7 @@ def assess(fit: Fit) -> tuple[list[Notice], str]:
     """Notices on whether a fit describes its data, and its status.
 
     Args:
-        fit: a fit with its law and observations; its status is kept where it says that the search went wrong.
+        fit: a fit with its law and observations; a status of failed convergence is kept.
 
     Returns:
         Further notices, and "worse_than_constant" or "no_degrees_of_freedom" in place of "converged".
@@ -72,8 +72,10 @@ def assess(fit: Fit) -> tuple[list[Notice], str]:
 def _freedom(fit: Fit) -> list[Notice]:
     rows, count, freedom = fit.rows_used, len(fit.free), fit.errors.freedom
     if rows <= count:
-        said = f"{rows} rows and {count} free parameters: the fit passes through the rows whether or not the law holds."
-        return [Notice("no_degrees_of_freedom", said)]
+        message = (
+            f"{rows} rows and {count} free parameters: the fit interpolates the rows whether or not the law holds."
+        )
+        return [Notice("no_degrees_of_freedom", message)]
     if freedom >= 2:
         return []
     if fit.errors.method == "known errors":
@@ -86,22 +88,22 @@ def _freedom(fit: Fit) -> list[Notice]:
     what = runs if clustered else f"{rows} rows and {count} free parameters"
     leave = "leaves" if clustered and freedom == 0 else "leave"
     left = {0: "no degree", 1: "one degree"}.get(freedom, "no degree")
-    said = f"{what[0].upper()}{what[1:]} {leave} {left} of freedom to standard errors; intervals are not given."
-    return [Notice("few_degrees_of_freedom", said)]
+    message = f"{what[0].upper()}{what[1:]} {leave} {left} of freedom for standard errors; there are no intervals."
+    return [Notice("few_degrees_of_freedom", message)]
 
 
 def _against_constant(fit: Fit) -> list[Notice]:
     r2, trimmed, rows, noise = fit.residuals.r2, fit.residuals.r2_trimmed, fit.observations, fit.noise
-    # A robust loss passes by a few rows on purpose, and they alone can make R^2 negative.
+    # A robust loss ignores outliers by design, and they alone can make R^2 negative.
     if r2 < 0 and trimmed > 0.5 and not noise.loss.quadratic:
         count = fit.rows_used // _OUTLYING
-        which = "the row that is" if count == 1 else f"the {count} rows that are"
-        said = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
-        return [Notice("outlying_rows", said)]
+        which = "the row" if count == 1 else f"the {count} rows"
+        message = f"R^2 is {r2:.3g}, but {trimmed:.3g} without {which} farthest from the law."
+        return [Notice("outlying_rows", message)]
     if r2 < 0:
-        said = f"R^2 is {r2:.3g}: the mean of the responses is nearer to them than the law is."
-        return [Notice("worse_than_constant", said)]
-    # The cost of a count depends on its number of trials, so that no constant is as good as another.
+        message = f"R^2 is {r2:.3g}: the mean of the responses fits them better than the law."
+        return [Notice("worse_than_constant", message)]
+    # The likelihood of a count depends on its number of trials, so there is no common constant.
     if rows is None or noise.loss.counts:
         return []
     used = rows.weight > 0
@@ -109,8 +111,8 @@ def _against_constant(fit: Fit) -> list[Notice]:
     constant = noise.loss.of_constant(target, rows.weight[used], math.log(scale), len(fit.free))
     if fit.objective < constant - _SAME * abs(constant):
         return []
-    said = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
-    return [Notice("worse_than_constant", said)]
+    message = f"The objective, {fit.objective:.6g}, is not below that of a constant, {constant:.6g}."
+    return [Notice("worse_than_constant", message)]
 
 
 def _poorly_determined(fit: Fit) -> list[Notice]:
@@ -118,14 +120,14 @@ def _poorly_determined(fit: Fit) -> list[Notice]:
     poor, units = [], _units(fit)
     for name in fit.free:
         value, error = fit.params[name], fit.stderr[name]
-        named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
-        if math.isfinite(error) and not named and error > _coarse(fit, name, units):
+        mention = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", prose)
+        if math.isfinite(error) and not mention and error > _coarse(fit, name, units):
             poor.append(f"{name} = {value:.4g} has a standard error of {error:.3g}")
     return [Notice("poorly_determined", f"{'; '.join(poor)}.")] if poor else []
 
 
 def _units(fit: Fit) -> dict[str, float]:
-    """The data's own units of the parameters that have one."""
+    """Natural units of the parameters, from the data."""
     rows, law = fit.observations, resolve(fit.law)
     if rows is None or any(name not in rows.inputs for name in law.inputs):
         return {}
@@ -136,14 +138,14 @@ def _units(fit: Fit) -> dict[str, float]:
 
 
 def _coarse(fit: Fit, name: str, units: Mapping[str, float]) -> float:
-    """The standard error above which next to nothing is known of a parameter."""
+    """The standard error above which a parameter counts as poorly determined."""
     kind, value = resolve(fit.law).parameters[name], fit.params[name]
     if kind.support.low > -math.inf and kind.support.high < math.inf:
         return (kind.support.high - kind.support.low) / 2
     if kind.support is positive:
-        # Intervals of parameters that span decades are taken in the logarithm: one standard error is a factor of ten.
+        # Intervals of parameters that span decades are on the log scale: one standard error is a factor of ten.
         return value * (math.log(10) if kind.kind in LOGARITHMIC else 1.0)
-    # A real number may be 0, so that its size says nothing: what counts is the spread of what it adds to or lies among.
+    # A real parameter may be 0, so the scale is not its value but the range of the responses or inputs it relates to.
     rows = fit.observations
     if kind.kind == "exponent":
         return 1.0

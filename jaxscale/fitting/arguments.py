@@ -1,4 +1,4 @@
-"""Arguments of a fit: the law, fixed values, starts and seed as they are used, and what identifies a run."""
+"""Validation of the arguments of a fit: law, fixed values, bounds, pooling, starts, likelihood."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,14 +18,14 @@ from jaxscale.noise import Noise
 from jaxscale.noise.count_likelihoods import CountLikelihood
 from jaxscale.noise.count_loss import count_noise
 from jaxscale.noise.likelihood import Likelihood, check_columns
-from jaxscale.utils.errors import DataError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Function, Setting, did_you_mean
 
-# How groups share a parameter: one for all, from one distribution (a posterior only), or each its own.
+# Pooling of a parameter over groups: one value for all, a hierarchical prior (posteriors only), or one value each.
 POOLING = ("complete", "partial", "none")
 
 
-def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
-    """A law some of whose parameters lie between bounds.
+def apply_bounds(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
+    """The law with bounds on parameters.
 
     Raises:
         ValueError: the law has no such parameter, or no value lies between its bounds.
@@ -34,85 +34,99 @@ def bounded(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
         ends: dict[str, Any] = dict(bounds)
         return bound(law, **ends)
     except LawError as error:
-        raise ValueError(f"Argument bounds: {error}.") from None
+        raise ArgumentError("bounds", f"{str(error).removeprefix('bound ')}.") from None
 
 
-def grouped(law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None) -> Law:
-    """A law in which each group has its own value of the parameters that groups do not share.
+def apply_pooling(
+    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None
+) -> Law:
+    """The law with one value per group of every parameter that is not pooled.
 
     Raises:
-        ValueError: the law has no such parameter, one is fixed, or the word is not complete or none.
-        DataError: there are no groups, or one has fewer rows than parameters of its own.
+        ValueError: the law has no such parameter, one is fixed, or its pooling is not "complete" or "none".
+        DataError: there are no groups, or a group has fewer rows than parameters of its own.
     """
     for name, how in pooling.items():
         if name not in law.parameters:
-            raise ValueError(
-                f"Argument pooling names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "pooling",
+                f"names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
         if how == "partial":
-            raise ValueError(
-                f"Argument pooling must be complete or none in a fit, but is partial for {name}; use "
-                "jaxscale.posterior, which pools partially."
+            raise ArgumentError(
+                "pooling",
+                f"must be complete or none in a fit, but is partial for {name}; use ",
+                Function("posterior"),
+                ", which pools partially.",
             )
         if how not in POOLING:
-            raise ValueError(f"Argument pooling must be complete or none, but is {how!r} for {name}.")
+            raise ArgumentError("pooling", f"must be complete or none, but is {how!r} for {name}.")
     own = [name for name in law.parameters if pooling.get(name) == "none"]
     for name in own:
         if name in (fixed or {}):
-            raise ValueError(f"Argument pooling must leave out {name}, which is fixed.")
+            raise ArgumentError("pooling", f"must leave out {name}, which is fixed.")
     if not own:
         return law
     if observations.group is None:
-        raise DataError(f"{observations.name}: pooling needs groups; name their column with group=.")
+        raise DataError(
+            f"{observations.name}: pooling needs groups; name their column with ",
+            Setting("group"),
+            ".",
+            argument="group",
+        )
     rows = np.bincount(observations.group, observations.weight > 0, len(observations.groups))
     for label, count in zip(observations.groups, rows.astype(int), strict=True):
         if count < len(own):
             raise DataError(
                 f"{observations.name}: group {label!r} has {count} {'row' if count == 1 else 'rows'} with positive "
-                f"weight for {len(own)} parameters of its own ({', '.join(own)}); leave the group out with where, or "
-                "let groups share parameters."
+                f"weight for {len(own)} parameters of its own ({', '.join(own)}); leave the group out with ",
+                Setting("where"),
+                ", or let groups share parameters.",
+                argument="where",
             )
     return by_group(law, observations.groups, own)
 
 
-def count_of(starts: Any) -> int:
-    """The number of starts, checked."""
+def number_of_starts(starts: Any) -> int:
+    """The validated number of starts."""
     if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
-        raise ValueError(f"Argument starts must be a positive number or starts by name, but is {starts!r}.")
+        others = "" if isinstance(starts, int) else " or starts by name"
+        raise ArgumentError("starts", f"must be a positive number{others}, but is {starts!r}.")
     return int(starts)
 
 
 def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
-    """Starts by name as a grid or equally long arrays, the fixed parameters among them."""
+    """Explicit starts as a grid or equally long arrays, with the fixed parameters."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
     for name in given:
         if name not in law.parameters:
-            raise ValueError(
-                f"Argument starts names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "starts",
+                f"names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
     missing = [name for name in law.parameters if name not in given and name not in values]
     if missing:
-        raise ValueError(f"Argument starts must give every free parameter, but lacks {', '.join(missing)}.")
+        raise ArgumentError("starts", f"must give every free parameter, but lacks {', '.join(missing)}.")
     lengths = {len(value) for value in given.values()} - {1}
     if isinstance(starts, StartGrid):
         lengths = set()
     if len(lengths) > 1 or any(value.ndim != 1 for value in given.values()):
-        raise ValueError(f"Argument starts must hold equally long sequences, but their lengths are {sorted(lengths)}.")
+        raise ArgumentError("starts", f"must hold equally long sequences, but their lengths are {sorted(lengths)}.")
     count = max(lengths, default=1)
     whole = {**given, **{name: np.asarray([value]) for name, value in values.items()}}
     for name, value in whole.items():
         support = law.parameters[name].support
         if name not in values and not np.all((value > support.low) & (value < support.high)):
-            raise ValueError(f"Argument starts must keep {name} in its support ({support.name}), but does not.")
+            raise ArgumentError("starts", f"must keep {name} in its support ({support.name}), but does not.")
     if isinstance(starts, StartGrid):
         return StartGrid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
     return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
-def checked_law(
+def validate_law(
     law: Law | str,
     observations: Observations,
     key: Any,
@@ -120,43 +134,44 @@ def checked_law(
     bounds: Mapping[str, Sequence[float | int]] | None,
     pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:
-    """The law, with bounds and groups of its parameters, and the values of those that are fixed."""
+    """The validated law, with bounds and per-group parameters, and the values of its fixed parameters."""
     law = resolve(law)
     if not isinstance(observations, Observations):
-        raise TypeError(
-            "Argument observations must be Observations (make them with Observations.from_table), "
-            f"but is {type(observations).__name__}."
+        raise ArgumentTypeError(
+            "observations",
+            f"must be Observations (make them with Observations.from_table), but is {type(observations).__name__}.",
         )
     if any(isinstance(leaf, jax_core.Tracer) for leaf in jax.tree.leaves((observations, fixed, key))):
-        raise TypeError("fit works on numbers, but was handed a tracer; inside jit or grad use jaxscale.solve.")
+        raise TypeError("fit needs concrete numbers, but got a tracer; inside jit or grad use jaxscale.solve.")
     if bounds:
         both = set(bounds) & set(fixed or {})
         if both:
-            raise ValueError(f"Argument bounds must leave out {sorted(both)[0]!r}, which is fixed.")
-        law = bounded(law, bounds)
-    law = grouped(law, observations, pooling or {}, fixed)
+            raise ArgumentError("bounds", f"must leave out {sorted(both)[0]!r}, which is fixed.")
+        law = apply_bounds(law, bounds)
+    law = apply_pooling(law, observations, pooling or {}, fixed)
     values = checked_fixed(law, fixed)
     if not law.parameters:
-        raise ValueError(f"{law.name} has no parameters, so there is nothing to fit; call it for its values.")
+        raise ValueError(f"{law.name} has no parameters to fit; call it for its values.")
     if len(values) == len(law.parameters):
-        raise ValueError(f"Argument fixed must leave a parameter to fit, but fixes all of {', '.join(values)}.")
+        raise ArgumentError("fixed", f"must leave a parameter to fit, but fixes all of {', '.join(values)}.")
     return law, values
 
 
 def noise_of_counts(
     likelihood: Likelihood, noise: Noise | None, observations: Observations
 ) -> tuple[Noise, Observations]:
-    """The noise that stands for a likelihood of counts, and the observations bound to it."""
+    """The noise equivalent to a likelihood of counts, and the observations bound to it."""
     if not isinstance(likelihood, CountLikelihood):
-        said = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
-        raise ValueError(
-            "Argument likelihood must be one of counts, such as likelihoods.poisson(), but is "
-            f"{said}; fit residuals with noise=..., such as noise.squared('log')."
+        description = likelihood.describe() if isinstance(likelihood, Likelihood) else repr(likelihood)
+        raise ArgumentError(
+            "likelihood",
+            "must be one of counts, such as likelihoods.poisson(), but is "
+            f"{description}; fit residuals with noise=..., such as noise.squared('log').",
         )
     if noise is not None:
-        raise ValueError("Argument noise must not be given with a likelihood; leave out one of the two.")
+        raise ArgumentError("noise", "must not be given with a likelihood; leave out one of the two.")
     if observations.sigma is not None:
-        raise ValueError("Argument observations must hold no known errors (sigma) for counts; read them without sigma.")
+        raise ArgumentError("observations", "must hold no known errors (sigma) for counts; read them without sigma.")
     likelihood.check_unambiguous(observations)
     bound, observations = likelihood.bind(observations)
     check_columns(bound, observations)
@@ -164,10 +179,10 @@ def noise_of_counts(
 
 
 def check_settings(n_resamples: int, errors: Errors | None, polish: int) -> None:
-    """Refuse settings that are wrong whatever the data."""
+    """Validate settings that do not depend on the data."""
     if n_resamples < 0 or n_resamples == 1:
-        raise ValueError(f"Argument n_resamples must be 0 or at least 2, but is {n_resamples!r}.")
+        raise ArgumentError("n_resamples", f"must be 0 or at least 2, but is {n_resamples!r}.")
     if errors not in (None, "classical", "hc3"):
-        raise ValueError(f"Argument errors must be classical or hc3, but is {errors!r}.")
+        raise ArgumentError("errors", f"must be classical or hc3, but is {errors!r}.")
     if polish < 1:
-        raise ValueError(f"Argument polish must be at least 1, but is {polish!r}.")
+        raise ArgumentError("polish", f"must be at least 1, but is {polish!r}.")

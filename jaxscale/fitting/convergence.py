@@ -1,4 +1,4 @@
-"""Convergence diagnostics of an optimum: bounds, flat directions, starts that disagree."""
+"""Convergence diagnostics of an optimum: active bounds, flat directions, disagreeing starts."""
 
 import numpy as np
 
@@ -11,55 +11,58 @@ from jaxscale.law.coordinates import ranged, units_of
 from jaxscale.noise.loss import Loss
 from jaxscale.utils.notices import Notice
 
-# An optimum is certified when one more Newton step promises less than this share of the objective.
+# An optimum is certified when the predicted relative decrease of one more Newton step is below this.
 CERTIFIED = 1e-8
 
 
-def convergence(optimum: Optimum, found: Found, certificate: float) -> tuple[list[Notice], str]:
+def convergence(optimum: Optimum, result: Found, certificate: float) -> tuple[list[Notice], str]:
     """Notices on the optimum of a search, and the status of the fit.
 
     Args:
         optimum: the problem at its optimum.
-        found: the search that ended there.
-        certificate: the decrease that a further Newton step promises, relative to the objective.
+        result: the search that ended there.
+        certificate: predicted decrease of a further Newton step, relative to the objective.
     """
     notices = [*_bounds(optimum), *_flat(optimum)]
-    landscape = found.landscape
-    lane = int(found.lanes.status[found.best])
+    landscape = result.landscape
+    lane = int(result.lanes.status[result.best])
     status = "converged"
-    # Fewer agreeing starts than this leave open whether the best optimum is the global one.
-    wanted = min(3, landscape.polished)
-    if landscape.agree_all < max(wanted, landscape.polished // 20):
+    # With fewer agreeing starts the best optimum may not be global.
+    least = min(3, landscape.polished)
+    if landscape.agree_all < max(least, landscape.polished // 20):
         status = "starts_disagree"
-        said = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
-        notices.append(Notice("starts_disagree", said[0].upper() + said[1:] + "."))
+        message = f"only {landscape.agree_all} of {landscape.polished} polished starts ended at the best objective"
+        notices.append(Notice("starts_disagree", message[0].upper() + message[1:] + "."))
     else:
         notices += _landscape(landscape, optimum.problem.noise.loss, optimum.freedom)
     if not certificate <= CERTIFIED and lane != newton.FLAT:
         status = "not_converged"
-        promise = f"{certificate:.1e}" if np.isfinite(certificate) else "an unknown amount"
-        notices.append(Notice("not_converged", f"The descent ended as {STATUS[lane]}; a further step gains {promise}."))
+        decrement = f"{certificate:.1e}" if np.isfinite(certificate) else "unknown"
+        message = (
+            f"The descent ended as {STATUS[lane]}; the predicted relative decrease of a further step is {decrement}."
+        )
+        notices.append(Notice("not_converged", message))
     return notices, status
 
 
 def _landscape(landscape: Landscape, loss: Loss, freedom: int) -> list[Notice]:
-    """Independent starts that all ended elsewhere, and other minima near the best one."""
-    notices, alone = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
-    # Only promising starts agree then: they crowd around the best one scored, and say little of what else there is.
-    if landscape.independent >= 8 and alone:
-        said = f"None of the {landscape.independent} independent starts ended at the best objective"
+    """Notices on independent starts that all ended elsewhere, and on other minima near the best one."""
+    notices, disagree = [], landscape.agree == 0 and landscape.agree_all < landscape.polished // 4
+    # Then only the best-scored starts agree, which lie close together and explore little.
+    if landscape.independent >= 8 and disagree:
+        message = f"None of the {landscape.independent} independent starts ended at the best objective"
         others = f"{landscape.agree_all} of all {landscape.polished} polished starts did"
-        notices.append(Notice("independent_starts_disagree", f"{said}; {others}."))
+        notices.append(Notice("independent_starts_disagree", f"{message}; {others}."))
     best, *others = landscape.basins
     near = [basin for basin in others if comparable(basin.objective, best.objective, loss, freedom)]
     if near:
-        told = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
-        notices.append(Notice("other_basins", f"Polished starts also ended at objective {told}."))
+        objectives = ", ".join(f"{basin.objective:.10g} ({basin.count})" for basin in near[:3])
+        notices.append(Notice("other_basins", f"Polished starts also ended at objective {objectives}."))
     return notices
 
 
 def _bounds(optimum: Optimum) -> list[Notice]:
-    """Parameters that have run to an end of their support, and those outside their declared range."""
+    """Notices on parameters at a bound of their support or outside their declared range."""
     problem, linear, used = optimum.problem, optimum.linear, optimum.used
     ends = at_bounds(optimum)
     inputs = {name: np.asarray(problem.inputs[name])[..., used] for name in problem.law.inputs}
@@ -69,11 +72,11 @@ def _bounds(optimum: Optimum) -> list[Notice]:
         kind, value = problem.law.parameters[name], float(linear.params[name])
         if name in ends:
             other = problem.law.either_sign
-            sign = f"; {other} lets it have the other sign" if other and ends[name] == 0 else ""
-            notices.append(Notice("at_bound", f"{name} has run to {ends[name]:g}, the end of its support{sign}."))
+            sign = f"; {other} allows the other sign" if other and ends[name] == 0 else ""
+            notices.append(Notice("at_bound", f"{name} is at {ends[name]:g}, the bound of its support{sign}."))
         elif kind.declared and ranged(problem.law, name):
             low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
-            # A bound converted to another unit is not to the last digit what it was.
+            # Converting a bound to another unit rounds it.
             slack = 1e-9 * max(abs(low), abs(high))
             if not low - slack <= value <= high + slack:
                 notices.append(Notice("outside_range", f"{name} = {value:.6g} lies outside {low:.3g} to {high:.3g}."))
@@ -81,10 +84,10 @@ def _bounds(optimum: Optimum) -> list[Notice]:
 
 
 def _flat(optimum: Optimum) -> list[Notice]:
-    """Directions in which the prediction does not move, by the smallest singular vector.
+    """Notice on a direction in which predictions are flat, from the smallest singular vector of the Jacobian.
 
-    Slopes are those in the parameters themselves, each in units of its own column, so that no unit matters. What ran to
-    a bound is left out: that is another notice.
+    Columns of the Jacobian are normalised, so the result does not depend on units. Parameters at a bound are left out:
+    they have their own notice.
     """
     problem, linear, used = optimum.problem, optimum.linear, optimum.used
     ends = at_bounds(optimum)
@@ -94,7 +97,7 @@ def _flat(optimum: Optimum) -> list[Notice]:
     columns = [k for k, name in enumerate(problem.free) if name in names]
     slope = linear.jacobian[used][:, columns]
     size = np.linalg.norm(slope, axis=0)
-    # A column counts as 0 where neither the parameter nor one unit of it would move the prediction.
+    # A column counts as 0 where neither the parameter's value nor its unit changes the prediction.
     units = [max(abs(float(linear.params[name])), float(problem.centre.unit.get(name, 1.0))) for name in names]
     level = np.linalg.norm(np.asarray(problem.noise.transform(linear.prediction))[used]) + 1.0
     still = [name for name, s, u in zip(names, size, units, strict=True) if not s * u > 1e-13 * level]
@@ -104,5 +107,5 @@ def _flat(optimum: Optimum) -> list[Notice]:
     if values[-1] > 1e-6 * values[0]:
         return []
     share = np.abs(vectors[-1])
-    told = [name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max()]
-    return [Notice("flat", f"{' and '.join(told)} trade off: the runs do not separate them.")]
+    parameters = [name for name, s in zip(names, share, strict=True) if s > 0.3 * share.max()]
+    return [Notice("flat", f"{' and '.join(parameters)} trade off: the runs do not separate them.")]

@@ -18,13 +18,13 @@ from jaxscale.engine.starts import StartGrid
 from jaxscale.fitting.adequacy import assess, residuals_of
 from jaxscale.fitting.arguments import (
     check_settings,
-    checked_law,
-    count_of,
     explicit_starts,
     noise_of_counts,
+    number_of_starts,
+    validate_law,
 )
 from jaxscale.fitting.convergence import convergence
-from jaxscale.fitting.optimise import Search, Solved, optimise, problem_of
+from jaxscale.fitting.optimise import SearchOutcome, SearchSettings, optimise, problem_of
 from jaxscale.fitting.standard_errors import (
     SHARES,
     Covariance,
@@ -32,7 +32,7 @@ from jaxscale.fitting.standard_errors import (
     Resampling,
     clusters_of,
     covariance_of,
-    runs_away,
+    scale_diverges,
 )
 from jaxscale.identification import identifiability
 from jaxscale.law import Law
@@ -72,7 +72,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Fit a law to observations: global search, certified optimum, standard errors, provenance.
+    """Fit a law to observations by a multistart search with a certified optimum and standard errors.
 
     Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters; with a likelihood of counts, minus the
     log likelihood ``sum_i w_i * log p(y_i; law_i)``, with standard errors from the observed information.
@@ -80,32 +80,31 @@ def fit(
     Args:
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
-        noise: residual space and loss; that of the response's domain unless given.
-        likelihood: of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``, ...; the
-            dispersion or concentration is fitted with the law (``fit.scale``).
-        starts: how many starts to score (an easy problem ends with an eighth of them, a hard one may look again up to
-            three times), or starts by name (numbers or equally long sequences; see
-            :func:`grid` for a crossed grid), of which the promising and a random sample are polished;
-            where few of these agree, what lies between and around them is searched as well.
+        noise: residual space and loss; default: those of the response's domain.
+        likelihood: likelihood of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``,
+            ...; the dispersion or concentration is fitted with the law (``fit.scale``).
+        starts: number of starts to score (an easy problem stops after an eighth of them, a hard one may repeat the
+            search up to three times), or explicit starts by name (numbers or equally long sequences; see
+            :func:`start_grid` for a grid). The best and a random sample of them are polished; where few of these
+            agree, the region between and around them is searched as well.
         seed: of the random numbers of starts and resamples.
         fixed: values of parameters that are not fitted.
-        bounds: least and largest value of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
-        pooling: parameter to "complete" (one for all groups, the default) or "none": one for every group of the
-            observations, named by its label, such as ``alpha[small]``.
-        polish: how many starts are polished at first, half of them promising and half drawn at random; an easy
-            problem ends with the first half of them, and starts given by name are all polished, as they are, where
-            this number allows it.
+        bounds: lower and upper bounds of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
+        pooling: parameter to "complete" (one value for all groups, the default) or "none" (one value per group of the
+            observations, named by its label, such as ``alpha[small]``).
+        polish: number of starts polished at first, half of them the best and half random; an easy problem stops
+            after the first half. Explicit starts are all polished, unchanged, up to this number.
         n_resamples: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
-        errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale); unless
-            given, HC3 where a test of the residuals rejects one variance for all rows at 1 %, with 15 or more spare
-            rows.
+        errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale);
+            default: HC3 where a test of the residuals rejects homoscedasticity at 1 %, with at least 15 degrees of
+            freedom.
         noise_level: noise assumed by the design check, relative to the response.
-        allow_unidentified: fit although the design check says that parameters are not identified.
-        mesh: a ``jax.sharding.Mesh`` over whose devices, of this process or of many, the work is spread; results are
-            the same bits for any number of devices and processes.
-        checkpoint: folder where finished parts are kept; the same call goes on there after an interruption and ends
-            with the same bits.
-        progress: whether to show a progress bar after two seconds; on a terminal unless given.
+        allow_unidentified: fit even if the design check finds that parameters are not identified.
+        mesh: a ``jax.sharding.Mesh`` of devices, of one process or several, over which to spread the work; results are
+            bitwise identical for any number of devices and processes.
+        checkpoint: folder for finished parts; after an interruption the same call resumes there, with bitwise
+            identical results.
+        progress: whether to show a progress bar after two seconds; default: on a terminal.
 
     Returns:
         The fit, with numbers in float64.
@@ -113,9 +112,9 @@ def fit(
     Raises:
         DataError: the observations do not suit the law.
         UnidentifiedError: the inputs cannot identify the parameters and ``allow_unidentified`` is False.
-        ValueError: an argument is wrong, or the checkpoint is damaged or another run's.
+        ValueError: an argument is invalid, or the checkpoint is damaged or belongs to another computation.
     """
-    law, values = checked_law(law, observations, seed, fixed, bounds, pooling)
+    law, values = validate_law(law, observations, seed, fixed, bounds, pooling)
     check_settings(n_resamples, errors, polish)
     free = tuple(name for name in law.parameters if name not in values)
     if likelihood is not None:
@@ -132,7 +131,7 @@ def fit(
         rows = weighted(read, noise)
         seed, generator = generator_of(seed)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
-        count = 4096 if explicit is not None else count_of(starts)
+        count = 4096 if explicit is not None else number_of_starts(starts)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, n_resamples=n_resamples)
@@ -140,13 +139,13 @@ def fit(
         with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
             resampling = Resampling(Runner(mesh, journal, ticker), n_resamples, generator)
             problem, wide = problem_of(law, free, values, noise, rows)
-            solved = optimise(problem, wide, resampling, Search(count, polish, explicit))
+            solved = optimise(problem, wide, resampling, SearchSettings(count, polish, explicit))
             covariance = covariance_of(
                 solved.optimum, solved.hessian, resampling, rows.run, rows.sigma is not None, errors
             )
         fitted = _fit_of(solved, covariance, rows, values, seed, n_resamples, notices)
     if design is None or design.verdict != "identified":
-        # What the inputs alone leave in doubt the data may determine all the same.
+        # The data may determine what the inputs alone do not.
         design = _check_at_optimum(fitted, noise_level) or design
     if read.sigma is not None:
         provenance = replace(fitted.provenance, used_sha256=fingerprint(law, read))
@@ -155,21 +154,21 @@ def fit(
 
 
 def _fit_of(
-    solved: Solved,
-    sure: Covariance,
+    solved: SearchOutcome,
+    uncertainty: Covariance,
     rows: Observations,
     values: Mapping[str, float],
     seed: int,
     n_resamples: int,
     notices: list[Notice],
 ) -> Fit:
-    """The fit with its errors, diagnostics and provenance."""
-    optimum, covariance = solved.optimum, sure.matrix
+    """The result with standard errors, diagnostics and provenance."""
+    optimum, covariance = solved.optimum, uncertainty.matrix
     problem, linear, n = optimum.problem, optimum.linear, len(rows)
     law, free, noise = problem.law, problem.free, problem.noise
     problems, status = convergence(optimum, solved.found, solved.certificate)
-    problems += _undetermined(optimum, sure)
-    problems += _of_errors(solved, sure, rows, n_resamples)
+    problems += _undetermined(optimum, uncertainty)
+    problems += _of_errors(solved, uncertainty, rows, n_resamples)
     params = {name: float(linear.params[name]) for name in law.parameters}
     scale = float(np.exp(optimum.log_scale)) if noise.loss.has_scale else None
     clusters = clusters_of(rows.run, optimum.weight)
@@ -184,7 +183,7 @@ def _fit_of(
         scale=scale,
         objective=solved.objective,
         certificate=solved.certificate,
-        errors=_errors(sure, n_resamples, at_bounds(optimum)),
+        errors=_errors(uncertainty, n_resamples, at_bounds(optimum)),
         residuals=residuals_of(rows, linear),
         landscape=solved.landscape,
         status=status,
@@ -200,35 +199,37 @@ def _fit_of(
     return replace(fitted, notices=(*fitted.notices, *more), status=status)
 
 
-def _of_errors(solved: Solved, sure: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
-    """Notices on the scatter of the rows and on resamples."""
-    optimum, found = solved.optimum, []
-    if runs_away(optimum, solved.hessian):
+def _of_errors(solved: SearchOutcome, uncertainty: Covariance, rows: Observations, n_resamples: int) -> list[Notice]:
+    """Notices on the dispersion of the residuals and on resamples."""
+    optimum, notices = solved.optimum, []
+    if scale_diverges(optimum, solved.hessian):
         noise = optimum.problem.noise.describe()
-        said = f"The counts scatter no more than {noise} with an infinite dispersion or concentration."
-        found.append(Notice("no_overdispersion", said))
+        message = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
+        notices.append(Notice("no_overdispersion", message))
     if rows.sigma is not None:
-        found += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
-    if sure.failed:
-        found.append(Notice("resamples_failed", f"{sure.failed} of {n_resamples} bootstrap refits did not settle."))
-    return found
+        notices += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
+    if uncertainty.failed:
+        notices.append(
+            Notice("resamples_failed", f"{uncertainty.failed} of {n_resamples} bootstrap refits did not converge.")
+        )
+    return notices
 
 
-def _undetermined(optimum: Optimum, sure: Covariance) -> list[Notice]:
-    """A notice where the rows do not determine parameters whose errors were asked for."""
+def _undetermined(optimum: Optimum, uncertainty: Covariance) -> list[Notice]:
+    """A notice where the rows do not determine parameters."""
     law, params = optimum.problem.law, optimum.linear.params
-    free, variances = optimum.problem.free, np.diag(sure.matrix)
-    lost = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
-    if not lost or sure.method == "none":
+    free, variances = optimum.problem.free, np.diag(uncertainty.matrix)
+    undetermined = [name for name, variance in zip(free, variances, strict=True) if not np.isfinite(variance)]
+    if not undetermined or uncertainty.method == "none":
         return []
-    told = " and ".join(f"{name} = {float(params[name]):.3g}" for name in lost)
-    sign = f"; {law.either_sign} lets parameters have either sign" if law.either_sign else ""
-    said = f"The rows do not determine {told}: standard errors have no bound{sign}."
-    return [Notice("not_determined", said)]
+    estimates = " and ".join(f"{name} = {float(params[name]):.3g}" for name in undetermined)
+    sign = f"; {law.either_sign} allows parameters of either sign" if law.either_sign else ""
+    message = f"The rows do not determine {estimates}: standard errors are infinite{sign}."
+    return [Notice("not_determined", message)]
 
 
 def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.DesignCheck | None:
-    """The design check at the fitted parameters and the scatter that was seen."""
+    """The design check at the fitted parameters and the observed noise level."""
     rows, law = fitted.observations, resolve(fitted.law)
     assert rows is not None
     with jax.enable_x64(True):
@@ -240,10 +241,10 @@ def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.Design
 
 
 def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowed: bool) -> Fit:
-    """The fit with the design check that it passed, or that was overridden.
+    """The fit with its design check, passed or overridden.
 
     Raises:
-        UnidentifiedError: the check says that parameters are not identified, and that is not allowed.
+        UnidentifiedError: parameters are not identified, and that is not allowed.
     """
     if design is None:
         return fitted
@@ -257,18 +258,20 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
 
 
 def start_grid(**axes: Sequence[float] | np.ndarray) -> StartGrid:
-    """A crossed grid of starts, for ``fit(..., starts=grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
+    """A full grid of starts, for ``fit(..., starts=start_grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
 
-    It is never laid out whole: millions of points take no memory.
+    Points are generated on demand, so that millions of them take no memory.
     """
     return StartGrid(axes)
 
 
-def _errors(sure: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
-    """How the standard errors were estimated, and what intervals need beside them."""
-    count = n_resamples if "bootstrap" in sure.method else 0
-    shares = SHARES if sure.percentiles else ()
-    return StandardErrors(sure.method, sure.freedom, count, sure.reason, bounds, sure.percentiles, shares)
+def _errors(uncertainty: Covariance, n_resamples: int, bounds: dict[str, float]) -> StandardErrors:
+    """The method of the standard errors, with what intervals need in addition."""
+    count = n_resamples if "bootstrap" in uncertainty.method else 0
+    shares = SHARES if uncertainty.percentiles else ()
+    return StandardErrors(
+        uncertainty.method, uncertainty.freedom, count, uncertainty.reason, bounds, uncertainty.percentiles, shares
+    )
 
 
 def _finite(value: Any) -> float:

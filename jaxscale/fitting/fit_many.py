@@ -1,4 +1,4 @@
-"""Many fits of one law as one batch: data sets, fixed values, noise settings, weightings."""
+"""Fit one law many times as one batch, over data sets, fixed values, noise settings and weights."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
 
@@ -39,120 +40,121 @@ def fit_many(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fits:
-    """Fit one law many times in one batch; whatever is a sequence becomes an axis of the answer.
+    """Fit one law many times in one batch; every argument that is a sequence becomes an axis of the result.
 
     Every combination of data set, fixed values and noise setting is a problem with its own search: ``starts`` are
-    scored, the best and some random ones polished, and problems of which few polished starts agree are searched
-    again. Weightings (bootstrap counts, hold-outs, leave-one-out) are then refitted from their problem's optimum.
-    A problem that cannot be fitted says so in its status and leaves the others as they are, to the last bit: what
-    comes out for a data set and a noise does not depend on which others stand beside it in the sequences.
+    scored, the best and a random sample polished, and problems with few agreeing starts are searched again.
+    Weightings (bootstrap counts, hold-out, leave-one-out) are then refitted from the problem's optimum. Results of a
+    problem do not depend on the other problems of the batch, bit for bit; a failed one is marked by its status.
 
     Args:
         law: a law, or the name of one in the catalogue.
         observations: one data set or many; they may differ in length.
         noise: one noise, or many that differ in ``delta`` only.
-        fixed: values of parameters that are not fitted, or a sequence of such: laws nested in one another.
-        weight: factors on the rows' weights, shape (weightings, n), or a sequence of such, one for each data set.
-        starts: how many starts to score for each problem.
-        polish: how many of these to polish.
+        fixed: values of parameters that are not fitted, or a sequence of these, for nested laws.
+        weight: factors on the rows' weights, shape (weightings, n), or a sequence of these, one per data set.
+        starts: number of starts to score per problem.
+        polish: number of starts to polish per problem.
         seed: of the random numbers.
-        mesh: a ``jax.sharding.Mesh`` over whose devices the work is spread.
-        checkpoint: folder where finished parts are kept.
-        progress: whether to show a progress bar; on a terminal unless given.
+        mesh: a ``jax.sharding.Mesh`` of devices over which to spread the work.
+        checkpoint: folder for finished parts.
+        progress: whether to show a progress bar; default: on a terminal.
 
     Returns:
         The fits, with numbers in float64.
 
     Raises:
-        DataError: some observations do not suit the law.
-        ValueError: an argument is wrong.
+        DataError: observations do not suit the law.
+        ValueError: an argument is invalid.
     """
     law = resolve(law)
     sets = [observations] if isinstance(observations, Observations) else list(observations)
-    strangers = [type(some).__name__ for some in sets if not isinstance(some, Observations)]
-    if strangers:
-        raise TypeError(
-            "Argument observations must be Observations (make them with Observations.from_table) or a sequence of "
-            f"them, but holds {strangers[0]}."
+    wrong_types = [type(entry).__name__ for entry in sets if not isinstance(entry, Observations)]
+    if wrong_types:
+        raise ArgumentTypeError(
+            "observations",
+            "must be Observations (make them with Observations.from_table) or a sequence of "
+            f"them, but holds {wrong_types[0]}.",
         )
     usual = default(law.response)
-    if any(some.sigma is not None for some in sets):
+    if any(entry.sigma is not None for entry in sets):
         usual = squared(usual.space)
     noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
-    values = [checked_fixed(law, some) for some in nested]
-    _refuse(law, sets, noises, values, starts, polish)
+    values = [checked_fixed(law, entry) for entry in nested]
+    _check_arguments(law, sets, noises, values, starts, polish)
     tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
         "data": not isinstance(observations, Observations),
         "fixed": isinstance(fixed, Sequence),
         "noise": isinstance(noise, Sequence),
-        "weighting": weight is not None,
+        "weight": weight is not None,
     }
     seed, generator = generator_of(seed)
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
-    sets = [prepare(law, some) for some in sets]
+    sets = [prepare(law, entry) for entry in sets]
     tried(law, sets[0].inputs)
     with jax.enable_x64(True):
-        for some in sets:
-            checked(law, some, free, noises[0].space)
-        sets = [weighted(some, noises[0]) for some in sets]
+        for entry in sets:
+            checked(law, entry, free, noises[0].space)
+        sets = [weighted(entry, noises[0]) for entry in sets]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
         with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
-            alone = not (axes["data"] or axes["fixed"] or axes["noise"])
-            problems = Problems(law, free, shared, sets, values, noises, alone, Runner(mesh, journal, ticker))
-            lanes, agree, polished = problems.searched(starts, polish, generator)
+            single = not (axes["data"] or axes["fixed"] or axes["noise"])
+            problems = Problems(law, free, shared, sets, values, noises, single, Runner(mesh, journal, ticker))
+            lanes, agree, polished = problems.search(starts, polish, generator)
             if tables is not None:
-                lanes = problems.refitted(lanes, tables)
-            return problems.answer(lanes, agree, polished, axes, 1 if tables is None else len(tables[0]))
+                lanes = problems.refit(lanes, tables)
+            return problems.results(lanes, agree, polished, axes, tables)
 
 
-def _refuse(
+def _check_arguments(
     law: Law, sets: list[Observations], noises: list[Noise], values: list[dict[str, float]], starts: int, polish: int
 ) -> None:
     for name, given in (("observations", sets), ("noise", noises), ("fixed", values)):
         if not given:
-            raise ValueError(f"Argument {name} must not be empty.")
-    if any(len(some) == len(law.parameters) for some in values):
-        raise ValueError("Argument fixed must leave a parameter to fit, but one of its entries fixes all.")
+            raise ArgumentError(name, "must not be empty.")
+    if any(len(entry) == len(law.parameters) for entry in values):
+        raise ArgumentError("fixed", "must leave a parameter to fit, but one of its entries fixes all.")
     first = noises[0]
     for other in noises:
         if not eqx.tree_equal(other.with_threshold(1.0), first.with_threshold(1.0)):
-            raise ValueError(
-                f"Argument noise must hold noises that differ in delta only, but holds {first.describe()} and "
-                f"{other.describe()}; call fit_many once for each."
+            raise ArgumentError(
+                "noise",
+                f"must hold noises that differ in delta only, but holds {first.describe()} and "
+                f"{other.describe()}; call fit_many once for each.",
             )
     if first.loss.vertex:
-        raise ValueError(
-            "Argument noise must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
+        raise ArgumentError(
+            "noise", "must not be absolute, whose optimum is a vertex; use fit, or huber with a small delta."
         )
     for name, number in (("starts", starts), ("polish", polish)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+            raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
 def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
-    """For every data set its weightings, shape (weightings, n)."""
+    """Weightings per data set, each of shape (weightings, n)."""
     if weights is None:
         return None
     tables = [np.asarray(table, float) for table in ([weights] if single else weights)]
     if len(tables) != len(sets):
-        raise ValueError(f"Argument weight must hold one table for each of the {len(sets)} data sets.")
+        raise ArgumentError("weight", f"must hold one table for each of the {len(sets)} data sets.")
     if any(table.shape[:1] == (0,) for table in tables):
-        raise ValueError("Argument weight must not be empty.")
-    for table, some in zip(tables, sets, strict=True):
-        if table.ndim != 2 or table.shape[1] != len(some) or len(table) != len(tables[0]):
-            raise ValueError(
-                f"Argument weight must have shape (weightings, rows), but a table has {table.shape} for {len(some)} "
-                "rows; all tables need as many weightings."
+        raise ArgumentError("weight", "must not be empty.")
+    for table, data in zip(tables, sets, strict=True):
+        if table.ndim != 2 or table.shape[1] != len(data) or len(table) != len(tables[0]):
+            raise ArgumentError(
+                "weight",
+                f"must have shape (weightings, rows), but a table has {table.shape} for {len(data)} "
+                "rows; all tables need as many weightings.",
             )
-        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ some.weight > 0)):
-            raise ValueError(
-                "Argument weight must be finite, not negative, and in each weighting positive for a row that has a "
-                "weight."
+        if not (np.all(np.isfinite(table)) and np.all(table >= 0) and np.all(table @ data.weight > 0)):
+            raise ArgumentError(
+                "weight", "must be finite, not negative, and in each weighting positive for a row that has a weight."
             )
     return tables

@@ -1,19 +1,19 @@
-"""A test of heteroscedasticity: whether squared residuals follow the prediction, the inputs or the leverage."""
+"""Test of heteroscedasticity: regression of squared residuals on prediction, inputs and leverage."""
 
 import numpy as np
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.fitting.sandwich import bread
 
-# With fewer spare rows the test says little and HC3 is unsteady; the level at which it rejects.
+# Fewest degrees of freedom, below which the test has little power and HC3 is unstable; significance level.
 FEWEST, REJECTED = 15, 0.01
 
 
-def uneven(optimum: Optimum, residual: np.ndarray) -> str:
-    """What the test found, in words, where it rejects one variance for all rows; else empty.
+def heteroscedasticity_test(optimum: Optimum, residual: np.ndarray) -> str:
+    """Koenker's studentised Breusch-Pagan test: its result in words where it rejects homoscedasticity, else empty.
 
-    Koenker's version of the test of Breusch and Pagan: ``n R^2`` of the regression of the squared residuals on the
-    prediction, the inputs (logarithms where these are positive) and the leverages is chi-squared.
+    ``n R^2`` of the regression of the squared residuals on the prediction, the inputs (logarithms where these are
+    positive) and the leverages is chi-squared under homoscedasticity.
 
     Source:
         Koenker, Journal of Econometrics 17 (1981).
@@ -38,15 +38,15 @@ def uneven(optimum: Optimum, residual: np.ndarray) -> str:
     left, values, _ = np.linalg.svd(table[:, size > 0] / size[size > 0], full_matrices=False)
     basis = left[:, values > 1e-6 * values.max(initial=0.0)]
     share = float(np.sum((basis.T @ goal) ** 2)) / total
-    chance = float(chdtrc(basis.shape[1], rows * share)) if basis.shape[1] else 1.0
-    if chance >= REJECTED:
+    p = float(chdtrc(basis.shape[1], rows * share)) if basis.shape[1] else 1.0
+    if p >= REJECTED:
         return ""
-    told = f"p = {chance:.2g}" if chance >= 1e-6 else "p < 1e-6"
-    return f"the residuals are heteroscedastic (test of Breusch, Pagan and Koenker: {told})"
+    p_text = f"p = {p:.2g}" if p >= 1e-6 else "p < 1e-6"
+    return f"the residuals are heteroscedastic (Breusch-Pagan-Koenker test: {p_text})"
 
 
 def _regressors(optimum: Optimum) -> np.ndarray:
-    """What the variance may follow, shape (n, k)."""
+    """Regressors of the variance, shape (n, k)."""
     problem, linear, weight = optimum.problem, optimum.linear, optimum.weight
     columns = [np.asarray(problem.noise.transform(np.asarray(linear.prediction)))]
     columns += [bread(np.asarray(linear.jacobian), weight)[2]]

@@ -1,4 +1,4 @@
-"""Optimum of a fit: search, certificate, basins."""
+"""Global optimisation of a fit: multistart search, certificate of the optimum, basins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ LISTED = 12
 
 
 @dataclass(frozen=True)
-class Search:
-    """How a search is made: starts that are scored and polished, or starts that are given."""
+class SearchSettings:
+    """Settings of a search: numbers of scored and polished starts, or explicit starts."""
 
     count: int
     polish: int
@@ -37,8 +37,8 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Solved:
-    """The end of a search: optimum, Hessian of the objective, certificate, and the landscape that was met."""
+class SearchOutcome:
+    """Result of a search: optimum, Hessian of the objective, certificate and basins."""
 
     optimum: Optimum
     hessian: np.ndarray
@@ -52,7 +52,7 @@ class Solved:
 def problem_of(
     law: Law, free: tuple[str, ...], values: Mapping[str, float], noise: Noise, rows: Observations
 ) -> tuple[Problem, Observations]:
-    """The problem of a fit, and its rows padded to a size bucket."""
+    """The optimisation problem of a fit, and its rows padded to a size bucket."""
     wide = padded(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
@@ -60,60 +60,68 @@ def problem_of(
     return Problem(law, free, noise, inputs, fixed, centre), wide
 
 
-def optimise(problem: Problem, wide: Observations, resampling: Resampling, settings: Search) -> Solved:
-    """Search for the optimum; inside ``jax.enable_x64(True)``."""
+def optimise(problem: Problem, wide: Observations, resampling: Resampling, settings: SearchSettings) -> SearchOutcome:
+    """Search for the optimum; call it inside ``jax.enable_x64(True)``."""
     task = Task(problem, wide.response, wide.weight, resampling.runner)
     task.prepare()
     compile_ahead(linearise, (problem, np.zeros(problem.size), wide.response))
-    found = search(
+    result = search(
         task,
         count=settings.count,
         polish=settings.polish,
         explicit=settings.explicit,
         generator=resampling.generator,
     )
-    z, objective = np.asarray(found.lanes.z[:, found.best]), float(found.lanes.local.f[found.best])
-    certificate, basins = _certificate(found), _basins(problem, found)
+    z, objective = np.asarray(result.lanes.z[:, result.best]), float(result.lanes.local.f[result.best])
+    certificate, basins = _certificate(result), _basins(problem, result)
     if problem.noise.loss.vertex:
         z, objective, certificate = vertex(problem, z, wide.response, wide.weight)
-        basins = _at_vertices(problem, found, wide)
+        basins = _at_vertices(problem, result, wide)
     await_compiled(linearise, (problem, z, wide.response))
     optimum = optimum_of(problem, z, wide.response, wide.weight)
-    hessian = np.asarray(found.lanes.local.exact)[..., found.best]
-    return Solved(optimum, hessian, objective, certificate, found, _landscape(found, basins), wide)
+    hessian = np.asarray(result.lanes.local.exact)[..., result.best]
+    return SearchOutcome(optimum, hessian, objective, certificate, result, _landscape(result, basins), wide)
 
 
-def _certificate(found: Found) -> float:
-    """The further decrease that a Newton step promises, relative; 0 where that is lost in rounding."""
-    local, promise = found.lanes.local, float(found.lanes.decrement[found.best])
-    relative = promise / max(abs(float(local.f[found.best])), np.finfo(float).tiny)
-    return 0.0 if relative > CERTIFIED and promise <= float(local.rounding[found.best]) else relative
+def _certificate(result: Found) -> float:
+    """Predicted relative decrease of a further Newton step; 0 where it is below rounding error."""
+    local, decrement = result.lanes.local, float(result.lanes.decrement[result.best])
+    relative = decrement / max(abs(float(local.f[result.best])), np.finfo(float).tiny)
+    return 0.0 if relative > CERTIFIED and decrement <= float(local.rounding[result.best]) else relative
 
 
-def _landscape(found: Found, basins: tuple[Basin, ...]) -> Landscape:
-    """The starts and minima of a search, at most :data:`LISTED` of these."""
-    met = found.landscape
-    return Landscape(met.scored, met.polished, met.converged, met.independent, met.agree, met.agree_all, basins)
+def _landscape(result: Found, basins: tuple[Basin, ...]) -> Landscape:
+    """Starts and minima of a search, at most :data:`LISTED` minima."""
+    landscape = result.landscape
+    return Landscape(
+        landscape.scored,
+        landscape.polished,
+        landscape.converged,
+        landscape.independent,
+        landscape.agree,
+        landscape.agree_all,
+        basins,
+    )
 
 
-def _basins(problem: Problem, found: Found) -> tuple[Basin, ...]:
-    lanes = found.lanes
+def _basins(problem: Problem, result: Found) -> tuple[Basin, ...]:
+    lanes = result.lanes
     return tuple(
         _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
-        for basin in found.landscape.basins[:LISTED]
+        for basin in result.landscape.basins[:LISTED]
     )
 
 
 def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Basin:
     params = params_at(problem, z)
-    named = {name: float(params[name]) for name in problem.law.parameters}
-    return Basin(objective, count, named)
+    values = {name: float(params[name]) for name in problem.law.parameters}
+    return Basin(objective, count, values)
 
 
-def _at_vertices(problem: Problem, found: Found, wide: Observations) -> tuple[Basin, ...]:
-    """The basins of an absolute loss, each at its exact vertex; the descent ended at a smoothed one."""
+def _at_vertices(problem: Problem, result: Found, wide: Observations) -> tuple[Basin, ...]:
+    """The basins of an absolute loss at their exact vertices; the descent minimises a smoothed loss."""
     ends = []
-    for basin in found.landscape.basins[:LISTED]:
-        z, objective, _ = vertex(problem, np.asarray(found.lanes.z[:, basin.lane]), wide.response, wide.weight)
+    for basin in result.landscape.basins[:LISTED]:
+        z, objective, _ = vertex(problem, np.asarray(result.lanes.z[:, basin.lane]), wide.response, wide.weight)
         ends.append(_basin(problem, z, objective, basin.count))
     return tuple(sorted(ends, key=lambda end: end.objective))

@@ -1,24 +1,24 @@
-"""Standard errors from the curvature at the optimum: classical, HC3 and sandwich.
+"""Covariance estimators from the curvature at the optimum: classical, HC3 and sandwich.
 
-A direction that the data leave undetermined makes infinite only the variances of the parameters that it moves.
+An undetermined direction makes only the variances of its parameters infinite.
 """
 
 import numpy as np
 
-# Components of an undetermined direction that are more than rounding noise.
+# Components of an undetermined direction above this are not rounding errors.
 COMPONENT = 1e-6
 
 
 def bread(jacobian: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The inverse of ``J' W J``, by a singular value decomposition: normal equations would square its condition.
+    """The inverse of ``J' W J`` by singular value decomposition; normal equations would square the condition number.
 
     Args:
         jacobian: residuals' derivative in the parameters, shape (n, p).
         weight: shape (n,); rows of weight 0 do not count.
 
     Returns:
-        A root R with ``(J' W J)^-1 = R R'``, shape (p, p), without the directions that have no information; which
-        parameters such a direction moves, shape (p,); leverages, shape (n,), 0 for rows that do not count.
+        A root R with ``(J' W J)^-1 = R R'``, shape (p, p), without directions of no information; which parameters
+        those directions involve, shape (p,); leverages, shape (n,), 0 for rows of weight 0.
     """
     matrix = jacobian * np.sqrt(weight)[:, None]
     matrix = np.where(weight[:, None] > 0, matrix, 0.0)
@@ -51,11 +51,11 @@ def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) ->
         return np.full((jacobian.shape[1],) * 2, np.inf), freedom
     root, lost, _ = bread(jacobian, weight)
     variance = np.sum(weight[used] * residual[used] ** 2) / freedom
-    return without(variance * root @ root.T, lost), freedom
+    return mark_infinite(variance * root @ root.T, lost), freedom
 
 
 def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
-    """Covariance of least squares under heteroscedastic noise, with ``r_i / (1 - h_i)`` in place of the noise (HC3).
+    """Heteroscedasticity-consistent covariance of least squares (HC3), with ``r_i / (1 - h_i)`` in place of the noise.
 
     Args:
         jacobian: residuals' derivative in the parameters, shape (n, p).
@@ -73,15 +73,15 @@ def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple
     if freedom <= 0:
         return np.full((jacobian.shape[1],) * 2, np.inf), freedom
     root, lost, leverage = bread(jacobian, weight)
-    # A row that alone decides a parameter has no residual to speak of.
+    # A row of leverage 1 has a residual of zero.
     noise = residual / np.where(leverage < 1 - 1e-10, 1 - leverage, 1.0)
     scores = (weight * np.where(used, noise, 0.0))[:, None] * np.where(used[:, None], jacobian, 0.0)
     moves = scores @ root @ root.T
-    return without(moves.T @ moves, lost), freedom
+    return mark_infinite(moves.T @ moves, lost), freedom
 
 
-def without(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """A covariance that is infinite for some parameters."""
+def mark_infinite(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """A covariance with infinite entries for the given parameters."""
     return np.where(lost[:, None] | lost, np.inf, covariance)
 
 
@@ -92,10 +92,10 @@ def sandwich(
     run: np.ndarray | None,
     bend: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Robust covariance ``H^-1 (sum s s') H^-1``, scores summed within runs where these repeat.
+    """Sandwich covariance ``H^-1 (sum s s') H^-1``; with runs cluster-robust, from scores summed within runs.
 
     With ``bend`` each run is left out in turn instead, ``d_g = (H - H_g)^-1 s_g``, and the covariance is
-    ``(G - 1) / G * sum d_g d_g'``: with few runs the plain sums are too small (the jackknife, "CR3").
+    ``(G - 1) / G * sum d_g d_g'`` (the cluster jackknife, CR3): with few runs the plain sums are too small.
 
     Args:
         hessian: of the objective in the coordinates, shape (q, q).
@@ -139,4 +139,4 @@ def sandwich(
     moves = moves @ (change * unit).T
     moved = np.abs((change * unit) @ vectors[:, ~known]) if not known.all() else np.zeros((len(change), 1))
     lost = np.any(moved > COMPONENT * np.linalg.norm(change * unit, axis=1, keepdims=True), axis=1)
-    return without(factor * moves.T @ moves, lost), freedom
+    return mark_infinite(factor * moves.T @ moves, lost), freedom

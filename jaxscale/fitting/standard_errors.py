@@ -1,4 +1,4 @@
-"""Which standard errors a fit gets: classical, HC3, sandwich, or resampled."""
+"""Standard errors of a fit: choice among classical, HC3, sandwich, observed information and bootstrap."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,17 +11,18 @@ import numpy as np
 from jaxscale.engine.bounds import at_bounds, lifted, unbounded
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.heteroscedasticity import uneven
+from jaxscale.fitting.heteroscedasticity import heteroscedasticity_test
 from jaxscale.fitting.refits import bootstrap
-from jaxscale.fitting.sandwich import bread, classical, hc3, sandwich, without
+from jaxscale.fitting.sandwich import bread, classical, hc3, mark_infinite, sandwich
 from jaxscale.noise.noise import Noise
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
-# Percentiles of resamples that a fit keeps.
+# Probabilities of the percentiles of resamples that a fit stores.
 _LOWER = (0.0005, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.1587, 0.25)
 SHARES = (*_LOWER, 0.5, 0.75, 0.8413, 0.9, 0.95, 0.975, 0.99, 0.995, 0.9975, 0.9995)
 
-# A parameter whose standard error is so many times its value has run away: nothing is known of it.
+# A parameter whose standard error exceeds so many times its value counts as undetermined.
 RUNAWAY = 1e3
 
 Errors = Literal["classical", "hc3"]
@@ -29,16 +30,16 @@ Errors = Literal["classical", "hc3"]
 
 @dataclass(frozen=True)
 class Covariance:
-    """The covariance of the free parameters, and how it was got.
+    """Covariance of the free parameters and its method.
 
     Args:
         matrix: shape (p, p), infinite for parameters that the rows do not determine.
         method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (these two also
             with "cluster " before them), or "none".
         freedom: degrees of freedom of t quantiles.
-        reason: why there are none, or why this method, in words; may be empty.
-        failed: resamples that did not settle.
-        percentiles: of the resamples, by parameter, at :data:`SHARES`.
+        reason: why there are none, or why this method; may be empty.
+        failed: number of failed resamples.
+        percentiles: percentiles of the resamples by parameter, at the probabilities :data:`SHARES`.
     """
 
     matrix: np.ndarray
@@ -51,12 +52,12 @@ class Covariance:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How standard errors are resampled, where the loss takes them from resamples.
+    """Settings of the bootstrap of losses whose standard errors come from resampling.
 
     Args:
         runner: where resamples are refitted.
         n_resamples: number of resamples.
-        generator: the source of randomness.
+        generator: the random generator.
     """
 
     runner: Runner
@@ -77,43 +78,45 @@ def covariance_of(
     Args:
         optimum: the problem at its optimum, n rows.
         hessian: of the objective in the coordinates, shape (size, size).
-        resampling: for losses whose curvature does not describe them.
-        run: codes of the runs, one for each row that was read, or None.
+        resampling: settings for losses whose curvature does not give standard errors.
+        run: codes of the runs of the unpadded rows, or None.
         sigma: whether the weights are inverse variances of known errors.
-        errors: "classical" or "hc3" where a test of the residuals is not to decide.
+        errors: "classical" or "hc3" in place of a test for heteroscedasticity.
     """
     loss, weight, freedom = optimum.problem.noise.loss, optimum.weight, optimum.freedom
     used, size = np.flatnonzero(weight > 0), len(optimum.problem.free)
     clusters = clusters_of(run, weight)
     none = np.full((size, size), np.inf)
     if clusters is not None and len(np.unique(clusters[used])) < 2:
-        return Covariance(none, "none", 0, "all rows belong to one run, so that nothing says how runs differ")
+        return Covariance(none, "none", 0, "all rows belong to one run, so the variance between runs is unknown")
     if sigma and clusters is None and errors is None:
         root, lost, _ = bread(np.asarray(optimum.linear.jacobian), weight)
-        return Covariance(without(root @ root.T, lost), "known errors", freedom)
+        return Covariance(mark_infinite(root @ root.T, lost), "known errors", freedom)
     if clusters is None and freedom <= 0:
-        said = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
-        return Covariance(none, "none", freedom, said)
-    _refuse_errors(errors, optimum.problem.noise, clusters is not None)
+        reason = f"there are no degrees of freedom: {len(used)} rows and {size} free parameters"
+        return Covariance(none, "none", freedom, reason)
+    _check_errors(errors, optimum.problem.noise, clusters is not None)
     if not loss.least_squares and not loss.curvature_describes(optimum.linear.residual[used], size):
-        return _resampled(optimum, resampling, clusters)
+        return _bootstrap(optimum, resampling, clusters)
     bounds = at_bounds(optimum)
     if loss.counts and clusters is None and not bounds:
-        sure = _information(optimum, hessian)
+        result = _information(optimum, hessian)
     elif loss.least_squares and clusters is None:
-        sure = _least_squares(optimum, errors)
+        result = _least_squares(optimum, errors)
     else:
         change = optimum.linear.change
-        matrix, freedom = _raw(optimum, clusters) if bounds else robust(optimum, hessian, change, clusters)
-        sure = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
-    return replace(sure, matrix=without(sure.matrix, _runaway(optimum, sure.matrix, bounds)))
+        matrix, freedom = (
+            _parameter_sandwich(optimum, clusters) if bounds else robust_covariance(optimum, hessian, change, clusters)
+        )
+        result = Covariance(matrix, "sandwich" if clusters is None else "cluster sandwich", freedom)
+    return replace(result, matrix=mark_infinite(result.matrix, _undetermined(optimum, result.matrix, bounds)))
 
 
 def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
-    """Codes of the runs of padded rows, shape (n,); None where no run has several rows that count.
+    """Codes of the runs of padded rows, shape (n,); None where no run has several rows of positive weight.
 
     Args:
-        run: codes of the rows that were read, or None.
+        run: codes of the unpadded rows, or None.
         weight: shape (n,).
     """
     if run is None:
@@ -122,24 +125,24 @@ def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None
     return codes if len(np.unique(codes[used])) < used.sum() else None
 
 
-def _refuse_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
-    """Refuse a choice of standard errors that the loss or the runs do not leave."""
+def _check_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
+    """Reject a choice of standard errors that the loss or correlated runs do not allow."""
     if errors is not None and (not noise.loss.least_squares or clustered):
-        said = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
-        raise ValueError(f"Argument errors must be left out here, as {said}, but is {errors!r}.")
+        reason = "rows of one run are correlated" if clustered else f"{noise.describe()} takes its own"
+        raise ArgumentError("errors", f"must be left out here, as {reason}, but is {errors!r}.")
 
 
-def _runaway(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
-    """Parameters whose standard error is a large multiple of their value and of the data's unit of them, shape (p,)."""
+def _undetermined(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+    """Parameters whose standard error is a large multiple of their value and of their natural unit, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
-    found = np.zeros(len(problem.free), bool)
+    runaway = np.zeros(len(problem.free), bool)
     for k, name in enumerate(problem.free):
         kind, size = problem.law.parameters[name], abs(float(linear.params[name]))
         if not kind.support.bounded:
             natural = problem.centre.response_size if kind.kind == "floor" else problem.centre.unit.get(name, 1.0)
             size = max(size, float(natural))
-        found[k] = name not in bounds and not np.sqrt(matrix[k, k]) <= RUNAWAY * size
-    return found
+        runaway[k] = name not in bounds and not np.sqrt(matrix[k, k]) <= RUNAWAY * size
+    return runaway
 
 
 def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
@@ -147,7 +150,7 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     linear, weight, used = optimum.linear, optimum.weight, optimum.used
     loss, size = optimum.problem.noise.loss, len(optimum.problem.free)
     residual, factor = loss.pseudo_residuals(np.asarray(linear.residual), optimum.log_scale, used, size)
-    reason = uneven(optimum, residual) if errors is None else ""
+    reason = heteroscedasticity_test(optimum, residual) if errors is None else ""
     if errors == "hc3" or reason:
         matrix, freedom = hc3(linear.jacobian, residual, weight)
         return Covariance(matrix * factor**2, "hc3", freedom, reason)
@@ -155,13 +158,13 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     return Covariance(matrix * factor**2, "classical", freedom)
 
 
-def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
-    """Standard errors from the middle 68 % of resamples, which a few that run away do not move."""
+def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
+    """Bootstrap standard errors from the central 68 % of resamples, which is robust to outlying refits."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
     if not n_resamples:
-        said = "no resamples were asked for, which this loss takes them from"
-        return Covariance(np.full((size, size), np.nan), "none", len(used) - size, said)
+        reason = "no resamples were requested, which this loss needs"
+        return Covariance(np.full((size, size), np.nan), "none", len(used) - size, reason)
     draws, failed = bootstrap(
         resampling.runner,
         problem,
@@ -180,20 +183,20 @@ def _resampled(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
         return Covariance(np.full((size, size), np.inf), method, freedom, failed=failed)
     ends = np.quantile(table, SHARES, axis=1)
     spread = (ends[SHARES.index(0.8413)] - ends[SHARES.index(0.1587)]) / 2
-    # Where a parameter has no bounds its resamples are least skewed.
+    # Resamples are least skewed on the unbounded scale.
     kinds = problem.law.parameters
     free = np.stack([unbounded(kinds[name].support, row) for name, row in zip(problem.free, table, strict=True)])
     free = np.nan_to_num(free, neginf=-700.0, posinf=700.0)
-    calm = np.clip(free, *np.quantile(free, [0.025, 0.975], axis=1)[..., None])
+    clipped = np.clip(free, *np.quantile(free, [0.025, 0.975], axis=1)[..., None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(calm)))
+        correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(clipped)))
     np.fill_diagonal(correlation, 1.0)
     percentiles = {name: tuple(map(float, ends[:, k])) for k, name in enumerate(problem.free)}
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
-    """The sandwich in the parameters themselves, where a coordinate has lost its slope at a bound."""
+def _parameter_sandwich(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """The sandwich covariance in the parameters themselves, for coordinates that are flat at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
     psi, bend, _ = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, log_scale))
@@ -203,10 +206,10 @@ def _raw(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int
     return sandwich(shares.sum(axis=0), (w * psi)[:, None] * x, np.eye(x.shape[1]), codes, shares)
 
 
-def robust(
+def robust_covariance(
     optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
 ) -> tuple[np.ndarray, int]:
-    """The sandwich of what ``change`` makes of the coordinates, by runs where these repeat.
+    """Sandwich covariance of functions of the coordinates with derivative ``change``, clustered by runs.
 
     Args:
         optimum: the problem at its optimum.
@@ -219,7 +222,7 @@ def robust(
     """
     problem, linear, weight, z = optimum.problem, optimum.linear, optimum.weight, optimum.z
     noise, used = problem.noise, np.flatnonzero(weight > 0)
-    # All rows, padding included: one shape for a bucket, so that other data compile nothing.
+    # All rows with padding: one shape per bucket, so that new data do not recompile.
     s = np.asarray(problem.log_scale(z), float)
     psi, bend, tilt = (np.asarray(a)[used] for a in _slopes_of_rows(optimum, s))
     slope = np.asarray(linear.slope)[used]
@@ -236,26 +239,26 @@ def robust(
 
 
 def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
-    """The inverse of the observed information, of a likelihood that is maximised."""
+    """The inverse of the observed information of a maximum likelihood fit."""
     size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
-    count = size if runs_away(optimum, hessian) else len(hessian)
+    count = size if scale_diverges(optimum, hessian) else len(hessian)
     try:
         root = np.linalg.cholesky(hessian[:count, :count])
     except np.linalg.LinAlgError:
-        said = "the observed information is not positive definite"
-        return Covariance(np.full((size, size), np.inf), "none", optimum.freedom, said)
+        reason = "the observed information is not positive definite"
+        return Covariance(np.full((size, size), np.inf), "none", optimum.freedom, reason)
     half = np.linalg.solve(root, change[:, :count].T)
     return Covariance(half.T @ half, "observed information", optimum.freedom)
 
 
-def runs_away(optimum: Optimum, hessian: np.ndarray) -> bool:
-    """Whether the counts scatter no more than the distribution without a nuisance parameter, which so has no limit."""
+def scale_diverges(optimum: Optimum, hessian: np.ndarray) -> bool:
+    """Whether the counts show no overdispersion, so that the nuisance parameter diverges."""
     noise = optimum.problem.noise
     return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)
 
 
 def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
-    """The derivatives of :func:`_slopes`; those of counts are in the prediction."""
+    """The derivatives of :func:`_slopes`; for counts with respect to the prediction."""
     problem, linear = optimum.problem, optimum.linear
     if problem.noise.loss.counts:
         return _slopes_of_counts(problem.noise, linear.prediction, optimum.response, log_scale, problem.inputs)
@@ -264,7 +267,7 @@ def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
 
 @compiled(brief=True)
 def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -> tuple[Any, Any, Any]:
-    """First and expected second derivative of every row's cost in the prediction, and that in the log scale."""
+    """First and expected second derivative of every row's loss in the prediction, and the first in the log scale."""
     loss: Any = noise.loss
     s = jnp.broadcast_to(log_scale, m.shape)
     first, _, second = loss.derivatives(m, y, s, data)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxscale.law import Law, positive
 from jaxscale.law.slopes import slopes
 from jaxscale.noise import default
+from jaxscale.utils.errors import UsageError
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25
@@ -28,8 +29,10 @@ RANK = 1e-12
 COMPONENT = 1e-6
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(UsageError):
     """A law has no finite value and slope at any of the parameters at which a design is looked at."""
+
+    code = "not_finite"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ errors to expect at a stated noise level (the inverse square root of the Fisher 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import jax
@@ -27,8 +27,9 @@ from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
 from jaxscale.law.derivatives import tried
 from jaxscale.law.fixed_values import why_not
+from jaxscale.laws import resolve
 from jaxscale.noise import default
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _DRAWN_SETS = 16
 # Which part of a start's range counts as plausible: terms that matter at the data's centre, exponents that are neither
@@ -46,7 +47,7 @@ class DesignCheck:
     """What the inputs of a data set say about a law's parameters; print it for a report.
 
     Args:
-        law: identifier of the law.
+        law: the law.
         rows: number of rows with positive weight.
         noise_level: assumed noise as a share of the response.
         condition: condition number of the column-scaled Jacobian.
@@ -58,7 +59,7 @@ class DesignCheck:
         message: the verdict, its reasons and the cure in words.
     """
 
-    law: str
+    law: Law
     rows: int
     noise_level: float
     condition: float
@@ -68,6 +69,15 @@ class DesignCheck:
     trades: tuple[tuple[str, ...], ...]
     cure: list[dict[str, Any]]
     message: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the design identifies every parameter."""
+        return self.verdict == "identified"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain numbers, strings and lists."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"law": str(self.law)}
 
     def __str__(self) -> str:
         """The report, as plain text."""
@@ -86,7 +96,7 @@ class DesignCheck:
 
 
 def check(
-    law: Law,
+    law: Law | str,
     inputs: Mapping[str, Any],
     *,
     fixed: Mapping[str, float] | None = None,
@@ -103,7 +113,7 @@ def check(
     that move together (log-correlation above 0.999), which only curvature could tell apart.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         fixed: values of parameters that will not be fitted.
         noise_level: expected standard deviation of the noise, as a share of the response.
@@ -118,6 +128,7 @@ def check(
         LawError: the law itself fails; says where.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
+    law = resolve(law)
     return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
 
 
@@ -127,7 +138,7 @@ def check_in_any_unit(
     """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
 
     Args:
-        law: the law to be fitted.
+        law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n).
         fixed: values of parameters that will not be fitted.
         noise_level: expected noise as a share of the response.
@@ -195,13 +206,13 @@ def _checked(
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
-        raise ValueError(f"Argument noise_level must be positive and finite, but is {noise_level!r}.")
+        raise ArgumentError("noise_level", f"must be positive and finite, but is {noise_level!r}.")
     values = _named(law, "fixed", fixed or {})
     free = tuple(name for name in law.parameters if name not in values)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
-        raise ValueError(f"Argument fixed must leave a parameter free, but fixes all of {', '.join(values)}.")
+        raise ArgumentError("fixed", f"must leave a parameter free, but fixes all of {', '.join(values)}.")
     tried(law, columns)
     with np.errstate(all="ignore"):
         if params is not None:
@@ -223,10 +234,10 @@ def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str
     n = next(iter(columns.values())).shape[-1]
     weights = np.ones(n) if weight is None else np.asarray(weight, float)
     if weights.shape != (n,) or not np.all((weights >= 0) & np.isfinite(weights)):
-        raise ValueError(f"Argument weight must hold a finite number of at least 0 for each of the {n} rows.")
+        raise ArgumentError("weight", f"must hold a finite number of at least 0 for each of the {n} rows.")
     used = weights > 0
     if not used.any():
-        raise ValueError("Argument inputs must hold at least one row with positive weight, but holds none.")
+        raise ArgumentError("inputs", "must hold at least one row with positive weight, but holds none.")
     columns = {name: column[..., used] for name, column in columns.items()}
     for name, column in columns.items():
         low, high = law.inputs[name].low, law.inputs[name].high
@@ -239,26 +250,24 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
     for name, value in values.items():
         if name not in law.parameters:
             hint = did_you_mean(name, law.parameters)
-            raise ValueError(f"Argument {argument} names {name!r}, which is no parameter of {law.name}{hint}.")
+            raise ArgumentError(argument, f"names {name!r}, which is no parameter of {law.name}{hint}.")
         support = law.parameters[name].support
         if argument != "fixed" and not support.contains(float(value)):
-            raise ValueError(
-                f"Argument {argument} must keep {name} in its support ({support.name}), but sets it to {value}."
-            )
+            raise ArgumentError(argument, f"must keep {name} in its support ({support.name}), but sets it to {value}.")
     if argument == "fixed" and (wrong := why_not(law, {name: float(value) for name, value in values.items()})):
-        raise ValueError(f"Argument fixed {wrong}.")
+        raise ArgumentError("fixed", f"{wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
 def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
-        raise ValueError("Argument params must hold at least one parameter set, but is empty.")
+        raise ArgumentError("params", "must hold at least one parameter set, but is empty.")
     whole = [{**_named(law, "params", entry), **fixed} for entry in given]
     for entry in whole:
         missing = [name for name in law.parameters if name not in entry]
         if missing:
-            raise ValueError(f"Argument params must give every free parameter, but lacks {', '.join(missing)}.")
+            raise ArgumentError("params", f"must give every free parameter, but lacks {', '.join(missing)}.")
     return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
 
 
@@ -339,7 +348,7 @@ def _judged(information: Information, slack: float) -> DesignCheck:
     trades = _trades(free, values[middle], vectors[middle], parameters)
     runs, enough = cure(information) if parameters else ([], True)
     return DesignCheck(
-        law=law.name,
+        law=law,
         rows=information.rows,
         noise_level=float(information.noise_level),
         condition=float(np.median(condition)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxscale.law.declare import Law, between
 from jaxscale.law.derivatives import value
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 # Where along each input a law is looked at, as shares of the sizes at which it is used.
 _SHARES = (0.2, 0.5, 0.8)
@@ -66,10 +66,11 @@ def checked_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name in values:
         if name not in law.parameters:
-            raise ValueError(
-                f"Argument fixed names {name!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "fixed",
+                f"names {name!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(name, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
     if wrong := why_not(law, values):
-        raise ValueError(f"Argument fixed {wrong}.")
+        raise ArgumentError("fixed", f"{wrong}.")
     return {name: values[name] for name in law.parameters if name in values}

@@ -22,6 +22,7 @@ from typing import Any
 
 from jaxscale.law import Law, LawError, algebra
 from jaxscale.law.family import Family
+from jaxscale.utils.errors import ArgumentError, Function, UsageError
 
 __all__ = ["Family", "catalogue", "get", "law_of_file", "names", "resolve"]
 
@@ -72,7 +73,9 @@ def get(name: str) -> Law:
         return families[numbered[1]][int(numbered[2] or numbered[3] or 1)]
     near = difflib.get_close_matches(name, found, n=3)
     hint = f"nearest are {', '.join(near)}; " if near else ""
-    raise ValueError(f"Law {name!r} is not in the catalogue; {hint}jaxscale.laws.names() lists all.")
+    raise UsageError(
+        f"Law {name!r} is not in the catalogue; {hint}", Function("laws.names()"), " lists all.", argument="law"
+    )
 
 
 def resolve(law: Law | str) -> Law:
@@ -93,7 +96,7 @@ def law_of_file(name: str, law: Law | None, what: str) -> Law | str:
     """
     if law is not None:
         if law.name != name:
-            raise ValueError(f"Argument law is {law.name}, but the {what} in the file is of {name}.")
+            raise ArgumentError("law", f"is {law.name}, but the file holds the {what} of {name}.")
         return law
     try:
         return get(name)

@@ -18,7 +18,7 @@ from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
 from jaxscale.noise.losses.squared import squared
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import SPACES, Space
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import ArgumentTypeError, DataError
 
 __all__ = ["beta_binomial", "binomial", "negative_binomial", "poisson"]
 
@@ -394,9 +394,9 @@ def _named(trials: Any) -> tuple[str, np.ndarray | None]:
     except (TypeError, ValueError):
         numbers = np.zeros((0, 0))
     if numbers.ndim > 1:
-        raise TypeError(
-            "Argument trials must be the name of an input, a number, or an array of one number for each row, but is "
-            f"{trials!r}."
+        raise ArgumentTypeError(
+            "trials",
+            f"must be the name of an input, a number, or an array of one number for each row, but is {trials!r}.",
         )
     return "trials", numbers
 

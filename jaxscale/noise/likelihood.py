@@ -13,7 +13,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space
 from jaxscale.utils.compilation import compiled
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import DataError, Setting
 
 ScaleBy = Literal["constant", "level", "group"]
 
@@ -181,7 +181,10 @@ def check_columns(likelihood: Likelihood, observations: Observations) -> None:
         if name not in observations.inputs:
             raise DataError(
                 f"{observations.name}: the likelihood needs the input {name!r}; map it to a column beside the law's "
-                f"own: inputs={{..., {name!r}: column}}."
+                f"own: ",
+                Setting("inputs", {name: "COLUMN"}),
+                ".",
+                argument="inputs",
             )
 
 

@@ -7,8 +7,10 @@ response is only a lower bound: name their columns in ``Observations.from_table(
 inputs.
 """
 
+from importlib import import_module
+from pathlib import Path
+
 from jaxscale.law import Response
-from jaxscale.noise import count_likelihoods, residual_likelihoods
 from jaxscale.noise.count_likelihoods import *  # noqa: F403
 from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood as Likelihood
@@ -17,7 +19,11 @@ from jaxscale.noise.noise import Noise, default
 from jaxscale.noise.residual_likelihoods import *  # noqa: F403
 from jaxscale.noise.residual_likelihoods import normal, student_t
 
-MODULES = (residual_likelihoods, count_likelihoods)
+# Every file of this folder whose name ends so; the two that are imported above are named for type checkers only.
+MODULES = tuple(
+    import_module(f"jaxscale.noise.{file.stem}") for file in sorted(Path(__file__).parent.glob("*_likelihoods.py"))
+)
+globals().update({name: getattr(module, name) for module in MODULES for name in module.__all__})
 
 
 def of_noise(noise: Noise) -> Likelihood:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
+from jaxscale.utils.errors import ArgumentError
 
 # Curvature describes a loss with a threshold only while at least this share of the rows lies inside it, and so many
 # more rows than the fit has parameters, which as many rows always fit exactly.
@@ -262,7 +263,7 @@ def above_zero(name: str, value: Any) -> Any:
     except (TypeError, ValueError):
         number = np.asarray(np.nan)
     if not (np.all(number > 0) and np.all(np.isfinite(number))):
-        raise ValueError(f"Argument {name} must be positive and finite, but is {value!r}.")
+        raise ArgumentError(name, f"must be positive and finite, but is {value!r}.")
     return number
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise import Noise
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
 # Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.
@@ -25,9 +26,10 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
     if observations.sigma is None:
         return observations
     if not noise.loss.quadratic:
-        raise ValueError(
-            f"Argument noise must be squared error where every row has a known error (sigma), but is "
-            f"{noise.describe()}; leave it out."
+        raise ArgumentError(
+            "noise",
+            f"must be squared error where every row has a known error (sigma), but is "
+            f"{noise.describe()}; leave it out.",
         )
     y = observations.response
     errors = observations.sigma * noise.space.derivative(y)

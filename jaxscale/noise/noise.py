@@ -17,6 +17,7 @@ from jaxscale.law import Response
 from jaxscale.noise import losses
 from jaxscale.noise.loss import Loss
 from jaxscale.noise.spaces import Space, suited
+from jaxscale.utils.errors import ArgumentError
 
 
 class Noise(eqx.Module):
@@ -121,11 +122,11 @@ def named(loss: str, space: str | Space | None = None, *, response: Response | N
     """
     known = constructors()
     if loss not in known:
-        raise ValueError(f"Argument noise must be one of {', '.join(known)}, but is {loss!r}.")
+        raise ArgumentError("noise", f"must be one of {', '.join(known)}, but is {loss!r}.")
     accepted = inspect.signature(known[loss]).parameters
     for key, value in settings.items():
         if value is not None and key not in accepted:
-            raise ValueError(f"Argument {key} must not be given with noise {loss}, but is {value!r}.")
+            raise ArgumentError(key, f"must not be given with noise {loss}, but is {value!r}.")
     if space is None:
         space = "linear" if response is None else suited(response.domain)
     return known[loss](space=space, **{key: value for key, value in settings.items() if value is not None})

@@ -20,7 +20,7 @@ from jaxscale.noise.losses.student_t import student_t as student_t_loss
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.random_effects import student_t_runs
 from jaxscale.noise.spaces import Space, space_of
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import ArgumentError, DataError, Setting
 
 __all__ = ["laplace", "normal", "student_t"]
 
@@ -46,7 +46,7 @@ class ResidualLikelihood(Likelihood):
 
     def __check_init__(self) -> None:
         if self.scale_by not in ("constant", "level", "group"):
-            raise ValueError(f"Argument scale_by must be constant, level or group, but is {self.scale_by!r}.")
+            raise ArgumentError("scale_by", f"must be constant, level or group, but is {self.scale_by!r}.")
 
     @abstractmethod
     def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
@@ -127,10 +127,16 @@ class ResidualLikelihood(Likelihood):
                 f"between {domain.low:g} and {domain.high:g}" if np.isfinite(domain.high) else f"above {domain.low:g}"
             )
             shares = np.all((y >= 0) & (y <= 1))
-            counts = " or, for shares of counted trials, that of counts (likelihoods.binomial)" if shares else ""
+            linear = Setting("likelihood", "normal", (Setting("space", "linear"),))
+            counts = Setting("likelihood", "binomial", (Setting("trials"),))
+            of_counts = (" or, for shares of counted trials, that of counts (", counts, ")") if shares else ()
             raise DataError(
                 f"{observations.name}: {self.space} residuals need responses {where}, but {outside} of {len(y)} are "
-                f"not; take a likelihood of linear residuals (likelihoods.normal('linear')){counts}."
+                f"not; take a likelihood of linear residuals (",
+                linear,
+                ")",
+                *of_counts,
+                ".",
             )
 
     def check_unambiguous(self, observations: Observations) -> None:
@@ -360,7 +366,7 @@ def student_t(
         ValueError: an argument is wrong.
     """
     if df is not None and not df > 0:
-        raise ValueError(f"Argument df must be above 0, but is {df!r}.")
+        raise ArgumentError("df", f"must be above 0, but is {df!r}.")
     return StudentT(space_of(space), scale_by, runs, censored, df=df)
 
 

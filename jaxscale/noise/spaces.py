@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.law import Support, positive, real, unit
+from jaxscale.utils.errors import ArgumentError
 
 
 def namespace(values: Any) -> Any:
@@ -186,7 +187,7 @@ def space_of(space: "str | Space") -> Space:
     if isinstance(space, Space):
         return space
     if space not in SPACES:
-        raise ValueError(f"Argument space must be one of {', '.join(SPACES)}, but is {space!r}.")
+        raise ArgumentError("space", f"must be one of {', '.join(SPACES)}, but is {space!r}.")
     return SPACES[space]
 
 

@@ -1,40 +1,36 @@
-"""Plots of draws: traces, pairs, intervals side by side, prediction bands and posterior predictive checks.
-
-Figures are drawn without pyplot, as those of :mod:`jaxscale.plots.fit`, whose ``save`` writes them.
-"""
+"""Plots of draws: trace plots, pair plots and forest plots."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxscale.plots.style import INK, LEVELS, POINT, few_ticks, frozen, new_figure, tidy
+from jaxscale.plots.style import INK, LEVELS, POINT, few_ticks, freeze_layout, new_figure, tidy
 from jaxscale.results.draws import Draws, scalars
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _CHAINS = ("#2a6f97", "#e07a5f", "#81b29a", "#8d6a9f", "#c9a227", "#4f772d", "#b56576", "#5c677d")
 _BAD = "#c1121f"
-# Points of a cloud.
+# Most points of a scatter plot.
 POINTS = 2000
 
 
 def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
-    """How every number spreads and moves, one row each: the histogram of every chain, and the draws in their order.
+    """Trace plot: histograms by chain, and the draws in order, one row per quantity.
 
-    Chains that have mixed lie over each other on the left and look alike on the right. Draws that diverged have a
-    mark at the bottom.
+    Divergent draws are marked at the bottom.
 
     Args:
-        draws: of any method.
-        params: what to draw; the free parameters and the nuisance unless given (the first 12 numbers).
+        draws: draws of any method.
+        params: names to plot; default: the free and nuisance parameters (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: a name is unknown.
     """
-    values = _chosen(draws, params, 12)
+    values = _select(draws, params, 12)
     figure, panels = new_figure((10.0, 0.5 + 1.5 * len(values)), len(values), 2, gridspec_kw={"width_ratios": [1, 2]})
     diverged = draws.stats.get("diverging", np.zeros(len(draws))).reshape(draws.chains, -1) > 0
     for (left, right), (name, several) in zip(panels, values.items(), strict=True):
@@ -54,25 +50,27 @@ def trace(draws: Draws, params: Sequence[str] | None = None) -> Any:
             tidy(axes)
         few_ticks(left, False)
     panels[-1][1].set_xlabel("draw of the chain" if draws.chains > 1 else "draw")
-    told = "independent draws" if draws.method != "nuts" else f"{draws.chains} chains, {diverged.sum()} divergences"
-    figure.suptitle(f"{draws.law}, {draws.method}: {told}", fontsize=11, color=INK)
-    return frozen(figure)
+    description = (
+        "independent draws" if draws.method != "nuts" else f"{draws.chains} chains, {diverged.sum()} divergences"
+    )
+    figure.suptitle(f"{draws.law}, {draws.method}: {description}", fontsize=11, color=INK)
+    return freeze_layout(figure)
 
 
 def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
-    """Every number against every other, and their histograms on the diagonal; draws that diverged in red.
+    """Pair plot: scatter plots of all pairs of quantities, histograms on the diagonal, divergences in red.
 
     Args:
-        draws: of any method.
-        params: what to draw; the free parameters unless given (the first 8 numbers).
+        draws: draws of any method.
+        params: names to plot; default: the free parameters (the first 8 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is no such name.
+        ValueError: a name is unknown.
     """
-    values = _chosen(draws, draws.free if params is None else params, 8)
+    values = _select(draws, draws.free if params is None else params, 8)
     n = len(values)
     figure, panels = new_figure((1.2 + 1.7 * n, 0.8 + 1.6 * n), n, n, sharex="col")
     diverged = draws.stats.get("diverging", np.zeros(len(draws))) > 0
@@ -99,37 +97,37 @@ def pair(draws: Draws, params: Sequence[str] | None = None) -> Any:
                 axes.set_xlabel(labels[j])
             if j == 0 and i > 0:
                 axes.set_ylabel(labels[i])
-    told = f", {diverged.sum()} divergences" if draws.method == "nuts" else ""
-    figure.suptitle(f"{draws.law}, {draws.method}: {len(draws)} draws{told}", fontsize=11, color=INK)
-    return frozen(figure)
+    suffix = f", {diverged.sum()} divergences" if draws.method == "nuts" else ""
+    figure.suptitle(f"{draws.law}, {draws.method}: {len(draws)} draws{suffix}", fontsize=11, color=INK)
+    return freeze_layout(figure)
 
 
 def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) -> Any:
-    """Intervals of the same number from several methods or data sets, one panel a number: 50 % thick, 90 % thin.
+    """Forest plot: 50 % and 90 % intervals of several methods or data sets, one panel per quantity.
 
     Args:
-        several: what to call them, to draws.
-        params: what to draw; every free parameter unless given (the first 12 numbers).
+        several: label to draws.
+        params: names to plot; default: the free parameters (the first 12 numbers).
 
     Returns:
         A matplotlib figure.
 
     Raises:
-        ValueError: there is nothing to draw, or no such name.
+        ValueError: there are no draws, or a name is unknown.
     """
     if not several:
-        raise ValueError("Argument several must not be empty.")
+        raise ArgumentError("several", "must not be empty.")
     known: dict[str, dict[str, np.ndarray]] = {}
     for label, draws in several.items():
-        for name, values in _chosen(draws, draws.free if params is None else params, 12).items():
+        for name, values in _select(draws, draws.free if params is None else params, 12).items():
             known.setdefault(name, {})[label] = values
     columns = min(len(known), 4)
     rows = -(-len(known) // columns)
     size = (1.6 + 2.5 * columns, rows * (1.1 + 0.26 * len(several)))
     figure, panels = new_figure(size, rows, columns, sharey=True)
     places = {label: -k for k, label in enumerate(several)}
-    for axes, (name, found) in zip(panels.ravel(), known.items(), strict=False):
-        for label, values in found.items():
+    for axes, (name, values_by_label) in zip(panels.ravel(), known.items(), strict=False):
+        for label, values in values_by_label.items():
             at, colour = places[label], _CHAINS[-places[label] % len(_CHAINS)]
             for (level, _), width in zip(LEVELS, (1.5, 5.0), strict=True):
                 ends = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
@@ -142,22 +140,22 @@ def forest(several: Mapping[str, Draws], params: Sequence[str] | None = None) ->
         few_ticks(axes, False)
     for axes in panels.ravel()[len(known) :]:
         axes.set_visible(False)
-    laws = ", ".join(dict.fromkeys(draws.law for draws in several.values()))
+    laws = ", ".join(dict.fromkeys(str(draws.law) for draws in several.values()))
     figure.suptitle(f"{laws}: median, 50 % and 90 % intervals", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
-def _chosen(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
-    """The numbers to draw by label, each of shape (draws,)."""
+def _select(draws: Draws, names: Sequence[str] | None, most: int) -> dict[str, np.ndarray]:
+    """The quantities to plot by label, each of shape (draws,)."""
     known = {**draws.params, **draws.nuisance}
-    wanted = [*draws.free, *draws.nuisance] if names is None else list(names)
-    for name in wanted:
+    selection = [*draws.free, *draws.nuisance] if names is None else list(names)
+    for name in selection:
         if name not in known:
-            raise ValueError(
-                f"Argument params holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are "
-                f"{', '.join(known)}."
+            raise ArgumentError(
+                "params",
+                f"holds {name!r}, which was not drawn{did_you_mean(name, known)}; there are {', '.join(known)}.",
             )
-    found = [entry for name in wanted for entry in scalars(name, known[name], draws.groups)]
-    if not found:
-        raise ValueError("Argument params must name something that was drawn, but is empty.")
-    return dict(found[:most])
+    entries = [entry for name in selection for entry in scalars(name, known[name], draws.groups)]
+    if not entries:
+        raise ArgumentError("params", "must name something that was drawn, but is empty.")
+    return dict(entries[:most])

@@ -1,7 +1,4 @@
-"""Plots: how well a law describes its data; the shape of a law; the profiles and contours of a fit.
-
-Figures are drawn without pyplot, so no window opens and no backend is chosen for the caller.
-"""
+"""Plot of a fit: predictions and residuals."""
 
 from typing import Any
 
@@ -15,24 +12,24 @@ from jaxscale.plots.style import (
     BAND,
     INK,
     input_label,
-    labelled,
     log_axis,
     response_name,
     scatter,
     spread,
     tidy,
+    with_unit,
 )
 from jaxscale.results.fit import Fit
 
 
 def plot(fit: Fit, observations: Observations) -> Any:
-    """Draw a fit: responses against predictions (or against the only input), and residuals.
+    """Plot a fit: responses against predictions (or against the only input), and residuals.
 
-    Rows of weight 0 are left out. The band is twice the residuals' root mean square.
+    Rows of weight 0 are left out. The band is twice the root mean square of the residuals.
 
     Args:
         fit: the fit.
-        observations: what it was fitted to.
+        observations: the fitted observations.
 
     Returns:
         A matplotlib figure.
@@ -49,7 +46,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
-    predicted = np.asarray(fit(**named_categories(law, inputs)))
+    predicted = np.asarray(fit.predict(**named_categories(law, inputs)))
     plain = [name for name in inputs if inputs[name].ndim == 1]
     ranked = sorted(plain, key=lambda name: (bool(law.inputs[name].categories), -spread(inputs[name])))
     residual = _transformed(fit, predicted) - _transformed(fit, y)
@@ -71,7 +68,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
         if labels := law.inputs[shade].categories:
             bar.set_ticks(list(range(len(labels))), labels=labels)
     figure.suptitle(_title(fit), fontsize=11, color=INK)
-    # Every drawing would otherwise arrange the panels anew, from where the last one left them.
+    # Fix the layout, so that every rendering is the same.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -83,8 +80,8 @@ def _transformed(fit: Fit, y: np.ndarray) -> np.ndarray:
 
 def _title(fit: Fit) -> str:
     rms = _size(fit, fit.residuals.rms)
-    told = f"{fit.law} fitted to {fit.provenance.data}: {fit.rows_used} rows, root mean square residual {rms}"
-    return told if fit.status == "converged" else f"{told} [{fit.status.replace('_', ' ')}]"
+    title = f"{fit.law} fitted to {fit.provenance.data}: {fit.rows_used} rows, root mean square residual {rms}"
+    return title if fit.status == "converged" else f"{title} [{fit.status.replace('_', ' ')}]"
 
 
 def _size(fit: Fit, value: float) -> str:
@@ -92,7 +89,7 @@ def _size(fit: Fit, value: float) -> str:
 
 
 def _band(axes: Any, fit: Fit, x: np.ndarray, predicted: np.ndarray, label: str) -> None:
-    """The prediction with twice the residuals' root mean square around it."""
+    """The prediction with a band of twice the root mean square of the residuals."""
     space, rms = fit.noise.space, fit.residuals.rms
     middle = _transformed(fit, predicted)
     low, high = space.inverse(middle - 2 * rms), space.inverse(middle + 2 * rms)
@@ -115,8 +112,8 @@ def _agreement(
     _band(axes, fit, line, line, "prediction = observation")
     scatter(axes, predicted, y, colour)
     name = response_name(observations)
-    axes.set_xlabel(labelled(f"predicted {name}", law.response.unit))
-    axes.set_ylabel(labelled(f"observed {name}", law.response.unit))
+    axes.set_xlabel(with_unit(f"predicted {name}", law.response.unit))
+    axes.set_ylabel(with_unit(f"observed {name}", law.response.unit))
     tidy(axes)
     if law.response.domain is positive and line[-1] > 3 * line[0] > 0:
         log_axis(axes.xaxis, line)
@@ -130,7 +127,7 @@ def _curve(axes: Any, fit: Fit, law: Law, observations: Observations, x: np.ndar
     _band(axes, fit, line, np.asarray(fit.predict(**{name: line})), str(fit.law))
     scatter(axes, x, y, None)
     axes.set_xlabel(input_label(law, observations, name))
-    axes.set_ylabel(labelled(response_name(observations), law.response.unit))
+    axes.set_ylabel(with_unit(response_name(observations), law.response.unit))
     tidy(axes)
     if log:
         log_axis(axes.xaxis, x)
@@ -155,7 +152,7 @@ def _residuals(
     points = scatter(axes, x, factor * residual, colour)
     axes.set_xlabel(input_label(law, observations, name))
     sides = "above" if space.percent else "minus"
-    axes.set_ylabel(labelled(f"prediction {sides} observation", space.unit(law.response.unit)))
+    axes.set_ylabel(with_unit(f"prediction {sides} observation", space.unit(law.response.unit)))
     tidy(axes)
     if x.min() > 0 and x.max() > 3 * x.min():
         log_axis(axes.xaxis, x)

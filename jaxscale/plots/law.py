@@ -10,10 +10,10 @@ from jaxscale.plots.style import INK, POINT
 
 
 def plot_law(law: Law) -> Any:
-    """Draw the shape of a law: the response along each input, the others in the middle of their sizes.
+    """Plot a law: the response along each input, with the others at the middle of their ranges.
 
     Args:
-        law: the law, at its typical constants.
+        law: the law, at its published or typical constants.
 
     Returns:
         A matplotlib figure.
@@ -26,16 +26,16 @@ def plot_law(law: Law) -> Any:
     figure = Figure(figsize=(1.0 + 3.6 * columns, 0.6 + 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    drawn = {name: curve(law, name) for name in law.inputs}
-    wide = is_wide(np.concatenate([y for _, y in drawn.values()]))
-    for panel, (name, (x, y)) in zip(panels, drawn.items(), strict=False):
+    curves = {name: curve(law, name) for name in law.inputs}
+    wide = is_wide(np.concatenate([y for _, y in curves.values()]))
+    for panel, (name, (x, y)) in zip(panels, curves.items(), strict=False):
         panel.plot(x, y, color=POINT)
         panel.set_xscale("log" if x[0] > 0 else "linear")
         panel.set_yscale("log" if wide else "linear")
         unit = law.inputs[name].unit
         panel.set_xlabel(f"{name} ({unit})" if unit else name)
         panel.spines[["top", "right"]].set_visible(False)
-    for panel in panels[len(drawn) :]:
+    for panel in panels[len(curves) :]:
         panel.set_visible(False)
     for panel in panels[::columns]:
         panel.set_ylabel(law.response.unit or "response")

@@ -1,4 +1,4 @@
-"""Plots of predictions from draws: bands and predictive checks."""
+"""Plots of predictions from draws: prediction bands and posterior predictive checks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,18 +17,18 @@ from jaxscale.plots.style import (
     INK,
     LEVELS,
     POINT,
-    frozen,
+    freeze_layout,
     input_label,
-    labelled,
     log_axis,
     new_figure,
     response_name,
-    thinned,
+    thin,
     tidy,
+    with_unit,
 )
 from jaxscale.results.draws import Draws
 from jaxscale.utils.compilation import compiled
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 from jaxscale.utils.random import generator_of
 
 
@@ -42,21 +42,19 @@ def band(
     group: str | int | None = None,
     seed: int = 0,
 ) -> Any:
-    """Bands of 50 % and 90 % for new responses along one input, as far as a forecast goes; below, about the median.
+    """Prediction bands of 50 % and 90 % along one input; in the lower panel, relative to the median.
 
-    Observations are moved to the other inputs' values by the law's median, in the space of the residuals: they show
-    the residuals of all rows about the curve. Dashed lines hold 90 % of the law itself, without the scatter of single
-    responses; without a model there are only these.
+    Observations are partial residuals: moved to the given values of the other inputs by the median of the law, in the
+    residual space. Dashed lines are the central 90 % of the law, without noise; without a model there are only these.
 
     Args:
-        draws: of any method.
-        observations: what to draw beside the bands.
-        input: the input along the horizontal axis.
-        at: the other inputs' values: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
-        to: where the bands end; ten times the largest observed input unless given.
-        group: the name of the group whose parameters and observations are drawn, where groups have their own; the
-            first unless given.
-        seed: of the scatter.
+        draws: draws of any method.
+        observations: observations to plot.
+        input: the input on the horizontal axis.
+        at: values of the other inputs: numbers, or functions of the first input, such as ``lambda N: 20 * N``.
+        to: end of the bands; default: ten times the largest observed input.
+        group: label of the group to plot, where groups have their own parameters; default: the first.
+        seed: of the simulated noise.
 
     Returns:
         A matplotlib figure.
@@ -69,37 +67,39 @@ def band(
     for name in (input, *at):
         if name not in law.inputs:
             what = "input" if name == input else "at"
-            raise ValueError(
-                f"Argument {what} names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}"
+            raise ArgumentError(
+                what, f"names {name!r}, which is no input of {law.name}{did_you_mean(name, law.inputs)}"
             )
     missing = [name for name in law.inputs if name not in (input, *at)]
     if missing:
-        raise ValueError(f"Argument at must give {', '.join(missing)}, which {law.name} needs beside {input}.")
+        raise ArgumentError("at", f"must give {', '.join(missing)}, which {law.name} needs beside {input}.")
     observations = prepare(law, observations)
     used = observations.weight > 0
     if draws.groups:
         group = draws.groups[0] if group is None else group
         if observations.group is not None and any(values.ndim > 1 for values in draws.params.values()):
             used &= np.array(observations.groups)[observations.group] == str(group)
-    draws = thinned(draws).of_group(str(group)) if draws.groups else thinned(draws)
+    draws = thin(draws).of_group(str(group)) if draws.groups else thin(draws)
     x = observations.inputs[input][used]
     end = float(10 * x.max() if to is None else to)
     if not end > x.min():
-        raise ValueError(f"Argument to must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
+        raise ArgumentError("to", f"must lie above the smallest observed {input}, {x.min():g}, but is {end:g}.")
     log = x.min() > 0
     line = np.geomspace(x.min(), end, 100) if log else np.linspace(x.min(), end, 100)
-    level = draws.predict(**_placed(law, input, line, at))
+    level = draws.predict(**_inputs_at(law, input, line, at))
     space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
-    forward, backward = _into(space), space.inverse
+    forward, backward = _transform(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
     here = forward(np.median(draws.predict(**named_categories(law, rows)), axis=0))
-    there = forward(np.median(draws.predict(**_placed(law, input, x, at)), axis=0))
+    there = forward(np.median(draws.predict(**_inputs_at(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
-    new = None if draws.scatter is None else _new(draws, draws.scatter, level, line, observations, seed)
+    new = None if draws.scatter is None else _simulate(draws, draws.scatter, level, line, observations, seed)
     middle, centre = np.median(level, axis=0), forward(np.median(level, axis=0))
     factor = space.factor
-    told = ", ".join(f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items())
+    fixed_inputs = ", ".join(
+        f"its {name}" if callable(value) else f"{name} = {_number(value)}" for name, value in at.items()
+    )
     figure, ((top,), (bottom,)) = new_figure((7.5, 6.4), 2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
     for axes, shown in ((top, lambda y, _: y), (bottom, lambda y, about: factor * (forward(y) - about))):
         if new is not None:
@@ -110,7 +110,7 @@ def band(
         axes.plot(line, shown(middle, centre), color=INK, linewidth=1.2, label="median of the law")
         ends = shown(np.quantile(level, [0.05, 0.95], axis=0), centre)
         axes.plot(line, ends.T, "--", color=INK, linewidth=0.8, label=["90 % of the law", None])
-        label = f"observations, moved to {told}" if at else "observations"
+        label = f"observations, moved to {fixed_inputs}" if at else "observations"
         style: dict[str, Any] = {"s": 20, "color": "white", "edgecolors": INK, "linewidths": 0.8, "zorder": 3}
         axes.scatter(x, shown(moved, there), label=label, **style)
         axes.axvline(x.max(), color=BAND, linewidth=0.8, linestyle=":")
@@ -120,23 +120,23 @@ def band(
     if law.response.domain is positive and middle.max() > 1.5 * middle.min():
         log_axis(top.yaxis, np.concatenate([middle, moved]))
     unit = space.unit(law.response.unit)
-    top.set_ylabel(labelled(response_name(observations), law.response.unit))
-    bottom.set_ylabel(labelled("above the median", unit))
+    top.set_ylabel(with_unit(response_name(observations), law.response.unit))
+    bottom.set_ylabel(with_unit("above the median", unit))
     bottom.set_xlabel(input_label(law, observations, input))
     top.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{draws.law}, {draws.method}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
 def predictive(draws: Draws, *, seed: int = 0) -> Any:
-    """Posterior predictive check: what was observed against what the model would replicate.
+    """Posterior predictive check: observed against replicated responses.
 
-    Left, every row about the law's median in the space of the residuals, with the 50 % and 90 % intervals of its
-    replicated responses. Right, the sorted observed residuals against the median of the sorted replicated ones, with
-    the bands in which these lie: a curve that leaves them shows scatter of another shape than the likelihood's.
+    Left, the residual of every row about the median of the law, with 50 % and 90 % intervals of replicated responses.
+    Right, a quantile-quantile plot: sorted observed residuals against the median of sorted replicated ones, with
+    their bands; observations outside the bands contradict the likelihood.
 
     Args:
-        draws: of a posterior, with its model.
+        draws: posterior draws with their model.
         seed: of the replicated responses.
 
     Returns:
@@ -147,9 +147,9 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
     """
     if draws.model is None:
         raise ValueError(
-            f"These draws ({draws.method}) have no model whose responses could be replicated; draw with posterior."
+            f"These draws ({draws.method}) have no model to replicate responses; sample them with posterior."
         )
-    draws = thinned(draws)
+    draws = thin(draws)
     model = draws.model
     used = np.asarray(model.data["weight"]) > 0
     sites = {**draws.params, **draws.nuisance}
@@ -158,7 +158,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
         new = replicated(model.likelihood, generator_of(seed)[0], draws.nuisance, level, data)
     space = model.likelihood.space
-    forward, middle = _into(space), np.median(level, axis=0)
+    forward, middle = _transform(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)
     new = forward(new) - forward(middle)
     observed, new = space.factor * observed, space.factor * new
@@ -180,19 +180,19 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
     right.plot(expected, expected, color=INK, linewidth=0.8)
     right.plot(expected, np.sort(observed), "o", markersize=3.5, color=INK, label="observed")
     left.set_xlabel("row, in the order of the law's value")
-    left.set_ylabel(labelled("response above the law", unit))
-    right.set_xlabel(labelled("sorted replicated residuals, median", unit))
-    right.set_ylabel(labelled("sorted observed residuals", unit))
+    left.set_ylabel(with_unit("response above the law", unit))
+    right.set_xlabel(with_unit("sorted replicated residuals, median", unit))
+    right.set_ylabel(with_unit("sorted observed residuals", unit))
     for axes in (left, right):
         tidy(axes)
     left.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     right.legend(frameon=False, fontsize=9)
     figure.suptitle(f"{draws.law}: {model.likelihood.describe()}", fontsize=11, color=INK)
-    return frozen(figure)
+    return freeze_layout(figure)
 
 
-def _into(space: Space) -> Callable[[Any], np.ndarray]:
-    """Responses to the space of the residuals, in float64."""
+def _transform(space: Space) -> Callable[[Any], np.ndarray]:
+    """The transform of responses to the residual space, in float64."""
 
     def forward(y: Any) -> np.ndarray:
         return np.asarray(space.forward(np.asarray(y, float)))
@@ -205,10 +205,10 @@ def _levels(model: Any, sites: dict[str, Any]) -> Any:
     return jax.lax.map(model.level, sites, batch_size=256)
 
 
-def _new(
+def _simulate(
     draws: Draws, scatter: Likelihood, level: np.ndarray, line: np.ndarray, rows: Observations, key: Any
 ) -> np.ndarray:
-    """New responses along a line, each of a run of its own; counts have the observed trials' median."""
+    """Simulated responses along a line, each from a separate run; counts have the median number of trials."""
     data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
     for name in scatter.columns:
         data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
@@ -219,7 +219,7 @@ def _number(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def _placed(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """All inputs of a law where one has the values x and the others are as told."""
+def _inputs_at(law: Any, input: str, x: np.ndarray, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """All inputs of a law: one has the values x, the others those of ``at``."""
     own = {name: np.broadcast_to(np.asarray(v(x) if callable(v) else v), x.shape) for name, v in at.items()}
     return {name: x if name == input else own[name] for name in law.inputs}

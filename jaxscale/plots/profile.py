@@ -10,9 +10,9 @@ from jaxscale.profiling.profile import Profile
 
 
 def plot_profile(profile: Profile) -> Any:
-    """Draw profiles, one panel a quantity: the signed root of the statistic against the value held.
+    """Plot profile likelihoods: the signed root of the statistic against the value, one panel per quantity.
 
-    The dashed line is what the standard error alone would say; the band holds the interval.
+    The dashed line is the Wald approximation; the band marks the threshold of the interval.
 
     Args:
         profile: from :func:`jaxscale.profile`.
@@ -23,18 +23,18 @@ def plot_profile(profile: Profile) -> Any:
     columns = min(len(profile.curves), 3)
     rows = -(-len(profile.curves) // columns)
     figure, panels = new_panels(rows, columns, (1.0 + 3.4 * columns, 0.8 + 2.9 * rows))
-    for panel, (name, one) in zip(panels, profile.curves.items(), strict=False):
-        shown = np.isfinite(one.root)
-        values, root = one.values[shown], one.root[shown]
-        straight = (values - one.estimate) / one.stderr
+    for panel, (name, curve) in zip(panels, profile.curves.items(), strict=False):
+        shown = np.isfinite(curve.root)
+        values, root = curve.values[shown], curve.root[shown]
+        straight = (values - curve.estimate) / curve.stderr
         ends = max(abs(root[0]), abs(root[-1]), 1.1 * profile.threshold)
         panel.axhspan(-profile.threshold, profile.threshold, color=BAND, alpha=0.2, linewidth=0)
         panel.plot(values, straight, color=BAND, linewidth=1.2, linestyle="--", label="standard error")
         panel.plot(values, root, color=POINT, linewidth=1.8, marker="o", markersize=3, label="profile")
-        for end, side in ((one.lower, -1), (one.upper, 1)):
+        for end, side in ((curve.lower, -1), (curve.upper, 1)):
             if np.isfinite(end):
                 panel.plot([end, end], [-1.15 * ends, side * profile.threshold], color=INK, linewidth=0.9)
-        panel.plot(one.estimate, 0, color=INK, marker="o", markersize=5)
+        panel.plot(curve.estimate, 0, color=INK, marker="o", markersize=5)
         panel.set_ylim(-1.15 * ends, 1.15 * ends)
         panel.set_xlabel(name)
         tidy(panel)
@@ -48,7 +48,7 @@ def plot_profile(profile: Profile) -> Any:
 
 
 def plot_contour(contour: Contour) -> Any:
-    """Draw the contours of two parameters around the optimum, the innermost darkest.
+    """Plot profile likelihood contours of two parameters, the innermost darkest.
 
     Args:
         contour: from :func:`jaxscale.contour`.

@@ -1,4 +1,7 @@
-"""Style that plots share: figures, axes, labels, bands and files."""
+"""Shared style of plots: figures, axes, labels, bands and files.
+
+Figures are created without pyplot, so that no window opens and no backend is selected.
+"""
 
 import io
 from dataclasses import replace
@@ -14,14 +17,14 @@ from jaxscale.utils.files import write_atomically
 
 ENDINGS = ("png", "svg", "pdf")
 INK, POINT, BAND = "#222222", "#2a6f97", "#9aa5b1"
-# Coverage of the bands of a prediction, and how opaque each is drawn.
+# Coverage and opacity of prediction bands.
 LEVELS = ((0.9, 0.25), (0.5, 0.5))
-# Draws that predictions are made from.
+# Most draws that predictions use.
 ENOUGH = 4000
 
 
 def new_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """A figure that belongs to no backend, and its panels in a row."""
+    """A figure without a GUI backend, and its flattened panels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -31,7 +34,7 @@ def new_panels(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any,
 
 
 def render(figure: Any, ending: str) -> bytes:
-    """A figure as the bytes of a file; the same figure gives the same bytes.
+    """A figure as bytes of a file, reproducibly.
 
     Args:
         figure: from :func:`plot`.
@@ -47,48 +50,48 @@ def render(figure: Any, ending: str) -> bytes:
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Write a figure so that the file is there whole or not at all.
+    """Write a figure atomically.
 
     Args:
         figure: from :func:`plot`.
         path: a file that ends in .png, .svg or .pdf.
 
     Raises:
-        ValueError: the path has another ending.
+        ValueError: the path has another extension.
     """
-    write_atomically(path, render(figure, ending_of(path)))
+    write_atomically(path, render(figure, file_format(path)))
 
 
-def ending_of(path: str | Path) -> str:
-    """The kind of file that a path asks for.
+def file_format(path: str | Path) -> str:
+    """The file format of a figure by the extension of its path.
 
     Args:
-        path: where a figure shall be written.
+        path: of the figure.
 
     Raises:
-        ValueError: figures cannot be written in this kind.
+        ValueError: the format is not supported.
     """
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in ENDINGS:
-        raise ValueError(f"{path} does not end in a kind of figure that can be drawn; end it in .png, .svg or .pdf.")
+        raise ValueError(f"{path} does not end in a supported figure format; end it in .png, .svg or .pdf.")
     return ending
 
 
 def spread(values: np.ndarray) -> float:
-    """How far an input varies: in its logarithm where it has one."""
+    """Range of an input, on the log scale where it is positive."""
     low, high = values.min(), values.max()
     return float(np.log(high / low)) if low > 0 else float(np.log1p(high - low))
 
 
-def labelled(name: str, unit: str) -> str:
-    """A name with its unit, where it has one."""
+def with_unit(name: str, unit: str) -> str:
+    """A label with its unit, where there is one."""
     return f"{name} ({unit})" if unit else name
 
 
 def input_label(law: Law, observations: Observations, name: str) -> str:
-    """Label of an input: its name with its unit, or with its column."""
+    """Label of an input: its name with its unit or column."""
     column = dict(observations.columns).get(name, name)
-    return labelled(name, law.inputs[name].unit or (column if column != name else ""))
+    return with_unit(name, law.inputs[name].unit or (column if column != name else ""))
 
 
 def response_name(observations: Observations) -> str:
@@ -105,7 +108,7 @@ def tidy(axes: Any) -> None:
 
 
 def log_axis(axis: Any, values: np.ndarray) -> None:
-    """A log axis; within one decade its ticks are plain numbers at even steps."""
+    """A log axis; within one decade, ticks are plain numbers at even steps."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
@@ -127,7 +130,7 @@ def scatter(axes: Any, x: np.ndarray, y: np.ndarray, colour: np.ndarray | None) 
 
 
 def new_figure(size: tuple[float, float], rows: int, columns: int, **settings: Any) -> tuple[Any, Any]:
-    """A figure that belongs to no backend, and its panels as a matrix."""
+    """A figure without a GUI backend, and its panels as a matrix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -137,8 +140,8 @@ def new_figure(size: tuple[float, float], rows: int, columns: int, **settings: A
     return figure, figure.subplots(rows, columns, squeeze=False, **settings)
 
 
-def frozen(figure: Any) -> Any:
-    """The figure with its panels where they are, so that it is the same whenever it is written."""
+def freeze_layout(figure: Any) -> Any:
+    """The figure with a fixed layout, so that every rendering is the same."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -153,8 +156,8 @@ def few_ticks(axes: Any, both: bool) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def thinned(draws: Draws) -> Draws:
-    """At most :data:`ENOUGH` of the draws, evenly."""
+def thin(draws: Draws) -> Draws:
+    """The draws thinned to at most :data:`ENOUGH`."""
     step = -(-len(draws) // ENOUGH)
     part = {
         field: {name: values[::step] for name, values in getattr(draws, field).items()}

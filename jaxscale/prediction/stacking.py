@@ -1,4 +1,4 @@
-"""Mixtures: the weights of models whose mixture has the largest mean log density, to a proven accuracy."""
+"""Stacking weights of models: the mixture with the largest mean log predictive density."""
 
 import math
 from collections.abc import Mapping
@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxscale.prediction.cross_validation import Elpd
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 
-# The mean log density of the best mixture exceeds that of the found one by less than this.
+# Certified gap to the optimal mean log density.
 EXACT = 1e-10
 
 
-def mixed(log_density: np.ndarray) -> np.ndarray:
-    """The weights of the best mixture, shape (models,), from log densities of shape (units, models)."""
+def optimal_weights(log_density: np.ndarray) -> np.ndarray:
+    """Weights of the optimal mixture, shape (models,), from log densities of shape (units, models)."""
     from scipy.optimize import nnls
 
     units, models = log_density.shape
@@ -23,10 +24,10 @@ def mixed(log_density: np.ndarray) -> np.ndarray:
         gradient = ratio.mean(axis=0)
         if gradient.max() - 1 <= EXACT:
             break
-        # Without the constraint that they sum to one: -mean log(p w) + sum w has the same optimum.
+        # Without the sum-to-one constraint: -mean log(p w) + sum w has the same optimum.
         root = np.vstack([ratio / math.sqrt(units), 1e-7 * np.eye(models)])
         r = np.asarray(np.linalg.qr(root, mode="r"))
-        # Its Newton step: the least |r v|^2 / 2 - (2 gradient - 1)' v over v >= 0.
+        # Its Newton step: minimise |r v|^2 / 2 - (2 gradient - 1)' v over v >= 0.
         target = np.linalg.solve(r.T, 2 * gradient - 1)
         step = nnls(r, target)[0] - w
         slope, loss = float((1 - gradient) @ step), _loss(p, w)
@@ -44,38 +45,41 @@ def _loss(p: np.ndarray, w: np.ndarray) -> float:
 
 
 def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
-    """Weights of models whose mixture predicts best, ``max_w mean_i log sum_k w_k p_k(y_i | unseen)``.
+    """Stacking weights of models, ``max_w mean_i log sum_k w_k p_k(y_i | y_-i)``.
 
-    A convex problem: Newton steps, each a least-squares problem with weights above 0, until no mixture can be better
-    by more than 1e-10 nats a unit (``max_k mean_i p_ik / sum_j w_j p_ij - 1`` bounds that).
+    A convex problem, solved by Newton steps, each a non-negative least-squares problem, until the gap to the optimum,
+    bounded by ``max_k mean_i p_ik / sum_j w_j p_ij - 1``, is below 1e-10 nats per unit.
 
     Args:
-        elpds: name to log predictive densities, by the same method of the same units.
+        elpds: name to log predictive densities, by the same method for the same units.
 
     Returns:
-        Name to weight; the weights are 0 or more and sum to one.
+        Name to weight; the weights are non-negative and sum to one.
 
     Raises:
-        ValueError: there is no model, or they do not compare.
+        ValueError: there is no model, or the models are not comparable.
 
     Source: Yao, Vehtari, Simpson & Gelman 2018, doi:10.1214/17-BA1091; Kim, Carbonetto, Stephens & Anitescu 2020,
     doi:10.1080/10618600.2019.1689985.
     """
     comparable(elpds)
-    weights = mixed(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
+    weights = optimal_weights(np.stack([elpd.pointwise for elpd in elpds.values()], axis=1))
     return dict(zip(elpds, weights.tolist(), strict=True))
 
 
 def comparable(elpds: Mapping[str, Elpd]) -> None:
-    """Refuse predictive densities that are not of the same units."""
-    odd = [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
-    if odd:
-        raise TypeError(
-            f"Argument elpds must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
-            f"{type(odd[0]).__name__}."
+    """Validate that predictive densities are of the same units."""
+    invalid = (
+        [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
+    )
+    if invalid:
+        raise ArgumentTypeError(
+            "elpds",
+            f"must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"{type(invalid[0]).__name__}.",
         )
     if not elpds:
-        raise ValueError("Argument elpds must not be empty.")
+        raise ArgumentError("elpds", "must not be empty.")
     first_name, first = next(iter(elpds.items()))
     for name, elpd in elpds.items():
         for what, one, other in (
@@ -84,13 +88,14 @@ def comparable(elpds: Mapping[str, Elpd]) -> None:
             ("the table", first.data, elpd.data),
         ):
             if one != other:
-                raise ValueError(
-                    f"Argument elpds must hold models that compare, but {what} of {first_name} is {one!r} and that of "
-                    f"{name} is {other!r}."
+                raise ArgumentError(
+                    "elpds",
+                    f"must hold models that compare, but {what} of {first_name} is {one!r} and that of "
+                    f"{name} is {other!r}.",
                 )
         if not np.array_equal(first.labels, elpd.labels):
-            raise ValueError(
-                f"Argument elpds must hold models that compare, but {name} has other {first.unit}s than {first_name}."
+            raise ArgumentError(
+                "elpds", f"must hold models that compare, but {name} has other {first.unit}s than {first_name}."
             )
         if not np.isfinite(elpd.pointwise).all():
-            raise ValueError(f"Argument elpds must hold finite densities, but {name} gives some {elpd.unit} none.")
+            raise ArgumentError("elpds", f"must hold finite densities, but {name} gives some {elpd.unit} none.")

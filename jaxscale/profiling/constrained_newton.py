@@ -1,4 +1,4 @@
-"""The objective minimised where a quantity of the parameters has a given value: many lanes of one program.
+"""Equality-constrained minimisation of the objective, with a quantity of the parameters held, over many lanes.
 
 Sequential quadratic programming in the centred coordinates: every step solves the Newton equations of the
 Lagrangian ``f(z) + m h(z)`` with ``h = (q(z) - goal) / unit``, with the damping parameter and the gain ratio of
@@ -40,19 +40,19 @@ from jaxscale.utils.compilation import compiled
 STIFF = 10.0
 # Most iterations of a lane.
 LONGEST = 300
-# Damping parameter at the start: a profile starts near its optimum, where steps are Newton's.
+# Initial damping parameter: a profile starts near its optimum, where Newton steps work.
 DAMPING = 1e-8
-# Least scaling of a coordinate, relative to the largest: one that has just become flat must not run away.
+# Least scaling of a coordinate, relative to the largest: one that has just become flat must not diverge.
 LEAST_SCALING = 1e-30
-# Diagonal that keeps a factorisation from failing on rounding alone, relative to the largest scaling.
+# Diagonal regularisation against rounding errors in the factorisation, relative to the largest scaling.
 RIDGE = 1e-14
-# A coordinate whose scaling is below this share of the largest hardly matters.
+# A coordinate whose scaling is below this share of the largest is negligible.
 NEGLIGIBLE = 1e-8
-# Damping parameter below which a step is as good as undamped.
+# Damping parameter below which a step counts as undamped.
 UNDAMPED = 1e-3
-# Share of the objective that a step promises at most where undamped steps take over.
+# Predicted relative decrease below which undamped steps take over.
 CLOSE = 1e-9
-# Each undamped step must at least so reduce what the next one promises; otherwise it is at the limit of rounding.
+# Required reduction of the predicted decrease per undamped step; otherwise the lane is at the limit of rounding.
 NEWTON_REDUCTION = 0.5
 # Gain ratio above which the exact model is used again.
 GAIN_TRUSTED = 0.25
@@ -62,7 +62,7 @@ RUNNING, ENDED, STUCK = range(3)
 
 
 class _Constraint(eqx.Module):
-    """The constraint ``h = (q - goal) / unit`` of every lane with its gradient a and Hessian b."""
+    """The constraint ``h = (q - goal) / unit`` of every lane, with gradient a and Hessian b."""
 
     h: Any
     a: Any
@@ -70,13 +70,13 @@ class _Constraint(eqx.Module):
 
     @property
     def finite(self) -> Any:
-        """Whether value and derivatives are numbers."""
+        """Whether value and derivatives are finite."""
         finite = jnp.isfinite(self.h) & jnp.all(jnp.isfinite(self.a), axis=0)
         return finite & jnp.all(jnp.isfinite(self.b), axis=(0, 1))
 
 
 class _State(eqx.Module):
-    """Lanes on their way: place, objective, constraint, Lagrange multiplier, damping."""
+    """State of the lanes: coordinates, objective, constraint, Lagrange multiplier, damping."""
 
     z: Any
     local: Local
@@ -86,22 +86,22 @@ class _State(eqx.Module):
     growth: Any
     diagonal: Any
     exactly: Any
-    promise: Any
+    predicted_decrease: Any
     still: Any
     status: Any
 
 
 class _Model(eqx.Module):
-    """A step by one of the two models, its multiplier, and the decrease of the augmented Lagrangian it predicts."""
+    """The step of one local model, its multiplier, and the predicted decrease of the augmented Lagrangian."""
 
     d: Any
     multiplier: Any
-    promise: Any
+    predicted_decrease: Any
     good: Any
 
 
 class _Data(eqx.Module):
-    """What stays fixed during a descent: which quantity has which value in which unit, and the data of every lane."""
+    """Constants of a descent: the held quantity of each lane with value and unit, and the data."""
 
     which: Any
     goal: Any
@@ -112,24 +112,24 @@ class _Data(eqx.Module):
 
 
 class _Trial(eqx.Module):
-    """The step that is tried, with its multiplier and the decrease that its model predicts."""
+    """The trial step, with its multiplier and predicted decrease."""
 
     d: Any
     multiplier: Any
-    promise: Any
+    predicted_decrease: Any
     use_exact: Any
     # Lanes near their optimum, and those at it.
     close: Any
     over: Any
-    # Whether the exact model has a step, and whether it is that of the majorising model.
+    # Whether the exact model has a step, and whether it equals that of the majorising model.
     good: Any
     same: Any
     # Error of the objective from rounding alone.
     rounding: Any
 
 
-class _Verdict(eqx.Module):
-    """Whether the step is accepted, with damping, trust in the exact model and status that follow."""
+class _Acceptance(eqx.Module):
+    """Acceptance of a step, with the resulting damping, trust in the exact model and status."""
 
     accept: Any
     damping: Any
@@ -165,8 +165,8 @@ def _stiffness(state: _State) -> Any:
     return STIFF / jnp.maximum(_dot(a, a / state.diagonal), jnp.finfo(a.dtype).tiny)
 
 
-def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
-    """For the exact and the majorising model: its Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
+def _solve(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """For the exact and the majorising model: Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
     here, c, diagonal = state.local, state.constraint, state.diagonal
     eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
     damped = (state.damping[None] * diagonal + RIDGE * jnp.max(diagonal, axis=0, keepdims=True))[None] * eye
@@ -181,71 +181,79 @@ def _solved(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
 def _models(problem: Problem, state: _State, stiff: Any) -> list[_Model]:
     """The step by the exact and by the majorising model of the objective."""
     bounded = bounded_coordinates(problem)
-    return [_model(state, stiff, bounded, *solved) for solved in _solved(state, stiff)]
+    return [_model(state, stiff, bounded, *solved) for solved in _solve(state, stiff)]
 
 
 def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a: Any, good: Any) -> _Model:
     """The step to the constraint's linearisation that minimises the model, by elimination of the multiplier."""
     g, a, diagonal = state.local.g, state.constraint.a, state.diagonal
-    # The damping holds back the way to the constraint too.
+    # Damping also shortens the step towards the constraint.
     h = state.constraint.h / (1 + state.damping)
     along = (h - _dot(a, x_g)) / _dot(a, x_a)
     d, multiplier = -x_g - along[None] * x_a, along - stiff * h
-    # A coordinate that hardly matters may want to run away: it must not hold back the others.
+    # A negligible coordinate may have an unbounded step, which must not shorten those of the others.
     d = jnp.where(diagonal < NEGLIGIBLE * jnp.max(diagonal, axis=0, keepdims=True), jnp.clip(d, -STEP_CAP, STEP_CAP), d)
     d = within_trust_radius(d, bounded)
-    promise = -(_dot(g + multiplier[None] * a, d) + 0.5 * quadratic_form(hessian, d))
-    promise = promise + 0.5 * stiff * (state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2)
-    return _Model(d, multiplier, promise, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(promise))
+    predicted_decrease = -(_dot(g + multiplier[None] * a, d) + 0.5 * quadratic_form(hessian, d))
+    predicted_decrease = predicted_decrease + 0.5 * stiff * (
+        state.constraint.h**2 - (state.constraint.h + _dot(a, d)) ** 2
+    )
+    return _Model(
+        d, multiplier, predicted_decrease, good & jnp.all(jnp.isfinite(d), axis=0) & jnp.isfinite(predicted_decrease)
+    )
 
 
-def _proposed(problem: Problem, state: _State, stiff: Any) -> _Trial:
-    """The step of the model that is trusted; near the end the exact model's."""
+def _propose(problem: Problem, state: _State, stiff: Any) -> _Trial:
+    """The step of the trusted model; near convergence that of the exact model."""
     exact, safe = _models(problem, state, stiff)
     f, rounding = jnp.abs(state.local.f), rounding_error(state.local)
-    near = (exact.promise >= 0) & (exact.promise <= CLOSE * f + rounding)
+    near = (exact.predicted_decrease >= 0) & (exact.predicted_decrease <= CLOSE * f + rounding)
     close = exact.good & (state.damping < UNDAMPED) & near
-    use = close | (exact.good & (exact.promise > 0) & state.exactly)
-    d, multiplier, promise = (
-        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "promise")
+    use = close | (exact.good & (exact.predicted_decrease > 0) & state.exactly)
+    d, multiplier, predicted_decrease = (
+        jnp.where(use, getattr(exact, name), getattr(safe, name)) for name in ("d", "multiplier", "predicted_decrease")
     )
-    # Near the end the value is rounding noise: go on while what a step promises halves.
-    over = close & ((promise <= DONE * f) | (promise >= NEWTON_REDUCTION * state.promise))
+    # Near convergence the decrease is rounding error: continue while the predicted decrease halves.
+    over = close & (
+        (predicted_decrease <= DONE * f) | (predicted_decrease >= NEWTON_REDUCTION * state.predicted_decrease)
+    )
     same = jnp.max(jnp.abs(jnp.where(use, exact.d - safe.d, 0.0)), axis=0) == 0
-    return _Trial(d, multiplier, promise, use, close, over, exact.good, same, rounding)
+    return _Trial(d, multiplier, predicted_decrease, use, close, over, exact.good, same, rounding)
 
 
 def _step(of: tuple[Quantity, ...], problem: Problem, state: _State, data: _Data) -> _State:
     """One iteration of every running lane."""
     stiff = _stiffness(state)
-    trial = _proposed(problem, state, stiff)
+    trial = _propose(problem, state, stiff)
     z = state.z + jnp.where(jnp.isfinite(trial.d), trial.d, 0.0)
     there = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
-    verdict = _verdict(state, trial, stiff, there, constraint)
-    new = _moved(state, trial, verdict, z, there, constraint)
+    verdict = _acceptance(state, trial, stiff, there, constraint)
+    new = _update(state, trial, verdict, z, there, constraint)
     running = state.status == RUNNING
     return jax.tree.map(lambda first, second: jnp.where(running, first, second), new, state)
 
 
-def _verdict(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Verdict:
-    """Judge a step by the decrease of the augmented Lagrangian."""
+def _acceptance(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Acceptance:
+    """Accept or reject a step by the decrease of the augmented Lagrangian."""
     here, before, after = state.local, state.constraint.h, constraint.h
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & constraint.finite
     actual = here.f - there.f + trial.multiplier * (before - after) + 0.5 * stiff * (before**2 - after**2)
-    ratio = gain_ratio(actual, trial.promise)
-    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.promise > 0))
+    ratio = gain_ratio(actual, trial.predicted_decrease)
+    accept = finite & (trial.close | (ratio > GAIN_ACCEPTED) & (trial.predicted_decrease > 0))
     better = trial.good & ((ratio > GAIN_TRUSTED) | ~trial.use_exact | trial.same)
     damping, growth = damping_update(state.damping, state.growth, ratio, accept)
     small = SMALL_DECREASE * jnp.abs(here.f) + trial.rounding
     still = jnp.where(accept & (actual > small), 0, state.still + 1)
     stuck = (damping >= MOST_DAMPING) | (still >= PATIENCE)
     status = jnp.where(trial.over, ENDED, jnp.where(stuck, STUCK, RUNNING))
-    return _Verdict(accept, damping, growth, better, still, status)
+    return _Acceptance(accept, damping, growth, better, still, status)
 
 
-def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local, constraint: _Constraint) -> _State:
-    """Lanes whose step is accepted at its end, the others where they were, with more damping."""
+def _update(
+    state: _State, trial: _Trial, verdict: _Acceptance, z: Any, there: Local, constraint: _Constraint
+) -> _State:
+    """Update the lanes whose step is accepted; increase the damping of the others."""
     new = _State(
         z=z,
         local=there,
@@ -255,21 +263,21 @@ def _moved(state: _State, trial: _Trial, verdict: _Verdict, z: Any, there: Local
         growth=verdict.growth,
         diagonal=scaling(there, state.diagonal, LEAST_SCALING),
         exactly=verdict.better,
-        promise=jnp.where(trial.close, trial.promise, jnp.inf),
+        predicted_decrease=jnp.where(trial.close, trial.predicted_decrease, jnp.inf),
         still=verdict.still,
         status=verdict.status,
     )
-    kept = eqx.tree_at(
+    unchanged = eqx.tree_at(
         lambda s: (s.damping, s.growth, s.exactly, s.still, s.status),
         state,
         (verdict.damping, verdict.growth, ~trial.use_exact | verdict.better, verdict.still, verdict.status),
     )
     go = verdict.accept & ~trial.over
-    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, kept)
+    return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, unchanged)
 
 
-def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
-    """Lanes at their starts."""
+def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
+    """Initial state of the lanes."""
     local = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
     ones = jnp.ones((z.shape[1],), z.dtype)
@@ -282,7 +290,7 @@ def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _
         growth=FIRST_FACTOR * ones,
         diagonal=scaling(local, 0.0, LEAST_SCALING),
         exactly=ones > 0,
-        promise=jnp.inf * ones,
+        predicted_decrease=jnp.inf * ones,
         still=jnp.zeros(ones.shape, jnp.int32),
         status=jnp.where(jnp.isfinite(local.f) & jnp.isfinite(constraint.h), RUNNING, STUCK),
     )
@@ -290,10 +298,12 @@ def _begin(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _
 
 @lru_cache(maxsize=32)
 def _program(of: tuple[Quantity, ...]) -> Any:
-    """The program for some quantities, the same object for the same functions."""
+    """The compiled program for the quantities, cached by function object."""
 
     @compiled
-    def constrained(problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any) -> Any:
+    def minimise_constrained(
+        problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any
+    ) -> Any:
         lanes = z.shape[1]
         delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, z.dtype), (lanes,))
         target = jnp.broadcast_to(problem.noise.transform(response), (lanes, *response.shape))
@@ -305,10 +315,10 @@ def _program(of: tuple[Quantity, ...]) -> Any:
         def body(pair: Any) -> Any:
             return pair[0] + 1, _step(of, problem, pair[1], data)
 
-        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _begin(of, problem, z, data)))[1]
+        end = jax.lax.while_loop(going, body, (jnp.asarray(0), _initial_state(of, problem, z, data)))[1]
         return end.z, end.local.f, end.constraint.h, end.status
 
-    return constrained
+    return minimise_constrained
 
 
 @lru_cache(maxsize=32)
@@ -322,7 +332,7 @@ def gradients_of(of: tuple[Quantity, ...]) -> Any:
     return gradients
 
 
-def constrained(
+def minimise_constrained(
     runner: Runner,
     problem: Problem,
     of: tuple[Quantity, ...],
@@ -333,16 +343,16 @@ def constrained(
     response: np.ndarray,
     weight: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise the objective of every lane where its quantity has its value.
+    """Minimise the objective of every lane with its quantity held at a value.
 
     Args:
         runner: where it runs.
         problem: law, inputs of shape (n,), noise.
         of: quantities, functions of the parameters by name.
         z: starts, shape (size, lanes).
-        which: each lane's quantity, shape (lanes,).
-        goal: each lane's value of it, shape (lanes,).
-        unit: what counts as a step of it, such as its standard error, shape (lanes,).
+        which: index of each lane's quantity, shape (lanes,).
+        goal: the value at which it is held, shape (lanes,).
+        unit: its scale, such as its standard error, shape (lanes,).
         response: shape (n,).
         weight: shape (n,).
 
@@ -354,5 +364,5 @@ def constrained(
     parts = [(problem, z[:, k], which[k], goal[k], unit[k], response, weight) for k in places]
     ends = runner(_program(of), parts)
     z, f, h = (np.concatenate([end[k] for end in ends], axis=-1)[..., :count] for k in range(3))
-    met = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
-    return z, np.where(met & np.isfinite(f), f, np.inf)
+    feasible = np.abs(h) * unit <= 1e-10 * np.maximum(np.abs(goal), unit)
+    return z, np.where(feasible & np.isfinite(f), f, np.inf)

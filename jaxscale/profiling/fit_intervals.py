@@ -1,17 +1,16 @@
-"""Intervals of a fit's parameters: by standard errors where these say enough, else by the profile likelihood.
+"""Confidence intervals of a fit: Wald intervals from standard errors, or profile likelihood where these are inadequate.
 
-A standard error says enough while its interval, taken where the parameter has no bounds (the logarithm of a positive
-number, the logit of a fraction), is narrow. At a bound the ends are those values at which the profiled objective rises
-by as much as the standard error says for small changes; where an interval spans a factor, the farther ends of both.
+A Wald interval is adequate while it is narrow on the unbounded scale (the logarithm of a positive parameter, the logit
+of a fraction). At a bound the ends are those of the profile likelihood, scaled to agree with the standard error for
+small changes; a wide interval is the hull of both.
 """
 
 import math
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.bounds import at_bounds, bounded, interval_about, lifted, slope_of_unbounded, unbounded
 from jaxscale.engine.descent import descend
 from jaxscale.engine.optimum import optimum_of
 from jaxscale.engine.runner import Runner
@@ -19,20 +18,20 @@ from jaxscale.fitting.sandwich import bread
 from jaxscale.law import Support, real
 from jaxscale.law.coordinates import from_params
 from jaxscale.laws import resolve
-from jaxscale.profiling.likelihood_ratio import nested, smooth
+from jaxscale.profiling.likelihood_ratio import hold_parameters, smooth
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import refit_problem
 
 # With fewer degrees of freedom no interval is given.
 FEWEST = 2
-# The largest half width, in the logarithm or the logit, for which a standard error says enough.
+# The largest half width, on the log or logit scale, for which a Wald interval is used.
 NARROW = 0.7
-# Values on either side at which the objective is profiled, and how far they reach in the logarithm or the logit.
+# Number of profiled values on each side, and their range on the log or logit scale.
 POINTS, REACH = 18, 16.0
 
 
 def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
-    """Lower and upper end of every free parameter's interval; NaN where there are too few degrees of freedom.
+    """Confidence interval of every free parameter; NaN where there are too few degrees of freedom.
 
     Args:
         fit: the fit.
@@ -50,9 +49,9 @@ def intervals_of(fit: Fit, level: float) -> dict[str, tuple[float, float]]:
         return _percentiles(fit, supports, t, float(ndtri(0.5 + level / 2)))
     wide = [name for name in fit.free if not _half(fit, supports[name], name, t) <= NARROW]
     doubtful = [name for name in wide if supports[name] is not real or not math.isfinite(fit.stderr[name])]
-    ends = {name: _plain(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
+    ends = {name: interval_about(supports[name], fit.params[name], t * fit.stderr[name]) for name in fit.free}
     if (doubtful or _bound(fit)) and fit.observations is not None and np.isfinite([*fit.stderr.values()]).any():
-        farther = profiled(fit, t)
+        farther = profile_intervals(fit, t)
         ends = farther if _bound(fit) else {name: _hull(ends[name], farther[name]) for name in fit.free}
     return ends
 
@@ -63,7 +62,7 @@ def _supports(fit: Fit) -> dict[str, Support]:
 
 
 def _hull(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """The shortest interval that holds two; of few rows that determine little each alone holds the truth too rarely."""
+    """The hull of two intervals; with few rows of little information each alone has too low a coverage."""
     return (min(one[0], other[0]), max(one[1], other[1])) if all(map(math.isfinite, one)) else other
 
 
@@ -72,65 +71,33 @@ def _bound(fit: Fit) -> bool:
 
 
 def _half(fit: Fit, support: Support, name: str, t: float) -> float:
-    """Half the width of an interval where the parameter has no bounds."""
-    return t * fit.stderr[name] * _stretch(support, fit.params[name])
-
-
-def _stretch(support: Support, value: float) -> float:
-    """The slope of :func:`unbounded` at a value."""
-    if support is real:
-        return 0.0
-    low, high = support.low, support.high
-    if math.isfinite(low) and math.isfinite(high):
-        return (high - low) / max((value - low) * (high - value), 1e-300)
-    return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
-
-
-def _back(support: Support, place: Any) -> Any:
-    """The inverse of :func:`unbounded`."""
-    low, high = support.low, support.high
-    with np.errstate(over="ignore"):
-        if math.isfinite(low) and math.isfinite(high):
-            return low + (high - low) / (1 + np.exp(-place))
-        if math.isfinite(low):
-            return low + np.exp(place)
-        return high - np.exp(-place) if math.isfinite(high) else place
-
-
-def _plain(support: Support, value: float, half: float) -> tuple[float, float]:
-    """The interval of a standard error, taken where the parameter has no bounds."""
-    if not math.isfinite(half):
-        return math.nan, math.nan
-    place, wide = float(unbounded(support, value)), half * (_stretch(support, value) or 1.0)
-    if not (math.isfinite(place) and wide < 700):
-        # At the bound itself: what the standard error reaches inside of the support.
-        return max(support.low, value - half), min(support.high, value + half)
-    return float(_back(support, place - wide)), float(_back(support, place + wide))
+    """Half the width of a Wald interval on the unbounded scale."""
+    return t * fit.stderr[name] * slope_of_unbounded(support, fit.params[name])
 
 
 def _percentiles(fit: Fit, supports: dict[str, Support], t: float, z: float) -> dict[str, tuple[float, float]]:
-    """Percentiles of the resamples, drawn out about the estimate as t quantiles are longer than normal ones."""
+    """Percentile intervals, widened about the estimate by the ratio of t to normal quantiles."""
     from scipy.special import ndtri
 
-    kept, ends = fit.errors.percentiles, {}
+    percentiles, ends = fit.errors.percentiles, {}
     places = ndtri(np.array(fit.errors.shares))
     for name in fit.free:
-        values = unbounded(supports[name], np.array(kept[name]))
+        values = unbounded(supports[name], np.array(percentiles[name]))
         middle = float(unbounded(supports[name], fit.params[name]))
-        found = np.interp([-z, z], places, values)
-        if math.isfinite(middle) and np.all(np.isfinite(found)):
-            found = middle + (found - middle) * max(t / z, 1.0)
-        low, high = _back(supports[name], found)
+        ends_on_scale = np.interp([-z, z], places, values)
+        if math.isfinite(middle) and np.all(np.isfinite(ends_on_scale)):
+            ends_on_scale = middle + (ends_on_scale - middle) * max(t / z, 1.0)
+        low, high = bounded(supports[name], ends_on_scale)
         ends[name] = (float(low), float(high))
     return ends
 
 
-def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
-    """Ends where the profiled objective has risen by ``t^2 / 2`` units.
+def profile_intervals(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
+    """Profile likelihood intervals: ends where the profiled objective has risen by ``t^2 / 2`` units.
 
     Args:
         fit: the fit, with its observations.
-        t: quantile that the root of the rise is compared with.
+        t: quantile of the signed root statistic.
     """
     supports = _supports(fit)
     sides = [(name, sign) for name in fit.free for sign in (-1, 1)]
@@ -139,15 +106,15 @@ def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
         if not np.isfinite(profile.unit).all():
             return {}
         tables = [profile.values(name, sign) for name, sign in sides]
-        found = _crossings(fit, profile, sides, tables, t, beyond=False)
-        # Once more close by: between two values the logarithm of the rise is not quite straight.
-        inside = [side for side in sides if side in found]
+        crossings = _crossings(fit, profile, sides, tables, t, beyond=False)
+        # Refine close by: between two values the logarithm of the rise is not exactly linear.
+        inside = [side for side in sides if side in crossings]
         middle = [fit.params[name] for name, _ in inside]
-        closer = [m + (found[side] - m) * np.array([0.95, 1.05]) for m, side in zip(middle, inside, strict=True)]
-        found |= _crossings(fit, profile, inside, closer, t, beyond=True)
+        closer = [m + (crossings[side] - m) * np.array([0.95, 1.05]) for m, side in zip(middle, inside, strict=True)]
+        crossings |= _crossings(fit, profile, inside, closer, t, beyond=True)
     ends = {}
     for name, support in supports.items():
-        low, high = found.get((name, -1), support.low), found.get((name, 1), support.high)
+        low, high = crossings.get((name, -1), support.low), crossings.get((name, 1), support.high)
         ends[name] = (max(low, support.low), min(high, support.high))
     return ends
 
@@ -155,7 +122,7 @@ def profiled(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
 def _crossings(
     fit: Fit, profile: "_Profile", sides: list[tuple[str, int]], tables: list[np.ndarray], t: float, beyond: bool
 ) -> dict[tuple[str, int], float]:
-    """By side, where the root of the rise is t; none for a side on which it stays below."""
+    """The value on each side at which the root statistic equals t; sides on which it stays below are left out."""
     if not sides:
         return {}
     rises = profile.rises(sides, tables)
@@ -167,45 +134,45 @@ def _crossings(
 
 
 class _Profile:
-    """The problem of a fit with one parameter held at a time."""
+    """Profile of the objective of a fit, with one parameter held at a time."""
 
     def __init__(self, fit: Fit, supports: dict[str, Support]) -> None:
         self.fit, self.supports = fit, supports
-        again = refit_problem(fit, None)
-        self.problem, _ = smooth(again)
-        self.wide = again.wide
+        refit = refit_problem(fit, None)
+        self.problem, _ = smooth(refit)
+        self.wide = refit.wide
         params = {name: np.asarray(value, float) for name, value in fit.params.items()}
         at = np.array([float(v) for v in from_params(self.problem.law, self.problem.centre, fit.free, params)])
-        at = np.concatenate([at, again.z[len(at) : self.problem.size]])
-        # What vanished may have no finite coordinate at all.
+        at = np.concatenate([at, refit.z[len(at) : self.problem.size]])
+        # A parameter at a bound may have an infinite coordinate.
         at = np.nan_to_num(at, neginf=-700.0, posinf=700.0)
         weight = self.wide.weight
         optimum = optimum_of(self.problem, at, self.wide.response, weight)
         linear = optimum.linear
         self.bounds, self.z = at_bounds(optimum), lifted(optimum)
-        root, lost, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
+        root, undetermined, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])
         with np.errstate(invalid="ignore", divide="ignore"):
-            unit = np.where(lost | ~np.isfinite(errors), np.nan, errors**2 / plain)
+            unit = np.where(undetermined | ~np.isfinite(errors), np.nan, errors**2 / plain)
         fine = np.isfinite(unit) & (unit > 0)
-        # Where no parameter tells what a rise of the objective means there is no profile.
+        # Without a finite standard error a rise of the objective has no scale, so there is no profile.
         self.unit = np.where(fine, unit, np.median(unit[fine]) if fine.any() else np.nan)
-        if self.problem.noise.loss.counts and again.clusters is None:
+        if self.problem.noise.loss.counts and refit.clusters is None:
             # The objective is minus the log likelihood.
             self.unit = np.ones(len(fit.free))
         none = np.zeros((1, len(fit.free)), bool)
-        self.lowest = float(self._descended(none, 0.0 + none, self.z[:, None])[1][0])
+        self.lowest = float(self._descend(none, 0.0 + none, self.z[:, None])[1][0])
 
     def _bend(self, residual: np.ndarray) -> np.ndarray:
-        """The root of each row's curvature."""
+        """The square root of the curvature of each row's loss."""
         loss = self.problem.noise.loss
         if not np.isfinite(float(loss.threshold)):
             return np.ones(len(residual))
         return np.sqrt(np.asarray(loss.slopes(residual, loss.threshold, loss.log_scale)[1], float))
 
     def values(self, name: str, sign: int) -> np.ndarray:
-        """Values of a parameter on one side of its estimate, the nearest first; none beyond a bound."""
+        """Values of a parameter on one side of its estimate, nearest first; none beyond a bound."""
         value, error, support = self.fit.params[name], self.fit.stderr[name], self.supports[name]
         error = error if math.isfinite(error) else max(abs(value), 1e-3)
         end = support.high if sign > 0 else support.low
@@ -215,39 +182,39 @@ class _Profile:
             steps = error * np.geomspace(0.1, 300.0, POINTS)
             return value + sign * steps
         place = float(unbounded(support, value))
-        slope = min(max(error * _stretch(support, value), 1e-3), 3.0)
-        return np.asarray(_back(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
+        slope = min(max(error * slope_of_unbounded(support, value), 1e-3), 3.0)
+        return np.asarray(bounded(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
 
     def rises(self, sides: list[tuple[str, int]], tables: list[np.ndarray]) -> list[np.ndarray]:
-        """Roots of the rise of the objective in units of the noise, for tables of values of one parameter each."""
+        """Root statistics for arrays of values of one parameter each."""
         places = np.repeat([self.fit.free.index(name) for name, _ in sides], list(map(len, tables)))
         side = np.repeat(np.arange(len(sides)), list(map(len, tables)))
         flags = places[:, None] == np.arange(len(self.fit.free))
         values = np.where(flags, np.concatenate(tables)[:, None], 0.0)
-        z, f = self._descended(flags, values, np.repeat(self.z[:, None], len(places), axis=1))
+        z, f = self._descend(flags, values, np.repeat(self.z[:, None], len(places), axis=1))
         for step in (-1, 1):
-            # Once more from the ends of the neighbours on the same side: a descent may end in a worse minimum.
+            # Repeat from the optima of the neighbours on the same side: a descent may end in a worse minimum.
             other = np.clip(np.arange(len(places)) + step, 0, len(places) - 1)
             other = np.where(side[other] == side, other, np.arange(len(places)))
-            again, g = self._descended(flags, values, self._inside(z[:, other]))
-            z, f = np.where(g < f, again, z), np.minimum(f, g)
+            retry, g = self._descend(flags, values, self._inside(z[:, other]))
+            z, f = np.where(g < f, retry, z), np.minimum(f, g)
         rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
         return [rise[side == k] for k in range(len(sides))]
 
     def _inside(self, z: np.ndarray) -> np.ndarray:
-        """Coordinates in which what ran to a bound can leave it again."""
-        ran = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
-        return np.where(ran[:, None], self.z[:, None], z)
+        """Coordinates with parameters at a bound moved off it, so that they can leave it."""
+        at_bound = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
+        return np.where(at_bound[:, None], self.z[:, None], z)
 
-    def _descended(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every lane with its parameters held: coordinates and the least objective, infinite where there is none."""
-        problem = nested(self.problem, flags, values)
+    def _descend(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates and minimum of the objective of every lane with its parameters held; infinite where undefined."""
+        problem = hold_parameters(self.problem, flags, values)
         lanes = descend(Runner(), problem, start, self.wide.response, self.wide.weight, direct=True)
         return np.asarray(lanes.z), np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
 
 
 def _crossing(value: float, table: np.ndarray, rise: np.ndarray, t: float, beyond: bool = False) -> float | None:
-    """Where the rise is t, by straight lines in the logarithms of distance and rise; None where it stays below."""
+    """The value at which the root statistic is t, by log-log interpolation; None where it stays below."""
     fine = np.isfinite(rise) & (rise > 0)
     far, rise = np.abs(table[fine] - value), np.maximum.accumulate(rise[fine])
     if len(rise) < 2 or (not beyond and rise[-1] < t):

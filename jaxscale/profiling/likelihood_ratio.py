@@ -1,7 +1,7 @@
-"""What a rise of the objective means: the optimum of a fit, its curvature, and the unit of its statistic.
+"""Likelihood-ratio statistic of a profile: the optimum, its curvature, and the unit of the statistic.
 
-Every statistic of a held quantity is ``2 (f - f_min) / c``. Its square root is compared with a t quantile (or, where
-the objective is a likelihood, a normal one); what differs from noise to noise is the unit c.
+The statistic of a held quantity is ``2 (f - f_min) / c``. Its square root is compared with a t quantile (a normal one
+where the objective is a likelihood); the unit c depends on the noise.
 """
 
 from dataclasses import dataclass, replace
@@ -24,26 +24,27 @@ from jaxscale.law.coordinates import from_params
 from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.errors import Setting, UsageError
 
-# The smallest curvature, in units of the largest, that still tells parameters apart.
+# The smallest curvature, relative to the largest, at which parameters are identified.
 FLAT = 1e-12
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The optimum that a profile rises from.
+class ProfileSetup:
+    """The optimum of a fit, with curvature and unit of the likelihood-ratio statistic.
 
     Args:
         problem: law, inputs of shape (n,), noise.
-        wide: what was fitted, n rows.
+        wide: the fitted observations, padded to n rows.
         z: coordinates of the optimum, shape (size,).
         f: the objective there.
         covariance: the inverse of the objective's curvature in the coordinates, shape (size, size).
         linear: predictions and derivatives there.
         unit: c, the unit of the statistic.
         freedom: degrees of freedom of the t quantiles; infinite for a likelihood.
-        clusters: codes of the runs, shape (n,), where some run has several rows.
-        about: in words, how the statistic is made.
+        clusters: codes of the runs, shape (n,), where a run has several rows.
+        about: definition of the statistic in words.
         density: the mean of psi' where it comes from the density of the residuals at 0; else None.
     """
 
@@ -62,12 +63,12 @@ class Ground:
 
 @lru_cache(maxsize=256)
 def _plain(law: Law) -> Law:
-    """The law without coordinates of its own, in which single parameters cannot be held."""
+    """The law without its own coordinates, in which single parameters cannot be held."""
     return law if law.coordinates is None else replace(law, coordinates=None)
 
 
-def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
-    """Lanes that hold some parameters each: flags and values of shape (lanes, free parameters)."""
+def hold_parameters(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
+    """A problem whose lanes hold given parameters at given values, both of shape (lanes, free parameters)."""
 
     def spread(a: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(a, float), (len(flags), *np.shape(a)))
@@ -77,67 +78,67 @@ def nested(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
     return Problem(problem.law, problem.free, problem.noise, inputs, fixed, centre, True, held)
 
 
-def ground_of(runner: Runner, fit: Fit, observations: Observations | None) -> Ground:
-    """The optimum of a fit, polished once more; inside ``jax.enable_x64(True)``.
+def profile_setup(runner: Runner, fit: Fit, observations: Observations | None) -> ProfileSetup:
+    """The optimum of a fit, polished once more; call it inside ``jax.enable_x64(True)``.
 
     Raises:
-        ValueError: there are no spare rows, the residuals are all zero, or the parameters are not identified.
+        ValueError: there are no degrees of freedom, all residuals are zero, or the parameters are not identified.
     """
-    again = refit_problem(fit, observations)
-    problem, about = smooth(again)
-    y, weight = again.wide.response, again.wide.weight
+    refit = refit_problem(fit, observations)
+    problem, about = smooth(refit)
+    y, weight = refit.wide.response, refit.wide.weight
     used = weight > 0
     rows, size = int(used.sum()), len(problem.free)
     if rows <= size:
-        raise ValueError(f"A profile needs more rows than free parameters, but {rows} rows fit {size}.")
-    z = again.z
-    if problem.law is not again.law:
+        raise ValueError(f"A profile needs more rows than free parameters, but there are {rows} rows for {size}.")
+    z = refit.z
+    if problem.law is not refit.law:
         params = {name: jnp.asarray(value, float) for name, value in fit.params.items()}
         start = jnp.stack(from_params(problem.law, problem.centre, problem.free, params))
         z = np.concatenate([np.asarray(start), z[size:]])
     z = z[: problem.size]
     none = np.zeros((1, size), bool)
-    lanes = descend(runner, nested(problem, none, 0.0 + none), z[:, None], y, weight, direct=True, warm=True)
+    lanes = descend(runner, hold_parameters(problem, none, 0.0 + none), z[:, None], y, weight, direct=True, warm=True)
     f, z = float(lanes.local.f[0]), lanes.z[:, 0]
     linear = jax.tree.map(np.asarray, linearise(problem, z, y))
     r, w = linear.residual[used], weight[used]
     loss = problem.noise.loss
     freedom = np.inf if loss.in_nats else float(rows - size)
-    unit, density, said = loss.statistic_unit(r, w, size)
-    if again.wide.sigma is not None:
-        unit, freedom, said = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
-    about["statistic"] = said
+    unit, density, description = loss.statistic_unit(r, w, size)
+    if refit.wide.sigma is not None:
+        unit, freedom, description = 1.0, np.inf, "2 (S - S_min), chi-squared: the errors of the rows are known"
+    about["statistic"] = description
     if not unit > 1e-28 * np.mean(w):
-        raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
+        raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
     about["unit c"] = unit
     x = linear.slope[used]
     curvature = [lanes.local.exact[..., 0], lanes.local.safe[..., 0]]
     if density is not None:
         curvature = [density * x.T @ (w[:, None] * x)]
     covariance = _inverse(curvature)
-    if again.clusters is not None:
-        freedom = float(len(np.unique(again.clusters[used])) - 1)
-    return Ground(problem, again.wide, z, f, covariance, linear, unit, freedom, again.clusters, about, density)
+    if refit.clusters is not None:
+        freedom = float(len(np.unique(refit.clusters[used])) - 1)
+    return ProfileSetup(problem, refit.wide, z, f, covariance, linear, unit, freedom, refit.clusters, about, density)
 
 
-def smooth(again: RefitProblem) -> tuple[Problem, dict[str, Any]]:
-    """The problem with a loss that has slopes and no scale of its own to fit.
+def smooth(refit: RefitProblem) -> tuple[Problem, dict[str, Any]]:
+    """The problem with a differentiable loss of fixed scale.
 
-    An absolute loss is rounded off at its tip; Huber's keeps the threshold that it was fitted with.
+    An absolute loss is smoothed at its kink; Huber's loss keeps its fitted threshold.
     """
-    law, about = _plain(again.law), {}
-    problem = again.problem
+    law, about = _plain(refit.law), {}
+    problem = refit.problem
     problem = Problem(law, problem.free, problem.noise, problem.inputs, problem.fixed, problem.centre)
     mean = 0.0
     if problem.noise.loss.vertex:
-        linear, weight = linearise(again.problem, again.z, again.wide.response), again.wide.weight
+        linear, weight = linearise(refit.problem, refit.z, refit.wide.response), refit.wide.weight
         residual = np.where(weight > 0, np.abs(np.asarray(linear.residual)), 0.0)
         mean = float(np.sum(weight * residual) / np.sum(weight))
-    loss, said = problem.noise.loss.without_scale(float(again.problem.log_scale(again.z)), mean)
+    loss, description = problem.noise.loss.without_scale(float(refit.problem.log_scale(refit.z)), mean)
     if not loss.threshold > 0:
-        raise ValueError("A profile needs residuals, but this fit goes through all of its rows.")
-    if said:
-        about["loss"] = said
+        raise ValueError("A profile needs nonzero residuals, but this fit interpolates all of its rows.")
+    if description:
+        about["loss"] = description
     return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
 
 
@@ -148,39 +149,40 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
         values = np.linalg.eigvalsh(scaled) if np.all(np.isfinite(scaled)) else np.array([np.nan])
         if values[0] > FLAT * values[-1]:
             return np.linalg.inv(scaled) * np.outer(scale, scale)
-    raise ValueError(
-        "A profile needs an optimum that determines the parameters, but the objective is flat there; fix one of "
-        "them (fixed=...)."
+    raise UsageError(
+        "A profile needs identified parameters, but the objective is flat at the optimum; fix one of them with ",
+        Setting("fixed"),
+        ".",
     )
 
 
-def cluster_ratios(ground: Ground, slopes_of: np.ndarray) -> np.ndarray:
-    """The cluster-robust covariance of some quantities in units of the plain one, shape (k, k).
+def cluster_ratios(setup: ProfileSetup, slopes_of: np.ndarray) -> np.ndarray:
+    """Cluster-robust covariance of quantities relative to the model-based covariance, shape (k, k).
 
     Args:
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         slopes_of: the quantities' derivatives in the coordinates, shape (k, size).
 
     Returns:
-        ``L^-1 V L^-T`` with V the cluster sandwich and ``L L'`` the plain covariance.
+        ``L^-1 V L^-T`` with V the cluster-robust and ``L L'`` the model-based covariance.
     """
-    if ground.clusters is None:
+    if setup.clusters is None:
         return np.eye(len(slopes_of))
-    problem, linear, noise = ground.problem, ground.linear, ground.problem.noise
-    used = ground.wide.weight > 0
-    w, r, x = ground.wide.weight[used], linear.residual[used], linear.slope[used]
-    s = float(problem.log_scale(ground.z))
+    problem, linear, noise = setup.problem, setup.linear, setup.problem.noise
+    used = setup.wide.weight > 0
+    w, r, x = setup.wide.weight[used], linear.residual[used], linear.slope[used]
+    s = float(problem.log_scale(setup.z))
     psi, bend, _ = (np.asarray(a) for a in noise.loss.slopes(np.asarray(r), noise.loss.threshold, s))
     scores = (w * psi)[:, None] * x
     if noise.infers_scale:
         cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))
         scores[:, -1] = w * np.asarray(cost(s, jnp.asarray(r)))
-    bend = np.maximum(bend, 0) if ground.density is None else np.full(len(r), ground.density)
+    bend = np.maximum(bend, 0) if setup.density is None else np.full(len(r), setup.density)
     shares = (w * bend)[:, None, None] * x[:, :, None] * x[:, None, :]
-    hessian, codes = np.linalg.inv(ground.covariance), ground.clusters[used]
+    hessian, codes = np.linalg.inv(setup.covariance), setup.clusters[used]
     robust, _ = sandwich(hessian, scores, slopes_of, codes, shares)
     if not np.all(np.isfinite(robust)):
         robust, _ = sandwich(hessian, scores, slopes_of, codes)
-    lower = np.linalg.cholesky(ground.unit * slopes_of @ ground.covariance @ slopes_of.T)
+    lower = np.linalg.cholesky(setup.unit * slopes_of @ setup.covariance @ slopes_of.T)
     half = np.linalg.solve(lower, robust)
     return np.linalg.solve(lower, half.T).T

@@ -1,4 +1,4 @@
-"""Rays from an optimum along which something is held: where the statistic on each reaches a threshold."""
+"""Root search along rays from the optimum: where the profile statistic reaches its threshold."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,123 +10,125 @@ from jaxscale.engine.descent import descend
 from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support, positive, unit
-from jaxscale.profiling.constrained_newton import constrained
-from jaxscale.profiling.likelihood_ratio import Ground, nested
+from jaxscale.profiling.constrained_newton import minimise_constrained
+from jaxscale.profiling.likelihood_ratio import ProfileSetup, hold_parameters
 from jaxscale.results.quantities import Quantity
 
-# How far a search goes: in standard errors, and in the logarithm of a factor.
+# Extent of the search: in standard errors, and as the logarithm of a factor.
 FURTHEST = 1e3
 FACTOR = float(np.log(1e12))
-# A root is found when the statistic's root is that near its threshold, relatively.
+# Relative tolerance of the root statistic at its threshold; most iterations.
 NEAR = 1e-9
 MOST = 80
 
 Hold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def stretched(support: Support, value: Any) -> Any:
-    """A parameter's value on a scale without ends: its logarithm or logit where it has a support with ends."""
+def to_unbounded(support: Support, value: Any) -> Any:
+    """A parameter's value on the unbounded scale: its logarithm or logit where its support is bounded."""
     if support is positive:
         return np.log(value)
     return np.log(value) - np.log1p(-value) if support is unit else value
 
 
-def unstretched(support: Support, value: Any) -> Any:
-    """The inverse of :func:`stretched`."""
+def from_unbounded(support: Support, value: Any) -> Any:
+    """The inverse of :func:`to_unbounded`."""
     if support is positive:
         return np.exp(value)
     return 1 / (1 + np.exp(-value)) if support is unit else value
 
 
-def stretch(support: Support, value: float) -> float:
-    """The derivative of :func:`stretched`."""
+def unbounded_slope(support: Support, value: float) -> float:
+    """The derivative of :func:`to_unbounded`."""
     if support is positive:
         return 1 / value
     return 1 / (value * (1 - value)) if support is unit else 1.0
 
 
-def furthest(support: Support, error: float) -> float:
-    """How far to look, in units of the standard error on the stretched scale."""
+def search_limit(support: Support, error: float) -> float:
+    """Extent of the search, in standard errors on the unbounded scale."""
     return FURTHEST if support not in (positive, unit) else min(FURTHEST, FACTOR / error)
 
 
 @dataclass(frozen=True)
 class Rays:
-    """Rays along each of which something is held at values that depend on the distance x from the optimum.
+    """Rays along which quantities are held at values that depend on the distance x from the optimum.
 
     Args:
-        ground: the optimum.
-        hold: takes places of rays, distances and starts of shape (size, lanes); gives coordinates and objectives.
-        tangent: what the coordinates do at first, per unit of x, shape (size, rays).
+        setup: the optimum and the unit of the statistic.
+        hold: maps indices of rays, distances and starts of shape (size, lanes) to coordinates and objectives.
+        tangent: derivative of the coordinates in x at the optimum, shape (size, rays).
         unit: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
 
-    ground: Ground
+    setup: ProfileSetup
     hold: Hold
     tangent: np.ndarray
     unit: np.ndarray
     limit: np.ndarray
 
     def at(self, index: np.ndarray, x: np.ndarray, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinates and statistics at some distances, each the best of several starts of shape (size, k)."""
+        """Coordinates and statistics at given distances, each the best of several starts of shape (size, k)."""
         count, k = len(starts), len(index)
         z, f = self.hold(np.tile(index, count), np.tile(x, count), np.concatenate(starts, axis=1))
         table = np.where(np.isfinite(f), f, np.inf).reshape(count, k)
         best = np.argmin(table, axis=0)
         z = z.reshape(-1, count, k)[:, best, np.arange(k)]
-        return z, 2 * (table[best, np.arange(k)] - self.ground.f) / self.unit[index]
+        return z, 2 * (table[best, np.arange(k)] - self.setup.f) / self.unit[index]
 
 
-def named_rays(
-    runner: Runner, ground: Ground, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
+def parameter_rays(
+    runner: Runner, setup: ProfileSetup, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
 ) -> Rays:
-    """Rays that hold parameters.
+    """Rays along which parameters are held.
 
     Args:
         runner: where it runs.
-        ground: the optimum.
-        steps: what a unit of x adds to the stretched parameters, shape (rays, p).
-        held: which parameters a ray holds, shape (rays, p).
+        setup: the optimum and the unit of the statistic.
+        steps: derivative of the parameters in x on the unbounded scale, shape (rays, p).
+        held: which parameters each ray holds, shape (rays, p).
         units: of the statistic, shape (rays,).
         limit: the largest x, shape (rays,).
     """
-    problem, wide = ground.problem, ground.wide
+    problem, wide = setup.problem, setup.wide
     supports = [problem.law.parameters[name].support for name in problem.free]
 
     def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lanes = nested(problem, held[index], values_on(ground, steps[index] * x[:, None]))
+        lanes = hold_parameters(problem, held[index], values_on(setup, steps[index] * x[:, None]))
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
         if len(failed):
-            again = descend(runner, lanes.own(failed), z[:, failed], wide.response, wide.weight)
-            better = failed[(again.local.f < ended.local.f[failed]) | ~np.isfinite(ended.local.f[failed])]
-            chosen = np.isin(failed, better)
-            ended.z[:, better], ended.local.f[better] = again.z[:, chosen], again.local.f[chosen]
+            retry = descend(runner, lanes.own(failed), z[:, failed], wide.response, wide.weight)
+            better = failed[(retry.local.f < ended.local.f[failed]) | ~np.isfinite(ended.local.f[failed])]
+            use = np.isin(failed, better)
+            ended.z[:, better], ended.local.f[better] = retry.z[:, use], retry.local.f[use]
         return ended.z, ended.local.f
 
-    moved = np.zeros((len(ground.z), len(steps)))
-    value = np.array([float(ground.linear.params[name]) for name in problem.free])
-    slope = ground.linear.change * np.array([stretch(s, v) for s, v in zip(supports, value, strict=True)])[:, None]
+    moved = np.zeros((len(setup.z), len(steps)))
+    value = np.array([float(setup.linear.params[name]) for name in problem.free])
+    slope = (
+        setup.linear.change * np.array([unbounded_slope(s, v) for s, v in zip(supports, value, strict=True)])[:, None]
+    )
     for ray, (step, which) in enumerate(zip(steps, held, strict=True)):
         a = slope[which]
-        moved[:, ray] = ground.covariance @ a.T @ np.linalg.solve(a @ ground.covariance @ a.T, step[which])
-    return Rays(ground, hold, moved, units, limit)
+        moved[:, ray] = setup.covariance @ a.T @ np.linalg.solve(a @ setup.covariance @ a.T, step[which])
+    return Rays(setup, hold, moved, units, limit)
 
 
-def values_on(ground: Ground, moved: np.ndarray) -> np.ndarray:
-    """Values of the free parameters that lie some way from the optimum on their stretched scales, shape (lanes, p)."""
+def values_on(setup: ProfileSetup, moved: np.ndarray) -> np.ndarray:
+    """Values of the free parameters at given offsets from the optimum on the unbounded scale, shape (lanes, p)."""
     values = np.zeros_like(moved)
-    for k, name in enumerate(ground.problem.free):
-        support = ground.problem.law.parameters[name].support
-        middle = stretched(support, np.asarray(ground.linear.params[name]))
-        values[:, k] = unstretched(support, middle + moved[:, k])
+    for k, name in enumerate(setup.problem.free):
+        support = setup.problem.law.parameters[name].support
+        middle = to_unbounded(support, np.asarray(setup.linear.params[name]))
+        values[:, k] = from_unbounded(support, middle + moved[:, k])
     return values
 
 
 def derived_rays(
     runner: Runner,
-    ground: Ground,
+    setup: ProfileSetup,
     of: tuple[Quantity, ...],
     middle: np.ndarray,
     slope: np.ndarray,
@@ -135,11 +137,11 @@ def derived_rays(
     which: np.ndarray,
     units: np.ndarray,
 ) -> Rays:
-    """Rays that hold quantities: ray r holds quantity ``which[r]`` at ``middle + side * error * x``.
+    """Rays along which derived quantities are held: ray r holds ``which[r]`` at ``middle + side * error * x``.
 
     Args:
         runner: where it runs.
-        ground: the optimum.
+        setup: the optimum and the unit of the statistic.
         of: the quantities.
         middle: their values at the optimum, shape (k,).
         slope: their derivatives in the coordinates, shape (k, size).
@@ -148,40 +150,40 @@ def derived_rays(
         which: shape (rays,).
         units: of the statistic, shape (rays,).
     """
-    wide = ground.wide
+    wide = setup.wide
 
     def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k = which[index]
         goal = middle[k] + side[index] * error[k] * x
-        return constrained(runner, ground.problem, of, z, k, goal, error[k], wide.response, wide.weight)
+        return minimise_constrained(runner, setup.problem, of, z, k, goal, error[k], wide.response, wide.weight)
 
-    toward = ground.covariance @ slope.T
+    toward = setup.covariance @ slope.T
     toward = toward / np.sum(slope.T * toward, axis=0) * error
-    return Rays(ground, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
+    return Rays(setup, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
 
 
 def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the root of the statistic first met reaches its threshold on every ray.
+    """The distance on every ray at which the root statistic reaches its threshold.
 
-    The root is nearly straight, so that secants end the search in a few rounds; a bracket guards them. A round
-    holds all rays that are still under way, each from two starts.
+    A bracketed secant search: the root statistic is nearly linear, so it takes few iterations. Each iteration refits
+    all active rays in one batch, each from two starts.
 
     Args:
         rays: the rays.
-        threshold: of the statistic's root, shape (rays,).
+        threshold: of the root statistic, shape (rays,).
 
     Returns:
-        Distances, infinite where the threshold is not reached, and coordinates there or as far as it went.
+        Distances, infinite where the threshold is not reached, and the coordinates there or at the last point.
     """
     count = len(threshold)
     low, low_root = np.zeros(count), np.zeros(count)
     high, high_root = np.full(count, np.inf), np.full(count, np.inf)
-    low_z = np.repeat(rays.ground.z[:, None], count, axis=1)
+    low_z = np.repeat(rays.setup.z[:, None], count, axis=1)
     high_z = low_z.copy()
     last, last_root = low.copy(), low_root.copy()
     width, slow = high.copy(), np.zeros(count, int)
     x = np.minimum(threshold, rays.limit)
-    found, going = np.full(count, np.inf), np.ones(count, bool)
+    distance, going = np.full(count, np.inf), np.ones(count, bool)
     for _ in range(MOST):
         k = np.flatnonzero(going)
         if not len(k):
@@ -196,11 +198,11 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         low[up], low_root[up], low_z[:, up] = x[up], root[below], z[:, below]
         high[down], high_root[down], high_z[:, down] = x[down], root[~below], z[:, ~below]
         near = np.abs(root - threshold[k]) <= NEAR * threshold[k]
-        # A jump: the objective changes its basin there, or cannot be evaluated beyond.
+        # A jump: the refit changes its basin there, or the objective is undefined beyond.
         jump = np.isfinite(high[k]) & (high[k] - low[k] <= 1e-10 * high[k])
-        found[k[near]] = x[k[near]]
+        distance[k[near]] = x[k[near]]
         leaps = k[jump & ~near & np.isfinite(high_root[k])]
-        found[leaps] = high[leaps]
+        distance[leaps] = high[leaps]
         going[k] = ~(near | jump | (below & (x[k] >= rays.limit[k])))
         with np.errstate(all="ignore"):
             secant = x[k] + (threshold[k] - root) * (x[k] - last[k]) / (root - last_root[k])
@@ -214,4 +216,4 @@ def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         slow[k[slow[k] >= 3]] = 0
         x[k] = np.where(bounded, guess, np.clip(guess, 1.05 * low[k], np.minimum(4 * low[k], rays.limit[k])))
     ends = np.where(np.isfinite(high_root) & (np.abs(high_root - threshold) < np.abs(low_root - threshold)), 1, 0)
-    return found, np.where(ends, high_z, low_z)
+    return distance, np.where(ends, high_z, low_z)

@@ -1,4 +1,4 @@
-"""Bibliography: the papers that a law's source names, and the methods of a fit, as BibTeX.
+"""BibTeX citations of a law's sources and of the methods of a fit.
 
 >>> from jaxscale import laws
 >>> [paper.key for paper in papers(laws.chinchilla.source)]
@@ -14,7 +14,7 @@ from jaxscale.results.fit import Fit
 from jaxscale.utils.text import wrapped
 
 UNCONFIRMED = "unconfirmed form"
-# A form that belongs to everybody has no paper.
+# Sources without a paper.
 STANDARD = ("a standard form", "a standard identity")
 _PAPER = re.compile(
     r"(?P<title>.+), (?P<author>[^,:;\d]+) (?P<year>(?:19|20)\d\d)(?:, arXiv:(?P<arxiv>\d{4}\.\d{4,5}))?"
@@ -25,13 +25,13 @@ _SMALL = {"a", "an", "and", "for", "from", "how", "in", "is", "of", "on", "the",
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper as a source names it.
+    """A paper named by a law's source.
 
     Args:
-        title: its title.
-        author: family name of its first author; empty where the source gives the title only.
-        year: when it appeared.
-        arxiv: its number there, where known.
+        title: the title.
+        author: family name of the first author; empty where the source gives the title only.
+        year: year of publication.
+        arxiv: arXiv identifier, where known.
     """
 
     title: str
@@ -41,14 +41,14 @@ class Paper:
 
     @property
     def key(self) -> str:
-        """Author, year and the first word of the title that says something."""
+        """BibTeX key: author, year and the first significant word of the title."""
         words = re.findall(r"[a-z0-9]+", self.title.lower())
-        told = [word for word in words if word not in _SMALL]
-        return re.sub(r"\W", "", self.author).lower() + self.year + (told or words)[0]
+        significant = [word for word in words if word not in _SMALL]
+        return re.sub(r"\W", "", self.author).lower() + self.year + (significant or words)[0]
 
     @property
     def short(self) -> str:
-        """How a list names it."""
+        """Short form for lists: author and year, or the title."""
         return f"{self.author} {self.year}" if self.author else self.title
 
     @property
@@ -63,34 +63,34 @@ class Paper:
 
 
 def papers(source: str) -> list[Paper]:
-    """The papers that a law's source names, in its order; a standard form names none.
+    """The papers named by a law's source, in order; none for a standard form.
 
     Args:
         source: papers separated by ``"; "``, each ``"Title, First-author Year"`` with ``", arXiv:number"`` where
-            known, or a title only; at the end perhaps ``"unconfirmed form"``.
+            known, or a title only; ``"unconfirmed form"`` may follow.
     """
-    found = []
+    entries = []
     for part in source.split("; "):
         match = _PAPER.fullmatch(part)
         if match:
-            found.append(Paper(**{name: value or "" for name, value in match.groupdict().items()}))
+            entries.append(Paper(**{name: value or "" for name, value in match.groupdict().items()}))
         elif part != UNCONFIRMED and not any(words in part for words in STANDARD):
-            found.append(Paper(part))
-    return found
+            entries.append(Paper(part))
+    return entries
 
 
 def short(law: Law) -> str:
-    """A law's source in few words: authors and years, and whether the form is unconfirmed.
+    """A law's source in short: authors and years, and whether the form is unconfirmed.
 
     Args:
         law: the law.
     """
-    named = [paper.short for paper in papers(law.source)] or ["a standard form"]
-    return "; ".join(named + [UNCONFIRMED] * law.source.endswith(UNCONFIRMED))
+    names = [paper.short for paper in papers(law.source)] or ["a standard form"]
+    return "; ".join(names + [UNCONFIRMED] * law.source.endswith(UNCONFIRMED))
 
 
 def bibtex(law: Law) -> str:
-    """A law's papers as BibTeX; for a standard form, a comment that says so.
+    """A law's papers as BibTeX; a comment for a standard form.
 
     Args:
         law: the law.
@@ -101,19 +101,19 @@ def bibtex(law: Law) -> str:
 
 
 def citation(fit: Fit) -> str:
-    """What a fit rests on, as BibTeX: the papers of its law, and those of the methods that were used.
+    """BibTeX entries of a fit: the papers of its law and of the methods used.
 
     Args:
         fit: the fit.
     """
     law = resolve(fit.law)
     known = _METHODS | fit.noise.loss.references
-    methods = [_entry(known[key][0], key, known[key][1]) for key in _used(fit, law)]
+    methods = [_entry(known[key][0], key, known[key][1]) for key in _method_keys(fit, law)]
     return "\n\n".join([bibtex(law), *methods])
 
 
-def _used(fit: Fit, law: Law) -> list[str]:
-    """Keys of the entries that a fit rests on, in the order in which they are printed."""
+def _method_keys(fit: Fit, law: Law) -> list[str]:
+    """Keys of the entries of a fit's methods, in the order of printing."""
     method = fit.errors.method
     return [
         "jaxscale",
@@ -129,13 +129,15 @@ def _used(fit: Fit, law: Law) -> list[str]:
     ]
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\{found[0]}"
+def _escape(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
-    told = [wrapped(f"{name} = {{{_SPECIAL.sub(_escaped, value)}}},", "  ", "    ") for name, value in fields.items()]
-    return "\n".join([f"@{kind}{{{key},", *(line for lines in told for line in lines), "}"])
+    lines_of_fields = [
+        wrapped(f"{name} = {{{_SPECIAL.sub(_escape, value)}}},", "  ", "    ") for name, value in fields.items()
+    ]
+    return "\n".join([f"@{kind}{{{key},", *(line for lines in lines_of_fields for line in lines), "}"])
 
 
 _METHODS: dict[str, tuple[str, dict[str, str]]] = {

@@ -1,4 +1,4 @@
-"""Formulas: the code that a docstring holds, written as a person writes mathematics.
+"""Conversion of formulas from Python code to mathematical notation in Unicode.
 
 >>> readable("L = E + A / N**alpha + (B * D1)**2 <= sum_i c_i")
 'L = E + A / N^α + (B · D₁)² ≤ Σᵢ cᵢ'
@@ -19,24 +19,24 @@ _LOWERED = str.maketrans("0123456789ijk", "₀₁₂₃₄₅₆₇₈₉ᵢⱼ�
 
 
 def readable(code: str) -> str:
-    """A formula with Greek letters, indices and powers in place of their names.
+    """A formula with Greek letters, indices and powers.
 
     Args:
-        code: the formula as Python would compute it.
+        code: the formula as Python code.
     """
-    said = re.sub(r"\*\*(-?\d+)(?![\d.\w])", lambda found: found[1].translate(_RAISED), code)
-    said = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _named, said)
+    text = re.sub(r"\*\*(-?\d+)(?![\d.\w])", lambda match: match[1].translate(_RAISED), code)
+    text = re.sub(r"[A-Za-z]+(?:_[A-Za-z0-9]+)*\d*(?:_[A-Za-z0-9]+)*", _format_name, text)
     for sign, written in _SIGNS.items():
-        said = said.replace(sign, written)
-    return said
+        text = text.replace(sign, written)
+    return text
 
 
-def _named(found: re.Match[str]) -> str:
-    """One name: its parts in Greek where they are Greek; indices of one sign or number set below."""
-    first, *others = found[0].split("_")
+def _format_name(match: re.Match[str]) -> str:
+    """One name, with Greek letters and with subscripts for numbers and the indices i, j, k."""
+    first, *others = match[0].split("_")
     letters = first.rstrip("0123456789")
-    said = _GREEK.get(letters, letters) + first[len(letters) :].translate(_LOWERED)
+    text = _GREEK.get(letters, letters) + first[len(letters) :].translate(_LOWERED)
     for part in others:
         small = part.isdigit() or part in ("i", "j", "k")
-        said += part.translate(_LOWERED) if small else f"_{_GREEK.get(part, part)}"
-    return said
+        text += part.translate(_LOWERED) if small else f"_{_GREEK.get(part, part)}"
+    return text

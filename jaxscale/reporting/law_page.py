@@ -1,4 +1,4 @@
-"""Pages: a law and the catalogue as plain text at 80 columns, as JSON and as Markdown."""
+"""Pages of laws and listings of the catalogue, as plain text, JSON and Markdown."""
 
 import inspect
 import math
@@ -14,16 +14,16 @@ from jaxscale.utils.text import aligned, item, wrapped
 
 
 def listing(laws: Iterable[Law]) -> str:
-    """One entry a law: name, inputs, response, number of parameters, summary, source.
+    """One entry per law: name, inputs, response, number of parameters, summary, source.
 
     Args:
         laws: the laws to list.
     """
-    head = "Law (inputs): response, parameters; what it says; source"
+    head = "Law (inputs): response, parameters; summary; source"
     entries = []
     for law in laws:
-        named = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
-        entries += [*wrapped(named, "", "    "), *wrapped(_plain(law.summary), "  ")]
+        title = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
+        entries += [*wrapped(title, "", "    "), *wrapped(_plain(law.summary), "  ")]
         entries += wrapped(f"[{citation.short(law)}]", "  ")
     return "\n".join([head, "-" * len(head), *entries])
 
@@ -34,8 +34,8 @@ def page(law: Law) -> str:
     Args:
         law: the law.
     """
-    summary, *told = [entry for entry in _paragraphs(law) if not entry.startswith("Source:")]
-    formula = readable(_plain(told.pop(0))) if told and told[0].startswith("``") else "none"
+    summary, *paragraphs = [entry for entry in _paragraphs(law) if not entry.startswith("Source:")]
+    formula = readable(_plain(paragraphs.pop(0))) if paragraphs and paragraphs[0].startswith("``") else "none"
     inputs = [
         f"{name}: {entry.unit or 'any unit'}, {_interval(entry.low, entry.high)}" for name, entry in law.inputs.items()
     ]
@@ -58,8 +58,8 @@ def page(law: Law) -> str:
             *item("Source", law.source),
             *(item("Any sign", f"{law.either_sign}, which contains this law") if law.either_sign else []),
         ],
-        *(wrapped(_plain(entry)) for entry in told),
-        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters: there is nothing to fit."],
+        *(wrapped(_plain(entry)) for entry in paragraphs),
+        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters to fit."],
         ["Published constants", *(line for entry in published for line in entry)] if published else [],
         _shape(law),
         [citation.bibtex(law)],
@@ -68,7 +68,7 @@ def page(law: Law) -> str:
 
 
 def facts(law: Law) -> dict[str, Any]:
-    """A law's whole declaration as a mapping that JSON can hold; open ends are None.
+    """A law's declaration as a JSON-serialisable mapping; infinite ends are None.
 
     Args:
         law: the law.
@@ -111,7 +111,7 @@ def facts(law: Law) -> dict[str, Any]:
 
 
 def markdown(laws: Iterable[Law]) -> str:
-    """The catalogue as Markdown: a table of laws for each family.
+    """The catalogue as Markdown, with one table per family.
 
     Args:
         laws: the laws to list.
@@ -123,13 +123,13 @@ def markdown(laws: Iterable[Law]) -> str:
             f"| {law.summary.replace('``', '`')} | {citation.short(law)} |"
             for law in members
         ]
-        head = ["| law | inputs | response | parameters | what it says | source |", "| --- " * 6 + "|"]
+        head = ["| law | inputs | response | parameters | summary | source |", "| --- " * 6 + "|"]
         blocks.append("\n".join([f"## {family}", "", *head, *rows]))
     return "\n\n".join(blocks)
 
 
 def families(laws: Iterable[Law]) -> str:
-    """The families of the catalogue as a table in Markdown: how many laws, and the first of some files.
+    """The families of the catalogue as a Markdown table, with numbers of laws and examples.
 
     Args:
         laws: the laws to count.
@@ -137,33 +137,33 @@ def families(laws: Iterable[Law]) -> str:
     rows = ["| family | laws | such as |", "| --- " * 3 + "|"]
     for family, members in by_family(laws).items():
         firsts = {law.function.__module__: law for law in reversed(members)}
-        shown = ", ".join(sorted(f"`{law.name}`" for law in firsts.values())[:4])
-        rows.append(f"| [{family}](LAWS.md#{family}) | {len(members)} | {shown} |")
+        examples = ", ".join(sorted(f"`{law.name}`" for law in firsts.values())[:4])
+        rows.append(f"| [{family}](LAWS.md#{family}) | {len(members)} | {examples} |")
     return "\n".join(rows)
 
 
 def by_family(laws: Iterable[Law]) -> dict[str, list[Law]]:
-    """Laws by what they are about, families and laws sorted by name.
+    """Laws grouped by family, both sorted by name.
 
     Args:
         laws: the laws to sort.
     """
-    found: dict[str, list[Law]] = {}
+    groups: dict[str, list[Law]] = {}
     for law in sorted(laws, key=lambda law: (law.family, law.name)):
-        found.setdefault(law.family, []).append(law)
-    return found
+        groups.setdefault(law.family, []).append(law)
+    return groups
 
 
 def _shape(law: Law) -> list[str]:
-    """A sketch along the first input, and what it was drawn at."""
+    """A sketch of the law along the first input, with the values of the others."""
     first, *others = law.inputs
     low, high = law.inputs[first].sizes
     scale = "log " if low > 0 else ""
     at = ", ".join(f"{name} = {between(*law.inputs[name].sizes, 0.5):.3g}" for name in others)
     label = next(iter(law.published), None)
-    constants = f"constants of {label}" if label else "constants in the middle of their plausible ranges"
-    said = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
-    return [*wrapped(said + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
+    constants = f"constants of {label}" if label else "constants at the middle of their plausible ranges"
+    caption = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
+    return [*wrapped(caption + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
 
 
 def _paragraphs(law: Law) -> list[str]:
@@ -175,8 +175,8 @@ def _count(law: Law) -> str:
     return f"{count or 'no'} parameter{'' if count == 1 else 's'}"
 
 
-def _plain(said: str) -> str:
-    return re.sub(r"\s*\n\s*", " ", said.replace("``", ""))
+def _plain(text: str) -> str:
+    return re.sub(r"\s*\n\s*", " ", text.replace("``", ""))
 
 
 def _interval(low: float, high: float) -> str:

@@ -1,4 +1,4 @@
-"""Resampling a fit: six bootstraps and the jackknife, each one batch of refits from the optimum."""
+"""Bootstrap of a fit: case, cluster, residual, wild and parametric, as one batch of refits from the optimum."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from jaxscale.engine.bounds import lifted
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.refits import refitted
+from jaxscale.fitting.refits import refit_batch
 from jaxscale.laws import resolve
 from jaxscale.noise.loss import Loss
 from jaxscale.resampling import schemes
@@ -22,13 +22,14 @@ from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import identity
 from jaxscale.results.refit_problem import RefitProblem, observations_of, refit_problem
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, Setting
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
 
 KINDS = ("case", "cluster", "residual", "wild", "parametric")
 UNITS = ("row", "run", "group")
-# Refits that fail are not a random choice: with more than this share of them, the tails of the draws are missing.
+# Failed refits are not missing at random: above this share the tails of the draws are unreliable.
 FAILED = 0.05
 
 
@@ -45,108 +46,110 @@ def bootstrap(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
-    """Refit resampled data from the optimum, all in one batch.
+    """Bootstrap estimate of the sampling variability of a fit, all refits in one batch.
 
-    - ``case``: rows drawn with replacement; whole runs where runs repeat. Assumes nothing of the noise.
+    - ``case``: rows drawn with replacement; whole runs where runs have several rows. Assumes nothing about the noise.
     - ``cluster``: whole runs or groups drawn with replacement.
-    - ``residual``: centred residuals, ``sqrt(n / (n - p))`` times as large, drawn anew for every row, in the noise's
-      space. Assumes noise of one distribution, independent from row to row.
-    - ``wild``: every row keeps its own residual, with a random sign; whole runs share a sign where runs repeat. Bears
-      noise that differs from row to row. Residuals are divided by ``sqrt(1 - h)`` with the leverage h; those of a run
-      are ``sqrt((G - 1) / G) (I - H_gg)^-1 r_g``, so that for a linear law the refits have the covariance of the
+    - ``residual``: centred residuals times ``sqrt(n / (n - p))``, drawn with replacement, in the noise's space.
+      Assumes independent, identically distributed noise.
+    - ``wild``: every row keeps its own residual with a random sign, which the rows of a run share; valid under
+      heteroscedasticity. Residuals are divided by ``sqrt(1 - h)`` with the leverage h; those of a run are
+      ``sqrt((G - 1) / G) (I - H_gg)^-1 r_g``, so that for a linear law the refits have the covariance of the
       jackknife over runs (CR3).
-    - ``parametric``: noise drawn from the fitted noise; with a random effect of the run where runs repeat. For Huber's
-      and absolute loss, which are no likelihoods, from a Student-t fitted to the residuals.
+    - ``parametric``: noise drawn from the fitted distribution, with a random effect per run where runs have several
+      rows. Huber's and absolute loss, which are not likelihoods, use a Student-t fitted to the residuals.
 
-    Refits keep to the basin of the optimum. Those that do not settle try again with careful steps; what then still
-    fails is left out and counted, and so are resamples with fewer distinct rows than free parameters. An absolute loss
-    is refitted by its smoothed descent. An interruption (Ctrl-C) keeps the refits that are finished, with a notice.
+    Refits start at the optimum and stay in its basin. Failures are retried with damped steps; refits that still fail,
+    and resamples with fewer distinct rows than free parameters, are left out and counted. An absolute loss is refitted
+    in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with a notice.
 
     Args:
         fit: the fit.
-        kind: how data are resampled, see above.
-        cluster: what is kept together, "run" or "group", for the kinds cluster and wild; runs where they repeat unless
-            given.
+        kind: the resampling scheme, see above.
+        cluster: resampling unit, "run" or "group", of the cluster and wild bootstrap; default: runs where these have
+            several rows.
         signs: of the wild bootstrap: "rademacher" (1 or -1), or "mammen" (keeps the skewness of the residuals; for
             squared error only, since other losses need signs of median 0).
         n_resamples: number of resamples, at least 2.
         seed: of the random numbers.
-        observations: what was fitted, where the fit was read from a file.
-        mesh: a ``jax.sharding.Mesh`` over whose devices the refits are spread.
-        checkpoint: folder where finished parts are kept; the same call goes on there after an interruption.
-        progress: whether to show a progress bar after two seconds; on a terminal unless given.
+        observations: the fitted observations, where the fit was read from a file.
+        mesh: a ``jax.sharding.Mesh`` of devices over which to spread the refits.
+        checkpoint: folder for finished parts; after an interruption the same call resumes there.
+        progress: whether to show a progress bar after two seconds; default: on a terminal.
 
     Returns:
-        The parameters of the refits that settled. ``stats`` tells the objective and the number of each replicate;
-        ``about`` the kind, what was kept together (``unit``), ``n_resamples``, ``failed``, the seed and, after an
-        interruption, how many replicates are ``finished``.
+        The parameters of the converged refits. ``stats`` holds the objective and the index of each replicate;
+        ``about`` the kind, the resampling unit (``unit``), ``n_resamples``, ``failed``, the seed and, after an
+        interruption, the number of ``finished`` replicates.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing, others or no more than the free
-            parameters, or no refit settled.
+        ValueError: an argument is invalid, the observations are missing, not those of the fit or no more than the
+            free parameters, or fewer than two refits converged.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993; Wu, Annals of Statistics 14 (1986); MacKinnon,
         Nielsen and Webb, arXiv:2301.04527 (wild bootstraps of clusters).
     """
-    refuse(kind, cluster, signs, n_resamples, fit.noise.loss)
-    refuse_groups(fit, cluster)
+    check_arguments(kind, cluster, signs, n_resamples, fit.noise.loss)
+    check_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster, kind)
     seed, _ = generator_of(seed)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        some = resamples(again, linear, kind, unit, signs, n_resamples, seed)
-        noise, journal = again.problem.noise, None
+        refit = refit_problem(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(refit.problem, refit.z, refit.wide.response))
+        data = resamples(refit, linear, kind, unit, signs, n_resamples, seed)
+        noise, journal = refit.problem.noise, None
         if checkpoint is not None:
             settings = dict(bootstrap=kind, by=unit, signs=signs, n_resamples=n_resamples, seed=seed)
-            told = identity(again.law, (again.observations, noise), noise.describe(), fit.fixed)
-            journal = Journal(checkpoint, told | settings)
+            run_identity = identity(refit.law, (refit.observations, noise), noise.describe(), fit.fixed)
+            journal = Journal(checkpoint, run_identity | settings)
         with ticking(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            begin = lifted(again.optimum)
-            lanes, settled = refitted(runner, again.problem, begin, some.response, some.weight, n_resamples, keep=True)
-        about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | some.about
+            begin = lifted(refit.optimum)
+            lanes, settled = refit_batch(
+                runner, refit.problem, begin, data.response, data.weight, n_resamples, keep=True
+            )
+        about = {"kind": kind, "unit": unit, "n_resamples": n_resamples, "seed": seed} | data.about
         notices, finished = [], len(settled)
         if finished < n_resamples:
             if np.sum(settled) < 2:
                 raise KeyboardInterrupt
             notices.append(
-                Notice("interrupted", f"Resampling was interrupted; {finished} of {n_resamples} refits are kept.")
+                Notice("interrupted", f"Resampling was interrupted; {finished} of {n_resamples} refits finished.")
             )
             about["finished"] = finished
-        if kind == "residual" and again.clusters is not None:
+        if kind == "residual" and refit.clusters is not None:
             notices.append(Notice("runs_ignored", "Residuals were drawn row by row, although runs have several rows."))
         name = {"case": "cluster", "wild": "wild cluster"}.get(kind, kind) if unit != "row" else kind
-        return drawn(fit, again, lanes, settled, f"{name} bootstrap", about, notices)
+        return draws_of(fit, refit, lanes, settled, f"{name} bootstrap", about, notices)
 
 
 def resamples(
-    again: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, n_resamples: int, seed: int
+    refit: RefitProblem, linear: Linear, kind: str, unit: str, signs: str, n_resamples: int, seed: int
 ) -> Resamples:
-    """The data sets of a bootstrap: the same for the same seed."""
+    """The resampled data sets of a bootstrap, reproducible by seed."""
     generator = np.random.default_rng(seed)
-    codes = codes_of(again.wide, unit)
+    codes = codes_of(refit.wide, unit)
     if kind in ("case", "cluster"):
-        return schemes.cases(again, codes, n_resamples, generator)
+        return schemes.cases(refit, codes, n_resamples, generator)
     if kind == "wild":
-        return schemes.wild(again, linear, codes, signs, n_resamples, generator)
+        return schemes.wild(refit, linear, codes, signs, n_resamples, generator)
     if kind == "residual":
-        return schemes.residual(again, linear, n_resamples, generator)
-    return schemes.parametric(again, linear, n_resamples, generator)
+        return schemes.residual(refit, linear, n_resamples, generator)
+    return schemes.parametric(refit, linear, n_resamples, generator)
 
 
 def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str = "") -> str:
-    """What is kept together: "row", "run" or "group".
+    """The resampling unit: "row", "run" or "group".
 
     Args:
         rows: the data.
         free: names of the fitted parameters.
-        by: what is asked for; runs where these repeat, else rows, unless given.
+        by: the requested unit; default: runs where these have several rows, else rows.
         kind: of the bootstrap.
 
     Raises:
-        ValueError: the data have too few rows, name no such units, or only one.
+        ValueError: the data have too few rows, no such units, or only one.
     """
     used = rows.weight > 0
     if np.sum(used) <= len(free):
@@ -160,74 +163,78 @@ def unit_of(rows: Observations, free: Sequence[str], by: str | None, kind: str =
     return unit
 
 
-def refuse_groups(fit: Fit, by: str | None) -> None:
-    """Refuse to resample whole groups where each has parameters of its own.
+def check_groups(fit: Fit, by: str | None) -> None:
+    """Reject resampling of whole groups where each has its own parameters.
 
     Raises:
-        ValueError: it is asked for.
+        ValueError: it is requested.
     """
     law = resolve(fit.law)
     if by == "group" and "group" in law.inputs:
-        raise ValueError(
-            f"Argument cluster must not be 'group' for {law.name}: a resample without a group does not determine the "
-            "parameters of that group; leave it out."
+        raise ArgumentError(
+            "cluster",
+            f"must not be 'group' for {law.name}: a resample without a group does not determine the "
+            "parameters of that group; leave it out.",
         )
 
 
 def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
-    """Codes of the units of the rows; None where every row is one.
+    """Codes of the resampling units of the rows; None where every row is a unit.
 
     Raises:
-        ValueError: the observations name no such units, or only one.
+        ValueError: the observations have no such units, or only one.
     """
     if unit == "row":
         return None
     codes = rows.run if unit == "run" else rows.group
     if codes is None:
-        raise ValueError(
-            f"Argument cluster must name what the observations have, but they name no {unit}: read them with "
-            f"Observations.from_table(..., {unit}=column)."
+        raise ArgumentError(
+            "cluster",
+            f"must name what the observations have, but they name no {unit}: name their column with ",
+            Setting(unit),
+            ".",
         )
     if len(np.unique(codes[rows.weight > 0])) < 2:
-        raise ValueError(f"Argument cluster is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
+        raise ArgumentError("cluster", f"is {unit!r}, but all rows belong to one {unit}; at least two are needed.")
     return codes
 
 
-def refuse(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
-    """Refuse arguments of a bootstrap that are wrong whatever the data.
+def check_arguments(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
+    """Validate arguments of a bootstrap that do not depend on the data.
 
     Args:
-        kind: as of :func:`bootstrap`.
-        by: likewise.
-        signs: likewise.
-        n_resamples: likewise.
+        kind: as in :func:`bootstrap`.
+        by: the argument ``cluster`` of :func:`bootstrap`.
+        signs: as in :func:`bootstrap`.
+        n_resamples: as in :func:`bootstrap`.
         loss: that of the fit.
 
     Raises:
-        ValueError: one of them is wrong.
+        ValueError: one of them is invalid.
     """
     if kind not in KINDS:
-        raise ValueError(f"Argument kind must be one of {', '.join(KINDS)}, but is {kind!r}.")
+        raise ArgumentError("kind", f"must be one of {', '.join(KINDS)}, but is {kind!r}.")
     if by is not None and by not in UNITS[1:]:
-        raise ValueError(f"Argument cluster must be 'run' or 'group', but is {by!r}.")
+        raise ArgumentError("cluster", f"must be 'run' or 'group', but is {by!r}.")
     if by is not None and kind not in ("cluster", "wild"):
-        raise ValueError(f"Argument cluster must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
+        raise ArgumentError("cluster", f"must be given with kind 'cluster' or 'wild' only, but kind is {kind!r}.")
     if signs not in SIGNS:
-        raise ValueError(f"Argument signs must be one of {', '.join(SIGNS)}, but is {signs!r}.")
+        raise ArgumentError("signs", f"must be one of {', '.join(SIGNS)}, but is {signs!r}.")
     if kind == "wild" and signs != "rademacher" and not loss.quadratic:
-        raise ValueError(
-            f"Argument signs must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
-            f"signs of a median other than 0, but is {signs!r}."
+        raise ArgumentError(
+            "signs",
+            f"must be 'rademacher' with {loss.name} noise, whose optimum would be biased by "
+            f"signs of a median other than 0, but is {signs!r}.",
         )
     if loss.counts and kind not in ("case", "cluster"):
-        raise ValueError(f"Argument kind must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
+        raise ArgumentError("kind", f"must be 'case' or 'cluster' for a fit of counts, but is {kind!r}.")
     if isinstance(n_resamples, bool) or not isinstance(n_resamples, int | np.integer) or n_resamples < 2:
-        raise ValueError(f"Argument n_resamples must be a whole number of at least 2, but is {n_resamples!r}.")
+        raise ArgumentError("n_resamples", f"must be a whole number of at least 2, but is {n_resamples!r}.")
 
 
-def drawn(
+def draws_of(
     fit: Fit,
-    again: RefitProblem,
+    refit: RefitProblem,
     lanes: Lanes,
     settled: np.ndarray,
     method: str,
@@ -235,20 +242,20 @@ def drawn(
     notices: list[Notice],
     ok: bool = True,
 ) -> Draws:
-    """The refits that settled as draws."""
+    """The converged refits as draws."""
     count, failed = len(settled), int(np.sum(~settled))
     if count - failed < 2:
         raise ValueError(
-            f"Only {count - failed} of {count} refits of {fit.law} settled; fix a parameter or use a simpler law."
+            f"Only {count - failed} of {count} refits of {fit.law} converged; fix a parameter or use a simpler law."
         )
     if failed:
-        notices = [*notices, Notice("resamples_failed", f"{failed} of {count} refits ({method}) did not settle.")]
-    named = jax.tree.map(np.asarray, params_at(again.problem, lanes.z))
-    free = len(again.problem.free)
-    scale = {"scale": np.exp(lanes.z[free][settled])} if again.problem.noise.infers_scale else {}
+        notices = [*notices, Notice("resamples_failed", f"{failed} of {count} refits ({method}) did not converge.")]
+    params = jax.tree.map(np.asarray, params_at(refit.problem, lanes.z))
+    free = len(refit.problem.free)
+    scale = {"scale": np.exp(lanes.z[free][settled])} if refit.problem.noise.infers_scale else {}
     return Draws(
         law=fit.law,
-        params={name: np.broadcast_to(named[name], count)[settled] for name in again.law.parameters},
+        params={name: np.broadcast_to(params[name], count)[settled] for name in refit.law.parameters},
         method=method,
         free=fit.free,
         nuisance=scale,
@@ -256,5 +263,5 @@ def drawn(
         about=about | {"failed": failed},
         notices=tuple(notices),
         ok=ok and failed <= FAILED * count,
-        observations=again.observations,
+        observations=refit.observations,
     )

@@ -1,4 +1,4 @@
-"""Jackknife: refits without one row, run or group."""
+"""Jackknife: leave-one-out refits over rows, runs or groups."""
 
 from typing import Any
 
@@ -8,55 +8,56 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import lifted
 from jaxscale.engine.runner import Runner
-from jaxscale.fitting.refits import refitted
-from jaxscale.resampling.bootstrap import UNITS, codes_of, drawn, refuse_groups, unit_of
+from jaxscale.fitting.refits import refit_batch
+from jaxscale.resampling.bootstrap import UNITS, check_groups, codes_of, draws_of, unit_of
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
 
 def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observations | None = None) -> Draws:
-    """Refit without one row, run or group at a time, all in one batch.
+    """Jackknife of a fit: refits without one row, run or group at a time, all in one batch.
 
-    The standard error of any quantity q is ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the G refits: see
-    :func:`jackknife_stderr`. For an absolute loss, or Huber's with a delta far below the residuals, whose optimum
-    jumps from vertex to vertex, the jackknife is not consistent; use :func:`bootstrap`.
+    The standard error of a quantity q is ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the G refits: see
+    :func:`jackknife_stderr`. The jackknife is not consistent for an absolute loss, or Huber's with a delta far below
+    the residuals, whose optimum jumps between vertices; use :func:`bootstrap`.
 
     Args:
         fit: the fit.
-        cluster: "row", "run" or "group"; rows, or whole runs where runs repeat, unless given.
-        observations: what was fitted, where the fit was read from a file.
+        cluster: "row", "run" or "group"; default: runs where these have several rows, else rows.
+        observations: the fitted observations, where the fit was read from a file.
 
     Returns:
-        One draw for every unit left out, in order: ``stats["left_out"]`` tells the row's place among the observations
-        (from 0, rows of weight 0 counted too; such rows are not left out), or the code of the run or group.
-        ``about["stderr"]`` holds the standard errors of the free parameters. Such draws lie far closer together than
-        estimates do, so they are marked as not usable.
+        One draw per unit left out, in order: ``stats["left_out"]`` is the index of the row among the observations
+        (from 0, counting rows of weight 0, which are not left out), or the code of the run or group.
+        ``about["stderr"]`` holds the standard errors of the free parameters. Jackknife draws have a much smaller
+        variance than estimates do, so ``ok`` is False.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing, others or no more than the free
-            parameters, or fewer than two refits settled.
+        ValueError: an argument is invalid, the observations are missing, not those of the fit or no more than the
+            free parameters, or fewer than two refits converged.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11.
     """
     if cluster is not None and cluster not in UNITS:
-        raise ValueError(f"Argument cluster must be one of {', '.join(UNITS)}, but is {cluster!r}.")
-    refuse_groups(fit, cluster)
+        raise ArgumentError("cluster", f"must be one of {', '.join(UNITS)}, but is {cluster!r}.")
+    check_groups(fit, cluster)
     unit = unit_of(observations_of(fit, observations), fit.free, cluster)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        used = np.flatnonzero(again.wide.weight > 0)
-        codes = codes_of(again.wide, unit)
+        refit = refit_problem(fit, observations)
+        used = np.flatnonzero(refit.wide.weight > 0)
+        codes = codes_of(refit.wide, unit)
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
-        weight = np.repeat(again.wide.weight[None], len(labels), axis=0)
+        weight = np.repeat(refit.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        begin = lifted(again.optimum)
-        lanes, settled = refitted(Runner(), again.problem, begin, again.wide.response, weight, len(labels))
-        notice = Notice("leave_one_out", f"The draws are refits without one {unit} each, not draws of the estimate.")
+        begin = lifted(refit.optimum)
+        lanes, settled = refit_batch(Runner(), refit.problem, begin, refit.wide.response, weight, len(labels))
+        notice = Notice("leave_one_out", f"The draws are leave-one-{unit}-out refits, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}
-        draws = drawn(fit, again, lanes, settled, "jackknife", about, [notice], ok=False)
+        draws = draws_of(fit, refit, lanes, settled, "jackknife", about, [notice], ok=False)
         draws.stats["left_out"] = labels[settled]
         del draws.stats["replicate"]
         draws.about["stderr"] = {name: float(jackknife_stderr(draws.params[name])) for name in fit.free}
@@ -64,10 +65,10 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
 
 
 def jackknife_stderr(values: np.ndarray) -> Any:
-    """``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
+    """Jackknife standard error ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
 
     Args:
-        values: a quantity for every unit left out, such as ``jackknife(fit).derive(of)``, shape (units, ...).
+        values: a quantity per unit left out, such as ``jackknife(fit).derive(quantity)``, shape (units, ...).
     """
     count = len(values)
     return np.sqrt((count - 1) / count * np.sum((values - values.mean(axis=0)) ** 2, axis=0))

@@ -1,4 +1,4 @@
-"""Standard errors of many refits at once: what makes their errors comparable in a studentised interval."""
+"""Batched standard errors of refits, for studentised bootstrap intervals."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxscale.utils.compilation import compiled
 def _covariances(
     problem: Problem, z: Any, response: Any, weight: Any, counts: Any, codes: Any, classical: Any
 ) -> tuple[Any, Any]:
-    """Covariance in the coordinates of every lane, and the free parameters' derivative in them; lanes first."""
+    """Covariance of the coordinates of every lane, and the Jacobian of the free parameters in them; lanes first."""
     noise = problem.noise
     target = noise.transform(response)
     delta = jnp.broadcast_to(jnp.asarray(noise.loss.threshold, z.dtype), z.shape[1:])
@@ -35,7 +35,7 @@ def _covariances(
     scores = jnp.where(weight[..., None] > 0, scores * weight[..., None], 0.0)
 
     def summed(scores: Any, counts: Any) -> Any:
-        # A unit that was drawn c times stands for c units with its own score each.
+        # A unit drawn c times counts as c units with the same score.
         sums = jax.ops.segment_sum(scores, codes, len(codes))
         times = jnp.maximum(jax.ops.segment_max(counts, codes, len(codes)), 0.0)
         return jnp.einsum("gp,gq,g->pq", sums, sums, times)
@@ -60,7 +60,7 @@ def covariances(
     codes: np.ndarray | None,
     classical: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Covariances of refits, each from its own data, but for a factor that all share.
+    """Covariances of refits, each from its own data, up to a common factor.
 
     Classical ``sum w r^2 (J' W J)^-1``, or the sandwich ``H^-1 (sum s s') H^-1`` with scores summed within units.
 
@@ -68,10 +68,10 @@ def covariances(
         problem: law, inputs of shape (n,), noise.
         z: coordinates, shape (size, lanes).
         response: shape (n,) or (lanes, n).
-        weight: of one row, however often it was drawn, shape (n,).
-        counts: how often each row was drawn, shape (lanes, n) or ().
-        codes: the unit of each row, below n, shape (n,); None where every row is its own.
-        classical: whether to take the classical one.
+        weight: of a single row, before resampling, shape (n,).
+        counts: number of times each row was drawn, shape (lanes, n) or ().
+        codes: the unit of each row, below n, shape (n,); None where every row is a unit.
+        classical: whether to use the classical covariance.
 
     Returns:
         Covariance of the coordinates, shape (lanes, size, size), NaN where there is none, and the derivative of the

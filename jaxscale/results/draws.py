@@ -1,4 +1,4 @@
-"""Draws: a batch of parameter sets of equal weight, whatever method they come from."""
+"""Equally weighted parameter sets from any sampling or resampling method."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
-from jaxscale.utils.errors import NotUsableError, did_you_mean
+from jaxscale.utils.errors import ArgumentError, NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# How the names of what is drawn for all groups and runs end.
+# Suffixes of nuisance parameters that belong to all groups and runs.
 OF_ALL = ("_offset", "_spread", "_population", "run_effect")
-# Why some draws cannot do what needs the model that was sampled.
-NO_MODEL = "hold no model (those of one group, of refits and of a file read without observations do not)"
+# Why draws lack the model that a method needs.
+NO_MODEL = "have no model (draws of one group, refits and files read without observations have none)"
 
 
-class _Named(dict[str, Any]):
-    """The parameters of one draw by name, which say so where one is unknown."""
+class _DrawParameters(dict[str, Any]):
+    """Parameters of one draw by name; an unknown name raises an error that lists the known ones."""
 
     def __init__(self, law: str, params: Mapping[str, Any]) -> None:
         super().__init__(params)
@@ -38,13 +38,13 @@ class _Named(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         raise ValueError(
-            f"A function of the parameters asks for {name!r}, which is no parameter of {self.law}"
-            f"{did_you_mean(name, self)}; these are {', '.join(self)}."
+            f"A function of the parameters uses {name!r}, which is not a parameter of {self.law}"
+            f"{did_you_mean(name, self)}; its parameters are {', '.join(self)}."
         )
 
 
-class _Parameters(dict[str, np.ndarray]):
-    """The law's parameters by name; whatever a table prints is found by its name there, too."""
+class _LabelledParameters(dict[str, np.ndarray]):
+    """The law's parameters by name; lookup also accepts the row labels of tables."""
 
     def __init__(self, params: Mapping[str, np.ndarray], nuisance: Mapping[str, np.ndarray], groups: Any) -> None:
         super().__init__(params)
@@ -62,26 +62,25 @@ class _Parameters(dict[str, np.ndarray]):
 
 @dataclass(frozen=True)
 class Draws:
-    """Parameter sets by name with a leading axis of draws, and how they were got.
+    """Parameter draws with a leading draw axis, their method and its diagnostics.
 
     Args:
-        law: the law; a name where there is no law, or none that the catalogue holds.
-        params: every parameter of the law, shape (draws,), or (draws, groups) where each group has its own; draws of
-            several chains lie chain after chain. What tables print beside them, such as ``a[small]`` and
-            ``a_population``, is found under its name, too.
+        law: the law; its name where the catalogue does not hold it.
+        params: every parameter of the law, shape (draws,), or (draws, groups) where each group has its own; chains
+            are concatenated. Lookup also accepts the row labels of tables, such as ``a[small]`` and ``a_population``.
         method: the sampling or resampling method they come from: "laplace", "importance", "nuts", "case bootstrap", ...
         free: names of the parameters that vary.
-        nuisance: what was drawn beside the law's parameters, such as the scale of the noise; leading axis (draws,).
-        chains: how many chains the draws come from; 1 where they are independent.
-        stats: a number for every draw, such as ``log_density``, ``diverging``, ``energy``; shape (draws,).
-        about: what the method says of itself: ``khat``, ``divergences``, ``n_resamples``, ``priors``, ...
-        notices: conditions of the data or the sampler that affect what the draws mean.
+        nuisance: parameters outside the law, such as the scale of the noise; leading axis (draws,).
+        chains: number of chains; 1 where draws are independent.
+        stats: statistics of every draw, such as ``log_density``, ``diverging``, ``energy``; shape (draws,).
+        about: settings and diagnostics of the method: ``khat``, ``divergences``, ``n_resamples``, ``priors``, ...
+        notices: conditions of the data or the sampler that affect the interpretation of the draws.
         ok: whether the draws can be used; False where a sampler did not converge.
-        observations: what was fitted; None when read from a file.
-        model: the model that was sampled (:class:`jaxscale.bayes.model.Model`), where there is one.
-        likelihood: how responses scatter where there is no model: that of one group out of several.
-        group_names: the groups' labels, in the order of the last axis of their parameters; those of the observations
-            unless given.
+        observations: the fitted observations; None when read from a file.
+        model: the sampled model (:class:`jaxscale.bayes.model.Model`), where there is one.
+        likelihood: the likelihood of the responses where there is no model, as for one group out of several.
+        group_names: labels of the groups, in the order of the last axis of their parameters; default: those of the
+            observations.
     """
 
     law: Law | str
@@ -100,16 +99,16 @@ class Draws:
     group_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a parameter that has the name of something drawn beside the law's parameters; name the groups."""
+        """Reject parameters that share a name with a nuisance parameter; set the names of the groups."""
         for name in self.params:
             if name in self.nuisance:
                 raise ValueError(
-                    f"Parameter {name!r} of {self.law} has the name of something that is drawn beside the law's "
-                    f"parameters; rename it: jaxscale.rename(law, {name}={name + '_of_law'!r})."
+                    f"Parameter {name!r} of {self.law} has the name of a nuisance parameter; rename it: "
+                    f"jaxscale.rename(law, {name}={name + '_of_law'!r})."
                 )
         if not self.group_names and self.observations is not None:
             object.__setattr__(self, "group_names", self.observations.groups)
-        object.__setattr__(self, "params", _Parameters(self.params, self.nuisance, self.groups))
+        object.__setattr__(self, "params", _LabelledParameters(self.params, self.nuisance, self.groups))
 
     def __len__(self) -> int:
         """The number of draws."""
@@ -123,11 +122,11 @@ class Draws:
         """Raise an error unless the draws can be used.
 
         Raises:
-            NotUsableError: a sampler did not converge, or resampling failed; says what to do.
+            NotUsableError: a sampler did not converge, or resampling failed.
         """
         if not self.ok:
             reasons = "; ".join(notice.message for notice in self.notices)
-            raise NotUsableError(f"These draws ({self.method}) are not to be acted on: {reasons}")
+            raise NotUsableError(f"These draws ({self.method}) are not usable: {reasons}")
 
     def derive(self, quantity: Quantity) -> np.ndarray:
         """A function of the parameters for every draw, shape (draws, ...).
@@ -138,22 +137,22 @@ class Draws:
             quantity: takes the parameters of one draw by name and returns a number or an array, by operations of JAX.
 
         Raises:
-            TypeError: it is no function.
-            ValueError: the function asks for an unknown parameter, or computes by NumPy instead of JAX.
+            TypeError: it is not a function.
+            ValueError: the function uses an unknown parameter, or NumPy instead of JAX.
         """
         quantity = single(quantity)
         with jax.enable_x64(True):
             params = {name: jnp.asarray(value) for name, value in self.params.items()}
             try:
-                return np.asarray(jax.vmap(lambda each: quantity(_Named(str(self.law), each)))(params))
+                return np.asarray(jax.vmap(lambda each: quantity(_DrawParameters(str(self.law), each)))(params))
             except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
                 raise ValueError(
-                    "A function of the parameters must compute by JAX: use jax.numpy in place of numpy and math, and "
-                    "jnp.where in place of if."
+                    "A function of the parameters must use JAX operations: jax.numpy instead of numpy and math, "
+                    "jnp.where instead of if."
                 ) from error
 
     def predict(self, **inputs: Any) -> np.ndarray:
-        """The law for every draw, shape (draws, ...) with the inputs' shape behind.
+        """Predictions of the law for every draw, shape (draws, ...), followed by the shape of the inputs.
 
         Raises:
             ValueError: an input is missing, unknown, outside its domain or of another length, or each group has its
@@ -161,65 +160,65 @@ class Draws:
         """
         law = resolve(self.law)
         columns = columns_of(law, inputs)
-        if found := outside(law, dict(zip(law.inputs, columns, strict=True))):
-            raise ValueError(f"Argument {found[0]} must lie {found[1]}, but holds {found[2]:g}.")
+        if violation := outside(law, dict(zip(law.inputs, columns, strict=True))):
+            raise ArgumentError(violation[0], f"must lie {violation[1]}, but holds {violation[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
             raise ValueError(f"Each group has its own {', '.join(grouped)}; choose one first: {self._choice}.")
         try:
             np.broadcast_shapes(*(column.shape for column in columns))
         except ValueError:
-            self._refuse_shapes(law, columns)
+            self._raise_shapes(law, columns)
         # Inputs are broadcast against each other.
         with jax.numpy_rank_promotion("allow"):
             return self.derive(lambda params: law(*columns, **params))
 
     @property
     def scatter(self) -> Likelihood | None:
-        """How responses scatter about the law: the likelihood of the model or of the group; None where unknown."""
+        """The likelihood of the responses given the law, of the model or of the group; None where unknown."""
         return self.likelihood if self.model is None else self.model.likelihood
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The names of the groups that have parameters or a scale of their own; none where all share everything."""
+        """Names of the groups that have their own parameters or scale; empty with complete pooling."""
         own = [*self.params.values(), *(self.nuisance[name] for name in ("scale",) if name in self.nuisance)]
         count = max((values.shape[1] for values in own if values.ndim > 1), default=0)
         return self.group_names if len(self.group_names) == count else tuple(map(str, range(count)))
 
     @property
     def _choice(self) -> str:
-        """How one group is chosen, for messages."""
+        """The call that selects one group, for error messages."""
         return f"draws.of_group({self.groups[0]!r})"
 
     def of_group(self, group: str | int) -> "Draws":
-        """The draws of one group: its parameters and its scatter, without what belongs to all groups.
+        """Draws of the parameters and the noise scale of one group.
 
         Args:
-            group: its name, as the table has it.
+            group: its label in the table.
 
         Returns:
-            Draws on which ``predict`` and ``responses`` work; the model, the observations and the log densities, which
-            are of all groups, are not among them.
+            Draws for ``predict`` and ``responses``, without the model, the observations and the log densities, which
+            belong to all groups.
 
         Raises:
-            ValueError: there is no such group, or groups share everything.
+            ValueError: there is no such group, or groups share all parameters.
         """
         if not self.groups:
-            raise ValueError("These draws have no groups with parameters of their own; use them as they are.")
+            raise ValueError("These draws have no parameters of groups; use them directly.")
         if str(group) not in self.groups:
             hint = did_you_mean(str(group), self.groups)
-            raise ValueError(f"Argument group must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
+            raise ArgumentError("group", f"must be one of {', '.join(self.groups)}, but is {group!r}{hint}.")
         place = self.groups.index(str(group))
         own = {name: value[:, place] if value.ndim > 1 else value for name, value in self.params.items()}
-        beside = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
+        nuisance = {name: value for name, value in self.nuisance.items() if not name.endswith(OF_ALL)}
         likelihood = self.scatter
-        if "scale" in beside and beside["scale"].ndim > 1:
-            beside["scale"] = beside["scale"][:, place]
+        if "scale" in nuisance and nuisance["scale"].ndim > 1:
+            nuisance["scale"] = nuisance["scale"][:, place]
             likelihood = None if likelihood is None else likelihood.of_one_group()
         return replace(
             self,
             params=own,
-            nuisance=beside,
+            nuisance=nuisance,
             stats={name: values for name, values in self.stats.items() if not name.startswith("log_")},
             observations=None,
             model=None,
@@ -228,29 +227,29 @@ class Draws:
         )
 
     def responses(self, seed: int = 0, **inputs: Any) -> np.ndarray:
-        """New measurements for every draw: the law and the scatter about it, shape (draws, n).
+        """Posterior predictive responses, prediction plus noise, shape (draws, n).
 
         Args:
             seed: of the random numbers.
-            **inputs: inputs by name, shape (n,); each row is a run of its own, with an effect of its own where runs
-                have one.
+            **inputs: inputs by name, shape (n,); each row is a separate run, with its own run effect where the model
+                has one.
 
         Raises:
-            ValueError: there is no model of the scatter, or it needs more than the law's inputs, as counts do.
+            ValueError: the likelihood is unknown, or needs more than the law's inputs, as for counts.
         """
         from jaxscale.noise.likelihood import replicated
         from jaxscale.utils.random import generator_of
 
         scatter = self.scatter
         if scatter is None:
-            raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so how responses scatter is not known.")
+            raise ValueError(f"These draws ({self.method}) {NO_MODEL}, so the likelihood of responses is unknown.")
         if scatter.sampled_with:
             raise ValueError(
-                f"New shares of counts would need their trials ({', '.join(scatter.sampled_with)}) beside the law's "
-                "inputs; use predict, which is without the scatter."
+                f"Simulated counts need their number of trials ({', '.join(scatter.sampled_with)}) in addition to the "
+                "law's inputs; use predict, which excludes noise."
             )
         if scatter.by_group:
-            raise ValueError(f"Each group has a scale of its own; choose a group first: {self._choice}.")
+            raise ValueError(f"Each group has its own scale; choose a group first: {self._choice}.")
         level = self.predict(**{name: np.atleast_1d(value) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         return replicated(scatter, generator_of(seed)[0], self.nuisance, level, rows)
@@ -259,7 +258,7 @@ class Draws:
         """Quantiles of every free parameter by name, or of a function of the parameters.
 
         Args:
-            levels: numbers between 0 and 1, shape (q,) or ().
+            levels: probabilities, shape (q,) or ().
             quantity: a function of the parameters of one draw, as for :meth:`derive`.
 
         Raises:
@@ -270,7 +269,7 @@ class Draws:
         except (TypeError, ValueError):
             bad = [levels]
         if bad:
-            raise ValueError(f"Argument levels must hold numbers between 0 and 1, but holds {bad[0]!r}.")
+            raise ArgumentError("levels", f"must hold numbers between 0 and 1, but holds {bad[0]!r}.")
         if quantity is not None:
             return np.quantile(self.derive(quantity), levels, axis=0)
         return {name: np.quantile(self.params[name], levels, axis=0) for name in self.free}
@@ -280,17 +279,16 @@ class Draws:
 
         Args:
             level: coverage, between 0 and 1.
-            quantity: a function of the parameters of one draw, or name to function; the free parameters unless given.
+            quantity: a function of the parameters of one draw, or name to function; default: the free parameters.
 
         Raises:
-            TypeError: ``quantity`` is no function and maps to none.
+            TypeError: ``quantity`` is neither a function nor a mapping to functions.
             ValueError: the level is not between 0 and 1.
         """
         from jaxscale.results import mcmc_diagnostics
 
         functions = {} if quantity is None else by_name(quantity)
-        if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        check_level(level)
         values = {name: self.params[name] for name in self.free} if quantity is None else {}
         if quantity is None:
             values |= {name: v for name, v in self.nuisance.items() if not name.endswith(("_offset", "run_effect"))}
@@ -311,7 +309,7 @@ class Draws:
         return Intervals(self.law, self.method, level, rows, self.about, self.notices, self.ok)
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas data frame with a row for every draw, a column for every free or nuisance parameter."""
+        """A pandas data frame with one row per draw and one column per free or nuisance parameter."""
         import pandas as pd
 
         names = {name: self.params[name] for name in self.free} | self.nuisance
@@ -320,17 +318,17 @@ class Draws:
         )
 
     def to_arviz(self) -> Any:
-        """The draws as the container of ArviZ (an xarray ``DataTree``), with what it needs for its plots."""
+        """The draws as an ArviZ data tree (xarray ``DataTree``)."""
         from jaxscale.bayes import arviz_io
 
         return arviz_io.to_arviz(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the draws as a NetCDF file (ending .nc) that ArviZ reads too, there whole or not at all.
+        """Write the draws atomically as a NetCDF file (.nc) that ArviZ can read.
 
         Raises:
-            FileNotFoundError: there is no such folder.
-            ValueError: the path has another ending.
+            FileNotFoundError: the folder does not exist.
+            ValueError: the path has another extension.
         """
         from jaxscale.bayes import arviz_io
 
@@ -346,41 +344,41 @@ class Draws:
         likelihood: Likelihood | None = None,
         priors: Mapping[str, Any] | None = None,
     ) -> "Draws":
-        """Read what :meth:`save` wrote, bit for bit; the model is not in a file, but made anew where it is told.
+        """Draws written by :meth:`save`, bit for bit; the model is rebuilt where observations are given.
 
         Args:
             path: a file that ends in .nc.
             law: the law, where it is not in the catalogue.
-            observations: those that the posterior was drawn with, for what needs the model (``loo``, ``new_group``,
+            observations: the observations of the posterior, for methods that need the model (``loo``, ``new_group``,
                 ``responses``).
-            likelihood: the same; that of the law's response unless given.
-            priors: the same; the defaults unless given.
+            likelihood: of the model; default: that of the law's response.
+            priors: of the model; default: the default priors.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            TypeError: the observations or the likelihood are of another type.
-            ValueError: the file is not one of draws, or those of another law, or the model is not theirs.
+            FileNotFoundError: the file does not exist.
+            TypeError: the observations or the likelihood have another type.
+            ValueError: the file does not hold draws of this law, or the model differs from that of the draws.
         """
         from jaxscale.bayes import arviz_io
 
         read = arviz_io.load(path, law)
         if observations is not None:
-            return arviz_io.modelled(read, observations, likelihood, priors)
+            return arviz_io.rebuild_model(read, observations, likelihood, priors)
         if likelihood is not None or priors is not None:
-            raise ValueError("Argument observations must be given with a likelihood or priors, for the model.")
+            raise ArgumentError("observations", "must be given with a likelihood or priors, for the model.")
         return read
 
-    def _refuse_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
-        """Refuse inputs that do not go together; an input may hold several numbers a row, as the law knows."""
+    def _raise_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+        """Reject inputs that do not broadcast; an input of the law may have several numbers per row."""
         try:
             jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
         except (TypeError, ValueError) as error:
-            told = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
-            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {told}.") from error
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in zip(law.inputs, columns, strict=True))
+            raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {shapes}.") from error
 
 
 def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
-    """One entry for every number of a draw, those of groups with their names behind, others with their places."""
+    """The scalar components of a parameter as (label, values): ``name``, ``name[group]`` or ``name[index]``."""
     if values.ndim == 1:
         return [(name, values)]
     flat = values.reshape(len(values), -1)

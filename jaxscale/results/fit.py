@@ -1,4 +1,4 @@
-"""Fit: a fitted law with standard errors, diagnostics and provenance; files are JSON."""
+"""A fitted law with standard errors, diagnostics and provenance."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,10 @@ from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.noise import Noise
 from jaxscale.results.fit_file import from_entries, to_entries
-from jaxscale.results.intervals import Intervals
+from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
-from jaxscale.utils.errors import did_you_mean
+from jaxscale.utils.errors import ArgumentError, did_you_mean
 from jaxscale.utils.files import nulls, write_atomically
 from jaxscale.utils.notices import Notice
 
@@ -33,28 +33,28 @@ class Fit:
     """A fitted law with standard errors, diagnostics and provenance.
 
     Args:
-        law: the law; its name where the fit was read from a file and no law of the catalogue has that name.
-        params: every parameter by name, in the paper's own constants.
-        stderr: standard error of every free parameter (NaN where there is none).
-        correlation: of the free parameters' estimates, rows in the order of ``free``.
+        law: the law; its name where the fit was read from a file and the catalogue does not hold it.
+        params: every parameter by name, in the paper's parametrisation.
+        stderr: standard error of every free parameter (NaN where undefined).
+        correlation: correlation matrix of the free parameters' estimates, in the order of ``free``.
         free: names of the fitted parameters.
-        fixed: values of the others.
+        fixed: values of the fixed parameters.
         noise: residual space and loss.
-        scale: scale of the noise, where the loss has one, fitted or given.
+        scale: scale of the noise, fitted or given, where the loss has one.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
-        certificate: the further decrease a Newton step (or linear programme) promises, relative to the objective.
+        certificate: predicted decrease of a further Newton step (or linear programme), relative to the objective.
         errors: how the standard errors were estimated.
-        residuals: their size, and the coefficient of determination.
+        residuals: size of the residuals, and the coefficient of determination.
         landscape: starts and minima of the search.
         status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
-        notices: conditions of the data or the fit that its user should know.
-        design: the design check; None where the law has no finite slope.
+        notices: conditions of the data or the fit that affect its interpretation.
+        design: the design check; None where the law has no finite derivative.
         provenance: seed, versions, table.
         rows_read: rows of the table.
-        rows_used: rows that count.
-        observations: what was fitted; None when read from a file.
-        problem: the problem that was solved and its optimum (:class:`jaxscale.results.refit_problem.RefitProblem`);
-            None when read from a file, and made again where it is needed.
+        rows_used: rows of positive weight.
+        observations: the fitted observations; None when read from a file.
+        problem: the optimisation problem and its optimum (:class:`jaxscale.results.refit_problem.RefitProblem`);
+            None when read from a file, and rebuilt when needed.
     """
 
     law: Law | str
@@ -81,15 +81,15 @@ class Fit:
 
     @property
     def ok(self) -> bool:
-        """Whether the fit converged and its status warns of nothing."""
+        """Whether the status is "converged"."""
         return self.status == "converged"
 
     def predict(self, **inputs: Any) -> Any:
         """Predictions of the law at its fitted parameters.
 
         Args:
-            **inputs: inputs by name, numbers or equally long arrays. Where the law computes its inputs from others, such as
-                a learning rate schedule, these can be given instead.
+            **inputs: inputs by name, numbers or equally long arrays. Where the law computes inputs from others, such as
+                a learning rate schedule, these may be given instead.
 
         Returns:
             A number, or an array of the inputs' shape.
@@ -107,10 +107,10 @@ class Fit:
     def intervals(self, level: float = 0.9) -> Intervals:
         """Confidence intervals of the free parameters.
 
-        By t quantiles of the standard error where the parameter has no bounds: in the logarithm of a positive number,
-        the logit of a fraction. Where such an interval spans a factor, or a parameter lies at a bound, by the profile
-        likelihood; where standard errors come from resamples, by their percentiles. No interval leaves the support.
-        With fewer than two degrees of freedom the ends are NaN.
+        Wald intervals with t quantiles on an unbounded scale: the logarithm of a positive parameter, the logit of a
+        fraction. Profile likelihood intervals where such an interval is wide or a parameter lies at a bound;
+        percentile intervals where standard errors come from resamples. Intervals stay inside the support. With fewer
+        than two degrees of freedom the ends are NaN.
 
         Args:
             level: coverage, between 0 and 1.
@@ -120,8 +120,7 @@ class Fit:
         """
         from jaxscale.profiling.fit_intervals import intervals_of
 
-        if not 0 < level < 1:
-            raise ValueError(f"Argument level must lie between 0 and 1, but is {level!r}.")
+        check_level(level)
         ends = intervals_of(self, level)
         rows = {
             name: {"estimate": self.params[name], "sd": self.stderr[name], "lower": low, "upper": high}
@@ -133,42 +132,44 @@ class Fit:
         )
 
     def influence(self, quantity: str | Quantity, observations: Observations | None = None) -> np.ndarray:
-        """What every row does to a quantity: the quantity's derivative in the row's weight at the optimum.
+        """Influence of every row on a quantity: its derivative with respect to the row's weight at the optimum.
 
-        ``d of / d w_i``, exact (for a Huber loss: that of its active set, while no residual crosses delta). To first
-        order, leaving out row i of weight 1 changes the quantity by minus this number (by more where the row has
-        leverage h: for squared errors about ``1 / (1 - h)`` times as much); leaving out a run, by minus the sum
-        over its rows. For a row of weight 0 it is what adding the row would do. It is not finite where the
-        data do not identify the parameters.
+        ``d quantity / d w_i``, exact (for a Huber loss on its active set, while no residual crosses delta). To first
+        order, leaving out row i of weight 1 changes the quantity by minus this number (for squared error, by about
+        ``1 / (1 - h)`` times as much where the row has leverage h); leaving out a run, by minus the sum over its
+        rows. For a row of weight 0 it is the effect of adding the row. It is not finite where the data do not
+        identify the parameters.
 
         >>> fit.influence(quantity=lambda p: law(70e9, 1.4e12, **p))  # doctest: +SKIP
 
         Args:
-            quantity: name of a parameter, or a function of the parameters (name to value) that returns one number
-                and is made of operations that JAX differentiates.
-            observations: what was fitted, where the fit was read from a file.
+            quantity: name of a parameter, or a differentiable JAX function of the parameters (name to value) that
+                returns one number.
+            observations: the fitted observations, where the fit was read from a file.
 
         Returns:
             One number per observation, in float64.
 
         Raises:
-            TypeError: the loss is absolute, whose optimum has no such derivative, or ``quantity`` is neither a name nor a
-                function.
-            ValueError: the quantity is no parameter or not one number, or the observations are missing or others.
+            TypeError: the loss is absolute, whose optimum has no such derivative, or ``quantity`` is neither a name nor
+                a function.
+            ValueError: the quantity is not a parameter or not a scalar, or the observations are missing or not those
+                of the fit.
         """
         law = resolve(self.law)
         if isinstance(quantity, str) and quantity not in law.parameters:
-            raise ValueError(
-                f"Argument quantity names {quantity!r}, which is no parameter of {law.name}"
-                f"{did_you_mean(quantity, law.parameters)}; its parameters are {', '.join(law.parameters)}."
+            raise ArgumentError(
+                "quantity",
+                f"names {quantity!r}, which is no parameter of {law.name}"
+                f"{did_you_mean(quantity, law.parameters)}; its parameters are {', '.join(law.parameters)}.",
             )
         from jaxscale.results.refit_problem import refit_problem
 
         function = (lambda p: p[quantity]) if isinstance(quantity, str) else single(quantity)
         with jax.enable_x64(True):
-            again = refit_problem(self, observations)
-            values = influence(again.problem, again.z, again.wide, self.params, function)
-        return values[: len(again.observations)]
+            refit = refit_problem(self, observations)
+            values = influence(refit.problem, refit.z, refit.wide, self.params, function)
+        return values[: len(refit.observations)]
 
     def __str__(self) -> str:
         """The report."""
@@ -177,7 +178,7 @@ class Fit:
         return text(self)
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas data frame with a row for every free parameter: estimate, standard error and 90 % interval."""
+        """A pandas data frame with one row per free parameter: estimate, standard error and 90 % interval."""
         return self.intervals().to_frame()
 
     def to_json(self) -> str:
@@ -188,30 +189,30 @@ class Fit:
         """Write the fit as a JSON file, atomically.
 
         Raises:
-            FileNotFoundError: there is no such folder.
+            FileNotFoundError: the folder does not exist.
             ValueError: the path does not end in .json.
         """
         if Path(path).suffix != ".json":
-            raise ValueError(f"Argument path must end in .json, as files of fits do, but is {str(path)!r}.")
+            raise ArgumentError("path", f"must end in .json, as files of fits do, but is {str(path)!r}.")
         write_atomically(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | Path, law: Law | None = None) -> "Fit":
-        """Read a fit that :meth:`save` wrote, bit for bit.
+        """A fit written by :meth:`save`, bit for bit.
 
         Args:
             path: of the JSON file.
             law: the law, where it is not in the catalogue.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is not a fit, or a fit of another law.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file does not hold a fit of this law.
         """
         return cls.from_json(Path(path).read_text(), law)
 
     @classmethod
     def from_json(cls, text: str, law: Law | None = None) -> "Fit":
-        """Read the text that :meth:`to_json` returned; arguments and errors as of :meth:`load`."""
+        """A fit from the text of :meth:`to_json`; arguments and errors as in :meth:`load`."""
         try:
             fit = cls(**from_entries(json.loads(text)))
         except (KeyError, TypeError, AttributeError, ValueError) as error:

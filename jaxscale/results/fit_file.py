@@ -1,4 +1,4 @@
-"""Files of fits: the entries that JSON holds, and a fit's arguments from them."""
+"""Conversion of fits to and from JSON entries."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def to_entries(fit: "Fit") -> dict[str, Any]:
-    """What a file of a fit holds, by name: plain numbers, strings, lists and dictionaries."""
+    """The JSON entries of a fit: plain numbers, strings, lists and dictionaries."""
     errors, landscape = asdict(fit.errors), asdict(fit.landscape)
     percentiles, shares, basins = errors.pop("percentiles"), errors.pop("shares"), landscape.pop("basins")
     return {
@@ -42,7 +42,7 @@ def to_entries(fit: "Fit") -> dict[str, Any]:
 
 
 def noise_entries(noise: Noise, scale: float | None) -> dict[str, Any]:
-    """The noise with its scale, and whether that was fitted, where the loss can be given one."""
+    """The JSON entries of a noise with its scale, and whether the scale was fitted where it can also be given."""
     if scale is None:
         return noise.to_dict()
     fitted = {} if noise.loss.concomitant_scale else {"scale_fitted": noise.infers_scale}
@@ -50,11 +50,11 @@ def noise_entries(noise: Noise, scale: float | None) -> dict[str, Any]:
 
 
 def from_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a fit from the entries of its file.
+    """The arguments of :class:`Fit` from JSON entries.
 
     Raises:
         KeyError: an entry is missing.
-        TypeError: an entry has another form.
+        TypeError: an entry has the wrong type.
         ValueError: the noise is unknown.
     """
     noise = dict(entries["noise"])

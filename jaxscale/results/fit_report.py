@@ -1,4 +1,4 @@
-"""Reports: a fit as plain text that reads well at 80 columns."""
+"""Plain-text report of a fit, 80 columns wide."""
 
 import math
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from jaxscale.utils.text import WIDTH, aligned, item
 
 # Coverage of the intervals in the report.
 LEVEL = 0.9
-# Correlations above this size are listed, at most so many.
+# Correlations above this absolute value are listed; the largest number listed.
 _STRONG, _LISTED = 0.9, 10
-# Ends of an interval whose ratio is above this say nothing.
+# An interval whose ends have a ratio above this is reported as undetermined.
 _UNDETERMINED = 1e30
-# Entries of a noise that its line does not print beside the others.
+# Entries of a noise that are not printed as settings.
 _UNPRINTED = ("loss", "space", "scale_fitted")
 
 
 def text(fit: Fit) -> str:
-    """A fit as a person reads it: what was fitted, how well, how surely, and how it was got.
+    """Report of a fit: data, goodness of fit, estimates with uncertainty, diagnostics and provenance.
 
     Args:
         fit: the fit.
@@ -38,7 +38,9 @@ def text(fit: Fit) -> str:
         [
             *item("Status", fit.status.replace("_", " ")),
             *item("Likelihood" if fit.noise.loss.counts else "Noise", _noise(fit)),
-            *item("Objective", f"{fit.objective:.7g} (a further step gains {_promise(fit.certificate)})"),
+            *item(
+                "Objective", f"{fit.objective:.7g} (predicted relative decrease {_predicted_decrease(fit.certificate)})"
+            ),
             *item("Residuals", _residuals(fit)),
             *item("R^2", _r2(fit)),
         ],
@@ -54,7 +56,7 @@ def text(fit: Fit) -> str:
         [
             *item("Data", f"{_columns(fit.provenance.columns)}; sha256 {fit.provenance.data_sha256[:12]}"),
             *item(
-                "Made with",
+                "Provenance",
                 f"seed {fit.provenance.seed}; " + ", ".join(f"{k} {v}" for k, v in fit.provenance.versions.items()),
             ),
         ],
@@ -63,13 +65,13 @@ def text(fit: Fit) -> str:
 
 
 def constants(fit: Fit, truth: Mapping[str, float]) -> str:
-    """The true constants beside the fitted ones, and how many standard errors lie between them.
+    """Table of true and fitted constants, with their difference in standard errors.
 
     Args:
         fit: the fit.
-        truth: the constants that the data were drawn from, by name.
+        truth: the constants that generated the data, by name.
     """
-    rows = [("Parameter", "true", "fitted", "off by")]
+    rows = [("Parameter", "true", "fitted", "error")]
     for name in fit.free:
         error = fit.stderr[name]
         off = (fit.params[name] - truth[name]) / error if error > 0 else math.nan
@@ -78,7 +80,7 @@ def constants(fit: Fit, truth: Mapping[str, float]) -> str:
 
 
 def number(value: float, error: float = math.nan) -> str:
-    """A number with the digits that its standard error justifies, plus two.
+    """A number rounded to the significant digits of its standard error, plus two.
 
     >>> number(575.5281, 53.6238), number(1.834245, 0.007442), number(6.4e13, 1.2e12), number(0.25)
     ('575.5', '1.83424', '6.400e+13', '0.25')
@@ -106,12 +108,12 @@ def _noise(fit: Fit) -> str:
     return f"{fit.noise.loss.name}{f' ({settings})' if settings else ''} on {fit.noise.space.label}"
 
 
-def _promise(certificate: float) -> str:
+def _predicted_decrease(certificate: float) -> str:
     if not math.isfinite(certificate):
-        return "an unknown amount"
+        return "unknown"
     bounds = (1e-12, 1e-10, 1e-8)
     below = next((bound for bound in bounds if certificate < bound), None)
-    return f"{certificate:.2g} of it" if below is None else f"less than {below:g} of it"
+    return f"{certificate:.2g}" if below is None else f"below {below:g}"
 
 
 def _residuals(fit: Fit) -> str:
@@ -130,7 +132,7 @@ def _residuals(fit: Fit) -> str:
 
 
 def _percent(residual: float) -> str:
-    """How far a prediction lies above or below its response, from the difference of their logarithms."""
+    """Relative error of a prediction in percent, from the difference of logarithms."""
     share = 100 * abs(math.expm1(min(residual, 700.0)))
     if share > 1e6:
         return "over 1000000 %"
@@ -138,10 +140,10 @@ def _percent(residual: float) -> str:
 
 
 def _r2(fit: Fit) -> str:
-    """R^2 with digits where it differs from 1."""
+    """R^2, with enough digits to differ from 1."""
     value = fit.residuals.r2
     if fit.rows_used <= len(fit.free):
-        return "no meaning, with as many free parameters as rows"
+        return "not meaningful with as many free parameters as rows"
     if math.isnan(value):
         return "undefined"
     places = 4 if value < 0.99 else min(1 - math.floor(math.log10(max(1 - value, 1e-12))), 12)
@@ -181,7 +183,7 @@ def _ends(low: float, high: float, value: float, error: float) -> str:
         return "none"
     if math.isinf(high) or math.isinf(low) or (low > 0 and high / low > _UNDETERMINED):
         return "undetermined"
-    # An end far above the value is not known to the digits of the value.
+    # The standard error of an end far above the value is larger.
     wide = error * max(1.0, abs(high / value)) if value else error
     return f"{number(low, error)} to {number(high, wide)}"
 
@@ -198,10 +200,10 @@ def _method(fit: Fit) -> str:
     errors = fit.errors
     method, clustered, reason = errors.method.removeprefix("cluster "), "cluster" in errors.method, errors.reason
     if method == "none":
-        return f"none, as {reason or 'no resamples were asked for'}"
+        return f"none, as {reason or 'no resamples were requested'}"
     how = {
-        "classical": "classical (one noise level)",
-        "hc3": f"HC3, as {reason}" if reason else "HC3 (noise of any size)",
+        "classical": "classical (homoscedastic noise)",
+        "hc3": f"HC3, as {reason}" if reason else "HC3 (heteroscedastic noise)",
         "known errors": "from the known errors of the rows",
         "observed information": "observed information (from the curvature of the likelihood)",
         "sandwich": "sandwich (from curvature and scores)",
@@ -210,7 +212,7 @@ def _method(fit: Fit) -> str:
     runs = ", clustered by run" if clustered else ""
     freedom = errors.freedom
     if not any(math.isfinite(error) for error in fit.stderr.values()):
-        return f"none, as {'no degree of freedom is left' if freedom <= 0 else 'the parameters are not determined'}"
+        return f"none, as {'there are no degrees of freedom' if freedom <= 0 else 'the parameters are not determined'}"
     if method == "known errors":
         return f"{how}; intervals by normal quantiles"
     if freedom < 2:
@@ -228,38 +230,38 @@ def _correlations(fit: Fit) -> str:
     pairs = [(i, j) for i in range(len(fit.free)) for j in range(i)]
     strong = [(i, j) for i, j in pairs if abs(table[i, j]) > _STRONG]
     strong.sort(key=lambda pair: -abs(table[pair]))
-    told = [f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}" for i, j in strong[:_LISTED]]
+    entries = [f"{fit.free[j]} and {fit.free[i]} {table[i, j]:+.3f}" for i, j in strong[:_LISTED]]
     if len(strong) > _LISTED:
-        told.append(f"and {len(strong) - _LISTED} more above {_STRONG} in absolute value")
-    return "; ".join(told) if told else f"none above {_STRONG} in absolute value"
+        entries.append(f"and {len(strong) - _LISTED} more above {_STRONG} in absolute value")
+    return "; ".join(entries) if entries else f"none above {_STRONG} in absolute value"
 
 
 def _starts(starts: Landscape) -> str:
     return (
         f"{starts.scored} scored, {starts.polished} polished, {starts.converged} converged; "
-        f"{starts.agree} of the {starts.independent} independent ones ended at this optimum"
+        f"{starts.agree} of {starts.independent} independent starts reached this optimum"
     )
 
 
 def _basins(fit: Fit) -> str:
     (first, *others), freedom = fit.landscape.basins, fit.rows_used - len(fit.free)
     near = [basin for basin in others if comparable(basin.objective, first.objective, fit.noise.loss, freedom)]
-    told = [
+    entries = [
         f"objective {basin.objective:.7g} ({basin.count} {'start' if basin.count == 1 else 'starts'})"
         for basin in near[:3]
     ]
     if len(near) > 3:
-        told.append(f"and {len(near) - 3} more")
+        entries.append(f"and {len(near) - 3} more")
     far = len(others) - len(near)
     if far:
-        return f"{'; '.join(told) or 'none of comparable objective'}; {far} far worse"
-    return "; ".join(told) or "none"
+        return f"{'; '.join(entries) or 'none of comparable objective'}; {far} much worse"
+    return "; ".join(entries) or "none"
 
 
 def _design(design: Design | None) -> str:
     if design is None:
-        return "none: the law has no finite slope at the parameters"
-    override = ", fitted all the same" if design.allowed else ""
+        return "none: the law has no finite derivative at the parameters"
+    override = ", overridden" if design.allowed else ""
     return (
         f"{design.verdict}{override} (at {100 * design.noise_level:g} % noise; condition number {design.condition:.3g})"
     )

@@ -1,11 +1,14 @@
-"""Intervals: confidence or credible intervals of parameters and derived quantities, by any method."""
+"""Confidence or credible intervals of parameters and derived quantities."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxscale.law import Law
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import nulls
 from jaxscale.utils.notices import Notice
 
@@ -18,13 +21,13 @@ class Intervals(Mapping[str, tuple[float, float]]):
     """Intervals of parameters or derived quantities; ``intervals["alpha"]`` is (lower, upper).
 
     Args:
-        law: the law; a name where there is no law, or none that the catalogue holds.
+        law: the law; its name where the catalogue does not hold it.
         method: how they were computed, such as "nuts" or "bca of case bootstrap".
         level: nominal coverage, between 0 and 1.
         params: name to ``estimate``, ``sd``, ``lower``, ``upper``, and further columns of the method, such as ``rhat``.
             The estimate of draws is their mean.
-        about: what else there is to say, such as ``khat`` or ``divergences``.
-        notices: conditions of the data or the method that affect what the intervals mean.
+        about: settings and diagnostics of the method, such as ``khat`` or ``divergences``.
+        notices: conditions of the data or the method that affect the interpretation of the intervals.
         ok: whether the intervals can be used; False where a fit or a sampler did not converge.
     """
 
@@ -49,13 +52,13 @@ class Intervals(Mapping[str, tuple[float, float]]):
         return len(self.params)
 
     def __str__(self) -> str:
-        """The table that every method prints."""
+        """The report: a table of intervals with the method and its diagnostics."""
         from jaxscale.results.intervals_report import text
 
         return text(self)
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas data frame with a row for every quantity: estimate, sd, lower, upper, and further columns."""
+        """A pandas data frame with one row per quantity: estimate, sd, lower, upper, and further columns."""
         import pandas as pd
 
         return pd.DataFrame.from_dict(self.params, orient="index").rename_axis("quantity")
@@ -65,7 +68,7 @@ class Intervals(Mapping[str, tuple[float, float]]):
         return json.dumps(nulls(self.to_dict()), indent=2, allow_nan=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """The intervals as plain numbers: ``params``, ``method``, ``notices``, and what the method says of itself."""
+        """The intervals as a dictionary of plain numbers, for JSON, the entries of ``about`` among them."""
         return {
             "law": str(self.law),
             "method": self.method,
@@ -74,3 +77,13 @@ class Intervals(Mapping[str, tuple[float, float]]):
             "ok": self.ok,
             "notices": [{"code": notice.code, "message": notice.message} for notice in self.notices],
         }
+
+
+def check_level(level: Any) -> None:
+    """Validate a coverage level.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+    """
+    if isinstance(level, bool) or not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise ArgumentError("level", f"must lie between 0 and 1, but is {level!r}.")

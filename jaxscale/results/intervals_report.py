@@ -1,4 +1,4 @@
-"""Reports of intervals: what is known of each number, and how it was got, as plain text at 80 columns."""
+"""Plain-text report of intervals, 80 columns wide."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from jaxscale.utils.text import WIDTH, aligned, item
 if TYPE_CHECKING:
     from jaxscale.results.intervals import Intervals
 
-# Further columns, where the method knows them: effective draws for the middle and for the tails. Short, for 80 columns.
+# Diagnostic columns of MCMC: R-hat, bulk and tail effective sample size.
 _COLUMNS = {"rhat": ("R-hat", "{:.3f}"), "ess_bulk": ("ESS", "{:.0f}"), "ess_tail": ("tail", "{:.0f}")}
 _KINDS = {
     "percentile": "percentile intervals",
@@ -22,10 +22,10 @@ _KINDS = {
     "bca": "BCa intervals",
     "studentised": "studentised intervals",
 }
-# Methods whose first number is the estimate itself; all others hand over draws, and the number is their mean.
-_ABOUT_THE_ESTIMATE = ("profile likelihood", "law and misfit")
-# What the lines of a report say already, or what only the JSON file tells.
-_TOLD = (
+# Methods that report the estimate itself; all others report the mean of draws.
+_POINT_ESTIMATES = ("profile likelihood", "law and misfit")
+# Entries that other lines of the report print, or that only the JSON file holds.
+_PRINTED_ELSEWHERE = (
     *(
         "khat",
         "ess",
@@ -42,16 +42,16 @@ _TOLD = (
     ),
     *("seed", "seconds", "kind", "unit", "n_resamples", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
-_LABELS = {"noise": "Drawn noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
-_LABELS |= {"along": "Size", "misfit": "Misfit ratio", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
+_LABELS = {"noise": "Noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
+_LABELS |= {"along": "Size", "misfit": "Discrepancy", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:
-    """A table of intervals, how they were got and what a person should know of them.
+    """Report of intervals: method, table, diagnostics and provenance.
 
     Args:
         intervals: the intervals.
-        data: what they come from, where that is to be told.
+        data: the fitted observations, named in the title where given.
 
     Returns:
         Lines of at most 80 columns (long names may take more), without a newline at the end.
@@ -69,28 +69,33 @@ def text(intervals: "Intervals", data: Observations | None = None) -> str:
         [
             *_priors(about.get("priors", {})),
             *(item("Modes", f"{about['modes']}, sampled together") if about.get("modes", 1) > 1 else []),
-            *(line for key in about if key not in _TOLD for line in item(_label(key), _said(about[key]))),
+            *(
+                line
+                for key in about
+                if key not in _PRINTED_ELSEWHERE
+                for line in item(_label(key), _format_value(about[key]))
+            ),
         ],
         [line for notice in intervals.notices for line in notice_lines(notice.code, notice.message)],
-        item("Made with", ", ".join(_made(about))),
+        item("Provenance", ", ".join(_provenance(about))),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if any(block))
 
 
 def _method(method: str, about: Mapping[str, Any]) -> str:
-    """The way the intervals were got, in words."""
+    """Description of the method and its diagnostics."""
     khat = f"k-hat {about['khat']:.2f}" if "khat" in about else ""
     if method == "importance":
         return f"importance sampling ({khat}, {about['ess']:,.0f} effective draws)"
     if method == "nuts":
         each = about["draws"] // about["chains"]
-        told = f"NUTS, {about['chains']} chains of {each:,} draws, {_counted(about['divergences'], 'divergence')}"
-        before = f"; importance sampling was not trusted: {about['fallback']}" if "fallback" in about else ""
-        return f"{told}, {about['steps']:.1f} steps a draw{before}"
+        summary = f"NUTS, {about['chains']} chains of {each:,} draws, {_count_noun(about['divergences'], 'divergence')}"
+        before = f"; fallback from importance sampling: {about['fallback']}" if "fallback" in about else ""
+        return f"{summary}, {about['steps']:.1f} steps per draw{before}"
     if method == "laplace":
         return "normal approximation at the mode" + (f" ({khat} as a proposal)" if khat else "")
     if method == "law and misfit":
-        return "the law by least squares and a smooth misfit of it along the size, integrated out"
+        return "least squares with a smooth model discrepancy along the size, integrated out"
     if method == "new group":
         return f"new group, from draws by {about['from']}" + (f" ({khat})" if khat else "")
     kind, _, bootstrap = method.partition(" of ")
@@ -98,25 +103,25 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         kind, bootstrap = "", method
     if "n_resamples" not in about or "failed" not in about:
         return method
-    failed = f"{about['failed']} of them left out" if about["failed"] else "all settled"
+    failed = f"{about['failed']} failed" if about["failed"] else "all converged"
     intervals = f"; {_KINDS[kind]}" if kind else ""
     if "left_out" in about:
-        intervals += f" (corrected by {about['left_out']} refits without one {about['unit']} each)"
-    some = f"{about['finished']:,} of " if "finished" in about else ""
-    return f"{bootstrap}, {some}{_counted(about['n_resamples'], 'refit')}, {failed}{intervals}"
+        intervals += f" (acceleration from {about['left_out']} leave-one-{about['unit']}-out refits)"
+    finished = f"{about['finished']:,} of " if "finished" in about else ""
+    return f"{bootstrap}, {finished}{_count_noun(about['n_resamples'], 'refit')}, {failed}{intervals}"
 
 
 def _table(intervals: "Intervals") -> list[str]:
     columns = [key for key in _COLUMNS if any(key in row for row in intervals.params.values())]
     kind = intervals.method.partition(" of ")[0]
-    middle = "estimate" if kind in (*_KINDS, *_ABOUT_THE_ESTIMATE) else "mean"
-    # Refits without one unit each lie far closer together than estimates do: only the standard error is of these.
+    middle = "estimate" if kind in (*_KINDS, *_POINT_ESTIMATES) else "mean"
+    # Jackknife refits lie far closer together than estimates do: only the standard error describes the estimate.
     left_out = intervals.method == "jackknife"
     spreads = ["std. error"] if left_out else ["sd", f"{100 * intervals.level:g} % interval"]
     head = ("Quantity", middle, *spreads, *(_COLUMNS[key][0] for key in columns))
     rows: list[tuple[str, ...]] = [head]
     for name, row in intervals.params.items():
-        sd = _jackknifed(intervals.about, row["sd"]) if left_out else row["sd"]
+        sd = _jackknife_stderr(intervals.about, row["sd"]) if left_out else row["sd"]
         extra = [_COLUMNS[key][1].format(row[key]) if math.isfinite(row.get(key, math.nan)) else "" for key in columns]
         ends = [] if left_out else [_ends(row["lower"], row["upper"], sd)]
         spread = number(sd, sd) if math.isfinite(sd) else "none"
@@ -125,14 +130,14 @@ def _table(intervals: "Intervals") -> list[str]:
     return [first, "-" * len(first), *lines]
 
 
-def _jackknifed(about: Mapping[str, Any], sd: float) -> float:
-    """The jackknife's standard error: ``(G - 1) / sqrt(G)`` times the standard deviation of the G refits."""
+def _jackknife_stderr(about: Mapping[str, Any], sd: float) -> float:
+    """Jackknife standard error: ``(G - 1) / sqrt(G)`` times the standard deviation of the G refits."""
     count = about.get("n_resamples", 0) - about.get("failed", 0)
     return sd * (count - 1) / math.sqrt(count) if count > 1 else math.nan
 
 
 def _ends(low: float, high: float, sd: float) -> str:
-    """An interval in words; an end that was not found is open.
+    """Text of an interval; an infinite end is open.
 
     >>> _ends(0.1, 0.2, 0.01), _ends(0.3, math.inf, 0.1), _ends(-math.inf, 2.0, 1.0), _ends(math.nan, math.nan, 1.0)
     ('0.1000 to 0.2000', 'above 0.300', 'below 2.00', 'none')
@@ -149,7 +154,7 @@ def _ends(low: float, high: float, sd: float) -> str:
 
 
 def _priors(priors: Mapping[str, str]) -> list[str]:
-    """Priors on one line, or one a line where that is too long."""
+    """Lines of the priors: a single line, or one line per prior where that is too long."""
     entries = [f"{name} ~ {prior}" for name, prior in priors.items()]
     whole = item("Priors", "; ".join(entries)) if entries else []
     if len(whole) <= 1:
@@ -157,7 +162,7 @@ def _priors(priors: Mapping[str, str]) -> list[str]:
     return [line for k, entry in enumerate(entries) for line in item("Priors" if k == 0 else "", entry)]
 
 
-def _made(about: Mapping[str, Any]) -> list[str]:
+def _provenance(about: Mapping[str, Any]) -> list[str]:
     seed = [f"seed {about['seed']}"] if "seed" in about else []
     return seed + ([f"{about['seconds']:.3g} s"] if "seconds" in about else [])
 
@@ -166,13 +171,13 @@ def _label(key: str) -> str:
     return _LABELS.get(key, key.replace("_", " ").capitalize())
 
 
-def _said(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return "; ".join(f"{str(key).replace('_', ' ')} {_said(entry)}" for key, entry in value.items())
+        return "; ".join(f"{str(key).replace('_', ' ')} {_format_value(entry)}" for key, entry in value.items())
     return str(value)
 
 
-def _counted(count: int, what: str) -> str:
+def _count_noun(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Diagnostics of chains: whether they mixed, how many independent draws they are worth, whether they may be used."""
+"""MCMC diagnostics: R-hat, effective sample size, divergences and E-BFMI."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jax.scipy.special import ndtri
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 
-# What is asked of every parameter, and what draws must have to be acted on at all.
+# R-hat and effective sample size: the limits for a notice, and those beyond which draws are not usable.
 MIXED, UNMIXED = 1.01, 1.05
 ENOUGH, TOO_FEW = 400, 100
 ENERGETIC = 0.3
@@ -31,9 +31,9 @@ def convergence(chains: np.ndarray) -> dict[str, float]:
 
 
 def ebfmi(energy: np.ndarray) -> np.ndarray:
-    """Energy Bayesian fraction of missing information of every chain, ``mean (E_i - E_(i-1))^2 / var E``.
+    """Energy Bayesian fraction of missing information (E-BFMI) per chain, ``mean (E_i - E_(i-1))^2 / var E``.
 
-    NaN where a chain has one draw, or its energy never changes.
+    NaN where a chain has one draw or a constant energy.
 
     Args:
         energy: shape (chains, draws).
@@ -72,35 +72,35 @@ def _rhats(x: Any) -> Any:
 def largest_rhat(x: np.ndarray) -> np.ndarray:
     """The largest R-hat over the coordinates of every posterior, from draws of shape (posteriors, chains, draws, size).
 
-    ArviZ's number but for ties (which continuous draws do not have), for thousands of posteriors. NaN where chains have
-    fewer than four draws, of which no half says how far it varies.
+    Equal to ArviZ's value except for ties (which continuous draws do not have), and vectorised over posteriors. NaN
+    where chains have fewer than four draws.
     """
     if x.shape[2] < 4:
         return np.full(len(x), np.nan)
     return np.array([np.max(np.asarray(_rhats(each))) for each in x])
 
 
-def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
-    """What draws of a posterior say of themselves, and whether they may be acted on.
+def assess(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+    """Notices on posterior draws, and whether the draws are usable.
 
-    Chains must have mixed; draws of another method must only be enough.
+    NUTS draws are checked for convergence and effective sample size, draws of other methods for their number.
 
     Args:
         draws: a :class:`jaxscale.results.draws.Draws`.
     """
     if draws.method != "nuts":
-        return _counted(draws)
+        return _assess_number(draws)
     rows = draws.intervals().params
     notices, ok = [], True
-    # A number that is not known is no good one: comparisons with NaN are false, and NumPy's extremes keep it.
+    # NaN counts as a failure: comparisons with it are false, and NumPy's extremes propagate it.
     worst = {name: row["rhat"] for name, row in rows.items() if not row["rhat"] <= MIXED}
     if worst:
-        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_told(worst, 3, -1)}."))
+        notices.append(Notice("not_mixed", f"R-hat is above {MIXED} for {_worst(worst, 3, -1)}."))
         ok = bool(np.max([*worst.values()]) <= UNMIXED)
     few = {name: float(np.min([row["ess_bulk"], row["ess_tail"]])) for name, row in rows.items()}
     few = {name: value for name, value in few.items() if not value >= ENOUGH}
     if few:
-        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_told(few, 0, 1)}."))
+        notices.append(Notice("few_draws", f"The effective sample size is below {ENOUGH} for {_worst(few, 0, 1)}."))
         ok = ok and bool(np.min([*few.values()]) >= TOO_FEW)
     count = int(np.sum(draws.stats["diverging"]))
     if count:
@@ -112,17 +112,18 @@ def judged(draws: Any) -> tuple[tuple[Notice, ...], bool]:
     return tuple(notices), bool(ok)
 
 
-def _counted(draws: Any) -> tuple[tuple[Notice, ...], bool]:
-    """What independent draws say of their number, and that of the weighted ones they were picked from."""
+def _assess_number(draws: Any) -> tuple[tuple[Notice, ...], bool]:
+    """Notices on the number of independent draws and the effective sample size of importance weights."""
     ess = draws.about.get("ess", np.inf)
     if len(draws) < TOO_FEW:
         return (Notice("few_draws", f"There are {len(draws)} draws, fewer than {TOO_FEW}."),), False
     if not ess >= TOO_FEW:
-        return (Notice("few_draws", f"The effective number of weighted draws is {ess:.0f}, below {TOO_FEW}."),), False
+        message = f"The effective sample size of the importance weights is {ess:.0f}, below {TOO_FEW}."
+        return (Notice("few_draws", message),), False
     return (), True
 
 
-def _told(values: dict[str, float], digits: int, sign: int) -> str:
-    """The four worst numbers by name, those that are not known first."""
+def _worst(values: dict[str, float], digits: int, sign: int) -> str:
+    """The four worst values by name, unknown ones first."""
     worst = sorted(values.items(), key=lambda pair: (not np.isnan(pair[1]), sign * pair[1]))[:4]
     return ", ".join(f"{name} (unknown)" if np.isnan(value) else f"{name} {value:.{digits}f}" for name, value in worst)

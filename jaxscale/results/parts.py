@@ -1,16 +1,16 @@
-"""Parts of a fit: landscape, standard errors, residuals, design check, provenance."""
+"""Components of a fit: basins, standard errors, residuals, design check and provenance."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Basin:
-    """A minimum that polished starts converged to.
+    """A minimum and the number of polished starts that converged to it.
 
     Args:
-        objective: of the minimum.
+        objective: value at the minimum.
         count: starts that converged to it.
-        params: every parameter there.
+        params: every parameter at the minimum.
     """
 
     objective: float
@@ -26,9 +26,9 @@ class Landscape:
         scored: starts whose objective was computed.
         polished: starts that descended.
         converged: descents that ended at a minimum.
-        independent: polished starts that were drawn at random, whatever their score.
-        agree: independent starts that ended at the best objective to 1e-6.
-        agree_all: polished starts that did.
+        independent: polished starts that were drawn at random, regardless of their score.
+        agree: independent starts that reached the best objective to 1e-6.
+        agree_all: polished starts that reached it.
         basins: minima, best first.
     """
 
@@ -43,7 +43,7 @@ class Landscape:
 
 @dataclass(frozen=True)
 class StandardErrors:
-    """How the standard errors of a fit were estimated, and what its intervals need beside them.
+    """Method of the standard errors of a fit, and what its intervals need in addition.
 
     Args:
         method: "classical", "hc3", "known errors", "observed information", "sandwich", "bootstrap" (the last two also
@@ -51,9 +51,9 @@ class StandardErrors:
         freedom: degrees of freedom of t quantiles.
         n_resamples: bootstrap resamples; 0 where there are none.
         reason: why this method, or why there are no errors; may be empty.
-        at_bound: parameters that lie at an end of their support, and that end.
-        percentiles: of the resamples, by parameter, at ``shares``.
-        shares: of the percentiles.
+        at_bound: parameters at a bound of their support, with that bound.
+        percentiles: percentiles of the resamples by parameter, at the probabilities ``shares``.
+        shares: probabilities of the percentiles.
     """
 
     method: str
@@ -76,7 +76,7 @@ class Residuals:
         largest_row: its row, as ``row_unit`` counts it.
         row_unit: "line" of a text file, else "row".
         r2: coefficient of determination, in the response's own unit.
-        r2_trimmed: without the twentieth of the rows that are farthest from the law.
+        r2_trimmed: the same without the 5 % of rows with the largest absolute residuals.
     """
 
     rms: float
@@ -97,7 +97,7 @@ class Design:
         condition: condition number of the information matrix.
         noise_level: noise assumed, relative to the response.
         stderr: expected standard error of every parameter.
-        allowed: whether the fit was made in spite of the verdict.
+        allowed: whether the verdict was overridden.
     """
 
     verdict: str
@@ -116,7 +116,7 @@ class Provenance:
         versions: of Python and of the packages that computed it.
         data: name of the table.
         data_sha256: fingerprint of the table.
-        used_sha256: fingerprint of the numbers that were fitted; empty in files of older versions.
+        used_sha256: fingerprint of the fitted numbers; empty in files of older versions.
         columns: input or "response" to column.
     """
 

@@ -1,4 +1,4 @@
-"""Provenance: what identifies the data, the law and the versions behind a result."""
+"""Provenance of a result: fingerprints of data and law, versions of packages."""
 
 import hashlib
 import platform
@@ -16,7 +16,7 @@ from jaxscale.results.parts import Provenance
 
 
 def identity(law: Law, data: Any, noise: str, values: Mapping[str, float]) -> dict[str, Any]:
-    """What makes a run the one it is, for its checkpoint."""
+    """The identity of a computation, by which a checkpoint is matched."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(data):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -35,22 +35,21 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute a result."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for package in ("jaxscale", "jax", "jaxlib", "numpy"):
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "source"
-    return found
+            numbers[package] = "source"
+    return numbers
 
 
 def fingerprint(law: Law, observations: Observations) -> str:
-    """A hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
+    """Hash of the numbers that a fit uses: inputs of the law, responses, weights and codes of runs.
 
-    Groups are left out unless the law has parameters of each: a posterior that pools them may go on from the fit.
-
-    Where a law computes its inputs from others, such as a schedule, these count in their place: what was read is the
-    same on every machine, what was computed may differ in its last bits.
+    Groups are left out unless the law has parameters per group, so that a posterior with pooling may continue from
+    the fit. Where a law computes inputs from others, such as a schedule, the hash covers the latter: computed values
+    may differ between machines in their last bits.
     """
     given = with_groups(law, observations).inputs
     names: Iterable[str] = law.inputs
@@ -58,7 +57,7 @@ def fingerprint(law: Law, observations: Observations) -> str:
         names = (*law.sources, *(name for name, kind in law.inputs.items() if kind.categories))
     parts: dict[str, Any] = {name: given[name] for name in names if name in given}
     for name in parts.keys() & observations.series.keys():
-        # Each row by what its sequence holds, whatever its place in the list.
+        # Each row by the contents of its sequence, regardless of the order of the list.
         each = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).digest() for a in observations.series[name]]
         parts[name] = np.array([each[int(place)] for place in given[name]])
     parts |= {"response": observations.response, "weight": observations.weight}
@@ -75,7 +74,7 @@ def provenance_of(law: Law, observations: Observations, seed: int) -> Provenance
 
     Args:
         law: the law.
-        observations: what was fitted.
+        observations: the fitted observations.
         seed: of starts and resamples.
     """
     return Provenance(

@@ -1,15 +1,17 @@
-"""Quantities derived from the parameters: functions of them, by name."""
+"""Derived quantities: named functions of the parameters."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxscale.utils.errors import ArgumentTypeError
+
 Quantity = Callable[[dict[str, Any]], Any]
-# One function, which has its own name, or several by name.
+# One function, or a mapping of names to functions.
 Quantities = Quantity | Mapping[str, Quantity]
 
 
 def by_name(of: Any) -> dict[str, Quantity]:
-    """Functions of the parameters by name; a function alone has the name of its definition, a lambda "quantity".
+    """A mapping of names to functions; a single function is named by its definition, a lambda "quantity".
 
     >>> list(by_name(lambda p: p["alpha"] / p["beta"]))
     ['quantity']
@@ -24,26 +26,27 @@ def by_name(of: Any) -> dict[str, Quantity]:
         name = getattr(of, "__name__", "quantity")
         return {name if name.isidentifier() else "quantity": of}
     if not isinstance(of, Mapping):
-        raise TypeError(
-            "Argument quantity must be a function of the parameters or map names to functions, such as "
-            f"{{'ratio': lambda p: ...}}, but is {of!r}."
+        raise ArgumentTypeError(
+            "quantity",
+            "must be a function of the parameters or map names to functions, such as "
+            f"{{'ratio': lambda p: ...}}, but is {of!r}.",
         )
     for name, function in of.items():
         if not callable(function):
-            raise TypeError(
-                f"Argument quantity must map names to functions of the parameters, but {name!r} maps to none."
+            raise ArgumentTypeError(
+                "quantity", f"must map names to functions of the parameters, but {name!r} maps to none."
             )
     return dict(of)
 
 
 def single(of: Any) -> Quantity:
-    """A function of the parameters; refuses what is none.
+    """The argument, if it is a function of the parameters.
 
     Raises:
-        TypeError: it is no function.
+        TypeError: it is not a function.
     """
     if not callable(of):
-        raise TypeError(
-            f"Argument quantity must be a function of the parameters, such as lambda p: ..., but is {of!r}."
+        raise ArgumentTypeError(
+            "quantity", f"must be a function of the parameters, such as lambda p: ..., but is {of!r}."
         )
     return of

@@ -1,4 +1,4 @@
-"""A fit as the problem it solved: what refits, profiles and posteriors go on from."""
+"""The optimisation problem behind a fit, from which refits, profiles and posteriors continue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,20 +17,21 @@ from jaxscale.laws import resolve
 from jaxscale.noise.measurement_errors import weighted
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import fingerprint
+from jaxscale.utils.errors import ArgumentError, Setting, UsageError
 from jaxscale.utils.padding import bucket
 
 
 @dataclass(frozen=True)
 class RefitProblem:
-    """The problem of a fit and the place of its optimum.
+    """The optimisation problem of a fit and the coordinates of its optimum.
 
     Args:
         law: the law.
         problem: law, inputs of shape (n,), noise; n is a bucket.
         z: coordinates of the optimum, shape (size,).
         wide: the observations, padded to n rows with weight 0.
-        observations: the observations as they are.
-        clusters: codes of the runs, shape (n,), where some run has several rows; else None.
+        observations: the observations without padding.
+        clusters: codes of the runs, shape (n,), where a run has several rows; else None.
     """
 
     law: Law
@@ -47,24 +48,29 @@ class RefitProblem:
 
 
 def observations_of(fit: Fit, observations: Observations | None = None) -> Observations:
-    """What was fitted.
+    """The fitted observations.
 
     Raises:
-        ValueError: the fit was read from a file and no observations were given, or these are others.
+        ValueError: the fit was read from a file and no observations were given, or not those of the fit.
     """
     rows = fit.observations if observations is None else observations
     if rows is None:
-        raise ValueError("A fit read from a file holds no observations; hand them over as observations=...")
+        raise UsageError(
+            "A fit read from a file holds no observations; pass them as ",
+            Setting("observations"),
+            ".",
+            argument="observations",
+        )
     if not is_of(fit, rows):
-        raise ValueError("Argument observations must be those of the fit, but has other data or other rows.")
+        raise ArgumentError("observations", "must be those of the fit, but has other data or other rows.")
     return rows
 
 
 def is_of(fit: Fit, rows: Observations) -> bool:
-    """Whether a fit was made to these observations."""
+    """Whether these are the observations of a fit."""
     if fit.provenance.used_sha256:
         return fit.provenance.used_sha256 == fingerprint(resolve(fit.law), rows)
-    # A file of an older version tells only the table, its columns and how many rows counted.
+    # A file of an older version identifies only the table, its columns and the number of rows used.
     count = int(np.sum(rows.weight > 0))
     return (rows.sha256, count, dict(rows.columns)) == (
         fit.provenance.data_sha256,
@@ -74,20 +80,20 @@ def is_of(fit: Fit, rows: Observations) -> bool:
 
 
 def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitProblem:
-    """The problem that a fit solved; inside ``jax.enable_x64(True)``.
+    """The optimisation problem of a fit; call it inside ``jax.enable_x64(True)``.
 
-    A fit in memory keeps it; for one that was read from a file it is made of the observations.
+    A fit in memory keeps it; for one read from a file it is rebuilt from the observations.
 
     Args:
         fit: the fit.
-        observations: what was fitted, where the fit was read from a file.
+        observations: the fitted observations, where the fit was read from a file.
 
     Raises:
-        ValueError: the observations are missing or others.
+        ValueError: the observations are missing or not those of the fit.
     """
     rows = observations_of(fit, observations)
     if observations is None and fit.problem is not None and _is_that_of(fit):
-        # The parameters of a fit may have been replaced since.
+        # The parameters of the fit may have been replaced.
         return replace(fit.problem, z=coordinates_of(fit.problem.problem, fit.params, fit.scale))
     law = resolve(fit.law)
     rows = weighted(prepare(law, rows), fit.noise)
@@ -103,14 +109,14 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
 
 
 def _is_that_of(fit: Fit) -> bool:
-    """Whether the problem in memory is that of the fit, whose fields may have been replaced."""
-    kept: Problem = fit.problem.problem
-    fixed = {name: float(value) for name, value in kept.fixed.items()}
-    return (kept.free, fixed, kept.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
+    """Whether the stored problem still matches the fit, whose fields may have been replaced."""
+    problem: Problem = fit.problem.problem
+    fixed = {name: float(value) for name, value in problem.fixed.items()}
+    return (problem.free, fixed, problem.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
 
 
 def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> np.ndarray:
-    """Coordinates of some parameters, with the log scale of the noise where it is fitted, shape (size,).
+    """Coordinates of parameter values, with the log scale of the noise where it is fitted, shape (size,).
 
     Args:
         problem: law, free parameters and the centre of the data.

@@ -1,1 +1,1 @@
-"""Posterior draws: Laplace approximation, importance sampling, NUTS."""
+"""Posterior sampling: Laplace approximation, importance sampling, NUTS."""

@@ -1,10 +1,9 @@
-"""Adaptive importance sampling: proposals that follow the draws of earlier rounds, until their weights can be trusted.
+"""Adaptive importance sampling, with proposals fitted to the draws of earlier rounds.
 
-A posterior with a long, bent ridge has arms in which a proposal about the mode has no draw, so that its weights look
-well although a part of the posterior is missing. Three things keep that from happening. Earlier rounds follow a
-flattened posterior, whose arms weigh more. The draws of the last two rounds are weighed by the mixture of their
-proposals, so that a draw with a large weight is not left out by going on. And weights must be well in two rounds, of
-which the second follows the first.
+A proposal about the mode may miss the arms of a long, curved ridge, and then its weights look fine although a part of
+the posterior is missing. Three measures prevent this. Early proposals target a tempered posterior, whose arms have
+more weight. The draws of the last two rounds are weighted by the mixture of their proposals, so that a draw of large
+weight is not discarded. And the weights must pass the k-hat criterion in two consecutive rounds.
 
 Source: Veach 1995, doi:10.1145/218380.218498 (the balance heuristic); Cappé 2008, arXiv:0710.4242 (proposals).
 """
@@ -15,38 +14,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxscale.bayes import psis
-from jaxscale.sampling.gaussian_mixture import fitted
+from jaxscale.sampling.gaussian_mixture import fit_mixture
 from jaxscale.sampling.importance import (
     EFFICIENT,
     Proposal,
-    Weighted,
+    WeightedDraws,
+    draw_proposal,
     log_density_of,
     noise_of,
-    proposed,
-    resampled,
-    tempered,
+    resample,
+    temper,
 )
 
-# Most rounds, and how many of the last are weighed together.
+# Most rounds, and the number of last rounds that are weighted as one mixture.
 ROUNDS, TOGETHER = 14, 2
-# Rounds after these have twice the draws, up to so many.
+# Later rounds have twice the draws, up to so many.
 MANY = 8192
-# A round passes where k-hat is below this. Far below what can be trusted: where a proposal missed a part of the
-# posterior, k-hat of the draws that it has lies between.
+# A first and a second round pass below these k-hats. They are far below the usual limit, since k-hat lies in between
+# where a proposal misses a part of the posterior.
 TAME, CONFIRMED = 0.2, 0.5
-# The powers of the posterior that proposals follow: until a round passes, and then. Flat ones find arms, at the cost of
-# effective draws.
+# Tempering powers of the posterior that proposals target, until a round passes and after. Low powers find arms at the
+# cost of effective sample size.
 EXPLORED, SAMPLED = 0.5, 0.8
-# How many pieces a proposal has, how many draws they are fitted to, what the modes, the pieces and one component with
-# the moments of all draws weigh, and how much wider this one is.
+# Proposal: number of mixture components, draws they are fitted to, weights of the modes, the components and one
+# component with the moments of all draws, and the inflation of the last.
 PIECES, FITTED, SHARES, WIDER = 4, 4000, (0.05, 0.75, 0.2), 1.4
-# Where fewer draws are effective, weights are made more even until so many say where the next round goes.
+# Weights are tempered until the effective sample size for the next proposal is at least this.
 LEAST = 100.0
 
 
 @dataclass
 class _Round:
-    """Draws of one proposal, and their log density by the proposals that are weighed together."""
+    """Draws of one proposal, and their log densities under the proposals of the mixture."""
 
     x: np.ndarray
     log_density: np.ndarray
@@ -55,10 +54,10 @@ class _Round:
 
 
 class Adaptation:
-    """Adaptive importance sampling of one posterior, whose densities are computed elsewhere.
+    """State of adaptive importance sampling of one posterior; its densities are computed by the caller.
 
     Args:
-        proposal: of the first round: components about the modes.
+        proposal: the first proposal, a mixture about the modes.
         seed: words of the seed.
     """
 
@@ -66,58 +65,60 @@ class Adaptation:
         self.modes = self.proposal = proposal
         self.seed, self.rounds, self.number = seed, [], 0
         self.passed = self.over = False
-        self.weighted: Weighted
+        self.weighted: WeightedDraws
 
-    def proposed(self, count: int) -> np.ndarray:
+    def propose(self, count: int) -> np.ndarray:
         """Draws of the proposal of this round, shape (draws, size)."""
-        # The first two rounds serve what is nearly normal; what needs more of them needs more draws too.
+        # Nearly normal posteriors finish in two rounds; others need more draws.
         if self.number >= TOGETHER:
             count = max(count, min(TOGETHER * count, MANY))
         size = self.proposal.means.shape[-1]
-        return proposed(self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size))
+        return draw_proposal(
+            self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size)
+        )
 
     def add(self, x: np.ndarray, log_density: np.ndarray) -> None:
-        """Weigh the draws of this round together with those of the one before, and make the next proposal."""
+        """Weight the draws of this round jointly with those of the previous one, and fit the next proposal."""
         self.rounds = self.rounds[-(TOGETHER - 1) :]
         for earlier in self.rounds:
             earlier.by = [*earlier.by[-len(self.rounds) :], log_density_of(self.proposal, earlier.x)]
         proposals = [*(each.proposal for each in self.rounds), self.proposal]
         self.rounds.append(_Round(x, log_density, self.proposal, [log_density_of(q, x) for q in proposals]))
         self.number += 1
-        self.weighted = self._weighed()
+        self.weighted = self._weight()
         khat = self.weighted.khat
         self.over = not math.isfinite(khat) or (self.passed and khat < CONFIRMED and self.share > EFFICIENT)
         self.passed = khat < (CONFIRMED if self.passed else TAME)
         if not self.over:
-            self._follow()
+            self._fit_proposal()
 
     @property
     def share(self) -> float:
-        """Effective share of the draws that are weighed together."""
+        """Effective sample size relative to the number of weighted draws."""
         return self.weighted.ess / len(self.weighted.x)
 
-    def resampled(self, count: int) -> np.ndarray:
-        """Places of draws of equal weight among those that are weighed together."""
-        return resampled(self.seed, self.weighted.log_weights, count)
+    def resample(self, count: int) -> np.ndarray:
+        """Indices of equally weighted draws among the weighted draws."""
+        return resample(self.seed, self.weighted.log_weights, count)
 
-    def _weighed(self) -> Weighted:
+    def _weight(self) -> WeightedDraws:
         sizes = np.log([len(each.x) for each in self.rounds])
         mixture = [np.logaddexp.reduce(np.add(each.by, sizes[:, None])) for each in self.rounds]
         x, log_density = (
             np.concatenate([getattr(each, name) for each in self.rounds]) for name in ("x", "log_density")
         )
-        log_weights, khat = psis.smoothed(log_density - np.concatenate(mixture))
-        return Weighted(x, log_density, log_weights, khat, psis.effective(log_weights))
+        log_weights, khat = psis.smooth(log_density - np.concatenate(mixture))
+        return WeightedDraws(x, log_density, log_weights, khat, psis.effective_sample_size(log_weights))
 
-    def _follow(self) -> None:
-        """Fit the next proposal: pieces, and all of the draws by one wide component."""
+    def _fit_proposal(self) -> None:
+        """Fit the next proposal: a mixture, and one wide component for all draws."""
         weighted = self.weighted
         with np.errstate(invalid="ignore"):
             below = weighted.log_density - weighted.log_density[np.isfinite(weighted.log_weights)].max()
             log_weights = weighted.log_weights + ((SAMPLED if self.passed else EXPLORED) - 1) * below
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-        chosen = resampled(self.seed, tempered(log_weights, LEAST), FITTED)
-        weights, means, roots, mean, root = fitted(weighted.x[chosen], self.seed, PIECES)
+        index = resample(self.seed, temper(log_weights, LEAST), FITTED)
+        weights, means, roots, mean, root = fit_mixture(weighted.x[index], self.seed, PIECES)
         about, pieces, whole = SHARES
         modes = self.modes.log_weights
         roots = np.concatenate([self.modes.roots, roots, WIDER * root[None]])

@@ -19,33 +19,34 @@ from jaxscale.sampling.adaptation import ROUNDS, TOGETHER, Adaptation
 from jaxscale.sampling.densities import Densities
 from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
-from jaxscale.sampling.sampler_result import Sampled
+from jaxscale.sampling.sampler_result import SamplerResult
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 
 METHODS = ("auto", "importance", "nuts", "laplace")
-# Draws of the proposals for each draw that is returned.
+# Proposal draws per returned draw.
 PROPOSED = 4
-# The least number of these: k-hat is estimated from the largest weights, which are few.
+# Fewest proposal draws: k-hat is estimated from the few largest weights.
 FEWEST = 8192
-# Modes that a proposal has a component for.
+# Most modes with a component in the proposal.
 COMPONENTS = 4
-# Posteriors whose proposed draws are held in memory at the same time.
+# Posteriors whose proposal draws are held in memory at a time.
 HELD = 256
-# Share of effective draws above which importance weights are better than chains with an R-hat above UNMIXED.
+# Relative effective sample size above which importance sampling is preferred to chains with an R-hat above UNMIXED.
 FAIR = 0.1
 UNMIXED = 1.05
-# Acceptance that NUTS aims at; raised while draws diverge.
+# Target acceptance probabilities of NUTS; raised while draws diverge.
 ACCEPT = (0.8, 0.95, 0.99)
-# How often chains that have not mixed are made longer.
+# How often chains that have not mixed are extended.
 LONGER = 2
 
 
 @dataclass(frozen=True)
 class ImportanceSettings:
-    """Adaptive importance sampling.
+    """Settings of adaptive importance sampling.
 
     Args:
-        draws: of equal weight that are returned.
+        draws: number of returned, equally weighted draws.
         rounds: most rounds of adaptation.
     """
 
@@ -53,19 +54,19 @@ class ImportanceSettings:
     rounds: int = ROUNDS
 
     @property
-    def proposed(self) -> int:
-        """Draws of the proposals that are weighed together where few rounds are needed."""
+    def proposals(self) -> int:
+        """Number of weighted proposal draws where few rounds are needed."""
         return max(PROPOSED * self.draws, FEWEST)
 
 
 @dataclass(frozen=True)
 class NutsSettings:
-    """The no-U-turn sampler.
+    """Settings of the no-U-turn sampler.
 
     Args:
-        chains: how many.
-        draws: of each chain that are returned.
-        warmup: draws of each chain that adapt it, rounded up to whole blocks.
+        chains: number of chains.
+        draws: number of returned draws per chain.
+        warmup: number of warm-up draws per chain, rounded up to whole blocks.
     """
 
     chains: int
@@ -79,39 +80,39 @@ class NutsSettings:
 
     @property
     def warmup_blocks(self) -> int:
-        """Blocks of draws that adapt a chain."""
+        """Blocks of warm-up draws per chain."""
         return -(-self.warmup // nuts.BLOCK)
 
     @property
     def blocks(self) -> int:
-        """Blocks of draws that are kept."""
+        """Blocks of kept draws per chain."""
         return -(-self.draws // nuts.BLOCK)
 
 
 @lru_cache(maxsize=64)
 def _program(function: Any, **static: int) -> Any:
-    """A jitted function with its static numbers set: one object for one set of numbers, named for a checkpoint."""
+    """A jitted function with its static arguments bound, cached, and named for checkpoints."""
     program = compiled(partial(function, **static))
     program.__name__ = "_".join([function.__name__, *map(str, static.values())])  # pyright: ignore
     return program
 
 
-def stacked_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
-    """Starts of one posterior as an array of COMPONENTS; the first fills what is missing."""
+def stack_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
+    """Starts of one posterior padded to COMPONENTS by repeating the first."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
 
-def refuse(method: str, chains: int, draws: int, warmup: int) -> None:
-    """Refuse a method or a number that is none."""
+def check_settings(method: str, num_chains: int, num_samples: int, num_warmup: int) -> None:
+    """Validate the method and the numbers of chains and draws."""
     if method not in METHODS:
-        raise ValueError(f"Argument method must be one of {', '.join(METHODS)}, but is {method!r}.")
-    for name, number in (("chains", chains), ("draws", draws), ("warmup", warmup)):
+        raise ArgumentError("method", f"must be one of {', '.join(METHODS)}, but is {method!r}.")
+    for name, number in (("num_chains", num_chains), ("num_samples", num_samples), ("num_warmup", num_warmup)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise ValueError(f"Argument {name} must be a positive number, but is {number!r}.")
+            raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
-def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> Sampled:
-    """Draws by one of METHODS; "auto" is importance sampling, with NUTS where its weights are poor.
+def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -> SamplerResult:
+    """Sample by one of METHODS; "auto" is importance sampling, with NUTS as a fallback where its weights are poor.
 
     Args:
         densities: the posteriors.
@@ -129,8 +130,8 @@ def adaptive_sample(densities: Densities, method: str, settings: NutsSettings) -
     return _with_chains(weighted, nuts_sample(densities, poor, settings), poor)
 
 
-def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
-    """Normal draws about the best mode, in place of those of importance sampling, whose diagnostics judge them."""
+def _laplace(densities: Densities, weighted: SamplerResult) -> SamplerResult:
+    """Normal draws about the best mode, with the diagnostics of importance sampling."""
     count, draws = weighted.x.shape[:2]
     mode = densities.mode
     e = np.random.default_rng(densities.keys(1)[0]).standard_normal((count, draws, mode.x.shape[-1]))
@@ -139,15 +140,15 @@ def _laplace(densities: Densities, weighted: Sampled) -> Sampled:
     return replace(weighted, x=x, method=np.full(count, "laplace", dtype=object), stats=nothing)
 
 
-def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Sampled:
-    """Importance sampling with NUTS in its place at some posteriors, where the chains are no worse."""
-    # Chains that are far from mixing do not take the place of weights that are uneven, but may be trusted.
+def _with_chains(weighted: SamplerResult, chains: SamplerResult, places: np.ndarray) -> SamplerResult:
+    """Importance sampling with NUTS in place of it for the given posteriors, except where the chains are worse."""
+    # Chains that have not mixed do not replace weights with a good k-hat and a fair effective sample size.
     fair = (weighted.khat[places] < KHAT_LIMIT) & (weighted.share[places] > FAIR)
     worse = fair & ~(chains.rhat <= UNMIXED)
     if np.all(worse):
         return replace(weighted, interrupted=chains.interrupted)
     places, chains = places[~worse], chains.of(~worse)
-    # An interruption leaves fewer draws; those of importance sampling are in random order.
+    # After an interruption there are fewer draws; those of importance sampling are in random order.
     draws = chains.x.shape[1]
     x = weighted.x[:, :draws]
     stats = {name: values[:, :draws] for name, values in weighted.stats.items()}
@@ -157,90 +158,90 @@ def _with_chains(weighted: Sampled, chains: Sampled, places: np.ndarray) -> Samp
     return replace(weighted, x=x, stats=stats, chains=chains.chains, interrupted=chains.interrupted)
 
 
-def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sampled:
-    """Adaptive importance sampling from mixtures about the modes.
+def importance_sample(densities: Densities, settings: ImportanceSettings) -> SamplerResult:
+    """Adaptive importance sampling, with mixtures about the modes as first proposals.
 
     Source: Cappe et al. (2008), Adaptive importance sampling in general mixture classes; Vehtari et al. (2024), Pareto
     smoothed importance sampling.
 
     Args:
         densities: the posteriors.
-        settings: how many draws.
+        settings: numbers of draws and rounds.
     """
     count = densities.count
     seeds = densities.keys(count)
     parts = np.array_split(np.arange(count), -(-count // HELD))
-    found = [_adapted(densities, members, seeds[members], settings) for members in parts]
-    x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*found, strict=True))
+    results = [_adapt(densities, members, seeds[members], settings) for members in parts]
+    x, log_density, khat, ess, share = (np.concatenate(part) for part in zip(*results, strict=True))
     stats = {name: np.full(x.shape[:2], np.nan) for name in ("energy", "diverging", "steps")}
     method = np.full(count, "importance", dtype=object)
     stats |= {"log_density": log_density}
-    return Sampled(x, method, khat, ess, share, 1, stats, np.full(count, np.nan), densities.modes)
+    return SamplerResult(x, method, khat, ess, share, 1, stats, np.full(count, np.nan), densities.modes)
 
 
-def _adapted(
+def _adapt(
     densities: Densities, members: np.ndarray, seeds: np.ndarray, settings: ImportanceSettings
 ) -> tuple[np.ndarray, ...]:
-    """Draws of some posteriors, their log density, and k-hat, effective number and share of the proposed draws."""
+    """Draws of the given posteriors, log densities, k-hat, and effective sample size, absolute and relative."""
     each = [Adaptation(_proposal(densities, int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
     for _ in range(settings.rounds):
-        left = [k for k, one in enumerate(each) if not one.over]
+        left = [k for k, state in enumerate(each) if not state.over]
         if not left:
             break
-        x = np.stack([each[k].proposed(-(-settings.proposed // TOGETHER)) for k in left])
+        x = np.stack([each[k].propose(-(-settings.proposals // TOGETHER)) for k in left])
         for k, *own in zip(left, x, densities.log_densities(members[left], x), strict=True):
             each[k].add(*own)
-    weighted = [one.weighted for one in each]
-    chosen = [one.resampled(settings.draws) for one in each]
-    x = np.stack([one.x[places] for one, places in zip(weighted, chosen, strict=True)])
-    log_density = np.stack([one.log_density[places] for one, places in zip(weighted, chosen, strict=True)])
-    khat, ess, share = np.array([(own.khat, own.ess, one.share) for own, one in zip(weighted, each, strict=True)]).T
+    weighted = [state.weighted for state in each]
+    indices = [state.resample(settings.draws) for state in each]
+    x = np.stack([state.x[places] for state, places in zip(weighted, indices, strict=True)])
+    log_density = np.stack([state.log_density[places] for state, places in zip(weighted, indices, strict=True)])
+    khat, ess, share = np.array([(own.khat, own.ess, state.share) for own, state in zip(weighted, each, strict=True)]).T
     return x, log_density, khat, ess, share
 
 
 def _proposal(densities: Densities, k: int) -> Proposal:
-    """A mixture with a component about every distinct mode of one posterior."""
+    """A mixture with one component per distinct mode of a posterior."""
     used = np.isfinite(densities.log_weights[k])
     roots = densities.mode.root[k, used]
     return Proposal(densities.mode.x[k, used], roots, np.linalg.inv(roots), densities.log_weights[k, used])
 
 
-def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> Sampled:
-    """NUTS on some of the posteriors; those whose draws diverge are sampled again with smaller steps.
+def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> SamplerResult:
+    """NUTS on the given posteriors; those with divergences are sampled again with smaller steps.
 
     Source: Hoffman and Gelman (2014), The No-U-Turn Sampler.
 
     Args:
         densities: the posteriors.
-        members: places of those that are sampled.
-        settings: chains and draws.
+        members: indices of the posteriors to sample.
+        settings: numbers of chains and draws.
     """
-    kept = _sample_chains(densities, members, settings, ACCEPT[0])
+    result = _sample_chains(densities, members, settings, ACCEPT[0])
     for accept in ACCEPT[1:]:
-        left = np.flatnonzero(_divergences(kept) > 0)
-        if not len(left) or kept.interrupted:
+        left = np.flatnonzero(_divergences(result) > 0)
+        if not len(left) or result.interrupted:
             break
         try:
-            found = _sample_chains(densities, members[left], settings, accept)
+            retry = _sample_chains(densities, members[left], settings, accept)
         except KeyboardInterrupt:
-            kept.interrupted = True
+            result.interrupted = True
             break
-        if found.interrupted:
-            # Fewer draws than the earlier ones, which stand.
-            kept.interrupted = True
+        if retry.interrupted:
+            # Fewer draws than the earlier ones, which are kept.
+            result.interrupted = True
             break
-        better = _divergences(found) <= _divergences(kept)[left]
-        kept.put(left[better], found, better)
-    return kept
+        better = _divergences(retry) <= _divergences(result)[left]
+        result.put(left[better], retry, better)
+    return result
 
 
-def _divergences(sampled: Sampled) -> np.ndarray:
+def _divergences(sampled: SamplerResult) -> np.ndarray:
     return sampled.stats["diverging"].sum(axis=1)
 
 
 @dataclass
 class _Chains:
-    """Chains of some posteriors on their way: what the program takes, its state, and what has been drawn."""
+    """Running chains of the given posteriors: arguments of the program, state, and draws so far."""
 
     densities: Densities
     members: np.ndarray
@@ -248,39 +249,39 @@ class _Chains:
     accept: np.ndarray
     program: Any
     state: Any
-    drawn: Any = None
+    draws: Any = None
 
     def advance(self) -> Any:
-        """A block of draws."""
+        """Advance the chains by a block of draws."""
         self.state, block = self.densities.run(
             self.program, self.members, self.mode, self.state, self.accept, alone=True
         )
         return block
 
     def draw(self) -> None:
-        """A block of draws that is kept."""
+        """Advance the chains by a block of draws, and keep it."""
         block = self.advance()
         both = lambda *a: np.concatenate(a, axis=2)  # noqa: E731
-        self.drawn = block if self.drawn is None else jax.tree.map(both, self.drawn, block)
+        self.draws = block if self.draws is None else jax.tree.map(both, self.draws, block)
 
     def thin(self) -> None:
-        """Keep every second draw."""
-        self.drawn = jax.tree.map(lambda a: a[:, :, 1::2], self.drawn)
+        """Thin the draws by two."""
+        self.draws = jax.tree.map(lambda a: a[:, :, 1::2], self.draws)
 
     @property
     def mixed(self) -> bool:
-        """Whether R-hat says so of all chains."""
-        return bool(np.all(mcmc_diagnostics.largest_rhat(self.drawn[0]) <= mcmc_diagnostics.MIXED))
+        """Whether R-hat is below its limit for all posteriors."""
+        return bool(np.all(mcmc_diagnostics.largest_rhat(self.draws[0]) <= mcmc_diagnostics.MIXED))
 
 
-def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> Sampled:
-    """Chains of some posteriors; an interruption leaves what has been drawn."""
-    chains, interrupted = _begin(densities, members, settings, accept), False
+def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> SamplerResult:
+    """Chains of the given posteriors; an interruption keeps the draws so far."""
+    chains, interrupted = _initialise(densities, members, settings, accept), False
     try:
         for _ in range(settings.warmup_blocks):
             chains.advance()
         for longer in range(LONGER + 1):
-            # Chains that have not mixed go on for longer, and every second of their last draws is kept.
+            # Chains that have not mixed are extended and thinned.
             for _ in range(settings.blocks * 2 ** max(longer - 1, 0)):
                 chains.draw()
             if longer:
@@ -288,14 +289,14 @@ def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSett
             if chains.mixed:
                 break
     except KeyboardInterrupt:
-        if chains.drawn is None:
+        if chains.draws is None:
             raise
         interrupted = True
     return _of_chains(chains, settings, interrupted)
 
 
-def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
-    """Chains about the distinct modes; the best stands for the others."""
+def _initialise(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
+    """Initialise chains about the distinct modes; duplicates start at the best mode."""
     distinct = np.isfinite(densities.log_weights[members])[:, :, None]
     mode = jax.tree.map(lambda a: a[members], densities.mode)
     x, root = np.where(distinct, mode.x, mode.x[:, :1]), np.where(distinct[..., None], mode.root, mode.root[:, :1])
@@ -305,18 +306,18 @@ def _begin(densities: Densities, members: np.ndarray, settings: NutsSettings, ac
     keys = densities.keys(densities.count)[members]
     size = mode.x.shape[-1]
     far = np.stack([np.random.default_rng(k).standard_normal((settings.chains, size)) for k in keys])
-    begin, inverse = _program(nuts.begin, warmup=warmup), np.linalg.inv(mode.root[:, 0])
+    begin, inverse = _program(nuts.initial_states, warmup=warmup), np.linalg.inv(mode.root[:, 0])
     state = densities.run(begin, members, mode, inverse, keys, 2.0 * far, aim, alone=True)
-    return _Chains(densities, members, mode, aim, _program(nuts.go_on, warmup=warmup), state)
+    return _Chains(densities, members, mode, aim, _program(nuts.advance_chains, warmup=warmup), state)
 
 
-def _of_chains(chains: _Chains, settings: NutsSettings, interrupted: bool) -> Sampled:
-    """The last draws of the chains, one after the other."""
+def _of_chains(chains: _Chains, settings: NutsSettings, interrupted: bool) -> SamplerResult:
+    """The last draws of the chains, concatenated."""
     count = len(chains.members)
-    x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -settings.draws :], chains.drawn)
+    x, log_density, energy, diverging, steps = jax.tree.map(lambda a: a[:, :, -settings.draws :], chains.draws)
     flat = lambda a: np.asarray(a).reshape(count, -1, *a.shape[3:])  # noqa: E731
     stats = {"log_density": log_density, "energy": energy, "diverging": diverging, "steps": steps}
-    return Sampled(
+    return SamplerResult(
         x=flat(x),
         method=np.full(count, "nuts", dtype=object),
         khat=np.full(count, np.nan),

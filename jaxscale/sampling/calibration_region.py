@@ -1,7 +1,6 @@
-"""Where intervals were seen to hold what they claim: the designs that the coverage study supports.
+"""Designs for which a simulation study found posterior intervals to have nominal coverage.
 
-Everything here was measured by ``python -m benchmarks.calibration coverage``; another run of it is the only reason to
-change a number.
+All numbers come from ``python -m benchmarks.calibration coverage``; change them only after rerunning it.
 """
 
 from typing import Any
@@ -11,29 +10,29 @@ import numpy as np
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.sampling.importance import EFFICIENT
 
-# The tables are in benchmarks/README.md. In short, nominal 90 % intervals of ten laws, 1,000 simulated sweeps a cell,
-# default priors, over the parameters, the optimal size and the value further out: a Student-t posterior of 12, 25, 40
-# or 240 runs, or of 12 runs with 8 checkpoints each, holds 86 to 93 % in every cell, also under heavy tails and where
-# half of the runs scatter twice as much; NUTS, on 100 of the sweeps, the same within chance. What falls out of that is
-# one scale where the scatter follows the level: over a decade of levels most quantities are held in 48 to 78 %, over
-# less in 74 % at worst; a scale by level holds there.
-# The least number of runs for each inferred parameter: 12 for the five of chinchilla.
+# The tables are in benchmarks/README.md. In short, for nominal 90 % intervals of ten laws, 1,000 simulated sweeps per
+# cell, default priors, over the parameters, the optimal size and an extrapolated value: a Student-t posterior of 12,
+# 25, 40 or 240 runs, or of 12 runs with 8 checkpoints each, covers 86 to 93 % in every cell, also under heavy tails
+# and where half of the runs have twice the noise; NUTS, on 100 of the sweeps, the same within Monte Carlo error. The
+# exception is a constant scale where the noise grows with the level: over a decade of levels the coverage of most
+# quantities is 48 to 78 %, over less 74 % at worst; a scale by level has nominal coverage there.
+# The fewest runs per inferred parameter: 12 for the five of chinchilla.
 RUNS_PER_PARAMETER = 2.4
-# Which likelihoods were measured, also with effects of runs, and with which scales, says Likelihood.calibrated.
-# The least number of runs where these have several rows: fewer say nothing of how much runs differ.
+# Likelihood.calibrated states the studied likelihoods, also with run effects, and their scales.
+# The fewest runs where these have several rows: fewer do not determine the variance between runs.
 RUNS = 12
-# The methods that were measured.
+# The studied methods.
 METHODS = ("importance", "nuts")
-# A rank correlation of the size of residuals with the level is seen where it is as improbable as this by chance.
+# Significance level of the rank correlation of absolute residuals with the level.
 UNEVEN = 1e-3
 
 
-def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
-    """Rank correlation of the size of the residuals with the size of the level, and its p-value; (0, 1) of too few.
+def rank_correlation(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
+    """Rank correlation of absolute residuals with the level, and its p-value; (0, 1) for too few rows.
 
     Args:
         residual: shape (n,).
-        level: the law's values or what rises with them, shape (n,).
+        level: predictions or a monotone function of them, shape (n,).
     """
     usable = np.isfinite(residual) & np.isfinite(level)
     size, level = np.abs(residual[usable]), level[usable]
@@ -45,7 +44,7 @@ def trend(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
 def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Spearman's rank correlation and its two-sided p-value by the t distribution.
 
-    The same as ``scipy.stats.spearmanr``, whose import would take most of a second.
+    Equal to ``scipy.stats.spearmanr``, whose import takes most of a second.
     """
     from scipy.special import stdtr
 
@@ -57,12 +56,12 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of their ranks."""
+    """Ranks from 1; ties have the mean of their ranks."""
     _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
-def checked(
+def limitation(
     *,
     law: str,
     free: int,
@@ -75,85 +74,85 @@ def checked(
     pooled: bool = False,
     uneven: tuple[float, float] = (0.0, 1.0),
 ) -> str:
-    """Why intervals of a posterior were not seen to hold what they claim; empty where they were.
+    """Why a posterior lies outside the calibrated designs; empty where it lies inside.
 
     Args:
         law: name of the law.
-        free: number of its parameters that are inferred.
-        rows: number of rows that count.
-        likelihood: how responses scatter.
-        method: the method that the posterior ended with.
-        runs: number of runs, where a run has several rows; every row is its own run unless given.
-        checkpoints: rows of each run, on average.
-        efficiency: effective number of draws over the draws of the proposal, of importance sampling.
-        pooled: whether groups have parameters of their own.
-        uneven: rank correlation of the size of residuals with the level and its p-value, of one scale for all rows.
+        free: number of inferred parameters.
+        rows: number of rows of positive weight.
+        likelihood: likelihood of the responses.
+        method: the sampling method of the draws.
+        runs: number of runs, where a run has several rows; default: every row is a run.
+        checkpoints: rows per run, on average.
+        efficiency: relative effective sample size of importance sampling.
+        pooled: whether groups have their own parameters.
+        uneven: rank correlation of absolute residuals with the level and its p-value, under a constant scale.
     """
     several = runs is not None and checkpoints > 1
     count = runs if runs is not None and several else rows
     if method not in METHODS:
-        return f"Intervals by {method} were not measured."
+        return f"Intervals by {method} were not studied."
     if method == "importance" and efficiency is not None and efficiency < EFFICIENT:
         return (
-            f"Only {efficiency:.0%} of the proposal's draws count; below {EFFICIENT:.0%}, intervals of importance "
-            "sampling were seen to be too narrow."
+            f"The effective sample size is {efficiency:.0%} of the proposal's draws; below {EFFICIENT:.0%}, intervals "
+            "of importance sampling were too narrow."
         )
     variant = "Pooled groups" if pooled else variant_of(likelihood)
     if variant:
-        return f"{variant}: intervals of these were not measured."
+        return f"{variant}: intervals of these were not studied."
     if not likelihood.calibrated:
-        return f"Intervals of a {likelihood.name.replace('_', '-')} likelihood were not measured."
+        return f"Intervals of a {likelihood.name.replace('_', '-')} likelihood were not studied."
     if several and count < RUNS:
-        return f"There are {count} runs with several rows each, and fewer than {RUNS} were not measured."
+        return f"There are {count} runs with several rows each, and fewer than {RUNS} were not studied."
     correlation, chance = uneven
     if chance < UNEVEN:
         return (
-            f"Residuals scatter {'more' if correlation > 0 else 'less'} where the level is high (rank correlation "
-            f"{correlation:.2f}); one scale for all was seen to make intervals too narrow, so take scale_by='level'."
+            f"The residuals are heteroscedastic: {'larger' if correlation > 0 else 'smaller'} where the level is high "
+            f"(rank correlation {correlation:.2f}); a constant scale makes intervals too narrow, use scale_by='level'."
         )
     if count < RUNS_PER_PARAMETER * free and not several:
         return (
-            f"There are {count} runs for {free} inferred parameters of {law}; fewer than {RUNS_PER_PARAMETER:g} for "
-            "each were not measured."
+            f"There are {count} runs for {free} inferred parameters of {law}; fewer than {RUNS_PER_PARAMETER:g} per "
+            "parameter were not studied."
         )
     return ""
 
 
 def variant_of(likelihood: Likelihood) -> str:
-    """What sets a likelihood apart from those that were measured, in words; empty where nothing does."""
+    """The variant of a likelihood that was not studied, in words; empty where it was."""
     if likelihood.censored:
         return "Censored responses"
     if likelihood.scale_by == "constant":
         return ""
     if likelihood.scale_by not in likelihood.calibrated:
         return f"A scale by {likelihood.scale_by}"
-    return f"A scale by {likelihood.scale_by} and effects of runs" if likelihood.runs else ""
+    return f"A scale by {likelihood.scale_by} and run effects" if likelihood.runs else ""
 
 
-def unmeasured(model: Any, method: str, efficiency: float, seen: tuple[Any, Any] | None) -> str:
-    """Why the intervals of a posterior were not seen to hold what they claim; empty where they were.
+def limitation_of(model: Any, method: str, efficiency: float, residuals: tuple[Any, Any] | None) -> str:
+    """Why a sampled posterior lies outside the calibrated designs; empty where it lies inside.
 
     Args:
-        model: what was sampled (:class:`jaxscale.bayes.model.Model`).
-        method: that the posterior ended with.
-        efficiency: effective number of draws over those of the proposal; NaN for NUTS.
-        seen: residuals at the middle of the posterior and what they are taken from, in the likelihood's space, each of
-            shape (n,); None where groups have their own.
+        model: the sampled model (:class:`jaxscale.bayes.model.Model`).
+        method: the sampling method of the draws.
+        efficiency: relative effective sample size of importance sampling; NaN where there was none.
+        residuals: residuals at the posterior median and transformed responses, each of shape (n,); None where
+            groups have their own parameters.
     """
-    chosen, used = model.likelihood, model.data["weight"] > 0
+    likelihood, used = model.likelihood, model.data["weight"] > 0
     rows, runs = int(used.sum()), len(np.unique(model.data["run"][used]))
     uneven = (0.0, 1.0)
-    if seen is not None and chosen.scale_by == "constant" and chosen.calibrated:
-        residual, target = (np.asarray(each)[used] for each in seen)
+    if residuals is not None and likelihood.scale_by == "constant" and likelihood.calibrated:
+        residual, target = (np.asarray(each)[used] for each in residuals)
         level = residual + target
-        uneven = trend(residual, level if chosen.space.relative else np.abs(level))
-    return checked(
+        uneven = rank_correlation(residual, level if likelihood.space.relative else np.abs(level))
+    return limitation(
         law=model.law.name,
         free=len(model.free),
         rows=rows,
-        likelihood=chosen,
+        likelihood=likelihood,
         method=method,
-        runs=runs if chosen.runs else None,
+        runs=runs if likelihood.runs else None,
         checkpoints=rows / runs,
         efficiency=efficiency,
         pooled=bool(model.pooling),

@@ -1,7 +1,7 @@
-"""Posterior densities of one structure with their modes: what every sampler draws from.
+"""Batched posterior densities of one structure, with their modes.
 
-Models are stacked and handed to programs in parts of one fixed size, on the cores of this machine or over a mesh. One
-compiled program serves a law and a bucket of rows.
+Models are stacked and passed to programs in parts of one fixed size, on the cores of this machine or over a mesh, so
+that there is one compiled program per law and bucket of rows.
 """
 
 from collections.abc import Iterator
@@ -16,31 +16,31 @@ from jaxscale.sampling import modes
 from jaxscale.sampling.density_programs import curvatures, log_densities
 from jaxscale.sampling.modes import Mode
 
-# Whatever has a log_density and a length: a model of a law, or a density of the user's.
+# Anything with log_density and length: the model of a law, or a user's density.
 Model = Any
-# Posteriors that one call of a program takes on: few on a core, whose cache holds no more, many on a device.
+# Posteriors per call of a program: few on a CPU core, limited by its cache, many on an accelerator.
 WIDTH = 8
 DEVICE_WIDTH = 256
-# Draws whose densities one call of a program computes.
+# Draws per call of a program.
 BLOCK = 4096
-# What a mode weighs in a mixture at least, relative to the best: its evidence is that of a normal approximation.
+# Least weight of a mode in the proposal, relative to the best: evidence by a normal approximation is uncertain.
 LEAST_WEIGHT = 0.02
-# A mode so many nats below the best one, by its own evidence, is left out.
+# Modes whose evidence is so many nats below the best are left out.
 BELOW = 15.0
-# Modes nearer than this, in the spreads of one of them, are copies of one.
+# Modes nearer than this, in standard deviations of one of them, are duplicates.
 DISTINCT = 0.1
 
 
 @dataclass(frozen=True)
 class Densities:
-    """Posterior densities of one structure.
+    """A batch of posterior densities of one structure.
 
     Args:
         runner: where programs run.
         model: stacked models.
         mode: modes of every posterior, best first, shapes (posteriors, components, ...).
-        log_weights: of the modes in a mixture, shape (posteriors, components); -inf for copies of another.
-        generator: of all seeds.
+        log_weights: of the modes in a mixture, shape (posteriors, components); -inf for duplicates.
+        generator: the random generator of all seeds.
     """
 
     runner: Runner
@@ -51,12 +51,12 @@ class Densities:
 
     @property
     def count(self) -> int:
-        """How many posteriors there are."""
+        """The number of posteriors."""
         return len(self.log_weights)
 
     @property
     def modes(self) -> np.ndarray:
-        """How many distinct modes each posterior has, shape (posteriors,)."""
+        """The number of distinct modes of each posterior, shape (posteriors,)."""
         return np.isfinite(self.log_weights).sum(axis=1)
 
     def keys(self, count: int) -> np.ndarray:
@@ -64,17 +64,17 @@ class Densities:
         return self.generator.integers(2**32, size=(count, 2), dtype=np.uint32)
 
     def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
-        """A program over the models of some places; see :class:`Runner` for ``alone``."""
+        """Run a program over the models with the given indices; see :class:`Runner` for ``alone``."""
         return _run(self.runner, self.model, _width(self.count), program, members, *arrays, alone=alone)
 
     def log_densities(self, members: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Log densities of draws of some posteriors, shape (members, draws, size), a block of draws at a time."""
+        """Log densities of draws of the given posteriors, shape (members, draws, size), a block of draws at a time."""
         draws = x.shape[1]
         step = BLOCK if jax.default_backend() == "cpu" else -(-draws // BLOCK) * BLOCK
         blocks = np.minimum(np.arange(-(-draws // step) * step), draws - 1).reshape(-1, step)
         parts = [
             (own, x[group[:, None], block])
-            for group, own in _grouped(self.model, members, _width(self.count))
+            for group, own in _groups(self.model, members, _width(self.count))
             for block in blocks
         ]
         ends = replace(self.runner, alone=getattr(self.model, "alone", False))(log_densities, parts)
@@ -83,16 +83,16 @@ class Densities:
 
 
 def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np.random.Generator) -> Densities:
-    """Posterior densities with the modes that are found from some starts.
+    """Posterior densities with their modes, from given starts.
 
     Args:
         runner: where programs run.
         model: stacked models.
         starts: coordinates, shape (posteriors, components, size).
-        generator: of all seeds.
+        generator: the random generator of all seeds.
 
     Raises:
-        ValueError: a density is finite at none of its starts.
+        ValueError: a density is not finite at any of its starts.
     """
     posteriors, components, size = starts.shape
     width = _width(posteriors) * components
@@ -100,14 +100,14 @@ def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np
     def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
         return _run(runner, model, width, curvatures, places // components, x)
 
-    found = modes.climbed(curved, starts.reshape(-1, size))
-    found = jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), found)
-    if not np.isfinite(found.log_density).any(axis=1).all():
+    mode = modes.find_modes(curved, starts.reshape(-1, size))
+    mode = jax.tree.map(lambda a: a.reshape(posteriors, components, *a.shape[1:]), mode)
+    if not np.isfinite(mode.log_density).any(axis=1).all():
         raise ValueError(
-            "The posterior density is nowhere finite about the fitted parameters: a prior or the likelihood "
-            "excludes what the data say; give other priors, or leave out the rows that cannot be."
+            "The posterior density is nowhere finite near the fitted parameters: a prior or the likelihood excludes "
+            "the data; give other priors, or leave out the impossible rows."
         )
-    return Densities(runner, model, *_sorted(found), generator)
+    return Densities(runner, model, *_sort(mode), generator)
 
 
 def _width(count: int) -> int:
@@ -119,22 +119,22 @@ def _run(
 ) -> Any:
     parts = [
         (own, *jax.tree.map(lambda a: a[group], arrays))  # noqa: B023
-        for group, own in _grouped(model, members, width)
+        for group, own in _groups(model, members, width)
     ]
     ends = replace(runner, alone=alone or getattr(model, "alone", False))(program, parts)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
 
 
-def _grouped(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, Model]]:
-    """Places in groups of one size with their models; the last place fills the last group."""
+def _groups(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, Model]]:
+    """Indices in groups of one size with their models; the last index pads the last group."""
     count = len(members)
     places = np.minimum(np.arange(-(-count // width) * width), count - 1)
     for group in places.reshape(-1, width):
         yield group, jax.tree.map(lambda a: a[members[group]], model)  # noqa: B023
 
 
-def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:
-    """Modes by their evidence, best first, and the log weights of a mixture of them; copies of one weigh nothing."""
+def _sort(mode: Mode) -> tuple[Mode, np.ndarray]:
+    """Modes sorted by evidence, best first, and the log weights of their mixture; duplicates have no weight."""
     evidence = _evidence(mode)
     order = np.argsort(-evidence, axis=1, kind="stable")
     pick = lambda a: np.take_along_axis(a, order.reshape(*order.shape, *[1] * (a.ndim - 2)), axis=1)  # noqa: E731
@@ -147,7 +147,7 @@ def _sorted(mode: Mode) -> tuple[Mode, np.ndarray]:
 
 
 def _evidence(mode: Mode) -> np.ndarray:
-    """Log evidence of the normal approximation at every mode, up to a constant; -inf where it is no number."""
+    """Log evidence of the normal approximation at every mode, up to a constant; -inf where undefined."""
     value = np.where(np.isfinite(mode.log_density), mode.log_density, -np.inf)
     diagonal = np.abs(np.diagonal(mode.root, axis1=-2, axis2=-1))
     with np.errstate(divide="ignore"):
@@ -156,7 +156,7 @@ def _evidence(mode: Mode) -> np.ndarray:
 
 
 def _distinct(mode: Mode, evidence: np.ndarray) -> np.ndarray:
-    """Which modes, best first, count and are copies of no better one."""
+    """Which modes, best first, have enough evidence and are not duplicates of a better one."""
     distinct = evidence > evidence[:, :1] - BELOW
     distinct[:, 0] = True
     for k in range(1, evidence.shape[1]):

@@ -1,6 +1,6 @@
-"""The two programs that sampling is made of: log densities of many draws, and their curvature at a few points.
+"""Compiled programs of sampling: log densities of many draws, and derivatives at a few points.
 
-A model is whatever has a ``log_density`` and a ``length``; models of one structure are stacked.
+A model is any pytree with ``log_density`` and ``length``; models of one structure are stacked.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def _log_density(model: Any, x: Any) -> Any:
 
 @compiled(brief=True)
 def curvatures(model: Any, x: Any) -> tuple[Any, Any, Any]:
-    """Value, gradient and Hessian of the log density of every model at a point of its own, shape (models, size)."""
+    """Value, gradient and Hessian of every model's log density at its own point x, shape (models, size)."""
 
     def at(m: Any, x: Any) -> tuple[Any, Any, Any]:
         m = getattr(m, "smooth", m)
@@ -30,9 +30,9 @@ def curvatures(model: Any, x: Any) -> tuple[Any, Any, Any]:
 
 
 def _together(length: int, draws: int) -> tuple[int, int]:
-    """Models, and draws of each, whose densities are computed side by side.
+    """Numbers of models and draws whose densities are vectorised.
 
-    On a CPU what they hold should stay in a core's cache; a device takes as much as its memory allows.
+    On a CPU limited by the cache of a core, on an accelerator by its memory.
     """
     if jax.default_backend() == "cpu":
         return 1, min(draws, 2 ** max(4, int(np.log2(2**15 / length))))

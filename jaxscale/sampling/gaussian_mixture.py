@@ -1,15 +1,15 @@
-"""Mixtures of normals fitted to draws of a posterior: one that is bent or skew is covered by pieces."""
+"""Gaussian mixtures fitted to posterior draws by expectation maximisation (EM)."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-# Steps of EM, and how many draws at half the overall covariance each component's own covariance is shrunk towards.
+# EM iterations, and the prior weight, in draws, of half the overall covariance towards which components shrink.
 STEPS, HELD = 12, 4.0
 
 
-class Pieces(NamedTuple):
-    """A mixture ``sum_k w_k Normal(m_k, R_k R_k')``, and the moments of the draws that it was fitted to.
+class GaussianMixture(NamedTuple):
+    """A mixture ``sum_k w_k Normal(m_k, R_k R_k')``, and the moments of the draws it was fitted to.
 
     Args:
         weights: shape (components,).
@@ -26,13 +26,13 @@ class Pieces(NamedTuple):
     root: np.ndarray
 
 
-def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
-    """Fit a mixture of normals to draws by EM, in coordinates that these whiten.
+def fit_mixture(x: np.ndarray, seed: np.ndarray, components: int) -> GaussianMixture:
+    """Fit a Gaussian mixture to draws by EM, in whitened coordinates.
 
     Args:
         x: draws of equal weight, shape (draws, size).
-        seed: words of the seed: where the components start.
-        components: how many.
+        seed: words of the seed of the initial means.
+        components: number of components.
 
     Source: Cappé 2008, arXiv:0710.4242 (adaptive importance sampling by mixtures).
     """
@@ -40,9 +40,9 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
     middle = x.mean(axis=0)
     covariance = (x - middle).T @ (x - middle) / len(x)
     whole = np.linalg.cholesky(covariance + 1e-9 * np.diag(np.diagonal(covariance)))
-    # Coordinates first, draws last: sums over few coordinates are then sums of long rows.
+    # Coordinates first, draws last: sums over few coordinates are then sums over long rows.
     y = np.linalg.solve(whole, (x - middle).T)
-    means, own, held = _spread(y, seed, components), np.eye(size), HELD * size
+    means, own, held = _initial_means(y, seed, components), np.eye(size), HELD * size
     covariances = np.broadcast_to(0.5 * own, (components, size, size))
     weights = np.full(components, 1 / components)
     # A log density is a linear combination of products of coordinates, and moments are sums of them.
@@ -63,15 +63,15 @@ def fitted(x: np.ndarray, seed: np.ndarray, components: int) -> Pieces:
             moments[:, : size * size].reshape(-1, size, size) - total[:, None, None] * means[:, None] * means[..., None]
         )
         covariances = (scatter + 0.5 * held * own) / (total + held)[:, None, None]
-    return Pieces(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
+    return GaussianMixture(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
 
 
-def _spread(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
-    """Draws to start the components at, far from each other: each the likelier the further from those before."""
+def _initial_means(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
+    """Initial means of the components by capped k-means++ seeding: draws far from each other."""
     generator = np.random.default_rng([*seed, 2])
     means, near = np.empty((components, len(y))), np.full(y.shape[1], np.inf)
     for k in range(components):
-        # Capped, so that a single draw far out is no start of its own.
+        # Capped, so that an outlier is not chosen as an initial mean.
         odds = np.minimum(near, 9.0)
         means[k] = y[:, generator.choice(y.shape[1], p=odds / odds.sum() if odds.sum() > 0 else None)]
         near = np.minimum(near, np.sum((y - means[k][:, None]) ** 2, axis=0))

@@ -9,8 +9,8 @@ import numpy as np
 
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
-# Weights are trusted below this shape of their tail, and where this share of the draws is effective: k-hat cannot see
-# the arms of a bent ridge in which no draw has landed (measured: jaxscale.sampling.calibration_region).
+# Least relative effective sample size of reliable weights, in addition to k-hat, which cannot detect regions without
+# draws, such as the arms of a curved ridge (studied in jaxscale.sampling.calibration_region).
 EFFICIENT = 0.2
 
 
@@ -30,15 +30,15 @@ class Proposal(eqx.Module):
     log_weights: Any
 
 
-class Weighted(eqx.Module):
-    """Draws of a proposal with their weights.
+class WeightedDraws(eqx.Module):
+    """Draws of a proposal with their importance weights.
 
     Args:
         x: shape (draws, size).
         log_density: of the draws, shape (draws,).
-        log_weights: smoothed, whose weights sum to 1, shape (draws,).
+        log_weights: smoothed and normalised, shape (draws,).
         khat: shape of the tail of the weights.
-        ess: effective number of the proposal's draws.
+        ess: effective sample size.
     """
 
     x: Any
@@ -63,12 +63,12 @@ def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(terms - top).sum(axis=0))
 
 
-def proposed(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def draw_proposal(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Draws of a proposal, shape (draws, size).
 
     Args:
-        proposal: where to draw.
-        component: that each draw is from, shape (draws,).
+        proposal: the proposal.
+        component: component of each draw, shape (draws,).
         noise: standard t of DF degrees of freedom, shape (draws, size), see :func:`noise_of`.
     """
     x = np.empty_like(noise)
@@ -79,11 +79,11 @@ def proposed(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np
 
 
 def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Components and noise of ``count`` draws, by NumPy: random numbers of JAX take seconds to compile.
+    """Components and noise of ``count`` draws, by NumPy: JAX's random numbers take seconds to compile.
 
     Args:
         seed: words of the seed.
-        log_weights: of the components, shape (components,), normalised to within a constant.
+        log_weights: of the components, shape (components,), up to a constant.
         count: number of draws.
         size: number of coordinates.
     """
@@ -94,27 +94,27 @@ def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int
     return component.astype(np.int32), generator.standard_normal((count, size)) * stretch
 
 
-def resampled(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
-    """Places of draws of equal weight, by systematic resampling, in random order.
+def resample(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
+    """Indices of equally weighted draws by systematic resampling, in random order.
 
     Args:
         seed: words of the seed.
         log_weights: shape (proposed,).
-        draws: how many are taken.
+        draws: number of indices.
     """
     generator = np.random.default_rng([*seed, 1])
     edges = np.cumsum(np.exp(log_weights))
     place = (np.arange(draws) + generator.uniform()) / draws * edges[-1]
-    chosen = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
-    return generator.permutation(chosen)
+    index = np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1)
+    return generator.permutation(index)
 
 
-def tempered(log_weights: np.ndarray, enough: float) -> np.ndarray:
-    """Log weights raised to the power, at most 1, at which so many draws are effective; shape (draws,).
+def temper(log_weights: np.ndarray, enough: float) -> np.ndarray:
+    """Log weights tempered by the power, at most 1, at which the effective sample size is as given; shape (draws,).
 
     Args:
         log_weights: shape (draws,).
-        enough: effective draws that are asked for.
+        enough: the effective sample size.
 
     Source: Cappé 2004, doi:10.1198/106186004X12803 (population Monte Carlo); the power is chosen as in tempering.
     """

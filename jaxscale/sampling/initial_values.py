@@ -1,4 +1,4 @@
-"""Initial values of the mode search of a posterior: where the best fits lie in its coordinates."""
+"""Initial values of the mode search of a posterior, from the best fits."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.bayes.model import Model, stacked
+from jaxscale.bayes.model import Model, stack
 from jaxscale.data.observations import Observations
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
@@ -18,23 +18,25 @@ from jaxscale.utils.compilation import compiled
 
 
 def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """Starts of the mode search, shape (components, size): coordinates of these parameters, the first repeated."""
-    chosen = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
-    nuisance = [nuisance_at(model, place) for place in chosen]
+    """Starts of the mode search: coordinates of the given parameters, padded by the first, shape (components, size)."""
+    points = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
+    nuisance = [nuisance_at(model, place) for place in points]
     wide = jax.tree.map(lambda a: np.broadcast_to(a, (COMPONENTS, *np.shape(a))), model)
     return np.asarray(
-        located(wide, *stacked([(dict(place), own) for place, own in zip(chosen, nuisance, strict=True)]))
+        coordinates_of(wide, *stack([(dict(place), own) for place, own in zip(points, nuisance, strict=True)]))
     )
 
 
 @compiled(brief=True)
-def located(model: Model, params: Any, nuisance: Any) -> Any:
-    """Coordinates of parameters and nuisance by name, one set for each of the stacked models, shape (models, size)."""
-    return jax.vmap(lambda m, p, n: m.placed(p, n))(model, params, nuisance)
+def coordinates_of(model: Model, params: Any, nuisance: Any) -> Any:
+    """Coordinates of parameters and nuisance parameters of every stacked model, shape (models, size)."""
+    return jax.vmap(lambda m, p, n: m.coordinates_of(p, n))(model, params, nuisance)
 
 
-def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int) -> Fit:
-    """The fit of a law whose optimum starts the mode search."""
+def surrogate_fit(
+    law: Law, observations: Observations, likelihood: Likelihood, fixed: dict[str, float], seed: int
+) -> Fit:
+    """The surrogate fit whose basins start the mode search."""
     return fit(
         law,
         likelihood.surrogate_data(observations),
@@ -49,7 +51,7 @@ def fitted_to(law: Law, observations: Observations, likelihood: Likelihood, fixe
 
 @compiled(brief=True)
 def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
-    """Residuals about the law at some parameters, and what they are taken from; shape (n,)."""
+    """Residuals at given parameters and the transformed responses, both of shape (n,)."""
     transform = model.likelihood.space.forward
     level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)
     target = transform(model.response)

@@ -1,4 +1,4 @@
-"""Draws around the optimum from its curvature: Laplace's approximation."""
+"""Laplace approximation of a fit: draws from a Student-t about the optimum."""
 
 import jax
 import jax.numpy as jnp
@@ -7,88 +7,92 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.objective import evaluate
-from jaxscale.fitting.standard_errors import robust
+from jaxscale.fitting.standard_errors import robust_covariance
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError, Function, UsageError
 from jaxscale.utils.random import generator_of
 
 _evaluate = compiled(evaluate, brief=True)
 
 
 def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: Observations | None = None) -> Draws:
-    """Draws from the Student-t that the curvature at the optimum suggests.
+    """Laplace approximation: draws from a Student-t with the covariance at the optimum.
 
     ``z = z_hat + L e sqrt(v / chi^2_v)`` with standard normal e, in the centred coordinates of the fit, in which
     positive parameters are logarithms; v is the fit's degrees of freedom. ``L L'`` is ``s^2 H^-1`` with the Hessian H
-    for squared error; for other losses, and where runs repeat, the sandwich; and where curvature says nothing (an
-    absolute loss, or a Huber loss with a delta far below the residuals) the fit's own bootstrapped covariance.
+    for squared error; the sandwich covariance for other losses, and where runs have several rows; the bootstrap
+    covariance of the fit where curvature is not informative (an absolute loss, or a Huber loss with a delta far below
+    the residuals).
 
     Args:
         fit: the fit.
-        num_samples: how many, at least 2.
+        num_samples: number of draws, at least 2.
         seed: of the random numbers.
-        observations: what was fitted, where the fit was read from a file.
+        observations: the fitted observations, where the fit was read from a file.
 
     Returns:
-        The parameters by name; the scale of the noise in ``nuisance`` where it was fitted.
+        The draws; the scale of the noise is in ``nuisance`` where it was fitted.
 
     Raises:
-        ValueError: an argument is wrong, the observations are missing or others, or the optimum has no covariance.
+        ValueError: an argument is invalid, the observations are missing or not those of the fit, or the optimum has no
+            finite covariance.
 
     Source:
         Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, chapters 4 and 14.
     """
     if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or num_samples < 2:
-        raise ValueError(f"Argument num_samples must be a whole number of at least 2, but is {num_samples!r}.")
+        raise ArgumentError("num_samples", f"must be a whole number of at least 2, but is {num_samples!r}.")
     seed, generator = generator_of(seed)
     with jax.enable_x64(True):
-        again = refit_problem(fit, observations)
-        linear: Linear = jax.tree.map(np.asarray, linearise(again.problem, again.z, again.wide.response))
-        covariance, freedom, how = _covariance(fit, again, linear)
+        refit = refit_problem(fit, observations)
+        linear: Linear = jax.tree.map(np.asarray, linearise(refit.problem, refit.z, refit.wide.response))
+        covariance, freedom, how = _covariance(fit, refit, linear)
         size = np.sqrt(np.diag(covariance)) if np.all(np.isfinite(covariance)) else np.zeros(len(covariance))
         values = np.linalg.eigvalsh(covariance / np.outer(size, size)) if np.all(size > 0) else np.zeros(1)
         if freedom <= 0 or values.min() <= len(covariance) * np.finfo(float).eps:
-            raise ValueError(
-                f"The optimum of {fit.law} has no finite covariance, so there is nothing to draw from; fix a "
-                "parameter, add rows, or use jaxscale.bootstrap."
+            raise UsageError(
+                f"The optimum of {fit.law} has no finite covariance; fix a parameter, add rows, or use ",
+                Function("bootstrap"),
+                ".",
             )
         lower = size[:, None] * np.linalg.cholesky(covariance / np.outer(size, size))
         e = lower @ generator.standard_normal((len(size), int(num_samples)))
-        z = again.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(num_samples)))
-        named = jax.tree.map(np.asarray, params_at(again.problem, z))
-    free = len(again.problem.free)
+        z = refit.z[:, None] + e * np.sqrt(freedom / generator.chisquare(freedom, int(num_samples)))
+        params = jax.tree.map(np.asarray, params_at(refit.problem, z))
+    free = len(refit.problem.free)
     return Draws(
         law=fit.law,
-        params={name: np.broadcast_to(named[name], int(num_samples)) for name in again.law.parameters},
+        params={name: np.broadcast_to(params[name], int(num_samples)) for name in refit.law.parameters},
         method="laplace",
         free=fit.free,
-        nuisance={"scale": np.exp(z[free])} if again.problem.noise.infers_scale else {},
+        nuisance={"scale": np.exp(z[free])} if refit.problem.noise.infers_scale else {},
         about={"covariance": how, "freedom": freedom, "seed": seed},
-        observations=again.observations,
+        observations=refit.observations,
     )
 
 
-def _covariance(fit: Fit, again: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
-    """Covariance of the coordinates, degrees of freedom, and how it was got."""
-    problem, weight = again.problem, again.wide.weight
+def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
+    """Covariance of the coordinates, degrees of freedom, and the estimator."""
+    problem, weight = refit.problem, refit.wide.weight
     used = np.flatnonzero(weight > 0)
     if not problem.noise.loss.curvature_describes(linear.residual[used], len(problem.free)):
         return _of_fit(fit, linear, problem.size)
     method = fit.errors.method
-    if again.clusters is None and (
+    if refit.clusters is None and (
         method in ("hc3", "known errors") or (problem.noise.loss.concomitant_scale and method != "none")
     ):
         return _of_fit(fit, linear, problem.size)
     delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, float), (1,))
-    target = problem.noise.transform(jnp.asarray(again.wide.response))
-    local = _evaluate(problem, jnp.asarray(again.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
+    target = problem.noise.transform(jnp.asarray(refit.wide.response))
+    local = _evaluate(problem, jnp.asarray(refit.z)[:, None], delta, target[None], jnp.asarray(weight)[None])
     exact = np.asarray(local.exact)[:, :, 0]
-    if not problem.noise.loss.quadratic or again.clusters is not None:
+    if not problem.noise.loss.quadratic or refit.clusters is not None:
         change = np.eye(problem.size)
-        covariance, freedom = robust(again.optimum, exact, change, again.clusters)
-        return covariance, freedom, "sandwich" if again.clusters is None else "cluster sandwich"
+        covariance, freedom = robust_covariance(refit.optimum, exact, change, refit.clusters)
+        return covariance, freedom, "sandwich" if refit.clusters is None else "cluster sandwich"
     freedom = len(used) - problem.size
     unit = 1 / np.sqrt(np.maximum(np.abs(np.diag(exact)), np.finfo(float).tiny))
     scaled = exact * np.outer(unit, unit)
@@ -102,14 +106,19 @@ def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
     """The covariance behind the fit's own standard errors, in the coordinates."""
     stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):
-        raise ValueError(
-            "The fit holds no standard errors, which its noise takes from resampling; fit again with n_resamples=400, "
-            "or use jaxscale.bootstrap."
+        raise UsageError(
+            "The fit has no standard errors, which this noise needs resampling for; fit again with n_resamples=400, "
+            "or use ",
+            Function("bootstrap"),
+            ".",
         )
     if fit.errors.at_bound:
-        raise ValueError(
-            f"A normal approximation does not hold at a bound, where {' and '.join(fit.errors.at_bound)} lies; "
-            "use jaxscale.bootstrap or jaxscale.posterior."
+        raise UsageError(
+            f"A normal approximation is invalid at a bound, where {' and '.join(fit.errors.at_bound)} lies; use ",
+            Function("bootstrap"),
+            " or ",
+            Function("posterior"),
+            ".",
         )
     freedom = int(fit.errors.freedom)
     back = np.linalg.inv(np.asarray(linear.change)[:, :free] / stderr[:, None])

@@ -1,4 +1,4 @@
-"""Draws from a log density of the user's, without a law."""
+"""Sampling from a user-defined log density."""
 
 import time
 from collections.abc import Callable
@@ -9,21 +9,22 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.bayes.model import stacked
+from jaxscale.bayes.model import stack
 from jaxscale.engine.runner import Runner
 from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse, stacked_starts
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings, stack_starts
 from jaxscale.sampling.densities import densities_of
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.random import generator_of
 
 
 class Density(eqx.Module):
-    """A log density with its data, in the place of a model.
+    """A log density with its data, with the interface of a model.
 
     Args:
-        function: of a vector of shape (size,) and the data.
-        data: a tree of arrays.
+        function: log density of a vector of shape (size,) and the data.
+        data: a pytree of arrays.
     """
 
     function: Callable[[Any, Any], Any] = eqx.field(static=True)
@@ -31,12 +32,12 @@ class Density(eqx.Module):
 
     @property
     def length(self) -> int:
-        """How many numbers the data hold at most along one axis."""
+        """The longest axis of the data."""
         return max((max(np.shape(leaf), default=1) for leaf in jax.tree.leaves(self.data)), default=1)
 
     @property
     def alone(self) -> bool:
-        """That one part runs at a time: any function may solve systems by LAPACK (:class:`.Runner`)."""
+        """Whether parts run one at a time: a user's function may call LAPACK (:class:`.Runner`)."""
         return True
 
     def log_density(self, x: Any) -> Any:
@@ -55,53 +56,53 @@ def sample(
     num_warmup: int = 500,
     seed: int = 0,
 ) -> Draws:
-    """Draw from a density as :func:`jaxscale.posterior` does: importance sampling, NUTS where its weights are poor.
+    """Sample from a log density by importance sampling, or NUTS where its weights are poor.
 
     >>> draws = sample(lambda x, _: -0.5 * (x @ x), np.zeros(3))  # doctest: +SKIP
 
     Args:
         log_density: ``log p(x)`` up to a constant, of an unconstrained vector x of shape (size,) and the data; a pure
-            function of JAX. The same function object compiles once.
-        start: where to climb from, shape (size,) or up to four of these, shape (starts, size).
-        data: a tree of arrays that is handed to it.
-        method: "auto", "importance", "nuts" or "laplace".
-        num_chains: of NUTS.
-        num_samples: kept of each chain.
-        num_warmup: of each chain.
+            JAX function. The same function object compiles once.
+        start: initial values of the mode search, shape (size,) or up to four of these, shape (starts, size).
+        data: a pytree of arrays, the second argument of ``log_density``.
+        method: "auto", "importance", "nuts" or "laplace", as in :func:`jaxscale.posterior`.
+        num_chains: number of chains of NUTS.
+        num_samples: draws per chain after warm-up.
+        num_warmup: warm-up draws per chain.
         seed: of the random numbers.
 
     Returns:
         Draws whose only parameter is ``x``, shape (draws, size).
 
     Raises:
-        ValueError: an argument is wrong, or the density is not finite at the start.
+        ValueError: an argument is invalid, or the density is not finite at the start.
     """
-    refuse(method, num_chains, num_samples, num_warmup)
-    begun = time.perf_counter()
+    check_settings(method, num_chains, num_samples, num_warmup)
+    start_time = time.perf_counter()
     seed, generator = generator_of(seed)
     starts = np.atleast_2d(np.asarray(start, float))
     if starts.ndim != 2 or len(starts) > COMPONENTS:
-        raise ValueError(
-            f"Argument start must have shape (size,) or (starts, size) with at most {COMPONENTS} starts, but has "
-            f"{np.shape(start)}."
+        raise ArgumentError(
+            "start",
+            f"must have shape (size,) or (starts, size) with at most {COMPONENTS} starts, but has {np.shape(start)}.",
         )
     with jax.enable_x64(True):
         density = Density(log_density, jax.tree.map(lambda leaf: np.asarray(leaf), data))
         if not np.isfinite(density.log_density(starts[0])):
-            raise ValueError("Argument start must be where the log density is finite, but there it is not.")
-        densities = densities_of(Runner(), stacked([density]), stacked_starts(list(starts))[None], generator)
+            raise ArgumentError("start", "must be where the log density is finite, but there it is not.")
+        densities = densities_of(Runner(), stack([density]), stack_starts(list(starts))[None], generator)
         sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
     used = str(sampled.method[0])
-    beside = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
-    made = Draws(
+    settings = {"draws": sampled.x.shape[1], "chains": sampled.chains if used == "nuts" else 1, "seed": seed}
+    draws = Draws(
         law="a density",
         params={"x": sampled.x[0]},
         method=used,
         free=("x",),
-        chains=beside["chains"],
+        chains=settings["chains"],
         stats={name: values[0] for name, values in sampled.stats.items()} if used == "nuts" else {},
-        about=sampled.about(0) | beside | {"seconds": time.perf_counter() - begun},
+        about=sampled.about(0) | settings | {"seconds": time.perf_counter() - start_time},
     )
-    notices, ok = mcmc_diagnostics.judged(made)
-    more, trusted = sampled.judged(0)
-    return replace(made, notices=(*notices, *more), ok=ok and trusted)
+    notices, ok = mcmc_diagnostics.assess(draws)
+    more, trusted = sampled.assess(0)
+    return replace(draws, notices=(*notices, *more), ok=ok and trusted)

@@ -1,6 +1,6 @@
-"""Modes: the maximum of a log density and its curvature there, by damped Newton steps on many starts at once.
+"""Modes of log densities with their curvature, by damped Newton steps over a batch of starts.
 
-The steps are NumPy's; what is compiled is one program for value, gradient and Hessian.
+Steps are computed by NumPy; the only compiled program is that of value, gradient and Hessian.
 """
 
 from collections.abc import Callable
@@ -11,33 +11,33 @@ import jax
 import numpy as np
 
 STEPS = 100
-# A step moves no coordinate by more than this: coordinates are logarithms or of the size of the data.
+# Largest step of a coordinate: coordinates are logarithms or on the scale of the data.
 LONGEST = 2.0
-# Most coordinates that are differentiated forwards.
+# Most coordinates for forward-mode differentiation.
 FORWARD = 24
-# A further step that would gain less than this, in nats, is not taken.
+# Convergence criterion: the predicted increase of a further step, in nats.
 ENOUGH = 1e-9
 
 
 class Mode(eqx.Module):
-    """The maxima of log densities near their starts; arrays have any leading axes.
+    """Maxima of log densities near their starts; arrays may have leading axes.
 
     Args:
-        x: where they are, shape (..., size).
-        log_density: the values there, shape (...,).
-        root: lower triangular L with ``L L' = (-Hessian)^-1``, shape (..., size, size); directions in which a density
-            bends upwards or not at all count by the size of their curvature.
-        promise: what a further Newton step would gain.
+        x: locations, shape (..., size).
+        log_density: values at the maxima, shape (...,).
+        root: lower triangular L with ``L L' = (-Hessian)^-1``, shape (..., size, size); negative or vanishing
+            curvatures are replaced by their absolute value.
+        predicted_gain: predicted increase of a further Newton step.
     """
 
     x: Any
     log_density: Any
     root: Any
-    promise: Any
+    predicted_gain: Any
 
 
 class _Local:
-    """Value, slope along each axis of curvature, curvatures and axes of the cost ``-log density`` at some points."""
+    """Quadratic model of ``-log density`` at a batch of points, with gradients along the Hessian's eigenvectors."""
 
     def __init__(self, f: np.ndarray, g: np.ndarray, hessian: np.ndarray) -> None:
         finite: Any = np.isfinite(hessian).all(axis=(-2, -1))
@@ -49,24 +49,24 @@ class _Local:
         self.slope = np.einsum("nji,nj->ni", self.axes, np.where(np.isfinite(g), g, 0.0))
 
     @property
-    def promise(self) -> np.ndarray:
-        """What an undamped Newton step would gain."""
+    def predicted_gain(self) -> np.ndarray:
+        """Predicted decrease of an undamped Newton step."""
         with np.errstate(over="ignore"):
             return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
 
-    def put(self, chosen: np.ndarray, others: "_Local", places: np.ndarray) -> None:
-        """Take over some of the others at some places."""
+    def put(self, index: np.ndarray, others: "_Local", places: np.ndarray) -> None:
+        """Replace the points at the given places by chosen ones of the others."""
         for name in ("f", "slope", "curvature", "axes"):
-            getattr(self, name)[places] = getattr(others, name)[chosen]
+            getattr(self, name)[places] = getattr(others, name)[index]
 
 
-def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
-    """Climb from many starts to the maxima of log densities.
+def find_modes(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
+    """Maximise log densities from a batch of starts.
 
     Args:
-        curved: value, gradient and Hessian of the log densities at x, shape (count, size), of the starts of some
-            places, shape (count,).
-        start: where they are finite, shape (starts, size).
+        curved: value, gradient and Hessian of the log densities at x of shape (count, size), for starts with the
+            given indices, shape (count,).
+        start: initial values with a finite density, shape (starts, size).
     """
     count, size = start.shape
     every = np.arange(count)
@@ -79,11 +79,11 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
     here = at(x, every)
     left = every
     for _ in range(STEPS):
-        going = (here.promise[left] > ENOUGH) & (damping[left] < 1e12) & np.isfinite(here.f[left])
+        going = (here.predicted_gain[left] > ENOUGH) & (damping[left] < 1e12) & np.isfinite(here.f[left])
         left = left[going]
         if not len(left):
             break
-        # Where the density is no number a step may be none; it is then refused.
+        # Where the density is NaN the step may be too, and is rejected.
         with np.errstate(over="ignore", invalid="ignore"):
             move = here.slope[left] / (here.curvature[left] * (1 + damping[left, None]))
             move = -np.einsum("nij,nj->ni", here.axes[left], move)
@@ -93,22 +93,22 @@ def climbed(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], 
         x[left[better]] += move[better]
         here.put(better, there, left[better])
         damping[left] = np.where(better, damping[left] * 0.2, np.maximum(damping[left], 0.1) * 8)
-    # L L' = V diag(1 / curvature) V': triangular by a QR of the half's transpose.
+    # L L' = V diag(1 / curvature) V': triangular by QR decomposition of the transposed square root.
     half = here.axes / np.sqrt(here.curvature)[:, None, :]
     upper = np.linalg.qr(np.swapaxes(half, -1, -2), mode="r")
     sign = np.where(np.diagonal(upper, axis1=-2, axis2=-1) < 0, -1.0, 1.0)
-    return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.promise)
+    return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.predicted_gain)
 
 
 def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:
-    """Value, gradient and Hessian of a log density at x of shape (size,), inside of a program."""
-    # Few coordinates go forward twice, which compiles in half the time; many go backward first, which runs faster.
+    """Value, gradient and Hessian of a log density at x of shape (size,), inside a program."""
+    # Forward over forward mode compiles in half the time; forward over reverse mode runs faster for many coordinates.
     slope_of = jax.jacfwd if len(x) <= FORWARD else jax.jacrev
 
     def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
         g, f = slope_of(lambda x: (log_density(x),) * 2, has_aux=True)(x)
         return g, (f, g)
 
-    # Value and slope come with the Hessian: a third less to compile.
+    # Value and gradient as auxiliary outputs of the Hessian take a third less to compile.
     hessian, (f, g) = jax.jacfwd(slope, has_aux=True)(x)
     return f, g, hessian

@@ -1,4 +1,4 @@
-"""Groups that share what they can: predictions for a group that was not among the data."""
+"""Posterior of a new group under partial pooling."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 
 from jaxscale.bayes import psis
-from jaxscale.bayes.build_model import model_of, refuse_types
+from jaxscale.bayes.build_model import check_types, model_of
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
@@ -18,51 +18,52 @@ from jaxscale.data.observations import Observations
 from jaxscale.law.coordinates import coordinate_at, ordered, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.utils.compilation import compiled
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 from jaxscale.utils.random import generator_of
 
 
 def new_group(draws: Draws, observations: Observations | None = None, *, candidates: int = 16, seed: int = 0) -> Draws:
-    """The parameters of a new group, from the population and, where it has some, the group's own runs.
+    """Parameters of a new group, given the population and, if any, the group's own runs.
 
-    For every draw of the population, parameters of new groups are drawn, ``z ~ Normal(z_population, spread)`` in the
-    parameter's coordinate, and weighted by the likelihood of the runs (importance sampling, Pareto-smoothed).
+    For every draw of the population, parameters of candidate groups are drawn, ``z ~ Normal(z_population, spread)`` in
+    the parameter's coordinate, and weighted by the likelihood of the runs (Pareto-smoothed importance sampling).
 
     Args:
         draws: of a posterior with partial pooling.
-        observations: runs of the new group; none for a group of which nothing is known.
-        candidates: new groups for every draw.
+        observations: runs of the new group; None for its prior predictive distribution.
+        candidates: number of candidate groups per draw.
         seed: of the random numbers.
 
     Returns:
-        As many draws as there were, of one group: ``predict`` works on them.
+        Draws of the group's parameters, as many as were given, for ``predict``.
 
     Raises:
-        TypeError: the observations are of another type.
-        ValueError: ``candidates`` is not positive, there is no model, nothing is pooled partially, or something is not
-            pooled at all or has a scale for each group.
+        TypeError: the observations have another type.
+        ValueError: ``candidates`` is not positive, there is no model, no parameter is partially pooled, or one is not
+            pooled or the scale is by group.
     """
     model = draws.model
     if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:
-        raise ValueError(f"Argument candidates must be a positive number, but is {candidates!r}.")
-    refuse_types(None, () if observations is None else [observations])
+        raise ArgumentError("candidates", f"must be a positive number, but is {candidates!r}.")
+    check_types(None, () if observations is None else [observations])
     if model is None:
-        raise ValueError(f"Argument draws must come from posterior, but these ({draws.method}) {NO_MODEL}.")
+        raise ArgumentError("draws", f"must come from posterior, but these ({draws.method}) {NO_MODEL}.")
     if not isinstance(model, Model) or not any(how == "partial" for _, how in model.pooling):
-        raise ValueError("Argument draws must come from a posterior with partial pooling, but pools nothing so.")
-    alone = [name for name, how in model.pooling if how == "none"]
-    if alone or model.likelihood.by_group:
+        raise ArgumentError("draws", "must come from a posterior with partial pooling, but pools nothing so.")
+    unpooled = [name for name, how in model.pooling if how == "none"]
+    if unpooled or model.likelihood.by_group:
         raise ValueError(
-            f"A new group says nothing of {', '.join(alone) or 'its scale'}, which every group has to itself; pool it."
+            f"A new group has no prior of {', '.join(unpooled) or 'its scale'}, which is not pooled; pool it."
         )
     seed, _ = generator_of(seed)
     sites = {name: values for name, values in {**draws.nuisance, **draws.params}.items() if name in model.shapes}
     with jax.enable_x64(True):
         first, second = jr.split(jr.key(seed % 2**63))
         count = len(draws)
-        made = _candidates(model, {k: jnp.asarray(v) for k, v in sites.items()}, first, candidates)
+        params = _candidates(model, {k: jnp.asarray(v) for k, v in sites.items()}, first, candidates)
         nuisance = {name: np.repeat(v, candidates, axis=0) for name, v in draws.nuisance.items()}
-        flat = {name: np.asarray(v).reshape(-1) for name, v in made.items()}
+        flat = {name: np.asarray(v).reshape(-1) for name, v in params.items()}
         notices, khat = draws.notices, -np.inf
         if observations is None:
             index = np.arange(count) * candidates
@@ -74,11 +75,11 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
             if "run_effect" in own.shapes:
                 given["run_effect"] = np.random.default_rng(seed).standard_normal((count * candidates, own.runs))
             each = own.log_likelihood(given).sum(axis=1)
-            log_weights, khat = psis.smoothed(each)
-            index = np.asarray(_chosen(log_weights, second, count))
+            log_weights, khat = psis.smooth(each)
+            index = np.asarray(_resample(log_weights, second, count))
             if not khat < KHAT_LIMIT:
-                told = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
-                notices = (*notices, Notice("heavy_weights", told))
+                message = f"k-hat of the new group's weights is {khat:.2f}, not below {KHAT_LIMIT}."
+                notices = (*notices, Notice("heavy_weights", message))
     return replace(
         draws,
         params={name: values[index] for name, values in flat.items()},
@@ -97,27 +98,27 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 
 @compiled(brief=True, static_argnames="count")
-def _chosen(log_weights: Any, key: Any, count: int) -> Any:
-    """Places of draws of equal weight in random order."""
+def _resample(log_weights: Any, key: Any, count: int) -> Any:
+    """Indices of equally weighted draws in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
 @compiled(static_argnames="candidates")
 def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
-    """Parameters of new groups, shape (draws, candidates)."""
+    """Parameters of candidate groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)
 
     def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:
-        made = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
-        central = dict(made)
+        params = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
+        central = dict(params)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))
         for k, name in enumerate(ordered(model.law, model.free)):
             if pooled.get(name) != "partial":
                 continue
             z = coordinate_at(model.law, name, central[name], central, model.centre)
-            apart = z + sites[f"{name}_spread"] * normals[k]
-            made[name] = value_at(model.law, name, apart, made, model.centre)
-        return {name: jnp.broadcast_to(made[name], (candidates,)) for name in model.law.parameters}
+            z_group = z + sites[f"{name}_spread"] * normals[k]
+            params[name] = value_at(model.law, name, z_group, params, model.centre)
+        return {name: jnp.broadcast_to(params[name], (candidates,)) for name in model.law.parameters}
 
     keys = jr.split(key, len(next(iter(sites.values()))))
     return jax.vmap(one)(sites, keys)

@@ -1,4 +1,4 @@
-"""Chains: NUTS on many models at once, in coordinates whitened by the curvature at the mode."""
+"""NUTS on a batch of models, in coordinates whitened by the curvature at the mode."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,15 @@ import jax.random as jr
 
 from jaxscale.sampling.modes import Mode
 
-# Draws that one call of the program makes.
+# Draws per call of the program.
 BLOCK = 250
-# Deepest tree: a draw takes at most 2**TREE - 1 steps.
+# Largest tree depth: a draw takes at most 2**TREE - 1 steps.
 TREE = 10
 
 
 def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple[Any, Any]:
-    """NUTS on one model in whitened coordinates: the function that begins a chain and the one that goes on."""
-    # Most posteriors need no chains, and NumPyro takes a while to import.
+    """NUTS on one model in whitened coordinates: the functions that initialise and advance a chain."""
+    # Most posteriors need no chains, and NumPyro is slow to import.
     from numpyro.infer.hmc import hmc
 
     def potential(w: Any) -> Any:
@@ -26,7 +26,7 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
     kernel, advance = hmc(potential, algo="NUTS")
 
     # NumPyro relies on implicit casts, whatever the caller allows.
-    def begun(w: Any, key: Any) -> Any:
+    def initialise(w: Any, key: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
             return kernel(
                 w, warmup, step_size=0.5, dense_mass=True, target_accept_prob=accept, max_tree_depth=TREE, rng_key=key
@@ -36,48 +36,48 @@ def parts(model: Any, centre: Any, root: Any, warmup: int, accept: Any) -> tuple
         with jax.numpy_dtype_promotion("standard"):
             return advance(state)
 
-    return begun, following
+    return initialise, following
 
 
-def begin(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
-    """States of all chains of all models, started about the modes.
+def initial_states(model: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any, warmup: int) -> Any:
+    """Initial states of all chains of all models, dispersed about the modes.
 
     Args:
         model: stacked models.
         mode: stacked modes, (models, components, ...).
         inverse: of the root of every first mode, (models, size, size).
         key: words of a key, (models, 2).
-        far: how far from its mode each chain starts, in the mode's own spreads, (models, chains, size).
-        accept: mean acceptance that the step size is set for, (models,).
-        warmup: draws that set it.
+        far: offset of each start from its mode, whitened by the mode's curvature, (models, chains, size).
+        accept: target acceptance probability, (models,).
+        warmup: number of warm-up draws.
     """
 
     def one(m: Any, mode: Mode, inverse: Any, key: Any, far: Any, accept: Any) -> Any:
         starts = dispersed(m.log_density, mode.x, mode.root, far)
         centre, root = mode.x[0], mode.root[0]
         w = (starts - centre[None]) @ inverse.T
-        begun, _ = parts(m, centre, root, warmup, accept)
-        return jax.vmap(begun)(w, jr.split(key, len(far)))
+        initialise, _ = parts(m, centre, root, warmup, accept)
+        return jax.vmap(initialise)(w, jr.split(key, len(far)))
 
     return jax.vmap(one)(model, mode, inverse, key, far, accept)
 
 
-def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
-    """All chains by a block of draws: the new states, and what was drawn, (models, chains, block, ...)."""
+def advance_chains(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
+    """Advance all chains by a block of draws: the new states, and the draws, (models, chains, block, ...)."""
 
     def one(m: Any, mode: Mode, state: Any, accept: Any) -> Any:
         centre, root = mode.x[0], mode.root[0]
-        begun, advance = parts(m, centre, root, warmup, accept)
-        # The kernel learns its settings where a chain is begun; the state itself is not used.
-        begun(jnp.zeros_like(centre), jr.PRNGKey(0))
+        initialise, advance = parts(m, centre, root, warmup, accept)
+        # Initialisation sets up the kernel; the resulting state is not used.
+        initialise(jnp.zeros_like(centre), jr.PRNGKey(0))
 
         def along(state: Any) -> Any:
             def draw(state: Any, _: Any) -> Any:
                 s = advance(state)
                 return s, (s.z, -s.potential_energy, s.energy, s.diverging, s.num_steps)
 
-            state, (w, *told) = jax.lax.scan(draw, state, None, length=BLOCK)
-            return state, (centre[None] + w @ root.T, *told)
+            state, (w, *stats) = jax.lax.scan(draw, state, None, length=BLOCK)
+            return state, (centre[None] + w @ root.T, *stats)
 
         return jax.vmap(along)(state)
 
@@ -85,9 +85,9 @@ def go_on(model: Any, mode: Mode, state: Any, accept: Any, warmup: int) -> Any:
 
 
 def dispersed(log_density: Callable[[Any], Any], centres: Any, roots: Any, far: Any) -> Any:
-    """Starts about every mode in turn, shape (chains, size).
+    """Overdispersed starts about the modes in turn, shape (chains, size).
 
-    Where the density is hopelessly low so far out, the start is moved towards its mode until it is not.
+    A start of very low density is moved towards its mode.
     """
     chains, size = far.shape
     which = jnp.arange(chains) % len(centres)

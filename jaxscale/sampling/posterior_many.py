@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.bayes.build_model import model_of, refuse_types, room_of
-from jaxscale.bayes.model import Model, stacked
+from jaxscale.bayes.build_model import check_types, model_of, padded_run_sizes
+from jaxscale.bayes.model import Model, stack
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
@@ -20,11 +20,12 @@ from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 from jaxscale.results.provenance import identity
-from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, refuse
+from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings
 from jaxscale.sampling.densities import densities_of
-from jaxscale.sampling.initial_values import located, nuisance_at
-from jaxscale.sampling.posterior import Method, by_name, families
+from jaxscale.sampling.initial_values import coordinates_of, nuisance_at
+from jaxscale.sampling.posterior import Method, draws_by_name, prior_families
 from jaxscale.utils.checkpoint import Journal
+from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.padding import bucket
 from jaxscale.utils.progress import ticking
 from jaxscale.utils.random import generator_of
@@ -37,14 +38,14 @@ class Posteriors:
     Args:
         law: the law.
         params: every parameter by name, shape (sets, draws) or (sets, draws, groups).
-        nuisance: what was drawn beside them, the same.
-        method: the method that each ended with.
-        khat: shape of the tail of the importance weights; NaN where these were not used.
-        ess: effective number of draws of the proposal; NaN for NUTS.
+        nuisance: nuisance parameters, of the same shapes.
+        method: the sampling method of each.
+        khat: k-hat of the importance weights; NaN where these were not used.
+        ess: effective sample size of the importance weights; NaN for NUTS.
         rhat: largest R-hat; NaN where there are no chains.
-        divergences: number of draws that diverged.
-        chains: of those that NUTS sampled.
-        models: what was sampled, stacked.
+        divergences: number of divergent draws.
+        chains: number of chains of NUTS.
+        models: the sampled models, stacked.
     """
 
     law: Law
@@ -64,7 +65,7 @@ class Posteriors:
 
     @property
     def ok(self) -> np.ndarray:
-        """Which posteriors may be trusted: weights with a tame tail, or chains that mixed without divergences."""
+        """Which posteriors are usable: k-hat below its limit, or mixed chains with few divergences."""
         mixed = (self.rhat < 1.05) & (self.divergences < 0.01 * self.params[next(iter(self.params))].shape[1])
         return np.where(self.method == "nuts", mixed, ~(self.khat >= KHAT_LIMIT))
 
@@ -86,76 +87,82 @@ def posterior_many(
     checkpoint: Any = None,
     progress: bool | None = None,
 ) -> Posteriors:
-    """Posteriors of one law on many data sets as one batch; see :func:`posterior`.
+    """Sample the posteriors of one law on many data sets as one batch; see :func:`posterior`.
 
     Args:
         law: a law, or its name.
         observations: data sets; they may differ in length.
-        likelihood: how responses scatter; that of the law's response unless given.
+        likelihood: likelihood of the responses; default: that of the law's response.
         priors: in place of the default ones, for all data sets.
         fixed: values of parameters that are not inferred.
-        starts: parameters by name to climb from, each of shape (sets,); the best fits unless given.
-        method: as for :func:`posterior`.
-        num_chains: of NUTS.
-        num_samples: of each chain.
-        num_warmup: of each chain.
+        starts: initial values of the mode search by parameter, each of shape (sets,); default: the best fits.
+        method: as in :func:`posterior`.
+        num_chains: number of chains of NUTS.
+        num_samples: draws per chain after warm-up.
+        num_warmup: warm-up draws per chain.
         seed: of the random numbers.
-        mesh: devices to spread the work over.
-        checkpoint: folder where finished parts are kept.
+        mesh: devices over which to spread the work.
+        checkpoint: folder for finished parts.
         progress: whether to show a progress bar.
 
     Raises:
-        DataError: some observations do not suit the law.
-        TypeError: the observations or the likelihood are of another type.
-        ValueError: an argument is wrong.
+        DataError: observations do not suit the law.
+        TypeError: the observations or the likelihood have another type.
+        ValueError: an argument is invalid.
     """
     law = resolve(law)
-    refuse(method, num_chains, num_samples, num_warmup)
+    check_settings(method, num_chains, num_samples, num_warmup)
     if isinstance(observations, Observations):
-        raise TypeError("Argument observations must be a sequence of Observations, but is a single one; write [it].")
+        raise ArgumentTypeError("observations", "must be a sequence of Observations, but is a single one; write [it].")
     sets = list(observations)
-    refuse_types(likelihood, sets)
+    check_types(likelihood, sets)
     if not sets:
-        raise ValueError("Argument observations must not be empty.")
-    chosen = likelihoods.of_response(law.response) if likelihood is None else likelihood
-    for some in sets:
-        chosen.check_unambiguous(some)
-    bound = [chosen.bind(some) for some in sets]
-    chosen, sets = bound[0][0], [some for _, some in bound]
+        raise ArgumentError("observations", "must not be empty.")
+    model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
+    for data in sets:
+        model_likelihood.check_unambiguous(data)
+    bound = [model_likelihood.bind(data) for data in sets]
+    model_likelihood, sets = bound[0][0], [data for _, data in bound]
     values = checked_fixed(law, fixed)
     seed, generator = generator_of(seed)
     if starts is None:
         at = fit_many(
-            law, [chosen.surrogate_data(some) for some in sets], noise=chosen.surrogate, fixed=values, seed=seed
+            law,
+            [model_likelihood.surrogate_data(data) for data in sets],
+            noise=model_likelihood.surrogate,
+            fixed=values,
+            seed=seed,
         )
         starts = at.params
     with jax.enable_x64(True):
-        sets = [prepare(law, some) for some in sets]
+        sets = [prepare(law, data) for data in sets]
         size = bucket(max(map(len, sets)))
-        runs, most = (max(each) for each in zip(*map(room_of, sets), strict=True))
+        runs, most = (max(each) for each in zip(*map(padded_run_sizes, sets), strict=True))
         models, places = [], []
-        for k, some in enumerate(sets):
-            model = model_of(law, some, chosen, given=priors, fixed=values, size=size, shared_runs=(runs, most))
+        for k, data in enumerate(sets):
+            model = model_of(
+                law, data, model_likelihood, given=priors, fixed=values, size=size, shared_runs=(runs, most)
+            )
             place = {name: float(starts[name][k]) for name in law.parameters}
             models.append(model)
             places.append((place, nuisance_at(model, place)))
-        whole = stacked(models)
+        whole = stack(models)
         every = bucket(len(sets))
-        padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stacked(places)))
-        climbs = np.repeat(np.asarray(located(*padded))[: len(sets), None], COMPONENTS, axis=1)
+        padded = jax.tree.map(lambda a: np.resize(a, (every, *a.shape[1:])), (whole, *stack(places)))
+        climbs = np.repeat(np.asarray(coordinates_of(*padded))[: len(sets), None], COMPONENTS, axis=1)
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
-            told_apart = settings | dict(priors=families(whole), pooling=whole.pooling)
-            journal = Journal(checkpoint, identity(law, whole, chosen.describe(), values) | told_apart)
+            identifiers = settings | dict(priors=prior_families(whole), pooling=whole.pooling)
+            journal = Journal(checkpoint, identity(law, whole, model_likelihood.describe(), values) | identifiers)
         with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
-        named = by_name(densities, sampled)
-    nuisance = {name: v for name, v in named["sites"].items() if name not in named["params"]}
+        values_by_name = draws_by_name(densities, sampled)
+    nuisance = {name: v for name, v in values_by_name["sites"].items() if name not in values_by_name["params"]}
     return Posteriors(
         law,
-        named["params"],
+        values_by_name["params"],
         nuisance,
         sampled.method,
         sampled.khat,

@@ -1,4 +1,4 @@
-"""What posteriors that were sampled together ended with, and what each has to say of itself."""
+"""Results of sampling a batch of posteriors, with diagnostics and notices."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,19 +11,21 @@ from jaxscale.utils.notices import Notice
 
 
 @dataclass
-class Sampled:
-    """What some posteriors of one structure ended with; arrays have a leading axis of posteriors.
+class SamplerResult:
+    """Draws and diagnostics of a batch of posteriors; arrays have a leading axis of posteriors.
 
     Args:
         x: coordinates of the draws, shape (posteriors, draws, size).
-        method: "importance" or "nuts" for each.
-        khat: of the last rounds of importance sampling; NaN where there was none.
-        ess: effective number of the proposals' draws; NaN for NUTS.
-        share: the same as a share of these draws, also where NUTS was used in their place; NaN where there was none.
-        chains: of NUTS.
-        stats: of NUTS, each of shape (posteriors, draws); NaN for importance sampling.
+        method: sampling method of each.
+        khat: k-hat of importance sampling; NaN where there was none.
+        ess: effective sample size of importance sampling; NaN for NUTS.
+        share: relative effective sample size of importance sampling, also where NUTS replaced it; NaN where there was
+            none.
+        chains: number of chains of NUTS.
+        stats: statistics of NUTS, each of shape (posteriors, draws); NaN for importance sampling.
         rhat: largest R-hat of NUTS over the coordinates; NaN for importance sampling.
-        modes: how many distinct modes were met.
+        modes: number of distinct modes.
+        interrupted: whether sampling was interrupted, so that there are fewer draws.
     """
 
     x: np.ndarray
@@ -37,47 +39,47 @@ class Sampled:
     modes: np.ndarray
     interrupted: bool = False
 
-    def of(self, chosen: np.ndarray) -> "Sampled":
-        """Some of the posteriors."""
+    def of(self, index: np.ndarray) -> "SamplerResult":
+        """The chosen posteriors."""
         arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
-        own = {name: getattr(self, name)[chosen] for name in arrays}
-        return replace(self, **own, stats={name: values[chosen] for name, values in self.stats.items()})
+        own = {name: getattr(self, name)[index] for name in arrays}
+        return replace(self, **own, stats={name: values[index] for name, values in self.stats.items()})
 
-    def put(self, places: np.ndarray, others: "Sampled", chosen: np.ndarray) -> None:
-        """Put some of the others, draws and all, in the place of some of these."""
-        self.x[places], self.rhat[places] = others.x[chosen], others.rhat[chosen]
+    def put(self, places: np.ndarray, others: "SamplerResult", index: np.ndarray) -> None:
+        """Replace the posteriors at the given places by chosen ones of the others."""
+        self.x[places], self.rhat[places] = others.x[index], others.rhat[index]
         for name, values in self.stats.items():
-            values[places] = others.stats[name][chosen]
+            values[places] = others.stats[name][index]
         self.interrupted |= others.interrupted
 
     def about(self, k: int) -> dict[str, Any]:
-        """What one of the posteriors says of itself."""
-        told: dict[str, Any] = {"modes": int(self.modes[k])}
+        """Diagnostics of one posterior."""
+        entries: dict[str, Any] = {"modes": int(self.modes[k])}
         if np.isfinite(self.khat[k]):
-            told["khat"] = float(self.khat[k])
+            entries["khat"] = float(self.khat[k])
         if self.method[k] == "importance":
-            told["ess"] = float(self.ess[k])
-        told["divergences"] = int(np.nansum(self.stats["diverging"][k]))
+            entries["ess"] = float(self.ess[k])
+        entries["divergences"] = int(np.nansum(self.stats["diverging"][k]))
         if self.method[k] == "nuts" and np.isfinite(self.khat[k]):
-            told["fallback"] = self._fallback(k)
+            entries["fallback"] = self._fallback(k)
         if self.method[k] == "nuts":
-            told["steps"] = float(np.mean(self.stats["steps"][k]))
-        return told
+            entries["steps"] = float(np.mean(self.stats["steps"][k]))
+        return entries
 
     def _fallback(self, k: int) -> str:
         """Why NUTS was used in place of importance sampling."""
         if not self.khat[k] < KHAT_LIMIT:
             return f"k-hat {self.khat[k]:.2f} is not below {KHAT_LIMIT}"
-        return f"{self.share[k]:.0%} of its draws were effective, fewer than {EFFICIENT:.0%}"
+        return f"relative effective sample size {self.share[k]:.0%} is below {EFFICIENT:.0%}"
 
-    def judged(self, k: int) -> tuple[list[Notice], bool]:
-        """What a person should know of one of the posteriors, and whether its weights may be trusted."""
+    def assess(self, k: int) -> tuple[list[Notice], bool]:
+        """Notices on one posterior, and whether its importance weights are reliable."""
         notices, trusted = [], True
         if self.method[k] != "nuts" and not self.khat[k] < KHAT_LIMIT:
             notices.append(Notice("heavy_weights", f"k-hat is {self.khat[k]:.2f}, not below {KHAT_LIMIT}."))
             trusted = False
         if self.interrupted:
-            notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws are kept."))
+            notices.append(Notice("interrupted", f"Sampling was interrupted; {self.x.shape[1]} draws finished."))
         if self.modes[k] > 1:
-            notices.append(Notice("several_modes", f"The posterior has {self.modes[k]} modes that weigh something."))
+            notices.append(Notice("several_modes", f"The posterior has {self.modes[k]} distinct modes."))
         return notices, trusted

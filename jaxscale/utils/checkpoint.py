@@ -16,14 +16,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxscale.utils.errors import UsageError
 from jaxscale.utils.files import write_atomically
 
 _SUFFIX = ".part"
 _MANIFEST = "run.json"
 
 
-class JournalError(ValueError):
+class JournalError(UsageError):
     """A folder of finished parts is damaged or belongs to another run; nothing in it was changed."""
+
+    code = "checkpoint"
+    argument = "checkpoint"
 
 
 class Journal:

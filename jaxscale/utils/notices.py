@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.text import wrapped
 
 
@@ -20,7 +21,7 @@ class Notice:
     def __post_init__(self) -> None:
         """Refuse a code that nobody can look up."""
         if self.code not in CODES:
-            raise ValueError(f"Argument code must be one of {', '.join(CODES)}, but is {self.code!r}.")
+            raise ArgumentError("code", f"must be one of {', '.join(CODES)}, but is {self.code!r}.")
 
 
 CODES: dict[str, tuple[str, str]] = {

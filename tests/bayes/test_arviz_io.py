@@ -195,7 +195,7 @@ def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> No
     np.testing.assert_array_equal(loo(again).pointwise, loo(draws).pointwise)
     np.testing.assert_array_equal(again.responses(x=[1.0, 2.0]), draws.responses(x=[1.0, 2.0]))
     other = replace(own["observations"], response=own["observations"].response + 0.1)
-    said = "^Arguments observations and {} must be those that the draws were made with, but are others"
+    said = "^Argument {} and observations must be those that the draws were made with, but are others"
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("likelihood", dict(likelihood=likelihoods.laplace("linear"))),
         ("likelihood", dict(likelihood=likelihoods.student_t(space="linear"))),
@@ -208,7 +208,9 @@ def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> No
     with pytest.raises(ValueError, match="^Argument observations must be given with a likelihood or priors"):
         Draws.load(path, line, likelihood=own["likelihood"])
     replace(draws, stats={}, method="case bootstrap").save(path)
-    with pytest.raises(ValueError, match=r"^These draws \(case bootstrap\) are of no posterior, so they have no model"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(case bootstrap\) are not of a posterior, so they have no model"
+    ):
         Draws.load(path, line, **own)
 
 

@@ -144,7 +144,7 @@ def test_a_parameter_may_not_be_named_like_what_is_inferred_beside_it() -> None:
     with pytest.raises(ValueError) as caught:
         jaxscale.posterior(scaled, data, likelihood=NORMAL)
     assert str(caught.value) == (
-        "Parameter 'scale' of scaled has the name of something that the likelihood infers; rename it: "
+        "Parameter 'scale' of scaled has the name of a parameter of the likelihood; rename it: "
         "jaxscale.rename(law, scale='scale_of_law')."
     )
     # A value that is fixed would hide it all the same; another name is none of its business.
@@ -158,9 +158,9 @@ def test_a_parameter_may_not_be_named_like_what_is_inferred_beside_it() -> None:
         ("run_ratio", likelihoods.normal("linear", runs=True)),
         ("run_effect", likelihoods.laplace("linear", runs=True)),
     ):
-        with pytest.raises(ValueError, match=f"Parameter '{name}' of .* has the name of something that the likelihood"):
+        with pytest.raises(ValueError, match=f"Parameter '{name}' of .* has the name of a parameter of the likelihood"):
             built(jaxscale.rename(scaled, scale=name), data, likelihood)
-    with pytest.raises(ValueError, match="Parameter 'b_spread' of spread has the name of something that pooling infer"):
+    with pytest.raises(ValueError, match="Parameter 'b_spread' of spread has the name of a parameter of pooling;"):
         built(spread, data, NORMAL, pooling={"b": "partial"})
     assert "b_spread" in built(spread, data, NORMAL, pooling={"b": "none"}).shapes
 

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import biject_to
 
-from jaxscale.bayes.prior_density import FAMILIES, Standard, Wrapped, prior_of
+from jaxscale.bayes.prior_density import FAMILIES, NumPyroPrior, StandardPrior, prior_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 GIVEN: dict[str, dict[str, float]] = {
@@ -41,8 +41,8 @@ def test_every_family_that_is_written_out_is_tested() -> None:
 
 @pytest.mark.parametrize("family", GIVEN)
 def test_a_family_that_is_written_out_is_that_of_numpyro(family: str) -> None:
-    own, known = Standard.of(family, **GIVEN[family]), getattr(dist, family)(**GIVEN[family])
-    assert isinstance(prior_of(known), Standard)
+    own, known = StandardPrior.of(family, **GIVEN[family]), getattr(dist, family)(**GIVEN[family])
+    assert isinstance(prior_of(known), StandardPrior)
     assert str(prior_of(known)) == str(own)
     z = np.linspace(-3.0, 3.0, 41)
     x, slope = own.constrained(z)
@@ -60,7 +60,7 @@ def test_a_family_that_is_written_out_is_that_of_numpyro(family: str) -> None:
 @pytest.mark.parametrize("known", OTHERS, ids=lambda prior: type(prior).__name__)
 def test_any_other_distribution_is_taken_apart_and_put_together(known: Any) -> None:
     own = prior_of(known)
-    assert isinstance(own, Wrapped)
+    assert isinstance(own, NumPyroPrior)
     x = np.linspace(0.15, 0.85, 9)
     leaves, structure = jax.tree.flatten(own)
     again = jax.tree.unflatten(structure, leaves)
@@ -93,16 +93,16 @@ import hashlib, re
 import jax, numpy as np, numpyro.distributions as dist
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
-from jaxscale.bayes.model import stacked
+from jaxscale.bayes.model import stack
 from jaxscale.sampling import density_programs, posterior
 x = np.geomspace(1.0, 1e4, 30)
 rows = Observations.from_table(dict(x=x, y=2 * x**-0.3 + 1.7), inputs=["x"], response="y")
 given = dict(b=dist.TruncatedNormal(0.3, 0.1, low=0.0), scale=dist.LogNormal(-4.0, 1.0), c=dist.StudentT(4.0, 1.0, 1.0))
 with jax.enable_x64(True):
-    model = stacked([model_of(laws.get("power_law_floor"), rows, likelihoods.student_t(), given=given)])
+    model = stack([model_of(laws.get("power_law_floor"), rows, likelihoods.student_t(), given=given)])
     draws = np.zeros((1, 8, model.size))
     programs = [(density_programs.curvatures, draws[:, 0]), (density_programs.log_densities, draws)]
-    for program, x in (*programs, (posterior._named, draws)):
+    for program, x in (*programs, (posterior._sites_and_params, draws)):
         print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
 print(posterior.families(model))
 """

@@ -10,7 +10,7 @@ import pytest
 
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.bayes.model import inside, stacked
+from jaxscale.bayes.model import move_inside, stack
 from jaxscale.bayes.prior_density import prior_of
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Input, Response, coefficient, law, real
@@ -23,7 +23,7 @@ from tests.sampling_models import modelled, powers
 X = np.geomspace(1.0, 1e4, 30)
 Y = (2 * X**-0.3 + 1.7) * np.exp(0.01 * np.random.default_rng(0).normal(size=30))
 ROWS = Observations.from_table(dict(x=X, y=Y), inputs=["x"], response="y")
-FEW: dict[str, Any] = dict(chains=2, draws=1000, progress=False)
+FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_priors_end_in_a_laws_own_coordinates_too() -> None:
     ],
 )
 def test_a_start_is_moved_inside(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
-    assert float(inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
+    assert float(move_inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
 
 
 def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
 
 
 def test_a_density_that_is_nowhere_finite_says_so(x64: None) -> None:
-    nowhere = stacked([Density(lambda x, _: jnp.log(-1.0 - x @ x), None)])
-    with pytest.raises(ValueError, match="The posterior density is nowhere finite about the fitted parameters"):
+    nowhere = stack([Density(lambda x, _: jnp.log(-1.0 - x @ x), None)])
+    with pytest.raises(ValueError, match="The posterior density is nowhere finite near the fitted parameters"):
         densities_of(Runner(), nowhere, np.zeros((1, COMPONENTS, 2)), np.random.default_rng(0))
 
 

@@ -13,7 +13,7 @@ from jaxscale.bayes import psis
 @pytest.mark.parametrize("count", [200, 4096])
 def test_weights_and_shape_are_those_of_arviz(scale: float, count: int) -> None:
     ratios = scale * np.random.default_rng(0).standard_t(5, count)
-    weights, khat = psis.smoothed(ratios)
+    weights, khat = psis.smooth(ratios)
     # ArviZ is handed log likelihoods, whose negatives are the ratios of leaving one out.
     known, shape = array_stats.psislw(-ratios)
     np.testing.assert_allclose(weights, known, rtol=1e-8, atol=1e-8)
@@ -23,8 +23,8 @@ def test_weights_and_shape_are_those_of_arviz(scale: float, count: int) -> None:
 def test_a_constant_in_the_ratios_does_not_matter() -> None:
     ratios = np.random.default_rng(1).standard_normal(500)
     kept = ratios.copy()
-    weights, khat = psis.smoothed(ratios)
-    moved, shape = psis.smoothed(ratios + 300.0)
+    weights, khat = psis.smooth(ratios)
+    moved, shape = psis.smooth(ratios + 300.0)
     np.testing.assert_allclose(moved, weights, rtol=1e-9)
     assert shape == pytest.approx(khat, rel=1e-9)
     np.testing.assert_array_equal(ratios, kept)
@@ -33,26 +33,26 @@ def test_a_constant_in_the_ratios_does_not_matter() -> None:
 def test_what_has_no_density_has_no_weight() -> None:
     ratios = np.random.default_rng(2).standard_normal(400)
     ratios[:3] = [-np.inf, np.nan, -np.inf]
-    weights, khat = psis.smoothed(ratios)
+    weights, khat = psis.smooth(ratios)
     assert np.all(weights[:3] == -np.inf)
     assert np.isfinite(khat)
     assert np.exp(weights).sum() == pytest.approx(1)
 
 
 def test_equal_ratios_have_no_tail() -> None:
-    weights, khat = psis.smoothed(np.zeros(100))
-    assert psis.effective(weights) == pytest.approx(100)
+    weights, khat = psis.smooth(np.zeros(100))
+    assert psis.effective_sample_size(weights) == pytest.approx(100)
     assert khat == -np.inf
 
 
 def test_a_tail_of_few_is_not_trusted() -> None:
-    weights, khat = psis.smoothed(np.array([0.0, -1.0, -2.0, 0.5]))
+    weights, khat = psis.smooth(np.array([0.0, -1.0, -2.0, 0.5]))
     assert khat == np.inf
     assert np.exp(weights).sum() == pytest.approx(1, rel=1e-12)
 
 
 def test_no_density_at_all_is_hopeless() -> None:
-    assert psis.smoothed(np.full(100, -np.inf))[1] == np.inf
+    assert psis.smooth(np.full(100, -np.inf))[1] == np.inf
 
 
 def test_systematic_resampling_is_within_one_of_the_weights() -> None:

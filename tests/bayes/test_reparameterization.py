@@ -9,7 +9,7 @@ import pytest
 
 from jaxscale import laws
 from jaxscale.bayes.model import _log_volume
-from jaxscale.bayes.reparameterization import Ridge, joined, parted, ridge_of
+from jaxscale.bayes.reparameterization import Ridge, from_ridge, ridge_of, to_ridge
 
 
 def of(name: str, *fixed: str) -> Ridge | None:
@@ -30,8 +30,8 @@ def test_there_and_back_keeps_volumes(name: str, x64: None) -> None:
     ridge = of(name)
     assert ridge is not None
     z = jnp.asarray(np.random.default_rng(0).normal(size=7))
-    there = functools.partial(joined, ridge)
-    back, slopes = jax.jit(lambda z: (parted(ridge, there(z)), jax.jacfwd(there)(z)))(z)
+    there = functools.partial(to_ridge, ridge)
+    back, slopes = jax.jit(lambda z: (from_ridge(ridge, there(z)), jax.jacfwd(there)(z)))(z)
     np.testing.assert_allclose(back, z, rtol=1e-13, atol=1e-13)
     assert np.linalg.det(np.asarray(slopes)) == pytest.approx(1.0, abs=1e-12)
 
@@ -40,7 +40,7 @@ def test_the_coordinates_are_level_ratios_and_slopes(x64: None) -> None:
     ridge = of("chinchilla")
     assert ridge is not None
     E, A, alpha, B, beta = 1.8, 0.3, 0.34, 0.4, 0.28
-    x = np.asarray(joined(ridge, jnp.log(jnp.asarray([E, A, alpha, B, beta]))))
+    x = np.asarray(to_ridge(ridge, jnp.log(jnp.asarray([E, A, alpha, B, beta]))))
     expected = np.log([E + A + B, A / E, alpha * A, B / E, beta * B])
     np.testing.assert_allclose(x, expected, rtol=1e-14)
 

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from jaxscale.cli import output
+from jaxscale.cli import app, output
 from jaxscale.fitting import fit
 from jaxscale.prediction import forecast
 from jaxscale.resampling import bootstrap
+from jaxscale.utils.errors import Function, Reference, Setting, Subject
 from jaxscale.utils.notices import Notice
-from tests.commands import refused, remembering, rows, run, write
+from tests.commands import proportional, refused, remembering, rows, run, write
 
 pytestmark = pytest.mark.usefixtures("with_example")
 LAW = ("--law", "my_laws.py:my_law", "--noise", "squared", "--starts", 64)
+COMMANDS = typer.main.get_command(app.app).commands  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_foretell_offers_no_option_that_it_refuses() -> None:
     assert {f"--{name}" for name in hidden} <= set(run("bootstrap", "--help").stdout.split())
     words = ["forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "N=7e10"]
     assert refused(*words, "--checkpoint", "parts") == (
-        "Option --checkpoint must not be given to forecast, which keeps no parts to go on from; leave it out."
+        "Option --checkpoint must not be given to forecast, which has no checkpoint; leave it out."
     )
 
 
@@ -108,24 +111,24 @@ def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
 
 
 def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted = bootstrap.refitted
+    refitted = bootstrap.refit_batch
 
     def stopped(*given: Any, **settings: Any) -> Any:
         lanes, settled = refitted(*given, **settings)
         return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
 
-    monkeypatch.setattr(bootstrap, "refitted", stopped)
+    monkeypatch.setattr(bootstrap, "refit_batch", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, and what was finished is kept.\n")
-    assert "case bootstrap, 20 of 30 refits, all settled" in result.stdout
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; finished draws are kept.\n")
+    assert "case bootstrap, 20 of 30 refits, all converged" in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
-    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits are kept."
+    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
     monkeypatch.setattr(
-        bootstrap, "refitted", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
+        bootstrap, "refit_batch", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30)
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
 
 def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,44 +141,108 @@ def test_a_report_is_printed_even_where_its_file_cannot_be_written(monkeypatch: 
     assert result.stdout.startswith("my_law fitted to runs.csv (99 of 99 rows)") and "Written" not in result.stdout
 
 
+LINEAR = Setting("noise", "squared", (Setting("space", "linear"),))
+COUNTS = Function("fit", (Setting("likelihood", "binomial", (Setting("trials"),)),))
+
+
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("command", "part", "words"),
     [
-        (
-            "own.csv: pooling needs groups; name their column with group=.",
-            "own.csv: pooling needs groups; name their column with --group COLUMN.",
-        ),
-        (
-            "Argument draws must be a positive number, but is 0.",
-            "Option --num-samples must be a positive number, but is 0.",
-        ),
-        ("Argument seed must not be negative, but is -1.", "Option --seed must not be negative, but is -1."),
-        ("Argument seen must be true.", "Argument seen must be true."),
-        (
-            "says nothing; use kind='parametric', or add runs.",
-            "says nothing; use --kind parametric, or add runs.",
-        ),
-        (
-            "Argument kind must not be 'studentised' with absolute noise; use kind='bca'.",
-            "Option --intervals must not be 'studentised' with absolute noise; use --intervals bca.",
-        ),
-        (
-            "is given; map it to a column with inputs={'N': column}.",
-            "is given; map it to a column with --input N=COLUMN.",
-        ),
-        ("correct it or leave its row out with where.", "correct it or leave its row out with --where."),
-        (
-            "correct it, or take linear residuals (noise=squared('linear')) or counts (likelihoods.binomial).",
-            "correct it, or take linear residuals (--noise squared --space linear) or counts (jaxscale posterior "
-            "--likelihood binomial --trials COLUMN).",
-        ),
-        ("take linear residuals (space='linear').", "take linear residuals (--space linear)."),
-        ("(likelihoods.normal('linear'))", "(--likelihood normal --space linear)"),
-        ("use jaxscale.bootstrap.", "use jaxscale bootstrap."),
-        ("decorate a function with jaxscale.law.", "decorate a function with jaxscale.law."),
-        ("The filter \"kind='a'\" is wrong at '='.", "The filter \"kind='a'\" is wrong at '='."),
-        ("Option --prior gives a 'kind='x''.", "Option --prior gives a 'kind='x''."),
+        ("fit", Subject("seed"), "Option --seed"),
+        ("fit", Subject("fixed"), "Option --fix"),
+        ("fit", Subject("inputs"), "Option --input"),
+        ("fit", Subject("pooling"), "Option --pool"),
+        ("fit", Subject("bounds"), "Option --bound"),
+        ("fit", Subject("noise_level"), "Option --noise-level"),
+        ("fit", Subject("n_resamples"), "Option --resamples"),
+        ("posterior", Subject("priors"), "Option --prior"),
+        ("posterior", Subject("method"), "Option --method"),
+        ("bootstrap", Subject("method"), "Option --intervals"),
+        ("bootstrap", Subject("kind"), "Option --kind"),
+        ("profile", Subject("params"), "Option --param"),
+        ("simulate", Subject("budgets"), "Option --isoflop"),
+        ("simulate", Subject("sizes_per_budget"), "Option --sizes"),
+        ("profile", Subject("method"), "Argument method"),
+        ("fit", Subject("observations"), "Argument observations"),
+        ("simulate", Subject("law"), "Argument law"),
+        (None, Subject("seed"), "Argument seed"),
+        ("fit", Setting("group"), "--group COLUMN"),
+        ("fit", Setting("where"), "--where FILTER"),
+        ("fit", Setting("fixed"), "--fix NAME=NUMBER"),
+        ("bootstrap", Setting("kind", "parametric"), "--kind parametric"),
+        ("bootstrap", Setting("method", "bca"), "--intervals bca"),
+        ("fit", Setting("inputs", {"N": "COLUMN"}), "--input N=COLUMN"),
+        ("fit", Setting("allow_unidentified", True), "--allow-unidentified"),
+        ("fit", LINEAR, "--noise squared --space linear"),
+        ("forecast", Setting("space", "linear"), "--space linear"),
+        ("posterior", Setting("n_resamples", 400), "n_resamples=400"),
+        ("bootstrap", COUNTS, "jaxscale fit --likelihood binomial --trials COLUMN"),
+        ("posterior", Function("bootstrap"), "jaxscale bootstrap"),
+        ("fit", Function("laws.names()"), "jaxscale laws"),
     ],
 )
-def test_messages_speak_of_options(message: str, said: str) -> None:
-    assert output.in_shell(message) == said
+def test_references_are_spelled_as_options_and_commands(command: str | None, part: Reference, words: str) -> None:
+    assert output.in_shell(part, COMMANDS, command) == words
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("words", "code", "argument"),
+    [
+        (["fit", "runs.csv", *LAW, "--fix", "F=1"], "argument", "fixed"),
+        (["fit", "nowhere.csv", *LAW], "data", None),
+        (["fit", "runs.csv", *LAW, "--input", "N=params"], "data", None),
+        (["fit", "runs.csv", *LAW, "--where", "N >"], "filter", "where"),
+        (["fit", "runs.csv", *LAW, "--checkpoint", "."], "checkpoint", "checkpoint"),
+        (["fit", "proportional.csv", "--law", "chinchilla"], "unidentified", None),
+        (["fit", "runs.csv", "--law", "none.py:law"], "usage", "law"),
+        (["posterior", "runs.csv", *LAW, "--pool", "alpha=partial"], "data", "group"),
+        (["bootstrap", "runs.csv", *LAW, "--intervals", "t"], "argument", "method"),
+        (["profile", "runs.csv", *LAW, "--param", "B"], "argument", "params"),
+        (["forecast", "runs.csv", *LAW[:2]], "argument", "at"),
+    ],
+)
+def test_a_program_reads_why_a_command_is_refused(
+    words: list[Any], code: str, argument: str | None, named: bool
+) -> None:
+    proportional("proportional.csv")
+    before = sorted(Path().iterdir())
+    result = run(*words, "--json", *(["out.json"] if named else []))
+    message = result.stderr.removeprefix("jaxscale: ").strip()
+    assert json.loads(result.stdout) == dict(code=code, argument=argument, message=message, exit_status=2)
+    assert result.exit_code == 2 and sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "argument"),
+    [
+        (["laws", "zzz"], "usage", "law"),
+        (["laws", "--family", "zzz"], "usage", "family"),
+        (["laws", "--plot", "all.png"], "argument", "plot"),
+        (["check", "runs.csv", "--law", "chinchilla", "--fix", "E"], "argument", "fixed"),
+        (["check", "nowhere.csv", "--law", "chinchilla"], "data", None),
+        (["check", "runs.csv", "--law", "chinchilla", "--noise-level", "few"], "usage", "noise_level"),
+        (["fit", "runs.csv", *LAW, "--seed", "-1"], "usage", "seed"),
+        (["fit", "runs.csv", *LAW, "--nope"], "usage", None),
+        (["fit", "runs.csv"], "usage", "law"),
+        (["fit", *LAW], "usage", "table"),
+        (["nothing"], "usage", None),
+    ],
+)
+def test_wrong_words_are_refused_in_json_too(words: list[Any], code: str, argument: str | None) -> None:
+    result = run(*words, "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["code"], found["argument"], found["exit_status"]) == (2, code, argument, 2)
+    assert found["message"] and result.stderr
+    assert run(*words).stdout == ""
+
+
+def test_a_file_that_cannot_be_written_is_reported_in_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "out.json")
+
+    monkeypatch.setattr(output, "write_together", full)
+    *report, last = run("fit", "runs.csv", *LAW, "--json", "out.json").stdout.splitlines()
+    assert report[0].startswith("my_law fitted to runs.csv")
+    message = "out.json: No space left on device."
+    assert json.loads(last) == dict(code="file", argument=None, message=message, exit_status=2)

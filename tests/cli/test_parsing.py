@@ -68,7 +68,9 @@ def test_a_folder_that_takes_no_file_is_refused_before_any_work(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parsing.tempfile, "NamedTemporaryFile", full)
-    with pytest.raises(ValueError, match=r"takes no file \(No space left on device\); choose another\."):
+    with pytest.raises(
+        ValueError, match=r"cannot be written in .* \(No space left on device\); choose another folder\."
+    ):
         parsing.check_outputs(tmp_path / "out.json")
 
 

@@ -70,8 +70,8 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
         (["runs.csv", "--input", "N=N", "--input", "N=D"], "Option --input gives N twice; give it once."),
         (["runs.csv", "--response", "nats"], "runs.csv has no column 'nats'"),
         (["runs.csv", "--where", "N >"], "The filter 'N >' is wrong at its end"),
-        (["runs.csv", "--json", "/proc/out.json"], "/proc/out.json cannot be written: /proc takes no file ("),
-        (["runs.csv", "--plot", "/dev/null"], "/dev/null cannot be written: it is no ordinary file"),
+        (["runs.csv", "--json", "/proc/out.json"], "/proc/out.json cannot be written in /proc ("),
+        (["runs.csv", "--plot", "/dev/null"], "/dev/null cannot be written: it is not a regular file"),
         (["runs.csv", "--where", "N > 1e30"], "keeps none of the 99 rows"),
         (["runs.csv", "--weight", "w"], "runs.csv has no column 'w'"),
         (["runs.csv", "--noise", "gauss"], "Option --noise must be one of absolute, huber, squared, student_t"),
@@ -91,13 +91,13 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
             ["runs.csv", "--json", "no/out.json"],
             "no/out.json cannot be written: there is no folder no; create it first.",
         ),
-        (["runs.csv", "--json", "runs.csv"], "runs.csv cannot be written: it is the table that is read"),
+        (["runs.csv", "--json", "runs.csv"], "runs.csv cannot be written: it is the input table"),
         (["runs.csv", "--json", "."], "cannot be written: it is a folder; give the path of a file."),
         (
             ["runs.csv", "--json", "a.png", "--plot", "./a.png"],
-            "a.png is named twice; give every file a path of its own.",
+            "a.png is given twice; give every file its own path.",
         ),
-        (["runs.csv", "--plot", "a.jpg"], "a.jpg does not end in a kind of figure that can be drawn"),
+        (["runs.csv", "--plot", "a.jpg"], "a.jpg does not end in a supported figure format"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_any_work(folder: Path, words: list[str], said: str) -> None:
@@ -125,7 +125,7 @@ def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) 
     [
         (
             ["chinchilla"],
-            "Give the design either by --input NAME=LOWEST:HIGHEST:COUNT for every input or by --isoflop.",
+            "Give the design either with --input NAME=LOWEST:HIGHEST:COUNT per input or with --isoflop.",
         ),
         (["chinchilla", "--isoflop", "1e18:1e20"], "Option --isoflop must look like LOWEST:HIGHEST:COUNT"),
         (["chinchilla", "--isoflop", "0:1e20:3"], "Option --isoflop must run from a positive number up"),

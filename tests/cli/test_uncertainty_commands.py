@@ -32,11 +32,11 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return remembering(monkeypatch, posterior=sampling, bootstrap=bootstrap)
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, usable: bool = True, shape: Any = (200,)) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, ok: bool = True, shape: Any = (200,)) -> None:
     """Let the sampler end with some draws by NUTS that carry notices."""
     values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
-    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=usable)
+    made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=ok)
     monkeypatch.setattr(
         sampling,
         "posterior",
@@ -58,7 +58,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert len(Draws.load("out.nc", law=lookup.find_law("my_laws.py"))) == 1000
     told = json.loads(Path("out.json").read_text())
     assert set(told["params"]) == {"A", "alpha", "scale"}
-    assert set(told["params"]["alpha"]) == {"mean", "sd", "lower", "upper", "level"}
+    assert set(told["params"]["alpha"]) == {"estimate", "sd", "lower", "upper", "level"}
     assert (told["method"], told["divergences"], told["notices"]) == ("importance", 0, [])
     assert told["params"]["alpha"]["level"] == 0.8
     assert (told["fixed"], told["seed"], told["ok"]) == ({"E": 1.8}, 3, True)
@@ -73,7 +73,7 @@ def test_nuts_tells_how_its_chains_mixed() -> None:
     result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
     told = json.loads(result.stdout)
     assert told["method"] == "nuts" and told["khat"] is None
-    assert {"mean", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
+    assert {"estimate", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
     assert told["params"]["alpha"]["rhat"] < 1.1 and told["params"]["alpha"]["ess_bulk"] > 50
     assert result.exit_code == (0 if told["ok"] else 3)
 
@@ -106,10 +106,10 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
         "pooling": {"A": "partial"},
         "fixed": {"E": 1.8},
         "method": "auto",
-        "chains": 8,
-        "draws": 1000,
-        "warmup": 250,
-        "key": 2,
+        "num_chains": 8,
+        "num_samples": 1000,
+        "num_warmup": 250,
+        "seed": 2,
         "checkpoint": Path("kept/posterior"),
     }
 
@@ -164,8 +164,8 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         (["--prior", "alpha=Normal(__import__('os'))"], "write a distribution and its numbers"),
         (["--prior", "alpha=Norma(0,1)"], "but NumPyro has no distribution 'Norma' (did you mean 'Normal'"),
         (["--prior", "alpha=enable_validation(1)"], "but NumPyro has no distribution 'enable_validation'"),
-        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is no number."),
-        (["--prior", "alpha=Normal(0.3,-1)"], "which is no distribution: "),
+        (["--prior", "alpha=Normal(0.3,x)"], "but 'x' is not a number."),
+        (["--prior", "alpha=Normal(0.3,-1)"], "which is not a distribution: "),
         (["--prior", "alpha=Normal(1,2,3,4,5)"], "but Normal takes loc, scale."),
         (["--prior", "alpha=Poisson(3)"], "but a parameter needs a distribution of real numbers."),
         (["--save", "out.h5"], "out.h5 does not end in .nc, as files of draws do; end it in .nc."),
@@ -191,7 +191,7 @@ def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: p
     drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), ok=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
     assert result.exit_code == 3
-    assert result.stderr == "jaxscale: drawn, but not to be acted on; see the notices of the report.\n"
+    assert result.stderr == "jaxscale: sampled, but not usable; see the notices of the report.\n"
     assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
     told = json.loads(Path("out.json").read_text())
     assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
@@ -228,7 +228,7 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
-    told = "jaxscale: interrupted, and what was finished is kept; the same command goes on in parts.\n"
+    told = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
     assert (result.exit_code, result.stderr) == (130, told)
     assert json.loads(Path("out.json").read_text())["notices"][0]["code"] == "interrupted"
 
@@ -240,20 +240,22 @@ def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: 
     told = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
     result = run("posterior", "runs.csv", *LAW)
-    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted, nothing written\n")
+    assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
 
 def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     words = ["bootstrap", "runs.csv", *LAW, "--resamples", 60, "--intervals", "bca"]
     result = run(*words)
     assert result.exit_code == 0, result.output
-    said = "Method case bootstrap, 60 refits, all settled; BCa intervals (corrected by 99 refits without one row each)"
+    said = (
+        "Method case bootstrap, 60 refits, all converged; BCa intervals (acceleration from 99 leave-one-row-out refits)"
+    )
     assert said in " ".join(result.stdout.split())
     assert "Fitted with    squared on raw residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
     told = json.loads(run(*words, "--json", "--quiet").stdout)
     assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
-    assert {"mean", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
+    assert {"estimate", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
     assert told["n_resamples"] == 60 and told["seconds"] > 0 and told["khat"] is None
 
 
@@ -291,7 +293,7 @@ def test_larger_runs_are_forecast() -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == "my_law given runs.csv (99 of 99 rows)"
-    assert lines[3].startswith("Method         the law by least squares and a smooth misfit")
+    assert lines[3].startswith("Method         least squares with a smooth model discrepancy")
     assert "80 % interval" in lines[6] and [line.split("  ")[0] for line in lines[8:10]] == ["N = 7e+10", "N = 4e+11"]
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
@@ -341,7 +343,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-TABLE = {"alpha": {"mean": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
+TABLE = {"alpha": {"estimate": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
 
 
 def test_a_report_names_the_rung_in_words() -> None:
@@ -356,8 +358,8 @@ def test_a_report_names_the_rung_in_words() -> None:
     }
     rows = {"alpha": TABLE["alpha"] | {"rhat": 1.001, "ess_bulk": 4321.0, "ess_tail": 3210.0}}
     shown = " ".join(str(Intervals("chinchilla", "nuts", 0.9, rows, about)).split())
-    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps a draw; importance sampling was not" in shown
-    assert "importance sampling was not trusted: k-hat 0.93" in shown
+    assert "NUTS, 8 chains of 1,000 draws, 1 divergence, 6.8 steps per draw; fallback from" in shown
+    assert "fallback from importance sampling: k-hat 0.93" in shown
     assert "R-hat ESS tail" in shown and "1.001 4321 3210" in shown and "Modes 2, sampled together" in shown
     laplace = Intervals("chinchilla", "laplace", 0.9, TABLE, {"khat": 0.4, "modes": 1})
     assert "normal approximation at the mode (k-hat 0.40 as a proposal)" in str(laplace)
@@ -373,7 +375,7 @@ def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
     assert "Method         importance sampling (k-hat 0.10, 12,140 effective draws)" in lines
     first = lines.index("Priors         alpha ~ LogNormal(-1.956, 1.352)")
     assert lines[first + 1] == "               beta ~ LogNormal(-1.956, 1.352)"
-    assert "Made with      seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
+    assert "Provenance     seed 4, 2.5 s" in lines and max(map(len, lines)) <= 80
     short = replace(intervals, about={**intervals.about, "priors": {"a": "Normal(0, 1)", "b": "Beta(1, 1)"}})
     assert "Priors         a ~ Normal(0, 1); b ~ Beta(1, 1)" in str(short).splitlines()
 
@@ -412,8 +414,8 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
         (
             ["bootstrap", "--kind", "cluster"],
-            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
-            "groups do not share; add it or leave out --group.",
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters "
+            "that groups do not share; add it or leave out --group.",
         ),
         (
             ["profile", "--pool", "alpha=none", "--param", "alpha"],
@@ -422,8 +424,8 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
         (
             ["bootstrap", "--pool", "alpha=partial"],
-            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters that "
-            "groups do not share; add it or leave out --group.",
+            "Option --group needs --cluster group, which resamples whole groups, or --pool NAME=none, for parameters "
+            "that groups do not share; add it or leave out --group.",
         ),
         (
             ["fit", "--pool", "alpha=none", "--pool", "A=partial"],
@@ -438,7 +440,7 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         (
             ["posterior", "--scale-by", "level", "--likelihood", "normal"],
             "Option --group needs --pool NAME=partial or NAME=none, for parameters that groups do not share, or "
-            "--scale-by group, for their scatter; add one of them or leave out --group.",
+            "--scale-by group, for a noise scale per group; add one of them or leave out --group.",
         ),
     ],
 )

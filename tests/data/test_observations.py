@@ -28,7 +28,7 @@ from jaxscale.law import (
     unit,
 )
 from jaxscale.noise.spaces import space_of, suited
-from jaxscale.utils.errors import DataError
+from jaxscale.utils.errors import ArgumentError, DataError, Setting
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.padding import bucket
 
@@ -80,7 +80,7 @@ def changed(**columns: Sequence[Any]) -> dict[str, Any]:
 
 
 def refusal(columns: Any = None, **settings: Any) -> str:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises((DataError, ArgumentError)) as caught:
         observed(columns, **settings)
     message = str(caught.value)
     assert message.endswith(".") and "\n" not in message
@@ -140,7 +140,7 @@ def test_booleans_in_a_frame_are_zero_and_one() -> None:
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ("abc", "'abc' is not a number; correct it or leave its row out with where."),
+        ("abc", "'abc' is not a number; correct it or leave its row out with where=."),
         ("", "the cell is empty; correct it"),
         (None, "the cell is empty; correct it"),
         ("nan", "nan is not a number; correct it"),
@@ -163,7 +163,7 @@ def test_of_many_bad_cells_three_are_shown_and_all_are_counted() -> None:
     message = refusal(changed(N=["a", "b", 1.0, 2.0], loss=["c", None, 3.0, 4.0]))
     assert message == (
         "dict, column 'N', row 1: 'a' is not a number; column 'N', row 2: 'b' is not a number; column 'loss', row 1: "
-        "'c' is not a number; and 1 more, 4 bad cells in all; correct them or leave their rows out with where."
+        "'c' is not a number; and 1 more, 4 bad cells in all; correct them or leave their rows out with where=."
     )
 
 
@@ -201,7 +201,7 @@ def test_good_observations_give_no_notice() -> None:
 def test_a_missing_input_of_the_law_is_refused() -> None:
     message = law_refusal(two_terms, observed(inputs=["N"]), FREE)
     assert message == (
-        "dict: two_terms needs the input 'D', but only N is given; map it to a column with inputs={'D': column}."
+        "dict: two_terms needs the input 'D', but only N is given; map it to a column with inputs={'D': 'COLUMN'}."
     )
 
 
@@ -210,7 +210,7 @@ def test_an_input_that_is_not_positive_is_refused(value: float, shown: str) -> N
     observations = observed(changed(params=[1e8, value, 2e8, 3e8]), inputs={"N": "params", "D": "D"})
     assert law_refusal(two_terms, observations, FREE) == (
         f"dict, column 'params' (input N), row 2: {shown} must be above 0 for two_terms; "
-        "correct it or leave its row out with where."
+        "correct it or leave its row out with where=."
     )
 
 
@@ -219,24 +219,24 @@ def test_inputs_and_responses_stay_inside_their_open_intervals() -> None:
     message = law_refusal(step, observed(columns, inputs=["x", "k"], response="y"), ["middle"])
     assert "column 'x' (input x), row 2: 10 must be below 10" in message
     assert "column 'k' (input k), row 2: -1 must be above -1" in message
-    assert message.endswith("row 2: -1 must be above -1 for step; correct them or leave their rows out with where.")
+    assert message.endswith("row 2: -1 must be above -1 for step; correct them or leave their rows out with where=.")
 
 
 def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> None:
     negative = observed(changed(loss=[4.0, 3.0, -1.0, 2.0]))
     assert law_refusal(two_terms, negative, FREE) == (
         "dict, column 'loss' (the response), row 3: -1 must be above 0 for log residuals of two_terms; correct it, or "
-        "take linear residuals (noise=squared('linear'))."
+        "take linear residuals (noise=squared(space='linear'))."
     )
     assert checked(two_terms, negative, FREE, "linear") == []
     columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.5, 1.0, 0.0, 0.2]}
     shares = observed(columns, inputs=["x", "k"], response="y")
     with pytest.raises(DataError) as caught:
-        checked(step, shares, ["middle"], linear="space='linear'")
+        checked(step, shares, ["middle"], linear=Setting("space", "linear"))
     assert str(caught.value) == (
         "dict, column 'y' (the response), row 2: 1 must be below 1; column 'y' (the response), row 3: 0 must be above "
         "0 for logit residuals of step; correct them, or take linear residuals (space='linear') or, for shares of "
-        "counted trials, the likelihood of counts (likelihoods.binomial)."
+        "counted trials, the likelihood of counts (jaxscale.fit(likelihood=binomial(trials=)))."
     )
     assert checked(step, shares, ["middle"], "linear") == []
     with pytest.raises(DataError, match="row 3: 0 must be above 0 for log residuals of step; correct it, or"):

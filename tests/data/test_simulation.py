@@ -83,7 +83,7 @@ def test_a_sure_share_stays_sure() -> None:
 def test_rows_of_one_run_share_their_noise() -> None:
     labels = np.array(["a", "b", "a", "b", "c"])
     inputs = dict(x=np.arange(1.0, 6.0))
-    table = simulate(line, dict(a=1.0), inputs, noise=0.1, runs=labels)
+    table = simulate(line, dict(a=1.0), inputs, noise=0.1, run=labels)
     error = table["loss"] - inputs["x"]
     np.testing.assert_array_equal(table["run"], labels)
     np.testing.assert_allclose(error[[0, 1]], error[[2, 3]], atol=1e-15)
@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "noise nan": (dict(noise=math.nan), "Argument noise must be zero or positive, but is nan."),
     "response is an input": (dict(response="x"), "Argument response must differ from the other columns, but is 'x'."),
     "response is the run": (dict(response="run"), "Argument response must differ from the other columns, but is 'run'"),
-    "runs too short": (dict(runs=["a"]), "Argument runs must hold one label for each of the 2 rows, but has (1,)."),
+    "runs too short": (dict(run=["a"]), "Argument run must hold one label for each of the 2 rows, but has (1,)."),
     "not finite": (dict(params=dict(a=math.nan)), "Law line has no finite value in row 1 of the inputs."),
 }
 

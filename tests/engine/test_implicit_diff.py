@@ -296,7 +296,7 @@ def test_influence_of_a_row_of_weight_zero_is_what_adding_it_would_do() -> None:
 def test_influence_of_a_fit_from_a_file(plain: jaxscale.Fit) -> None:
     again = jaxscale.Fit.from_json(plain.to_json())
     assert again == plain and again.observations is None and "observations" not in repr(plain)
-    with pytest.raises(ValueError, match=r"A fit read from a file holds no observations; hand them over"):
+    with pytest.raises(ValueError, match=r"A fit read from a file holds no observations; pass them"):
         again.influence("E")
     np.testing.assert_array_equal(again.influence("E", observations=observed()), plain.influence("E"))
     with pytest.raises(ValueError, match="must be those of the fit"):

@@ -112,7 +112,7 @@ def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
     assert fit.residuals.r2 < 0 and fit.residuals.r2_trimmed > 0.99
     assert fit.status == "converged"
     (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
-    assert "without the row that is farthest from the law" in notice.message
+    assert "without the row farthest from the law" in notice.message
     # Least squares passes by no row, and too few rows have none to spare.
     assert assess(dataclasses.replace(fit, noise=noise.squared()))[1] == "worse_than_constant"
     residuals = dataclasses.replace(fit.residuals, r2_trimmed=0.2)
@@ -166,7 +166,7 @@ def test_fits_without_degrees_of_freedom_are_said() -> None:
     assert none.status == "no_degrees_of_freedom" and "no_degrees_of_freedom" in codes(none)
     assert "few_degrees_of_freedom" not in codes(none)
     said = text(none)
-    assert "R^2            no meaning" in said
+    assert "R^2            not meaningful" in said
     assert "none, as there are no degrees of freedom: 3 rows and 3 free parameters" in " ".join(said.split())
     one = fitted(Y[:4], X[:4])
     (notice,) = (notice for notice in one.notices if notice.code == "few_degrees_of_freedom")

@@ -214,7 +214,7 @@ POISSON = likelihoods.poisson()
         (
             dict(likelihood=likelihoods.binomial("tried")),
             "dict: the likelihood needs the input 'tried'; map it to a column beside the law's own: "
-            "inputs={..., 'tried': column}.",
+            "inputs={'tried': 'COLUMN'}.",
         ),
         (
             dict(likelihood=likelihoods.binomial(TRIALS[:5])),

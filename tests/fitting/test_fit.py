@@ -253,7 +253,7 @@ def test_a_vanishing_term_is_said():
     assert "outside_range" not in messages
     assert messages["flat"] == "The predictions do not depend on beta at the optimum."
     # The term of the data is that which the responses do not have.
-    assert messages["at_bound"] == "B has run to 0, the end of its support."
+    assert messages["at_bound"] == "B is at 0, the bound of its support."
 
 
 @pytest.mark.parametrize(

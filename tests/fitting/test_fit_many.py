@@ -48,8 +48,8 @@ def test_all_combinations_are_those_of_a_loop(sets: list[Observations]) -> None:
     fits = fit_many(small, sets, fixed=FIXED, noise=NOISES)
     assert fits.axes == ("data", "fixed", "noise") and fits.law.name == "small"
     assert {array.shape for array in (*fits.params.values(), fits.objective, fits.status)} == {(2, 3, 2)}
-    assert {array.shape for array in (fits.agree, fits.polished, fits.steps, fits.ok, fits.messages)} == {(2, 3, 2)}
-    assert fits.ok.all() and set(fits.messages.ravel()) <= {"converged", "flat"}
+    assert {array.shape for array in (fits.agree, fits.polished, fits.steps, fits.ok, fits.status_names)} == {(2, 3, 2)}
+    assert fits.ok.all() and set(fits.status_names.ravel()) <= {"converged", "flat"}
     assert np.all((1 <= fits.agree) & (fits.agree <= fits.polished))
     for i, some in enumerate(sets):
         for j, fixed in enumerate(FIXED):
@@ -100,14 +100,16 @@ def test_known_errors_weigh_the_rows_as_in_a_single_fit(sets: list[Observations]
 
 def test_an_axis_stands_for_a_sequence_only(sets: list[Observations], together: Fits) -> None:
     one = fit_many(small, sets[0])
-    assert one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.messages == "converged"
+    assert (
+        one.axes == () and one.objective.shape == () and one.params["E"].shape == () and one.status_names == "converged"
+    )
     assert one.objective == pytest.approx(together.objective[0], rel=1e-12)
     assert fit_many(small, tuple(sets[:1]), fixed=[{"E": 1.7}]).objective.shape == (1, 1)
     assert fit_many(small, sets[:1], fixed={"E": 1.7}).params["E"].tolist() == [1.7]
 
 
 def test_weightings_are_refits_with_weights_in_the_table(refits: Fits) -> None:
-    assert refits.axes == ("weighting",) and refits.objective.shape == (6,) and refits.ok.all()
+    assert refits.axes == ("weight",) and refits.objective.shape == (6,) and refits.ok.all()
     assert np.all(refits.agree == refits.agree[0]) and np.all(refits.polished == refits.polished[0])
     for k, weight in enumerate(WEIGHTS):
         one = fit(small, sweep(weight=weight), noise=noise.squared("log"))
@@ -119,7 +121,7 @@ def test_weightings_are_refits_with_weights_in_the_table(refits: Fits) -> None:
 def test_every_data_set_has_its_own_weightings(sets: list[Observations], refits: Fits) -> None:
     ones = [np.ones((6, len(some))) for some in sets[1:]]
     fits = fit_many(small, sets, weight=[WEIGHTS, *ones], noise=noise.squared("log"))
-    assert fits.axes == ("data", "weighting") and fits.objective.shape == (4, 6)
+    assert fits.axes == ("data", "weight") and fits.objective.shape == (4, 6)
     np.testing.assert_allclose(fits.objective[0], refits.objective, rtol=1e-11)
     np.testing.assert_allclose(fits.params["alpha"][0], refits.params["alpha"], rtol=1e-7)
     plain = fit_many(small, sets, noise=noise.squared("log"))
@@ -173,7 +175,7 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
     worse = replace(sets[3], response=np.full(20, np.nan))
     fits = fit_many(small, [sets[0], bad, sets[2], worse])
     assert fits.ok.tolist() == [True, False, True, False]
-    assert fits.messages.tolist() == ["converged", "nonfinite", "converged", "nonfinite"]
+    assert fits.status_names.tolist() == ["converged", "nonfinite", "converged", "nonfinite"]
     assert np.isnan(fits.objective[[1, 3]]).all() and fits.agree[[1, 3]].tolist() == [0, 0]
     assert bits(fits, 0) == bits(together, 0) and bits(fits, 2) == bits(together, 2)
     weights = [np.ones((2, len(some))) for some in sets]
@@ -185,7 +187,9 @@ def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program has been compiled for."""
-    programs: dict[str, Any] = dict(starts=batched_fits._starts, named=batched_fits._named, settle=descent._settle)
+    programs: dict[str, Any] = dict(
+        starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._settle
+    )
     return {name: program._cache_size() for name, program in programs.items()}
 
 
@@ -235,7 +239,7 @@ def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, i
     settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, runner.Runner())
     some = Scripted(*settings)
     some.rounds = list(rounds)
-    lanes, agree, polished = some.searched(16, 2, np.random.default_rng(0))
+    lanes, agree, polished = some.search(16, 2, np.random.default_rng(0))
     assert lanes.z[0, 0] == lanes.local.f[0]
     return float(lanes.local.f[0]), int(lanes.status[0]), int(agree[0]), int(polished[0])
 
@@ -317,12 +321,12 @@ def test_exact_data_agree() -> None:
             "need as many weightings.",
         ),
         (
-            dict(observations=[sweep(), sweep()], weights=[np.ones((2, 20)), np.ones((3, 20))]),
+            dict(observations=[sweep(), sweep()], weight=[np.ones((2, 20)), np.ones((3, 20))]),
             "Argument weight must have shape (weightings, rows), but a table has (3, 20) for 20 rows; all tables "
             "need as many weightings.",
         ),
         (
-            dict(observations=[sweep(), sweep()], weights=[np.ones((2, 20))]),
+            dict(observations=[sweep(), sweep()], weight=[np.ones((2, 20))]),
             "Argument weight must hold one table for each of the 2 data sets.",
         ),
         (dict(weight=np.zeros((0, 20))), "Argument weight must not be empty."),
@@ -335,7 +339,7 @@ def test_exact_data_agree() -> None:
             for value, rest in ((np.nan, 1.0), (-1.0, 1.0), (np.inf, 1.0), (0.0, 0.0))
         ),
         (
-            dict(observations=sweep(weight=np.arange(20) % 2), weights=(1.0 - np.arange(20) % 2)[None]),
+            dict(observations=sweep(weight=np.arange(20) % 2), weight=(1.0 - np.arange(20) % 2)[None]),
             "Argument weight must be finite, not negative, and in each weighting positive for a row that has a weight.",
         ),
     ],

@@ -160,7 +160,7 @@ def test_groups_that_are_missing_or_too_small_are_refused(table) -> None:
     few["g"][-1] = "alone"
     message = (
         "^dict: group 'alone' has 1 row with positive weight for 2 parameters of its own \\(a, b\\); leave the group "
-        "out with where, or let groups share parameters.$"
+        "out with where=, or let groups share parameters.$"
     )
     with pytest.raises(DataError, match=message):
         fitted(observed(few), pooling={"a": "none", "b": "none"})

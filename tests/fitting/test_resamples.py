@@ -19,7 +19,7 @@ def test_resamples_with_fewer_distinct_rows_than_parameters_are_counted_as_faile
     three = fitted(observed(weight=np.where(np.isin(np.arange(ROWS), (3, 12, 20)), 1.0, 0.0)))
     draws = jaxscale.bootstrap(three, n_resamples=MANY, seed=2)
     assert three.observations is not None
-    drawn = schemes.resampled(three.observations.weight, None, MANY, np.random.default_rng(2))
+    drawn = schemes.case_weights(three.observations.weight, None, MANY, np.random.default_rng(2))
     alone = np.sum(drawn > 0, axis=1) < 2
     # A resample of three rows is three times the same one with a chance of 1 / 9.
     assert draws.about["failed"] == alone.sum() == pytest.approx(MANY / 9, rel=0.1)
@@ -81,11 +81,11 @@ def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.
     np.testing.assert_array_equal(some.params["m"], whole.params["m"][:32])
     assert (len(some), some.about["finished"], some.about["n_resamples"], some.about["failed"]) == (32, 32, 48, 0)
     assert [(n.code, n.message) for n in some.notices] == [
-        ("interrupted", "Resampling was interrupted; 32 of 48 refits are kept.")
+        ("interrupted", "Resampling was interrupted; 32 of 48 refits finished.")
     ]
-    assert some.ok and "case bootstrap, 32 of 48 refits, all settled" in str(some)
+    assert some.ok and "case bootstrap, 32 of 48 refits, all converged" in str(some)
     monkeypatch.undo()
-    table = jaxscale.bootstrap_intervals(some, fit, kind="studentised")
+    table = jaxscale.bootstrap_intervals(some, fit, method="studentised")
     assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices
 
 

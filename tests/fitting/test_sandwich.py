@@ -10,7 +10,7 @@ from jaxscale.engine import descent, runner
 from jaxscale.engine.lad_vertex import vertex
 from jaxscale.engine.linearize import linearise
 from jaxscale.engine.objective import Problem
-from jaxscale.fitting.refits import bootstrap, resampled
+from jaxscale.fitting.refits import bootstrap, case_weights
 from jaxscale.fitting.sandwich import classical, sandwich
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of
@@ -141,7 +141,7 @@ def test_the_sandwich_is_infinite_where_the_hessian_is_singular_or_one_run_is_al
 @settings(max_examples=30)
 @given(st.integers(0, 2**32), st.booleans())
 def test_resamples_draw_as_many_units_as_there_are(seed: int, clustered: bool) -> None:
-    weights = resampled(w, RUNS if clustered else None, 20, np.random.default_rng(seed))
+    weights = case_weights(w, RUNS if clustered else None, 20, np.random.default_rng(seed))
     assert weights.shape == (20, ROWS)
     assert np.all(weights[:, w == 0] == 0)
     used = w > 0
@@ -158,7 +158,7 @@ def test_resamples_draw_as_many_units_as_there_are(seed: int, clustered: bool) -
 
 
 def test_resamples_differ_and_repeat_with_their_seed() -> None:
-    one, same, other = (resampled(w, None, 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    one, same, other = (case_weights(w, None, 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, same)
     assert np.any(one != other) and len({tuple(weights) for weights in one}) == 5
 
@@ -181,7 +181,7 @@ def test_every_replicate_is_the_refit_of_its_resample() -> None:
     draws, _ = bootstrap(
         runner.Runner(), problem, np.array([0.0]), y, w, run=RUNS, n_resamples=40, generator=np.random.default_rng(3)
     )
-    weights = resampled(w, RUNS, 40, np.random.default_rng(3))
+    weights = case_weights(w, RUNS, 40, np.random.default_rng(3))
     np.testing.assert_allclose(draws["m"], weights @ y / weights.sum(1), rtol=1e-9)
 
 

@@ -235,7 +235,7 @@ def test_names_that_were_not_drawn_are_refused(draws: Draws) -> None:
             plot(draws, [])
     with pytest.raises(ValueError, match=r"^Argument several must not be empty\.$"):
         forest({})
-    with pytest.raises(ValueError, match=r"^These draws \(nuts\) have no model whose responses could be replicated; "):
+    with pytest.raises(ValueError, match=r"^These draws \(nuts\) have no model to replicate responses; "):
         predictive(replace(draws, model=None))
 
 

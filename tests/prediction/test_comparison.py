@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import jaxscale
 from jaxscale import Notice, Observations, likelihoods
 from jaxscale.bayes.build_model import model_of
-from jaxscale.bayes.pointwise import pointwise, reweighed
+from jaxscale.bayes.pointwise import pointwise, psis_weights
 from jaxscale.prediction.comparison import compare
 from jaxscale.prediction.cross_validation import Elpd, leave_future_out, loo
-from jaxscale.prediction.stacking import mixed, stacking
+from jaxscale.prediction.stacking import optimal_weights, stacking
 from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import NotUsableError
 from tests.lines import line
@@ -196,7 +197,7 @@ def test_weights_without_a_tail_are_even(simple: Draws) -> None:
     ratios = np.zeros((100, 3))
     ratios[:, 1] = np.linspace(0, 1, 100)
     ratios[3, 2] = np.inf
-    log_weights, khat = reweighed(ratios, simple)
+    log_weights, khat = psis_weights(ratios, simple)
     assert khat[0] == -np.inf and np.isfinite(khat[1]) and khat[2] == np.inf
     np.testing.assert_allclose(np.exp(log_weights).sum(axis=0), 1.0)
     np.testing.assert_allclose(log_weights[:, [0, 2]], -np.log(100))
@@ -206,16 +207,16 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
     walk = np.cumsum(np.random.default_rng(2).standard_normal((4, 250)), axis=1).ravel()
     slow = replace(simple, params={"c": walk, "m": walk}, chains=4, method="nuts")
     ratios = np.random.default_rng(3).standard_normal((1000, 1))
-    one, other = reweighed(ratios, slow)[1], reweighed(ratios, simple)[1]
+    one, other = psis_weights(ratios, slow)[1], psis_weights(ratios, simple)[1]
     assert np.isfinite(one) and one != other
 
 
 def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
     with pytest.raises(
-        ValueError, match=r"^These draws \(importance\) hold no model .*; take those that posterior handed back\.$"
+        ValueError, match=r"^These draws \(importance\) have no model .*; use those returned by posterior\.$"
     ):
         loo(replace(simple, model=None))
-    with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not to be acted on: "):
+    with pytest.raises(NotUsableError, match=r"^These draws \(importance\) are not usable: "):
         loo(replace(simple, ok=False))
     with pytest.raises(ValueError, match=r"^Weights need 25 draws or more, but there are 24; draw more\.$"):
         loo(drawn(ROWS, 24))
@@ -270,7 +271,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
             dict(posterior=lambda some: drawn(observed(X[:5], Y[:5]))),
             r"^Argument posterior must draw given all 30 rows \(those not to be seen",
         ),
-        (dict(posterior=lambda some: replace(drawn(some), model=None)), "hold no model"),
+        (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
     ],
 )
 def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -298,7 +299,7 @@ def known(first: float, second: float, one: int, other: int) -> np.ndarray:
 def test_weights_of_two_models_are_their_closed_form(one: int, other: int) -> None:
     a, b = 0.9, 0.2
     wanted = np.clip((one * (a + b) / (one + other) - b) / (a - b), 0, 1)
-    found = mixed(known(a, b, one, other))
+    found = optimal_weights(known(a, b, one, other))
     np.testing.assert_allclose(found, [wanted, 1 - wanted], atol=1e-9)
 
 
@@ -306,7 +307,7 @@ def test_weights_of_two_models_are_their_closed_form(one: int, other: int) -> No
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 60), st.floats(0, 30))
 def test_no_mixture_is_better(seed: int, models: int, units: int, spread: float) -> None:
     log_density = spread * np.random.default_rng(seed).standard_normal((units, models))
-    w = mixed(log_density)
+    w = optimal_weights(log_density)
     assert np.all(w >= 0) and w.sum() == pytest.approx(1)
     p = np.exp(log_density - log_density.max(axis=1, keepdims=True))
     # The gain of any mixture v is at most mean((p v) / (p w)) - 1, which is largest at a corner.
@@ -315,8 +316,8 @@ def test_no_mixture_is_better(seed: int, models: int, units: int, spread: float)
 
 def test_models_that_are_the_same_share_the_weight() -> None:
     p = np.log(np.random.default_rng(0).uniform(0.1, 1, (20, 1)))
-    np.testing.assert_allclose(mixed(np.hstack([p, p, p])), 1 / 3)
-    np.testing.assert_allclose(mixed(np.hstack([p, p - 1, p]))[1], 0, atol=1e-9)
+    np.testing.assert_allclose(optimal_weights(np.hstack([p, p, p])), 1 / 3)
+    np.testing.assert_allclose(optimal_weights(np.hstack([p, p - 1, p]))[1], 0, atol=1e-9)
 
 
 def scored(pointwise: np.ndarray, **changes: Any) -> Elpd:
@@ -368,3 +369,27 @@ def test_nothing_and_no_density_cannot_be_compared() -> None:
         stacking({})
     with pytest.raises(ValueError, match=r"^Argument elpds must hold finite densities, but a gives some row none\.$"):
         compare({"a": scored(np.array([0.0, -np.inf]))})
+
+
+def test_laws_are_compared_by_the_posteriors_that_are_drawn_for_them() -> None:
+    """The same numbers as of posteriors that are drawn one by one."""
+    laws = ["power_law", "power_law_offset"]
+    x = np.geomspace(1, 1e3, 24)
+    y = (1.5 + 2.0 * x**-0.4) * np.exp(0.01 * np.random.default_rng(0).standard_normal(24))
+    rows = jaxscale.Observations.from_table({"x": x, "y": y}, inputs=["x"], response="y")
+    likelihood = likelihoods.normal("log")
+    found = jaxscale.compare(laws, rows, likelihood=likelihood, seed=1)
+    draws = {name: jaxscale.posterior(name, rows, likelihood=likelihood, seed=1) for name in laws}
+    assert found == jaxscale.compare({name: jaxscale.loo(each) for name, each in draws.items()})
+    assert next(iter(found.rows)) == "power_law_offset"
+
+
+def test_laws_need_observations_and_densities_take_none() -> None:
+    with pytest.raises(ValueError, match=r"^Argument observations must be given with laws\.$"):
+        jaxscale.compare(["power_law"])
+    with pytest.raises(TypeError, match=r"^Argument models must be a sequence of laws, but is one law; write \['power"):
+        jaxscale.compare("power_law", ROWS)
+    with pytest.raises(ValueError, match=r"^Argument models must hold different laws, but holds line, line\.$"):
+        jaxscale.compare([line, line], ROWS)
+    with pytest.raises(ValueError, match=r"^Arguments observations and likelihood must be given with laws only"):
+        jaxscale.compare({}, ROWS)

@@ -12,7 +12,7 @@ import jaxscale
 from benchmarks import calibration_reality
 from jaxscale import laws
 from jaxscale.prediction import discrepancy
-from jaxscale.prediction.discrepancy import covariance, foreseen
+from jaxscale.prediction.discrepancy import covariance, predict_residuals
 from jaxscale.utils.errors import DataError
 
 X = np.geomspace(1e17, 1e21, 23)
@@ -70,9 +70,9 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
     J, H, weight = straight(x), straight(z), generator.uniform(0.5, 2.0, 12)
     r = generator.standard_normal(12)
     run = np.arange(12) // 3 if clustered else None
-    monkeypatch.setattr(discrepancy, "MISFITS", np.array([0.0, 0.1, 10.0]))
+    monkeypatch.setattr(discrepancy, "DISCREPANCIES", np.array([0.0, 0.1, 10.0]))
     monkeypatch.setattr(discrepancy, "SHARED", np.array([0.5, 3.0]))
-    belief = foreseen(J, r, weight, H, x, z, run)
+    belief = predict_residuals(J, r, weight, H, x, z, run)
     unit, logs, k = None, [], 0
     for shared in (0.5, 3.0) if clustered else (0.0,):
         noise = np.diag(1 / weight) + (shared * (run[:, None] == run) if clustered else 0)
@@ -106,16 +106,16 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
 
 def test_a_law_that_holds_for_sure_gives_the_interval_of_the_textbook(monkeypatch):
     """With no misfit there is one Student-t, whose quantiles bisection finds."""
-    monkeypatch.setattr(discrepancy, "MISFITS", np.array([0.0]))
+    monkeypatch.setattr(discrepancy, "DISCREPANCIES", np.array([0.0]))
     monkeypatch.setattr(discrepancy, "_prior", lambda: np.zeros(1))
     x, z = np.linspace(0, 1, 9), np.array([1.5, 4.0])
     r = np.random.default_rng(2).standard_normal(9)
-    belief = foreseen(straight(x), r, np.ones(9), straight(z), x, z)
+    belief = predict_residuals(straight(x), r, np.ones(9), straight(z), x, z)
     middle, half = textbook(straight(x), r, straight(z))
     np.testing.assert_allclose(belief.quantile(0.05), middle - half, rtol=1e-10)
     np.testing.assert_allclose(belief.quantile(0.95), middle + half, rtol=1e-10)
     np.testing.assert_allclose(belief.deviation(), half / stats.t.ppf(0.95, 7) * math.sqrt(7 / 5), rtol=1e-12)
-    assert belief.holds() == 1.0
+    assert belief.probability_law_holds() == 1.0
 
 
 def test_on_data_of_the_law_intervals_are_hardly_wider_and_hold_as_often_as_they_say():
@@ -125,13 +125,13 @@ def test_on_data_of_the_law_intervals_are_hardly_wider_and_hold_as_often_as_they
     held, plain, wider, sure = [], [], [], []
     for _ in range(200):
         r, new = generator.standard_normal(25), generator.standard_normal(6)
-        belief = foreseen(straight(x), r, np.ones(25), straight(z), x, z)
+        belief = predict_residuals(straight(x), r, np.ones(25), straight(z), x, z)
         low, high = belief.quantile(0.05), belief.quantile(0.95)
         middle, half = textbook(straight(x), r, straight(z))
         held.append(np.mean((new > low) & (new < high)))
         plain.append(np.mean(np.abs(new - middle) < half))
         wider.append(np.median((high - low) / (2 * half)))
-        sure.append(belief.holds())
+        sure.append(belief.probability_law_holds())
     assert 0.87 < np.mean(plain) < 0.95
     assert np.mean(plain) < np.mean(held) < np.mean(plain) + 0.05
     assert 1.0 < np.median(wider) < 1.25
@@ -148,11 +148,11 @@ def test_where_the_misfit_is_drawn_from_its_own_process_intervals_hold_what_leas
     for _ in range(200):
         y = 100 * root @ generator.standard_normal(31) + generator.standard_normal(31)
         r, new = y[:25], y[25:]
-        belief = foreseen(straight(x), r, np.ones(25), straight(z), x, z)
+        belief = predict_residuals(straight(x), r, np.ones(25), straight(z), x, z)
         middle, half = textbook(straight(x), r, straight(z))
         held.append(np.mean((new > belief.quantile(0.05)) & (new < belief.quantile(0.95))))
         plain.append(np.mean(np.abs(new - middle) < half))
-        sure.append(belief.holds())
+        sure.append(belief.probability_law_holds())
     assert 0.86 < np.mean(held) < 0.94
     assert np.mean(plain) < 0.4
     assert np.median(sure) < 1e-3
@@ -168,7 +168,7 @@ def test_what_rows_of_a_run_share_is_foretold_of_a_new_run():
         r = 3 * generator.standard_normal(8)[run] + generator.standard_normal(32)
         new = 3 * generator.standard_normal() + generator.standard_normal()
         for found, codes in ((held, run), (alone, None)):
-            belief = foreseen(straight(x), r, np.ones(32), straight(z), x, z, codes)
+            belief = predict_residuals(straight(x), r, np.ones(32), straight(z), x, z, codes)
             found.append(belief.quantile(0.05)[0] < new < belief.quantile(0.95)[0])
     assert 0.85 < np.mean(held) < 0.99
     # Taken as independent, the rows promise too much; the sets are the same.
@@ -180,7 +180,7 @@ def test_directions_that_the_data_do_not_identify_are_open():
     x = np.linspace(0, 1, 8)
     J = np.stack([np.ones(8), x, x], axis=1)
     H = np.array([[1.0, 1.2, 1.2], [1.0, 1.2, 1.5]])
-    belief = foreseen(J, np.random.default_rng(6).standard_normal(8), np.ones(8), H, x, np.array([1.2, 1.2]))
+    belief = predict_residuals(J, np.random.default_rng(6).standard_normal(8), np.ones(8), H, x, np.array([1.2, 1.2]))
     assert belief.freedom == 6
     assert np.isfinite(belief.quantile(0.95)[0]) and belief.quantile(0.95)[1] == np.inf
     assert belief.quantile(0.05)[1] == -np.inf and belief.quantile(0.5)[1] == 0.0
@@ -189,7 +189,7 @@ def test_directions_that_the_data_do_not_identify_are_open():
 def test_with_two_degrees_of_freedom_there_is_no_standard_deviation():
     """The variance of such a Student-t is infinite; its interval is not."""
     x = np.linspace(0, 1, 4)
-    belief = foreseen(straight(x), np.array([0.1, -0.2, 0.3, -0.1]), np.ones(4), straight(x + 1), x, x + 1)
+    belief = predict_residuals(straight(x), np.array([0.1, -0.2, 0.3, -0.1]), np.ones(4), straight(x + 1), x, x + 1)
     assert belief.freedom == 2 and np.all(np.isnan(belief.deviation()))
     assert np.all(np.isfinite(belief.quantile(0.95)))
 
@@ -345,8 +345,8 @@ FLAT = jaxscale.Observations.from_table(
         (
             dict(observations=observed(X[::10], power(X[::10])), allow_unidentified=True),
             DataError,
-            "dict has 3 rows with positive weight for 3 free parameters of compute_power_floor; add a row at least, or "
-            "fix a parameter, for the scatter to be seen.",
+            "dict has 3 rows with positive weight for 3 free parameters of compute_power_floor; add rows or fix "
+            "a parameter, so that the noise can be estimated.",
         ),
     ],
 )

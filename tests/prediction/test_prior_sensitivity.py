@@ -112,7 +112,7 @@ def test_the_table_is_read_at_80_columns() -> None:
     lines = str(prior_sensitivity(drawn((0.0, 0.5), (3.0, 5)))).splitlines()
     assert lines[0].split() == ["Quantity", "prior", "likelihood", "diagnosis"]
     assert lines[2].startswith("m  ") and lines[2].endswith(CONFLICT)
-    assert lines[4] == "Distance for each doubling of the power; above 0.05 a quantity is sensitive."
+    assert lines[4] == "Distance per doubling of the power; above 0.05 a quantity is sensitive."
     assert max(map(len, lines)) <= 80
 
 
@@ -120,14 +120,14 @@ def test_weights_that_fail_are_said() -> None:
     draws = drawn((0.0, 0.5), (3.0, 5))
     heavy = np.random.default_rng(4).standard_cauchy(COUNT) * 20
     table = str(prior_sensitivity(replace(draws, stats=draws.stats | {"log_likelihood": heavy})))
-    assert "Rough for the likelihood: k-hat of the weights is above 0.7." in " ".join(table.split())
+    assert "Unreliable for the likelihood: k-hat of the weights is above 0.7." in " ".join(table.split())
 
 
 def test_what_is_no_posterior_is_refused() -> None:
     draws = drawn((0.0, 0.5), (3.0, 5))
     with pytest.raises(ValueError, match=r"^These draws \(case bootstrap\) have no log_prior among their stats, so"):
         prior_sensitivity(replace(draws, method="case bootstrap", stats={}))
-    with pytest.raises(ValueError, match=r"have no log_likelihood among their stats.*; draw them with posterior\.$"):
+    with pytest.raises(ValueError, match=r"have no log_likelihood among their stats.*; sample them with posterior\.$"):
         prior_sensitivity(replace(draws, stats={"log_prior": np.zeros(COUNT)}))
-    with pytest.raises(NotUsableError, match="are not to be acted on: "):
+    with pytest.raises(NotUsableError, match="are not usable: "):
         prior_sensitivity(replace(draws, ok=False))

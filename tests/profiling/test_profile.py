@@ -22,7 +22,7 @@ from jaxscale.law import Input, Law, Response, law, positive_number, real
 from jaxscale.plots import profile as profile_module
 from jaxscale.plots import style
 from jaxscale.profiling import likelihood_ratio
-from jaxscale.profiling.targets import derived_of
+from jaxscale.profiling.targets import validate_derived
 from jaxscale.utils.files import nulls
 from tests.lines import line
 from tests.real_sweeps import sweep
@@ -259,7 +259,7 @@ def of(**quantities: Any) -> dict[str, Any]:
         ({"level": 2.0}, "Argument level must lie between 0 and 1, but is 2.0."),
         ({"points": 4}, "Argument points must be a whole number of at least 5, but is 4."),
         ({"seed": -1}, "Argument seed must not be negative, but is -1."),
-        ({"params": []}, "Arguments params and quantity must name something to profile, but both are empty."),
+        ({"params": []}, "Argument params or quantity must name something to profile, but both are empty."),
         ({"params": ["n"]}, "Argument params names 'n', which is no free parameter of this fit; these are c, m."),
         ({"params": "m"}, "Argument params must be a sequence of names, but is the text 'm'; write ['m']."),
         (of(m=second), "Argument quantity names 'm', which names a parameter already; give it another name."),
@@ -303,24 +303,26 @@ def test_wrong_arguments_of_a_contour(straight: Fit, settings: dict[str, Any], m
 def test_fits_without_a_profile(straight: Fit) -> None:
     with pytest.raises(ValueError, match="Argument params names 'c', which is no free parameter of this fit \\(it is"):
         jaxscale.profile(replace(straight, free=("m",), fixed={"c": 1.0}), ["c"])
-    with pytest.raises(ValueError, match="holds no observations; hand them over"):
+    with pytest.raises(ValueError, match="holds no observations; pass them"):
         jaxscale.profile(replace(straight, observations=None))
     for kind in (noise.squared(), noise.absolute("linear")):
         exact = fitted(line, observed(x, 1 + 0.5 * x), kind)
-        with pytest.raises(ValueError, match="A profile needs residuals, but this fit goes through all of its rows"):
+        with pytest.raises(
+            ValueError, match="A profile needs nonzero residuals, but this fit interpolates all of its rows"
+        ):
             jaxscale.profile(exact)
     few = fitted(line, observed(x[:2], y[:2]), noise.squared(), allow_unidentified=True)
-    with pytest.raises(ValueError, match="A profile needs more rows than free parameters, but 2 rows fit 2."):
+    with pytest.raises(ValueError, match="A profile needs more rows than free parameters, but there are 2 rows for 2."):
         jaxscale.profile(few)
-    with pytest.raises(ValueError, match="A profile needs an optimum that determines the parameters"):
+    with pytest.raises(ValueError, match="A profile needs identified parameters"):
         likelihood_ratio._inverse([np.ones((2, 2))])
 
 
 def test_wrong_types_are_refused_where_nothing_checks_annotations() -> None:
     program = """
 import jaxscale
-from jaxscale.profiling.targets import derived_of
-for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: derived_of({"bad": 3.0}, ())):
+from jaxscale.profiling.targets import validate_derived
+for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: validate_derived({"bad": 3.0}, ())):
     try:
         call()
     except TypeError as error:
@@ -330,7 +332,7 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: d
     stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
     none = "Argument quantity must map names to functions of the parameters, but 'bad' maps to none."
     assert done.stdout.splitlines() == [stranger, stranger, none]
-    assert derived_of(double, ()) == {"double": double}
+    assert validate_derived(double, ()) == {"double": double}
 
 
 def share(params: dict[str, Any]) -> Any:

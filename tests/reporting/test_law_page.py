@@ -63,7 +63,7 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
     for label, values in entry.published.items():
         assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
     assert "\nShape: " in text and text.endswith(f"\n\n{citation.bibtex(entry)}")
-    assert (": there is nothing to fit." in said) is (not entry.parameters)
+    assert ("no parameters to fit." in said) is (not entry.parameters)
 
 
 def test_a_page_tells_open_and_closed_ends() -> None:

@@ -10,7 +10,7 @@ import jaxscale
 from jaxscale import noise
 from jaxscale.engine import descent, linearize, newton
 from jaxscale.fitting import refits
-from jaxscale.fitting.standard_errors import robust
+from jaxscale.fitting.standard_errors import robust_covariance
 from jaxscale.noise.student_t_fit import LARGEST_DF, student_t_fit
 from jaxscale.resampling import bootstrap, schemes
 from jaxscale.resampling.jackknife import jackknife_stderr
@@ -144,13 +144,15 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
     codes = np.repeat(np.arange(6), 5)
     between = 5 * np.sum(u.mean(axis=1) ** 2) / 5
     within = np.sum((u - u.mean(axis=1, keepdims=True)) ** 2) / 24
-    found = schemes.shared(u.ravel(), np.ones(30), q, codes)
+    found = schemes.variance_components(u.ravel(), np.ones(30), q, codes)
     np.testing.assert_allclose(found, [(between - within) / 5, within])
     # Runs that differ less than their rows do have no effect of their own.
     alike = u - u.mean(axis=1, keepdims=True)
-    np.testing.assert_allclose(schemes.shared(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29])
+    np.testing.assert_allclose(
+        schemes.variance_components(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29]
+    )
     same = np.repeat(u.mean(axis=1), 5)
-    found = schemes.shared(same, np.ones(30), q, codes)
+    found = schemes.variance_components(same, np.ones(30), q, codes)
     np.testing.assert_allclose(found, [np.sum(same**2) / 25, 0], atol=1e-12)
 
 
@@ -186,14 +188,14 @@ def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
 
 
 def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
-    refitted, failing = bootstrap.refitted, [4]
+    refitted, failing = bootstrap.refit_batch, [4]
 
     def some_fail(*arguments: Any, **more: Any) -> Any:
         lanes, settled = refitted(*arguments, **more)
         settled[: failing[0]] = False
         return lanes, settled
 
-    monkeypatch.setattr(bootstrap, "refitted", some_fail)
+    monkeypatch.setattr(bootstrap, "refit_batch", some_fail)
     draws = jaxscale.bootstrap(plain, n_resamples=100)
     assert (len(draws), draws.about["failed"], draws.ok) == (96, 4, True)
     assert [notice.code for notice in draws.notices] == ["resamples_failed"]
@@ -201,7 +203,7 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
     failing[0] = 6
     assert not jaxscale.bootstrap(plain, n_resamples=100).ok
     failing[0] = 99
-    with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line settled; fix a parameter"):
+    with pytest.raises(ValueError, match=r"Only 1 of 100 refits of line converged; fix a parameter"):
         jaxscale.bootstrap(plain, n_resamples=100)
 
 
@@ -237,7 +239,7 @@ def test_the_jackknife_leaves_out_every_row_in_turn(weighted) -> None:
     n = len(used)
     expected = np.sqrt((n - 1) ** 2 / n * np.var(table(draws), axis=0, ddof=1))
     np.testing.assert_allclose([draws.about["stderr"]["c"], draws.about["stderr"]["m"]], expected)
-    with pytest.raises(ValueError, match="not to be acted on: The draws are refits without one row"):
+    with pytest.raises(ValueError, match="not usable: The draws are leave-one-row-out refits"):
         draws.require_ok()
 
 
@@ -290,7 +292,7 @@ def test_laplace_draws_of_robust_fits() -> None:
             wide = fit.stderr[name] * np.sqrt(freedom / (freedom - 2))
             assert np.std(some.params[name]) == pytest.approx(wide, rel=0.05)
     without = fitted(observations, noise=noise.absolute("linear"), n_resamples=0)
-    with pytest.raises(ValueError, match=r"The fit holds no standard errors.*; fit again with n_resamples=400"):
+    with pytest.raises(ValueError, match=r"The fit has no standard errors.*; fit again with n_resamples=400"):
         jaxscale.laplace(without)
 
 
@@ -302,7 +304,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     draws = jaxscale.laplace(fit)
     assert draws.about["covariance"] == "sandwich"
     hessian = lines.slope.T @ ((again.wide.weight * (np.abs(lines.residual) <= 0.01))[:, None] * lines.slope)
-    covariance, freedom = robust(again.optimum, hessian, np.eye(3), None)
+    covariance, freedom = robust_covariance(again.optimum, hessian, np.eye(3), None)
     assert freedom == draws.about["freedom"] and np.all(np.isfinite(covariance))
 
 
@@ -351,7 +353,7 @@ def test_a_run_goes_on_where_it_was(plain, tmp_path) -> None:
 def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
     read = jaxscale.Fit.from_json(plain.to_json(), plain.law)
     for door in (jaxscale.bootstrap, jaxscale.jackknife, jaxscale.laplace):
-        with pytest.raises(ValueError, match="hand them over as observations="):
+        with pytest.raises(ValueError, match="pass them as observations="):
             door(read)
         door(read, observations=plain.observations)
         with pytest.raises(ValueError, match="must be those of the fit"):
@@ -368,7 +370,7 @@ def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
         (dict(n_resamples=1), "Argument n_resamples must be a whole number of at least 2, but is 1."),
         (dict(n_resamples=True), "Argument n_resamples must be a whole number of at least 2, but is True."),
         (dict(seed=-1), "Argument seed must not be negative, but is -1."),
-        (dict(kind="cluster"), "they name no run: read them with Observations.from_table(..., run=column)."),
+        (dict(kind="cluster"), "they name no run: name their column with run=."),
         (dict(kind="wild", cluster="group"), "they name no group"),
     ],
 )

@@ -47,7 +47,7 @@ def cases(plain) -> Draws:
 
 def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
     percentile = jaxscale.bootstrap_intervals(cases, plain, level=0.8)
-    basic = jaxscale.bootstrap_intervals(cases, plain, level=0.8, kind="basic")
+    basic = jaxscale.bootstrap_intervals(cases, plain, level=0.8, method="basic")
     for name in ("c", "m"):
         low, high = np.quantile(cases.params[name], [0.1, 0.9])
         assert percentile[name] == pytest.approx((low, high), rel=1e-14)
@@ -60,15 +60,15 @@ def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
     assert "500 refits" in str(percentile) and percentile.to_dict()["kind"] == "case"
 
 
-@pytest.mark.parametrize("kind", ["percentile", "basic", "bca", "studentised"])
-def test_functions_of_the_parameters_get_intervals_too(plain, cases, kind: str) -> None:
+@pytest.mark.parametrize("method", ["percentile", "basic", "bca", "studentised"])
+def test_functions_of_the_parameters_get_intervals_too(plain, cases, method: str) -> None:
     pair = {"both": lambda p: jax.numpy.stack([p["m"], p["c"]]), "m": lambda p: p["m"]}
-    found = jaxscale.bootstrap_intervals(cases, plain, kind=kind, quantity=pair)
-    alone = jaxscale.bootstrap_intervals(cases, plain, kind=kind)
+    found = jaxscale.bootstrap_intervals(cases, plain, method=method, quantity=pair)
+    alone = jaxscale.bootstrap_intervals(cases, plain, method=method)
     assert list(found.params) == ["both[0]", "both[1]", "m"]
     for name, same in (("both[0]", "m"), ("both[1]", "c"), ("m", "m")):
         assert found[name] == pytest.approx(alone[same], rel=1e-9)
-    single = jaxscale.bootstrap_intervals(cases, plain, kind=kind, quantity=pair["m"])
+    single = jaxscale.bootstrap_intervals(cases, plain, method=method, quantity=pair["m"])
     assert single.params == {"quantity": pytest.approx(found.params["m"], rel=1e-9)}
 
 
@@ -93,14 +93,14 @@ def test_bca_intervals_are_those_of_scipy(level: float) -> None:
         vectorized=True,
         method="BCa",
     ).confidence_interval
-    found = jaxscale.bootstrap_intervals(draws, fit, level=level, kind="bca")
+    found = jaxscale.bootstrap_intervals(draws, fit, level=level, method="bca")
     assert found["m"] == pytest.approx((expected.low, expected.high), rel=1e-7)
     assert found.params["m"]["acceleration"] != 0 and found.about["left_out"] == ROWS
 
 
 def test_the_acceleration_by_runs_is_that_of_their_influence(by_run) -> None:
     draws = jaxscale.bootstrap(by_run, n_resamples=200)
-    found = jaxscale.bootstrap_intervals(draws, by_run, kind="bca")
+    found = jaxscale.bootstrap_intervals(draws, by_run, method="bca")
     assert found.about["left_out"] == len(np.unique(RUN))
     weight = np.stack([1.0 * (code != RUN) for code in np.unique(RUN)])
     left = least_squares(np.broadcast_to(by_run.observations.response, weight.shape), weight)
@@ -111,7 +111,7 @@ def test_the_acceleration_by_runs_is_that_of_their_influence(by_run) -> None:
 
 def test_bca_has_no_end_where_all_draws_lie_on_one_side(plain, cases) -> None:
     moved = {name: value + 100 for name, value in cases.params.items()}
-    found = jaxscale.bootstrap_intervals(replace(cases, params=moved), plain, kind="bca")
+    found = jaxscale.bootstrap_intervals(replace(cases, params=moved), plain, method="bca")
     assert np.all(np.isnan(found["m"]))
     assert "none" in str(found)
 
@@ -121,7 +121,7 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     fit = fitted(few)
     assert fit.errors.freedom == 6
     draws = jaxscale.bootstrap(fit, kind="parametric", n_resamples=20_000)
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
+    found = jaxscale.bootstrap_intervals(draws, fit, method="studentised")
     percentile = jaxscale.bootstrap_intervals(draws, fit)
     for name, (low, high) in fit.intervals(0.9).items():
         assert found[name] == pytest.approx((low, high), abs=0.02 * (high - low))
@@ -131,7 +131,7 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     covariance = np.outer(list(fit.stderr.values()), list(fit.stderr.values())) * np.array(fit.correlation)
     stderr = np.sqrt(np.array([1, 2]) @ covariance @ np.array([1, 2]))
     middle, reach = fit.params["c"] + 2 * fit.params["m"], stats.t.ppf(0.95, 6) * stderr
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", quantity=AT_TWO)
+    found = jaxscale.bootstrap_intervals(draws, fit, method="studentised", quantity=AT_TWO)
     assert found["at two"] == pytest.approx((middle - reach, middle + reach), abs=0.03 * float(reach))
 
 
@@ -170,7 +170,7 @@ def test_studentised_intervals_are_their_formula(plain, by_run, kind: str, clust
     fit = by_run if clustered else plain
     draws = jaxscale.bootstrap(fit, kind=kind, n_resamples=60, seed=2)
     se = by_hand(fit, draws, kind, RUN if clustered else np.arange(ROWS))
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", level=0.8)
+    found = jaxscale.bootstrap_intervals(draws, fit, method="studentised", level=0.8)
     for k, name in enumerate(("c", "m")):
         t = (draws.params[name] - fit.params[name]) / se[1:, k]
         low, high = np.quantile(t, [0.1, 0.9])
@@ -193,20 +193,20 @@ def test_standard_errors_of_refits_are_those_of_a_fit(loss: noise.Noise) -> None
         stderr = np.sqrt(n / (n - q) * change[2, k] @ covariance[2] @ change[2, k])
         assert stderr == pytest.approx(fit.stderr[name], rel=1e-6)
     draws = jaxscale.bootstrap(fit, kind="wild", n_resamples=100)
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
+    found = jaxscale.bootstrap_intervals(draws, fit, method="studentised")
     assert all(low < fit.params[name] < high for name, (low, high) in ((n, found[n]) for n in fit.free))
 
 
 def test_intervals_of_amplitudes_are_taken_in_their_logarithm() -> None:
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=9), noise=noise.squared("log"), starts=256)
     draws = jaxscale.bootstrap(fit, kind="parametric", n_resamples=400)
-    basic = jaxscale.bootstrap_intervals(draws, fit, kind="basic", level=0.99)
+    basic = jaxscale.bootstrap_intervals(draws, fit, method="basic", level=0.99)
     low, high = np.quantile(np.log(draws.params["A"]), [0.005, 0.995])
     ends = 2 * np.log(fit.params["A"]) - np.array([high, low])
     assert basic["A"] == pytest.approx(tuple(np.exp(ends)), rel=1e-9)
-    studentised = jaxscale.bootstrap_intervals(draws, fit, kind="studentised", level=0.99)
+    studentised = jaxscale.bootstrap_intervals(draws, fit, method="studentised", level=0.99)
     in_logs = jaxscale.bootstrap_intervals(
-        draws, fit, kind="studentised", level=0.99, quantity={"log A": lambda p: jax.numpy.log(p["A"])}
+        draws, fit, method="studentised", level=0.99, quantity={"log A": lambda p: jax.numpy.log(p["A"])}
     )
     assert studentised["A"] == pytest.approx(tuple(np.exp(in_logs["log A"])), rel=1e-6)
     assert studentised["A"][0] > 0
@@ -216,7 +216,7 @@ def test_intervals_of_amplitudes_are_taken_in_their_logarithm() -> None:
     ("settings", "message"),
     [
         (dict(level=1.0), "Argument level must lie between 0 and 1, but is 1.0."),
-        (dict(kind="t"), "Argument kind must be one of percentile, basic, bca, studentised, but is 't'."),
+        (dict(method="t"), "Argument method must be one of percentile, basic, bca, studentised, but is 't'."),
         (dict(quantity={}), "Argument quantity must name at least one function of the parameters, but is empty."),
     ],
 )
@@ -236,7 +236,9 @@ def test_draws_that_are_no_bootstrap_of_the_fit_are_refused(plain, cases) -> Non
 def test_a_loss_without_curvature_has_no_studentised_interval() -> None:
     fit = fitted(observed(), noise=noise.absolute("linear"), n_resamples=0)
     draws = jaxscale.bootstrap(fit, n_resamples=50)
-    with pytest.raises(ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use kind='bca'"):
-        jaxscale.bootstrap_intervals(draws, fit, kind="studentised")
-    found = jaxscale.bootstrap_intervals(draws, fit, kind="bca")
+    with pytest.raises(
+        ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use method='bca'"
+    ):
+        jaxscale.bootstrap_intervals(draws, fit, method="studentised")
+    found = jaxscale.bootstrap_intervals(draws, fit, method="bca")
     assert all(np.isfinite(found[name]).all() for name in ("c", "m"))

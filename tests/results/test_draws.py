@@ -110,8 +110,8 @@ def test_inputs_go_together_and_lie_in_their_domains() -> None:
 def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
     with pytest.raises(ValueError) as caught:
         DRAWS.derive(lambda p: p["B"])
-    assert str(caught.value).startswith("A function of the parameters asks for 'B', which is no parameter of two")
-    assert str(caught.value).endswith("these are A, b.")
+    assert str(caught.value).startswith("A function of the parameters uses 'B', which is not a parameter of two")
+    assert str(caught.value).endswith("its parameters are A, b.")
     wrong: list[Callable[[dict[str, Any]], Any]] = [
         lambda p: np.log(p["A"]),
         lambda p: math.log(p["A"]),

@@ -79,10 +79,10 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
     assert "Status converged" in said
     assert f"Noise huber (delta = scale, scale = {fitted.scale:.4g}) on log residuals" in said
-    assert "(a further step gains less than 1e-12 of it)" in said
+    assert "(predicted relative decrease below 1e-12)" in said
     assert f"Residuals {100 * math.expm1(fitted.residuals.rms):.3g} % root mean square" in said
     assert f"largest in row {fitted.residuals.largest_row}: prediction" in said
-    assert "classical (one noise level); intervals by t quantiles with 94 degrees of freedom" in said
+    assert "classical (homoscedastic noise); intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in said
     assert f"{fitted.landscape.agree} of the {fitted.landscape.independent} independent ones" in said
     assert "Other basins none" in said
@@ -132,7 +132,7 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
 
 
 def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
-    reason = "no resamples were asked for, which this loss takes them from"
+    reason = "no resamples were requested, which this loss needs"
     errors = StandardErrors("none", 90, 0, reason)
     missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
     text = flowing(changed(fitted, errors=errors, **missing))
@@ -140,9 +140,9 @@ def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> No
     left = StandardErrors("none", 0, 0, "there are no degrees of freedom: 4 rows")
     text = flowing(changed(fitted, errors=left, rows_used=4, **missing))
     assert "Std. errors none, as there are no degrees of freedom: 4 rows Correlations none Starts" in text
-    assert "R^2 no meaning, with as many free parameters as rows" in text
+    assert "R^2 not meaningful with as many free parameters as rows" in text
     text = flowing(changed(fitted, errors=StandardErrors("classical", 1)))
-    assert "classical (one noise level); no intervals, with one degree of freedom" in text
+    assert "classical (homoscedastic noise); no intervals, with one degree of freedom" in text
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_ends_of_intervals_have_no_more_digits_than_they_bear(
 @pytest.mark.parametrize(
     "method, said",
     [
-        ("classical", "classical (one noise level);"),
+        ("classical", "classical (homoscedastic noise);"),
         ("hc3", "HC3, as the residuals are heteroscedastic;"),
         ("sandwich", "sandwich (from curvature and scores);"),
         ("cluster sandwich", "sandwich (from curvature and scores), clustered by run;"),
@@ -192,12 +192,12 @@ def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
     # With 95 degrees of freedom those up to 1.5 * (1 + 50 / 95) = 2.29 matter.
     assert "objective 1.6 (2 starts); objective 1.7 (3 starts); objective 1.8 (4 starts); and 4 more" in text
     far = (Basin(900.0, 1, fitted.params),)
-    assert "Other basins none of comparable objective; 1 far worse" in flowing(
+    assert "Other basins none of comparable objective; 1 much worse" in flowing(
         changed(fitted, landscape=replace(fitted.landscape, basins=basins[:1] + far))
     )
     both = flowing(changed(fitted, landscape=replace(fitted.landscape, basins=basins[:2] + far)))
-    assert "Other basins objective 1.6 (2 starts); 1 far worse" in both
-    assert "not identified, fitted all the same" in text
+    assert "Other basins objective 1.6 (2 starts); 1 much worse" in both
+    assert "not identified, overridden" in text
     assert "Status starts disagree" in flowing(changed(fitted, status="starts_disagree"))
 
 
@@ -250,14 +250,14 @@ def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest
 @pytest.mark.parametrize(
     "certificate, said",
     [
-        (1e-9, "less than 1e-08 of it"),
-        (3e-3, "0.003 of it"),
-        (math.nan, "an unknown amount"),
-        (math.inf, "an unknown amount"),
+        (1e-9, "below 1e-08"),
+        (3e-3, "0.003"),
+        (math.nan, "unknown"),
+        (math.inf, "unknown"),
     ],
 )
 def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certificate: float, said: str) -> None:
-    assert f"a further step gains {said})" in flowing(changed(fitted, certificate=certificate))
+    assert f"predicted relative decrease {said})" in flowing(changed(fitted, certificate=certificate))
 
 
 @pytest.mark.parametrize("r2, said", [(0.9994, "0.99940"), (0.5, "0.5000"), (1.0, "1.000000000000"), (-3.0, "-3.0000")])

@@ -30,7 +30,7 @@ def codes(notices: tuple[jaxscale.Notice, ...]) -> list[str]:
 
 
 def test_chains_that_mixed_have_nothing_to_say() -> None:
-    assert mcmc_diagnostics.judged(chains(a=good(), b=good(1))) == ((), True)
+    assert mcmc_diagnostics.assess(chains(a=good(), b=good(1))) == ((), True)
 
 
 @pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a"), ("b", "c", "a")])
@@ -40,9 +40,9 @@ def test_a_number_that_is_not_known_is_no_good_one_wherever_it_stands(order: tup
     # R-hat of 1.03 or so: to be told, but no reason to refuse.
     slow[:EACH] += 0.6
     values = {"a": slow, "b": np.full(CHAINS * EACH, 2.0), "c": good(2)}
-    alone, usable = mcmc_diagnostics.judged(chains(a=slow, c=good(2)))
+    alone, usable = mcmc_diagnostics.assess(chains(a=slow, c=good(2)))
     assert usable and codes(alone) == ["not_mixed", "few_draws"]
-    notices, usable = mcmc_diagnostics.judged(chains(**{name: values[name] for name in order}))
+    notices, usable = mcmc_diagnostics.assess(chains(**{name: values[name] for name in order}))
     assert not usable
     assert codes(notices) == ["not_mixed", "few_draws"]
     assert notices[0].message.startswith("R-hat is above 1.01 for b (unknown), a 1.0")
@@ -55,7 +55,7 @@ def test_a_few_draws_a_chain_have_no_rhat() -> None:
         assert np.isnan(mcmc_diagnostics.largest_rhat(x[:, :, :count])).all()
     assert np.isfinite(mcmc_diagnostics.largest_rhat(x)).all()
     for count in (1, 2, 3):
-        notices, usable = mcmc_diagnostics.judged(chains(a=good()[: CHAINS * count]))
+        notices, usable = mcmc_diagnostics.assess(chains(a=good()[: CHAINS * count]))
         assert not usable and codes(notices)[:2] == ["not_mixed", "few_draws"]
 
 
@@ -71,14 +71,14 @@ def test_energy_of_one_draw_says_nothing() -> None:
     [
         (99, {}, "There are 99 draws, fewer than 100."),
         (100, {}, ""),
-        (1000, {"ess": 99.0}, "The effective number of weighted draws is 99, below 100."),
-        (1000, {"ess": float("nan")}, "The effective number of weighted draws is nan, below 100."),
+        (1000, {"ess": 99.0}, "The effective sample size of the importance weights is 99, below 100."),
+        (1000, {"ess": float("nan")}, "The effective sample size of the importance weights is nan, below 100."),
         (1000, {"ess": 100.0}, ""),
         (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
     ],
 )
 def test_too_few_draws_of_the_cheap_rungs(method: str, count: int, about: dict[str, Any], said: str) -> None:
-    notices, usable = mcmc_diagnostics.judged(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
+    notices, usable = mcmc_diagnostics.assess(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
     assert usable == (not said)
     assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", said)] if said else [])
 

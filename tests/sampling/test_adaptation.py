@@ -31,7 +31,7 @@ def adapted(density: Callable[[np.ndarray], np.ndarray], seed: int, mode: np.nda
     for _ in range(ROUNDS):
         if found.over:
             break
-        x = found.proposed(2048)
+        x = found.propose(2048)
         found.add(x, density(x))
     return found
 
@@ -41,7 +41,7 @@ def test_a_bent_ridge_is_followed_to_its_ends() -> None:
     for seed in range(6):
         found = adapted(bent, seed, np.eye(SIZE)[1] * -9.0 * BEND)
         assert found.weighted.khat < KHAT_LIMIT
-        x = found.weighted.x[found.resampled(4000)]
+        x = found.weighted.x[found.resample(4000)]
         moments.append([x[:, 0].std() / 3, x[:, 1].std() / np.hypot(1, BEND * 9 * np.sqrt(2))])
     middle = np.mean(moments, axis=0)
     np.testing.assert_allclose(middle, 1.0, atol=0.04)
@@ -50,7 +50,7 @@ def test_a_bent_ridge_is_followed_to_its_ends() -> None:
 def test_two_rounds_suffice_for_a_normal_posterior() -> None:
     found = adapted(normal, 0, np.zeros(SIZE))
     assert found.over and found.number == 2 and found.share > EFFICIENT
-    x = found.weighted.x[found.resampled(4000)]
+    x = found.weighted.x[found.resample(4000)]
     np.testing.assert_allclose(x.mean(axis=0), 0.0, atol=0.08)
     np.testing.assert_allclose(np.cov(x.T), np.eye(SIZE), atol=0.1)
 
@@ -58,7 +58,7 @@ def test_two_rounds_suffice_for_a_normal_posterior() -> None:
 @pytest.mark.parametrize("worst", [-np.inf, np.nan])
 def test_draws_without_a_density_have_no_weight(worst: float) -> None:
     found = adapted(lambda x: np.where(x[:, 0] > 0, normal(x), worst), 1, np.zeros(SIZE))
-    x = found.weighted.x[found.resampled(4000)]
+    x = found.weighted.x[found.resample(4000)]
     assert np.all(x[:, 0] > 0) and x[:, 0].mean() == pytest.approx(np.sqrt(2 / np.pi), abs=0.05)
 
 

@@ -13,7 +13,7 @@ from jaxscale.sampling import adaptive_sampler
 from jaxscale.sampling.adaptive_sampler import ImportanceSettings, NutsSettings, adaptive_sample
 from jaxscale.sampling.densities import Densities
 from jaxscale.sampling.modes import Mode
-from jaxscale.sampling.sampler_result import Sampled
+from jaxscale.sampling.sampler_result import SamplerResult
 
 # Three posteriors that nothing is computed of.
 EMPTY = Densities(
@@ -25,23 +25,23 @@ EMPTY = Densities(
 )
 
 
-def sampled(method: str, khat: float, share: float, rhat: float, count: int = 3) -> Sampled:
+def sampled(method: str, khat: float, share: float, rhat: float, count: int = 3) -> SamplerResult:
     every = lambda value: np.full(count, value)  # noqa: E731
     stats = {name: np.full((count, 8), 1.0 if method == "nuts" else 0.0) for name in ("energy", "diverging", "steps")}
     x = np.full((count, 8, 2), 1.0 if method == "nuts" else 0.0)
     methods = np.full(count, method, dtype=object)
-    return Sampled(x, methods, every(khat), every(100 * share), every(share), 2, stats, every(rhat), every(1))
+    return SamplerResult(x, methods, every(khat), every(100 * share), every(share), 2, stats, every(rhat), every(1))
 
 
 @pytest.fixture
-def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sampled]:
+def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SamplerResult]:
     """The adaptive sampler on three posteriors, given what importance sampling and NUTS end with."""
 
-    def run(khat: list[float], share: list[float], rhat: list[float]) -> Sampled:
-        def importance_sample(*_: Any) -> Sampled:
+    def run(khat: list[float], share: list[float], rhat: list[float]) -> SamplerResult:
+        def importance_sample(*_: Any) -> SamplerResult:
             return replace(sampled("importance", 0.0, 0.0, np.nan), khat=np.asarray(khat), share=np.asarray(share))
 
-        def nuts_sample(densities: Any, members: np.ndarray, settings: Any) -> Sampled:
+        def nuts_sample(densities: Any, members: np.ndarray, settings: Any) -> SamplerResult:
             return replace(sampled("nuts", np.nan, np.nan, 1.0, len(members)), rhat=np.asarray(rhat)[members])
 
         monkeypatch.setattr(adaptive_sampler, "importance_sample", importance_sample)
@@ -66,7 +66,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sampled]:
     ],
 )
 def test_falls_back_to_nuts_when_weights_are_poor(
-    auto: Callable[..., Sampled], khat: float, effective: float, rhat: float, method: str
+    auto: Callable[..., SamplerResult], khat: float, effective: float, rhat: float, method: str
 ) -> None:
     # The others beside it: one that importance sampling serves, one that only NUTS does.
     found = auto([khat, 0.1, 0.9], [effective, 0.6, 0.6], [rhat, 1.0, 1.0])
@@ -75,7 +75,7 @@ def test_falls_back_to_nuts_when_weights_are_poor(
     assert found.x[:, 0, 0].tolist() == ends and found.stats["steps"][:, 0].tolist() == ends
 
 
-def test_keeps_importance_sampling_where_no_chains_mix(auto: Callable[..., Sampled]) -> None:
+def test_keeps_importance_sampling_where_no_chains_mix(auto: Callable[..., SamplerResult]) -> None:
     found = auto([0.3, 0.2, 0.1], [0.15, 0.12, 0.11], [1.3, 1.2, 1.1])
     assert found.method.tolist() == ["importance"] * 3 and (found.x == 0).all()
 
@@ -83,21 +83,21 @@ def test_keeps_importance_sampling_where_no_chains_mix(auto: Callable[..., Sampl
 @pytest.mark.parametrize(
     ("khat", "share", "reason"),
     [
-        (0.31, 0.14, "14% of its draws were effective, fewer than 20%"),
+        (0.31, 0.14, "relative effective sample size 14% is below 20%"),
         (0.82, 0.4, "k-hat 0.82 is not below 0.7"),
     ],
 )
 def test_the_reason_for_nuts_is_the_criterion_that_failed(
-    auto: Callable[..., Sampled], khat: float, share: float, reason: str
+    auto: Callable[..., SamplerResult], khat: float, share: float, reason: str
 ) -> None:
     found = auto([khat, 0.1, 0.1], [share, 0.6, 0.6], [1.0] * 3)
     about = found.about(0) | {"chains": 2, "draws": 8}
     assert about["fallback"] == reason and "fallback" not in found.about(1)
     shown = str(Intervals("chinchilla", "nuts", 0.9, {}, about))
-    assert f"importance sampling was not trusted: {reason}" in " ".join(shown.split())
+    assert f"fallback from importance sampling: {reason}" in " ".join(shown.split())
 
 
 def test_settings_give_the_numbers_of_draws() -> None:
     nuts = NutsSettings(chains=4, draws=600, warmup=300)
     assert (nuts.total, nuts.blocks, nuts.warmup_blocks) == (2400, 3, 2)
-    assert (ImportanceSettings(100).proposed, ImportanceSettings(4000).proposed) == (8192, 16000)
+    assert (ImportanceSettings(100).proposals, ImportanceSettings(4000).proposals) == (8192, 16000)

@@ -13,7 +13,7 @@ import jaxscale
 from benchmarks import calibration, calibration_coverage, calibration_reality, calibration_sbc, calibration_sweeps
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.data.readers import read_table
-from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, checked, trend, variant_of
+from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, limitation, rank_correlation, variant_of
 from jaxscale.utils.notices import Notice
 
 
@@ -164,25 +164,28 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=8 * RUNS, runs=RUNS, checkpoints=8.0), ""),
         (dict(rows=FEW), f"There are {FEW} runs for 5 inferred parameters of chinchilla"),
         (dict(rows=240, efficiency=0.3), ""),
-        (dict(rows=240, efficiency=0.08), "Only 8% of the proposal's draws count"),
+        (dict(rows=240, efficiency=0.08), "The effective sample size is 8% of the proposal's draws"),
         (dict(rows=240, efficiency=0.08, method="nuts"), ""),
-        (dict(rows=240, method="laplace"), "Intervals by laplace were not measured."),
+        (dict(rows=240, method="laplace"), "Intervals by laplace were not studied."),
         (
             dict(rows=240, likelihood=likelihoods.laplace()),
-            "Intervals of a laplace likelihood were not measured.",
+            "Intervals of a laplace likelihood were not studied.",
         ),
         (dict(rows=96, runs=RUNS, checkpoints=8.0, likelihood=likelihoods.student_t()), ""),
-        (dict(rows=96, pooled=True), "Pooled groups: intervals of these were not measured."),
+        (dict(rows=96, pooled=True), "Pooled groups: intervals of these were not studied."),
         (dict(rows=240, uneven=(0.6, 0.01)), ""),
-        (dict(rows=240, uneven=(0.62, 1e-5)), "Residuals scatter more where the level is high (rank correlation 0.62)"),
-        (dict(rows=240, uneven=(-0.5, 1e-5)), "Residuals scatter less where the level is high"),
+        (
+            dict(rows=240, uneven=(0.62, 1e-5)),
+            "heteroscedastic: larger where the level is high (rank correlation 0.62)",
+        ),
+        (dict(rows=240, uneven=(-0.5, 1e-5)), "heteroscedastic: smaller where the level is high"),
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
 def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     """Inside them the check is silent; outside its sentence goes into a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
-    told = checked(**whole)
+    told = limitation(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
     assert Notice("not_calibrated", told).code == "not_calibrated"
 
@@ -193,17 +196,17 @@ def test_a_likelihood_that_was_not_measured_is_named():
     assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
     assert variant_of(kinds.normal(scale_by="group")) == variant_of(kinds.normal(scale_by="level")) == ""
     assert variant_of(kinds.student_t(scale_by="level")) == "A scale by level"
-    assert variant_of(kinds.normal(scale_by="group", runs=True)) == "A scale by group and effects of runs"
+    assert variant_of(kinds.normal(scale_by="group", runs=True)) == "A scale by group and run effects"
     assert variant_of(kinds.normal(censored="cut")) == "Censored responses"
 
 
 def test_a_trend_of_the_scatter_is_a_rank_correlation():
     """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
     level = np.arange(1.0, 21.0)
-    assert trend(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
-    assert trend(1 / level, level)[0] == -1.0
-    assert trend(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
-    assert trend(level[:7], level[:7]) == (0.0, 1.0) == trend(np.ones(20), level)
+    assert rank_correlation(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
+    assert rank_correlation(1 / level, level)[0] == -1.0
+    assert rank_correlation(np.append(level, np.nan), np.append(level, 1.0))[0] == 1.0
+    assert rank_correlation(level[:7], level[:7]) == (0.0, 1.0) == rank_correlation(np.ones(20), level)
 
 
 def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
@@ -214,7 +217,9 @@ def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
         residual = np.round(np.exp(slope * level) * generator.standard_normal(count) * steps) / steps
         residual[0] += 1
         expected = stats.spearmanr(np.abs(residual), level)
-        assert trend(residual, level) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12, abs=0)
+        assert rank_correlation(residual, level) == pytest.approx(
+            (expected.statistic, expected.pvalue), rel=1e-12, abs=0
+        )
 
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])

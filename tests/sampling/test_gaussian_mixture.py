@@ -7,8 +7,8 @@ import pytest
 
 import jaxscale
 from jaxscale import Observations, laws, likelihoods
-from jaxscale.sampling.gaussian_mixture import fitted
-from jaxscale.sampling.importance import tempered
+from jaxscale.sampling.gaussian_mixture import fit_mixture
+from jaxscale.sampling.importance import temper
 
 RNG = np.random.default_rng(0)
 
@@ -22,7 +22,7 @@ def test_two_clusters_are_found_with_their_shares_places_and_spreads(k: int) -> 
     far = RNG.uniform(size=20000) < 0.3
     x = RNG.normal(size=(20000, 2)) * np.where(far[:, None], [0.5, 2.0], [1.0, 1.0])
     x = x + np.where(far[:, None], [20.0, -20.0], [0.0, 5.0])
-    found = fitted(x, seed(k), 2)
+    found = fit_mixture(x, seed(k), 2)
     order = np.argsort(found.weights)
     np.testing.assert_allclose(found.weights[order], [0.3, 0.7], atol=0.01)
     np.testing.assert_allclose(found.means[order], [[20.0, -20.0], [0.0, 5.0]], atol=0.06)
@@ -33,7 +33,7 @@ def test_two_clusters_are_found_with_their_shares_places_and_spreads(k: int) -> 
 
 def test_the_mixture_has_the_moments_of_the_draws_and_roots_are_triangular() -> None:
     x = RNG.standard_t(5.0, size=(1000, 3)) @ np.array([[1.0, 0.0, 0.0], [5.0, 0.1, 0.0], [0.0, 0.0, 1e-6]])
-    found = fitted(x, seed(0), 4)
+    found = fit_mixture(x, seed(0), 4)
     np.testing.assert_allclose(found.weights.sum(), 1.0)
     np.testing.assert_allclose(found.weights @ found.means, x.mean(axis=0), atol=1e-6 * x.std(axis=0).max())
     np.testing.assert_allclose(found.mean, x.mean(axis=0), rtol=1e-12)
@@ -44,7 +44,7 @@ def test_the_mixture_has_the_moments_of_the_draws_and_roots_are_triangular() -> 
 
 def test_a_fit_is_told_by_its_seed() -> None:
     x = RNG.normal(size=(60, 2)) ** 3
-    one, same, other = (fitted(x, seed(k), 3) for k in (0, 0, 1))
+    one, same, other = (fit_mixture(x, seed(k), 3) for k in (0, 0, 1))
     for a, b in zip(one, same, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.allclose(np.sort(one.weights), np.sort(other.weights), rtol=1e-6)
@@ -52,7 +52,7 @@ def test_a_fit_is_told_by_its_seed() -> None:
 
 def test_few_draws_and_copies_of_one_make_no_singular_piece() -> None:
     x = np.repeat(RNG.normal(size=(5, 3)), 200, axis=0)
-    found = fitted(x, seed(0), 4)
+    found = fit_mixture(x, seed(0), 4)
     assert all(np.isfinite(part).all() for part in found)
     covariances = found.roots @ found.roots.transpose(0, 2, 1)
     assert (np.linalg.eigvalsh(covariances) > 0).all()
@@ -63,19 +63,19 @@ def test_uneven_weights_are_tempered_until_enough_draws_are_effective(enough: fl
     log_weights = 5.0 * RNG.normal(size=4000)
     effective = lambda w: np.exp(w).sum() ** 2 / np.exp(2 * w).sum()  # noqa: E731
     assert effective(log_weights - log_weights.max()) < 20
-    even = tempered(log_weights, enough)
+    even = temper(log_weights, enough)
     assert effective(even) == pytest.approx(enough, rel=1e-4)
     np.testing.assert_allclose(np.corrcoef(even, log_weights)[0, 1], 1.0)
 
 
 def test_weights_that_are_even_enough_stay() -> None:
     log_weights = np.log(RNG.uniform(0.5, 1.5, size=400))
-    assert tempered(log_weights, 100.0) is log_weights
+    assert temper(log_weights, 100.0) is log_weights
 
 
 def test_weights_of_nothing_stay_nothing() -> None:
     log_weights = np.append(np.full(3000, -np.inf), 5.0 * RNG.normal(size=1000))
-    even = tempered(log_weights, 100.0)
+    even = temper(log_weights, 100.0)
     assert np.isneginf(even[:3000]).all() and np.isfinite(even[3000:]).all()
 
 

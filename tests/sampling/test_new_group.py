@@ -32,7 +32,7 @@ def line(x, *, a, b):
 
 
 # 1,000 draws: means have errors of a thirtieth of a standard deviation, more than fine enough for what is asserted.
-NUTS: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), method="nuts", chains=4, draws=250)
+NUTS: dict[str, Any] = dict(likelihood=likelihoods.normal("linear"), method="nuts", num_chains=4, num_samples=250)
 LEVELS = np.array([1.0, 1.4, 0.7, 1.1, 1.9, 1.3])
 
 
@@ -57,7 +57,7 @@ def draws() -> jaxscale.Draws:
 def test_offsets_and_places_are_coordinates_of_one_density() -> None:
     """The density of the sites is the same however the groups' coordinates are chosen."""
     model = built(8, a="partial")
-    assert model.apart and not built(2, a="partial").apart
+    assert model.centred_groups and not built(2, a="partial").centred_groups
     other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, apart=False), model.response)
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).standard_normal(model.size))
@@ -93,7 +93,7 @@ def test_partial_pooling_shrinks_and_none_does_not() -> None:
     """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
     observations = grouped(2, seed=3)
     # The spreads of the means are 0.400 and 0.407; with 500 draws they have errors of less than 0.001.
-    few: dict[str, Any] = {**NUTS, "chains": 2}
+    few: dict[str, Any] = {**NUTS, "num_chains": 2}
     partial = jaxscale.posterior(line, observations, pooling={"a": "partial"}, **few)
     apart = jaxscale.posterior(line, observations, pooling={"a": "none"}, **few)
     assert partial.params["a"].mean(axis=0).std() < apart.params["a"].mean(axis=0).std()
@@ -126,7 +126,7 @@ def test_one_group_has_nothing_that_is_of_all(draws: jaxscale.Draws) -> None:
     assert own.model is None and own.observations is None
     assert set(own.params) == {"a", "b"} and set(own.nuisance) == {"scale"}
     assert set(own.stats) == {"energy", "diverging", "steps"}
-    with pytest.raises(ValueError, match=r"These draws \(nuts\) hold no model"):
+    with pytest.raises(ValueError, match=r"These draws \(nuts\) have no model"):
         jaxscale.loo(own)
     assert "log_likelihood" not in own.to_arviz().children
     # Its new measurements scatter as those of all groups do.
@@ -156,7 +156,7 @@ def test_groups_that_there_are_not(draws: jaxscale.Draws, group: Any, untyped: N
     with pytest.raises(ValueError) as caught:
         draws.of_group(group)
     assert str(caught.value).startswith(f"Argument group must be one of f0, f1, f2, f3, f4, f5, but is {group!r}")
-    with pytest.raises(ValueError, match="These draws have no groups with parameters of their own; use them as they"):
+    with pytest.raises(ValueError, match="These draws have no parameters of groups; use them "):
         draws.of_group("f0").of_group(group)
 
 
@@ -164,7 +164,7 @@ def test_draws_of_a_file_say_that_it_holds_no_model(draws: jaxscale.Draws, tmp_p
     draws.save(tmp_path / "draws.nc")
     loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
     assert loaded.groups == draws.groups and loaded.params["a[f3]"].tolist() == draws.params["a"][:, 3].tolist()
-    said = r"hold no model \(those of one group, of refits and of a file read without observations do not\)"
+    said = r"have no model \(draws of one group, refits and files read without observations have none\)"
     with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + said):
         new_group(loaded)
     with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so how responses scatter is not known"):
@@ -188,10 +188,10 @@ def test_refusals(draws: jaxscale.Draws) -> None:
     bare = jaxscale.Observations.from_table({"x": [1.0, 2, 3], "y": [1.0, 2, 2.5]}, inputs=["x"], response="y")
     with pytest.raises(DataError, match="pooling needs groups; name their column with group="):
         jaxscale.posterior(line, bare, likelihood=normal, pooling={"a": "partial"})
-    with pytest.raises(DataError, match="a scale for each group needs groups"):
+    with pytest.raises(DataError, match="a scale per group needs groups"):
         jaxscale.posterior(line, bare, likelihood=likelihoods.normal("linear", scale_by="group"))
     with pytest.raises(ValueError, match="must come from a posterior with partial pooling, but pools nothing so"):
         new_group(dataclasses.replace(draws, model=dataclasses.replace(draws.model, pooling=())))
     mixed = dataclasses.replace(draws.model, pooling=(("a", "partial"), ("b", "none")))
-    with pytest.raises(ValueError, match="A new group says nothing of b"):
+    with pytest.raises(ValueError, match="A new group has no prior of b"):
         new_group(dataclasses.replace(draws, model=mixed))

@@ -72,7 +72,7 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
 
 def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> None:
     rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
-    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is no density)"
+    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
     for drawn in rungs:
         assert drawn.about["likelihood"] == told
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
@@ -107,7 +107,7 @@ def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(na
     censored = powers(also=["seen"], run="run", group="group")
     censored.inputs["seen"][::5] = 1.0
     model = modelled(LIKELIHOODS[name], censored)
-    around = model.placed(TRUE, dict(scale=0.02, df=6.0, run_ratio=0.7, power=0.1))
+    around = model.coordinates_of(TRUE, dict(scale=0.02, df=6.0, run_ratio=0.7, power=0.1))
 
     @jax.jit
     @jax.vmap
@@ -143,7 +143,7 @@ def test_rows_of_weight_zero_do_not_matter(x64: None) -> None:
     N, y = np.append(plain.inputs["N"], [1e30, 1e-3]), np.append(plain.response, [1e9, 1e-9])
     wide = of(dict(N=N, y=y, w=np.append(np.ones(40), [0.0, 0.0])), "N", weight="w")
     models = [modelled(likelihoods.student_t(), some) for some in (plain, wide)]
-    x = models[0].placed(TRUE, dict(scale=0.01, df=5.0))
+    x = models[0].coordinates_of(TRUE, dict(scale=0.01, df=5.0))
     assert float(models[0].log_density(jnp.asarray(x))) == float(models[1].log_density(jnp.asarray(x)))
 
 
@@ -162,7 +162,7 @@ def test_a_normal_prior_on_a_positive_parameter_is_cut_at_zero(x64: None) -> Non
     priors = dict(alpha=dist.Normal(-1.0, 0.5))
     model = modelled(likelihoods.normal(runs=False), law=power, given=priors)
     for z in (-6.0, 0.0, 3.0):
-        x = np.array(model.placed(TRUE, dict(scale=0.02)))
+        x = np.array(model.coordinates_of(TRUE, dict(scale=0.02)))
         x[model.free.index("alpha")] = z
         sites, _ = model.sites(jnp.asarray(x))
         assert float(sites["alpha"]) > 0
@@ -254,7 +254,7 @@ def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch:
 
     monkeypatch.setattr(Runner, "__call__", stopped)
     monkeypatch.setattr("jaxscale.sampling.adaptive_sampler.KHAT_LIMIT", -np.inf)
-    settings: Any = FEW | dict(draws=1000)
+    settings: Any = FEW | dict(num_samples=1000)
     drawn = jaxscale.posterior(line, straight(), method=method, **settings)
     assert len(drawn) == 4 * 500 and drawn.about["draws"] == 2000
     assert "interrupted" in [notice.code for notice in drawn.notices]
@@ -301,12 +301,12 @@ def test_a_fit_at_the_edge_is_climbed_from_inside(x64: None) -> None:
         likelihoods.binomial("n"), of(dict(x=X + 2, n=np.full(12, 10.0), y=np.full(12, 1.0)), "x", "n"), share
     )
     for edge in (0.0, 1.0):
-        assert np.isfinite(model.placed({name: edge for name in share.parameters}, {})).all()
+        assert np.isfinite(model.coordinates_of({name: edge for name in share.parameters}, {})).all()
 
 
 def test_a_design_that_was_not_measured_is_told() -> None:
     few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
     told = {notice.code: notice.message for notice in few.notices}
     assert told["not_calibrated"] == (
-        "Not calibrated for this design: Intervals of a laplace likelihood were not measured."
+        "Not calibrated for this design: Intervals of a laplace likelihood were not studied."
     )

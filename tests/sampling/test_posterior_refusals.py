@@ -34,8 +34,8 @@ BINOMIAL = likelihoods.binomial("n")
         (dict(pooling={"a": "some"}), "Argument pooling must be complete, partial or none, but is 'some' for a."),
         (dict(pooling={"a": "none"}), "pooling needs groups; name their column with group="),
         (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column beside the law's own"),
-        (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale for each group needs groups"),
-        (dict(likelihood=likelihoods.normal("linear", runs=True)), "an effect of each run needs runs"),
+        (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale per group needs groups"),
+        (dict(likelihood=likelihoods.normal("linear", runs=True)), "run effects need runs"),
     ],
 )
 def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: None) -> None:

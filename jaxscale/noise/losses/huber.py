@@ -10,6 +10,7 @@ from jaxscale.noise.losses.huber_with_scale import HuberWithScale
 from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, space_of
+from jaxscale.utils.errors import ArgumentError
 
 
 def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:
@@ -35,7 +36,7 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
     symmetric = isinstance(factor, np.ndarray) and bool(np.all(factor == 1))
     if isinstance(delta, str) and delta == "scale":
         if not symmetric:
-            raise ValueError(f"Argument over must be 1 where delta is 'scale', but is {over!r}; give delta a number.")
+            raise ArgumentError("over", f"must be 1 where delta is 'scale', but is {over!r}; give delta a number.")
         return Noise(HuberWithScale(), space)
     if isinstance(delta, str):
         delta = _number(delta)
@@ -47,4 +48,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"Argument delta must be a positive number or 'scale', but is {text!r}.") from None
+        raise ArgumentError("delta", f"must be a positive number or 'scale', but is {text!r}.") from None

@@ -1,0 +1,23 @@
+"""Public namespaces: names that the modules of a package declare, so that a new module needs no edit elsewhere."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+
+def member(package: str, name: str) -> Any:
+    """The object of a name that a module of a package lists in ``__all__``.
+
+    Args:
+        package: such as "jaxscale.plots"; its ``__getattr__`` calls this for names that it does not import itself.
+        name: of the object.
+
+    Raises:
+        AttributeError: no module of the package lists the name.
+    """
+    if not name.startswith("_"):
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
+            module = importlib.import_module(f"{package}.{found.name}")
+            if name in getattr(module, "__all__", ()):
+                return getattr(module, name)
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
