@@ -125,9 +125,7 @@ def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
             bound(jaxscale.laws.get("power_law_floor"), **given)
     with pytest.raises(ValueError, match="Argument bounds must leave out 'c', which is fixed"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (0, 1)}, fixed={"c": 0.5})
-    with pytest.raises(
-        ArgumentError, match="^Argument bounds leaves no value for c of power_law_floor between 2"
-    ):
+    with pytest.raises(ArgumentError, match="^Argument bounds leaves no value for c of power_law_floor between 2"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (2, 1)})
 
 

@@ -64,7 +64,9 @@ def test_most_responses_may_be_zero() -> None:
 
 
 def test_the_posterior_of_zeros_needs_linear_residuals_or_counts(shares: Observations) -> None:
-    with pytest.raises(DataError, match=r"take a likelihood of linear residuals \(likelihood=normal\(space='linear'\)\)"):
+    with pytest.raises(
+        DataError, match=r"take a likelihood of linear residuals \(likelihood=normal\(space='linear'\)\)"
+    ):
         jaxscale.posterior("logistic3", shares, fixed=LEVEL)
     drawn = jaxscale.posterior("logistic3", shares, likelihood=likelihoods.normal("linear"), fixed=LEVEL)
     np.testing.assert_allclose(np.median(drawn.params["b2"] / drawn.params["b3"]), 1074.4, rtol=0.03)
