@@ -274,7 +274,7 @@ def check(
     from jaxscale.data.observations import Observations
     from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module
-    from jaxscale.utils.files import nulls
+    from jaxscale.utils.files import replace_nonfinite
 
     scaling_law, fixed = lookup.apply_ties(lookup.find_law(law), tie), parsing.numbers(fix, "fixed")
     read = lookup.find_table(table)
@@ -283,7 +283,7 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
     design = identifiability.check(scaling_law, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(design.to_dict()), indent=2) if as_json else text_module.folded(str(design)))
+    typer.echo(json.dumps(replace_nonfinite(design.to_dict()), indent=2) if as_json else text_module.fold(str(design)))
     if not design.ok:
         raise typer.Exit(REFUSED)
 

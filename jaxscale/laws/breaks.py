@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
@@ -71,7 +71,7 @@ def _broken(count: int) -> Law:
         affine=("a", "b"),
         checks=(Check(1.2319, at=dict(x=1e6), params=one),) if count == 1 else (),
         **declared,
-    )(signed(broken, ["x"], declared))
+    )(with_signature(broken, ["x"], declared))
 
 
 bnsl = Family("bnsl", _broken, largest=8, listed=(1, 2, 3))

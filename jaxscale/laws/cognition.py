@@ -62,7 +62,7 @@ def _log_choose(n, k):
     checks=(Check(3.911e-13, at=dict(a=40.0, s=20.0, theta=10.0), params=dict(n=2048.0)),),
 )
 def sparse_match(a, s, theta, *, n):
-    """A dendrite that samples a few cells of a sparse pattern hardly ever takes another pattern for it.
+    """Probability that a dendrite, which samples a few cells of a sparse pattern, mistakes another pattern for it.
 
     ``P = sum_{b = theta .. min(s, a)} C(s, b) * C(n - s, a - b) / C(n, a)``
 
@@ -89,7 +89,7 @@ def sparse_match(a, s, theta, *, n):
     affine=("k",),
 )
 def fisher_scale_constant(x, *, k, x0):
-    """Equal information at all stimuli makes a perceptual scale that is a straight line.
+    """Perceptual scale for constant Fisher information: a straight line.
 
     ``psi = k * (x - x0)``, the integral from ``x0`` to ``x`` of the root of the information ``I = k**2``
 
@@ -112,7 +112,7 @@ def fisher_scale_constant(x, *, k, x0):
     checks=(Check(2.0, at=dict(x=math.e), params=dict(k=2.0, x0=1.0)),),
 )
 def fisher_scale_weber(x, *, k, x0):
-    """Where a noticeable change is a fixed share of the stimulus, perception is its logarithm.
+    """Perceptual scale under Weber's law: a logarithm.
 
     ``psi = k * log(x / x0)``, the integral from ``x0`` to ``x`` of the root of the information ``I = (k / u)**2``
 

@@ -1,4 +1,4 @@
-"""Curves of which the largest of several power laws is seen."""
+"""Maximum of several power laws."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 X = Input("")
@@ -33,7 +33,7 @@ def _hard(count: int) -> Law:
     declared = _declared(terms)
 
     def largest(x, **params):
-        """The slowest of several power laws sets the value, with a corner at each crossing.
+        """Maximum of several power laws, with a corner at each crossing.
 
         ``y = max_i (a_i * x**-b_i)``
 
@@ -55,7 +55,7 @@ def _hard(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(largest, ["x"], declared))
+    )(with_signature(largest, ["x"], declared))
 
 
 def _smooth(count: int) -> Law:
@@ -66,7 +66,7 @@ def _smooth(count: int) -> Law:
     )
 
     def norm(x, **params):
-        """The slowest of several power laws sets the value, with a rounded corner at each crossing.
+        """Smooth maximum of several power laws, with a rounded corner at each crossing.
 
         ``y = (sum_i (a_i * x**-b_i)**q)**(1 / q)`` with ``q > 1``
 
@@ -86,7 +86,7 @@ def _smooth(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(norm, ["x"], declared))
+    )(with_signature(norm, ["x"], declared))
 
 
 max_of_powers = Family("max_of_powers", _hard, largest=4, listed=(1, 2))

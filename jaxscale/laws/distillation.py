@@ -1,4 +1,4 @@
-"""Students of a teacher."""
+"""Distillation: loss of students of a teacher."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def _student(N_S, D_S, L_T, Ls, c0, c1, f1, d1, A, alpha, B, beta, gamma):
 
 
 def _declared() -> dict[str, Any]:
-    """What both laws declare of the student beside its teacher."""
+    """Shared declarations of both laws."""
     return dict(
         c0=exponent(range=(0.05, 10.0), meaning="power of the teacher loss where the teacher is strong"),
         c1=positive_number(range=(0.1, 2e3), meaning="slope in log teacher loss past the turn, with its sign turned"),
@@ -65,7 +65,7 @@ def _declared() -> dict[str, Any]:
     ),
 )
 def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, c1, f1, d1, A, alpha, B, beta, gamma):
-    """A student gains from a better teacher until the teacher is too good for it.
+    """Loss of a distilled student by its size, its tokens and the loss of its teacher.
 
     ``L_S = L_T + L_T**-c0 * (1 + (L_T / (Ls * d1))**(1 / f1))**(-c1 * f1) * (A / N_S**alpha + B / D_S**beta)**gamma``
     with ``Ls = E_s + (A_s / N_S**alpha_s + B_s / D_S**beta_s)**gamma_s``, the loss of supervised training
@@ -91,7 +91,7 @@ def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, 
     ),
 )
 def distillation_staged(N_S, D_S, L_T, Ls, *, c0, c1, f1, d1, A, alpha, B, beta, gamma):
-    """A student and its teacher where the loss of supervised training is known.
+    """Loss of a distilled student, given its loss under supervised training.
 
     ``L_S = L_T + L_T**-c0 * (1 + (L_T / (Ls * d1))**(1 / f1))**(-c1 * f1) * (A / N_S**alpha + B / D_S**beta)**gamma``
 

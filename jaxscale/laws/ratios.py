@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
@@ -52,7 +52,7 @@ def _ratio(degree: int) -> Law:
         source="the rational function, a standard form without a single source",
         affine=tuple(f"b{i}" for i in range(degree + 1)),
         **declared,
-    )(signed(ratio, ["x"], declared))
+    )(with_signature(ratio, ["x"], declared))
 
 
 rational = Family("rational", _ratio, largest=5, listed=(1, 2, 3))

@@ -29,7 +29,7 @@ TISSUE = "Scaling Law with Learning Rate Annealing, Tissue 2024, arXiv:2408.1102
 LUO = "A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, Luo 2025, arXiv:2503.12811"
 # Neighbours whose logs differ by more belong to different stretches of a schedule.
 JUMP = 1.5
-# A rate of 0 has lost what it can lose; its power must not overflow.
+# At a rate of 0 the term is at its limit; its power must not overflow.
 SMALLEST_RATE = 1e-30
 
 
@@ -103,7 +103,7 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
     for row, last in enumerate(index):
         k = changes[: np.searchsorted(changes, last, side="right")]
         travel = total[last] - total[k - 1]
-        # Where the rate has been 0 ever since there is nothing to lose yet.
+        # The term is 0 while the rate has been 0 since.
         moved = travel > 0
         kept = drops[k][moved], logs[k][moved], np.log(travel[moved])
         if len(kept[0]) > knots:
@@ -175,7 +175,7 @@ def lr_annealing(S1, S2, *, L0, A, alpha, C):
     ``m_i = 0.999 * m_(i-1) + eta_(i-1) - eta_i``
 
     Both sums are computed from ``step`` and ``schedule`` (:func:`annealing_sums`), where these are given instead; the
-    rises of the warm-up are left out of ``S2``. At a constant rate ``S2`` is 0 and ``C`` cannot be told.
+    rises of the warm-up are left out of ``S2``. At a constant rate ``S2`` is 0 and ``C`` is not identified.
 
     Source: Tissue 2024, arXiv:2408.11029.
     """
@@ -225,7 +225,7 @@ def lr_annealing_n(S1, S2, N, *, L0, A, alpha, C, B, beta):
     decreasing=("D", "S2"),
 )
 def lr_annealing_nd(N, D, S2, *, a, alpha, b, beta, E, F, r):
-    """Chinchilla along a schedule: falling rates take off a loss that depends on the model's size.
+    """Chinchilla along a schedule: annealing reduces the loss by a term that depends on model size.
 
     ``L = exp(a) / N**alpha + exp(b) / D**beta + E - F * S2 * N**r``
 
@@ -281,7 +281,7 @@ def _multi_power(S1, fall, rate, travel, *, L0, A, alpha, B, C, beta, gamma):
     prepare=rate_changes,
 )
 def multi_power(S1, fall, rate, travel, *, L0, A, alpha, B, C, beta, gamma):
-    """Loss along a schedule: a power law of the sum of learning rates, less the gain of every fall of the rate.
+    """Loss along a schedule: a power law in the sum of learning rates, less a gain of every decrease of the rate.
 
     ``L = L0 + A * S1**-alpha - B * sum_k fall_k * (1 - (1 + C * rate_k**-gamma * travel_k)**-beta)`` with
     ``fall_k = eta_(k-1) - eta_k``, ``rate_k = eta_k`` and ``travel_k = eta_k + ... + eta_t``

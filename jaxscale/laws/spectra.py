@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, location, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 ANYTHING = Response("", real)
@@ -65,7 +65,7 @@ def _bare(count: int) -> Law:
         source=f"the sum of Gaussian peaks, {STANDARD}",
         affine=_areas(count),
         **declared,
-    )(signed(peaks, ["x"], declared))
+    )(with_signature(peaks, ["x"], declared))
 
 
 def _raised(count: int) -> Law:
@@ -97,7 +97,7 @@ def _raised(count: int) -> Law:
         source=f"Gaussian peaks on an exponential, {STANDARD}",
         affine=("a", *_areas(count)),
         **declared,
-    )(signed(peaks, ["x"], declared))
+    )(with_signature(peaks, ["x"], declared))
 
 
 gaussian_peaks = Family("gaussian_peaks", _bare, largest=6, listed=(1, 2))

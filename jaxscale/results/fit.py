@@ -19,7 +19,7 @@ from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import ArgumentError, did_you_mean
-from jaxscale.utils.files import nulls, write_atomically
+from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Fit:
 
     def to_json(self) -> str:
         """The fit as JSON text; NaN becomes null."""
-        return json.dumps(nulls(to_entries(self)), indent=2, allow_nan=False) + "\n"
+        return json.dumps(replace_nonfinite(to_entries(self)), indent=2, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the fit as a JSON file, atomically.

@@ -182,7 +182,7 @@ def test_a_mistaken_posterior_is_refused_before_any_work(words: list[Any], said:
 def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[Any]) -> None:
     proportional()
     words = ["posterior", "bad.csv", "--law", "chinchilla", "--likelihood", "normal"]
-    assert refused(*words).endswith("To fit all the same, add --allow-unidentified.")
+    assert refused(*words).endswith("To fit anyway, add --allow-unidentified.")
     assert not handed
     assert refused(*words, "--allow-unidentified") == "Enough."
 

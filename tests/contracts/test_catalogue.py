@@ -32,7 +32,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.derivatives import tried, value
+from jaxscale.law.derivatives import check_traceable, value
 from jaxscale.reporting import law_page
 from tests.contracts.law_contracts import (
     BATCH,
@@ -212,7 +212,7 @@ def the_engine_computes_the_law(law: Law) -> None:
 
     rows = plausible(law)
     # The law is traced before, so that nested jit is in the trace.
-    tried(law, dict(zip(law.inputs, rows.inputs, strict=True)))
+    check_traceable(law, dict(zip(law.inputs, rows.inputs, strict=True)))
     (found,) = in_batches(at_rows, [(rows.inputs, rows.params)])
     assert_close(found, rows.y, rtol=1e-13)
 

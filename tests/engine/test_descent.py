@@ -24,8 +24,8 @@ def test_parts_come_back_in_order_and_alone_where_they_must_be(alone: bool) -> N
     runner = Runner(alone=alone)
     ends = runner(program, [(np.asarray(k),) for k in range(6)])
     assert [int(end) for end in ends] == list(range(6))
-    assert max(most) <= runner.together
-    assert not alone or max(most) == runner.together == 1
+    assert max(most) <= runner.parallel_parts
+    assert not alone or max(most) == runner.parallel_parts == 1
 
 
 def test_parts_that_must_be_alone_are_alone_among_threads_of_ones_own() -> None:

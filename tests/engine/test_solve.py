@@ -300,7 +300,7 @@ def test_a_parameter_without_effect_keeps_the_others() -> None:
 
 
 def test_too_few_iterations_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxscale.engine.solve.LONGEST", 2)
+    monkeypatch.setattr("jaxscale.engine.solve.MAX_STEPS", 2)
     hurried = jax.jit(lambda response: solve(counted, {"x": x}, response).status)
     assert int(hurried(RESPONSES[2])) == RUNNING
 

@@ -308,7 +308,7 @@ def test_predicting_needs_the_inputs(huber_fit):
 
 def program_sizes() -> dict[str, int]:
     """How many shapes each program of a fit has been compiled for."""
-    programs: dict[str, Any] = dict(settle=descent._settle, score=descent._score, linearise=linearize.linearise)
+    programs: dict[str, Any] = dict(settle=descent._run_pool, score=descent._score, linearise=linearize.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

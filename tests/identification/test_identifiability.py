@@ -11,7 +11,7 @@ import pytest
 from jaxscale import laws
 from jaxscale.data.datasets import load
 from jaxscale.data.designs import isoflop
-from jaxscale.identification.fisher_information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.identification.fisher_information import COLLINEAR, EXPONENT_LIMIT, FLOOR_LIMIT
 from jaxscale.identification.identifiability import DesignCheck, check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
@@ -144,7 +144,7 @@ def test_inputs_that_move_together_are_flagged_though_curvature_would_do() -> No
     found = check(CHINCHILLA, isoflop([1e21], 30, spread=100.0))
     assert max(found.stderr["alpha"], found.stderr["beta"]) < EXPONENT_LIMIT / 4
     assert found.parameters == ("A", "alpha", "B", "beta")
-    assert "only curvature tells their terms apart (log-correlation -1.00000)" in found.message
+    assert "only curvature separates their terms (log-correlation -1.00000)" in found.message
     assert check(CHINCHILLA, isoflop([1e21], 30, spread=100.0), fixed=dict(alpha=0.35)).verdict == "identified"
 
 
@@ -227,7 +227,10 @@ def test_columns_counted_in_billions_are_judged_by_plausible_constants() -> None
         (isoflop([6e20], 9), "all rows lie on one budget (N * D = 1e+20)"),
         (dict(N=np.geomspace(1e7, 1e9, 8), D=np.geomspace(1e7, 1e9, 8) ** 1.2), "D follows N as N**1.2"),
         (by_ratio([1e8, 1e9], [5, 80]), "the rows are fewer than the 5 free parameters"),
-        (crossed(np.geomspace(1e7, 3e7, 4), np.geomspace(1e8, 3e8, 4)), "the floor E is out of sight"),
+        (
+            crossed(np.geomspace(1e7, 3e7, 4), np.geomspace(1e8, 3e8, 4)),
+            "too far from the asymptote to determine",
+        ),
     ],
 )
 def test_the_message_gives_the_reason(design: Design, words: str) -> None:
@@ -261,7 +264,7 @@ def test_a_parameter_without_any_effect_can_only_be_fixed() -> None:
 
     found = check(idle, dict(x=np.geomspace(1, 10, 5)))
     assert found.parameters == ("b",)
-    assert "would help but not be enough, so fix b too." in found.message
+    assert "would help but not suffice, so fix b too." in found.message
 
 
 def test_the_report_is_a_table() -> None:
@@ -290,7 +293,7 @@ def test_numbers_are_plain_floats_and_the_check_cannot_be_changed() -> None:
 
 def test_the_limits_are_those_the_text_names() -> None:
     assert check.__doc__ is not None
-    assert (EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER) == (0.25, 1 / 8, 0.999)
+    assert (EXPONENT_LIMIT, FLOOR_LIMIT, COLLINEAR) == (0.25, 1 / 8, 0.999)
     for words in ("above 0.25", "above an eighth", "above 0.999"):
         assert words in " ".join(check.__doc__.split())
 

@@ -24,7 +24,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
+from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, draw, from_params, to_params, transformed_mask
 from jaxscale.law.dimensions import dimensions
 from tests.contracts.law_contracts import CATALOGUE, Contracts, assert_close
 
@@ -306,9 +306,16 @@ def test_a_law_keeps_its_contracts_of_coordinates(law: Law) -> None:
 
 
 def test_curved_coordinates_are_the_logarithms() -> None:
-    assert curved(laws.get("bnsl1"), ("a", "b", "c0", "c1", "d1", "f1")) == [True, True, False, False, True, True]
-    assert curved(every_other_kind, ("share", "rate", "debt")) == [True, True, False]
-    assert curved(own_coordinates, ("height", "tilt")) == [False, False]
+    assert transformed_mask(laws.get("bnsl1"), ("a", "b", "c0", "c1", "d1", "f1")) == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert transformed_mask(every_other_kind, ("share", "rate", "debt")) == [True, True, False]
+    assert transformed_mask(own_coordinates, ("height", "tilt")) == [False, False]
 
 
 def test_a_law_may_bring_its_own_coordinates() -> None:

@@ -245,7 +245,7 @@ def test_an_error_inside_a_law_is_said_with_its_line() -> None:
 
     line = broken.function.__code__.co_firstlineno + 3
     with pytest.raises(LawError, match=rf"^law 'broken' fails at .*test_derivatives.py, line {line}: NameError: "):
-        derivatives.tried(broken, {"x": np.ones(3)})
+        derivatives.check_traceable(broken, {"x": np.ones(3)})
 
 
 def test_a_law_that_returns_several_numbers_is_refused() -> None:
@@ -256,7 +256,7 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
 
     line = pair.function.__code__.co_firstlineno + 3
     with pytest.raises(LawError) as caught:
-        derivatives.tried(pair, {"x": np.ones(3)})
+        derivatives.check_traceable(pair, {"x": np.ones(3)})
     assert str(caught.value) == (
         f"law 'pair' must return one number for one row, but returns an array of shape (2,) at {__file__}, line {line}"
     )
@@ -360,4 +360,4 @@ def test_a_loop_that_is_written_out_at_length_is_warned_of() -> None:
     with pytest.warns(
         UserWarning, match=r"^Law 'long' takes \d+ operations a row.* write a loop over steps as jax.lax"
     ):
-        derivatives.tried(long, {"x": np.ones(3)})
+        derivatives.check_traceable(long, {"x": np.ones(3)})

@@ -297,7 +297,7 @@ def read(**changed: Any) -> Observations:
 REFUSED = {
     "unknown input": (
         dict(series=dict(rates={})),
-        "Argument series names 'rates', which is no input; map it to a column",
+        "Argument series names 'rates', which is not an input; map it to a column",
     ),
     "two axes": (
         dict(series=dict(schedule=dict(a=[[1.0]]))),

@@ -299,7 +299,7 @@ def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
 
 def test_long_lines_are_folded_between_words() -> None:
     said = "a table  kept\n" + "word " * 30
-    folded = text_module.folded(said.rstrip())
+    folded = text_module.fold(said.rstrip())
     assert folded.split("\n")[0] == "a table  kept"
     assert max(map(len, folded.split("\n"))) <= text_module.WIDTH
     assert folded.split() == said.split()

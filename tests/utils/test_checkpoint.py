@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import JournalError, designs, fit, fit_many, grid, noise
+from jaxscale import JournalError, designs, fit, fit_many, noise, start_grid
 from jaxscale.cli import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
@@ -28,7 +28,7 @@ def one(**more: Any) -> bytes:
 
 def from_a_grid(**more: Any) -> bytes:
     axes = dict(E=np.linspace(0.1, 1.7, 12), A=np.geomspace(10, 1e4, 12), alpha=np.linspace(0.1, 0.9, 12))
-    return fit(small, sweep(), starts=grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
+    return fit(small, sweep(), starts=start_grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
 
 
 def many(**more: Any) -> bytes:
@@ -139,7 +139,7 @@ def test_a_damaged_part_is_refused(
     whole = one(checkpoint=tmp_path)
     place = sorted(tmp_path.glob("*.part"))[1]
     place.write_bytes(damage(place.read_bytes()))
-    assert refused() == f"Checkpoint file {place} is damaged; delete it to have its part computed again."
+    assert refused() == f"Checkpoint file {place} is damaged; delete it to compute its part again."
     place.unlink()
     assert one(checkpoint=tmp_path) == whole
 
@@ -184,7 +184,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, refused: 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "3", "\udcff"])
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, refused: Callable[..., str], content: str) -> None:
     (tmp_path / "run.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start again."
+    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start over."
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

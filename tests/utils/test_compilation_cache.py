@@ -143,6 +143,6 @@ print(folder, value, counts["cache_misses"], counts["cache_hits"])
 
 def test_it_is_documented_where_python_users_look() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme[readme.index("\n## From Python") : readme.index("\n### How sure")]
+    section = readme[readme.index("\n## Python") : readme.index("\n### Uncertainty")]
     assert "jaxscale.enable_compilation_cache()" in section
     assert "jaxscale.enable_compilation_cache()" in str(inspect.getdoc(jaxscale.enable_compilation_cache))

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import fit, fit_many, grid, noise
+from jaxscale import fit, fit_many, noise, start_grid
 from jaxscale.engine import multistart
 from jaxscale.engine.multistart import Pool
 from jaxscale.engine.runner import Runner
 from jaxscale.engine.starts import Grid
 from jaxscale.utils import progress
-from jaxscale.utils.progress import Ticker, ticking
+from jaxscale.utils.progress import Ticker, show_progress
 from tests.sweeps import small, sweep
 
 
@@ -62,7 +62,7 @@ def test_progress_is_shown_only_to_a_person_who_waits(
 ) -> None:
     clock(patient)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with ticking("fitting chinchilla") as ticker:
+    with show_progress("fitting chinchilla") as ticker:
         ticker.advance(3)
     captured = capsys.readouterr()
     assert captured.out == "" and ("fitting chinchilla" in captured.err) is shown
@@ -76,7 +76,7 @@ def test_a_person_can_ask_for_it_or_not(
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: not asked)
-    with ticking("fitting chinchilla", asked):
+    with show_progress("fitting chinchilla", asked):
         pass
     assert ("fitting chinchilla" in capsys.readouterr().err) is asked
 
@@ -87,7 +87,7 @@ def test_a_terminal_that_moves_no_cursor_stays_clean(
     clock(True)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with ticking("fitting chinchilla"):
+    with show_progress("fitting chinchilla"):
         pass
     assert capsys.readouterr().err == ""
 
@@ -97,7 +97,7 @@ def test_the_bar_ends_with_the_work_whatever_ends_it(
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with pytest.raises(KeyboardInterrupt), ticking("fitting chinchilla"):
+    with pytest.raises(KeyboardInterrupt), show_progress("fitting chinchilla"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err.count("\x1b[?25h") == 1, "the cursor is there again"
 
@@ -128,7 +128,7 @@ def test_a_fit_counts_every_part_it_computes(call: Callable[..., Any], monkeypat
 @given(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None:
     names = "abcd"[: len(axes)]
-    some = grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
+    some = start_grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
     mesh = np.meshgrid(*axes, indexing="ij")
     assert (list(some), len(some), some.size, some.shape) == (list(names), len(axes), mesh[0].size, mesh[0].shape)
     index = np.random.default_rng(0).integers(some.size, size=7)
@@ -168,7 +168,7 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
-        inspect.unwrap(multistart._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
+        inspect.unwrap(multistart._polish_explicit)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(picked[0].tolist())) == 64 and peak < 1e5
@@ -178,14 +178,14 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
 SCORE = """
 import resource, sys
 import numpy as np
-from jaxscale import fit, grid, noise
+from jaxscale import fit, noise, start_grid
 from jaxscale.engine import multistart
 from tests.sweeps import small, sweep
 
 multistart.BLOCK = int(sys.argv[1])
 for count in (1000, 1_000_000):
     axes = [np.linspace(*ends, round(count ** (1 / 3))) for ends in ((0.1, 1.7), (10, 1e4), (0.1, 0.9))]
-    for starts in (count, grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
+    for starts in (count, start_grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
         fit(small, sweep(), starts=starts, polish=16, noise=noise.squared("log"))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
@@ -224,17 +224,17 @@ def kept(monkeypatch: pytest.MonkeyPatch, block: int, starts: Any) -> tuple[list
 
 
 def test_a_grid_scored_in_blocks_keeps_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = kept(monkeypatch, 65536, grid(**AXES))
+    whole = kept(monkeypatch, 65536, start_grid(**AXES))
     assert whole[2] == 12**3
     for block in (1000, 333):
-        parts = kept(monkeypatch, block, grid(**AXES))
+        parts = kept(monkeypatch, block, start_grid(**AXES))
         assert parts[2] == block and parts[1] == whole[1]
         for some, others in zip(parts[0], whole[0], strict=True):
             assert np.array_equal(some, others)
 
 
 def test_a_grid_is_the_same_as_its_points_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (kept(monkeypatch, 65536, some) for some in (grid(**AXES), dict(grid(**AXES))))
+    one, other = (kept(monkeypatch, 65536, some) for some in (start_grid(**AXES), dict(start_grid(**AXES))))
     assert one[1] == other[1]
     for some, others in zip(one[0], other[0], strict=True):
         assert np.array_equal(some, others)
