@@ -136,7 +136,7 @@ def bootstrap(
     law, fixed = task.resolve_law(), task.fixed()
     noise = task.noise_of(law)
     bootstrap_module.check_arguments(kind, cluster, "rademacher", resamples, noise.loss)
-    intervals_module.check_kind(intervals, noise)
+    intervals_module.check_method(intervals, noise)
 
     def check(rows: "Observations") -> None:
         free = [name for name in task.apply_pooling(law, rows).parameters if name not in fixed]
