@@ -303,7 +303,7 @@ def test_laws_are_found_by_input_and_family() -> None:
     assert "No law has an input 'tokenz'" in refused("laws", "--input", "tokenz")
     assert "There is no family 'mo' (did you mean 'moe'?); families are " in refused("laws", "--family", "mo")
     assert refused("laws", "--family", "moe", "--input", "k").endswith("No law of the family moe has the inputs k.")
-    assert "leave them out to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
+    assert "omit them to show chinchilla" in refused("laws", "chinchilla", "--family", "moe")
 
 
 def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
@@ -316,8 +316,8 @@ def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
 
 def test_a_law_without_parameters_has_nothing_to_fit() -> None:
     write("n.csv", [["n", "loss"], *([str(n), str(n / 100)] for n in range(2, 30))])
-    said = "best_of_n_kl has no parameters, so there is nothing to "
-    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == f"{said}fit; call it for its values."
+    message = "best_of_n_kl has no parameters to fit; call it for its values."
+    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == message
     assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}identify."
 
 

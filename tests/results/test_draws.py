@@ -119,7 +119,7 @@ def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
     ]
     for of in wrong:
         for call in (DRAWS.derive, lambda of: DRAWS.quantiles(0.5, of), lambda of: DRAWS.intervals(quantity={"f": of})):
-            with pytest.raises(ValueError, match=r"must compute by JAX: use jax.numpy in place of numpy and math, and"):
+            with pytest.raises(ValueError, match=r"must use JAX operations: jax.numpy instead of numpy and math,"):
                 call(of)
     np.testing.assert_allclose(
         DRAWS.derive(lambda p: jnp.log(p["b"]) + sum(p.values())), np.log([0.1, 0.2, 0.3]) + [1.1, 1.2, 1.3]
@@ -129,7 +129,7 @@ def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
 def test_new_responses_of_counts_need_trials_and_censored_ones_nothing() -> None:
     counted = replace(DRAWS, likelihood=likelihoods.binomial("n"))
     with pytest.raises(
-        ValueError, match=r"^New shares of counts would need their trials \(n\) beside the law's inputs;"
+        ValueError, match=r"^Simulated counts need their number of trials \(n\) in addition to the law's inputs;"
     ):
         counted.responses(N=1.0, D=1.0)
     cut = replace(DRAWS, nuisance={"scale": np.full(3, 0.1)}, likelihood=likelihoods.normal(censored="seen"))

@@ -84,7 +84,7 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     assert f"largest in row {fitted.residuals.largest_row}: prediction" in said
     assert "classical (homoscedastic noise); intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in said
-    assert f"{fitted.landscape.agree} of the {fitted.landscape.independent} independent ones" in said
+    assert f"{fitted.landscape.agree} of {fitted.landscape.independent} independent starts reached" in said
     assert "Other basins none" in said
     assert "Design check identified (at 0.5 % noise; condition number" in said
     assert f"N = N, D = D, response = loss; sha256 {fitted.provenance.data_sha256[:12]}" in said

@@ -89,7 +89,7 @@ def test_a_notice_counts_the_fits_that_did_not_converge(fits: Fits) -> None:
     status[0, 1] = 0
     failed = jaxscale.Fits(**{**vars(fits), "status": status})
     assert [(notice.code, notice.message) for notice in failed.notices] == [
-        ("not_converged", "1 of 4 fits did not converge; ok says which.")
+        ("not_converged", "1 of 4 fits did not converge; see ok.")
     ]
 
 
