@@ -5,6 +5,7 @@ compiled program that contains a distribution misses the compilation cache. Here
 of the default priors are implemented directly, so that they do not import NumPyro.
 """
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -128,6 +129,13 @@ class StandardPrior(eqx.Module):
         return _format(self.family, [self.numbers[name] for name in names])
 
 
+@contextlib.contextmanager
+def _implicit_promotion() -> Iterator[None]:
+    """JAX's default promotion of types and ranks, on which NumPyro relies, whatever the caller allows."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 class NumPyroPrior(eqx.Module):
     """Any other scalar NumPyro distribution.
 
@@ -159,7 +167,8 @@ class NumPyroPrior(eqx.Module):
 
     def log_prob(self, x: Numbers) -> Numbers:
         """The log density."""
-        return self.distribution.log_prob(x)
+        with _implicit_promotion():
+            return self.distribution.log_prob(x)
 
     def contains(self, x: Numbers) -> Flags:
         """Whether a number has probability."""
@@ -168,12 +177,14 @@ class NumPyroPrior(eqx.Module):
     def constrained(self, z: Numbers) -> tuple[Numbers, Numbers]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         change = self._change
-        x = change(z)
-        return x, change.log_abs_det_jacobian(z, x)
+        with _implicit_promotion():
+            x = change(z)
+            return x, change.log_abs_det_jacobian(z, x)
 
     def unconstrained(self, x: Numbers) -> Numbers:
         """The coordinate of a number."""
-        return self._change.inv(x)
+        with _implicit_promotion():
+            return self._change.inv(x)
 
     @property
     def _change(self) -> Any:

@@ -95,5 +95,5 @@ def effective_sample_size(log_weights: Float[np.ndarray, " draw"]) -> float:
 def systematic(key: RandomKey, log_weights: Float[Array, " draw"], count: int) -> Int[Array, " count"]:
     """Systematic resampling: ``count`` sorted indices, each repeated in proportion to its weight, to within one."""
     edges = jnp.cumsum(jnp.exp(log_weights))
-    place = (jnp.arange(count) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]
+    place = (jnp.arange(count, dtype=edges.dtype) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]
     return jnp.minimum(jnp.searchsorted(edges, place, side="right"), log_weights.shape[0] - 1)

@@ -37,11 +37,12 @@ def _log_utility(n: Numbers, u: Numbers, power: Callable[[Any], Any]) -> Numbers
     """
 
     def one(j: Number):
-        begun = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
+        started = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
-        return power(j) * jnp.log(ended / begun)
+        return power(j) * jnp.log(ended / started)
 
-    return jnp.sum(jax.vmap(one)(jnp.arange(1, PASSES + 1)), axis=0)
+    passes = jnp.arange(1, PASSES + 1, dtype=jnp.result_type(float, n, u))
+    return jnp.sum(jax.vmap(one)(passes), axis=0)
 
 
 @law(
@@ -89,7 +90,7 @@ def _pools(count: int) -> dict[str, Any]:
     return declared
 
 
-def _mixed(count: int) -> Law:
+def _mixture(count: int) -> Law:
     """The law of ``count`` pools in equal shares."""
     declared = _pools(count)
 
@@ -129,7 +130,7 @@ def _mixed(count: int) -> Law:
     )(with_signature(mixed, ["n", "u"], declared))
 
 
-filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))
+filtering_pool_mix = Family("filtering_pool_mix", _mixture, largest=8, listed=(1, 2, 3))
 
 
 @law(

@@ -36,7 +36,7 @@ JUMP = 1.5
 SMALLEST_RATE = 1e-30
 
 
-def _checked(
+def _validate_steps(
     step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
 ) -> tuple[Int[np.ndarray, "*row"], Float[np.ndarray, " step"]]:
     """Steps as indices into the schedule."""
@@ -53,7 +53,7 @@ def _checked(
 
 
 def _drops(rates: np.ndarray, rises: bool) -> np.ndarray:
-    """How much the rate falls at each step; without ``rises``, not before its first peak."""
+    """Decrease of the rate at each step; without ``rises``, 0 before its first peak."""
     drops = -np.diff(rates, prepend=rates[:1])
     if not rises:
         drops[: int(np.argmax(rates)) + 1] = 0.0
@@ -82,7 +82,7 @@ def annealing_sums(
     """
     from scipy.signal import lfilter
 
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     momentum = lfilter([1.0], [1.0, -memory], _drops(rates, rises))
     return dict(S1=np.cumsum(rates)[index], S2=np.cumsum(momentum)[index])
 
@@ -90,7 +90,7 @@ def annealing_sums(
 def rate_changes(
     step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number], *, rises: bool = True, knots: int = 64
 ) -> dict[str, Any]:
-    """What ``multi_power`` needs of a schedule: its changes so far, each with its rate and the sum of rates since.
+    """Changes of a schedule for ``multi_power``, each with its rate and the sum of rates since.
 
     Up to ``knots`` changes are kept as they are. More are merged, neighbours of one sign at a time, into pairs that
     keep the four lowest moments (Gauss quadrature) along the curve of the logs of rate and sum.
@@ -107,7 +107,7 @@ def rate_changes(
     Raises:
         ValueError: a step lies outside the schedule, a rate is negative, or the rate turns too often.
     """
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     index, shape = np.atleast_1d(index), np.shape(step)
     total, drops = np.cumsum(rates), _drops(rates, rises)
     changes = np.flatnonzero(drops)
@@ -120,7 +120,7 @@ def rate_changes(
         moved = travel > 0
         kept = drops[k][moved], logs[k][moved], np.log(travel[moved])
         if len(kept[0]) > knots:
-            kept = _merged(*kept, knots // 2)
+            kept = _merge_changes(*kept, knots // 2)
         fill = ((0, knots - len(kept[0])),)
         table[:, :, row] = np.pad(kept[0], fill), np.exp(np.pad(kept[1], fill)), np.exp(np.pad(kept[2], fill))
     fall, rate, travel = table.reshape(3, knots, *shape)
@@ -134,7 +134,7 @@ def changes_after_warmup(
     return rate_changes(step, schedule, rises=False)
 
 
-def _merged(
+def _merge_changes(
     fall: np.ndarray, log_rate: np.ndarray, log_travel: np.ndarray, pieces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two knots for each of at most ``pieces`` stretches of a path that a quadrature of its changes needs."""

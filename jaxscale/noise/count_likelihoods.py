@@ -266,7 +266,7 @@ class Binomial(TrialsLikelihood):
         data: Mapping[str, Real[Array, "... row"]],
     ) -> Float[Array, " row"]:
         """Draw proportions of successes."""
-        trials = data[self.trials]
+        trials = jnp.asarray(data[self.trials], level.dtype)
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 
@@ -308,7 +308,7 @@ class BetaBinomial(TrialsLikelihood):
     ) -> Float[Array, " row"]:
         """Draw proportions of successes, with a beta-distributed probability in each row."""
         first, second = jr.split(key)
-        p, trials = jnp.clip(level, 0.0, 1.0), data[self.trials]
+        p, trials = jnp.clip(level, 0.0, 1.0), jnp.asarray(data[self.trials], level.dtype)
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         chance = jr.beta(first, jnp.maximum(a, 1e-300), jnp.maximum(b, 1e-300))
         return jr.binomial(second, trials, chance) / trials
