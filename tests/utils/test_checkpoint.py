@@ -171,7 +171,7 @@ def test_a_folder_of_other_data_or_another_law_is_refused(tmp_path: Path) -> Non
     before = contents(tmp_path)
     with pytest.raises(JournalError, match=r"differs in data_sha256\)"):
         fit(small, sweep(1), noise=noise.huber(1e-3), n_resamples=300, checkpoint=tmp_path)
-    with pytest.raises(JournalError, match="differs in given, nested, noise, "):
+    with pytest.raises(JournalError, match="differs in given, n_resamples, nested, noise, "):
         fit_many(small, sweep(), noise=noise.huber(1e-3), checkpoint=tmp_path)
     assert contents(tmp_path) == before
 
