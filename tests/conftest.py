@@ -97,6 +97,13 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def implicit_promotion() -> Iterator[None]:
+    """JAX's default promotion of types and ranks, on which NumPyro relies."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def optimised() -> Iterator[None]:
     """Compile with optimisation, as users do: for tests of bits, and for those that compute more than they compile.

@@ -84,7 +84,7 @@ def test_scipy_ends_at_or_above_the_optimum(sweep, starts):
     assert ends[0] == pytest.approx(OPTIMUM, rel=1e-6)
 
 
-def test_a_warm_refit_is_a_fit_of_the_repeated_rows(sweep):
+def test_warm_refit_agrees_with_a_fit_of_repeated_rows(sweep):
     counts = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), 3)
     values, parameters = peers.scipy_bootstrap(sweep, np.vstack([np.ones(240), counts]))
     assert values[0] == pytest.approx(OPTIMUM, rel=1e-9)
@@ -150,7 +150,7 @@ def test_the_array_grid_scores_what_the_authors_function_scores():
     assert score <= np.nanmin(scores)
 
 
-def test_brute_force_finds_a_broken_law(tables):
+def test_brute_force_fits_a_broken_power_law(tables):
     assert np.prod([len(axis) for axis in peers.bnsl_grid()]) == 163_840
     x = np.geomspace(1, 1000, 60)
     truth = [0.3, 1.5, 0.1, 0.6, 40, 0.2]
@@ -164,7 +164,7 @@ def test_brute_force_finds_a_broken_law(tables):
     assert by_arrays[0] == by_loop[0] and np.array_equal(by_arrays[1], by_loop[1])
 
 
-def test_an_absent_package_says_how_to_get_it(sweep, monkeypatch):
+def test_missing_package_reports_how_to_install_it(sweep, monkeypatch):
     monkeypatch.delenv(peers_packages.VARIABLE, raising=False)
     for run in (peers_packages.chinchilla_package(sweep), peers_packages.simple_scaling_laws_package(sweep)):
         assert run.note == "not installed: pip install chinchilla simple-scaling-laws" and np.isnan(run.objective)

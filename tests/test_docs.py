@@ -14,7 +14,7 @@ MODULES = sorted(found.name for found in pkgutil.walk_packages(jaxscale.__path__
 
 
 @pytest.mark.parametrize("name", ["jaxscale", *(name for name in MODULES if not name.endswith("__main__"))])
-def test_examples_of_a_module_hold(name: str) -> None:
+def test_docstring_examples(name: str) -> None:
     """Examples run with the defaults of JAX."""
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0

@@ -80,7 +80,7 @@ print("fit" in vars(jaxscale), dir(jaxscale) == jaxscale.__all__)
     assert python(program).splitlines() == ["True", "True True"]
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="^module 'jaxscale' has no attribute 'fitt'$"):
         getattr(jaxscale, "fitt")  # noqa: B009
     with pytest.raises(ImportError, match="cannot import name 'fitt' from 'jaxscale'"):
@@ -128,7 +128,7 @@ print([name for name in {LATE_IMPORTS} if name in sys.modules])
     assert python(program).strip() == "[]"
 
 
-def test_the_package_says_that_it_is_typed() -> None:
+def test_package_is_typed() -> None:
     assert (Path(jaxscale.__file__).parent / "py.typed").is_file()
 
 

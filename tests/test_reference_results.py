@@ -30,7 +30,7 @@ def test_every_quick_case_is_recorded() -> None:
     assert sorted(RECORDED) == sorted(QUICK)
 
 
-def test_a_difference_is_found_wherever_it_is() -> None:
+def test_comparison_detects_any_difference() -> None:
     record: Any = {"a": [1.0, 2.0], "b": {"c": float("nan")}, "d": "text"}
     assert differences(record, json.loads(json.dumps(record))) == 0
     assert differences(record, record | {"a": [1.0, 2.5]}) == pytest.approx(0.2)

@@ -3,6 +3,9 @@
 Exit status: 0 success; 2 an argument, the data or the design is invalid, and nothing was written;
 3 results were written but are not reliable (not converged, starts disagree, worse than a constant, no degrees of
 freedom, draws not usable); 130 interrupted.
+
+With ``--json``, a refusal is a line of JSON on standard output too, also where ``--json`` names a file, which is not
+written then: ``{"code": "argument", "argument": "fixed", "message": "Option --fix ...", "exit_status": 2}``.
 """
 
 import gc
@@ -38,7 +41,6 @@ from jaxscale.utils.errors import ArgumentError, Reference, StructuredError, Usa
 # Commands import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.results.fit import Fit
-
 
 # Typer exports no base class of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__

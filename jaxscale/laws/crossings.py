@@ -76,7 +76,7 @@ def _smooth(count: int) -> Law:
         Source: a standard form without a single source.
         """
         q = params["q"]
-        return jnp.exp(jax.nn.logsumexp(q * jnp.stack(_log_terms(x, params, terms)), axis=0) / q)
+        return jnp.exp(jax.nn.logsumexp(jnp.stack([q * term for term in _log_terms(x, params, terms)]), axis=0) / q)
 
     return law(
         name=f"max_of_powers_smooth{count}",

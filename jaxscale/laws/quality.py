@@ -40,7 +40,8 @@ def _log_utility(n, u, power: Callable[[Any], Any]):
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
         return power(j) * jnp.log(ended / started)
 
-    return jnp.sum(jax.vmap(one)(jnp.arange(1, PASSES + 1)), axis=0)
+    passes = jnp.arange(1, PASSES + 1, dtype=jnp.result_type(float, n, u))
+    return jnp.sum(jax.vmap(one)(passes), axis=0)
 
 
 @law(

@@ -225,8 +225,13 @@ class Binomial(TrialsLikelihood):
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+<<<<<<< HEAD
+        """Shares of successes."""
+        trials = jnp.asarray(data[self.trials], level.dtype)
+=======
         """Draw proportions of successes."""
         trials = data[self.trials]
+>>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 
@@ -253,7 +258,7 @@ class BetaBinomial(TrialsLikelihood):
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
         """Draw proportions of successes, with a beta-distributed probability in each row."""
         first, second = jr.split(key)
-        p, trials = jnp.clip(level, 0.0, 1.0), data[self.trials]
+        p, trials = jnp.clip(level, 0.0, 1.0), jnp.asarray(data[self.trials], level.dtype)
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         chance = jr.beta(first, jnp.maximum(a, 1e-300), jnp.maximum(b, 1e-300))
         return jr.binomial(second, trials, chance) / trials
