@@ -139,7 +139,7 @@ def by_curvature(
     return cells
 
 
-def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[str, dict[str, float]]:
+def by_refits(case: Case, law: Law, data_sets: Sequence[Any], method: str) -> dict[str, dict[str, float]]:
     """Results for percentile intervals of a bootstrap (of runs if these have several rows) or profile likelihoods."""
     import jaxscale
 
@@ -147,7 +147,7 @@ def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[st
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
     # The same function objects every time, so that profiles compile them once.
     of = {name: value for name, value in _derived(case, law).items() if method == "profile"}
-    for runs in made:
+    for runs in data_sets:
         noise = jaxscale.noise.squared(cast(Any, case.space))
         settings: Any = dict(noise=noise, fixed=case.held, starts=128, n_resamples=0, allow_unidentified=True)
         fitted = jaxscale.fit(law, runs, progress=False, **settings)

@@ -1,4 +1,4 @@
-"""The competitors of the benchmarks give the right answers: a comparison with a broken one would be none."""
+"""Results of the competitors in the benchmarks."""
 
 import os
 import sys
@@ -84,7 +84,7 @@ def test_scipy_ends_at_or_above_the_optimum(sweep, starts):
     assert ends[0] == pytest.approx(OPTIMUM, rel=1e-6)
 
 
-def test_a_warm_refit_is_a_fit_of_the_repeated_rows(sweep):
+def test_warm_refit_agrees_with_a_fit_of_repeated_rows(sweep):
     counts = np.random.default_rng(0).multinomial(240, np.full(240, 1 / 240), 3)
     values, parameters = peers.scipy_bootstrap(sweep, np.vstack([np.ones(240), counts]))
     assert values[0] == pytest.approx(OPTIMUM, rel=1e-9)
@@ -130,7 +130,7 @@ def test_the_gemstones_grid_is_the_published_one_and_lazy():
         some[100]
 
 
-def test_the_huber_league(tables):
+def test_the_isoflop_sweeps(tables):
     isoflop = peers.isoflop_sweeps()
     assert {name: len(sweep["loss"]) for name, sweep in isoflop.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
     assert all(np.all(column > 0) for sweep in isoflop.values() for column in sweep.values())
@@ -150,7 +150,7 @@ def test_the_array_grid_scores_what_the_authors_function_scores():
     assert score <= np.nanmin(scores)
 
 
-def test_brute_force_finds_a_broken_law(tables):
+def test_brute_force_fits_a_broken_power_law(tables):
     assert np.prod([len(axis) for axis in peers.bnsl_grid()]) == 163_840
     x = np.geomspace(1, 1000, 60)
     truth = [0.3, 1.5, 0.1, 0.6, 40, 0.2]
@@ -164,7 +164,7 @@ def test_brute_force_finds_a_broken_law(tables):
     assert by_arrays[0] == by_loop[0] and np.array_equal(by_arrays[1], by_loop[1])
 
 
-def test_an_absent_package_says_how_to_get_it(sweep, monkeypatch):
+def test_missing_package_reports_how_to_install_it(sweep, monkeypatch):
     monkeypatch.delenv(peers_packages.VARIABLE, raising=False)
     for run in (peers_packages.chinchilla_package(sweep), peers_packages.simple_scaling_laws_package(sweep)):
         assert run.note == "not installed: pip install chinchilla simple-scaling-laws" and np.isnan(run.objective)
@@ -216,10 +216,10 @@ def test_the_startup_rows_hold_the_help_of_every_command():
     assert set(startup.ONCE) <= set(startup.ROWS) and set(startup.HELP) <= set(startup.ROWS)
 
 
-def test_the_startup_table_measures_each_row_in_each_turn():
-    said = []
-    found = startup.measure_rows(["notices"], 2, said.append)
-    assert said == [f"turn {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
+def test_the_startup_table_measures_each_row_in_each_round():
+    message = []
+    found = startup.measure_rows(["notices"], 2, message.append)
+    assert message == [f"round {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
     assert set(found) == {"ones", "notices"} and {len(turns) for turns in found.values()} == {2}
     assert all(np.all(np.isfinite(turns)) for turns in found.values())
 

@@ -1,4 +1,4 @@
-"""Results of a handful of fits, posteriors and forecasts are those that were recorded."""
+"""Results of selected fits, posteriors and forecasts are equal to the recorded ones."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def numbers(record: Any) -> Any:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_results_are_those_recorded(name: str) -> None:
-    """To 1e-6: bits differ between processors, and the descent ends where a step promises nothing more."""
+    """With a tolerance of 1e-6, since bits differ between processors."""
     found = json.loads(json.dumps(CASES[name].run()))
     assert differences(numbers(RECORDED[name]), numbers(found)) < 1e-6
 
@@ -30,7 +30,7 @@ def test_every_quick_case_is_recorded() -> None:
     assert sorted(RECORDED) == sorted(QUICK)
 
 
-def test_a_difference_is_found_wherever_it_is() -> None:
+def test_comparison_detects_any_difference() -> None:
     record: Any = {"a": [1.0, 2.0], "b": {"c": float("nan")}, "d": "text"}
     assert differences(record, json.loads(json.dumps(record))) == 0
     assert differences(record, record | {"a": [1.0, 2.5]}) == pytest.approx(0.2)

@@ -44,15 +44,15 @@ def _bound_reached(optimum: Optimum, name: str) -> float | None:
     low, high = kind.support.low, kind.support.high
     if kind.support is positive:
         if kind.kind in ("floor", "amplitude"):
-            gone = _effect(optimum, name) < NEGLIGIBLE
+            vanished = _effect(optimum, name) < NEGLIGIBLE
         elif kind.kind == "exponent":
-            gone = value < ZERO_EXPONENT
+            vanished = value < ZERO_EXPONENT
         elif kind.kind in ("scale", "location"):
-            gone = False
+            vanished = False
         else:
             small = value < ZERO_RATE * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
-            gone = small and _effect(optimum, name) < NEGLIGIBLE
-        return 0.0 if gone else None
+            vanished = small and _effect(optimum, name) < NEGLIGIBLE
+        return 0.0 if vanished else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
     if np.isfinite(low) and value - low <= NEGLIGIBLE * width:
         return low

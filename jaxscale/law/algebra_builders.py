@@ -45,23 +45,23 @@ def _tie(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,), ties = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in ties}
     # The law is not affine in a parameter that replaces one in which it is not affine.
-    bent = {kept for gone, kept in ties.items() if gone not in old.affine}
-    text = ", ".join(f"{gone}={kept}" for gone, kept in ties.items())
+    bent = {kept for removed, kept in ties.items() if removed not in old.affine}
+    text = ", ".join(f"{removed}={kept}" for removed, kept in ties.items())
     return _law(
         parts,
         name or f"{old.name}({text})",
         old.inputs,
         {key: _adapt(kind, ties) for key, kind in parameters.items()},
         old.response,
-        lambda given: _value(old, {**given, **{gone: given[kept] for gone, kept in ties.items()}}),
+        lambda given: _value(old, {**given, **{removed: given[kept] for removed, kept in ties.items()}}),
         f"{old.name} with {text.replace('=', ' = ')}.",
-        ",\\; ".join([old.formula, *(f"{_symbol(gone)} = {_symbol(kept)}" for gone, kept in ties.items())]),
+        ",\\; ".join([old.formula, *(f"{_symbol(removed)} = {_symbol(kept)}" for removed, kept in ties.items())]),
         affine=[key for key in old.affine if key not in ties and key not in bent],
         decreasing=old.decreasing,
         published={
             label: {key: value for key, value in entry.items() if key not in ties}
             for label, entry in old.published.items()
-            if all(entry[gone] == entry[kept] for gone, kept in ties.items())
+            if all(entry[removed] == entry[kept] for removed, kept in ties.items())
         },
     )
 
@@ -341,8 +341,8 @@ def _merge_parameters(
                 )
             else:
                 inside = {name for other in parts[1:] for name in other.inputs}
-                gone = {name: None for name in hidden if place == 0 and name not in inside}
-                merged[new], owner[new] = _adapt(kind, {**names, **gone}), part
+                removed = {name: None for name in hidden if place == 0 and name not in inside}
+                merged[new], owner[new] = _adapt(kind, {**names, **removed}), part
         every.append(names)
     return merged, every
 

@@ -34,10 +34,10 @@ def hathaway(t, *, A, b, t0):
 
     Source: Prediction for the 25th solar cycle using visibility graph and Hathaway function.
     """
-    begun = t > t0
-    tau = jnp.where(begun, (t - t0) / b, 1.0)
+    started = t > t0
+    tau = jnp.where(started, (t - t0) / b, 1.0)
     fall = jnp.exp(-(tau**2))
-    return jnp.where(begun, A * tau**3 * fall / (1 - 0.71 * fall), 0.0)
+    return jnp.where(started, A * tau**3 * fall / (1 - 0.71 * fall), 0.0)
 
 
 @law(

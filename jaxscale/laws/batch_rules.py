@@ -1,4 +1,4 @@
-"""How learning rates and averages change with the batch size."""
+"""Scaling rules of learning rates and averages with the batch size."""
 
 import jax.numpy as jnp
 

@@ -24,7 +24,7 @@ from jaxscale.law.family import Family, with_signature
 FAMILY = "curves"
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a law with ``count`` breaks, in the paper's letters."""
     declared = dict(
         a=floor(meaning="level reached after the last break"),
@@ -40,7 +40,7 @@ def _declared(count: int) -> dict[str, Any]:
 
 def _broken(count: int) -> Law:
     """The broken law with ``count`` breaks."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def broken(x, *, a, b, c0, **breaks):
         """A power law whose slope changes smoothly at one or more breaks, towards a floor.

@@ -63,12 +63,12 @@ def _master(L, J, *, J_c, nu, x, f0, f1, f2, f3):
     return L ** (x / nu) * (f0 + z * (f1 + z * (f2 + z * f3)))
 
 
-def _seen(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Own:
+def _identified_coordinates(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Own:
     """Coordinates of a correction ``1 + c * exp(-power * v)`` that the data determine: level, slope and curvature.
 
     At the middle of the sizes the correction makes up a share ``m`` of the response. There the master curve has the
-    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the bend of
-    that growth tells ``m * power`` from ``x / nu``; by themselves ``f``, ``x`` and ``c`` make up for one another.
+    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the curvature of
+    that growth separates ``m * power`` from ``x / nu``; ``f``, ``x`` and ``c`` are strongly correlated.
 
     Args:
         power: name of the power by which the correction falls.
@@ -116,7 +116,7 @@ _MASTER: dict[str, Any] = dict(
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the correction to scaling"),
     omega=exponent(range=(0.05, 4.0), meaning="power by which the correction falls"),
-    coordinates=_seen("omega", lambda edge: edge, lambda edge: 1.0),
+    coordinates=_identified_coordinates("omega", lambda edge: edge, lambda edge: 1.0),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + c L^{-\omega}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source",
@@ -149,7 +149,7 @@ def critical_fss(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, omega):
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the logarithmic correction"),
     p=exponent(range=(0.05, 4.0), meaning="power of the logarithm by which the correction falls"),
-    coordinates=_seen("p", jnp.log, lambda edge: 1 / edge),
+    coordinates=_identified_coordinates("p", jnp.log, lambda edge: 1 / edge),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + \frac{c}{(\ln L)^{p}}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source; "

@@ -31,7 +31,7 @@ def _student(N_S, D_S, L_T, Ls, c0, c1, f1, d1, A, alpha, B, beta, gamma):
     return L_T + jnp.exp(-c0 * jnp.log(L_T) - c1 * f1 * weak + _log_power(N_S, D_S, A, alpha, B, beta, gamma))
 
 
-def _declared() -> dict[str, Any]:
+def _declarations() -> dict[str, Any]:
     """Shared declarations of both laws."""
     return dict(
         c0=exponent(range=(0.05, 10.0), meaning="power of the teacher loss where the teacher is strong"),
@@ -55,7 +55,7 @@ def _declared() -> dict[str, Any]:
     B_s=amplitude(D_S="beta_s", range=(1.0, 1e9), meaning="size of the data term of supervised training"),
     beta_s=exponent(meaning="power of the tokens in supervised training"),
     gamma_s=exponent(meaning="outer power of supervised training"),
-    **_declared(),
+    **_declarations(),
     formula=FORMULA
     + r",\; \tilde L_S = E_s + \left(\frac{A_s}{N_S^{\alpha_s}} + \frac{B_s}{D_S^{\beta_s}}\right)^{\gamma_s}",
     source=SOURCE,
@@ -82,7 +82,7 @@ def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, 
 @law(
     inputs=dict(N_S=PARAMETERS, D_S=TOKENS, L_T=NATS, Ls=NATS),
     response=LOSS,
-    **_declared(),
+    **_declarations(),
     formula=FORMULA,
     source=SOURCE,
     checks=tuple(

@@ -153,7 +153,7 @@ def _terms(count: int) -> dict[str, Any]:
     return declared
 
 
-def _summed(x: Any, params: dict[str, Any], count: int) -> Any:
+def _sum(x: Any, params: dict[str, Any], count: int) -> Any:
     """The sum of the exponentials."""
     return sum(params[f"a{i}"] * jnp.exp(-params[f"b{i}"] * x) for i in range(1, count + 1))
 
@@ -172,7 +172,7 @@ def _exponentials(count: int) -> Law:
 
         Source: a standard form without a single source.
         """
-        return _summed(x, params, count)
+        return _sum(x, params, count)
 
     return law(
         name=f"sum_of_exps{count}",
@@ -201,7 +201,7 @@ def _exponentials_floor(count: int) -> Law:
 
         Source: a standard form without a single source.
         """
-        return params["c"] + _summed(x, params, count)
+        return params["c"] + _sum(x, params, count)
 
     return law(
         name=f"sum_of_exps_floor{count}",

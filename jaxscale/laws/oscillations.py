@@ -11,7 +11,7 @@ from jaxscale.law.family import Family, with_signature
 FAMILY = "curves"
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a level and a number of cycles."""
     declared: dict[str, Any] = dict(b1=coefficient(range=(-1e5, 1e6), meaning="level about which the cycles swing"))
     for i in range(1, count + 1):
@@ -23,7 +23,7 @@ def _declared(count: int) -> dict[str, Any]:
 
 def _cycles(count: int) -> Law:
     """The sum of ``count`` cycles."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def cycles(x, **params):
         """Cycles of several periods about a level.

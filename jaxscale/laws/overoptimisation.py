@@ -198,8 +198,9 @@ def _tilted(others: int, quantity: str) -> dict[str, Any]:
 
 def _answers(values: Any, beta: Any) -> tuple[Any, Any, Any]:
     """Reference, tilted probabilities and rewards, the answers along the first axis."""
-    p, r = (jnp.stack(jnp.broadcast_arrays(*values)[start::2]) for start in (0, 1))
-    return p / jnp.sum(p, axis=0), softmax(jnp.log(p) + r / beta, axis=0), r
+    *values, beta = jnp.broadcast_arrays(*values, beta)
+    p, r = (jnp.stack(values[start::2]) for start in (0, 1))
+    return p / jnp.sum(p, axis=0, keepdims=True), softmax(jnp.log(p) + r / beta[None], axis=0), r
 
 
 def _tilt(others: int) -> Law:

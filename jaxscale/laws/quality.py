@@ -36,11 +36,12 @@ def _log_utility(n, u, power: Callable[[Any], Any]):
     """
 
     def one(j):
-        begun = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
+        started = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
-        return power(j) * jnp.log(ended / begun)
+        return power(j) * jnp.log(ended / started)
 
-    return jnp.sum(jax.vmap(one)(jnp.arange(1, PASSES + 1)), axis=0)
+    passes = jnp.arange(1, PASSES + 1, dtype=jnp.result_type(float, n, u))
+    return jnp.sum(jax.vmap(one)(passes), axis=0)
 
 
 @law(
@@ -88,7 +89,7 @@ def _pools(count: int) -> dict[str, Any]:
     return declared
 
 
-def _mixed(count: int) -> Law:
+def _mixture(count: int) -> Law:
     """The law of ``count`` pools in equal shares."""
     declared = _pools(count)
 
@@ -128,7 +129,7 @@ def _mixed(count: int) -> Law:
     )(with_signature(mixed, ["n", "u"], declared))
 
 
-filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))
+filtering_pool_mix = Family("filtering_pool_mix", _mixture, largest=8, listed=(1, 2, 3))
 
 
 @law(

@@ -33,7 +33,7 @@ JUMP = 1.5
 SMALLEST_RATE = 1e-30
 
 
-def _checked(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
+def _validate_steps(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
     """Steps as indices into the schedule."""
     rates, index = np.asarray(schedule, float), np.asarray(step).astype(int)
     if np.any(rates < 0):
@@ -48,7 +48,7 @@ def _checked(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _drops(rates: np.ndarray, rises: bool) -> np.ndarray:
-    """How much the rate falls at each step; without ``rises``, not before its first peak."""
+    """Decrease of the rate at each step; without ``rises``, 0 before its first peak."""
     drops = -np.diff(rates, prepend=rates[:1])
     if not rises:
         drops[: int(np.argmax(rates)) + 1] = 0.0
@@ -71,13 +71,13 @@ def annealing_sums(step: Any, schedule: Any, *, memory: float = 0.999, rises: bo
     """
     from scipy.signal import lfilter
 
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     momentum = lfilter([1.0], [1.0, -memory], _drops(rates, rises))
     return dict(S1=np.cumsum(rates)[index], S2=np.cumsum(momentum)[index])
 
 
 def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 64) -> dict[str, Any]:
-    """What ``multi_power`` needs of a schedule: its changes so far, each with its rate and the sum of rates since.
+    """Changes of a schedule for ``multi_power``, each with its rate and the sum of rates since.
 
     Up to ``knots`` changes are kept as they are. More are merged, neighbours of one sign at a time, into pairs that
     keep the four lowest moments (Gauss quadrature) along the curve of the logs of rate and sum.
@@ -94,7 +94,7 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
     Raises:
         ValueError: a step lies outside the schedule, a rate is negative, or the rate turns too often.
     """
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     index, shape = np.atleast_1d(index), np.shape(step)
     total, drops = np.cumsum(rates), _drops(rates, rises)
     changes = np.flatnonzero(drops)
@@ -107,7 +107,7 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
         moved = travel > 0
         kept = drops[k][moved], logs[k][moved], np.log(travel[moved])
         if len(kept[0]) > knots:
-            kept = _merged(*kept, knots // 2)
+            kept = _merge_changes(*kept, knots // 2)
         fill = ((0, knots - len(kept[0])),)
         table[:, :, row] = np.pad(kept[0], fill), np.exp(np.pad(kept[1], fill)), np.exp(np.pad(kept[2], fill))
     fall, rate, travel = table.reshape(3, knots, *shape)
@@ -119,7 +119,7 @@ def changes_after_warmup(step: Any, schedule: Any) -> dict[str, Any]:
     return rate_changes(step, schedule, rises=False)
 
 
-def _merged(
+def _merge_changes(
     fall: np.ndarray, log_rate: np.ndarray, log_travel: np.ndarray, pieces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two knots for each of at most ``pieces`` stretches of a path that a quadrature of its changes needs."""

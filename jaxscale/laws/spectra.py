@@ -15,7 +15,7 @@ STANDARD = "a standard form without a single source"
 AXIS = Input("", low=-math.inf, typical=(-10.0, 10.0))
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a number of peaks: three each."""
     declared = {}
     for i in range(1, count + 1):
@@ -42,7 +42,7 @@ def _peaks(x: Any, b: dict[str, Any], count: int) -> Any:
 
 def _bare(count: int) -> Law:
     """``count`` peaks on nothing."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def peaks(x, **b):
         """Peaks with the shape of a normal density.
@@ -73,7 +73,7 @@ def _raised(count: int) -> Law:
     declared: dict[str, Any] = dict(
         a=coefficient(range=LEVEL, meaning="background at x = 0"),
         k=positive_number(range=(1e-4, 1.0), meaning="rate at which the background falls"),
-    ) | _declared(count)
+    ) | _declarations(count)
 
     def peaks(x, **params):
         """Peaks with the shape of a normal density on a background that falls exponentially.

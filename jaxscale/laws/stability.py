@@ -54,7 +54,7 @@ def sgd_noise(P, *, c, a):
     affine=("c",),
 )
 def sgd_noise_change(T, P, *, c, delta, gamma):
-    """How far the noise of stochastic gradient descent carries the weights.
+    """Change of the weights by the noise of stochastic gradient descent.
 
     ``change = c * T**delta * P**gamma``, where the temperature ``T`` is the learning rate divided by the
     batch size

@@ -226,7 +226,7 @@ class Binomial(TrialsLikelihood):
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
         """Draw proportions of successes."""
-        trials = data[self.trials]
+        trials = jnp.asarray(data[self.trials], level.dtype)
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 
@@ -253,7 +253,7 @@ class BetaBinomial(TrialsLikelihood):
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
         """Draw proportions of successes, with a beta-distributed probability in each row."""
         first, second = jr.split(key)
-        p, trials = jnp.clip(level, 0.0, 1.0), data[self.trials]
+        p, trials = jnp.clip(level, 0.0, 1.0), jnp.asarray(data[self.trials], level.dtype)
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         chance = jr.beta(first, jnp.maximum(a, 1e-300), jnp.maximum(b, 1e-300))
         return jr.binomial(second, trials, chance) / trials

@@ -72,7 +72,7 @@ class CountLoss(Loss):
         """
         inside = self._is_valid_mean(m)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        cost = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
+        cost = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, self._beside(m, data))
         return jnp.where(inside, cost, jnp.inf)
 
     def derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
@@ -88,11 +88,15 @@ class CountLoss(Loss):
         inside = jnp.where(self._is_valid_mean(m), m, self.likelihood.middle)
         inside = jnp.clip(inside, limits.tiny, self.likelihood.level.high - limits.eps)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        return first(m), _derivative(first, m), 1 / self.likelihood.variance(sites, inside, data)
+        return first(m), _derivative(first, m), 1 / self.likelihood.variance(sites, inside, self._beside(m, data))
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
         """1: the objective is a negative log likelihood."""
         return 1.0, None, "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
+
+    def _beside(self, m: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The likelihood's columns with the axes of the predictions."""
+        return {name: jnp.expand_dims(data[name], tuple(range(m.ndim - jnp.ndim(data[name])))) for name in self.columns}
 
     def _is_valid_mean(self, m: Any) -> Any:
         return (m >= self.likelihood.level.low) & (m <= self.likelihood.level.high)

@@ -169,7 +169,9 @@ class Draws:
             np.broadcast_shapes(*(column.shape for column in columns))
         except ValueError:
             self._raise_shapes(law, columns)
-        return self.derive(lambda params: law(*columns, **params))
+        # Inputs are broadcast against each other.
+        with jax.numpy_rank_promotion("allow"):
+            return self.derive(lambda params: law(*columns, **params))
 
     @property
     def scatter(self) -> Likelihood | None:

@@ -99,7 +99,8 @@ class Fit:
         """
         law = resolve(self.law)
         columns = columns_of(law, inputs)
-        with jax.enable_x64(True):
+        # Inputs are broadcast against each other.
+        with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
             value = np.asarray(law(*columns, **self.params))
         return float(value) if value.ndim == 0 else value
 

@@ -6,25 +6,25 @@ WIDTH = 80
 _LABEL = 15
 
 
-def fold(said: str) -> str:
+def fold(text: str) -> str:
     """Wrap the long lines of a text.
 
     Args:
-        said: lines of any length.
+        text: lines of any length.
     """
-    lines = said.split("\n")
+    lines = text.split("\n")
     return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else wrap(line)))
 
 
-def item(label: str, said: str) -> list[str]:
+def item(label: str, text: str) -> list[str]:
     """Lines of a labelled entry with a hanging indent."""
-    return wrap(said, f"{label:<{_LABEL}}", " " * _LABEL)
+    return wrap(text, f"{label:<{_LABEL}}", " " * _LABEL)
 
 
-def wrap(said: str, indent: str = "", rest: str | None = None) -> list[str]:
+def wrap(text: str, indent: str = "", rest: str | None = None) -> list[str]:
     """Wrap a text, with ``indent`` before the first line and ``rest`` before the others."""
     rest = indent if rest is None else rest
-    return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
 
 
 def align(rows: list[tuple[str, ...]], sides: str) -> list[str]:

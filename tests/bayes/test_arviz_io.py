@@ -64,7 +64,7 @@ def same(one: Draws, other: Draws) -> None:
         assert getattr(one, name) == getattr(other, name)
 
 
-def test_a_file_gives_every_bit_back(tmp_path: Path) -> None:
+def test_file_round_trip_is_bitwise(tmp_path: Path) -> None:
     draws = sampled()
     draws.save(tmp_path / "draws.nc")
     again = Draws.load(tmp_path / "draws.nc", line)
@@ -74,7 +74,7 @@ def test_a_file_gives_every_bit_back(tmp_path: Path) -> None:
     assert again.predict(x=2.0) == pytest.approx(draws.predict(x=2.0), rel=0)
 
 
-def test_odd_numbers_and_long_words_survive(tmp_path: Path) -> None:
+def test_nan_infinities_and_long_text_round_trip(tmp_path: Path) -> None:
     draws = sampled()
     group = np.random.default_rng(1).standard_normal((100, 3))
     odd = group[:, 0].copy()
@@ -136,14 +136,14 @@ def test_arviz_works_on_the_tree() -> None:
     assert set(arviz_stats.rhat(tree).data_vars) == {"m", "scale"}
 
 
-def test_draws_without_a_model_have_what_they_have() -> None:
+def test_draws_without_a_model_convert() -> None:
     bare = Draws("line", {"c": np.arange(3.0), "m": np.arange(3.0)}, "case bootstrap", ("c", "m"))
     assert set(bare.to_arviz().children) == {"posterior"}
     same(bare, arviz_io.from_arviz(bare.to_arviz()))
 
 
 @pytest.mark.parametrize("name", ["draws.json", "draws"])
-def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
+def test_another_extension_raises(tmp_path: Path, name: str) -> None:
     wanted = f"{name} does not end in .nc, as files of draws do; end it in .nc.$"
     with pytest.raises(ValueError, match=wanted):
         sampled().save(tmp_path / name)
@@ -152,7 +152,7 @@ def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_file_of_draws_is_refused(tmp_path: Path) -> None:
+def test_invalid_files_of_draws_raise(tmp_path: Path) -> None:
     import xarray
 
     with pytest.raises(FileNotFoundError):
@@ -180,7 +180,7 @@ def test_another_law_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("runs", [False, True])
-def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> None:
+def test_model_is_rebuilt_from_observations(tmp_path: Path, runs: bool) -> None:
     draws = replace(sampled(runs), ok=True)
     with jax.enable_x64(True):
         sites = {name: (draws.params | draws.nuisance)[name] for name in draws.model.shapes}
@@ -214,7 +214,7 @@ def test_a_model_is_made_anew_where_it_is_told(tmp_path: Path, runs: bool) -> No
         Draws.load(path, line, **own)
 
 
-def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = sampled()
     draws.save(tmp_path / "draws.nc")
     before = (tmp_path / "draws.nc").read_bytes()
@@ -224,7 +224,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("draws.nc", before)]
 
 
-def test_importing_draws_imports_no_container() -> None:
+def test_importing_draws_does_not_import_xarray() -> None:
     names = ("xarray", "arviz_base", "arviz_stats", "numpyro")
     program = f"import sys, jaxscale.bayes.arviz_io; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -70,7 +70,7 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
         ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be positive integers."),
     ],
 )
-def test_counts_that_are_none(response: list[float], trials: list[float], said: str) -> None:
+def test_invalid_counts_raise(response: list[float], trials: list[float], said: str) -> None:
     for likelihood in (likelihoods.binomial("n"), likelihoods.beta_binomial("n")):
         with pytest.raises(DataError) as caught:
             built(share, counted(response, trials), likelihood)
@@ -98,7 +98,7 @@ def test_responses_of_0_and_1_with_several_trials_are_refused() -> None:
     )
 
 
-def test_rows_of_weight_0_are_not_judged() -> None:
+def test_rows_of_weight_0_are_not_validated() -> None:
     data = counted([0.5, 250.0, 0.3, 0.0], [10, 0.5, 10, 10], [1.0, 0.0, 1.0, 1.0])
     model = built(share, data, likelihoods.binomial("n"))
     assert np.isfinite(model.log_likelihood({"p": np.array([0.3])})).all()
@@ -133,13 +133,13 @@ def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
         ([1.0, 1.0, 1.0], "dict: every row is censored (seen is 1), so there is no observed response; add rows that"),
     ],
 )
-def test_marks_of_censoring(seen: list[float], said: str) -> None:
+def test_invalid_censoring_indicators_raise(seen: list[float], said: str) -> None:
     with pytest.raises(DataError) as caught:
         built(share, grouped(["a", "b", "a"], seen=seen), likelihoods.normal("linear", censored="seen"))
     assert said in str(caught.value)
 
 
-def test_a_parameter_may_not_be_named_like_what_is_inferred_beside_it() -> None:
+def test_parameter_names_must_differ_from_nuisance_parameters() -> None:
     data = grouped(["a", "b"] * 4)
     with pytest.raises(ValueError) as caught:
         jaxscale.posterior(scaled, data, likelihood=NORMAL)
@@ -165,7 +165,7 @@ def test_a_parameter_may_not_be_named_like_what_is_inferred_beside_it() -> None:
     assert "b_spread" in built(spread, data, NORMAL, pooling={"b": "none"}).shapes
 
 
-def test_draws_hold_no_parameter_and_nuisance_of_one_name() -> None:
+def test_draws_reject_duplicate_names() -> None:
     with pytest.raises(ValueError, match=r"Parameter 'scale' of scaled has the name of .*rename\(law, scale='scale_of"):
         Draws("scaled", {"scale": np.ones(3)}, "case bootstrap", ("scale",), {"scale": np.ones(3)})
 
@@ -178,7 +178,7 @@ def test_draws_hold_no_parameter_and_nuisance_of_one_name() -> None:
         ("b_offset", "b_spread", NORMAL, {"b": "partial"}),
     ],
 )
-def test_what_is_standard_normal_has_no_prior(name: str, width: str, likelihood: Any, pooling: Any) -> None:
+def test_standard_normal_sites_take_no_prior(name: str, width: str, likelihood: Any, pooling: Any) -> None:
     given = {name: dist.Normal(0.0, 2.0)}
     law, data = jaxscale.rename(scaled, scale="a"), grouped(["a", "b"] * 4)
     with pytest.raises(ValueError) as caught:
@@ -190,7 +190,7 @@ def test_what_is_standard_normal_has_no_prior(name: str, width: str, likelihood:
     assert width in built(law, data, likelihood, given={width: dist.HalfNormal(1.0)}, pooling=pooling).shapes
 
 
-def test_one_group_is_not_pooled_partially() -> None:
+def test_partial_pooling_needs_two_groups() -> None:
     law = jaxscale.rename(scaled, scale="a")
     with pytest.raises(
         DataError, match="dict: partial pooling of a needs at least two groups, but there is one; leave"

@@ -53,6 +53,7 @@ def weighted() -> Any:
     return rows
 
 
+pytestmark = pytest.mark.usefixtures("implicit_promotion")
 NAMES = [*CASES, "binomial", "beta_binomial", "poisson", "negative_binomial"]
 
 
@@ -117,7 +118,7 @@ def test_rows_of_a_run_share_an_effect_in_predictive_draws(x64: None) -> None:
     assert table[same].min() > 0.99 and np.abs(table[~same]).max() < 0.1
 
 
-def test_a_program_around_it_adds_a_plate_of_families_and_a_prior(x64: None) -> None:
+def test_enclosing_program_adds_a_plate_and_a_hierarchical_prior(x64: None) -> None:
     rows = powers(rows=12, group="group")
     model = modelled(likelihoods.normal(runs=False), rows)
     inner, family = model.numpyro(), np.asarray(rows.group)
@@ -143,7 +144,7 @@ def test_a_program_around_it_adds_a_plate_of_families_and_a_prior(x64: None) -> 
     np.testing.assert_allclose(found, known, rtol=1e-10)
 
 
-def test_values_of_other_names_or_shapes_are_refused(x64: None) -> None:
+def test_values_of_wrong_name_or_shape_raise(x64: None) -> None:
     program = modelled(likelihoods.normal(runs=False), powers(rows=12)).numpyro()
     with pytest.raises(ValueError) as caught:
         program(beta=0.3)

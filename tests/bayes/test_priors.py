@@ -37,14 +37,14 @@ FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
         (dict(c=dist.Poisson(3.0)), "Argument priors must hold densities over numbers, but c has Poisson(3)."),
     ],
 )
-def test_priors_that_are_refused(given: dict[str, Any], said: str) -> None:
+def test_invalid_priors_raise(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:
         jaxscale.posterior("power_law_floor", ROWS, priors=given)
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("given", [dist.Uniform(0.0, 1.6), dist.Uniform(1.0, 1.6), dist.Pareto(1.8, 0.2)])
-def test_priors_that_exclude_the_fit_are_climbed_from_their_inside(given: dist.Distribution) -> None:
+def test_initial_values_lie_inside_the_priors(given: dist.Distribution) -> None:
     drawn = jaxscale.posterior("power_law_floor", ROWS, priors=dict(c=given), method="importance", **FEW)
     low, high = prior_of(given).ends
     assert drawn.params["c"].min() >= low and (high is None or drawn.params["c"].max() <= high)
@@ -54,7 +54,7 @@ def test_priors_that_exclude_the_fit_are_climbed_from_their_inside(given: dist.D
     assert drawn.about["khat"] < 0.7
 
 
-def test_a_prior_without_ends_is_cut_where_the_parameter_ends() -> None:
+def test_unbounded_prior_is_truncated_to_the_support() -> None:
     drawn = jaxscale.posterior("power_law_floor", ROWS, priors=dict(c=dist.Normal(0.0, 30.0)), **FEW)
     assert drawn.params["c"].min() > 0 and np.median(drawn.params["c"]) == pytest.approx(1.71, abs=0.02)
 
@@ -75,7 +75,7 @@ def own(x, *, a, b):
     return a + b * x
 
 
-def test_priors_end_in_a_laws_own_coordinates_too() -> None:
+def test_priors_are_truncated_in_a_laws_own_coordinates() -> None:
     x = np.linspace(0.1, 1.0, 12)
     table = dict(x=x, y=0.5 + 2.0 * x + 0.1 * np.random.default_rng(1).normal(size=12))
     rows = Observations.from_table(table, inputs=["x"], response="y")
@@ -96,11 +96,11 @@ def test_priors_end_in_a_laws_own_coordinates_too() -> None:
         (dist.TruncatedNormal(0.0, 1.0, high=1.0), 3.0, 0.98),
     ],
 )
-def test_a_start_is_moved_inside(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
+def test_initial_value_is_moved_inside_the_support(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
     assert float(move_inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
 
 
-def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
+def test_checkpoint_distinguishes_families_of_priors(tmp_path: Path) -> None:
     """Normal, Cauchy and Laplace hold the same two numbers."""
     given = dict(c=dist.Normal(1.0, 0.1))
     first = jaxscale.posterior("power_law_floor", ROWS, priors=given, checkpoint=tmp_path / "one", **FEW)
@@ -115,7 +115,7 @@ def test_a_checkpoint_tells_kinds_of_priors_apart(tmp_path: Path) -> None:
         jaxscale.posterior_many(laws.get("power_law_floor"), [ROWS, ROWS], **many | dict(priors=other))
 
 
-def test_a_density_that_is_nowhere_finite_says_so(x64: None) -> None:
+def test_density_that_is_nowhere_finite_raises(x64: None) -> None:
     nowhere = stack([Density(lambda x, _: jnp.log(-1.0 - x @ x), None)])
     with pytest.raises(ValueError, match="The posterior density is nowhere finite near the fitted parameters"):
         densities_of(Runner(), nowhere, np.zeros((1, COMPONENTS, 2)), np.random.default_rng(0))

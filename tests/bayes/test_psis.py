@@ -11,7 +11,7 @@ from jaxscale.bayes import psis
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize("count", [200, 4096])
-def test_weights_and_shape_are_those_of_arviz(scale: float, count: int) -> None:
+def test_weights_and_khat_agree_with_arviz(scale: float, count: int) -> None:
     ratios = scale * np.random.default_rng(0).standard_t(5, count)
     weights, khat = psis.smooth(ratios)
     # ArviZ is handed log likelihoods, whose negatives are the ratios of leaving one out.
@@ -30,7 +30,7 @@ def test_a_constant_in_the_ratios_does_not_matter() -> None:
     np.testing.assert_array_equal(ratios, kept)
 
 
-def test_what_has_no_density_has_no_weight() -> None:
+def test_draws_of_zero_density_have_no_weight() -> None:
     ratios = np.random.default_rng(2).standard_normal(400)
     ratios[:3] = [-np.inf, np.nan, -np.inf]
     weights, khat = psis.smooth(ratios)
@@ -45,13 +45,13 @@ def test_equal_ratios_have_no_tail() -> None:
     assert khat == -np.inf
 
 
-def test_a_tail_of_few_is_not_trusted() -> None:
+def test_short_tail_has_infinite_khat() -> None:
     weights, khat = psis.smooth(np.array([0.0, -1.0, -2.0, 0.5]))
     assert khat == np.inf
     assert np.exp(weights).sum() == pytest.approx(1, rel=1e-12)
 
 
-def test_no_density_at_all_is_hopeless() -> None:
+def test_zero_density_everywhere_has_infinite_khat() -> None:
     assert psis.smooth(np.full(100, -np.inf))[1] == np.inf
 
 

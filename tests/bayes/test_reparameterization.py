@@ -26,7 +26,7 @@ def test_floor_terms_and_exponents_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["chinchilla", "chinchilla_tied", "power_law_floor"])
-def test_there_and_back_keeps_volumes(name: str, x64: None) -> None:
+def test_reparameterization_inverts_with_unit_determinant(name: str, x64: None) -> None:
     ridge = of(name)
     assert ridge is not None
     z = jnp.asarray(np.random.default_rng(0).normal(size=7))

@@ -48,7 +48,7 @@ def test_demo_fits_the_example_and_writes_three_files(folder: Path) -> None:
         assert np.array_equal(table[name], column)
 
 
-def test_fit_writes_what_the_front_door_returns(folder: Path) -> None:
+def test_fit_command_writes_the_result_of_fit(folder: Path) -> None:
     result = run("fit", "runs.csv", "--law", "chinchilla", "--json", "out.json", "--plot", "out.png", *FAST)
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("Written: out.json, out.png\n")
@@ -156,7 +156,7 @@ def test_fit_reads_a_public_data_set_by_name(folder: Path, monkeypatch: pytest.M
     assert "no data set 'mime' (did you mean 'mine'?)" in refused("fit", "mime", "--law", "chinchilla")
 
 
-def test_a_law_from_a_file_is_fitted_with_a_fixed_value_and_read_back() -> None:
+def test_law_from_a_file_is_fitted_and_read_back() -> None:
     Path("my_laws.py").write_text(LAW_FILE)
     words = ["--noise", "squared", "--starts", 64, "--fix", "E=1.8", "--quiet", "--json", "out.json"]
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
@@ -180,7 +180,7 @@ def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() ->
     assert "unidentified" in [warning["code"] for warning in told["notices"]]
 
 
-def test_a_marked_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreliable_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     whole = fit_module.fit
@@ -202,7 +202,7 @@ def test_an_interrupt_writes_nothing_and_exits_with_130(folder: Path, monkeypatc
     assert [path.name for path in folder.iterdir()] == ["runs.csv"]
 
 
-def test_an_interrupt_says_where_finished_parts_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_reports_the_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -212,7 +212,7 @@ def test_an_interrupt_says_where_finished_parts_are_kept(folder: Path, monkeypat
     assert (result.exit_code, result.stderr) == (130, message)
 
 
-def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_error_is_reported_with_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "out.csv")
 
@@ -221,7 +221,7 @@ def test_an_error_of_the_system_is_told_with_its_path(monkeypatch: pytest.Monkey
     assert said == "out.csv: No space left on device."
 
 
-def test_check_needs_no_response_and_tells_the_verdict() -> None:
+def test_check_needs_no_response_and_prints_the_verdict() -> None:
     write("plan.csv", [row[:2] for row in rows()])
     good = run("check", "plan.csv", "--law", "chinchilla")
     assert good.exit_code == 0 and good.stdout.startswith("Design check of chinchilla: identified")
@@ -247,7 +247,7 @@ def test_check_takes_columns_filter_and_noise_level() -> None:
     assert high["stderr"]["alpha"] == pytest.approx(10 * low["stderr"]["alpha"], rel=1e-9)
 
 
-def test_simulate_draws_what_the_library_draws() -> None:
+def test_simulate_command_agrees_with_simulate() -> None:
     words = [
         "simulate",
         "chinchilla",
@@ -333,7 +333,7 @@ def test_version_and_help() -> None:
     assert all(f" {name} " in shown for name in ("demo", "laws", "simulate", "check", "fit", "notices"))
 
 
-def test_help_and_mistyped_words_import_no_numerical_library(folder: Path) -> None:
+def test_help_and_mistyped_options_import_no_numerical_library(folder: Path) -> None:
     """They must answer at once; each of these libraries takes longer to import than the answer to print."""
     program = """
 import contextlib, io, sys
@@ -362,7 +362,7 @@ print(answered)
     assert {status for words, status in statuses.items() if words not in refused} == {0}
 
 
-def test_a_process_refuses_without_a_traceback(folder: Path) -> None:
+def test_process_reports_errors_without_a_traceback(folder: Path) -> None:
     words = [sys.executable, "-W", "error", "-m", "jaxscale", "fit", "runs.csv", "--law", "nope", "--json", "out.json"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2
@@ -380,7 +380,7 @@ def test_a_process_fits_and_prints_plain_text(folder: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_a_reader_that_stops_reading_causes_no_traceback(folder: Path) -> None:
+def test_closed_pipe_causes_no_traceback(folder: Path) -> None:
     words = [sys.executable, "-m", "jaxscale", "simulate", "chinchilla", "--isoflop", "1e18:1e20:100", "--sizes", "100"]
     reading, writing = os.pipe()
     os.close(reading)

@@ -73,6 +73,6 @@ def test_counts_with_trials_name_their_column() -> None:
         ),
     ],
 )
-def test_what_a_fit_of_counts_refuses(words: list[str], said: str) -> None:
+def test_invalid_arguments_of_a_count_fit(words: list[str], said: str) -> None:
     given = ["fit", "counts.csv", "--law", "power_law", *([] if "--response" in words else ["--response", "y"])]
     assert refused(*given, *words) == said

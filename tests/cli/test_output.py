@@ -57,7 +57,7 @@ COMMANDS = typer.main.get_command(app.app).commands  # pyright: ignore[reportAtt
         ),
     ],
 )
-def test_a_plain_mistake_is_refused_before_the_fit(
+def test_invalid_options_are_reported_before_the_fit(
     words: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = remembering(monkeypatch, fit=fit)
@@ -66,7 +66,7 @@ def test_a_plain_mistake_is_refused_before_the_fit(
     assert not seen
 
 
-def test_too_few_rows_are_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_rows_are_reported_before_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = remembering(monkeypatch, fit=fit)
     write("few.csv", rows(3))
     assert refused("bootstrap", "few.csv", *LAW) == (
@@ -77,7 +77,7 @@ def test_too_few_rows_are_refused_before_the_fit(monkeypatch: pytest.MonkeyPatch
     assert refused("bootstrap", "few.csv", *LAW, "--fix", "E=1.8") == "Enough."
 
 
-def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_from_an_unreliable_fit_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = forecast.fit
     notice = Notice("starts_disagree", "Only 1 of 8 starts ended here.")
 
@@ -93,7 +93,7 @@ def test_a_foretelling_from_a_marked_fit_is_marked(monkeypatch: pytest.MonkeyPat
     assert json.loads(Path("out.json").read_text())["status"] == "starts_disagree"
 
 
-def test_foretell_offers_no_option_that_it_refuses() -> None:
+def test_forecast_hides_options_that_it_rejects() -> None:
     shown = run("forecast", "--help").stdout.split()
     hidden = "noise delta df scale starts polish noise-level checkpoint".split()
     assert not {f"--{name}" for name in hidden} & set(shown)
@@ -105,12 +105,12 @@ def test_foretell_offers_no_option_that_it_refuses() -> None:
     )
 
 
-def test_inputs_that_are_unknown_to_a_law_are_answered_with_its_own() -> None:
+def test_unknown_inputs_are_reported_with_known_ones() -> None:
     said = refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
     assert said == "my_law has no input 'X'; its inputs are N."
 
 
-def test_an_interrupted_bootstrap_tells_what_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_bootstrap_reports_finished_refits(monkeypatch: pytest.MonkeyPatch) -> None:
     refitted = bootstrap.refit_batch
 
     def stopped(*given: Any, **settings: Any) -> Any:
@@ -202,9 +202,7 @@ def test_references_are_spelled_as_options_and_commands(command: str | None, par
         (["forecast", "runs.csv", *LAW[:2]], "argument", "at"),
     ],
 )
-def test_a_program_reads_why_a_command_is_refused(
-    words: list[Any], code: str, argument: str | None, named: bool
-) -> None:
+def test_errors_are_printed_as_json(words: list[Any], code: str, argument: str | None, named: bool) -> None:
     proportional("proportional.csv")
     before = sorted(Path().iterdir())
     result = run(*words, "--json", *(["out.json"] if named else []))
@@ -229,7 +227,7 @@ def test_a_program_reads_why_a_command_is_refused(
         (["nothing"], "usage", None),
     ],
 )
-def test_wrong_words_are_refused_in_json_too(words: list[Any], code: str, argument: str | None) -> None:
+def test_usage_errors_are_printed_as_json(words: list[Any], code: str, argument: str | None) -> None:
     result = run(*words, "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["code"], found["argument"], found["exit_status"]) == (2, code, argument, 2)

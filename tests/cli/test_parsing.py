@@ -34,7 +34,7 @@ def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
         (LAW_FILE + LAW_FILE.replace("my_law", "two"), "", "laws.py declares several laws; name one as laws.py:my_law"),
     ],
 )
-def test_what_is_wrong_with_a_file_of_laws_is_told_with_its_line(
+def test_error_in_a_file_of_laws_is_reported_with_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -45,22 +45,20 @@ def test_what_is_wrong_with_a_file_of_laws_is_told_with_its_line(
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
-def test_numbers_in_csv_are_read_back_bit_for_bit(values: list[float]) -> None:
+def test_csv_round_trip_is_bitwise(values: list[float]) -> None:
     lines = parsing.csv_text({"a": np.array(values), "b": np.arange(len(values))}).splitlines()
     assert lines[0] == "a,b"
     assert [float(line.split(",")[0]) for line in lines[1:]] == values
 
 
-def test_a_folder_that_is_locked_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_folder_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Whoever runs the tests may be allowed to write everywhere.
     monkeypatch.setattr(parsing.os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match="is not writable; choose another folder"):
         parsing.check_outputs(tmp_path / "out.json")
 
 
-def test_a_folder_that_takes_no_file_is_refused_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_folder_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsing.check_outputs(tmp_path / "out.json")
     assert not list(tmp_path.iterdir()), "the trial leaves nothing behind"
 
@@ -74,7 +72,7 @@ def test_a_folder_that_takes_no_file_is_refused_before_any_work(
         parsing.check_outputs(tmp_path / "out.json")
 
 
-def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_written_together_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"})
     assert (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes() == b"12"
     whole = files.write_atomically
@@ -91,7 +89,7 @@ def test_files_are_written_all_or_none(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "a").read_bytes() == b"1"
 
 
-def test_a_folder_of_compiled_programs_that_cannot_be_used_is_reported_on_standard_error(
+def test_unusable_compilation_cache_is_reported_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (2, "3,5", "bad.csv, line 4: 4 cells under a header of 3"),
     ],
 )
-def test_a_bad_cell_is_named_and_nothing_is_written(folder: Path, column: int, cell: str, said: str) -> None:
+def test_invalid_cell_is_reported_and_nothing_is_written(folder: Path, column: int, cell: str, said: str) -> None:
     lines = rows()
     lines[3][column] = cell
     write("bad.csv", lines)

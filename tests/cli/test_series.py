@@ -82,7 +82,7 @@ def test_series_that_cannot_be_read_are_refused(case: str) -> None:
     assert words in refused("fit", "curves.csv", "--law", "lr_annealing", *given)
 
 
-def test_a_bad_cell_and_an_unknown_label_are_told() -> None:
+def test_invalid_cells_and_unknown_labels_are_reported() -> None:
     Path("rates.csv").write_text("run,lr\nlinear,3e-4\nlinear,x\n")
     told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
     assert "rates.csv, column 'lr', line 3: 'x' is not a number" in told
@@ -91,12 +91,12 @@ def test_a_bad_cell_and_an_unknown_label_are_told() -> None:
     assert "curves.csv, column 'schedule', line 2: there is no series 'constant'" in told
 
 
-def test_a_law_without_sources_takes_no_series() -> None:
+def test_law_without_sources_rejects_series() -> None:
     told = refused("fit", "curves.csv", "--law", "chinchilla", "--series", SERIES)
     assert told == "chinchilla takes no series 'schedule'; it takes none; leave out --series."
 
 
-def test_a_source_without_a_column_is_told() -> None:
+def test_source_without_a_column_is_reported() -> None:
     Path("curves.csv").write_text("when,schedule,loss\n1,linear,3.0\n")
     told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
     assert told.startswith("lr_annealing needs the input step, and curves.csv has no column of that name;")

@@ -68,7 +68,7 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert again["params"] == told["params"]
 
 
-def test_nuts_tells_how_its_chains_mixed() -> None:
+def test_nuts_reports_its_diagnostics() -> None:
     words = ["--method", "nuts", "--num-chains", 2, "--num-samples", 250, "--num-warmup", 250, "--fix", "E=1.8"]
     result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
     told = json.loads(result.stdout)
@@ -115,7 +115,7 @@ def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("by", ["level", "group"])
-def test_the_scatter_may_follow_the_level_or_the_group(by: str, handed: list[Any]) -> None:
+def test_scale_by_level_or_group(by: str, handed: list[Any]) -> None:
     _, *body = rows()
     write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
     words = ["--law", "my_laws.py:my_law", "--likelihood", "normal", "--scale-by", by]
@@ -125,7 +125,7 @@ def test_the_scatter_may_follow_the_level_or_the_group(by: str, handed: list[Any
     assert handed[0][2]["likelihood"].describe().endswith(told)
 
 
-def test_counts_name_their_trials(handed: list[Any]) -> None:
+def test_counts_need_trials(handed: list[Any]) -> None:
     _, *body = rows()
     write("counts.csv", [["N", "hits", "tried"], *([row[0], str(i % 5 / 4), "4"] for i, row in enumerate(body))])
     words = ["--law", "my_laws.py:my_law", "--response", "hits", "--allow-unidentified"]
@@ -175,7 +175,7 @@ def test_counts_name_their_trials(handed: list[Any]) -> None:
         ),
     ],
 )
-def test_a_mistaken_posterior_is_refused_before_any_work(words: list[Any], said: str) -> None:
+def test_invalid_posterior_options_are_reported_before_any_work(words: list[Any], said: str) -> None:
     assert said in refused("posterior", "runs.csv", "--law", "my_laws.py:my_law", *words)
 
 
@@ -187,7 +187,7 @@ def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[An
     assert refused(*words, "--allow-unidentified") == "Enough."
 
 
-def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_draws_are_written_and_exit_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("not_mixed", "R-hat is above 1.01 for alpha 1.200."), ok=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json")
     assert result.exit_code == 3
@@ -197,7 +197,7 @@ def test_draws_that_are_not_to_be_acted_on_are_written_and_marked(monkeypatch: p
     assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
 
 
-def test_draws_are_saved_beside_the_json_file_or_neither_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_and_json_are_saved_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch)
     monkeypatch.setattr(Draws, "save", lambda _, path: path.write_bytes(b"netcdf"), raising=False)
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--save", "out.nc")
@@ -225,7 +225,7 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"alpha[{first}]" in result.stdout and f"alpha[{second}]" in result.stdout
 
 
-def test_an_interrupt_keeps_finished_draws_or_says_where_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_keeps_finished_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
     told = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
@@ -259,7 +259,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     assert told["n_resamples"] == 60 and told["seconds"] > 0 and told["khat"] is None
 
 
-def test_a_mistaken_bootstrap_is_refused(handed: list[Any]) -> None:
+def test_invalid_bootstrap_options_are_reported(handed: list[Any]) -> None:
     words = ["bootstrap", "runs.csv", *LAW]
     assert "Option --kind must be one of case, cluster, " in refused(*words, "--kind", "cases")
     assert "Option --intervals must be one of percentile, " in refused(*words, "--intervals", "bc")
@@ -322,11 +322,11 @@ def test_larger_runs_are_forecast() -> None:
         ),
     ],
 )
-def test_a_mistaken_foretelling_is_refused(words: list[Any], said: str) -> None:
+def test_invalid_forecast_options_are_reported(words: list[Any], said: str) -> None:
     assert refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", *words) == said
 
 
-def test_help_names_the_commands_and_says_what_they_take() -> None:
+def test_help_lists_commands_and_options() -> None:
     shown = run("--help").stdout
     assert all(f" {name} " in shown for name in ("posterior", "bootstrap", "profile"))
     shown = run("posterior", "--help").stdout
@@ -346,7 +346,7 @@ def test_help_imports_nothing_heavy() -> None:
 TABLE = {"alpha": {"estimate": 0.34, "sd": 0.01, "lower": 0.32, "upper": 0.36}}
 
 
-def test_a_report_names_the_rung_in_words() -> None:
+def test_report_describes_the_sampling_method() -> None:
     about = {
         "chains": 8,
         "draws": 8000,
@@ -367,7 +367,7 @@ def test_a_report_names_the_rung_in_words() -> None:
     assert "Method         jackknife" in str(Intervals("chinchilla", "jackknife", 0.9, TABLE))
 
 
-def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
+def test_report_prints_long_priors_one_per_line() -> None:
     priors = {name: "LogNormal(-1.956, 1.352)" for name in ("alpha", "beta", "gamma")}
     about = {"priors": priors, "likelihood": "normal on log residuals", "seed": 4, "seconds": 2.5, "khat": 0.1}
     intervals = Intervals("chinchilla", "importance", 0.9, TABLE, about | {"ess": 12140.4})
@@ -390,7 +390,7 @@ def test_a_report_prints_long_priors_one_a_line_within_80_columns() -> None:
         (math.nan, math.nan, "none"),
     ],
 )
-def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str) -> None:
+def test_infinite_interval_end_is_open(lower: float, upper: float, said: str) -> None:
     rows = {"alpha": TABLE["alpha"] | {"lower": lower, "upper": upper}}
     shown = str(Intervals("chinchilla", "profile likelihood", 0.9, rows))
     assert shown.splitlines()[-1].endswith(said)
@@ -444,7 +444,7 @@ def test_an_end_that_was_not_found_is_open(lower: float, upper: float, said: str
         ),
     ],
 )
-def test_groups_that_a_command_does_not_use_are_refused(words: list[Any], said: str, handed: list[Any]) -> None:
+def test_unused_groups_are_reported(words: list[Any], said: str, handed: list[Any]) -> None:
     _, *body = rows()
     write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
     command, *more = words

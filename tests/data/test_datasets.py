@@ -90,7 +90,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(cache: Path) -> None:
     assert "JAXSCALE_DATA" in refusal("../secret")
 
 
-def test_without_a_network_the_message_says_how_to_do_without(cache: Path, tmp_path: Path) -> None:
+def test_without_a_network_the_message_gives_an_alternative(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "published.csv").unlink()
     message = refusal()
     assert "cannot be downloaded from file:" in message

@@ -99,7 +99,7 @@ def test_filters_on_number_columns(expression: str, kept: list[int]) -> None:
         ("not " * 100_000 + "params > 1", ["nested more than 50 deep"]),
     ],
 )
-def test_what_is_wrong_with_a_filter_is_said_in_one_sentence(expression: str, words: list[str]) -> None:
+def test_filter_errors_are_one_sentence(expression: str, words: list[str]) -> None:
     with pytest.raises(FilterError) as caught:
         where(expression, TEXT)
     for word in words:

@@ -262,7 +262,7 @@ def test_an_input_that_varies_only_in_rows_without_weight_never_varies() -> None
     assert "the input D is 1e+09 in every row" in law_refusal(two_terms, observations, ["beta"])
 
 
-def test_an_input_that_no_free_parameter_belongs_to_may_stay_what_it_is() -> None:
+def test_an_input_that_no_free_parameter_belongs_to_may_be_constant() -> None:
     columns = {"x": [1.0, 2.0, 3.0], "k": [2.0, 2.0, 2.0], "y": [0.1, 0.2, 0.3]}
     observations = observed(columns, inputs=["x", "k"], response="y")
     assert checked(step, observations, ["middle", "slope"]) == []
@@ -339,7 +339,7 @@ def test_buckets_are_powers_of_two_and_the_sizes_between() -> None:
 
 
 @given(st.integers(1, 10**7))
-def test_a_bucket_holds_its_rows_and_wastes_at_most_half(count: int) -> None:
+def test_a_bucket_holds_its_rows_with_at_most_half_padding(count: int) -> None:
     assert count <= bucket(count) <= max(16, count * 3 // 2)
 
 

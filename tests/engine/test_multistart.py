@@ -1,4 +1,4 @@
-"""The search: what a landscape counts, what a seed fixes, and how starts are made."""
+"""Multistart search: landscape, seeds, and creation of starts."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def found(sweep: Any) -> SearchResult:
         return look(sweep)
 
 
-def test_the_landscape_adds_up(found: SearchResult) -> None:
+def test_counts_of_the_landscape_are_consistent(found: SearchResult) -> None:
     landscape, lanes = found.landscape, found.lanes
     # The problem is easy: one wave of two is enough.
     assert landscape.independent == 16
@@ -181,7 +181,7 @@ def test_a_law_with_two_minima_shows_both() -> None:
     assert found.landscape.agree < found.landscape.independent
 
 
-def test_few_agreeing_starts_are_a_reason_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_agreeing_starts_trigger_another_round(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only lanes exactly at the optimum would agree: the search looks again as often as it may.
     landscapes = []
     plain = multistart._landscape

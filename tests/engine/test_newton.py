@@ -1,4 +1,4 @@
-"""The batched descent: its linear algebra, and that lanes do not know of each other."""
+"""Batched descent: linear algebra, and independence of lanes."""
 
 from typing import Any
 
@@ -115,7 +115,7 @@ def assert_same_bits(one: Any, other: Any) -> None:
 
 @pytest.fixture(scope="module")
 def pooled(many: Any) -> newton.Lanes:
-    """All 70 starts settled in one pool."""
+    """All 70 starts polished in one pool."""
     problem, y, w, starts = many
     with jax.enable_x64(True):
         return run_pool(problem, starts, y, w)

@@ -48,7 +48,7 @@ def few_rows(noise: Noise) -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]
 
 
 def plain_objective(problem: Problem, delta: float, y: Any, w: Any) -> Any:
-    """The objective as a textbook writes it."""
+    """The objective in its textbook form."""
     x, noise = jnp.asarray(problem.inputs["x"]), problem.noise
     loss: Any = noise.loss
     t = jnp.log if noise.space.name == "log" else lambda v: v

@@ -57,7 +57,7 @@ def good() -> jaxscale.Fit:
     return fitted()
 
 
-def test_ranges_count_where_they_were_declared(good: jaxscale.Fit) -> None:
+def test_only_declared_ranges_are_checked(good: jaxscale.Fit) -> None:
     # The level of 100 lies outside the default range of a floor. The slope of 20 lies outside its declared one, but its
     # size goes by the unit of the response.
     assert good.status == "converged" and good.notices == ()
@@ -91,7 +91,7 @@ def test_ranges_are_compared_in_the_unit_of_the_data(unit: float, rate: float, i
     assert [notice.message for notice in fit.notices if notice.code == "outside_range"] == ([] if inside else said)
 
 
-def test_a_law_that_is_worse_than_a_constant_is_said() -> None:
+def test_fit_worse_than_a_constant_is_reported() -> None:
     # Without a slope and a level that suits, the law cannot follow.
     bad = fitted(fixed={"a": 0.0, "b": 0.0})
     assert bad.residuals.r2 < 0 and bad.status == "worse_than_constant"
@@ -103,7 +103,7 @@ def test_a_law_that_is_worse_than_a_constant_is_said() -> None:
     assert "is not below that of a constant" in notice.message and flat.status == "worse_than_constant"
 
 
-def test_rows_that_a_robust_loss_passes_by_do_not_condemn_the_law() -> None:
+def test_outliers_of_a_robust_loss_do_not_mark_the_fit() -> None:
     x = np.linspace(1.0, 6.0, 24)
     y = 100.0 - 8.0 * x + 0.1 * np.cos(9.0 * x)
     y[-1] = 400.0
@@ -138,7 +138,7 @@ def test_r2_has_the_weights_of_the_rows() -> None:
     ],
     ids=lambda settings: settings.describe(),
 )
-def test_the_best_constant_is_that_of_scipy(settings: noise.Noise) -> None:
+def test_best_constant_agrees_with_scipy(settings: noise.Noise) -> None:
     rng = np.random.default_rng(1)
     weight = rng.uniform(0.5, 2, 15)
     target = np.log(rng.uniform(0.2, 0.9, 15)) if settings.space.name == "log" else rng.normal(0.0, 1.0, 15)
@@ -161,7 +161,7 @@ def test_the_best_constant_is_that_of_scipy(settings: noise.Noise) -> None:
     assert found == pytest.approx(best, rel=1e-5)
 
 
-def test_fits_without_degrees_of_freedom_are_said() -> None:
+def test_no_degrees_of_freedom_is_reported() -> None:
     none = fitted(Y[:3], X[:3])
     assert none.status == "no_degrees_of_freedom" and "no_degrees_of_freedom" in codes(none)
     assert "few_degrees_of_freedom" not in codes(none)
@@ -180,14 +180,14 @@ def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
     return {notice.code: notice.message for notice in notices}
 
 
-def test_runs_leave_degrees_of_freedom_too(good: jaxscale.Fit) -> None:
+def test_degrees_of_freedom_of_clustered_fits(good: jaxscale.Fit) -> None:
     for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
         assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(
             said
         )
 
 
-def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> None:
+def test_poorly_determined_parameters_are_reported(good: jaxscale.Fit) -> None:
     assert assessed(good) == {}
     spread = np.ptp(Y)
     # The level against the spread of the responses, the slope and the curvature against sizes in the data's own units.
@@ -202,7 +202,7 @@ def test_parameters_of_which_nothing_is_known_are_said(good: jaxscale.Fit) -> No
 @pytest.mark.parametrize(
     ("name", "law_name", "limit"), [("E", "chinchilla", 1.0), ("alpha", "chinchilla", 1.0), ("A", "chinchilla", 2.3)]
 )
-def test_positive_parameters_are_measured_by_their_size(
+def test_precision_of_positive_parameters_is_relative(
     good: jaxscale.Fit, name: str, law_name: str, limit: float
 ) -> None:
     chosen = jaxscale.laws.get(law_name)
@@ -234,7 +234,7 @@ def test_starts_that_disagree_and_minima_that_matter(landscape: Landscape, expec
     assert not any("600" in notice.message for notice in notices)
 
 
-def test_runs_that_memorise_are_marked(data: Path) -> None:
+def test_interpolating_fit_is_marked(data: Path) -> None:
     path = data / "reported" / "memorising_regime.csv"
     columns = {"inputs": {"N": "num_params", "D": "num_tokens"}, "response": "val_loss"}
     rows = Observations.from_table(path, **columns)

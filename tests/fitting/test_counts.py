@@ -72,7 +72,7 @@ def theta_of(fit: Fit) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_the_optimum_is_that_of_direct_maximum_likelihood(name: str, fits: dict[str, Fit]) -> None:
+def test_optimum_agrees_with_direct_maximum_likelihood(name: str, fits: dict[str, Fit]) -> None:
     fit = fits[name]
     theta = theta_of(fit)
     # JAX's log beta function has seven digits.
@@ -111,7 +111,7 @@ def test_standard_errors_are_those_of_the_observed_information(name: str, fits: 
     assert all(low < fit.params[key] < high for key, (low, high) in fit.intervals(0.9).items())
 
 
-def test_a_poisson_fit_with_its_gradient_written_out(fits: dict[str, Fit]) -> None:
+def test_score_equations_of_a_poisson_fit(fits: dict[str, Fit]) -> None:
     """The score equations of a log-linear Poisson model hold to 1e-8."""
     params, y = fits["poisson"].params, COUNTS["poisson"]
     m = params["a"] * X ** params["b"]
@@ -154,7 +154,7 @@ def test_the_report_and_the_file_name_the_likelihood(fits: dict[str, Fit], tmp_p
     assert f"(dispersion = {fits['negative_binomial'].scale:.4g})" in str(fits["negative_binomial"])
 
 
-def test_resamples_profiles_and_posteriors_go_on_from_it(fits: dict[str, Fit]) -> None:
+def test_bootstrap_profile_and_posterior_of_a_count_fit(fits: dict[str, Fit]) -> None:
     fit = fits["negative_binomial"]
     resamples = jaxscale.bootstrap(fit, n_resamples=200)
     assert np.std(resamples.params["b"]) == pytest.approx(fit.stderr["b"], rel=0.5)
@@ -168,7 +168,7 @@ def test_resamples_profiles_and_posteriors_go_on_from_it(fits: dict[str, Fit]) -
     assert np.mean(drawn.params["b"]) == pytest.approx(fit.params["b"], abs=fit.stderr["b"])
 
 
-def test_runs_make_errors_a_sandwich() -> None:
+def test_clustered_counts_have_sandwich_errors() -> None:
     fit = jaxscale.fit("power_law", rows_of("poisson", run="run"), likelihood=likelihoods.poisson(), starts=128)
     assert fit.errors.method == "cluster sandwich" and fit.errors.freedom == 7
     assert all(0 < error < np.inf for error in fit.stderr.values())
@@ -186,7 +186,7 @@ def test_counts_of_zero_and_an_array_of_trials() -> None:
     assert array.params == named.params
 
 
-def test_counts_without_extra_scatter_leave_the_poisson_law(fits: dict[str, Fit]) -> None:
+def test_counts_without_overdispersion_reduce_to_poisson(fits: dict[str, Fit]) -> None:
     fit = jaxscale.fit("power_law", rows_of("poisson"), likelihood=likelihoods.negative_binomial(), starts=128)
     assert fit.scale is not None and fit.scale > 20
     poisson = fits["poisson"]
@@ -222,13 +222,13 @@ POISSON = likelihoods.poisson()
         ),
     ],
 )
-def test_what_a_fit_of_counts_refuses(arguments: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises((ValueError, DataError)) as caught:
         jaxscale.fit("power_law", rows_of("poisson"), **arguments)
     assert str(caught.value) == said
 
 
-def test_rows_that_are_no_counts_and_known_errors_are_refused() -> None:
+def test_non_counts_and_known_errors_raise() -> None:
     table = dict(x=X, y=COUNTS["poisson"] + 0.5, sd=np.ones(len(X)))
     rows = Observations.from_table(table, inputs=["x"], response="y")
     with pytest.raises(DataError, match=r"^dict, row 1: the response is [\d.]+; counts must be non-negative"):

@@ -83,14 +83,14 @@ def test_landscape_counts(huber_fit):
     assert huber_fit.landscape.basins[0].objective == pytest.approx(huber_fit.objective, rel=1e-9)
 
 
-def test_a_second_data_set_and_a_new_delta_trace_nothing(huber_fit):
+def test_second_data_set_and_new_delta_do_not_retrace(huber_fit):
     before = traces[0]
     jaxscale.fit(counted, observed(seed=1), n_resamples=64)
     jaxscale.fit(counted, observed(seed=2, rows=40), noise=noise.huber(2e-3), n_resamples=32)
     assert traces[0] == before
 
 
-def test_front_door_leaves_precision_alone():
+def test_fit_leaves_jax_precision_unchanged():
     before = dict(jax.config.values)
     fit = jaxscale.fit(counted, observed(), n_resamples=2)
     assert dict(jax.config.values) == before
@@ -111,7 +111,7 @@ def test_json_round_trip_bit_for_bit(huber_fit, tmp_path):
     assert again.predict(N=1e9, D=2e10) == huber_fit.predict(N=1e9, D=2e10)
 
 
-def test_from_json_refuses_other_files(tmp_path):
+def test_from_json_rejects_other_files(tmp_path):
     for text in ("{}", '{"law": 1}', "{not json"):
         with pytest.raises(ValueError, match="This is not a fit written by jaxscale"):
             jaxscale.Fit.from_json(text)
@@ -197,7 +197,7 @@ def test_fixed_parameters(huber_fit):
     assert fit.objective >= huber_fit.objective
 
 
-def test_weight_zero_leaves_a_row_out():
+def test_rows_of_weight_zero_have_no_effect():
     whole = observed()
     table = {**whole.inputs, "loss": whole.response.copy(), "w": np.ones(45)}
     table["loss"][7], table["w"][7] = 50.0, 0.0
@@ -241,7 +241,7 @@ def test_noise_free_data_are_fitted_exactly():
         assert fit.params[name] == pytest.approx(value, rel=1e-8)
 
 
-def test_a_vanishing_term_is_said():
+def test_vanishing_term_is_reported():
     design = isoflop(np.geomspace(1e18, 1e22, 5).tolist(), 9)
     wiggle = np.random.default_rng(0).standard_normal(45)
     # More tokens make the loss larger, which the term of the data cannot follow.
@@ -278,7 +278,7 @@ def test_argument_messages(arguments, message):
         jaxscale.fit(counted, observed(), **arguments)
 
 
-def test_wrong_observations_and_unknown_laws_are_said(untyped):
+def test_wrong_observations_and_unknown_laws_raise(untyped):
     wrong: Any = {"N": [1.0]}
     with pytest.raises(TypeError) as refusal:
         jaxscale.fit(counted, wrong)
@@ -289,7 +289,7 @@ def test_wrong_observations_and_unknown_laws_are_said(untyped):
         jaxscale.fit("chinchila", observed())
 
 
-def test_tracers_are_sent_to_solve():
+def test_tracers_raise_with_advice_to_use_solve():
     observations = observed()
 
     def inside(value):
@@ -299,7 +299,7 @@ def test_tracers_are_sent_to_solve():
         jax.jit(inside)(1.0)
 
 
-def test_predicting_needs_the_inputs(huber_fit):
+def test_predict_needs_all_inputs(huber_fit):
     with pytest.raises(ValueError, match="needs the input D to predict"):
         huber_fit.predict(N=1e9)
     with pytest.raises(ValueError, match="has no input 'M'"):
@@ -313,7 +313,7 @@ def program_sizes() -> dict[str, int]:
 
 
 @pytest.mark.parametrize("delta", ["scale", 1e-3])
-def test_another_data_set_compiles_no_program(delta):
+def test_another_data_set_does_not_recompile(delta):
     jaxscale.fit(counted, observed(seed=4), noise=noise.huber(delta), n_resamples=64)
     before = program_sizes()
     jaxscale.fit(counted, observed(seed=5), noise=noise.huber(delta), n_resamples=64)

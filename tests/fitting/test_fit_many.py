@@ -43,7 +43,7 @@ def refits() -> Fits:
     return fit_many(small, sweep(), weight=WEIGHTS, noise=noise.squared("log"))
 
 
-def test_all_combinations_are_those_of_a_loop(sets: list[Observations]) -> None:
+def test_all_combinations_agree_with_a_loop(sets: list[Observations]) -> None:
     sets = sets[1:3]
     fits = fit_many(small, sets, fixed=FIXED, noise=NOISES)
     assert fits.axes == ("data", "fixed", "noise") and fits.law.name == "small"
@@ -62,7 +62,7 @@ def test_all_combinations_are_those_of_a_loop(sets: list[Observations]) -> None:
                     assert fits.params[name][i, j, k] == value
 
 
-def test_a_data_set_is_fitted_the_same_beside_any_others(sets: list[Observations], together: Fits) -> None:
+def test_result_does_not_depend_on_other_data_sets(sets: list[Observations], together: Fits) -> None:
     for order in ([3, 2, 1, 0], [2, 0, 3], [1] * 9 + [0, 2], [0], [2]):
         again = fit_many(small, [sets[k] for k in order])
         for place, k in enumerate(order):
@@ -72,7 +72,7 @@ def test_a_data_set_is_fitted_the_same_beside_any_others(sets: list[Observations
         assert bits(longer, k + 1) == bits(together, k), k
 
 
-def test_a_delta_is_fitted_the_same_beside_any_others(sets: list[Observations]) -> None:
+def test_result_does_not_depend_on_other_deltas(sets: list[Observations]) -> None:
     fits, alone = (fit_many(small, sets, noise=noises) for noises in ([NOISES[1], NOISES[0]], NOISES[0]))
     assert fits.axes == ("data", "noise")
     for k in range(len(sets)):
@@ -87,7 +87,7 @@ def test_a_fitted_scale_is_that_of_a_single_fit(sets: list[Observations], togeth
         assert [together.params[name][k] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
 
 
-def test_known_errors_weigh_the_rows_as_in_a_single_fit(sets: list[Observations]) -> None:
+def test_known_errors_are_weights_as_in_a_single_fit(sets: list[Observations]) -> None:
     some = sets[0]
     known = replace(some, sigma=some.response * np.geomspace(1e-3, 1e-1, len(some)))
     fits, one = fit_many(small, [known, some]), fit(small, known)
@@ -155,7 +155,7 @@ def sweep_of(whole: Observations, kept: np.ndarray) -> Observations:
     return Observations.from_table(table, inputs=["N"], response="loss")
 
 
-def test_what_a_row_that_is_left_out_holds_does_not_matter() -> None:
+def test_values_of_rows_left_out_have_no_effect() -> None:
     weights = 1 - np.eye(20)[3:4]
     wild = sweep()
     response = wild.response.copy()
@@ -166,7 +166,7 @@ def test_what_a_row_that_is_left_out_holds_does_not_matter() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_a_data_set_that_cannot_be_fitted_says_so_and_harms_none(
+def test_failed_data_set_is_marked_and_affects_no_other(
     sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What no check lets through: a response without a logarithm.
@@ -193,7 +193,7 @@ def program_sizes() -> dict[str, int]:
     return {name: program._cache_size() for name, program in programs.items()}
 
 
-def test_other_data_of_the_same_size_compile_nothing() -> None:
+def test_other_data_of_the_same_size_do_not_recompile() -> None:
     def fitted(seed: int) -> None:
         fit_many(small, [sweep(seed + k, rows) for k, rows in ((0, 40), (1, 20), (2, 48))])
         fit_many(small, [sweep(seed + 3, 48), sweep(seed + 4, 47)], noise=noise.huber(3e-3), seed=seed)
@@ -205,7 +205,7 @@ def test_other_data_of_the_same_size_compile_nothing() -> None:
     assert program_sizes() == before
 
 
-def test_a_seed_decides_and_a_key_is_taken(sets: list[Observations], together: Fits) -> None:
+def test_seed_determines_the_result(sets: list[Observations], together: Fits) -> None:
     assert bits(fit_many(small, sets)) == bits(together)
     other = fit_many(small, sets, seed=5)
     assert bits(other) == bits(fit_many(small, sets, seed=5))
@@ -258,7 +258,7 @@ GOOD, STALLED = newton.CONVERGED, newton.STALLED
         ([([0.5, *[1.0] * 7], [STALLED, *[GOOD] * 7]), ([1.0] * 8, [GOOD] * 8)], (0.5, STALLED, 1, 16)),
     ],
 )
-def test_a_search_counts_what_agrees_with_the_best_of_all_rounds(
+def test_agreement_counts_starts_of_all_rounds(
     rounds: list[tuple[list[float], list[int]]], told: tuple[float, int, int, int]
 ) -> None:
     assert scripted(rounds) == told
@@ -351,7 +351,7 @@ def test_argument_messages(arguments: dict[str, Any], said: str) -> None:
     assert str(refusal.value) == said
 
 
-def test_wrong_observations_and_unknown_laws_are_said() -> None:
+def test_wrong_observations_and_unknown_laws_raise() -> None:
     with pytest.raises(TypeError) as refusal:
         # Under the tests' own type checker the call would not get that far.
         inspect.unwrap(fit_many)(small, [sweep(), {"N": [1.0]}])

@@ -66,7 +66,7 @@ def test_each_group_has_its_own_value_under_its_label(table, shared_size: Fit) -
     assert shared_size.provenance.columns["group"] == "g"
 
 
-def test_with_no_parameter_shared_each_group_is_fitted_alone(table) -> None:
+def test_without_pooling_each_group_is_fitted_separately(table) -> None:
     together = fitted(observed(table), pooling={"a": "none", "b": "none"})
     for label in TRUTH:
         alone = fitted(observed(table, None, where=f"g == '{label}'"))
@@ -74,7 +74,7 @@ def test_with_no_parameter_shared_each_group_is_fitted_alone(table) -> None:
         assert own == pytest.approx(alone.params, rel=1e-6)
 
 
-def test_words_mean_what_they_mean_in_a_posterior(table, shared_size: Fit) -> None:
+def test_pooling_options_agree_with_the_posterior(table, shared_size: Fit) -> None:
     pooling = {"a": "complete", "b": "none"}
     drawn = jaxscale.posterior("power_law", observed(table), pooling=pooling, method="laplace")
     for k, label in enumerate(dict.fromkeys(table["g"])):
@@ -147,7 +147,7 @@ def test_refits_and_plots_know_the_groups(table, shared_size: Fit, tmp_path: Pat
         ({"pooling": {"b": "none"}, "fixed": {"b": 0.3}}, "Argument pooling must leave out b, which is fixed."),
     ],
 )
-def test_what_cannot_be_pooled_is_refused(table, settings: dict[str, Any], message: str) -> None:
+def test_invalid_pooling_raises(table, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         fitted(observed(table), **settings)
     assert str(error.value).startswith(message)
@@ -166,7 +166,7 @@ def test_groups_that_are_missing_or_too_small_are_refused(table) -> None:
         fitted(observed(few), pooling={"a": "none", "b": "none"})
 
 
-def test_a_design_is_mended_in_the_group_that_lacks_runs(table) -> None:
+def test_design_check_names_the_group_that_lacks_runs(table) -> None:
     flat = {**table, "x": [1e3 if g == "3" else v for g, v in zip(table["g"], table["x"], strict=True)]}
     rows = jaxscale.prepare(law := jaxscale.by_group(laws.get("power_law"), list(TRUTH), ["a", "b"]), observed(flat))
     found = jaxscale.check(law, rows.inputs)

@@ -199,7 +199,7 @@ def test_mixtures_of_five_groups(data: Path, size: str) -> None:
         ("bpb_hellaswag_val", (2.41874, 4.10051, 0.195542, 0.256500, 0.501915), 0.00256482),
     ],
 )
-def test_the_first_step_of_the_ladder(data: Path, response: str, params: Any, reference: float) -> None:
+def test_first_step_of_the_model_ladder(data: Path, response: str, params: Any, reference: float) -> None:
     runs = table(data, "olmo_ladder").query("length in ('1xC', '2xC', '5xC', '10xC')").sort_values("step")
     last = runs.groupby("run").tail(5).groupby("run").agg(dict(params="first", tokens="last") | {response: "mean"})
     fit = fitted("chinchilla", last, response, dict(N="params", D="tokens"), noise=ROBUST)

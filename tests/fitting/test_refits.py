@@ -85,7 +85,7 @@ def found() -> tuple[Columns, Fit]:
     return refit.sweep(pair), replace(fit, law=pair, params=pair.typical)
 
 
-def test_a_fit_is_judged_by_its_constants_and_else_by_its_residuals(found: tuple[Columns, Fit]) -> None:
+def test_refit_is_assessed_by_constants_or_residuals(found: tuple[Columns, Fit]) -> None:
     columns, fit = found
     assert refit.assess(pair, columns, fit) == ("parameters", "")
     swapped = {f"{name[0]}{3 - int(name[1])}": value for name, value in pair.typical.items()}
@@ -128,7 +128,7 @@ def test_only_a_parameter_that_is_zero_is_seen_against_its_range(
         assert refit.assess(sloped, columns, fit)[0] == verdict
 
 
-def test_chances_of_nearly_nothing_are_no_observations() -> None:
+def test_probabilities_near_zero_are_not_observations() -> None:
     @law(
         inputs=dict(x=Input("", low=-np.inf, typical=(-20.0, 20.0))),
         response=Response("", unit),

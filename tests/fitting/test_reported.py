@@ -52,7 +52,7 @@ def test_a_sigmoid_of_seven_points_is_fitted_with_its_zeros(table) -> None:
     close(fitted("logistic4", frame, {"x": "x"}, "y", fixed=dict(lo=0.0, hi=1.0)), k=0.00729, x0=1074.4)
 
 
-def test_bounds_hold_and_what_lies_at_one_is_said(table) -> None:
+def test_bounds_hold_and_active_ones_are_reported(table) -> None:
     frame, bounds = table("bounded_power_law"), {"a": (0, 20), "b": (0, 20), "c": (0, 400)}
     fit = fitted("power_law_offset", frame, {"x": "x"}, "y", bounds=bounds)
     close(fit, a=20.0, b=0.4677, c=274.07)
@@ -82,7 +82,7 @@ def rising(T, *, a, b, c):
 
 
 @pytest.mark.parametrize("which", ["exp_offset", rising], ids=["catalogue", "own law"])
-def test_a_rising_exponential_is_found_and_nothing_false_is_said(table, which) -> None:
+def test_rising_exponential_has_no_false_notices(table, which) -> None:
     name = "T" if which is rising else "x"
     fit = fitted(which, table("rising_exponential"), {name: "temperature"}, "intensity")
     close(fit, b=0.15980, c=112.93, a=4.728e-19, rel=1e-4)
@@ -110,7 +110,7 @@ def test_twelve_runs_have_their_standard_errors_at_the_bound(table) -> None:
     assert ends["beta"] == pytest.approx((0.2731, 0.4817), rel=1e-2)
 
 
-def test_a_column_of_a_wide_table_is_fitted_and_a_runaway_is_named(table) -> None:
+def test_undetermined_parameter_of_a_wide_table_is_reported(table) -> None:
     frame = table("rl_curves_wide")
     fit = fitted("logistic4", frame[["Step", "0.6b"]].dropna(), {"x": "Step"}, "0.6b")
     close(fit, hi=0.6752, k=0.451)
@@ -118,7 +118,7 @@ def test_a_column_of_a_wide_table_is_fitted_and_a_runaway_is_named(table) -> Non
     assert "not_determined" in codes(lost) and np.isnan(lost.stderr["lo"]) and lost.stderr["hi"] < 0.01
 
 
-def test_a_floor_at_its_bound_does_not_make_the_exponent_sure(table) -> None:
+def test_floor_at_its_bound_leaves_the_exponent_uncertain(table) -> None:
     frame = table("tracker_chart_export")
     curve = frame[["Step", next(c for c in frame if "k_is_10" in c and "__" not in c)]].dropna()
     curve.columns = ["tokens", "loss"]

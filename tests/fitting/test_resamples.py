@@ -32,7 +32,7 @@ def test_resamples_with_fewer_distinct_rows_than_parameters_are_counted_as_faile
         jaxscale.jackknife(lopsided)
 
 
-def test_what_the_jackknife_left_out_is_a_row_of_the_observations() -> None:
+def test_jackknife_left_out_indexes_observations() -> None:
     fit = fitted(observed(weight=WEIGHT))
     draws = jaxscale.jackknife(fit)
     used = np.flatnonzero(WEIGHT > 0)
@@ -61,7 +61,7 @@ def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["case", "wild"])
-def test_parts_of_a_bootstrap_change_no_bit_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_does_not_depend_on_block_size(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fitted(observed())
     whole = jaxscale.bootstrap(fit, kind=kind, n_resamples=50)
     in_parts_of(7, monkeypatch)
@@ -72,7 +72,7 @@ def test_parts_of_a_bootstrap_change_no_bit_of_it(kind: str, monkeypatch: pytest
     assert parts.about == whole.about and "finished" not in whole.about
 
 
-def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_keeps_finished_refits(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fitted(observed())
     whole = jaxscale.bootstrap(fit, n_resamples=48)
     in_parts_of(8, monkeypatch)
@@ -89,7 +89,7 @@ def test_an_interruption_keeps_the_refits_that_are_finished(monkeypatch: pytest.
     assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices
 
 
-def test_an_interruption_before_anything_is_finished_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_without_finished_refits_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fitted(observed())
     in_parts_of(8, monkeypatch)
     interrupted(0, monkeypatch)

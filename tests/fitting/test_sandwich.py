@@ -63,7 +63,7 @@ def test_classical_is_the_textbook_formula() -> None:
     np.testing.assert_allclose(covariance, expected, rtol=1e-10)
 
 
-def test_classical_bears_parameters_of_very_different_sizes() -> None:
+def test_classical_covariance_is_stable_for_parameters_of_different_scale() -> None:
     columns, best = design()
     size = np.array([1e-12, 1e12])
     small, _ = classical(columns, columns @ best - y, w)
@@ -90,7 +90,7 @@ def test_classical_is_infinite_for_the_undetermined_parameter_alone(lost: float)
     assert np.all(np.isinf(covariance[[0, 1, 1], [1, 0, 1]]))
 
 
-def test_classical_is_infinite_without_spare_rows() -> None:
+def test_classical_is_infinite_without_degrees_of_freedom() -> None:
     few = np.where(np.arange(ROWS) < 2, 1.0, 0.0)
     covariance, freedom = classical(design()[0], y, few)
     assert freedom == 0 and np.all(np.isinf(covariance))

@@ -31,7 +31,7 @@ def responses(growing: bool, seed: int) -> np.ndarray:
     return 1.0 + 0.5 * X + size * np.random.default_rng(seed).standard_normal(40)
 
 
-def test_heteroscedastic_residuals_get_hc3_and_the_report_says_so() -> None:
+def test_heteroscedastic_residuals_get_hc3() -> None:
     fit = fitted(rows_of(responses(True, 0)))
     assert fit.errors.method == "hc3" and "heteroscedastic" in fit.errors.reason
     inverse = np.linalg.inv(COLUMNS.T @ COLUMNS)
@@ -45,14 +45,14 @@ def test_heteroscedastic_residuals_get_hc3_and_the_report_says_so() -> None:
     assert classical.errors.method == "classical" and classical.stderr["m"] != fit.stderr["m"]
 
 
-def test_the_test_of_even_residuals_rejects_one_in_a_hundred() -> None:
+def test_heteroscedasticity_test_has_one_percent_size() -> None:
     seen = [fitted(rows_of(responses(False, seed))).errors.method for seed in range(1, 121)]
     # Of 120 at 1 %: more than six has a chance below 2e-4.
     assert seen.count("hc3") <= 6
     assert fitted(rows_of(responses(True, 0)[:16], X[:16])).errors.method == "classical"
 
 
-def test_known_errors_are_the_standard_errors_and_too_small_ones_are_said() -> None:
+def test_known_errors_determine_standard_errors_and_too_small_ones_are_reported() -> None:
     sigma = np.where(X > 0, 0.2, 0.1)
     y = 1.0 + 0.5 * X + sigma * np.random.default_rng(2).standard_normal(40)
     fit = fitted(rows_of(y, sigma=sigma))
@@ -90,12 +90,12 @@ def test_intervals_stay_in_the_support_and_need_two_degrees_of_freedom() -> None
     assert none.errors.method == "none" and "no degrees of freedom" in none.errors.reason
 
 
-def test_rows_of_one_run_have_no_standard_errors_and_the_reason_is_said() -> None:
+def test_rows_of_one_run_have_no_standard_errors() -> None:
     fit = fitted(rows_of(responses(False, 0), run=np.zeros(40)))
     assert np.isnan(fit.stderr["m"]) and "all rows belong to one run" in " ".join(str(fit).split())
 
 
-def test_the_intervals_of_few_rows_hold_the_truth() -> None:
+def test_intervals_of_few_rows_cover_the_truth() -> None:
     truth = dict(c=1.0, a=4000.0, b=0.23)
     x = np.geomspace(2e14, 6e17, 6)
     level = np.asarray(jaxscale.laws.get("power_law_floor")(x, **truth))
@@ -154,7 +154,7 @@ def test_draws_of_the_normal_approximation_have_the_standard_errors_of_the_fit()
         assert wide == pytest.approx(fit.stderr["b"], rel=0.03)
 
 
-def test_what_infers_the_scatter_refuses_known_errors() -> None:
+def test_methods_that_infer_the_noise_reject_known_errors() -> None:
     rows = rows_of(responses(False, 0), sigma=0.1 + 0 * X)
     with pytest.raises(ValueError, match="must hold no known errors"):
         jaxscale.posterior(line, rows, progress=False)

@@ -35,7 +35,7 @@ def test_linear_residuals_take_responses_of_zero(shares: Observations) -> None:
     np.testing.assert_allclose(np.median(drawn.params["b2"] / drawn.params["b3"]), 1074.4, rtol=0.03)
 
 
-def test_what_follows_a_fit_takes_responses_of_zero(shares: Observations) -> None:
+def test_later_methods_accept_responses_of_zero(shares: Observations) -> None:
     ahead = jaxscale.forecast(
         "logistic3", shares, at={"x": 1800.0}, space="linear", fixed=LEVEL, allow_unidentified=True
     )

@@ -1,4 +1,4 @@
-"""What new laws from old ones refuse: one sentence that names the law and what to do."""
+"""Errors of the algebra of laws: one sentence that names the law and what to do."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The declaration of a law: what it refuses, and that the result is an ordinary function."""
+"""Declaration of a law: validation, and use as an ordinary function."""
 
 import copy
 import inspect
@@ -50,7 +50,7 @@ def declared(N, *, E, A, alpha):
 
 
 def declare(**changed: Any) -> Law:
-    """The law above, declared anew with some arguments changed; None leaves one out."""
+    """The law above with other arguments of its declaration; None omits one."""
     arguments: dict[str, Any] = dict(
         inputs=dict(N=Input("parameters")),
         response=Response("nat/token", positive),
@@ -127,7 +127,7 @@ def test_a_declaration_error_is_a_value_error() -> None:
         declare(source="")
 
 
-def test_a_declared_law_knows_itself() -> None:
+def test_attributes_of_a_declared_law() -> None:
     assert declared.name == "declared"
     assert declared.summary == "Irreducible loss plus a power law in model size."
     assert "More words." in (declared.__doc__ or "")
@@ -143,7 +143,7 @@ def test_a_declaration_cannot_be_changed_afterwards() -> None:
         declared.name = "other"  # type: ignore[misc]
 
 
-def test_kinds_have_the_supports_of_their_words() -> None:
+def test_supports_of_parameter_kinds() -> None:
     supports = {
         floor(): positive,
         exponent(): positive,

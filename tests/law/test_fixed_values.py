@@ -106,5 +106,5 @@ def test_the_command_takes_the_end_of_a_support() -> None:
     words = ["fit", "runs.csv", "--law", "my_laws.py:my_law", "--allow-unidentified", "--json", "out.json"]
     assert run(*words, "--fix", "E=0").exit_code in (0, 3)
     assert json.loads(Path("out.json").read_text())["fixed"] == {"E": 0.0}
-    said = refused(*words, "--fix", "E=-1")
-    assert said == "Option --fix must keep E in its support (positive), but sets it to -1.0."
+    message = refused(*words, "--fix", "E=-1")
+    assert message == "Option --fix must keep E in its support (positive), but sets it to -1.0."

@@ -1,4 +1,4 @@
-"""Laws along a schedule: sums and changes of the rate, what they leave, and fits that are handed whole schedules."""
+"""Laws along a schedule: sums and changes of the rate, limits, and fits with whole schedules."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Likelihoods: the registry, densities against SciPy's, samples against densities, and what they refuse."""
+"""Likelihoods: registry, densities against SciPy, samples against densities, and errors."""
 
 import inspect
 from typing import Any
@@ -36,10 +36,10 @@ def sites_of(likelihood: Likelihood) -> dict[str, Any]:
 def test_every_likelihood_is_one_class_that_its_constructor_makes() -> None:
     assert sorted(CLASSES) == list(LIKELIHOODS)
     for name, kind in CLASSES.items():
-        made = constructed(name)
-        assert type(made) is kind and isinstance(made, jaxscale.likelihoods.Likelihood)
-        assert not kind.__subclasses__() and "~ " in (kind.__doc__ or "") and made.describe()
-        assert {*sites_of(made)} == {*made.initial(np.array([0.1, -0.2, 0.1]), np.ones(3), 1)}
+        likelihood = constructed(name)
+        assert type(likelihood) is kind and isinstance(likelihood, jaxscale.likelihoods.Likelihood)
+        assert not kind.__subclasses__() and "~ " in (kind.__doc__ or "") and likelihood.describe()
+        assert {*sites_of(likelihood)} == {*likelihood.initial(np.array([0.1, -0.2, 0.1]), np.ones(3), 1)}
 
 
 @pytest.mark.parametrize("space", SPACES)

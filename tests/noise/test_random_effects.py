@@ -1,4 +1,4 @@
-"""Effects of runs that are integrated out, against a dense rule."""
+"""Marginal likelihoods of runs against a dense quadrature rule."""
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +83,7 @@ def test_places_of_rows_by_run() -> None:
     assert random_effects.longest_run(run, used) == 3 and random_effects.longest_run(run, ~used) == 1
 
 
-def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
+def test_runs_do_not_depend_on_each_other_or_on_padding(x64: None) -> None:
     rng = np.random.default_rng(0)
     run = np.repeat(np.arange(5), 3)
     level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)

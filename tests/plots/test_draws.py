@@ -58,7 +58,7 @@ def draws() -> Draws:
     return drawn(DATA)
 
 
-def test_traces_show_every_chain_and_where_it_diverged(draws: Draws) -> None:
+def test_trace_shows_chains_and_divergences(draws: Draws) -> None:
     figure = trace(draws)
     assert len(figure.axes) == 2 * 3
     right = figure.axes[1]
@@ -70,7 +70,7 @@ def test_traces_show_every_chain_and_where_it_diverged(draws: Draws) -> None:
     assert len(one.axes) == 2 and one.get_suptitle() == "chinchilla, importance: independent draws"
 
 
-def test_pairs_show_every_draw_against_every_other(draws: Draws) -> None:
+def test_pair_shows_all_pairs(draws: Draws) -> None:
     figure = pair(draws, ["E", "alpha", "scale"])
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert len(figure.axes) == 9 and len(shown) == 6
@@ -93,7 +93,7 @@ def test_forests_hold_the_intervals(draws: Draws) -> None:
     assert middle.get_xdata() == pytest.approx(np.median(moved.params["E"]))
 
 
-def test_groups_have_numbers_of_their_own(draws: Draws) -> None:
+def test_groups_are_plotted_separately(draws: Draws) -> None:
     wide = np.stack([draws.params["E"], draws.params["E"] + 1], axis=1)
     figure = forest({"nuts": replace(draws, params={**draws.params, "E": wide})})
     assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == ["E[0]", "E[1]", "alpha"]
@@ -105,7 +105,7 @@ def edges(collection: Any) -> tuple[np.ndarray, np.ndarray]:
     return y[1:101], y[102:202][::-1]
 
 
-def test_bands_hold_new_responses_and_the_law(draws: Draws) -> None:
+def test_band_shows_responses_and_law(draws: Draws) -> None:
     figure = band(draws, DATA, "N", {"D": 1e11}, to=1e12)
     top, bottom = figure.axes
     line = np.asarray(top.lines[0].get_xdata())
@@ -135,7 +135,7 @@ def test_other_inputs_may_follow_the_first(draws: Draws) -> None:
     assert top.get_legend().get_texts()[-1].get_text() == "observations, moved to its D"
 
 
-def test_without_a_model_a_band_holds_the_law_alone(draws: Draws) -> None:
+def test_band_without_a_model_shows_only_the_law(draws: Draws) -> None:
     top = band(replace(draws, model=None), DATA, "D", {"N": 1e9}).axes[0]
     assert len(top.collections) == 1 and len(top.lines) == 4
 
@@ -154,7 +154,7 @@ def test_a_group_has_its_own_band() -> None:
     )
 
 
-def test_a_check_holds_what_the_likelihood_replicates(draws: Draws) -> None:
+def test_predictive_check_shows_replicated_responses(draws: Draws) -> None:
     left, right = predictive(draws).axes
     order = np.argsort(np.median(draws.predict(**DATA.inputs), axis=0))
     residual = 100 * (np.log(DATA.response) - np.log(np.median(draws.predict(**DATA.inputs), axis=0)))
@@ -169,14 +169,14 @@ def test_a_check_holds_what_the_likelihood_replicates(draws: Draws) -> None:
     assert np.any(predictive(draws, seed=1).axes[1].lines[1].get_xdata() != right.lines[1].get_xdata())
 
 
-def test_rows_of_no_weight_are_not_checked() -> None:
+def test_predictive_check_excludes_rows_of_weight_zero() -> None:
     design = {name: DATA.inputs[name] for name in ("N", "D")}
     table = {**design, "loss": DATA.response, "w": np.where(np.arange(20) < 12, 1.0, 0.0)}
     some = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
     assert len(predictive(drawn(some)).axes[0].lines[0].get_ydata()) == 12
 
 
-def test_counts_scatter_as_counts() -> None:
+def test_band_of_counts_simulates_counts() -> None:
     law, k = laws.get("coverage_beta_binomial"), np.geomspace(1, 1000, 12).round()
     params = {name: np.full(COUNT, 1.0) for name in law.parameters}
     share = np.asarray(law(k, **{name: 1.0 for name in law.parameters}))
@@ -195,7 +195,7 @@ def test_counts_scatter_as_counts() -> None:
     assert len(right.lines[1].get_ydata()) == 12 and left.get_ylabel().startswith("response above the law")
 
 
-def test_runs_scatter_together() -> None:
+def test_predictive_check_includes_run_effects() -> None:
     design = {name: np.repeat(DATA.inputs[name], 3) for name in ("N", "D")}
     table = {**design, "loss": np.repeat(DATA.response, 3), "run": np.repeat(np.arange(20), 3)}
     data = Observations.from_table(table, inputs=["N", "D"], response="loss", run="run")
@@ -205,7 +205,7 @@ def test_runs_scatter_together() -> None:
     assert np.ptp(together.lines[1].get_xdata()) > 2 * np.ptp(plain.lines[1].get_xdata())
 
 
-def test_figures_are_written_twice_the_same(draws: Draws) -> None:
+def test_figures_are_reproducible(draws: Draws) -> None:
     for figure in (trace(draws), pair(draws), forest({"a": draws}), band(draws, DATA, "N", {"D": 1e11})):
         assert style.render(figure, "png") == style.render(figure, "png")
 
@@ -219,13 +219,13 @@ def test_figures_are_written_twice_the_same(draws: Draws) -> None:
         (dict(to=1e7), r"^Argument to must lie above the smallest observed N, 1e\+08, but is 1e\+07\.$"),
     ],
 )
-def test_bands_refuse_what_is_no_line(draws: Draws, given: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_of_band(draws: Draws, given: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = dict(input="N", at={"D": 1e11}) | given
     with pytest.raises(ValueError, match=message):
         band(draws, DATA, **arguments)
 
 
-def test_names_that_were_not_drawn_are_refused(draws: Draws) -> None:
+def test_unknown_names_raise(draws: Draws) -> None:
     for plot in (trace, pair, lambda d, names: forest({"a": d}, names)):
         with pytest.raises(
             ValueError, match=r"^Argument params holds 'gamma', which was not drawn.*; there are E, A, alpha"
@@ -239,7 +239,7 @@ def test_names_that_were_not_drawn_are_refused(draws: Draws) -> None:
         predictive(replace(draws, model=None))
 
 
-def test_drawing_chooses_no_backend() -> None:
+def test_plotting_selects_no_backend() -> None:
     program = """
 import sys
 import numpy as np

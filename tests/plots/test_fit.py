@@ -68,7 +68,7 @@ def test_two_inputs_show_agreement_and_residuals_coloured_by_the_other_input(fig
     assert figure.get_suptitle().startswith("chinchilla fitted to dict: 89 rows, root mean square residual 0.")
 
 
-def test_the_points_are_the_rows_that_count(figure: Any, fitted: Fit) -> None:
+def test_points_are_the_rows_of_positive_weight(figure: Any, fitted: Fit) -> None:
     table = {name: column[10:] for name, column in designs.example().items()}
     predicted = fitted.predict(N=table["N"], D=table["D"])
     left, right, _ = figure.axes
@@ -130,7 +130,7 @@ def test_an_input_without_a_unit_shows_its_column(curve: tuple[Fit, Observations
 
 
 @pytest.mark.parametrize("ending", style.ENDINGS)
-def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_path: Path, ending: str) -> None:
+def test_figure_is_saved_by_extension_reproducibly(figure: Any, tmp_path: Path, ending: str) -> None:
     first, second = tmp_path / f"a.{ending}", tmp_path / f"b.{ending.upper()}"
     style.save(figure, first)
     style.save(figure, second)
@@ -139,7 +139,7 @@ def test_a_figure_is_saved_by_its_ending_and_twice_the_same(figure: Any, tmp_pat
     assert sorted(tmp_path.iterdir()) == [first, second]
 
 
-def test_another_ending_is_refused_and_nothing_written(figure: Any, tmp_path: Path) -> None:
+def test_unsupported_extension_raises_and_writes_nothing(figure: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fit\.jpg does not end in .* end it in \.png, \.svg or \.pdf\.$"):
         style.save(figure, tmp_path / "fit.jpg")
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_observations_must_hold_the_inputs_of_the_law(fitted: Fit) -> None:
         fit_module.plot(fitted, lacking)
 
 
-def test_drawing_chooses_no_backend(fitted: Fit, tmp_path: Path) -> None:
+def test_plotting_selects_no_backend(fitted: Fit, tmp_path: Path) -> None:
     program = f"""
 import sys
 from jaxscale import Fit, Observations, designs, plots

@@ -138,7 +138,7 @@ def test_a_run_is_left_out_whole() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.3, 30.0])
-def test_effects_that_were_sampled_are_integrated_out(ratio: float) -> None:
+def test_sampled_effects_are_integrated_out(ratio: float) -> None:
     plain = drawn(RUNS, 40, ratio)
     heavy = drawn(SEEN, 40, ratio, likelihoods.student_t(1e7, "linear", runs=True, censored="seen"))
     effects = np.random.default_rng(1).standard_normal((40, heavy.model.runs))
@@ -184,7 +184,7 @@ def test_effects_under_residuals_with_kinks_are_integrated_out(ratio: float, cen
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=5e-4)
 
 
-def test_rows_that_weights_cannot_leave_out_are_named() -> None:
+def test_rows_with_high_khat_are_named() -> None:
     far = observed(np.append(X, 300.0), np.append(Y, 0.0))
     found = loo(drawn(far, 2000))
     (notice,) = found.notices
@@ -203,7 +203,7 @@ def test_weights_without_a_tail_are_even(simple: Draws) -> None:
     np.testing.assert_allclose(log_weights[:, [0, 2]], -np.log(100))
 
 
-def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
+def test_autocorrelated_chains_smooth_a_larger_tail(simple: Draws) -> None:
     walk = np.cumsum(np.random.default_rng(2).standard_normal((4, 250)), axis=1).ravel()
     slow = replace(simple, params={"c": walk, "m": walk}, chains=4, method="nuts")
     ratios = np.random.default_rng(3).standard_normal((1000, 1))
@@ -211,7 +211,7 @@ def test_chains_that_are_slow_smooth_a_wider_tail(simple: Draws) -> None:
     assert np.isfinite(one) and one != other
 
 
-def test_loo_refuses_what_it_cannot_use(simple: Draws) -> None:
+def test_loo_rejects_invalid_draws(simple: Draws) -> None:
     with pytest.raises(
         ValueError, match=r"^These draws \(importance\) have no model .*; use those returned by posterior\.$"
     ):
@@ -231,7 +231,7 @@ def counted(calls: list[int]) -> Callable[[Observations], Draws]:
 
 
 @pytest.mark.parametrize("refits, first, fits", [(1, None, 1), (15, None, 15), (1, -0.85, 2)])
-def test_leaving_the_future_out_is_the_exact_sequence(refits: int, first: float | None, fits: int) -> None:
+def test_leave_future_out_agrees_with_exact_densities(refits: int, first: float | None, fits: int) -> None:
     calls: list[int] = []
     found = leave_future_out(counted(calls), ROWS, "x", first=first, refits=refits)
     v, begun = covariance_of(ROWS, 0.0), calls[0]
@@ -245,7 +245,7 @@ def test_leaving_the_future_out_is_the_exact_sequence(refits: int, first: float 
     assert found.method == "leave-future-out by x" and np.isnan(found.p_loo)
 
 
-def test_runs_come_in_whole_at_their_largest_size() -> None:
+def test_runs_are_added_whole_at_their_largest_size() -> None:
     size = np.repeat(np.arange(10.0), 3) + np.tile([0.0, 0.1, 0.2], 10)
     runs = observed(X, Y, run=np.repeat(np.arange(10), 3), weight=np.append(np.ones(29), 0.0))
     found = leave_future_out(drawn, runs, size, first=4.5, refits=10)
@@ -274,7 +274,7 @@ def test_runs_come_in_whole_at_their_largest_size() -> None:
         (dict(posterior=lambda some: replace(drawn(some), model=None)), "have no model"),
     ],
 )
-def test_what_cannot_be_stepped_through_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_of_leave_future_out(changes: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = dict(posterior=drawn, observations=ROWS, size="x") | changes
     with pytest.raises(ValueError, match=message):
         leave_future_out(**given)
@@ -305,7 +305,7 @@ def test_weights_of_two_models_are_their_closed_form(one: int, other: int) -> No
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 60), st.floats(0, 30))
-def test_no_mixture_is_better(seed: int, models: int, units: int, spread: float) -> None:
+def test_stacking_weights_are_optimal(seed: int, models: int, units: int, spread: float) -> None:
     log_density = spread * np.random.default_rng(seed).standard_normal((units, models))
     w = optimal_weights(log_density)
     assert np.all(w >= 0) and w.sum() == pytest.approx(1)
@@ -314,7 +314,7 @@ def test_no_mixture_is_better(seed: int, models: int, units: int, spread: float)
     assert np.max(np.mean(p / (p @ w)[:, None], axis=0)) - 1 <= 1e-10
 
 
-def test_models_that_are_the_same_share_the_weight() -> None:
+def test_identical_models_share_the_weight() -> None:
     p = np.log(np.random.default_rng(0).uniform(0.1, 1, (20, 1)))
     np.testing.assert_allclose(optimal_weights(np.hstack([p, p, p])), 1 / 3)
     np.testing.assert_allclose(optimal_weights(np.hstack([p, p - 1, p]))[1], 0, atol=1e-9)
@@ -357,21 +357,21 @@ def test_models_are_compared_best_first() -> None:
         (dict(labels=np.arange(1, 5)), "b has other rows than a."),
     ],
 )
-def test_models_that_do_not_compare_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_incomparable_models_raise(changes: dict[str, Any], message: str) -> None:
     for function in (stacking, compare):
         with pytest.raises(ValueError) as caught:
             function({"a": scored(np.zeros(4)), "b": scored(np.zeros(4), **changes)})
         assert str(caught.value) == f"Argument elpds must hold models that compare, but {message}"
 
 
-def test_nothing_and_no_density_cannot_be_compared() -> None:
+def test_empty_and_non_finite_comparisons_raise() -> None:
     with pytest.raises(ValueError, match=r"^Argument elpds must not be empty\.$"):
         stacking({})
     with pytest.raises(ValueError, match=r"^Argument elpds must hold finite densities, but a gives some row none\.$"):
         compare({"a": scored(np.array([0.0, -np.inf]))})
 
 
-def test_laws_are_compared_by_the_posteriors_that_are_drawn_for_them() -> None:
+def test_compare_laws_samples_their_posteriors() -> None:
     """The same numbers as of posteriors that are drawn one by one."""
     laws = ["power_law", "power_law_offset"]
     x = np.geomspace(1, 1e3, 24)

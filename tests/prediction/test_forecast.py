@@ -52,7 +52,7 @@ def textbook(jacobian, residual, slopes, level=0.9):
     return slopes @ place, stats.t.ppf((1 + level) / 2, freedom) * half
 
 
-def test_the_misfit_is_a_line_and_an_integrated_wiener_process():
+def test_discrepancy_is_a_line_plus_integrated_wiener_process():
     """``1 + a b + int_0^min (a - u)(b - u) du``; to the two sides of the smallest size the processes are apart."""
     for a, b in ((0.3, 0.8), (1.0, 1.0), (1.7, 0.2)):
         area = integrate.quad(lambda u, a=a, b=b: (a - u) * (b - u), 0, min(a, b))[0]
@@ -104,7 +104,7 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
     assert belief.freedom == 10
 
 
-def test_a_law_that_holds_for_sure_gives_the_interval_of_the_textbook(monkeypatch):
+def test_correctly_specified_law_gives_the_t_prediction_interval(monkeypatch):
     """With no misfit there is one Student-t, whose quantiles bisection finds."""
     monkeypatch.setattr(discrepancy, "DISCREPANCIES", np.array([0.0]))
     monkeypatch.setattr(discrepancy, "_prior", lambda: np.zeros(1))
@@ -118,7 +118,7 @@ def test_a_law_that_holds_for_sure_gives_the_interval_of_the_textbook(monkeypatc
     assert belief.probability_law_holds() == 1.0
 
 
-def test_on_data_of_the_law_intervals_are_hardly_wider_and_hold_as_often_as_they_say():
+def test_intervals_have_nominal_coverage_under_the_law():
     """Straight lines with normal noise: a little more coverage than the textbook's 90 %, widths a sixth above it."""
     generator = np.random.default_rng(3)
     x, z = np.linspace(0, 1, 25), np.linspace(1.05, 1.5, 6)
@@ -138,7 +138,7 @@ def test_on_data_of_the_law_intervals_are_hardly_wider_and_hold_as_often_as_they
     assert np.median(sure) > 0.5
 
 
-def test_where_the_misfit_is_drawn_from_its_own_process_intervals_hold_what_least_squares_misses():
+def test_intervals_have_nominal_coverage_under_discrepancy():
     """A misfit that shows: least squares is far too sure, and a law that holds is all but excluded."""
     generator = np.random.default_rng(4)
     x, z = np.linspace(0, 1, 25), np.linspace(1.05, 1.5, 6)
@@ -158,7 +158,7 @@ def test_where_the_misfit_is_drawn_from_its_own_process_intervals_hold_what_leas
     assert np.median(sure) < 1e-3
 
 
-def test_what_rows_of_a_run_share_is_foretold_of_a_new_run():
+def test_run_effects_widen_intervals_of_a_new_run():
     """A run's own luck, as large as three times the scatter within runs: intervals for a new run hold it."""
     generator = np.random.default_rng(5)
     x, run = np.tile(np.linspace(0, 1, 4), 8) / 2 + np.repeat(np.arange(8), 4) / 16, np.repeat(np.arange(8), 4)
@@ -175,7 +175,7 @@ def test_what_rows_of_a_run_share_is_foretold_of_a_new_run():
     assert np.mean(alone) < np.mean(held)
 
 
-def test_directions_that_the_data_do_not_identify_are_open():
+def test_unidentified_directions_have_infinite_intervals():
     """Two columns that are the same at the data and differ beyond: anything may come."""
     x = np.linspace(0, 1, 8)
     J = np.stack([np.ones(8), x, x], axis=1)
@@ -201,7 +201,7 @@ def follows():
     return jaxscale.forecast("compute_power_floor", data, at={"X": FAR}, progress=False)
 
 
-def test_a_forecast_from_data_of_the_law_is_centred_on_it(follows):
+def test_forecast_under_the_law_is_unbiased(follows):
     """The exact law lies inside; the table names every place, in order."""
     lower, upper = ends(follows)
     assert np.all((lower < power(FAR)) & (power(FAR) < upper))
@@ -217,7 +217,7 @@ def test_a_forecast_from_data_of_the_law_is_centred_on_it(follows):
     assert json.loads(follows.to_json())["params"]["X = 2e+21"]["level"] == 0.9
 
 
-def test_a_forecast_is_hardly_wider_than_that_of_least_squares(follows):
+def test_forecast_is_hardly_wider_than_least_squares(follows):
     """The law is nearly straight in its parameters here: the textbook's interval at the fit, by finite differences."""
     data = observed(X, power(X, noise=0.003, seed=4))
     made = jaxscale.fit("compute_power_floor", data, noise=jaxscale.noise.squared("log"), progress=False)
@@ -237,7 +237,7 @@ def test_a_forecast_is_hardly_wider_than_that_of_least_squares(follows):
     assert np.all((ratio > 0.95) & (ratio < 1.4))
 
 
-def test_a_forecast_from_data_that_bend_away_widens_and_holds_what_comes(follows):
+def test_forecast_widens_under_discrepancy_and_covers(follows):
     """The same law with a bend that goes on: beyond the data the interval is much wider, the more so the farther."""
     y = power(X, bend=0.004, noise=0.003, seed=4)
     found = jaxscale.forecast("compute_power_floor", observed(X, y), at={"X": FAR}, progress=False)
@@ -249,7 +249,7 @@ def test_a_forecast_from_data_that_bend_away_widens_and_holds_what_comes(follows
     assert found.about["law_holds"] < 0.01 and found.about["misfit"] > 1
 
 
-def test_the_benchmark_of_real_sweeps_asks_for_the_same(follows):
+def test_benchmark_of_real_sweeps_uses_forecast(follows):
     """The rows that are held out are foretold from the others."""
     y, held = np.append(power(X, noise=0.003, seed=4), power(FAR)), np.arange(len(X) + len(FAR)) >= len(X)
     sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
@@ -259,7 +259,7 @@ def test_the_benchmark_of_real_sweeps_asks_for_the_same(follows):
     assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
 
 
-def test_rows_of_weight_0_are_left_out_and_the_order_of_rows_is_nothing(follows):
+def test_forecast_ignores_rows_of_weight_0_and_row_order(follows):
     """The same intervals, to rounding, from shuffled rows with a wild one among them."""
     order = np.random.default_rng(7).permutation(24)
     x, y = np.append(X, 1e22)[order], np.append(power(X, noise=0.003, seed=4), 9.0)[order]
@@ -268,7 +268,7 @@ def test_rows_of_weight_0_are_left_out_and_the_order_of_rows_is_nothing(follows)
     np.testing.assert_allclose(ends(again), ends(follows), rtol=1e-5)
 
 
-def test_levels_are_nested_and_places_that_are_alike_have_names_of_their_own():
+def test_levels_are_nested_and_labels_are_unique():
     """Intervals of one belief, here with runs of two rows, about one median."""
     data = observed(X, power(X, noise=0.003, seed=4), run=np.arange(23) // 2)
     inner = jaxscale.forecast("compute_power_floor", data, at={"X": [1e22, 1e22]}, level=0.5, progress=False)
@@ -278,7 +278,7 @@ def test_levels_are_nested_and_places_that_are_alike_have_names_of_their_own():
     assert outer.params["X = 1e+22"]["estimate"] == pytest.approx(inner.params["X = 1e+22"]["estimate"], rel=1e-12)
 
 
-def test_shares_stay_shares():
+def test_forecast_of_a_fraction_stays_in_the_unit_interval():
     """A response between 0 and 1 is foretold in its logit."""
     k = np.geomspace(1, 100, 12)
     y = np.exp(-1.5 * k**-0.4) * np.exp(0.02 * np.random.default_rng(8).standard_normal(12))
@@ -288,7 +288,7 @@ def test_shares_stay_shares():
     assert np.all((0 < lower) & (lower < upper) & (upper < 1))
 
 
-def test_responses_of_any_sign_are_foretold_as_they_are():
+def test_forecast_of_real_responses():
     """A straight line in log x without any noise is foretold exactly; a fixed parameter takes no freedom."""
     x = np.geomspace(1, 100, 12)
     data = jaxscale.Observations.from_table({"x": x, "y": 2 - 3 * np.log(x)}, inputs=["x"], response="y")
@@ -350,7 +350,7 @@ FLAT = jaxscale.Observations.from_table(
         ),
     ],
 )
-def test_what_cannot_be_foretold_is_refused_in_a_sentence(changes, error, message):
+def test_invalid_arguments_of_forecast(changes, error, message):
     """Every message."""
     arguments = dict(law="compute_power_floor", observations=DATA, at={"X": 1e22}, progress=False) | changes
     with pytest.raises(error) as raised:

@@ -76,7 +76,7 @@ def test_the_distance_is_that_of_arviz() -> None:
     assert found == pytest.approx(float(wanted), rel=1e-9)
 
 
-def test_the_distance_has_its_ends() -> None:
+def test_distance_lies_between_0_and_1() -> None:
     values = np.random.default_rng(2).standard_normal(1000)
     assert distance(values, np.full(1000, 1e-3)) == pytest.approx(0, abs=1e-7)
     assert distance(np.ones(10), np.arange(10) / 45) == 0
@@ -86,11 +86,11 @@ def test_the_distance_has_its_ends() -> None:
     assert distance(values, last) == pytest.approx(distance(7 - 3 * values, last), rel=1e-12)
 
 
-def test_a_quarter_of_a_standard_deviation_is_where_it_begins_to_count() -> None:
+def test_threshold_is_a_quarter_of_a_standard_deviation() -> None:
     assert apart((0.0, 1.0), (0.25, 1.0)) == pytest.approx(0.05, rel=0.1)
 
 
-def test_effects_of_groups_are_no_priors_to_scale() -> None:
+def test_group_effects_are_not_scaled() -> None:
     draws = drawn((0.0, 100.0), (3.0, 5))
     offset = np.random.default_rng(3).standard_normal((COUNT, 40))
     told = draws.stats["log_prior"] + stats.norm.logpdf(offset).sum(axis=1)
@@ -102,13 +102,13 @@ def test_effects_of_groups_are_no_priors_to_scale() -> None:
     assert found.rows["m_offset[39]"]["prior"] < 0.05 and len(found.rows) == 41
 
 
-def test_a_prior_that_is_flat_moves_nothing() -> None:
+def test_flat_prior_has_no_sensitivity() -> None:
     draws = drawn((0.0, 100.0), (3.0, 5))
     found = prior_sensitivity(replace(draws, stats=draws.stats | {"log_prior": np.zeros(COUNT)}))
     assert found.rows["m"]["prior"] == pytest.approx(0, abs=1e-6) and found.rows["m"]["diagnosis"] == ""
 
 
-def test_the_table_is_read_at_80_columns() -> None:
+def test_table_is_80_columns_wide() -> None:
     lines = str(prior_sensitivity(drawn((0.0, 0.5), (3.0, 5)))).splitlines()
     assert lines[0].split() == ["Quantity", "prior", "likelihood", "diagnosis"]
     assert lines[2].startswith("m  ") and lines[2].endswith(CONFLICT)
@@ -116,14 +116,14 @@ def test_the_table_is_read_at_80_columns() -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_weights_that_fail_are_said() -> None:
+def test_high_khat_is_reported() -> None:
     draws = drawn((0.0, 0.5), (3.0, 5))
     heavy = np.random.default_rng(4).standard_cauchy(COUNT) * 20
     table = str(prior_sensitivity(replace(draws, stats=draws.stats | {"log_likelihood": heavy})))
     assert "Unreliable for the likelihood: k-hat of the weights is above 0.7." in " ".join(table.split())
 
 
-def test_what_is_no_posterior_is_refused() -> None:
+def test_draws_without_log_densities_raise() -> None:
     draws = drawn((0.0, 0.5), (3.0, 5))
     with pytest.raises(ValueError, match=r"^These draws \(case bootstrap\) have no log_prior among their stats, so"):
         prior_sensitivity(replace(draws, method="case bootstrap", stats={}))

@@ -84,7 +84,7 @@ COLUMNS = np.stack([np.ones(ROWS), x], axis=1)
 
 
 @pytest.mark.parametrize(("name", "of"), [("c", [1, 0]), ("m", [0, 1]), ("sum", [1, 2]), ("slope", [0, 1])])
-def test_of_a_line_the_interval_is_that_of_t(profiled: jaxscale.Profile, name: str, of: list[int]) -> None:
+def test_interval_of_a_line_is_the_t_interval(profiled: jaxscale.Profile, name: str, of: list[int]) -> None:
     best, covariance = least(COLUMNS)
     error = float(np.sqrt(np.array(of) @ covariance @ of))
     t = stdtrit(ROWS - 2, 0.975)
@@ -97,7 +97,7 @@ def test_of_a_line_the_interval_is_that_of_t(profiled: jaxscale.Profile, name: s
     assert profiled.threshold == pytest.approx(t) and not profiled.notices
 
 
-def test_of_a_line_the_contour_is_the_ellipse_of_f(straight: Fit) -> None:
+def test_contour_of_a_line_is_the_f_ellipse(straight: Fit) -> None:
     contour = jaxscale.contour(straight, ("c", "m"), level=(0.5, 0.9))
     best, covariance = least(COLUMNS)
     away = contour.polygons - best
@@ -112,7 +112,7 @@ CONCENTRATION = np.repeat([0.02, 0.06, 0.11, 0.22, 0.56, 1.10], 2)
 VELOCITY = np.array([76, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200.0])
 
 
-def test_the_profile_of_puromycin_is_that_of_the_textbook() -> None:
+def test_profile_of_puromycin_agrees_with_the_reference() -> None:
     fit = fitted(puromycin, observed(CONCENTRATION, VELOCITY), noise.squared(), starts=512)
     profile = jaxscale.profile(fit, level=0.95, quantity={"ratio": ratio})
     # The estimates and standard error of Bates and Watts, table 2.2.
@@ -204,7 +204,7 @@ def test_a_law_with_its_own_coordinates_has_the_same_profile(straight: Fit, prof
         assert profile.intervals()[name] == pytest.approx(profiled.intervals()[name], rel=1e-9)
 
 
-def test_an_end_that_is_not_reached_is_said() -> None:
+def test_open_end_is_reported() -> None:
     # All but one row saturate, so that k may as well be zero.
     place = np.arange(1.0, 13.0)
     response = place / (0.01 + place) + 0.05 * np.random.default_rng(2).standard_normal(12)
@@ -239,7 +239,7 @@ def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profi
     assert figure.get_suptitle() == "line: profiles with 95 % intervals"
 
 
-def test_a_second_data_set_compiles_nothing(straight: Fit, caplog: pytest.LogCaptureFixture) -> None:
+def test_second_data_set_does_not_recompile(straight: Fit, caplog: pytest.LogCaptureFixture) -> None:
     other = fitted(line, observed(x[:-3], y[:-3] ** 2), noise.squared())
     for fit in (straight, other):
         caplog.clear()
@@ -300,7 +300,7 @@ def test_wrong_arguments_of_a_contour(straight: Fit, settings: dict[str, Any], m
     assert str(error.value).startswith(message)
 
 
-def test_fits_without_a_profile(straight: Fit) -> None:
+def test_fits_that_cannot_be_profiled_raise(straight: Fit) -> None:
     with pytest.raises(ValueError, match="Argument params names 'c', which is no free parameter of this fit \\(it is"):
         jaxscale.profile(replace(straight, free=("m",), fixed={"c": 1.0}), ["c"])
     with pytest.raises(ValueError, match="holds no observations; pass them"):
@@ -318,7 +318,7 @@ def test_fits_without_a_profile(straight: Fit) -> None:
         likelihood_ratio._inverse([np.ones((2, 2))])
 
 
-def test_wrong_types_are_refused_where_nothing_checks_annotations() -> None:
+def test_wrong_types_raise_without_runtime_type_checks() -> None:
     program = """
 import jaxscale
 from jaxscale.profiling.targets import validate_derived

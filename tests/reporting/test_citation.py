@@ -51,7 +51,7 @@ def test_one_key_is_one_paper() -> None:
     assert len({paper.title.lower() for paper in found.values()}) == len(found)
 
 
-def test_a_source_is_read_into_its_parts() -> None:
+def test_source_is_parsed_into_papers() -> None:
     source = (
         "The First & Best: Part 3.3, a Tale, Maia Polo 2024, arXiv:2401.01234; Bare title; "
         "the Hill curve, a standard form; unconfirmed form"
@@ -72,7 +72,7 @@ def test_a_source_is_read_into_its_parts() -> None:
     )
 
 
-def test_a_short_source_says_what_is_unconfirmed() -> None:
+def test_short_source_marks_unconfirmed_forms() -> None:
     assert citation.short(laws.get("chinchilla")) == "Hoffmann 2022; Besiroglu 2024"
     assert citation.short(laws.get("hill")) == "a standard form"
     assert citation.short(laws.get("t2i_power")).endswith("; unconfirmed form")

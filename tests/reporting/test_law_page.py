@@ -36,7 +36,7 @@ def bare(x, z, u, *, c, b):
     return c + x + z * b + u
 
 
-def test_the_catalogue_lists_every_law_with_what_it_takes_and_says() -> None:
+def test_listing_shows_inputs_and_summary_of_every_law() -> None:
     text = law_page.listing(CATALOGUE.values())
     said = flowing(text)
     for entry in CATALOGUE.values():
@@ -48,7 +48,7 @@ def test_the_catalogue_lists_every_law_with_what_it_takes_and_says() -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
+def test_page_shows_the_whole_declaration(name: str) -> None:
     entry = laws.get(name)
     # Operation by operation, those inside nested jit too: what is compiled serves the whole catalogue.
     with jax.disable_jit():
@@ -66,7 +66,7 @@ def test_a_page_holds_all_that_a_law_declares(name: str) -> None:
     assert ("no parameters to fit." in said) is (not entry.parameters)
 
 
-def test_a_page_tells_open_and_closed_ends() -> None:
+def test_page_shows_ranges_of_inputs() -> None:
     text = law_page.page(bare)
     assert "x: steps, any real number" in text
     assert "z: any unit, between 0 and 1" in text
@@ -78,7 +78,7 @@ def test_a_page_tells_open_and_closed_ends() -> None:
     assert (facts["unit"], facts["low"], facts["high"]) == ("steps", None, None)
 
 
-def test_a_page_shows_its_law_the_way_it_goes() -> None:
+def test_page_shows_a_sketch() -> None:
     sketch = curve.sketch(laws.get("chinchilla"), "N")
     columns = [[row[8:].ljust(60)[k] for row in sketch[:12]].index("*") for k in range(60)]
     assert columns == sorted(columns) and (columns[0], columns[-1]) == (0, 11)
@@ -92,7 +92,7 @@ def test_a_curve_is_the_law_with_the_other_inputs_in_their_middle() -> None:
     np.testing.assert_allclose(y, chinchilla(1e9, x, **chinchilla.published["besiroglu2024"]), rtol=1e-12)
 
 
-def test_a_law_that_does_not_move_is_sketched_as_a_line() -> None:
+def test_constant_law_is_sketched_as_a_line() -> None:
     @law(inputs=dict(x=Input("")), response=Response("", real), c=floor(real, range=(1.0, 3.0)), source="a test")
     def level(x, *, c):
         """A level."""
@@ -102,7 +102,7 @@ def test_a_law_that_does_not_move_is_sketched_as_a_line() -> None:
     assert rows[11].count("*") == 60 and rows[0].split() == ["1.73", "|"]
 
 
-def test_places_of_a_law_lie_apart_between_the_sizes_of_their_input() -> None:
+def test_locations_are_spread_over_the_range_of_their_input() -> None:
     @law(
         inputs=dict(x=Input("", typical=(1.0, 1e6))),
         response=Response("", real),
@@ -128,7 +128,7 @@ def test_places_of_a_law_lie_apart_between_the_sizes_of_their_input() -> None:
         ("prod_(j=2..k) (n_j) + D_cpt", "Π_(j=2..k) (nⱼ) + D_cpt"),
     ],
 )
-def test_a_formula_reads_as_mathematics(code: str, said: str) -> None:
+def test_formula_is_printed_in_mathematical_notation(code: str, said: str) -> None:
     assert readable(code) == said
 
 

@@ -95,7 +95,7 @@ def test_the_parametric_bootstrap_has_the_classical_standard_errors(weighted) ->
 
 
 @pytest.mark.usefixtures("x64")
-def test_the_parametric_bootstrap_gives_the_rows_of_a_run_something_in_common(by_run) -> None:
+def test_parametric_bootstrap_draws_run_effects(by_run) -> None:
     again, lines = parts(by_run)
     some = schemes.parametric(again, lines, MANY, np.random.default_rng(0))
     luck = some.response[:, :ROWS] - lines.prediction[:ROWS]
@@ -156,7 +156,7 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
     np.testing.assert_allclose(found, [np.sum(same**2) / 25, 0], atol=1e-12)
 
 
-def test_the_student_t_of_residuals_is_the_likeliest() -> None:
+def test_student_t_of_residuals_maximises_the_likelihood() -> None:
     from scipy import stats
 
     u: Any = stats.t.rvs(3, scale=0.02, size=400, random_state=1)
@@ -182,12 +182,12 @@ def test_robust_fits_resample_their_own_noise() -> None:
         assert ("scale" in draws.nuisance) == (loss.loss.name == "student_t")
 
 
-def test_rows_of_a_run_resampled_alone_are_noticed(by_run) -> None:
+def test_row_resampling_of_runs_is_reported(by_run) -> None:
     draws = jaxscale.bootstrap(by_run, kind="residual", n_resamples=4)
     assert [notice.code for notice in draws.notices] == ["runs_ignored"]
 
 
-def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_refits_are_counted(plain, monkeypatch: pytest.MonkeyPatch) -> None:
     refitted, failing = bootstrap.refit_batch, [4]
 
     def some_fail(*arguments: Any, **more: Any) -> Any:
@@ -208,7 +208,7 @@ def test_refits_that_do_not_settle_are_counted(plain, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("settings", [dict(kind="case"), dict(kind="wild")])
-def test_refits_that_do_not_settle_try_again(plain, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
+def test_failed_refits_are_retried(plain, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> None:
     descend, calls = refits.descend, []
 
     def slow(*arguments: Any, **more: Any) -> Any:
@@ -308,14 +308,14 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
     assert freedom == draws.about["freedom"] and np.all(np.isfinite(covariance))
 
 
-def test_laplace_draws_of_a_fit_that_passes_through_its_rows_have_its_own_covariance() -> None:
+def test_laplace_draws_of_an_interpolating_fit() -> None:
     # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), n_resamples=50)
     assert fit.errors.method == "bootstrap"
     assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
 
 
-def test_a_fit_without_spare_rows_has_no_laplace_draws(plain) -> None:
+def test_laplace_needs_degrees_of_freedom(plain) -> None:
     few = np.where(np.isin(np.arange(ROWS), (3, 20)), 1.0, 0.0)
     exact = fitted(observed(weight=few))
     with pytest.raises(ValueError, match=r"The optimum of line has no finite covariance.*use jaxscale\.bootstrap"):
@@ -328,7 +328,7 @@ def test_a_fit_without_spare_rows_has_no_laplace_draws(plain) -> None:
         jaxscale.jackknife(exact)
 
 
-def test_another_data_set_compiles_no_program() -> None:
+def test_another_data_set_does_not_recompile() -> None:
     def sizes(seed: int) -> list[int]:
         fit = fitted(observed(seed=seed))
         for kind in ("case", "residual", "wild", "parametric"):
@@ -340,7 +340,7 @@ def test_another_data_set_compiles_no_program() -> None:
     assert sizes(7) == sizes(8)
 
 
-def test_a_run_goes_on_where_it_was(plain, tmp_path) -> None:
+def test_bootstrap_resumes_from_a_checkpoint(plain, tmp_path) -> None:
     whole = jaxscale.bootstrap(plain, n_resamples=30)
     first = jaxscale.bootstrap(plain, n_resamples=30, checkpoint=tmp_path / "parts")
     again = jaxscale.bootstrap(plain, n_resamples=30, checkpoint=tmp_path / "parts")
@@ -380,7 +380,7 @@ def test_wrong_arguments_are_refused(plain, settings: dict[str, Any], message: s
     assert message in str(caught.value)
 
 
-def test_what_cannot_be_resampled_is_refused(plain) -> None:
+def test_data_that_cannot_be_resampled_raise(plain) -> None:
     for draws in (1, True):
         with pytest.raises(
             ValueError, match=f"Argument num_samples must be a whole number of at least 2, but is {draws}"
@@ -401,7 +401,7 @@ def test_what_cannot_be_resampled_is_refused(plain) -> None:
 
 
 @pytest.mark.parametrize("kind", ["case", "residual", "wild", "parametric"])
-def test_the_seed_chooses_the_resamples(kind: str, plain: jaxscale.Fit) -> None:
+def test_seed_determines_the_resamples(kind: str, plain: jaxscale.Fit) -> None:
     first, again, other = (
         table(jaxscale.bootstrap(plain, kind=kind, n_resamples=20, seed=key))  # pyright: ignore[reportArgumentType]
         for key in (3, 3, 4)

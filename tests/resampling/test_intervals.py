@@ -61,7 +61,7 @@ def test_percentile_and_basic_intervals_are_quantiles(plain, cases) -> None:
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "bca", "studentised"])
-def test_functions_of_the_parameters_get_intervals_too(plain, cases, method: str) -> None:
+def test_intervals_of_derived_quantities(plain, cases, method: str) -> None:
     pair = {"both": lambda p: jax.numpy.stack([p["m"], p["c"]]), "m": lambda p: p["m"]}
     found = jaxscale.bootstrap_intervals(cases, plain, method=method, quantity=pair)
     alone = jaxscale.bootstrap_intervals(cases, plain, method=method)
@@ -226,7 +226,7 @@ def test_wrong_arguments_are_refused(plain, cases, settings: dict[str, Any], mes
     assert str(caught.value) == message
 
 
-def test_draws_that_are_no_bootstrap_of_the_fit_are_refused(plain, cases) -> None:
+def test_draws_of_another_fit_raise(plain, cases) -> None:
     with pytest.raises(ValueError, match="must come from jaxscale.bootstrap, but its method is 'laplace'"):
         jaxscale.bootstrap_intervals(jaxscale.laplace(plain), plain)
     with pytest.raises(ValueError, match="must be a bootstrap of this very fit"):

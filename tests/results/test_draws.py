@@ -66,14 +66,14 @@ def ratio(p: dict[str, Any]) -> Any:
     return p["A"] / p["b"]
 
 
-def test_a_function_alone_is_named_after_itself() -> None:
+def test_single_function_is_named_by_its_definition() -> None:
     assert DRAWS.intervals(quantity=ratio).params == DRAWS.intervals(quantity={"ratio": ratio}).params
     assert list(DRAWS.intervals(quantity=lambda p: p["b"]).params) == ["quantity"]
     assert list(by_name(functools.partial(ratio))) == ["quantity"]
 
 
 @pytest.mark.usefixtures("untyped")
-def test_what_is_no_function_of_the_parameters_is_refused() -> None:
+def test_invalid_quantities_raise() -> None:
     mapping = (
         "Argument quantity must be a function of the parameters or map names to functions, such as {'ratio': lambda"
     )
@@ -92,7 +92,7 @@ def test_what_is_no_function_of_the_parameters_is_refused() -> None:
         assert str(caught.value).startswith(message) and str(caught.value).endswith(".")
 
 
-def test_inputs_go_together_and_lie_in_their_domains() -> None:
+def test_inputs_broadcast_and_lie_in_their_domains() -> None:
     with pytest.raises(ValueError) as caught:
         DRAWS.predict(N=[1.0, 2.0, 3.0], D=[1.0, 2.0])
     assert str(caught.value) == "Inputs must be numbers or equally long arrays, but have shapes N (3,), D (2,)."
@@ -107,7 +107,7 @@ def test_inputs_go_together_and_lie_in_their_domains() -> None:
     assert several.predict(w=np.ones(5), N=np.ones(3)).shape == (4, 3)
 
 
-def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
+def test_derive_reports_unknown_parameters_and_numpy() -> None:
     with pytest.raises(ValueError) as caught:
         DRAWS.derive(lambda p: p["B"])
     assert str(caught.value).startswith("A function of the parameters uses 'B', which is not a parameter of two")
@@ -119,24 +119,24 @@ def test_functions_of_the_parameters_know_their_names_and_jax() -> None:
     ]
     for of in wrong:
         for call in (DRAWS.derive, lambda of: DRAWS.quantiles(0.5, of), lambda of: DRAWS.intervals(quantity={"f": of})):
-            with pytest.raises(ValueError, match=r"must compute by JAX: use jax.numpy in place of numpy and math, and"):
+            with pytest.raises(ValueError, match=r"must use JAX operations: jax.numpy instead of numpy and math,"):
                 call(of)
     np.testing.assert_allclose(
         DRAWS.derive(lambda p: jnp.log(p["b"]) + sum(p.values())), np.log([0.1, 0.2, 0.3]) + [1.1, 1.2, 1.3]
     )
 
 
-def test_new_responses_of_counts_need_trials_and_censored_ones_nothing() -> None:
+def test_responses_of_counts_need_trials() -> None:
     counted = replace(DRAWS, likelihood=likelihoods.binomial("n"))
     with pytest.raises(
-        ValueError, match=r"^New shares of counts would need their trials \(n\) beside the law's inputs;"
+        ValueError, match=r"^Simulated counts need their number of trials \(n\) in addition to the law's inputs;"
     ):
         counted.responses(N=1.0, D=1.0)
     cut = replace(DRAWS, nuisance={"scale": np.full(3, 0.1)}, likelihood=likelihoods.normal(censored="seen"))
     assert cut.responses(N=[1.0, 2.0], D=1.0).shape == (3, 2)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "none" / "x.nc"
     with pytest.raises(FileNotFoundError) as caught:
         DRAWS.save(path)
@@ -144,17 +144,17 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", ["abc", 1.5, None, np.float64(2.0), [1, 2], True])
-def test_seeds_that_are_not_whole_numbers_are_refused(seed: Any, untyped: None) -> None:
+def test_non_integer_seeds_raise(seed: Any, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
         generator_of(seed)
     assert str(caught.value) == f"Argument seed must be a whole number, but is {seed!r}."
 
 
-def test_integers_of_numpy_are_seeds() -> None:
+def test_numpy_integers_are_seeds() -> None:
     assert generator_of(np.int64(7))[0] == 7
 
 
-def test_arguments_of_other_types(untyped: None) -> None:
+def test_arguments_of_wrong_type_raise(untyped: None) -> None:
     said = r"^Argument observations must be Observations \(make them with Observations.from_table\), but is "
     for other, name in (("demo.csv", "str"), (TABLE, "dict")):
         with pytest.raises(TypeError, match=said + name):
@@ -172,7 +172,7 @@ def test_arguments_of_other_types(untyped: None) -> None:
     assert isinstance(likelihoods.normal(), likelihoods.Likelihood)
 
 
-def test_evidence_of_other_types(untyped: None) -> None:
+def test_comparison_of_wrong_types_raises(untyped: None) -> None:
     with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is Intervals\.$"):
         loo(DRAWS.intervals())
     with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is NoneType\.$"):
@@ -189,7 +189,7 @@ def test_evidence_of_other_types(untyped: None) -> None:
 
 
 @pytest.mark.parametrize("candidates", [0, -1, 1.5, True])
-def test_new_groups_have_candidates(candidates: Any, untyped: None) -> None:
+def test_new_group_needs_positive_candidates(candidates: Any, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
         jaxscale.new_group(DRAWS, candidates=candidates)
     assert str(caught.value) == f"Argument candidates must be a positive number, but is {candidates!r}."

@@ -67,14 +67,14 @@ def line_of(text: str, start: str) -> str:
     return next(line for line in text.split("\n") if line.startswith(start))
 
 
-def test_a_report_fits_the_terminal_and_ends_without_a_newline(fitted: Fit) -> None:
+def test_report_is_80_columns_wide_without_final_newline(fitted: Fit) -> None:
     text = fit_report.text(fitted)
     assert max(map(len, text.split("\n"))) <= text_module.WIDTH
     assert text == text.rstrip()
     assert str(fitted) == text
 
 
-def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
+def test_report_states_data_method_and_diagnostics(fitted: Fit) -> None:
     said = flowing(fit_report.text(fitted))
     assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
     assert "Status converged" in said
@@ -84,14 +84,14 @@ def test_a_report_says_what_was_fitted_and_how(fitted: Fit) -> None:
     assert f"largest in row {fitted.residuals.largest_row}: prediction" in said
     assert "classical (homoscedastic noise); intervals by t quantiles with 94 degrees of freedom" in said
     assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in said
-    assert f"{fitted.landscape.agree} of the {fitted.landscape.independent} independent ones" in said
+    assert f"{fitted.landscape.agree} of {fitted.landscape.independent} independent starts reached" in said
     assert "Other basins none" in said
     assert "Design check identified (at 0.5 % noise; condition number" in said
     assert f"N = N, D = D, response = loss; sha256 {fitted.provenance.data_sha256[:12]}" in said
     assert "seed 0; python" in said and f"jax {fitted.provenance.versions['jax']}" in said
 
 
-def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> None:
+def test_every_parameter_has_a_line_and_fixed_ones_are_marked(fitted: Fit) -> None:
     text = fit_report.text(fitted)
     low, high = fitted.intervals()["E"]
     cells = line_of(text, "E ").split()
@@ -101,7 +101,7 @@ def test_every_parameter_has_a_line_and_a_fixed_one_is_marked(fitted: Fit) -> No
     assert line_of(text, "beta").split() == ["beta", "0.3658", "fixed"]
 
 
-def test_a_parameter_without_a_standard_error_says_none(fitted: Fit) -> None:
+def test_missing_standard_error_is_printed_as_none(fitted: Fit) -> None:
     missing = {**fitted.stderr, "A": math.nan}
     text = changed(fitted, stderr=missing, observations=None)
     assert line_of(text, "A ").split()[2:] == ["none", "none"]
@@ -131,7 +131,7 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
     assert said.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in said
 
 
-def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> None:
+def test_missing_standard_errors_are_explained(fitted: Fit) -> None:
     reason = "no resamples were requested, which this loss needs"
     errors = StandardErrors("none", 90, 0, reason)
     missing = dict(stderr=dict.fromkeys(fitted.free, math.nan), correlation=tuple((math.nan,) * 4 for _ in range(4)))
@@ -154,7 +154,7 @@ def test_nothing_is_said_of_standard_errors_that_do_not_exist(fitted: Fit) -> No
         (100.0, math.nan, "none"),
     ],
 )
-def test_ends_of_intervals_have_no_more_digits_than_they_bear(
+def test_interval_ends_are_rounded_to_their_precision(
     fitted: Fit, value: float, error: float, interval: str
 ) -> None:
     made = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}, "observations": None}
@@ -179,7 +179,7 @@ def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, sa
     assert said + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
 
 
-def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
+def test_basins_design_and_status_are_reported(fitted: Fit) -> None:
     basins = tuple(Basin(1.5 + 0.1 * i, 1 + i, fitted.params) for i in range(8))
     assert fitted.design is not None
     text = flowing(
@@ -202,7 +202,7 @@ def test_basins_design_and_marks_are_told(fitted: Fit) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_notice_is_told_with_its_cure(fitted: Fit, code: str) -> None:
+def test_notice_is_printed_with_its_remedy(fitted: Fit, code: str) -> None:
     text = flowing(changed(fitted, notices=(Notice(code, "Something was found."),)))
     assert f"{code}: Something was found. Cure: {' '.join(CODES[code][1].split())}" in text
     assert f"{code}: {CODES[code][0]} Cure: {CODES[code][1]}" in flowing(notices.listing())
@@ -223,7 +223,7 @@ def test_a_notice_is_told_with_its_cure(fitted: Fit, code: str) -> None:
         ),
     ],
 )
-def test_residuals_are_told_in_the_space_of_the_noise(fitted: Fit, chosen: noise.Noise, said: str, unit: str) -> None:
+def test_residuals_are_reported_in_the_residual_space(fitted: Fit, chosen: noise.Noise, said: str, unit: str) -> None:
     residuals = Residuals(0.25, 0.125, -1.0, 3, "row", math.nan, math.nan)
     scale = chosen.loss.settings.get("scale")
     text = flowing(changed(fitted, noise=chosen, scale=scale, residuals=residuals))
@@ -256,7 +256,7 @@ def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest
         (math.inf, "unknown"),
     ],
 )
-def test_the_certificate_is_told_as_what_a_step_still_gains(fitted: Fit, certificate: float, said: str) -> None:
+def test_certificate_is_reported_as_predicted_decrease(fitted: Fit, certificate: float, said: str) -> None:
     assert f"predicted relative decrease {said})" in flowing(changed(fitted, certificate=certificate))
 
 
@@ -289,7 +289,7 @@ def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None
     assert f"  {said}  " in line_of(changed(fitted, stderr=stderr), "E ")
 
 
-def test_true_constants_stand_beside_the_fitted_ones(fitted: Fit) -> None:
+def test_true_and_fitted_constants_are_tabulated(fitted: Fit) -> None:
     truth = {**fitted.params, "E": fitted.params["E"] - 2 * fitted.stderr["E"]}
     text = fit_report.constants(fitted, truth)
     assert line_of(text, "E ").endswith("+2.0 std. errors")

@@ -71,7 +71,7 @@ def test_a_file_holds_the_fits_and_their_errors(fits: Fits, tmp_path: Path) -> N
     np.testing.assert_array_equal(again.intervals()["A"][0], fits.intervals()["A"][0])
 
 
-def test_files_that_are_no_fits_are_refused(fits: Fits, tmp_path: Path) -> None:
+def test_invalid_files_raise(fits: Fits, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^Argument path must end in \.json, as files of fits do, but is '"):
         fits.save(tmp_path / "fits.nc")
     other = tmp_path / "other.json"
@@ -89,11 +89,11 @@ def test_a_notice_counts_the_fits_that_did_not_converge(fits: Fits) -> None:
     status[0, 1] = 0
     failed = jaxscale.Fits(**{**vars(fits), "status": status})
     assert [(notice.code, notice.message) for notice in failed.notices] == [
-        ("not_converged", "1 of 4 fits did not converge; ok says which.")
+        ("not_converged", "1 of 4 fits did not converge; see ok.")
     ]
 
 
-def test_fits_without_errors_say_so(fits: Fits) -> None:
+def test_fits_without_standard_errors_raise(fits: Fits) -> None:
     bare = jaxscale.Fits(**{**vars(fits), "errors": {}, "solved": None})
     with pytest.raises(ValueError, match=r"^These fits hold no standard errors; fit again\.$"):
         bare.intervals()

@@ -17,7 +17,7 @@ def head(shown: str) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["case bootstrap", "laplace", "new group", "importance", "nuts"])
-def test_the_mean_of_draws_is_called_so(method: str) -> None:
+def test_mean_of_draws_is_labelled_mean(method: str) -> None:
     draws = Draws("chinchilla", {"alpha": np.linspace(0.3, 0.4, 50)}, method, ("alpha",), stats={})
     about = {"ess": 50.0, "khat": 0.1, "chains": 1, "draws": 50, "divergences": 0, "steps": 1.0, "from": "nuts"}
     shown = str(Intervals("chinchilla", method, 0.9, draws.intervals().params, about))
@@ -25,7 +25,7 @@ def test_the_mean_of_draws_is_called_so(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["percentile of case bootstrap", "profile likelihood", "law and misfit"])
-def test_intervals_about_the_estimate_name_it(method: str) -> None:
+def test_intervals_of_an_estimate_are_labelled_estimate(method: str) -> None:
     assert head(str(Intervals("chinchilla", method, 0.9, {"alpha": ROW}))) == ["estimate", "sd", "90", "%", "interval"]
 
 

@@ -29,12 +29,12 @@ def codes(notices: tuple[jaxscale.Notice, ...]) -> list[str]:
     return [notice.code for notice in notices]
 
 
-def test_chains_that_mixed_have_nothing_to_say() -> None:
+def test_mixed_chains_have_no_notices() -> None:
     assert mcmc_diagnostics.assess(chains(a=good(), b=good(1))) == ((), True)
 
 
 @pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a"), ("b", "c", "a")])
-def test_a_number_that_is_not_known_is_no_good_one_wherever_it_stands(order: tuple[str, ...]) -> None:
+def test_nan_diagnostics_count_as_failures(order: tuple[str, ...]) -> None:
     """Python's max and min drop NaN or not by its place."""
     slow = good(1)
     # R-hat of 1.03 or so: to be told, but no reason to refuse.
@@ -49,7 +49,7 @@ def test_a_number_that_is_not_known_is_no_good_one_wherever_it_stands(order: tup
     assert notices[1].message.startswith("The effective sample size is below 400 for b (unknown)")
 
 
-def test_a_few_draws_a_chain_have_no_rhat() -> None:
+def test_rhat_needs_four_draws_per_chain() -> None:
     x = np.random.default_rng(0).standard_normal((2, CHAINS, 4, 3))
     for count in (1, 2, 3):
         assert np.isnan(mcmc_diagnostics.largest_rhat(x[:, :, :count])).all()
@@ -59,7 +59,7 @@ def test_a_few_draws_a_chain_have_no_rhat() -> None:
         assert not usable and codes(notices)[:2] == ["not_mixed", "few_draws"]
 
 
-def test_energy_of_one_draw_says_nothing() -> None:
+def test_ebfmi_of_one_draw_is_nan() -> None:
     assert np.isnan(mcmc_diagnostics.ebfmi(np.ones((3, 1)))).all()
     assert np.isnan(mcmc_diagnostics.ebfmi(np.ones((3, 5)))).all()
     np.testing.assert_allclose(mcmc_diagnostics.ebfmi(np.array([[0.0, 2.0, 0.0, 2.0]])), 4.0)
@@ -77,7 +77,7 @@ def test_energy_of_one_draw_says_nothing() -> None:
         (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
     ],
 )
-def test_too_few_draws_of_the_cheap_rungs(method: str, count: int, about: dict[str, Any], said: str) -> None:
+def test_too_few_independent_draws_are_reported(method: str, count: int, about: dict[str, Any], said: str) -> None:
     notices, usable = mcmc_diagnostics.assess(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
     assert usable == (not said)
     assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", said)] if said else [])

@@ -41,13 +41,13 @@ def kept() -> str:
 
 
 @pytest.mark.parametrize("changes", OTHERS)
-def test_other_numbers_of_the_same_table_are_refused(kept: str, changes: dict[str, Any]) -> None:
+def test_other_rows_of_the_same_table_raise(kept: str, changes: dict[str, Any]) -> None:
     again = jaxscale.Fit.from_json(kept, line)
     with pytest.raises(ValueError, match="must be those of the fit, but has other data or other rows"):
         again.influence("m", read(**changes))
 
 
-def test_the_same_numbers_of_a_longer_table_are_taken(kept: str) -> None:
+def test_same_rows_of_a_longer_table_are_accepted(kept: str) -> None:
     again = jaxscale.Fit.from_json(kept, line)
     assert again == fitted(read()) and again.to_json() == kept
     longer = TABLE | {"more": np.arange(ROWS)}
@@ -64,7 +64,7 @@ def test_a_file_of_an_older_version_is_read_and_compared_by_table_rows_and_colum
     assert not is_of(older, read(response="other")) and not is_of(older, observed())
 
 
-def test_a_schedule_counts_as_it_was_read() -> None:
+def test_fingerprint_covers_a_schedule_as_read() -> None:
     law = laws.get("lr_annealing")
     rates = {"flat": np.full(50, 3e-4), "falling": np.linspace(3e-4, 1e-4, 50)}
     table = {

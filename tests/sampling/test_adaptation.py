@@ -36,7 +36,7 @@ def adapted(density: Callable[[np.ndarray], np.ndarray], seed: int, mode: np.nda
     return found
 
 
-def test_a_bent_ridge_is_followed_to_its_ends() -> None:
+def test_curved_ridge_is_covered_to_its_ends() -> None:
     moments = []
     for seed in range(6):
         found = adapted(bent, seed, np.eye(SIZE)[1] * -9.0 * BEND)
@@ -47,7 +47,7 @@ def test_a_bent_ridge_is_followed_to_its_ends() -> None:
     np.testing.assert_allclose(middle, 1.0, atol=0.04)
 
 
-def test_two_rounds_suffice_for_a_normal_posterior() -> None:
+def test_normal_posterior_needs_two_rounds() -> None:
     found = adapted(normal, 0, np.zeros(SIZE))
     assert found.over and found.number == 2 and found.share > EFFICIENT
     x = found.weighted.x[found.resample(4000)]

@@ -75,7 +75,7 @@ def test_falls_back_to_nuts_when_weights_are_poor(
     assert found.x[:, 0, 0].tolist() == ends and found.stats["steps"][:, 0].tolist() == ends
 
 
-def test_keeps_importance_sampling_where_no_chains_mix(auto: Callable[..., SamplerResult]) -> None:
+def test_keeps_importance_sampling_where_chains_do_not_mix(auto: Callable[..., SamplerResult]) -> None:
     found = auto([0.3, 0.2, 0.1], [0.15, 0.12, 0.11], [1.3, 1.2, 1.1])
     assert found.method.tolist() == ["importance"] * 3 and (found.x == 0).all()
 

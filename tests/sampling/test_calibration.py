@@ -17,7 +17,7 @@ from jaxscale.sampling.calibration_region import RUNS, RUNS_PER_PARAMETER, limit
 from jaxscale.utils.notices import Notice
 
 
-def test_holm_rejects_in_order_until_one_stands():
+def test_holm_correction_stops_at_the_first_non_rejection():
     """Holm's thresholds are level / n, level / (n - 1), ...; after the first that stands all others stand."""
     assert calibration_coverage.holm([0.01, 0.04, 0.03, 0.5]).tolist() == [True, False, False, False]
     assert calibration_coverage.holm([0.001, 0.01, 0.02, 0.5]).tolist() == [True, True, True, False]
@@ -60,7 +60,7 @@ def test_every_sbc_case_has_a_prior_for_all_that_is_inferred():
         assert all(np.all(np.isfinite(one.response)) for one in made)
 
 
-def test_uniform_ranks_pass_and_piled_ones_do_not():
+def test_uniform_ranks_pass_and_concentrated_ones_fail():
     """A chi-square over 16 bins of 64 possible ranks."""
     assert calibration_sbc.p_value(np.full(64, 10)) == 1.0
     assert calibration_sbc.p_value(np.where(np.arange(64) < 32, 20, 1)) < 1e-9
@@ -76,7 +76,7 @@ def test_sbc_of_a_straight_law_passes(tmp_path):
     assert "transfer_tokens" in calibration_sbc.summary(tmp_path)
 
 
-def test_clustered_checkpoints_ruin_intervals_that_take_them_as_independent(tmp_path):
+def test_ignoring_clusters_reduces_coverage(tmp_path):
     """Wald intervals by runs hold the truth far more often; a folder that is full is left alone."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
     calibration_coverage.run(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
@@ -125,7 +125,7 @@ def test_the_best_row_of_each_cell_is_kept():
     assert calibration_reality._best(rows, np.ones(4, bool), "loss", "N").tolist() == [False, True, True, False]
 
 
-def test_wald_predictions_of_a_straight_law_are_those_of_the_textbook():
+def test_wald_predictions_of_a_line_agree_with_theory():
     """``t sqrt(s^2 + g' V g)`` in logs, for a power law: the prediction interval of a straight line."""
 
     generator = np.random.default_rng(3)
@@ -182,7 +182,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
-def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
+def test_posterior_outside_the_calibrated_designs_is_reported(facts, said):
     """Inside them the check is silent; outside its sentence goes into a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
     told = limitation(**whole)
@@ -190,7 +190,7 @@ def test_a_posterior_outside_the_measured_designs_says_so(facts, said):
     assert Notice("not_calibrated", told).code == "not_calibrated"
 
 
-def test_a_likelihood_that_was_not_measured_is_named():
+def test_likelihood_without_calibration_is_named():
     """Scales by level or group of normal residuals were, without effects of runs."""
     kinds = likelihoods
     assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
@@ -200,7 +200,7 @@ def test_a_likelihood_that_was_not_measured_is_named():
     assert variant_of(kinds.normal(censored="cut")) == "Censored responses"
 
 
-def test_a_trend_of_the_scatter_is_a_rank_correlation():
+def test_heteroscedasticity_is_a_rank_correlation():
     """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
     level = np.arange(1.0, 21.0)
     assert rank_correlation(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
@@ -209,7 +209,7 @@ def test_a_trend_of_the_scatter_is_a_rank_correlation():
     assert rank_correlation(level[:7], level[:7]) == (0.0, 1.0) == rank_correlation(np.ones(20), level)
 
 
-def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
+def test_rank_correlation_agrees_with_scipy():
     """With many, few and no ties among the residuals, for trends of any strength."""
     for count, steps, slope in itertools.product((8, 9, 40, 240, 2000), (3, 1000, 10**9), (0.0, 0.1, -1.0, 30.0)):
         generator = np.random.default_rng(count)
@@ -223,7 +223,7 @@ def test_the_rank_correlation_and_its_probability_are_those_of_scipy():
 
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])
-def test_a_scatter_that_grows_with_the_level_is_said(scale_by):
+def test_noise_that_grows_with_the_level_is_reported(scale_by):
     """By the notice of a posterior with one scale, which names the cure."""
     generator = np.random.default_rng(0)
     x = np.geomspace(1.0, 1e4, 60)

@@ -42,7 +42,7 @@ def test_the_mixture_has_the_moments_of_the_draws_and_roots_are_triangular() -> 
         assert (np.triu(roots, 1) == 0).all() and (np.diagonal(roots, axis1=-2, axis2=-1) > 0).all()
 
 
-def test_a_fit_is_told_by_its_seed() -> None:
+def test_mixture_is_reproducible_by_seed() -> None:
     x = RNG.normal(size=(60, 2)) ** 3
     one, same, other = (fit_mixture(x, seed(k), 3) for k in (0, 0, 1))
     for a, b in zip(one, same, strict=True):
@@ -50,7 +50,7 @@ def test_a_fit_is_told_by_its_seed() -> None:
     assert not np.allclose(np.sort(one.weights), np.sort(other.weights), rtol=1e-6)
 
 
-def test_few_draws_and_copies_of_one_make_no_singular_piece() -> None:
+def test_few_or_duplicate_draws_give_no_singular_component() -> None:
     x = np.repeat(RNG.normal(size=(5, 3)), 200, axis=0)
     found = fit_mixture(x, seed(0), 4)
     assert all(np.isfinite(part).all() for part in found)
@@ -68,12 +68,12 @@ def test_uneven_weights_are_tempered_until_enough_draws_are_effective(enough: fl
     np.testing.assert_allclose(np.corrcoef(even, log_weights)[0, 1], 1.0)
 
 
-def test_weights_that_are_even_enough_stay() -> None:
+def test_even_weights_are_not_tempered() -> None:
     log_weights = np.log(RNG.uniform(0.5, 1.5, size=400))
     assert temper(log_weights, 100.0) is log_weights
 
 
-def test_weights_of_nothing_stay_nothing() -> None:
+def test_zero_weights_stay_zero() -> None:
     log_weights = np.append(np.full(3000, -np.inf), 5.0 * RNG.normal(size=1000))
     even = temper(log_weights, 100.0)
     assert np.isneginf(even[:3000]).all() and np.isfinite(even[3000:]).all()
@@ -84,7 +84,7 @@ def bent(x, _):
     return stats.norm.logpdf(x[0]) + stats.norm.logpdf(x[1], x[0] ** 2, 0.3)
 
 
-def test_a_bent_density_stays_on_the_cheap_rung_with_its_moments() -> None:
+def test_importance_sampling_recovers_moments_of_a_curved_density() -> None:
     draws = jaxscale.sample(bent, jnp.zeros(2), None, num_chains=4, num_samples=2000, seed=3)
     x = np.asarray(draws.params["x"])
     assert draws.method == "importance" and draws.about["khat"] < 0.7 and draws.about["ess"] > 0.4 * 4 * len(x)

@@ -54,7 +54,7 @@ def draws() -> jaxscale.Draws:
     return jaxscale.posterior(line, grouped(8), pooling={"a": "partial"}, **NUTS)
 
 
-def test_offsets_and_places_are_coordinates_of_one_density() -> None:
+def test_centred_and_noncentred_parameterisations_agree() -> None:
     """The density of the sites is the same however the groups' coordinates are chosen."""
     model = built(8, a="partial")
     assert model.centred_groups and not built(2, a="partial").centred_groups
@@ -89,7 +89,7 @@ def test_groups_and_population_are_recovered(draws: jaxscale.Draws) -> None:
     assert 0.2 < np.median(draws.nuisance["a_spread"]) < 1.0
 
 
-def test_partial_pooling_shrinks_and_none_does_not() -> None:
+def test_partial_pooling_shrinks_group_estimates() -> None:
     """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
     observations = grouped(2, seed=3)
     # The spreads of the means are 0.400 and 0.407; with 500 draws they have errors of less than 0.001.
@@ -100,7 +100,7 @@ def test_partial_pooling_shrinks_and_none_does_not() -> None:
     assert set(apart.nuisance) == {"scale"}
 
 
-def test_a_run_of_a_new_group_says_where_it_lies(draws: jaxscale.Draws) -> None:
+def test_run_of_a_new_group_informs_its_parameters(draws: jaxscale.Draws) -> None:
     run = jaxscale.Observations.from_table({"x": [0.3], "y": [2.0 + 0.15]}, inputs=["x"], response="y")
     blind, seen = new_group(draws), new_group(draws, run)
     assert blind.params["a"].std() > 4 * seen.params["a"].std()
@@ -120,7 +120,7 @@ def test_one_group_predicts_by_its_own_parameters(draws: jaxscale.Draws) -> None
     np.testing.assert_array_equal(draws.params["a[f2]"], draws.params["a"][:, 2])
 
 
-def test_one_group_has_nothing_that_is_of_all(draws: jaxscale.Draws) -> None:
+def test_draws_of_one_group_exclude_shared_quantities(draws: jaxscale.Draws) -> None:
     """Rows of all groups are not scored with the parameters of one."""
     own = draws.of_group("f1")
     assert own.model is None and own.observations is None
@@ -152,7 +152,7 @@ def test_a_group_has_its_own_scale() -> None:
 
 
 @pytest.mark.parametrize("group", [6, "f6", 1.0, True, None])
-def test_groups_that_there_are_not(draws: jaxscale.Draws, group: Any, untyped: None) -> None:
+def test_unknown_groups_raise(draws: jaxscale.Draws, group: Any, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
         draws.of_group(group)
     assert str(caught.value).startswith(f"Argument group must be one of f0, f1, f2, f3, f4, f5, but is {group!r}")
@@ -160,7 +160,7 @@ def test_groups_that_there_are_not(draws: jaxscale.Draws, group: Any, untyped: N
         draws.of_group("f0").of_group(group)
 
 
-def test_draws_of_a_file_say_that_it_holds_no_model(draws: jaxscale.Draws, tmp_path: Path) -> None:
+def test_draws_from_a_file_have_no_model(draws: jaxscale.Draws, tmp_path: Path) -> None:
     draws.save(tmp_path / "draws.nc")
     loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
     assert loaded.groups == draws.groups and loaded.params["a[f3]"].tolist() == draws.params["a"][:, 3].tolist()

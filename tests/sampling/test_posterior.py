@@ -70,7 +70,7 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
         alike(value, told)
 
 
-def test_both_rungs_agree_and_say_what_they_drew_from(fitted: jaxscale.Fit) -> None:
+def test_importance_sampling_and_nuts_agree(fitted: jaxscale.Fit) -> None:
     rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
     told = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
     for drawn in rungs:
@@ -102,6 +102,7 @@ LIKELIHOODS = {
 }
 
 
+@pytest.mark.usefixtures("implicit_promotion")
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(name: str, x64: None) -> None:
     censored = powers(also=["seen"], run="run", group="group")
@@ -125,7 +126,7 @@ def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(na
 
 
 @pytest.mark.parametrize("by", ["constant", "level", "group"])
-def test_effects_of_runs_integrated_out_are_those_that_are_sampled(by: Any, x64: None) -> None:
+def test_marginal_and_sampled_run_effects_agree(by: Any, x64: None) -> None:
     marginal = modelled(likelihoods.normal(runs=True, scale_by=by))
     sampled = modelled(likelihoods.normal(runs=True, scale_by=by, censored="seen"))
     assert marginal.likelihood.marginal and not sampled.likelihood.marginal and sampled.runs >= 10
@@ -147,7 +148,7 @@ def test_rows_of_weight_zero_do_not_matter(x64: None) -> None:
     assert float(models[0].log_density(jnp.asarray(x))) == float(models[1].log_density(jnp.asarray(x)))
 
 
-def test_priors_of_ones_own() -> None:
+def test_user_priors_replace_defaults() -> None:
     given = dict(c=dist.Uniform(0.2, 0.4), scale=dist.LogNormal(0.0, 1.0))
     rows = of(dict(x=np.arange(1.0, 5), y=np.array([0.1, 0.5, 0.9, 0.7])), "x")
     drawn = jaxscale.posterior(level, rows, priors=given, method="nuts", **FEW)
@@ -158,7 +159,7 @@ def test_priors_of_ones_own() -> None:
     assert drawn.about["priors"]["c"] == "Uniform(0.2, 0.4)"
 
 
-def test_a_normal_prior_on_a_positive_parameter_is_cut_at_zero(x64: None) -> None:
+def test_normal_prior_of_a_positive_parameter_is_truncated_at_zero(x64: None) -> None:
     priors = dict(alpha=dist.Normal(-1.0, 0.5))
     model = modelled(likelihoods.normal(runs=False), law=power, given=priors)
     for z in (-6.0, 0.0, 3.0):
@@ -210,7 +211,7 @@ def test_counts_are_counted(family: str, x64: None) -> None:
     np.testing.assert_allclose(found, known, rtol=1e-6)
 
 
-def test_responses_that_are_lower_bounds() -> None:
+def test_censored_responses() -> None:
     y, seen = np.array([1.0, 1.4, 0.7, 1.5, 1.5, 1.5]), np.array([0.0, 0, 0, 1, 1, 1])
     rows = of(dict(x=np.arange(1.0, 7), y=y, seen=seen), "x", "seen")
     drawn = jaxscale.posterior(level, rows, likelihood=likelihoods.normal("linear", censored="seen"), **FEW)
@@ -222,7 +223,7 @@ def test_responses_that_are_lower_bounds() -> None:
         alike(value, told, 0.15)
 
 
-def test_one_of_many_is_the_one(fitted: jaxscale.Fit) -> None:
+def test_posterior_many_agrees_with_posterior(fitted: jaxscale.Fit) -> None:
     settings: Any = dict(likelihood=likelihoods.student_t(), **FEW)
     starts = {name: np.array([value]) for name, value in fitted.params.items()}
     many = jaxscale.posterior_many(power, [powers()], starts=starts, **settings)
@@ -233,7 +234,7 @@ def test_one_of_many_is_the_one(fitted: jaxscale.Fit) -> None:
 
 
 @pytest.mark.parametrize("method", ["auto", "nuts"])
-def test_another_data_set_compiles_nothing(method: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_data_set_does_not_recompile(method: Any, caplog: pytest.LogCaptureFixture) -> None:
     jaxscale.posterior(power, powers(seed=1), method=method, **FEW)
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
         jaxscale.posterior(power, powers(seed=2), method=method, **FEW)
@@ -242,7 +243,7 @@ def test_another_data_set_compiles_nothing(method: Any, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("method", ["nuts", "auto"])
-def test_what_was_drawn_before_an_interruption_is_kept(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_keeps_finished_draws(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, run = [0], Runner.__call__
 
     def stopped(self: Any, program: Any, parts: Any) -> Any:
@@ -295,7 +296,7 @@ def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
         assert likelihoods.of_noise(one).describe() == words
 
 
-def test_a_fit_at_the_edge_is_climbed_from_inside(x64: None) -> None:
+def test_mode_search_starts_inside_the_support(x64: None) -> None:
     """A fraction that the fit puts at 1 has no finite coordinate there."""
     model = modelled(
         likelihoods.binomial("n"), of(dict(x=X + 2, n=np.full(12, 10.0), y=np.full(12, 1.0)), "x", "n"), share
@@ -304,7 +305,7 @@ def test_a_fit_at_the_edge_is_climbed_from_inside(x64: None) -> None:
         assert np.isfinite(model.coordinates_of({name: edge for name in share.parameters}, {})).all()
 
 
-def test_a_design_that_was_not_measured_is_told() -> None:
+def test_uncalibrated_design_is_reported() -> None:
     few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
     told = {notice.code: notice.message for notice in few.notices}
     assert told["not_calibrated"] == (

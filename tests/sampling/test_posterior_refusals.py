@@ -38,7 +38,7 @@ BINOMIAL = likelihoods.binomial("n")
         (dict(likelihood=likelihoods.normal("linear", runs=True)), "run effects need runs"),
     ],
 )
-def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: None) -> None:
+def test_invalid_arguments_of_posterior(arguments: dict[str, Any], said: str, untyped: None) -> None:
     with pytest.raises((ValueError, DataError)) as caught:
         jaxscale.posterior(line, **(dict(observations=straight()) | arguments))
     assert said in str(caught.value)
@@ -51,7 +51,7 @@ def test_what_the_door_refuses(arguments: dict[str, Any], said: str, untyped: No
         ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; use a likelihood of linear"),
     ],
 )
-def test_responses_that_a_space_does_not_hold(space: Any, said: str) -> None:
+def test_responses_outside_the_residual_space_raise(space: Any, said: str) -> None:
     observations = of(dict(x=[1.0, 2.0, 3.0, 4.0], y=[0.5, 0.0, 2.0, 1.0]), "x")
     starts = {"a": np.zeros(1), "b": np.ones(1)}
     with pytest.raises(DataError) as caught:
@@ -59,7 +59,7 @@ def test_responses_that_a_space_does_not_hold(space: Any, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_what_else_is_refused(x64: None) -> None:
+def test_other_invalid_arguments(x64: None) -> None:
     fitted = jaxscale.fit(power, powers(), n_resamples=0, starts=64)
     with pytest.raises(ValueError, match="Argument fixed must not be given with a fit, whose own fixed values are"):
         jaxscale.posterior(fitted, fixed={"E": 1.0})
@@ -84,12 +84,12 @@ def test_what_else_is_refused(x64: None) -> None:
         (lambda: jaxscale.sample(lambda x, _: jnp.log(x[0]), [-1.0]), "Argument start must be where the log density"),
     ],
 )
-def test_what_likelihoods_and_densities_refuse(make: Any, said: str, untyped: None) -> None:
+def test_invalid_likelihoods_and_densities(make: Any, said: str, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
         make()
     assert str(caught.value).startswith(said)
 
 
-def test_a_prior_is_told_without_the_last_bit_of_its_middle() -> None:
+def test_prior_text_rounds_its_midpoint() -> None:
     assert priors.describe(dist.LogNormal(4.441e-16, 1.5)) == "LogNormal(0, 1.5)"
     assert priors.describe(dist.Normal(-1e-3, 0.25)) == "Normal(-0.001, 0.25)"

@@ -1,4 +1,4 @@
-"""Finished parts in a folder: whatever interrupts a run, the same call ends with the same bits."""
+"""Checkpoints: after any interruption, the same call ends with bitwise equal results."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ Call = Callable[..., bytes]
 
 
 def one(**more: Any) -> bytes:
-    """With this noise standard errors come from resamples, which are parts too."""
+    """With this noise standard errors come from resamples, which are stored as parts too."""
     return fit(small, sweep(), **{"noise": noise.huber(1e-3), "n_resamples": 300, **more}).to_json().encode()
 
 
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Killed(BaseException):
-    """What no code of the library catches."""
+    """An exception that the library does not catch."""
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_a_killed_process_leaves_behind_does_not_matter(tmp_path: Path) -> 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
     def message(**more: Any) -> str:
-        """What a call says that refuses the folder and leaves it as it is."""
+        """Message of a call that refuses the folder and leaves it unchanged."""
         before = contents(tmp_path)
         with pytest.raises(JournalError) as refusal:
             one(checkpoint=tmp_path, **more)
@@ -159,8 +159,8 @@ def test_a_folder_of_another_run_is_refused(
     tmp_path: Path, refused: Callable[..., str], more: dict[str, Any], differs: str
 ) -> None:
     one(checkpoint=tmp_path)
-    said = refused(**more)
-    assert said == (
+    message = refused(**more)
+    assert message == (
         f"Checkpoint {tmp_path} belongs to another run (it differs in {differs}); give another folder, or delete "
         "this one."
     )
@@ -171,7 +171,7 @@ def test_a_folder_of_other_data_or_another_law_is_refused(tmp_path: Path) -> Non
     before = contents(tmp_path)
     with pytest.raises(JournalError, match=r"differs in data_sha256\)"):
         fit(small, sweep(1), noise=noise.huber(1e-3), n_resamples=300, checkpoint=tmp_path)
-    with pytest.raises(JournalError, match="differs in given, nested, noise, "):
+    with pytest.raises(JournalError, match="differs in given, n_resamples, nested, noise, "):
         fit_many(small, sweep(), noise=noise.huber(1e-3), checkpoint=tmp_path)
     assert contents(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""Compiled programs: settings of the compiler, and what a program is inside other transformations."""
+"""Compiled programs: compiler settings, and programs inside other transformations."""
 
 import gc
 import weakref

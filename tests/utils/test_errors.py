@@ -72,7 +72,7 @@ def test_an_error_has_a_code_and_an_argument_and_survives_copies(
         assert (each.code, each.argument, each.parts, str(each)) == (code, argument, error.parts, str(error))
 
 
-def test_an_unidentified_design_says_how_to_fit_all_the_same() -> None:
+def test_an_unidentified_design_says_how_to_fit_anyway() -> None:
     design = jaxscale.check(jaxscale.laws.get("chinchilla"), {"N": [1e8, 1e9, 1e10], "D": [2e9, 2e10, 2e11]})
     error = UnidentifiedError(design)
     assert str(error) == f"{design.message} To fit anyway, add allow_unidentified=True."
