@@ -316,9 +316,9 @@ def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
 
 def test_a_law_without_parameters_has_nothing_to_fit() -> None:
     write("n.csv", [["n", "loss"], *([str(n), str(n / 100)] for n in range(2, 30))])
-    message = "best_of_n_kl has no parameters to fit; call it for its values."
-    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == message
-    assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}identify."
+    said = "best_of_n_kl has no parameters"
+    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == f"{said} to fit; call it for its values."
+    assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}, so there is nothing to identify."
 
 
 def test_notices_lists_every_code() -> None:
