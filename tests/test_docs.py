@@ -1,4 +1,4 @@
-"""The examples in the docstrings do what they print, and the tables of laws are those of the registry."""
+"""Docstring examples, and generated tables of laws."""
 
 import doctest
 import importlib
@@ -15,7 +15,7 @@ MODULES = sorted(found.name for found in pkgutil.walk_packages(jaxscale.__path__
 
 @pytest.mark.parametrize("name", ["jaxscale", *(name for name in MODULES if not name.endswith("__main__"))])
 def test_docstring_examples(name: str) -> None:
-    """Examples run under JAX's own defaults, as a reader would type them."""
+    """Examples run under JAX's defaults."""
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 

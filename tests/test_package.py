@@ -1,4 +1,4 @@
-"""The package as a whole: its public names, what importing it does, and what a newcomer is told to type."""
+"""The package: public names, side effects of imports, README commands."""
 
 import ast
 import importlib
@@ -16,7 +16,7 @@ import jaxscale
 from tests.conftest import CHECKOUT, real_data
 
 README = CHECKOUT / "README.md"
-# What neither the import nor a fit needs: only some calls do.
+# Packages that neither the import nor a fit needs.
 LATE_IMPORTS = ("matplotlib", "narwhals", "numpyro", "optax", "optimistix", "pandas", "polars", "pyarrow", "rich")
 LATE_IMPORTS += ("scipy", "typer")
 # Every submodule, but not the one that runs the command line.
@@ -26,14 +26,14 @@ SUBMODULES = [
 
 
 def python(program: str) -> str:
-    """What a program prints in a fresh interpreter in which every warning is an error."""
+    """Output of a program in a new interpreter with warnings as errors."""
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def loaded() -> dict[str, object]:
-    """The attributes of the package once every submodule and every public name has been imported."""
+    """Attributes of the package after import of every submodule and public name."""
     for name in SUBMODULES:
         importlib.import_module(name)
     assert all(getattr(jaxscale, name) is not None for name in jaxscale.__all__)

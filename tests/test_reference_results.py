@@ -1,4 +1,4 @@
-"""Results of a handful of fits, posteriors and forecasts are those that were recorded."""
+"""Regression tests of recorded fits, posteriors and forecasts."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ QUICK = [name for name, case in CASES.items() if case.quick]
 
 
 def numbers(record: Any) -> Any:
-    """A record without its texts, whose wording may change."""
+    """A record without texts, whose wording may change."""
     if isinstance(record, dict):
         return {key: numbers(value) for key, value in record.items() if key != "text"}
     return record
@@ -21,7 +21,7 @@ def numbers(record: Any) -> Any:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_results_are_those_recorded(name: str) -> None:
-    """To 1e-6: bits differ between processors, and the descent ends where a step promises nothing more."""
+    """To 1e-6: bits differ between processors, and the convergence criterion has a tolerance."""
     found = json.loads(json.dumps(CASES[name].run()))
     assert differences(numbers(RECORDED[name]), numbers(found)) < 1e-6
 

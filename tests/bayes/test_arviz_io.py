@@ -1,4 +1,4 @@
-"""Draws as ArviZ trees and as files: nothing is lost on the way, and what is no file of draws is refused."""
+"""Conversion of draws to ArviZ trees and NetCDF files, and validation of files."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ ROWS, CHAINS, DRAWS = 12, 4, 25
 
 
 def sampled(runs: bool = False, excluded: int = 3) -> Draws:
-    """Draws with groups, fixed numbers, chains, stats and a model, none of them fitted."""
+    """Draws with groups, fixed parameters, chains, stats and a model, without fitting."""
     generator = np.random.default_rng(0)
     x = np.linspace(-1, 2, ROWS)
     table: dict[str, Any] = {"x": x, "y": 1 + x, "w": np.where(np.arange(ROWS) == excluded, 0.0, 1.0)}

@@ -1,4 +1,4 @@
-"""Models as NumPyro programs: sites and plates, the joint density, predictive draws, and programs around them."""
+"""Models as NumPyro programs: sites, plates, joint density, predictive draws, enclosing programs."""
 
 from typing import Any
 

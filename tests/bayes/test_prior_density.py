@@ -1,4 +1,4 @@
-"""Densities of priors against NumPyro's, and that no process orders their numbers in its own way."""
+"""Prior densities agree with NumPyro's, with an order of hyperparameters that is fixed between processes."""
 
 import os
 import subprocess

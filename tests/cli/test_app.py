@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, and that every mistake ends in one sentence and exit status 2."""
+"""The command line: output, files, errors and exit statuses."""
 
 import ast
 import importlib.metadata
@@ -26,7 +26,7 @@ FAST = ("--starts", "256", "--resamples", "40")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv."""
+    """Every test runs in its own folder with the example sweep in runs.csv."""
     monkeypatch.chdir(tmp_path)
     Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path
@@ -69,7 +69,7 @@ def test_fit_command_writes_the_result_of_fit(folder: Path) -> None:
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the command hands to the library, which then refuses."""
+    """Record the arguments that the command passes to the library, which then raises an error."""
     return remembering(monkeypatch, fit=fit_module)
 
 
@@ -334,7 +334,7 @@ def test_version_and_help() -> None:
 
 
 def test_help_and_mistyped_options_import_no_numerical_library(folder: Path) -> None:
-    """They must answer at once; each of these libraries takes longer to import than the answer to print."""
+    """Each of these libraries takes longer to import than the answer to print."""
     program = """
 import contextlib, io, sys
 from jaxscale.cli.app import app

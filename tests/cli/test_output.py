@@ -1,4 +1,4 @@
-"""How the commands of uncertainty end: refused before the fit, marked after it, interrupted with what is finished."""
+"""Exits of the uncertainty commands: errors before the fit, unreliable results, interruptions."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the commands share: laws from files, checked paths, files written together, the compilation cache."""
+"""Shared functions of commands: laws from files, output paths, atomic writes, compilation cache."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_csv_round_trip_is_bitwise(values: list[float]) -> None:
 
 
 def test_read_only_folder_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whoever runs the tests may be allowed to write everywhere.
+    # The user that runs the tests may have write access everywhere.
     monkeypatch.setattr(parsing.os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match="is not writable; choose another folder"):
         parsing.check_outputs(tmp_path / "out.json")

@@ -1,4 +1,4 @@
-"""What the command line refuses: one sentence, exit status 2, and no file."""
+"""Errors of the command line: one sentence, exit status 2, and no file."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.commands import refused, rows, run, write
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv."""
+    """Every test runs in its own folder with the example sweep in runs.csv."""
     monkeypatch.chdir(tmp_path)
     Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path

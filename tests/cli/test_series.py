@@ -1,4 +1,4 @@
-"""The command line with schedules: series read from a file of their own."""
+"""The command line with schedules: series from a separate file."""
 
 from pathlib import Path
 

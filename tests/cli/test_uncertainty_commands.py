@@ -1,4 +1,4 @@
-"""The commands of uncertainty: what they print and write, and that every mistake ends in one sentence and status 2."""
+"""The uncertainty commands: output, files, errors and exit statuses."""
 
 import json
 import math
@@ -28,12 +28,12 @@ SMALL = ("--method", "importance", "--num-chains", 2, "--num-samples", 500)
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the command hands to the library, which then refuses."""
+    """Record the arguments that the command passes to the library, which then raises an error."""
     return remembering(monkeypatch, posterior=sampling, bootstrap=bootstrap)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, ok: bool = True, shape: Any = (200,)) -> None:
-    """Let the sampler end with some draws by NUTS that carry notices."""
+    """Replace the sampler by one that returns NUTS draws with notices."""
     values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
     made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=ok)
@@ -208,7 +208,7 @@ def test_draws_and_json_are_saved_together_or_not_at_all(monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device", "draws.nc")
 
     monkeypatch.setattr(Draws, "save", full)
-    # What was drawn is told all the same.
+    # The report is printed anyway.
     result = run("posterior", "runs.csv", *LAW, "--json", "none.json", "--save", "none.nc", "--quiet")
     assert (result.exit_code, result.stderr) == (2, "jaxscale: draws.nc: No space left on device.\n")
     assert result.stdout.startswith("my_law given runs.csv") and "Written" not in result.stdout

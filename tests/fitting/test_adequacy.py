@@ -1,4 +1,4 @@
-"""Whether a fit describes its data: constants, degrees of freedom, precision, minima that matter."""
+"""Adequacy of a fit: comparison with a constant, degrees of freedom, precision, other minima."""
 
 import dataclasses
 import math
@@ -74,7 +74,7 @@ def test_only_declared_ranges_are_checked(good: jaxscale.Fit) -> None:
     source="a test",
 )
 def decay(t: Any, *, a: Any, k: Any) -> Any:
-    """A decay whose rate has a range, meant for times around ten hours."""
+    """A decay whose rate has a range declared for times of about ten hours."""
     return a * jnp.exp(-k * t)
 
 
@@ -92,7 +92,7 @@ def test_ranges_are_compared_in_the_unit_of_the_data(unit: float, rate: float, i
 
 
 def test_fit_worse_than_a_constant_is_reported() -> None:
-    # Without a slope and a level that suits, the law cannot follow.
+    # With these fixed values the law cannot describe the data.
     bad = fitted(fixed={"a": 0.0, "b": 0.0})
     assert bad.residuals.r2 < 0 and bad.status == "worse_than_constant"
     assert "worse_than_constant" in codes(bad)
@@ -113,7 +113,7 @@ def test_outliers_of_a_robust_loss_do_not_mark_the_fit() -> None:
     assert fit.status == "converged"
     (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
     assert "without the row farthest from the law" in notice.message
-    # Least squares passes by no row, and too few rows have none to spare.
+    # Least squares ignores no row, and a small sample has no outlier to trim.
     assert assess(dataclasses.replace(fit, noise=noise.squared()))[1] == "worse_than_constant"
     residuals = dataclasses.replace(fit.residuals, r2_trimmed=0.2)
     assert assess(dataclasses.replace(fit, residuals=residuals))[1] == "worse_than_constant"

@@ -1,4 +1,4 @@
-"""Many fits as one batch: the same answers as one by one, whatever stands beside them."""
+"""Batches of fits agree with single fits, whatever else is in the batch."""
 
 import inspect
 from dataclasses import replace
@@ -23,7 +23,7 @@ WEIGHTS = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=6).ast
 
 
 def bits(fits: Fits, place: Any = ...) -> list[bytes]:
-    """Every number of some fits."""
+    """Every number of a batch of fits."""
     arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
     return [np.ascontiguousarray(array[place]).tobytes() for array in arrays]
 
@@ -169,7 +169,7 @@ def test_values_of_rows_left_out_have_no_effect() -> None:
 def test_failed_data_set_is_marked_and_affects_no_other(
     sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What no check lets through: a response without a logarithm.
+    # A response without a logarithm, which validation would reject.
     monkeypatch.setattr(fit_many_module, "checked", lambda *_: [])
     bad = replace(sets[1], response=np.where(np.arange(33) == 4, -1.0, sets[1].response))
     worse = replace(sets[3], response=np.full(20, np.nan))
@@ -186,7 +186,7 @@ def test_failed_data_set_is_marked_and_affects_no_other(
 
 
 def program_sizes() -> dict[str, int]:
-    """How many shapes each program has been compiled for."""
+    """Number of compiled shapes of each program."""
     programs: dict[str, Any] = dict(
         starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._settle
     )
@@ -219,7 +219,7 @@ def test_few_starts_are_enough_for_a_call() -> None:
 
 
 class Scripted(batched_fits.Problems):
-    """A batch whose searches end as the test says: the objectives and ends of two polished starts, round by round."""
+    """A batch with given objectives and statuses of two polished starts per round."""
 
     rounds: list[tuple[list[float], list[int]]]
 
@@ -235,7 +235,7 @@ class Scripted(batched_fits.Problems):
 
 
 def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, int, int]:
-    """Objective, status, how many agree, how many were polished."""
+    """Objective, status, number of agreeing starts, number of polished starts."""
     settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, runner.Runner())
     some = Scripted(*settings)
     some.rounds = list(rounds)
@@ -353,7 +353,7 @@ def test_argument_messages(arguments: dict[str, Any], said: str) -> None:
 
 def test_wrong_observations_and_unknown_laws_raise() -> None:
     with pytest.raises(TypeError) as refusal:
-        # Under the tests' own type checker the call would not get that far.
+        # The runtime type checker of the tests would reject the call earlier.
         inspect.unwrap(fit_many)(small, [sweep(), {"N": [1.0]}])
     assert str(refusal.value) == (
         "Argument observations must be Observations (make them with Observations.from_table) or a sequence of them, "

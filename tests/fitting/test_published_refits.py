@@ -1,4 +1,4 @@
-"""Real tables whose source, or an independent fit, gives a reference: the law of the family reaches it or better.
+"""Published tables with a reference objective, which the fitted law must reach.
 
 The replication of Chinchilla, Gemstones and repeated data are in ``test_real_data.py``, the learning-rate schedules in
 ``test_schedules.py``.
@@ -30,12 +30,12 @@ def fitted(law: Any, rows: Any, response: str, inputs: Any, **settings: Any) -> 
 
 
 def rms(fit: Fit) -> float:
-    """Of the residuals in the noise's space: for squared errors the objective in other words."""
+    """Root mean square of the residuals in the residual space."""
     return float(np.sqrt(2 * fit.objective / fit.rows_used))
 
 
 def squares(law: str, params: dict[str, float], rows: pd.DataFrame, response: str, columns: list[str]) -> float:
-    """The objective of squared errors at some parameters."""
+    """The squared-error objective at given parameters."""
     predicted = laws.get(law)(*(rows[name].to_numpy(float) for name in columns), **params)
     return 0.5 * float(np.sum((np.asarray(predicted, float) - rows[response].to_numpy()) ** 2))
 

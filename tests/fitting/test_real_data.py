@@ -1,4 +1,4 @@
-"""Published and recomputed optima of real sweeps, through the public door at default settings."""
+"""Published and recomputed optima of real sweeps, at default settings."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_the_published_table_is_the_absolute_loss_optimum(epoch):
     assert fit.certificate < 1e-14
     with np.errstate(all="raise"):
         residual = np.log(fit.predict(N=epoch.inputs["N"], D=epoch.inputs["D"])) - np.log(epoch.response)
-    assert np.sum(np.abs(residual) < 1e-12) == 5  # A vertex: as many rows fitted exactly as there are parameters.
+    assert np.sum(np.abs(residual) < 1e-12) == 5  # A vertex: as many rows are fitted exactly as there are parameters.
 
 
 def test_squared_and_student_optima_of_the_same_rows(epoch):
@@ -106,7 +106,7 @@ def test_gemstones_by_run_has_clustered_errors(data):
     alone = jaxscale.fit("chinchilla", sweep(data, "gemstones", "in_fit_le_100b == 1"), noise=noise.squared("log"))
     assert clustered.params == alone.params
     assert clustered.errors == StandardErrors("cluster sandwich", 21)
-    # Checkpoints of one run share its luck: 220 rows know less about alpha than 220 runs would.
+    # Checkpoints of a run are correlated: 220 rows are less informative about alpha than 220 runs.
     assert clustered.stderr["alpha"] > 1.5 * alone.stderr["alpha"]
 
 

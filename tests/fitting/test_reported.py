@@ -1,4 +1,4 @@
-"""Inputs of users whose work went wrong, each with its right value: independent least squares or a reported number."""
+"""Regression tests of user reports, with independent least squares or reported values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_counts_of_zero_are_fitted_by_least_squares(table) -> None:
     affine=("a", "c"),
 )
 def rising(T, *, a, b, c):
-    """An exponential whose declaration says nothing of its sizes."""
+    """An exponential without declared ranges."""
     return a * jnp.exp(b * T) + c
 
 

@@ -1,4 +1,4 @@
-"""Resamples that cannot be refitted, and those that an interruption leaves."""
+"""Failed and interrupted bootstrap refits."""
 
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ def in_parts_of(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interruption after so many descents."""
+    """Interrupt after a number of descents."""
     descend, calls = refits.descend, []
 
     def once(*arguments: Any, **more: Any) -> Any:

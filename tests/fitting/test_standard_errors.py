@@ -1,4 +1,4 @@
-"""Standard errors of least squares: heteroscedastic, known, undetermined; and the intervals made of them."""
+"""Standard errors and intervals of least squares: heteroscedastic, known, undetermined."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_heteroscedastic_residuals_get_hc3() -> None:
 
 def test_heteroscedasticity_test_has_one_percent_size() -> None:
     seen = [fitted(rows_of(responses(False, seed))).errors.method for seed in range(1, 121)]
-    # Of 120 at 1 %: more than six has a chance below 2e-4.
+    # Of 120 at 1 %: more than six has a probability below 2e-4.
     assert seen.count("hc3") <= 6
     assert fitted(rows_of(responses(True, 0)[:16], X[:16])).errors.method == "classical"
 

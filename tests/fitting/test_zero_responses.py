@@ -1,4 +1,4 @@
-"""Responses of zero: counts, accuracies and shares that a fit of linear residuals takes as they are."""
+"""Responses of zero, which need linear residuals or counts."""
 
 from pathlib import Path
 

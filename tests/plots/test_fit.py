@@ -1,4 +1,4 @@
-"""Plots: what the panels show, what their axes say, and the files they become."""
+"""Plots of fits and laws: panels, axes and files."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def figure(fitted: Fit) -> Any:
 
 @pytest.fixture(scope="module")
 def curve(fitted: Fit) -> tuple[Fit, Observations]:
-    """A law of one input at the constants that its data were drawn from."""
+    """A law of one input at the constants that generated its data."""
     law, truth = laws.get("power_law_floor"), dict(c=1.7, a=300.0, b=0.33)
     table = simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
     known = replace(fitted, law=law, params=truth)

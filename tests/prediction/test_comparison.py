@@ -1,4 +1,4 @@
-"""Log predictive densities against exact ones, and the weights of mixtures against known optima."""
+"""Log predictive densities against exact values, and stacking weights against known optima."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,7 +66,7 @@ def drawn(data: Observations, count: int = 20_000, ratio: float = 2.0, likelihoo
 
 
 def exact(data: Observations, units: list[np.ndarray], ratio: float = 2.0) -> np.ndarray:
-    """Log density of every unit given all rows outside it."""
+    """Log density of every unit given all other rows."""
     v, scores = covariance_of(data, ratio), []
     for rows in units:
         seen = data.weight.copy()
@@ -87,7 +87,7 @@ X = np.linspace(-1, 1, 30)
 Y = 1 + 2 * X + SCALE * generator.standard_normal(30)
 ROWS = observed(X, Y)
 RUNS = observed(X, Y + 2 * SCALE * generator.standard_normal(10)[np.arange(30) % 10], run=np.arange(30) % 10)
-# The same, of which some could be censored, so that effects of runs are sampled.
+# The same with possible censoring, so that run effects are sampled.
 SEEN = replace(RUNS, inputs={**RUNS.inputs, "seen": np.zeros(30)})
 
 
@@ -104,7 +104,7 @@ def test_loo_is_the_exact_leave_one_out_density(simple: Draws) -> None:
     assert found.se == pytest.approx(np.sqrt(30) * np.std(wanted, ddof=1), rel=0.02)
     assert (found.unit, found.method, len(found), found.notices) == ("row", "loo", 30, ())
     assert np.all(found.khat < 0.5) and found.labels.tolist() == list(ROWS.rows)
-    # Two parameters whose prior is wide.
+    # Two parameters with a wide prior.
     within = sum(
         stats.norm.logpdf(Y[i], x @ mean, np.sqrt(x @ covariance @ x + SCALE**2))
         for mean, covariance in [gaussian(ROWS, covariance_of(ROWS, 0.0))]
@@ -156,12 +156,12 @@ def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.Monkey
     wanted = np.log(np.sum(np.exp(whole), axis=2) * (b[1] - b[0]))
     sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((6, draws.model.runs))}
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
-    # Where nothing may be censored, inside of the likelihood.
+    # Without censoring, inside the likelihood.
     inside = drawn(RUNS, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True))
     assert inside.model.runs == 0
     found = pointwise(inside.model, {**inside.params, **inside.nuisance})
     np.testing.assert_allclose(found, wanted, atol=1e-8)
-    # However few draws are held at a time.
+    # Regardless of the block size.
     monkeypatch.setattr("jaxscale.bayes.pointwise.TOGETHER", 25 * 10 * 4)
     np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
 
@@ -239,7 +239,7 @@ def test_leave_future_out_agrees_with_exact_densities(refits: int, first: float 
     wanted = [conditional(ROWS, v, np.where(np.arange(30) < i, 1.0, 0.0), np.array([i])) for i in range(begun, 30)]
     np.testing.assert_allclose(found.pointwise, wanted, atol=0.05)
     assert found.labels.tolist() == list(ROWS.rows[begun:])
-    # From three rows on, weights fail once: the posterior is drawn anew there, as nobody asked for.
+    # After three rows the weights fail once, and the posterior is sampled again.
     assert found.about["refits"] == len(calls) == fits
     assert np.isnan(found.khat).sum() == fits and not np.any(found.khat >= 0.7)
     assert found.method == "leave-future-out by x" and np.isnan(found.p_loo)
@@ -291,7 +291,7 @@ def test_fits_must_agree_on_what_a_unit_is() -> None:
 
 
 def known(first: float, second: float, one: int, other: int) -> np.ndarray:
-    """Units that the first model knows better, and units that the second does."""
+    """Units that the first model predicts better, and units that the second does."""
     return np.log(np.array([[first, second]] * one + [[second, first]] * other))
 
 
@@ -310,7 +310,7 @@ def test_stacking_weights_are_optimal(seed: int, models: int, units: int, spread
     w = optimal_weights(log_density)
     assert np.all(w >= 0) and w.sum() == pytest.approx(1)
     p = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    # The gain of any mixture v is at most mean((p v) / (p w)) - 1, which is largest at a corner.
+    # The gain of a mixture v is at most mean((p v) / (p w)) - 1, which is largest at a vertex.
     assert np.max(np.mean(p / (p @ w)[:, None], axis=0)) - 1 <= 1e-10
 
 
@@ -372,7 +372,7 @@ def test_empty_and_non_finite_comparisons_raise() -> None:
 
 
 def test_compare_laws_samples_their_posteriors() -> None:
-    """The same numbers as of posteriors that are drawn one by one."""
+    """The results agree with those of separate posteriors."""
     laws = ["power_law", "power_law_offset"]
     x = np.geomspace(1, 1e3, 24)
     y = (1.5 + 2.0 * x**-0.4) * np.exp(0.01 * np.random.default_rng(0).standard_normal(24))

@@ -32,7 +32,7 @@ def drawn(prior: tuple[float, float], data: tuple[float, int]) -> Draws:
 
 
 def apart(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The distance between two normals, on a fine grid."""
+    """Cumulative Jensen-Shannon distance between two normals, on a fine grid."""
     low = min(one[0] - 9 * one[1], other[0] - 9 * other[1])
     high = max(one[0] + 9 * one[1], other[0] + 9 * other[1])
     x = np.linspace(low, high, 200_001)

@@ -1,4 +1,4 @@
-"""Profile likelihood: exact intervals and ellipses, textbook profiles, independent refits, and what is refused."""
+"""Profile likelihood: exact intervals and ellipses, published profiles, independent refits, validation."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ y = 1.0 + 0.5 * x + np.random.default_rng(0).standard_normal(ROWS)
     source="Bates and Watts (1988)",
 )
 def puromycin(x, *, v, k):
-    """Michaelis and Menten."""
+    """Michaelis-Menten kinetics."""
     return v * x / (k + x)
 
 
@@ -133,7 +133,7 @@ def test_profile_of_puromycin_agrees_with_the_reference() -> None:
     assert profile["k"].upper == pytest.approx(brentq(excess, best, best * 3, xtol=1e-14), rel=1e-8)
     wanted = [10 * (squares(k) - lowest) / lowest for k in profile["k"].values]
     np.testing.assert_allclose(profile["k"].statistic, wanted, rtol=1e-9, atol=1e-9)
-    # A curved quantity, and all parameters along its profile.
+    # A nonlinear quantity, and all parameters along its profile.
     along = profile["ratio"]
     np.testing.assert_allclose(along.params["v"] / along.params["k"], along.values, rtol=1e-10)
 
@@ -205,7 +205,7 @@ def test_a_law_with_its_own_coordinates_has_the_same_profile(straight: Fit, prof
 
 
 def test_open_end_is_reported() -> None:
-    # All but one row saturate, so that k may as well be zero.
+    # All but one row saturate, so that k = 0 is not rejected.
     place = np.arange(1.0, 13.0)
     response = place / (0.01 + place) + 0.05 * np.random.default_rng(2).standard_normal(12)
     response[0] = 0.93
@@ -220,7 +220,7 @@ def test_open_end_is_reported() -> None:
     assert other.message == "The profile of ratio does not reach its threshold above the estimate."
     assert "open_profile: The profile of k" in str(profile)
     contour = jaxscale.contour(fit, ("v", "k"), level=(0.5, 0.9), points=16)
-    # Straight down, k goes and v stays.
+    # In the downward direction k decreases at constant v.
     assert np.isnan(contour.polygons[1, 12]).all() and np.isfinite(contour.polygons[1, 4]).all()
     assert contour.notices[-1].message == "The contour of v and k at level 0.9 is open in 1 directions."
     for figure in (profile_module.plot_profile(profile), profile_module.plot_contour(contour)):

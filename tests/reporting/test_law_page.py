@@ -1,4 +1,4 @@
-"""Pages of laws and the list of the catalogue: they hold all that is declared, and fit the terminal."""
+"""Pages of laws and the listing of the catalogue: contents and width."""
 
 import math
 
@@ -16,7 +16,7 @@ CATALOGUE = laws.catalogue()
 
 
 def flowing(text: str) -> str:
-    """A page without its line breaks, in which a sentence can be looked for."""
+    """A page without line breaks."""
     return " ".join(text.split())
 
 
@@ -32,7 +32,7 @@ def line_of(text: str, start: str) -> str:
     source="a test",
 )
 def bare(x, z, u, *, c, b):
-    """Bare."""
+    """A law without a formula."""
     return c + x + z * b + u
 
 
@@ -50,7 +50,7 @@ def test_listing_shows_inputs_and_summary_of_every_law() -> None:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_page_shows_the_whole_declaration(name: str) -> None:
     entry = laws.get(name)
-    # Operation by operation, those inside nested jit too: what is compiled serves the whole catalogue.
+    # Operation by operation, also inside nested jit, so that compiled operations serve the whole catalogue.
     with jax.disable_jit():
         text = law_page.page(entry)
     said = flowing(text)

@@ -1,4 +1,4 @@
-"""Bootstraps, jackknife and Laplace draws against closed forms of a straight line."""
+"""Bootstrap, jackknife and Laplace draws against closed forms for a line."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests import sweeps
 from tests.lines import ROWS, RUN, WEIGHT, X, columns_of, fitted, least_squares, observed
 
 MANY = 4000
-# 4,000 draws know a variance to 2.2 % where the draws are normal.
+# The variance of 4,000 normal draws has a relative error of 2.2 %.
 VARIANCE = 0.09
 
 
@@ -131,7 +131,7 @@ def test_the_wild_cluster_bootstrap_has_the_cluster_sandwich_of_the_fit(by_run) 
     moved = (some.response[0, :ROWS] - lines.prediction[:ROWS])[:, None] * columns
     sums = np.stack([moved[run == RUN].sum(axis=0) for run in np.unique(RUN)])
     bread = np.linalg.inv(columns.T @ columns)
-    # Over all signs the covariance is the sum of each run's own share.
+    # Over all signs the covariance is the sum of the contributions of the runs.
     expected = np.sqrt(np.diag(bread @ sums.T @ sums @ bread))
     assert by_run.errors.method == "cluster sandwich"
     np.testing.assert_allclose(expected, [by_run.stderr["c"], by_run.stderr["m"]], rtol=1e-8)
@@ -146,7 +146,7 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
     within = np.sum((u - u.mean(axis=1, keepdims=True)) ** 2) / 24
     found = schemes.variance_components(u.ravel(), np.ones(30), q, codes)
     np.testing.assert_allclose(found, [(between - within) / 5, within])
-    # Runs that differ less than their rows do have no effect of their own.
+    # Runs that vary less than their rows have zero variance.
     alike = u - u.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(
         schemes.variance_components(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29]
@@ -309,7 +309,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
 
 
 def test_laplace_draws_of_an_interpolating_fit() -> None:
-    # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
+    # Five of eight rows lie inside delta, for three parameters: the curvature is not informative.
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), n_resamples=50)
     assert fit.errors.method == "bootstrap"
     assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
@@ -391,7 +391,7 @@ def test_data_that_cannot_be_resampled_raise(plain) -> None:
     one = fitted(observed(run=RUN, group=np.zeros(ROWS)))
     with pytest.raises(ValueError, match="Argument cluster is 'group', but all rows belong to one group"):
         jaxscale.bootstrap(one, kind="cluster", cluster="group")
-    # All that varies lies in one run.
+    # All variation lies within one run.
     lopsided = fitted(observed(run=np.where(X > X.min(), 0, 1)))
     with pytest.raises(ValueError, match=r"Argument kind must not be 'wild' here: without one of the runs"):
         jaxscale.bootstrap(lopsided, kind="wild")

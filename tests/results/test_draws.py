@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false
-"""What draws refuse at their door: one sentence that names what was given and what to do."""
+"""Validation of the arguments of draws and of functions of draws."""
 
 import functools
 import math
@@ -39,7 +39,7 @@ def two(N, D, *, A, b):
 
 @law(inputs=dict(w=Input(""), N=Input("")), response=Response("", real), c=coefficient(), source="a test")
 def mixed(w, N, *, c):
-    """A law of an input that holds several numbers a row."""
+    """A law whose input has several numbers per row."""
     return c * jnp.sum(w, axis=0) + N
 
 

@@ -1,4 +1,4 @@
-"""Reports say what a result holds, in numbers that its standard errors justify."""
+"""Text report of a fit."""
 
 import math
 import re
@@ -40,7 +40,7 @@ def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    """The example sweep, fitted; told as if one parameter had been fixed."""
+    """A fit of the example sweep, reported as if one parameter were fixed."""
     observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
     found = fit("chinchilla", observations, starts=256)
     free = found.free[:4]
@@ -59,7 +59,7 @@ def changed(fitted: Fit, **entries: Any) -> str:
 
 
 def flowing(text: str) -> str:
-    """A report without its line breaks, in which a sentence can be looked for."""
+    """A report without line breaks."""
     return " ".join(text.split())
 
 
@@ -105,7 +105,7 @@ def test_missing_standard_error_is_printed_as_none(fitted: Fit) -> None:
     missing = {**fitted.stderr, "A": math.nan}
     text = changed(fitted, stderr=missing, observations=None)
     assert line_of(text, "A ").split()[2:] == ["none", "none"]
-    # The rows give an interval all the same: that of the profile likelihood.
+    # The interval is that of the profile likelihood.
     cells = line_of(changed(fitted, stderr=missing), "A ").split()
     assert cells[2] == "none" and cells[4] == "to"
     assert [float(cells[3]), float(cells[5])] == pytest.approx(fitted.intervals()["A"], rel=0.05)

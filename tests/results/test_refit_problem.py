@@ -1,4 +1,4 @@
-"""A fit read from a file goes on with the very numbers that were fitted, and with no others."""
+"""Refit problem of a fit read from a file, and the check of its observations."""
 
 import json
 from typing import Any

@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
-"""The calibration benchmark: its counting, its designs and its fast form."""
+"""The calibration benchmark: coverage counts, designs, quick run."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from jaxscale.utils.notices import Notice
 
 
 def test_holm_correction_stops_at_the_first_non_rejection():
-    """Holm's thresholds are level / n, level / (n - 1), ...; after the first that stands all others stand."""
+    """Holm's thresholds are level / n, level / (n - 1), ...; after the first non-rejection none is rejected."""
     assert calibration_coverage.holm([0.01, 0.04, 0.03, 0.5]).tolist() == [True, False, False, False]
     assert calibration_coverage.holm([0.001, 0.01, 0.02, 0.5]).tolist() == [True, True, True, False]
 
@@ -31,7 +31,7 @@ def test_a_share_inside_the_band_has_p_one_and_others_are_tested_against_the_nea
 
 
 def test_intervals_are_counted_on_both_sides():
-    """An interval that does not exist holds nothing."""
+    """An undefined interval covers nothing."""
     cell = calibration_coverage.counted(np.array([0.0, 2.0, -2.0, np.nan]), np.array([2.0, 3.0, 0.0, 1.0]), 1.0)
     assert (cell["count"], cell["hits"], cell["too high"], cell["too low"]) == (4, 1, 1, 1)
     assert cell["width"] == 2.0
@@ -77,7 +77,7 @@ def test_sbc_of_a_straight_law_passes(tmp_path):
 
 
 def test_ignoring_clusters_reduces_coverage(tmp_path):
-    """Wald intervals by runs hold the truth far more often; a folder that is full is left alone."""
+    """Cluster-robust Wald intervals cover the truth far more often; existing results are not overwritten."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
     calibration_coverage.go(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
     cells = calibration_coverage.gathered(tmp_path)
@@ -93,7 +93,7 @@ def test_ignoring_clusters_reduces_coverage(tmp_path):
 
 
 def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
-    """The parameters, and the law's value at two places beyond the data."""
+    """The parameters, and two extrapolated predictions."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs",),), sets=8, say=lambda _: None)
     calibration_coverage.go(tmp_path, chosen=("posterior, normal",), **settings)
     cells = calibration_coverage.gathered(tmp_path)
@@ -102,7 +102,7 @@ def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
 
 
 def test_the_largest_third_is_held_out_and_runs_stay_whole():
-    """By size; of a run with several rows all or none."""
+    """Held out by size; runs are not split."""
     rows = read_table(
         {
             "params": [1.0, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6],
@@ -120,7 +120,7 @@ def test_the_largest_third_is_held_out_and_runs_stay_whole():
 
 
 def test_the_best_row_of_each_cell_is_kept():
-    """The least response of every combination."""
+    """The smallest response of every combination."""
     rows = read_table({"N": [1.0, 1, 2, 2], "loss": [3.0, 2, 1, 4]})
     assert calibration_reality._best(rows, np.ones(4, bool), "loss", "N").tolist() == [False, True, True, False]
 
@@ -146,7 +146,7 @@ def test_wald_predictions_of_a_line_agree_with_theory():
 
 
 def test_the_command_knows_its_three_parts():
-    """And nothing else."""
+    """Other arguments raise an error."""
     assert calibration.parsed(["sbc", "--fast"]).fast
     with pytest.raises(SystemExit) as ending:
         calibration.parsed(["nothing"])
@@ -183,7 +183,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
     ],
 )
 def test_posterior_outside_the_calibrated_designs_is_reported(facts, said):
-    """Inside them the check is silent; outside its sentence goes into a notice."""
+    """Inside them there is no message; outside it becomes a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
     told = limitation(**whole)
     assert told.startswith(said) and bool(told) == bool(said)
@@ -191,7 +191,7 @@ def test_posterior_outside_the_calibrated_designs_is_reported(facts, said):
 
 
 def test_likelihood_without_calibration_is_named():
-    """Scales by level or group of normal residuals were, without effects of runs."""
+    """Scales by level or group of normal residuals were studied, without run effects."""
     kinds = likelihoods
     assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
     assert variant_of(kinds.normal(scale_by="group")) == variant_of(kinds.normal(scale_by="level")) == ""
@@ -201,7 +201,7 @@ def test_likelihood_without_calibration_is_named():
 
 
 def test_heteroscedasticity_is_a_rank_correlation():
-    """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
+    """Rank correlation of absolute residuals; undefined for few, constant or NaN residuals."""
     level = np.arange(1.0, 21.0)
     assert rank_correlation(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
     assert rank_correlation(1 / level, level)[0] == -1.0
@@ -210,7 +210,7 @@ def test_heteroscedasticity_is_a_rank_correlation():
 
 
 def test_rank_correlation_agrees_with_scipy():
-    """With many, few and no ties among the residuals, for trends of any strength."""
+    """With many, few and no ties, for trends of any strength."""
     for count, steps, slope in itertools.product((8, 9, 40, 240, 2000), (3, 1000, 10**9), (0.0, 0.1, -1.0, 30.0)):
         generator = np.random.default_rng(count)
         level = generator.standard_normal(count)
@@ -224,7 +224,7 @@ def test_rank_correlation_agrees_with_scipy():
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])
 def test_noise_that_grows_with_the_level_is_reported(scale_by):
-    """By the notice of a posterior with one scale, which names the cure."""
+    """By a notice of a posterior with a constant scale, with its remedy."""
     generator = np.random.default_rng(0)
     x = np.geomspace(1.0, 1e4, 60)
     level = 0.1 + 0.8 * x / (100.0 + x)

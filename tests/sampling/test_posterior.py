@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""The posterior door: against closed forms and integrals, NumPyro's densities, itself, and what it refuses."""
+"""Posteriors: closed forms, numerical integrals, NumPyro densities, method agreement, validation."""
 
 import logging
 from typing import Any
@@ -28,7 +28,7 @@ def integrated(logs: np.ndarray, *values: np.ndarray) -> list[tuple[float, float
 
 
 def alike(drawn: np.ndarray, told: tuple[float, float], share: float = 0.08) -> None:
-    """Moments of some thousand draws are those told."""
+    """Moments of thousands of draws agree with the given ones."""
     mean, sd = told
     assert abs(np.mean(drawn) - mean) < share * sd
     assert np.std(drawn) == pytest.approx(sd, rel=share)
@@ -38,7 +38,7 @@ def straight_truth(observations: Observations) -> list[tuple[float, float]]:
     """Moments of a, b and scale: normal given the scale, which is integrated on a grid."""
     X, y = np.column_stack([np.ones(len(observations)), observations.inputs["x"]]), observations.response
     logs, scales = np.linspace(np.log(0.02), np.log(3.0), 4001), []
-    # The range of the slope holds for inputs that spread over 1, and these spread over 3.
+    # The range of the slope is declared for inputs with a spread of 1; these have 3.
     prior = np.diag(np.array([6 / 3.92, 2 / 3.92]) ** -2)
     moments, weights = [], []
     for log in logs:
@@ -167,7 +167,7 @@ def test_normal_prior_of_a_positive_parameter_is_truncated_at_zero(x64: None) ->
         sites, _ = model.sites(jnp.asarray(x))
         assert float(sites["alpha"]) > 0
         others = sum(float(model.priors[name].log_prob(sites[name])) for name in ("E", "scale"))
-        # The amplitude's range holds for inputs of size 1, as the law declares no typical one.
+        # The amplitude's range is declared for inputs of size 1, since the law has no typical size.
         usual = np.exp(np.mean(np.log(powers().inputs["N"]))) ** -float(sites["alpha"])
         others += float(model.priors["A"].log_prob(sites["A"] * usual)) + np.log(usual)
         expected = others + stats.norm.logpdf(float(sites["alpha"]), -1.0, 0.5)
@@ -296,7 +296,7 @@ def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
 
 
 def test_mode_search_starts_inside_the_support(x64: None) -> None:
-    """A fraction that the fit puts at 1 has no finite coordinate there."""
+    """A fraction fitted at 1 has no finite coordinate."""
     model = modelled(
         likelihoods.binomial("n"), of(dict(x=X + 2, n=np.full(12, 10.0), y=np.full(12, 1.0)), "x", "n"), share
     )

@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false
-"""What posteriors refuse: one sentence that names the argument, before anything is fitted."""
+"""Validation of posterior arguments, before fitting."""
 
 from typing import Any
 
