@@ -33,8 +33,8 @@ class Model(eqx.Module):
         pooling: parameters without complete pooling: (name, "partial" or "none").
         groups: number of groups, 1 where nothing is pooled.
         runs: number of sampled run effects, 0 where there are none or they are integrated out.
-        centred_groups: whether partially pooled groups have the centred parameterisation rather than the non-centred one; with
-            many rows per group the latter has a narrow ridge of offset and spread.
+        centred_groups: whether partially pooled groups have the centred parameterisation rather than the non-centred
+            one; with many rows per group the latter has a narrow ridge of offset and spread.
         priors: prior of every site.
         inputs: shape (..., n).
         response: shape (n,).

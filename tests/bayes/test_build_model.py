@@ -59,7 +59,7 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("response", "trials", "said"),
+    ("response", "trials", "message"),
     [
         ([0.5, 1.25], [10, 200], "dict, row 2: a response of 1.25 with 200 trials (n); the response must be"),
         ([45.0, 80.0], [20, 20], "or their share of the trials, from 0 to 1 (divide percents by 100)."),
@@ -70,11 +70,11 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
         ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be whole numbers of at least 1."),
     ],
 )
-def test_invalid_counts_raise(response: list[float], trials: list[float], said: str) -> None:
+def test_invalid_counts_raise(response: list[float], trials: list[float], message: str) -> None:
     for likelihood in (likelihoods.binomial("n"), likelihoods.beta_binomial("n")):
         with pytest.raises(DataError) as caught:
             built(share, counted(response, trials), likelihood)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 def test_whole_numbers_with_one_above_1_are_counts_of_successes() -> None:
@@ -126,17 +126,17 @@ def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "message"),
     [
         ([0.0, 1.0, 2.0], "dict, row 3: the mark of censoring (seen) is 2; it must be 1 where the response is only a"),
         ([0.5, 1.0, 0.0], "dict, row 1: the mark of censoring (seen) is 0.5; it must be 1 where the response is only"),
         ([1.0, 1.0, 1.0], "dict: every row is censored (seen is 1), so there is no observed response; add rows that"),
     ],
 )
-def test_invalid_censoring_indicators_raise(seen: list[float], said: str) -> None:
+def test_invalid_censoring_indicators_raise(seen: list[float], message: str) -> None:
     with pytest.raises(DataError) as caught:
         built(share, grouped(["a", "b", "a"], seen=seen), likelihoods.normal("linear", censored="seen"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_parameter_names_must_differ_from_nuisance_parameters() -> None:

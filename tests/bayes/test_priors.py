@@ -27,7 +27,7 @@ FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (dict(c=dist.Uniform(-60.0, 60.0)), "gives c the prior Uniform(-60, 60), which reaches beyond what it may be"),
         (dict(c=dist.Uniform(-3.0, -2.0)), "which reaches beyond what it may be, above 0; give one that does not."),
@@ -37,10 +37,10 @@ FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
         (dict(c=dist.Poisson(3.0)), "Argument priors must hold densities over numbers, but c has Poisson(3)."),
     ],
 )
-def test_invalid_priors_raise(given: dict[str, Any], said: str) -> None:
+def test_invalid_priors_raise(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         jaxscale.posterior("power_law_floor", ROWS, priors=given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("given", [dist.Uniform(0.0, 1.6), dist.Uniform(1.0, 1.6), dist.Pareto(1.8, 0.2)])
@@ -96,7 +96,9 @@ def test_priors_are_truncated_in_a_laws_own_coordinates() -> None:
         (dist.TruncatedNormal(0.0, 1.0, high=1.0), 3.0, 0.98),
     ],
 )
-def test_initial_value_is_moved_inside_the_support(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
+def test_initial_value_is_moved_inside_the_support(
+    prior: dist.Distribution, value: float, moved: float, x64: None
+) -> None:
     assert float(move_inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
 
 

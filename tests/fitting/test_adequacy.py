@@ -87,8 +87,8 @@ def test_ranges_are_compared_in_the_unit_of_the_data(unit: float, rate: float, i
     observations = Observations.from_table(table, inputs=["t"], response="y")
     fit = jaxscale.fit(decay, observations, noise=noise.squared("log"), starts=64, polish=8)
     low, high = 1e-3 * 10 / 3 / unit, 1e-1 * 10 / 3 / unit
-    said = [f"k = {fit.params['k']:.6g} lies outside {low:.3g} to {high:.3g}."]
-    assert [notice.message for notice in fit.notices if notice.code == "outside_range"] == ([] if inside else said)
+    message = [f"k = {fit.params['k']:.6g} lies outside {low:.3g} to {high:.3g}."]
+    assert [notice.message for notice in fit.notices if notice.code == "outside_range"] == ([] if inside else message)
 
 
 def test_fit_worse_than_a_constant_is_reported() -> None:
@@ -165,9 +165,9 @@ def test_no_degrees_of_freedom_is_reported() -> None:
     none = fitted(Y[:3], X[:3])
     assert none.status == "no_degrees_of_freedom" and "no_degrees_of_freedom" in codes(none)
     assert "few_degrees_of_freedom" not in codes(none)
-    said = text(none)
-    assert "R^2            not meaningful" in said
-    assert "none, as there are no degrees of freedom: 3 rows and 3 free parameters" in " ".join(said.split())
+    message = text(none)
+    assert "R^2            not meaningful" in message
+    assert "none, as there are no degrees of freedom: 3 rows and 3 free parameters" in " ".join(message.split())
     one = fitted(Y[:4], X[:4])
     (notice,) = (notice for notice in one.notices if notice.code == "few_degrees_of_freedom")
     assert notice.message.startswith("4 rows and 3 free parameters leave one degree of freedom")
@@ -181,9 +181,9 @@ def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
 
 
 def test_degrees_of_freedom_of_clustered_fits(good: jaxscale.Fit) -> None:
-    for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
+    for freedom, message in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
         assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(
-            said
+            message
         )
 
 
@@ -192,8 +192,8 @@ def test_poorly_determined_parameters_are_reported(good: jaxscale.Fit) -> None:
     spread = np.ptp(Y)
     # The level against the spread of the responses, the slope and the curvature against sizes in the data's own units.
     large = {"a": 1.01 * spread, "b": 1e4, "c": 1e-3}
-    said = assessed(good, stderr=large)["poorly_determined"]
-    assert "a = " in said and "; b = " in said and "c = " not in said
+    message = assessed(good, stderr=large)["poorly_determined"]
+    assert "a = " in message and "; b = " in message and "c = " not in message
     assert assessed(good, stderr={"a": 0.99 * spread, "b": 19.9, "c": math.nan}) == {}
     named = (*good.notices, Notice("flat", "a and b trade off: the runs do not separate them."))
     assert assessed(good, stderr=large, notices=named) == {}

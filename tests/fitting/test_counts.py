@@ -200,7 +200,7 @@ POISSON = likelihoods.poisson()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             dict(likelihood=likelihoods.normal()),
@@ -222,10 +222,10 @@ POISSON = likelihoods.poisson()
         ),
     ],
 )
-def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, DataError)) as caught:
         jaxscale.fit("power_law", rows_of("poisson"), **arguments)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 def test_non_counts_and_known_errors_raise() -> None:

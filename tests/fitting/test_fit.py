@@ -105,9 +105,9 @@ def test_json_round_trip_bit_for_bit(huber_fit, tmp_path):
     again = jaxscale.Fit.load(path, law=counted)
     assert again == huber_fit
     assert again.to_json() == text == path.read_text()
-    told = json.loads(text)
-    wanted = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "notices"}
-    assert wanted | {"status", "seed", "versions", "data_sha256"} <= set(told)
+    entries = json.loads(text)
+    expected = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "notices"}
+    assert expected | {"status", "seed", "versions", "data_sha256"} <= set(entries)
     assert again.predict(N=1e9, D=2e10) == huber_fit.predict(N=1e9, D=2e10)
 
 

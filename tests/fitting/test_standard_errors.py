@@ -113,14 +113,14 @@ def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
     law = bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2))
     assert law.name == "power_law_floor(0.5<c<2.0)" and jaxscale.laws.get(law.name) is law
     assert bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2.0)) is law
-    for bounds, said in (
+    for bounds, message in (
         (dict(c=(2, 1)), "bound leaves no value for c"),
         (dict(c=(-2, 0)), "bound leaves no value for c"),
         (dict(c=3), "bound needs two numbers for c"),
         (dict(d=(0, 1)), "bound names 'd', which is no parameter"),
     ):
         given: Any = bounds
-        with pytest.raises(LawError, match=said):
+        with pytest.raises(LawError, match=message):
             bound(jaxscale.laws.get("power_law_floor"), **given)
     with pytest.raises(ValueError, match="Argument bounds must leave out 'c', which is fixed"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (0, 1)}, fixed={"c": 0.5})

@@ -130,8 +130,8 @@ def test_other_inputs_may_follow_the_first(draws: Draws) -> None:
     top = band(draws, DATA, "N", {"D": lambda N: 20 * N}).axes[0]
     line = np.asarray(top.lines[0].get_xdata())
     assert line[-1] == pytest.approx(1e11) and top.get_yscale() == "log"
-    wanted = np.median(draws.predict(N=line, D=20 * line), axis=0)
-    np.testing.assert_allclose(top.lines[0].get_ydata(), wanted, rtol=1e-12)
+    expected = np.median(draws.predict(N=line, D=20 * line), axis=0)
+    np.testing.assert_allclose(top.lines[0].get_ydata(), expected, rtol=1e-12)
     assert top.get_legend().get_texts()[-1].get_text() == "observations, moved to its D"
 
 
@@ -172,8 +172,8 @@ def test_predictive_check_shows_replicated_responses(draws: Draws) -> None:
 def test_predictive_check_excludes_rows_of_weight_zero() -> None:
     design = {name: DATA.inputs[name] for name in ("N", "D")}
     table = {**design, "loss": DATA.response, "w": np.where(np.arange(20) < 12, 1.0, 0.0)}
-    some = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
-    assert len(predictive(drawn(some)).axes[0].lines[0].get_ydata()) == 12
+    weighted = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
+    assert len(predictive(drawn(weighted)).axes[0].lines[0].get_ydata()) == 12
 
 
 def test_band_of_counts_simulates_counts() -> None:

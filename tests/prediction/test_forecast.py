@@ -220,17 +220,17 @@ def test_forecast_under_the_law_is_unbiased(follows):
 def test_forecast_is_hardly_wider_than_least_squares(follows):
     """The law is nearly linear in its parameters here: compare with the t prediction interval at the fit."""
     data = observed(X, power(X, noise=0.003, seed=4))
-    made = jaxscale.fit("compute_power_floor", data, noise=jaxscale.noise.squared("log"), progress=False)
+    fit_of_law = jaxscale.fit("compute_power_floor", data, noise=jaxscale.noise.squared("log"), progress=False)
     law = laws.get("compute_power_floor")
 
     def slopes(x):
         columns = []
-        for name, value in made.params.items():
-            up, down = ({**made.params, name: value * (1 + sign * 1e-4)} for sign in (1, -1))
+        for name, value in fit_of_law.params.items():
+            up, down = ({**fit_of_law.params, name: value * (1 + sign * 1e-4)} for sign in (1, -1))
             columns.append(np.log(np.asarray(law(x, **up)) / np.asarray(law(x, **down))) / 2e-4)
         return np.stack(columns, axis=1)
 
-    residual = np.log(data.response) - np.log(made.predict(X=X))
+    residual = np.log(data.response) - np.log(fit_of_law.predict(X=X))
     _, half = textbook(slopes(X), residual, slopes(FAR))
     lower, upper = ends(follows)
     ratio = np.log(upper / lower) / (2 * half)
@@ -253,9 +253,9 @@ def test_benchmark_of_real_sweeps_uses_forecast(follows):
     """Held-out rows are forecast from the others."""
     y, held = np.append(power(X, noise=0.003, seed=4), power(FAR)), np.arange(len(X) + len(FAR)) >= len(X)
     sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
-    made, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
-    np.testing.assert_allclose(made[0], ends(follows), rtol=1e-12)
-    assert calibration_reality.scored(sweep, made[0])["hits"] == len(FAR)
+    fit_of_law, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
+    np.testing.assert_allclose(fit_of_law[0], ends(follows), rtol=1e-12)
+    assert calibration_reality.scored(sweep, fit_of_law[0])["hits"] == len(FAR)
     assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
 
 

@@ -131,8 +131,8 @@ def test_profile_of_puromycin_agrees_with_the_reference() -> None:
     best = fit.params["k"]
     assert profile["k"].lower == pytest.approx(brentq(excess, best / 3, best, xtol=1e-14), rel=1e-8)
     assert profile["k"].upper == pytest.approx(brentq(excess, best, best * 3, xtol=1e-14), rel=1e-8)
-    wanted = [10 * (squares(k) - lowest) / lowest for k in profile["k"].values]
-    np.testing.assert_allclose(profile["k"].statistic, wanted, rtol=1e-9, atol=1e-9)
+    reference = [10 * (squares(k) - lowest) / lowest for k in profile["k"].values]
+    np.testing.assert_allclose(profile["k"].statistic, reference, rtol=1e-9, atol=1e-9)
     # A nonlinear quantity, and all parameters along its profile.
     along = profile["ratio"]
     np.testing.assert_allclose(along.params["v"] / along.params["k"], along.values, rtol=1e-10)
@@ -230,9 +230,9 @@ def test_open_end_is_reported() -> None:
 def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profile) -> None:
     again = pickle.loads(pickle.dumps(profiled))
     assert again.to_dict() == profiled.to_dict() and str(again) == str(profiled)
-    told = json.loads(json.dumps(nulls(profiled.to_dict()), allow_nan=False))
-    assert told["method"] == "profile likelihood" and told["params"]["m"]["level"] == 0.95
-    assert len(told["curves"]["m"]["params"]["c"]) == 21
+    entries = json.loads(json.dumps(nulls(profiled.to_dict()), allow_nan=False))
+    assert entries["method"] == "profile likelihood" and entries["params"]["m"]["level"] == 0.95
+    assert len(entries["curves"]["m"]["params"]["c"]) == 21
     assert "95 % interval" in str(profiled) and "F with 1 and n - p" in str(profiled)
     figure = profile_module.plot_profile(profiled)
     assert [panel.get_xlabel() for panel in figure.axes[:4]] == ["c", "m", "sum", "slope"]
@@ -329,9 +329,9 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: v
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
+    wrong_type = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
     none = "Argument quantity must map names to functions of the parameters, but 'bad' maps to none."
-    assert done.stdout.splitlines() == [stranger, stranger, none]
+    assert done.stdout.splitlines() == [wrong_type, wrong_type, none]
     assert validate_derived(double, ()) == {"double": double}
 
 

@@ -140,11 +140,11 @@ def by_hand(fit: Any, draws: Any, kind: str, codes: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         again = refit_problem(fit)
         lines = jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
-        some = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
+        samples = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
     count = 1 + len(draws)
     response, weight = np.empty((count, ROWS)), np.ones((count, ROWS))
-    response[0], response[1:] = fit.observations.response, some.response[..., :ROWS]
-    weight[1:] = some.weight[..., :ROWS]
+    response[0], response[1:] = fit.observations.response, samples.response[..., :ROWS]
+    weight[1:] = samples.weight[..., :ROWS]
     columns = np.stack([np.ones(ROWS), X], axis=1)
     ends = []
     for y, w in zip(response, weight, strict=True):

@@ -67,7 +67,7 @@ def test_ebfmi_of_one_draw_is_nan() -> None:
 
 @pytest.mark.parametrize("method", ["importance", "laplace"])
 @pytest.mark.parametrize(
-    ("count", "about", "said"),
+    ("count", "about", "message"),
     [
         (99, {}, "There are 99 draws, fewer than 100."),
         (100, {}, ""),
@@ -77,10 +77,10 @@ def test_ebfmi_of_one_draw_is_nan() -> None:
         (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
     ],
 )
-def test_too_few_independent_draws_are_reported(method: str, count: int, about: dict[str, Any], said: str) -> None:
+def test_too_few_independent_draws_are_reported(method: str, count: int, about: dict[str, Any], message: str) -> None:
     notices, usable = mcmc_diagnostics.assess(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
-    assert usable == (not said)
-    assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", said)] if said else [])
+    assert usable == (not message)
+    assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", message)] if message else [])
 
 
 def normal(x: Any, _: Any) -> Any:

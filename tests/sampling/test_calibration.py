@@ -42,10 +42,10 @@ def test_sweeps_are_the_same_for_a_seed_and_lie_in_the_law_s_domain(design):
     """Every law of the coverage study can be drawn in every design."""
     for case in calibration_sweeps.CASES:
         law, shape = laws.get(case.law), calibration_sweeps.DESIGNS[design]
-        columns, response, run, made = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)
+        columns, response, run, sets = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)
         again = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)[1]
         assert np.array_equal(response, again) and np.all(np.isfinite(response))
-        assert response.shape == (2, shape.runs * shape.checkpoints) and len(made) == 2
+        assert response.shape == (2, shape.runs * shape.checkpoints) and len(sets) == 2
         assert (run is not None) == (shape.checkpoints > 1)
         for name, column in columns.items():
             assert np.all((column >= law.inputs[name].low) & (column <= law.inputs[name].high))
@@ -55,9 +55,9 @@ def test_every_sbc_case_has_a_prior_for_all_that_is_inferred():
     """Truths and data come from the priors; data sets are finite and in the response's domain."""
     for case in calibration_sbc.CASES:
         law = laws.get(case.law)
-        truth, made = calibration_sbc.drawn(case, law, 3, seed=0)
+        truth, sets = calibration_sbc.drawn(case, law, 3, seed=0)
         assert set(law.parameters) <= set(truth)
-        assert all(np.all(np.isfinite(one.response)) for one in made)
+        assert all(np.all(np.isfinite(one.response)) for one in sets)
 
 
 def test_uniform_ranks_pass_and_concentrated_ones_fail():
@@ -69,10 +69,10 @@ def test_uniform_ranks_pass_and_concentrated_ones_fail():
 def test_sbc_of_a_straight_law_passes(tmp_path):
     """64 posteriors of a power law: no quantity's ranks are far from uniform."""
     calibration_sbc.go(tmp_path, only="transfer_tokens", sets=64, say=lambda _: None)
-    made = json.loads(next(tmp_path.glob("*.json")).read_text())
-    assert set(made["ranks"]) == {"k", "alpha", "beta", "scale", "log likelihood"}
-    assert all(sum(counts) == 64 for counts in made["ranks"].values())
-    assert min(calibration_sbc.p_value(np.array(counts)) for counts in made["ranks"].values()) > 1e-4
+    sets = json.loads(next(tmp_path.glob("*.json")).read_text())
+    assert set(sets["ranks"]) == {"k", "alpha", "beta", "scale", "log likelihood"}
+    assert all(sum(counts) == 64 for counts in sets["ranks"].values())
+    assert min(calibration_sbc.p_value(np.array(counts)) for counts in sets["ranks"].values()) > 1e-4
     assert "transfer_tokens" in calibration_sbc.summary(tmp_path)
 
 
@@ -157,7 +157,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "message"),
     [
         (dict(rows=FEW + 1), ""),
         (dict(rows=240, likelihood=likelihoods.student_t(), method="nuts"), ""),
@@ -182,12 +182,12 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
-def test_posterior_outside_the_calibrated_designs_is_reported(facts, said):
+def test_posterior_outside_the_calibrated_designs_is_reported(facts, message):
     """Inside them there is no message; outside it becomes a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
-    told = limitation(**whole)
-    assert told.startswith(said) and bool(told) == bool(said)
-    assert Notice("not_calibrated", told).code == "not_calibrated"
+    reason = limitation(**whole)
+    assert reason.startswith(message) and bool(reason) == bool(message)
+    assert Notice("not_calibrated", reason).code == "not_calibrated"
 
 
 def test_likelihood_without_calibration_is_named():
@@ -234,5 +234,5 @@ def test_noise_that_grows_with_the_level_is_reported(scale_by):
     drawn = jaxscale.posterior(
         "hill", sweep, likelihood=likelihood, method="importance", num_samples=100, progress=False
     )
-    told = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
-    assert any("so take scale_by='level'" in one for one in told) == (scale_by == "constant")
+    reason = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
+    assert any("so take scale_by='level'" in one for one in reason) == (scale_by == "constant")

@@ -164,18 +164,22 @@ def test_draws_from_a_file_have_no_model(draws: jaxscale.Draws, tmp_path: Path) 
     draws.save(tmp_path / "draws.nc")
     loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
     assert loaded.groups == draws.groups and loaded.params["a[f3]"].tolist() == draws.params["a"][:, 3].tolist()
-    said = r"have no model \(draws of one group, refits and files read without observations have none\)"
-    with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + said):
+    message = r"have no model \(draws of one group, refits and files read without observations have none\)"
+    with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + message):
         new_group(loaded)
-    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so how responses scatter is not known"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(nuts\) " + message + ", so how responses scatter is not known"
+    ):
         loaded.responses(x=1.0)
-    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so their likelihood cannot be computed"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(nuts\) " + message + ", so their likelihood cannot be computed"
+    ):
         jaxscale.loo(loaded)
-    told = jaxscale.Draws.load(
+    draws_with_model = jaxscale.Draws.load(
         tmp_path / "draws.nc", line, observations=draws.observations, likelihood=likelihoods.normal("linear")
     )
-    np.testing.assert_array_equal(new_group(told).params["a"], new_group(draws).params["a"])
-    np.testing.assert_array_equal(jaxscale.loo(told).pointwise, jaxscale.loo(draws).pointwise)
+    np.testing.assert_array_equal(new_group(draws_with_model).params["a"], new_group(draws).params["a"])
+    np.testing.assert_array_equal(jaxscale.loo(draws_with_model).pointwise, jaxscale.loo(draws).pointwise)
 
 
 def test_refusals(draws: jaxscale.Draws) -> None:

@@ -27,9 +27,9 @@ def integrated(logs: np.ndarray, *values: np.ndarray) -> list[tuple[float, float
     return [(m, float(np.sqrt(np.sum(weight * (v - m) ** 2)))) for m, v in zip(means, values, strict=True)]
 
 
-def alike(drawn: np.ndarray, told: tuple[float, float], share: float = 0.08) -> None:
+def alike(drawn: np.ndarray, target: tuple[float, float], share: float = 0.08) -> None:
     """Moments of thousands of draws agree with the given ones."""
-    mean, sd = told
+    mean, sd = target
     assert abs(np.mean(drawn) - mean) < share * sd
     assert np.std(drawn) == pytest.approx(sd, rel=share)
 
@@ -66,15 +66,15 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
     drawn = jaxscale.posterior(line, observations, method=method, num_chains=4, num_samples=2000, progress=False)
     assert drawn.method == ("importance" if method == "auto" else "nuts") and drawn.ok
     values = (drawn.params["a"], drawn.params["b"], drawn.nuisance["scale"])
-    for value, told in zip(values, straight_truth(observations), strict=True):
-        alike(value, told)
+    for value, target in zip(values, straight_truth(observations), strict=True):
+        alike(value, target)
 
 
 def test_importance_sampling_and_nuts_agree(fitted: jaxscale.Fit) -> None:
     rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
-    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
+    target = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
     for drawn in rungs:
-        assert drawn.about["likelihood"] == told
+        assert drawn.about["likelihood"] == target
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
         assert set(drawn.nuisance) == {"scale", "df"}
         assert drawn.about["priors"]["df"] == "Gamma(2, 0.1)"
@@ -142,7 +142,7 @@ def test_rows_of_weight_zero_do_not_matter(x64: None) -> None:
     plain, wide = powers(), powers()
     N, y = np.append(plain.inputs["N"], [1e30, 1e-3]), np.append(plain.response, [1e9, 1e-9])
     wide = of(dict(N=N, y=y, w=np.append(np.ones(40), [0.0, 0.0])), "N", weight="w")
-    models = [modelled(likelihoods.student_t(), some) for some in (plain, wide)]
+    models = [modelled(likelihoods.student_t(), data) for data in (plain, wide)]
     x = models[0].coordinates_of(TRUE, dict(scale=0.01, df=5.0))
     assert float(models[0].log_density(jnp.asarray(x))) == float(models[1].log_density(jnp.asarray(x)))
 
@@ -218,8 +218,10 @@ def test_censored_responses() -> None:
     t = (y - c[..., None]) / np.exp(log)[..., None]
     each = np.where(seen > 0, stats.norm.logsf(t), stats.norm.logpdf(t) - log[..., None])
     logs = each.sum(axis=-1) + stats.norm.logpdf(c, 0.0, 20 / 3.92) + stats.norm.logpdf(log, 0.0, 5.0)
-    for value, told in zip((drawn.params["c"], np.log(drawn.nuisance["scale"])), integrated(logs, c, log), strict=True):
-        alike(value, told, 0.15)
+    for value, target in zip(
+        (drawn.params["c"], np.log(drawn.nuisance["scale"])), integrated(logs, c, log), strict=True
+    ):
+        alike(value, target, 0.15)
 
 
 def test_posterior_many_agrees_with_posterior(fitted: jaxscale.Fit) -> None:
@@ -286,12 +288,12 @@ def test_the_survival_of_students_t_and_its_slope_in_df(x64: None) -> None:
 
 
 def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
-    told = [
+    target = [
         (noise.squared("log"), "normal on log residuals"),
         (noise.student_t(4.0), "student_t(df 4) on log residuals"),
         (noise.huber(1e-3, "linear"), "student_t(df inferred) on linear residuals"),
     ]
-    for one, words in told:
+    for one, words in target:
         assert likelihoods.of_noise(one).describe() == words
 
 
@@ -306,7 +308,7 @@ def test_mode_search_starts_inside_the_support(x64: None) -> None:
 
 def test_uncalibrated_design_is_reported() -> None:
     few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
-    told = {notice.code: notice.message for notice in few.notices}
-    assert told["not_calibrated"] == (
+    target = {notice.code: notice.message for notice in few.notices}
+    assert target["not_calibrated"] == (
         "Not calibrated for this design: Intervals of a laplace likelihood were not studied."
     )
