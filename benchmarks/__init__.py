@@ -1,6 +1,6 @@
-"""Timings and reliability, each by one command; nothing here is part of the tests.
+"""Benchmarks of speed, reliability and calibration, one command each; they are not part of the tests.
 
-One BLAS thread, set before NumPy and SciPy are imported: more make small problems slower, on either side.
+One BLAS thread, set before NumPy and SciPy are imported: more threads make small problems slower, on either side.
 """
 
 import os

@@ -1,12 +1,12 @@
-"""What the default device does beside the cores of the same machine: seconds, and whether the answers agree.
+"""Default device against the CPU cores of the same machine: seconds, and agreement of the results.
 
     python -m benchmarks.accelerator [--repeats 3] [--only fit,starts,...] [--scale 1.0] [--platforms cpu,default]
 
-fit: one fit of 240 runs. starts: as many restarts of it. bootstrap: as many refits of resampled rows. sets: as many
-data sets of 60 runs, fitted. importance and nuts: as many posteriors of 25 runs, 8,000 draws each.
+fit: one fit of 240 runs. starts: fits with this number of restarts. bootstrap: refits of resampled rows. sets: fits of
+data sets of 60 runs. importance and nuts: posteriors of 25 runs, 8,000 draws each.
 
-Every platform has a process of its own; seconds are of warm calls, a data set of its own each, median; the first call
-of a job, which compiles, stands beside them. ``--scale`` multiplies the counts.
+Every platform has a process of its own; seconds are the median of warm calls, each on a new data set; the time of the
+first call of a job, which includes compilation, is given in brackets. ``--scale`` multiplies the counts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import machine, table
-from benchmarks.scaling import simulated
+from benchmarks.scaling import simulate_runs
 
 COUNTS: dict[str, tuple[int, ...]] = dict(
     fit=(1,),
@@ -35,14 +35,14 @@ COUNTS: dict[str, tuple[int, ...]] = dict(
 
 
 def job(kind: str, count: int) -> Callable[[int], dict[str, Any]]:
-    """What is timed: a call with the number of the repetition that returns some of its answer."""
+    """Function to time: takes the number of the repetition and returns results to compare."""
     import jaxscale
 
     noise = jaxscale.noise.huber(1e-3)
     settings: dict[str, Any] = dict(noise=noise, n_resamples=0, progress=False)
 
     def runs(n: int, seed: int) -> Any:
-        return jaxscale.Observations.from_table(simulated(n, seed), inputs=["N", "D"], response="loss")
+        return jaxscale.Observations.from_table(simulate_runs(n, seed), inputs=["N", "D"], response="loss")
 
     if kind in ("fit", "starts"):
         more = dict(starts=count) if kind == "starts" else {}
@@ -60,42 +60,44 @@ def job(kind: str, count: int) -> Callable[[int], dict[str, Any]]:
             return {name: float(np.std(values)) for name, values in draws.params.items()}
 
         return bootstrap
-    made = [[runs(25 if kind in ("importance", "nuts") else 60, count * k + s) for s in range(count)] for k in range(4)]
+    data_sets = [
+        [runs(25 if kind in ("importance", "nuts") else 60, count * k + s) for s in range(count)] for k in range(4)
+    ]
     if kind == "sets":
 
         def sets(k: int) -> dict[str, Any]:
-            found = jaxscale.fit_many("chinchilla", made[k], noise=noise, progress=False)
+            found = jaxscale.fit_many("chinchilla", data_sets[k], noise=noise, progress=False)
             return {"objective": float(np.sum(found.objective))}
 
         return sets
 
     def posteriors(k: int) -> dict[str, Any]:
         method: Any = kind
-        found = jaxscale.posterior_many("chinchilla", made[k], method=method, progress=False)
+        found = jaxscale.posterior_many("chinchilla", data_sets[k], method=method, progress=False)
         return {name: float(np.median(np.median(values, axis=1))) for name, values in found.params.items()}
 
     return posteriors
 
 
 def measure(kinds: list[str], repeats: int, scale: float) -> None:
-    """Print a line of JSON for every job of this process' default device."""
+    """Print a line of JSON for every job on the default device of this process."""
     print(json.dumps(dict(machine=machine())), flush=True)
     for kind in kinds:
         for count in COUNTS[kind]:
             size = count if count == 1 else max(2, int(count * scale))
             run = job(kind, size)
-            told = []
+            seconds = []
             for k in range(repeats + 1):
                 before = time.perf_counter()
                 answer = run(k)
-                told.append(time.perf_counter() - before)
-            # The answer of the last repetition: the same data on every platform.
-            found = dict(kind=kind, count=size, first=told[0], warm=median(told[1:]), answer=answer)
+                seconds.append(time.perf_counter() - before)
+            # The result of the last repetition, whose data are the same on every platform.
+            found = dict(kind=kind, count=size, first=seconds[0], warm=median(seconds[1:]), answer=answer)
             print(json.dumps(found), flush=True)
 
 
 def main() -> None:
-    """Run every platform in a process of its own and print them side by side."""
+    """Run every platform in a process of its own and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, choices=(1, 2, 3))
     parser.add_argument("--only", default=",".join(COUNTS))

@@ -21,7 +21,7 @@ def modules() -> dict[str, Path]:
 
 
 def imports(path: Path, known: dict[str, Path]) -> set[str]:
-    """The modules of the package that a module imports, anywhere in its text."""
+    """Modules of the package that a module imports, at top level or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.module in known:
@@ -54,7 +54,7 @@ def _reached(start: str, arrows: dict[str, set[str]]) -> set[str]:
 
 
 def levels(arrows: dict[str, set[str]]) -> int:
-    """The longest chain of imports, cycles counted as one."""
+    """Length of the longest chain of imports, with each cycle counted as one."""
     depth: dict[str, int] = {}
 
     def below(node: str, path: tuple[str, ...] = ()) -> int:
@@ -77,7 +77,7 @@ def layers() -> dict[str, int]:
 
 
 def lengths() -> list[tuple[int, str]]:
-    """Lines of every function of the package, docstrings left out."""
+    """Lines of every function of the package, without docstrings."""
     found = []
     for name, path in modules().items():
         for node in ast.walk(ast.parse(path.read_bytes())):

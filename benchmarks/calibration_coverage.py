@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Coverage: how often intervals that claim 90 % hold the constants that a sweep was drawn from."""
+"""Coverage of nominal 90 % intervals on simulated sweeps."""
 
 import contextlib
 import json
@@ -26,9 +26,9 @@ from jaxscale.results.fit import LOGARITHMIC
 from jaxscale.sampling.adaptive_sampler import ImportanceSettings
 
 LEVEL, BAND = 0.9, (0.88, 0.92)
-# Classes of the effective share of the draws of a proposal.
+# Bins of the effective sample size relative to the number of proposals.
 SHARES = (0.0, 0.05, 0.2, 0.3, 0.4, 0.5, 0.6, 1.0)
-# Designs that are worked on as one batch.
+# Designs that are evaluated as one batch.
 GROUPS = (
     ("12 runs", "25 runs", "40 runs, t3", "40 runs, by level", "40 runs, by halves"),
     ("12 runs x 8",),
@@ -38,7 +38,7 @@ Quantity = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def likelihood_of(method: str, case: Case) -> Likelihood:
-    """The likelihood of a method's name: the default one, or normal residuals."""
+    """Likelihood of a method."""
     space: Any = case.space
     return {
         "posterior, t": likelihoods.student_t(None, space),
@@ -49,7 +49,7 @@ def likelihood_of(method: str, case: Case) -> Likelihood:
 
 
 def quantities(case: Case, law: Law) -> dict[str, Quantity]:
-    """What is inferred: parameters, the optimal size at ten times the largest budget, the law's value further out."""
+    """Inferred quantities: parameters, optimal size at ten times the largest budget, value beyond the data."""
     found: dict[str, Quantity] = {name: (lambda p, n=name: p[n]) for name in law.parameters if name not in case.fixed}
     if case.optimum:
         found["N*"] = partial(_optimal_size, case)
@@ -66,16 +66,16 @@ def quantities(case: Case, law: Law) -> dict[str, Quantity]:
 
 
 def _optimal_size(case: Case, p: Mapping[str, Any], xp: Any = np) -> Any:
-    """The size that is optimal at ten times the largest budget."""
+    """Optimal model size at ten times the largest budget."""
     budget = 10 * 6 * case.sizes["N"][1] * case.sizes["D"][1]
     a, b = p["alpha"], p.get("beta", p["alpha"])
     ratio = xp.log(a) + xp.log(p["A"]) - xp.log(b) - xp.log(p["B"])
     return xp.exp((ratio + b * math.log(budget / 6)) / (a + b))
 
 
-def counted(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, float]:
-    """How many intervals hold the truth, lie above it and below it, and their median width."""
-    # A profile that never closes has an infinite end, which holds the truth.
+def count_covered(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, float]:
+    """Number of intervals that cover the truth, lie above it and below it, and their median width."""
+    # An open profile has an infinite end, which covers the truth.
     usable = ~(np.isnan(lower) | np.isnan(upper))
     return {
         "count": int(len(lower)),
@@ -87,14 +87,14 @@ def counted(lower: np.ndarray, upper: np.ndarray, truth: float) -> dict[str, flo
 
 
 def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Equal-tailed intervals of some of the posteriors, and what there is to say of these."""
+    """Results for the equal-tailed intervals of a slice of the posteriors, and diagnostics of these."""
     params = {name: np.asarray(v)[rows] for name, v in found.params.items()}
     cells, tails = {}, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     khat, ess = found.khat[rows], found.ess[rows]
     for name, quantity in quantities(case, law).items():
         truth = float(np.squeeze(quantity({k: np.asarray(v, float) for k, v in case.truth.items()})))
         lower, upper = np.nanquantile(quantity(params), tails, axis=1)
-        cells[name] = counted(lower, upper, truth)
+        cells[name] = count_covered(lower, upper, truth)
         cells[name]["missed"] = np.flatnonzero(~((lower <= truth) & (truth <= upper))).tolist()
     about = {
         "heavy": int(np.sum(khat >= KHAT_LIMIT)),
@@ -111,7 +111,7 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
 def by_curvature(
     case: Case, law: Law, columns: Columns, response: np.ndarray, run: np.ndarray | None, place: Any, clustered: bool
 ) -> dict[str, dict[str, float]]:
-    """Wald intervals of least-squares fits: t quantiles of standard errors from the curvature, or by runs."""
+    """Results for Wald intervals of least-squares fits, with classical or cluster-robust standard errors."""
     free = [name for name in law.parameters if name not in case.fixed]
     transform = np.log if case.space == "log" else np.asarray
     residual = transform(levels(law, columns, place)) - transform(response)
@@ -135,23 +135,23 @@ def by_curvature(
         with np.errstate(invalid="ignore", over="ignore"):
             spread = t * np.sqrt(np.einsum("si,sij,sj->s", slope, np.stack(covariance), slope))
             lower, upper = (np.exp(end) if logarithmic else end for end in (middle - spread, middle + spread))
-        cells[name] = counted(lower, upper, truth)
+        cells[name] = count_covered(lower, upper, truth)
     return cells
 
 
-def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[str, dict[str, float]]:
-    """Percentile intervals of a bootstrap of rows (of runs, where these repeat), or profiles, of least-squares fits."""
+def by_refits(case: Case, law: Law, data_sets: Sequence[Any], method: str) -> dict[str, dict[str, float]]:
+    """Results for percentile intervals of a bootstrap (of runs if these have several rows) or profile likelihoods."""
     import jaxscale
 
     every = quantities(case, law)
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
-    # The same functions every time, so that profiles compile them once.
+    # The same function objects every time, so that profiles compile them once.
     of = {name: value for name, value in _derived(case, law).items() if method == "profile"}
-    for some in made:
+    for runs in data_sets:
         noise = jaxscale.noise.squared(cast(Any, case.space))
         settings: Any = dict(noise=noise, fixed=case.held, starts=128, n_resamples=0, allow_unidentified=True)
-        fitted = jaxscale.fit(law, some, progress=False, **settings)
-        # A fit at a bound has neither; that counts as a miss.
+        fitted = jaxscale.fit(law, runs, progress=False, **settings)
+        # A fit at a bound has no such intervals; that counts as a miss.
         own: dict[str, Any] = dict.fromkeys(every, (math.nan, math.nan))
         with contextlib.suppress(ValueError):
             if method == "profile":
@@ -168,11 +168,11 @@ def by_refits(case: Case, law: Law, made: Sequence[Any], method: str) -> dict[st
         name: float(np.squeeze(v({k: np.asarray(c, float) for k, c in case.truth.items()})))
         for name, v in every.items()
     }
-    return {name: counted(*np.array(pairs).T, truth[name]) for name, pairs in ends.items()}
+    return {name: count_covered(*np.array(pairs).T, truth[name]) for name, pairs in ends.items()}
 
 
 def _derived(case: Case, law: Law) -> dict[str, Any]:
-    """What is inferred beside the parameters, as functions that can be differentiated."""
+    """Inferred quantities other than the parameters, as differentiable functions."""
     found: dict[str, Any] = {}
     if case.optimum:
         found["N*"] = partial(_optimal_size, case, xp=jnp)
@@ -183,14 +183,14 @@ def _derived(case: Case, law: Law) -> dict[str, Any]:
 
 
 def _slope(function: Quantity, place: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """The derivative in one parameter by central differences, for every sweep."""
+    """Derivative in one parameter by central differences, for every sweep."""
     step = 1e-5 * np.maximum(np.abs(place[name]), 1e-8)
     up, down = (function({**place, name: place[name] + sign * step}) for sign in (1, -1))
     return (up - down) / (2 * step.reshape(step.shape + (1,) * (up.ndim - 1)))
 
 
 def methods(design: str) -> list[str]:
-    """The methods that a design is judged by."""
+    """Methods that are evaluated on a design."""
     found = ["posterior, t", "posterior, normal", "Wald", "bootstrap", "profile"]
     if DESIGNS[design].checkpoints > 1:
         return ["Wald, by runs", *found]
@@ -199,31 +199,37 @@ def methods(design: str) -> list[str]:
 
 
 def blocks_of(
-    case: Case, law: Law, designs: Sequence[str], wanted: Mapping[str, Sequence[str]], rung: str, sets: int, seed: int
+    case: Case,
+    law: Law,
+    designs: Sequence[str],
+    wanted: Mapping[str, Sequence[str]],
+    sampler: str,
+    sets: int,
+    seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """The cells of one law on some sweeps of designs whose rows are alike in kind: one batch for every method.
+    """Cells of one law on sweeps of several designs, as one batch for every method.
 
-    All posteriors begin from the least-squares fits; ``wanted`` has the designs of every method.
+    All posteriors start from the least-squares fits; ``wanted`` has the designs of every method.
     """
     import jaxscale
 
     drawn = {design: sweeps(case, law, DESIGNS[design], sets, seed) for design in designs}
-    made = [one for design in designs for one in drawn[design][3]]
-    space, rungs = cast(Any, case.space), cast(Any, rung)
+    data_sets = [one for design in designs for one in drawn[design][3]]
+    space, kind = cast(Any, case.space), cast(Any, sampler)
     noise = jaxscale.noise.squared(space)
-    fits = jaxscale.fit_many(law, made, noise=noise, fixed=case.held, starts=128, seed=seed, progress=False).params
+    fits = jaxscale.fit_many(law, data_sets, noise=noise, fixed=case.held, starts=128, seed=seed, progress=False).params
     for method, own in wanted.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         curved, found = not method.startswith("posterior"), None
         if not curved:
             places = np.concatenate([np.arange(sets) + sets * designs.index(design) for design in own])
             found = jaxscale.posterior_many(
                 law,
-                [made[k] for k in places],
+                [data_sets[k] for k in places],
                 likelihood=likelihood_of(method, case),
                 fixed=case.held,
                 starts={name: np.asarray(values)[places] for name, values in fits.items()},
-                method=rungs,
+                method=kind,
                 seed=seed,
                 progress=False,
             )
@@ -239,19 +245,19 @@ def blocks_of(
             else:
                 cells, about = by_posterior(case, law, found, slice(sets * k, sets * (k + 1)))
             facts = {"law": law.name, "design": design, "method": method, "sets": sets, "seed": seed}
-            facts |= {"rung": "none" if curved else rung, "seconds": time.perf_counter() - began}
+            facts |= {"sampler": "none" if curved else sampler, "seconds": time.perf_counter() - start}
             yield facts | {"about": about, "cells": cells}
 
 
-def _named(*parts: Any) -> str:
+def _file_name(*parts: Any) -> str:
     return "_".join("".join(c if c.isalnum() else "-" for c in str(part)) for part in parts) + ".json"
 
 
-def go(
+def run(
     folder: Path,
     *,
     blocks: Iterable[int] = (0,),
-    rung: str = "importance",
+    sampler: str = "importance",
     only: str = "",
     groups: Sequence[Sequence[str]] = GROUPS,
     chosen: Sequence[str] = (),
@@ -259,7 +265,7 @@ def go(
     until: float = math.inf,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Fill a folder with blocks of cells, a file each; those that are there already are left alone."""
+    """Write blocks of cells to a folder, one file each; existing files are kept."""
     from jaxscale import laws
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -269,60 +275,64 @@ def go(
                 paths, wanted = {}, {}
                 for design in designs:
                     for method in methods(design):
-                        kind = rung if method.startswith("posterior") else ""
-                        path = paths[design, method] = folder / _named(case.law, design, method, kind, number)
+                        kind = sampler if method.startswith("posterior") else ""
+                        path = paths[design, method] = folder / _file_name(case.law, design, method, kind, number)
                         if (not chosen or method in chosen) and not path.exists():
                             wanted.setdefault(method, []).append(design)
                 if not wanted:
                     continue
                 if time.time() > until:
                     return
-                for made in blocks_of(case, laws.get(case.law), designs, wanted, rung, sets, 1000 + number):
-                    paths[made["design"], made["method"]].write_text(json.dumps(made))
-                    shares = " ".join(f"{k} {v['hits'] / v['count']:.2f}" for k, v in made["cells"].items())
-                    told = f"{case.law} | {made['design']} | {made['method']} | {made['seconds']:.0f} s"
-                    facts = {k: v for k, v in made["about"].items() if isinstance(v, int)}
-                    say(f"{told} | {facts} | {shares}")
+                for data_sets in blocks_of(case, laws.get(case.law), designs, wanted, sampler, sets, 1000 + number):
+                    paths[data_sets["design"], data_sets["method"]].write_text(json.dumps(data_sets))
+                    shares = " ".join(f"{k} {v['hits'] / v['count']:.2f}" for k, v in data_sets["cells"].items())
+                    label = f"{case.law} | {data_sets['design']} | {data_sets['method']} | {data_sets['seconds']:.0f} s"
+                    facts = {k: v for k, v in data_sets["about"].items() if isinstance(v, int)}
+                    say(f"{label} | {facts} | {shares}")
 
 
-def gathered(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-    """The cells of all blocks together: (law, design, quantity, method) to their counts."""
+def gather(folder: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """Merge the cells of all blocks: (law, design, quantity, method) to counts."""
     cells: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
-        made = json.loads(path.read_text())
-        method = made["method"] + (f" ({made['rung']})" if made["rung"] in ("auto", "nuts") else "")
-        for name, cell in made["cells"].items():
-            known = cells.setdefault((made["law"], made["design"], name, method), {"widths": [], "heavy": 0, "nuts": 0})
+        data_sets = json.loads(path.read_text())
+        method = data_sets["method"] + (
+            f" ({data_sets['sampler']})" if data_sets["sampler"] in ("auto", "nuts") else ""
+        )
+        for name, cell in data_sets["cells"].items():
+            known = cells.setdefault(
+                (data_sets["law"], data_sets["design"], name, method), {"widths": [], "heavy": 0, "nuts": 0}
+            )
             for key in ("count", "hits", "too high", "too low"):
                 known[key] = known.get(key, 0) + cell.get(key, 0)
             known["widths"].append(cell["width"])
-            known["heavy"] += made["about"].get("heavy", 0)
-            known["nuts"] += made["about"].get("nuts", 0)
+            known["heavy"] += data_sets["about"].get("heavy", 0)
+            known["nuts"] += data_sets["about"].get("nuts", 0)
     return cells
 
 
 def by_weights(folder: Path) -> str:
-    """A table of what intervals of importance sampling hold, by what their weights say of themselves."""
+    """Table of the coverage of importance sampling by its diagnostics."""
     counts = {name: [0, 0, 0] for name in ("k-hat >= 0.7", *(f"{a:.0%} to {b:.0%}" for a, b in pairwise(SHARES)))}
     for path in sorted(folder.glob("*_importance_*.json")):
-        made = json.loads(path.read_text())
-        if "share" not in made["about"] or "level" in made["design"]:
+        data_sets = json.loads(path.read_text())
+        if "share" not in data_sets["about"] or "level" in data_sets["design"]:
             continue
-        khat, share = np.array(made["about"]["khat"]), np.array(made["about"]["share"])
+        khat, share = np.array(data_sets["about"]["khat"]), np.array(data_sets["about"]["share"])
         place = np.where(
             khat >= KHAT_LIMIT, 0, np.clip(np.searchsorted(SHARES, share, side="right"), 1, len(SHARES) - 1)
         )
         for k, row in enumerate(counts.values()):
             own = place == k
             row[0] += int(own.sum())
-            row[1] += len(made["cells"]) * int(own.sum())
-            row[2] += sum(int(own[cell["missed"]].sum()) for cell in made["cells"].values())
+            row[1] += len(data_sets["cells"]) * int(own.sum())
+            row[2] += sum(int(own[cell["missed"]].sum()) for cell in data_sets["cells"].values())
     rows = [[name, f"{a:,}", f"{1 - c / b:.1%}" if b else ""] for name, (a, b, c) in counts.items()]
     return table(["effective share", "posteriors", "held"], rows)
 
 
 def p_value(hits: int, count: int) -> float:
-    """Two-sided p-value of so many hits against the nearer edge of the band; 1 inside it."""
+    """Two-sided binomial p-value against the nearer edge of the band; 1 inside it."""
     share = hits / count
     if BAND[0] <= share <= BAND[1]:
         return 1.0
@@ -331,7 +341,7 @@ def p_value(hits: int, count: int) -> float:
 
 
 def holm(values: Sequence[float], level: float = 0.05) -> np.ndarray:
-    """Which hypotheses Holm's procedure rejects, at a family-wise error rate."""
+    """Mask of hypotheses that Holm's procedure rejects at a family-wise error rate."""
     order = np.argsort(values)
     rejected = np.zeros(len(values), bool)
     for k, place in enumerate(order):
@@ -341,17 +351,17 @@ def holm(values: Sequence[float], level: float = 0.05) -> np.ndarray:
     return rejected
 
 
-def judged(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]], method: str) -> dict[Any, bool]:
-    """Which of a method's cells pass: Holm over all of them."""
+def assess(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]], method: str) -> dict[Any, bool]:
+    """Whether each cell of a method passes, by Holm's procedure over all of them."""
     keys = [key for key in cells if key[3] == method]
     out = holm([p_value(cells[key]["hits"], cells[key]["count"]) for key in keys])
     return {key: not bool(rejected) for key, rejected in zip(keys, out, strict=True)}
 
 
 def summary(cells: Mapping[tuple[str, str, str, str], Mapping[str, Any]]) -> str:
-    """Tables: shares that pass by method and design, and every cell."""
+    """Tables of the fraction of cells that pass by method and design, and of every cell."""
     found = sorted({key[3] for key in cells})
-    passed = {method: judged(cells, method) for method in found}
+    passed = {method: assess(cells, method) for method in found}
     rows = []
     for method in found:
         for design in DESIGNS:

@@ -1,4 +1,4 @@
-"""Reality: how often 90 % predictive intervals hold the largest runs of a real sweep, which the fit has not seen."""
+"""Coverage of 90 % predictive intervals for the held-out largest runs of real sweeps."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.calibration_sweeps import Columns, levels, observed
+from benchmarks.calibration_sweeps import Columns, levels, to_observations
 from benchmarks.common import table
 from jaxscale.data.tables import Table
 from jaxscale.fitting.sandwich import classical, sandwich
@@ -20,24 +20,24 @@ from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
 
 LEVEL = 0.9
-# The share of a sweep, by size, that is held out, and the rows of a curve that are fitted at most.
+# Fraction of a sweep that is held out, and the largest number of rows of a learning curve.
 HELD, LONGEST = 1 / 3, 64
 METHODS = ("Wald", "Wald, by runs", "posterior, normal", "posterior, t", "posterior, normal, level")
-METHODS += ("Wald, stretched", "foretold")
+METHODS += ("Wald, stretched", "forecast")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A real sweep: what was seen, and the larger runs that are to be foretold.
+    """A real sweep with held-out larger runs.
 
     Args:
         file: name of the data set.
-        part: which part of it.
-        law: name of the law that is meant for it.
+        part: name of its subset.
+        law: name of the law.
         columns: inputs of the law, shape (n,).
         response: shape (n,).
-        held: which rows are held out, shape (n,).
-        run: codes of the rows' runs, where a run has several rows.
+        held: mask of held-out rows, shape (n,).
+        run: codes of runs, if a run has several rows.
     """
 
     file: str
@@ -60,7 +60,7 @@ def _sweep(
     size: np.ndarray,
     run: str = "",
 ) -> Sweep:
-    """The kept rows of a table; the largest third is held out (whole runs, where a run has several rows)."""
+    """Create a sweep from rows of a table; the largest third is held out (whole runs if these have several rows)."""
     y = _numbers(rows, response)
     columns = {name: _numbers(rows, column) for name, column in inputs.items()}
     kept = kept & np.isfinite(y) & np.all([np.isfinite(column) for column in columns.values()], axis=0)
@@ -85,15 +85,15 @@ def _numbers(rows: Table, column: str) -> np.ndarray:
 
 
 def _best(rows: Table, kept: np.ndarray, response: str, *by: str) -> np.ndarray:
-    """The kept rows with the least response of each combination of some columns."""
+    """Mask of the rows with the lowest response for each combination of columns."""
     y = np.where(kept & np.isfinite(_numbers(rows, response)), _numbers(rows, response), np.inf)
     best: dict[Any, int] = {}
     for k, key in enumerate(zip(*(rows.column(name) for name in by), strict=True)):
         if np.isfinite(y[k]) and y[k] < y[best.get(key, k)] or key not in best and np.isfinite(y[k]):
             best[key] = k
-    chosen = np.zeros(len(y), bool)
-    chosen[list(best.values())] = True
-    return chosen
+    likelihood = np.zeros(len(y), bool)
+    likelihood[list(best.values())] = True
+    return likelihood
 
 
 def _of(rows: Table, column: str) -> Iterable[tuple[str, np.ndarray]]:
@@ -121,7 +121,7 @@ def chinchilla_sweeps(load: Callable[[str], Table]) -> list[Sweep]:
         add("isoflop_marin_comma_nemotron", part, rows, own)
     rows = load("porian_isoflop_refinedweb")
     for part, own in _of(rows, "experiment"):
-        # Below a token for each parameter a model has barely begun to learn.
+        # Below one token for each parameter a model is far from converged.
         add("porian_isoflop_refinedweb", part, rows, own & (_numbers(rows, "tokens") > _numbers(rows, "params")))
     rows = load("overtraining")
     for part, own in _of(rows, "dataset"):
@@ -132,7 +132,7 @@ def chinchilla_sweeps(load: Callable[[str], Table]) -> list[Sweep]:
     rows = load("lr_batch_dense")
     add("lr_batch_dense", "best", rows, _best(rows, np.ones(len(rows), bool), "loss", "params", "tokens"))
     rows = load("gemstones")
-    # Seven checkpoints of each model stand for the 35 that there are.
+    # Seven of the 35 checkpoints of each model.
     add("gemstones", "every 50 B", rows, np.round(_numbers(rows, "tokens") / 1e9) % 50 == 0, run="run")
     return found
 
@@ -163,18 +163,18 @@ def other_sweeps(load: Callable[[str], Table]) -> list[Sweep]:
     x, y, seen = _numbers(rows, "seen_examples"), _numbers(rows, "loss"), rows.column("split").astype(str) == "fit"
     for part, own in _of(rows, "curve"):
         own = np.flatnonzero(own & (y > 0) & (x > 0))
-        own = np.concatenate([_thinned(own[seen[own]]), _thinned(own[~seen[own]])])
+        own = np.concatenate([_thin(own[seen[own]]), _thin(own[~seen[own]])])
         found.append(Sweep("learning_curves", part, "learning_curve_floor", {"m": x[own]}, y[own], ~seen[own]))
     return found
 
 
-def _thinned(places: np.ndarray) -> np.ndarray:
-    """At most LONGEST of some places, evenly spread."""
+def _thin(places: np.ndarray) -> np.ndarray:
+    """At most LONGEST of the indices, evenly spaced."""
     return places[np.unique(np.linspace(0, len(places) - 1, min(len(places), LONGEST)).round().astype(int))]
 
 
 def likelihood_of(method: str) -> Likelihood:
-    """The likelihood of a method's name."""
+    """Likelihood of a method."""
     return {
         "posterior, t": likelihoods.student_t(),
         "posterior, normal": likelihoods.normal(),
@@ -186,14 +186,18 @@ def _part(sweep: Sweep, rows: np.ndarray) -> Columns:
     return {name: column[rows] for name, column in sweep.columns.items()}
 
 
-def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, rung: str) -> tuple[list[Any], list[Any]]:
-    """Ends of predictive intervals of the held-out rows of every sweep, and what the sampling says."""
+def by_posterior(
+    law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, sampler: str
+) -> tuple[list[Any], list[Any]]:
+    """Predictive intervals of the held-out rows of every sweep, and diagnostics of the sampler."""
     import jaxscale
 
-    seen = [observed(law, _part(s, ~s.held), s.response[~s.held], _runs(s, ~s.held)) for s in sweeps]
-    rungs: Any = rung
-    chosen = likelihood_of(method)
-    found = jaxscale.posterior_many(law, seen, likelihood=chosen, starts=starts, method=rungs, seed=0, progress=False)
+    seen = [to_observations(law, _part(s, ~s.held), s.response[~s.held], _runs(s, ~s.held)) for s in sweeps]
+    kind: Any = sampler
+    likelihood = likelihood_of(method)
+    found = jaxscale.posterior_many(
+        law, seen, likelihood=likelihood, starts=starts, method=kind, seed=0, progress=False
+    )
     ends, about = [], []
     for k, sweep in enumerate(sweeps):
         params = {name: np.asarray(draws[k]) for name, draws in found.params.items()}
@@ -201,7 +205,7 @@ def by_posterior(law: Law, sweeps: Sequence[Sweep], method: str, starts: Any, ru
         run = _runs(sweep, sweep.held)
         data = {"group": np.zeros(level.shape[1], int), "run": np.arange(level.shape[1]) if run is None else run}
         sites = {name: np.asarray(draws[k]) for name, draws in found.nuisance.items()}
-        new = likelihoods.replicated(found.models.likelihood, k, sites, level, data)
+        new = likelihoods.replicate(found.models.likelihood, k, sites, level, data)
         ends.append(np.nanquantile(new, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0))
         about.append({"khat": float(found.khat[k]), "method": str(found.method[k]), "ok": bool(found.ok[k])})
     return ends, about
@@ -212,7 +216,7 @@ def _runs(sweep: Sweep, rows: np.ndarray) -> np.ndarray | None:
 
 
 def by_curvature(law: Law, sweeps: Sequence[Sweep], places: Any, clustered: bool) -> list[Any]:
-    """Ends of ``exp(law +- t sqrt(s^2 + g' V g))``, residuals in logs."""
+    """Wald prediction intervals ``exp(law +- t sqrt(s^2 + g' V g))``, with log residuals."""
     ends = []
     for k, sweep in enumerate(sweeps):
         place = {name: np.asarray(places[name][k], float)[None] for name in law.parameters}
@@ -233,16 +237,16 @@ def by_curvature(law: Law, sweeps: Sequence[Sweep], places: Any, clustered: bool
     return ends
 
 
-def stretched(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
-    """Wald intervals as much wider as a hold-out inside the fitted rows asks for.
+def stretch(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
+    """Wald intervals that are widened by the errors of a hold-out within the fitted rows.
 
-    The largest third of the fitted rows is foretold from the rest; the 90 % quantile of the misses there, in units of
-    the intervals' half width, is what the intervals are multiplied by (in logs; never narrower).
+    The largest third of the fitted rows is predicted from the rest; the intervals are multiplied by the 90 % quantile
+    of the errors there in units of their half width (in logs; at least 1).
     """
     import jaxscale
 
     inner = [_inner(sweep) for sweep in sweeps]
-    seen = [observed(law, _part(s, ~s.held), s.response[~s.held]) for s in inner]
+    seen = [to_observations(law, _part(s, ~s.held), s.response[~s.held]) for s in inner]
     fits = jaxscale.fit_many(law, seen, noise=jaxscale.noise.squared("log"), progress=False).params
     found = []
     for ends, own, tried in zip(
@@ -259,13 +263,13 @@ def stretched(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
 
 
 def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
-    """Ends of the intervals of :func:`jaxscale.forecast`, by the product of all inputs, and what it says of itself."""
+    """Intervals of :func:`jaxscale.forecast`, with size the product of all inputs, and its diagnostics."""
     import jaxscale
 
     ends, about = [], []
     for sweep in sweeps:
-        seen = observed(law, _part(sweep, ~sweep.held), sweep.response[~sweep.held], _runs(sweep, ~sweep.held))
-        # A sweep too poor for its law is no reason to leave it out: the other methods have it too.
+        seen = to_observations(law, _part(sweep, ~sweep.held), sweep.response[~sweep.held], _runs(sweep, ~sweep.held))
+        # Unidentified sweeps are included, as for the other methods.
         settings: Any = dict(level=LEVEL, allow_unidentified=True, progress=False)
         found = jaxscale.forecast(law, seen, at=_part(sweep, sweep.held), **settings)
         ends.append(np.array([(row["lower"], row["upper"]) for row in found.params.values()]).T)
@@ -274,7 +278,7 @@ def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
 
 
 def _inner(sweep: Sweep) -> Sweep:
-    """The fitted rows alone, their largest third held out: by the product of the inputs, which all grow with size."""
+    """Sweep of the fitted rows with their largest third held out, by the product of the inputs."""
     seen = ~sweep.held
     size = np.sum([np.log(column[seen]) for column in sweep.columns.values()], axis=0)
     held = np.zeros(int(seen.sum()), bool)
@@ -291,8 +295,8 @@ def _slopes(law: Law, columns: Columns, place: Columns) -> np.ndarray:
     return np.stack(found, axis=-1)
 
 
-def scored(sweep: Sweep, ends: np.ndarray) -> dict[str, Any]:
-    """How many held-out responses lie inside, above and below; width and interval score, both in logs."""
+def score(sweep: Sweep, ends: np.ndarray) -> dict[str, Any]:
+    """Number of held-out responses inside, above and below the intervals; width and interval score in logs."""
     y = np.log(sweep.response[sweep.held])
     with np.errstate(divide="ignore"):
         lower, upper = np.log(np.maximum(ends, 1e-300))
@@ -311,15 +315,15 @@ def scored(sweep: Sweep, ends: np.ndarray) -> dict[str, Any]:
     }
 
 
-def go(
+def run(
     folder: Path,
     *,
-    rung: str = "importance",
+    sampler: str = "importance",
     only: str = "",
     until: float = math.inf,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Fill a folder with scores, a file for each law and method; those that are there already are left alone."""
+    """Write scores to a folder, one file for each law and method; existing files are kept."""
     import jaxscale
     from jaxscale import laws
     from jaxscale.data.datasets import load
@@ -342,32 +346,32 @@ def go(
                 or time.time() > until
             ):
                 continue
-            began = time.perf_counter()
+            start = time.perf_counter()
             if places is None:
-                seen = [observed(known, _part(s, ~s.held), s.response[~s.held]) for s in own]
+                seen = [to_observations(known, _part(s, ~s.held), s.response[~s.held]) for s in own]
                 noise = jaxscale.noise.squared("log")
                 places = jaxscale.fit_many(known, seen, noise=noise, progress=False).params
             if method == "Wald, stretched":
-                ends, about = stretched(known, own, places), [{} for _ in own]
-            elif method == "foretold":
+                ends, about = stretch(known, own, places), [{} for _ in own]
+            elif method == "forecast":
                 ends, about = by_misfit(known, own)
             elif method.startswith("Wald"):
                 ends, about = by_curvature(known, own, places, "runs" in method), [{} for _ in own]
             else:
-                ends, about = by_posterior(known, own, method, places, rung)
-            scores = [scored(s, e) | one for s, e, one in zip(own, ends, about, strict=True)]
+                ends, about = by_posterior(known, own, method, places, sampler)
+            scores = [score(s, e) | one for s, e, one in zip(own, ends, about, strict=True)]
             path.write_text(json.dumps({"method": method, "scores": scores}))
             share = sum(s["hits"] for s in scores) / sum(s["count"] for s in scores)
-            say(f"{law} | {method} | {time.perf_counter() - began:.0f} s | {len(own)} sweeps | covered {share:.3f}")
+            say(f"{law} | {method} | {time.perf_counter() - start:.0f} s | {len(own)} sweeps | covered {share:.3f}")
 
 
 def summary(folder: Path) -> str:
-    """Shares covered by file and method, pooled over rows and over sweeps, and interval scores."""
+    """Table of coverage by file and method, pooled over rows and over sweeps, and of interval scores."""
     scores: dict[str, dict[tuple[str, str], Any]] = {}
     for path in sorted(folder.glob("*.json")):
-        made = json.loads(path.read_text())
-        for one in made["scores"]:
-            scores.setdefault(made["method"], {})[one["file"], one["part"]] = one
+        block = json.loads(path.read_text())
+        for one in block["scores"]:
+            scores.setdefault(block["method"], {})[one["file"], one["part"]] = one
     methods = [method for method in METHODS if method in scores]
     files = sorted({key[0] for own in scores.values() for key in own})
     rows = []

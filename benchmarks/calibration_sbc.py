@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Simulation-based calibration: the truth's rank among posterior draws is uniform where truths come from the prior.
+"""Simulation-based calibration: ranks of true parameters among posterior draws are uniform if drawn from the prior.
 
 Source: Talts et al. 2018 (arXiv 1804.06788); the log likelihood as a test quantity, Modrak et al. 2023 (arXiv
 2211.02383).
@@ -26,25 +26,25 @@ from jaxscale.law import Law, between, positive, unit
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihood import Likelihood
 
-# Draws that the truth is ranked among, bins of its ranks, rows of a data set, and what is too small a p-value.
+# Draws among which the truth is ranked, bins of the ranks, rows of a data set, and the smallest acceptable p-value.
 DRAWS, BINS, ROWS, SMALL = 63, 16, 24, 1e-3
-# Posteriors that are drawn and kept together.
+# Posteriors per block.
 BLOCK = 500
-# Spread of the priors: of an exponent, of anything else, both relative; of a fraction.
+# Relative scale of the priors of exponents and of other parameters, and absolute scale for fractions.
 EXPONENT, OTHER, FRACTION = 0.1, 0.25, 0.05
 TRIALS = 200
 
 
 @dataclass(frozen=True)
 class Case:
-    """A law with constants that priors stand about, the sizes of its inputs, and a likelihood.
+    """A law with medians of the priors, ranges of its inputs, and a likelihood.
 
     Args:
         law: name of the law.
-        sizes: input to (lowest, highest); the law's own where it is missing.
-        likelihood: how responses scatter.
-        constants: in place of the law's typical ones.
-        scale: that the prior of the scale stands about.
+        sizes: input to (lowest, highest); by default those of the law.
+        likelihood: the likelihood.
+        constants: medians of the priors; by default the typical parameters.
+        scale: median of the prior of the scale.
     """
 
     law: str
@@ -92,7 +92,7 @@ CASES: tuple[Case, ...] = (
 
 
 def prior(law: Law, name: str, constant: float) -> dist.Distribution:
-    """A prior about a constant, narrow enough that data drawn from it are sensible."""
+    """Prior centred at a value, narrow enough that simulated data are plausible."""
     kind = law.parameters[name]
     share = EXPONENT if kind.kind == "exponent" else OTHER
     if kind.support is positive:
@@ -104,7 +104,7 @@ def prior(law: Law, name: str, constant: float) -> dist.Distribution:
 
 
 def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
-    """The priors of a case: of the law's parameters and of what its likelihood infers beside them."""
+    """Priors of a case: of the law's parameters and of the nuisance parameters."""
     constants = {**law.typical, **case.constants}
     found = {name: prior(law, name, constants[name]) for name in law.parameters}
     known = {
@@ -117,8 +117,8 @@ def priors(case: Case, law: Law) -> dict[str, dist.Distribution]:
     return found | {name: known[name] for name in case.likelihood.sites}
 
 
-def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.ndarray], list[Observations]]:
-    """Truths from the priors, each of shape (count,) or (count, groups), and a data set of each."""
+def simulate(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.ndarray], list[Observations]]:
+    """Draw true parameters from the priors, each of shape (count,) or (count, groups), and a data set for each."""
     generator = np.random.default_rng([seed, len(case.law), sum(map(ord, case.law))])
     likelihood, names = case.likelihood, list(law.inputs)
     shares = hypercube(np.random.default_rng(0), ROWS, len(names))
@@ -131,9 +131,9 @@ def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.nda
         truth[name] = np.asarray(one.sample(jax.random.PRNGKey(generator.integers(2**31)), shape), float)
     data = {"run": run, "group": group, "trials": np.full(ROWS, TRIALS)}
     exact = levels(law, columns, truth)
-    response = likelihoods.replicated(likelihood, int(generator.integers(2**63)), truth, exact, data)
+    response = likelihoods.replicate(likelihood, int(generator.integers(2**63)), truth, exact, data)
     extra = {"trials": np.full(ROWS, float(TRIALS))} if likelihood.counts else {}
-    made = []
+    data_sets = []
     for y in response:
         rows = {**columns, **extra, "response": y, "run": run, "group": group}
         read: dict[str, Any] = dict(inputs=[*names, *extra], response="response")
@@ -141,8 +141,8 @@ def drawn(case: Case, law: Law, count: int, seed: int) -> tuple[dict[str, np.nda
             read["run"] = "run"
         if likelihood.scale_by == "group":
             read["group"] = "group"
-        made.append(Observations.from_table(rows, **read))
-    return truth, made
+        data_sets.append(Observations.from_table(rows, **read))
+    return truth, data_sets
 
 
 @jax.jit
@@ -151,14 +151,14 @@ def _log_likelihoods(models: Any, sites: Any) -> Any:
     return jax.lax.map(lambda part: each(*part), (models, sites))
 
 
-def ranks(case: Case, law: Law, count: int, seed: int, rung: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The rank of every truth among thinned draws, shape (count,) by quantity, and what the sampling says."""
+def ranks(case: Case, law: Law, count: int, seed: int, sampler: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Rank of every true value among thinned draws, shape (count,) by quantity, and diagnostics of the sampler."""
     import jaxscale
 
-    truth, sets = drawn(case, law, count, seed)
-    rungs: Any = rung
+    truth, sets = simulate(case, law, count, seed)
+    kind: Any = sampler
     found = jaxscale.posterior_many(
-        law, sets, likelihood=case.likelihood, priors=priors(case, law), method=rungs, seed=seed, progress=False
+        law, sets, likelihood=case.likelihood, priors=priors(case, law), method=kind, seed=seed, progress=False
     )
     step = next(iter(found.params.values())).shape[1] // DRAWS
     sites = {k: np.asarray(v)[:, step - 1 :: step][:, :DRAWS] for k, v in (found.params | found.nuisance).items()}
@@ -180,72 +180,85 @@ def ranks(case: Case, law: Law, count: int, seed: int, rung: str) -> tuple[dict[
 
 
 def p_value(counts: np.ndarray) -> float:
-    """Of a chi-square test that ranks 0..DRAWS are uniform, from how often each came up."""
+    """P-value of a chi-square test of uniformity from the counts of the ranks 0..DRAWS."""
     bins = np.asarray(counts).reshape(BINS, -1).sum(axis=1)
     return float(stats.chisquare(bins).pvalue)
 
 
-def go(
+def run(
     folder: Path,
     *,
     blocks: Iterable[int] = (0,),
-    rung: str = "importance",
+    sampler: str = "importance",
     only: str = "",
     sets: int = BLOCK,
     until: float = math.inf,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Fill a folder with blocks of ranks, a file each; those that are there already are left alone."""
+    """Write blocks of ranks to a folder, one file each; existing files are kept."""
     from jaxscale import laws
 
     folder.mkdir(parents=True, exist_ok=True)
     for number in blocks:
         for case in CASES:
-            path = folder / f"{case.law}_{rung}_{number}.json"
+            path = folder / f"{case.law}_{sampler}_{number}.json"
             if only not in case.law or path.exists():
                 continue
             if time.time() > until:
                 return
-            began = time.perf_counter()
-            above, about = ranks(case, laws.get(case.law), sets, 5000 + number, rung)
+            start = time.perf_counter()
+            above, about = ranks(case, laws.get(case.law), sets, 5000 + number, sampler)
             counts = {name: np.bincount(r, minlength=DRAWS + 1).tolist() for name, r in above.items()}
-            facts = {"law": case.law, "likelihood": case.likelihood.describe(), "rung": rung, "sets": sets}
-            facts |= {"seconds": time.perf_counter() - began, "about": about, "ranks": counts}
+            facts = {"law": case.law, "likelihood": case.likelihood.describe(), "sampler": sampler, "sets": sets}
+            facts |= {"seconds": time.perf_counter() - start, "about": about, "ranks": counts}
             path.write_text(json.dumps(facts))
             values = {name: p_value(np.array(v)) for name, v in counts.items()}
             worst = min(values, key=lambda name: values[name])
-            say(f"{case.law} | {rung} | {facts['seconds']:.0f} s | {about} | least p {values[worst]:.2g} ({worst})")
+            say(f"{case.law} | {sampler} | {facts['seconds']:.0f} s | {about} | least p {values[worst]:.2g} ({worst})")
 
 
 def summary(folder: Path) -> str:
-    """A row for every law; auto stands in place of importance where both were run."""
+    """Table with a row for every law; results of "auto" supersede those of "importance"."""
     known: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
-        made = json.loads(path.read_text())
-        one = known.setdefault((made["law"], made["rung"]), {"sets": 0, "heavy": 0, "nuts": 0, "bad": 0, "ranks": {}})
-        one["likelihood"] = made["likelihood"]
-        one["sets"] += made["sets"]
+        data_sets = json.loads(path.read_text())
+        one = known.setdefault(
+            (data_sets["law"], data_sets["sampler"]), {"sets": 0, "heavy": 0, "nuts": 0, "bad": 0, "ranks": {}}
+        )
+        one["likelihood"] = data_sets["likelihood"]
+        one["sets"] += data_sets["sets"]
         for key in ("heavy", "nuts", "bad"):
-            one[key] += made["about"][key]
-        for name, counts in made["ranks"].items():
+            one[key] += data_sets["about"][key]
+        for name, counts in data_sets["ranks"].items():
             one["ranks"][name] = np.asarray(counts) + one["ranks"].get(name, 0)
     rows, tests, small = [], 0, 0
-    for (law, rung), one in sorted(known.items()):
+    for (law, sampler), one in sorted(known.items()):
         values = {name: p_value(counts) for name, counts in one["ranks"].items()}
-        if rung == "importance" and (law, "auto") in known:
+        if sampler == "importance" and (law, "auto") in known:
             law += " (superseded)"
         else:
             tests, small = tests + len(values), small + sum(value <= SMALL for value in values.values())
         worst = min(values, key=lambda name: values[name])
         rows.append(
-            [law, one["likelihood"], rung, str(one["sets"]), f"{one['heavy'] / one['sets']:.1%}", str(one["nuts"])]
+            [law, one["likelihood"], sampler, str(one["sets"]), f"{one['heavy'] / one['sets']:.1%}", str(one["nuts"])]
             + [str(len(values)), f"{values[worst]:.2g} ({worst})", f"{values['log likelihood']:.2g}"]
             + ["pass" if values[worst] > SMALL else "FAIL"]
         )
-    head = ["law", "likelihood", "rung", "posteriors", "k-hat>=0.7", "by NUTS", "tests", "least p", "p of log lik.", ""]
-    told = f"{tests} tests, {small} with p <= {SMALL} ({tests * SMALL:.2g} expected by chance)."
+    head = [
+        "law",
+        "likelihood",
+        "sampler",
+        "posteriors",
+        "k-hat>=0.7",
+        "by NUTS",
+        "tests",
+        "least p",
+        "p of log lik.",
+        "",
+    ]
+    summary_line = f"{tests} tests, {small} with p <= {SMALL} ({tests * SMALL:.2g} expected by chance)."
     least = min((p_value(c) for one in known.values() for c in one["ranks"].values()), default=1.0)
     return (
         table(head, rows)
-        + f"\n\n{told} Least p times the number of tests (Bonferroni): {min(1.0, least * tests):.2g}.\n"
+        + f"\n\n{summary_line} Least p times the number of tests (Bonferroni): {min(1.0, least * tests):.2g}.\n"
     )

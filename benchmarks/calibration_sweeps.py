@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Sweeps drawn from laws whose constants are known: what coverage is counted on."""
+"""Simulated sweeps of laws with known parameters, for coverage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """A law, the constants that are true, and where its runs lie.
+    """A law with true parameters and the ranges of its inputs.
 
     Args:
         law: name of the law.
-        truth: its constants.
-        sizes: input to (lowest, highest); spread evenly in logarithms, or evenly where the lowest is below ``even``.
-        noise: standard deviation of the noise in logs, or in the response's own unit.
-        beyond: two places beyond the data, inputs by name.
-        space: where residuals are taken.
-        fixed: names of the constants that are not inferred.
-        inside: turns columns into ones that the law may have (no more distinct tokens than tokens).
+        truth: true parameters.
+        sizes: input to (lowest, highest); logarithmically spaced, or linearly for inputs in ``even``.
+        noise: standard deviation of the noise in logs, or in the unit of the response.
+        beyond: two points beyond the data, inputs by name.
+        space: residual space.
+        fixed: names of the parameters that are not inferred.
+        inside: maps columns to valid inputs of the law (at most as many distinct tokens as tokens).
         optimum: whether the law has the optimal size of ``E + A / N**alpha + B / D**beta``.
-        even: inputs that are spread evenly.
+        even: inputs that are linearly spaced.
     """
 
     law: str
@@ -45,12 +45,12 @@ class Case:
 
     @property
     def held(self) -> dict[str, float]:
-        """The constants that are not inferred."""
+        """Values of the parameters that are not inferred."""
         return {name: self.truth[name] for name in self.fixed}
 
 
-def _repeated(columns: Columns) -> Columns:
-    """The third column is how often the data are seen: distinct tokens are tokens over epochs."""
+def _to_distinct_tokens(columns: Columns) -> Columns:
+    """Replace the number of epochs in the third column by the number of distinct tokens."""
     return {**columns, "U_D": columns["D"] / columns["U_D"]}
 
 
@@ -58,7 +58,7 @@ _ND = {"N": (10**7.5, 10**9.5), "D": (1e9, 1e11)}
 _FAR = ({"N": 10**10.5, "D": 1e12}, {"N": 10**11.5, "D": 1e13})
 _BESIROGLU = dict(E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658)
 _MUENNIGHOFF = dict(E=1.87, A=521.0, alpha=0.353, B=1488.0, beta=0.353, R_D=15.387756, R_N=5.309743)
-# Published constants where a law has them (the catalogue names their sources), else typical ones.
+# Published parameters (the catalogue gives their sources), else typical ones.
 CASES: tuple[Case, ...] = (
     Case("chinchilla", _BESIROGLU, _ND, 0.005, _FAR, optimum=True),
     Case("chinchilla_tied", dict(E=1.87, A=521.0, B=1488.0, alpha=0.353), _ND, 0.005, _FAR, optimum=True),
@@ -83,7 +83,7 @@ CASES: tuple[Case, ...] = (
         0.005,
         ({"N": 1e11, "D": 1e12, "U_D": 1e11}, {"N": 1e12, "D": 1e13, "U_D": 1e12}),
         fixed=("E", "A", "alpha", "B", "beta"),
-        inside=_repeated,
+        inside=_to_distinct_tokens,
     ),
     Case(
         "qid_low_bit",
@@ -131,7 +131,7 @@ CASES: tuple[Case, ...] = (
 
 @dataclass(frozen=True)
 class Design:
-    """How many runs there are, and how their responses scatter.
+    """Number of runs, and distribution of the noise.
 
     Args:
         runs: number of runs.
@@ -154,14 +154,14 @@ DESIGNS: dict[str, Design] = {
     "40 runs, by level": Design(40, scatter="level"),
     "40 runs, by halves": Design(40, scatter="halves"),
 }
-# A run's own effect and what its checkpoints scatter beside it, in units of the case's noise.
+# Standard deviations of the random effect of runs and of the residuals of checkpoints, in units of the case's noise.
 RUN, RESIDUAL = 1.0, 0.4
-# The input along which a run's checkpoints lie, and how far before its end the first one is.
+# The input along which checkpoints are spaced, and the ratio of the last to the first one.
 CHECKPOINTS = {"D": 8.0, "X": 8.0, "x": 8.0, "E": 8.0, "L": 1.2}
 
 
 def levels(law: Law, columns: Mapping[str, np.ndarray], params: Mapping[str, Any]) -> np.ndarray:
-    """The law's values: columns of shape (sets, n), or (n,) for all sets; parameters numbers or of shape (sets,)."""
+    """Values of the law for columns of shape (sets, n) or (n,), and parameters that are scalars or of shape (sets,)."""
     names = list(law.inputs)
     with jax.enable_x64(True):
         values = _levels(law)(
@@ -190,7 +190,7 @@ def _levels(law: Law) -> Any:
 
 
 def inputs(case: Case, law: Law, design: Design, sets: int, generator: np.random.Generator) -> Columns:
-    """Inputs of some sweeps, each of shape (sets, rows): a Latin hypercube for each sweep, its own."""
+    """Inputs of several sweeps, each of shape (sets, rows): one Latin hypercube sample for each sweep."""
     shares = np.stack([hypercube(generator, design.runs, len(law.inputs)) for _ in range(sets)])
     columns = {}
     for k, (name, (low, high)) in enumerate(case.sizes.items()):
@@ -208,7 +208,7 @@ def inputs(case: Case, law: Law, design: Design, sets: int, generator: np.random
 
 
 def noises(case: Case, design: Design, exact: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """What is added to the responses (or to their logarithms), shape (sets, rows)."""
+    """Noise of the responses (or of their logarithms), shape (sets, rows)."""
     sets, rows = exact.shape
     if design.checkpoints > 1:
         own = RUN * np.repeat(generator.standard_normal((sets, design.runs)), design.checkpoints, axis=1)
@@ -224,7 +224,7 @@ def noises(case: Case, design: Design, exact: np.ndarray, generator: np.random.G
 def sweeps(
     case: Case, law: Law, design: Design, sets: int, seed: int
 ) -> tuple[Columns, np.ndarray, np.ndarray | None, list[Observations]]:
-    """Some sweeps: inputs and responses of shape (sets, rows), codes of runs, and all as observations."""
+    """Simulate sweeps: inputs and responses of shape (sets, rows), codes of runs, and the observations."""
     generator = np.random.default_rng([seed, design.runs, design.checkpoints, len(design.scatter)])
     columns = inputs(case, law, design, sets, generator)
     exact = levels(law, columns, case.truth)
@@ -233,14 +233,14 @@ def sweeps(
     run = np.repeat(np.arange(design.runs), design.checkpoints) if design.checkpoints > 1 else None
     group = np.arange(columns[next(iter(columns))].shape[1]) % 2 if design.scatter == "halves" else None
     rows = [{name: column[k] for name, column in columns.items()} for k in range(sets)]
-    made = [observed(law, own, y, run, group) for own, y in zip(rows, response, strict=True)]
-    return columns, response, run, made
+    data_sets = [to_observations(law, own, y, run, group) for own, y in zip(rows, response, strict=True)]
+    return columns, response, run, data_sets
 
 
-def observed(
+def to_observations(
     law: Law, columns: Mapping[str, np.ndarray], response: np.ndarray, run: Any = None, group: Any = None
 ) -> Observations:
-    """Columns as observations."""
+    """Create observations from columns."""
     table = {name: columns[name] for name in law.inputs} | {"response": response}
     more = {name: codes for name, codes in (("run", run), ("group", group)) if codes is not None}
     named: Any = {name: name for name in more}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the clock, the machine, the published sweep and its grid."""
+"""Shared parts of the benchmarks: timing, description of the machine, the published sweep and its grid."""
 
 import os
 import platform
@@ -20,15 +20,15 @@ os.environ.setdefault("JAXSCALE_DATA", str(CHECKOUT.parent / "shared" / "data"))
 
 @dataclass(frozen=True)
 class Timing:
-    """Median wall and CPU seconds of some repetitions, and what the last one returned."""
+    """Median wall and CPU seconds over repetitions, and the result of the last one."""
 
     wall: float
     cpu: float
     value: Any
 
 
-def timed(run: Callable[[int], Any], repeats: int) -> Timing:
-    """Run ``run(k)`` for k = 0, 1, ...; medians of wall and CPU seconds, children included."""
+def measure(run: Callable[[int], Any], repeats: int) -> Timing:
+    """Time ``run(k)`` for k = 0, 1, ...; medians of wall and CPU seconds, including child processes."""
     walls, cpus, value = [], [], None
     for k in range(repeats):
         before, start = _cpu(), time.perf_counter()
@@ -44,7 +44,7 @@ def _cpu() -> float:
 
 
 def machine() -> str:
-    """The machine and versions a table was measured on."""
+    """Description of the machine and of versions."""
     import jax
     import scipy
 
@@ -57,7 +57,7 @@ def machine() -> str:
 
 
 def epoch_sweep() -> dict[str, np.ndarray]:
-    """The 240 rows of the published replication: columns N, D, loss."""
+    """Load the 240 rows of the published replication: columns N, D, loss."""
     from jaxscale.data.datasets import load
 
     table = load("chinchilla_epoch")
@@ -66,14 +66,14 @@ def epoch_sweep() -> dict[str, np.ndarray]:
     return {key: table.column(column)[used].astype(float) for key, column in names.items()}
 
 
-def perturbed(sweep: dict[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
-    """The sweep with its losses moved by 1e-6, differently for each k: no cache of results can help."""
+def perturb(sweep: dict[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
+    """Perturb the losses of the sweep by 1e-6, differently for each k, so that no cache of results applies."""
     wiggle = np.random.default_rng(k).standard_normal(len(sweep["loss"]))
     return {**sweep, "loss": sweep["loss"] * np.exp(1e-6 * wiggle)}
 
 
 def published_grid() -> dict[str, np.ndarray]:
-    """The 4,500 starts of the published protocol, in (log E, log A, alpha, log B, beta)."""
+    """Starts of the published protocol, 4,500 in (log E, log A, alpha, log B, beta)."""
     exponents = np.arange(0, 2.1, 0.5)
     axes = (np.arange(-1, 1.1, 0.5), np.arange(0, 26, 5.0), exponents, np.arange(0, 26, 5.0), exponents)
     mesh = np.meshgrid(*axes, indexing="ij")
@@ -81,7 +81,7 @@ def published_grid() -> dict[str, np.ndarray]:
 
 
 def python(program: str, **environment: str) -> str:
-    """What a program prints in a fresh process."""
+    """Run a program in a new process and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
@@ -89,7 +89,7 @@ def python(program: str, **environment: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(

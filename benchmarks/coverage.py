@@ -1,10 +1,10 @@
-"""Coverage of a fit's intervals: how often 90 % intervals hold the truth, and how far estimates lie from it.
+"""Coverage of the 90 % intervals of fits, and errors of the estimates.
 
     python -m benchmarks.coverage [--sweeps 500] [--noise scale|squared|0.001|student_t]
 
 Sweeps of three laws with 5 to 240 rows, scatter of 0.1, 0.5 and 2 %, and three kinds of noise: normal, normal with 5 %
-of the rows at 8 times the scatter, and Student-t with 3 degrees of freedom. Every number is that of ``jaxscale.fit``
-and ``Fit.interval``. Cells with fewer than 2 degrees of freedom have no intervals.
+of the rows at 8 times the scatter, and Student-t with 3 degrees of freedom. Estimates and intervals are those of
+``jaxscale.fit``. Cells with fewer than 2 degrees of freedom have no intervals.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LEVEL = 0.9
 
 
 def design(law: str, rows: int) -> dict[str, np.ndarray]:
-    """The inputs of a sweep."""
+    """Inputs of a sweep."""
     if law == "power_law_floor":
         return {"x": np.geomspace(2e14, 6e17, rows)}
     if law == "logistic4":
@@ -36,7 +36,7 @@ def design(law: str, rows: int) -> dict[str, np.ndarray]:
     return {"N": 5e7 * 200**size, "D": 1e9 * 200**tokens}
 
 
-def scattered(kind: str, count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
+def draw_noise(kind: str, count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
     """Noise of unit scatter, shape (count, rows)."""
     if kind == "student":
         return generator.standard_t(3, (count, rows))
@@ -46,7 +46,7 @@ def scattered(kind: str, count: int, rows: int, generator: np.random.Generator) 
 
 
 def noise_of(name: str, space: Any) -> Any:
-    """The noise that is fitted with; None for the default."""
+    """Noise of the fit; None for the default."""
     from jaxscale import noise
 
     if name == "default":
@@ -64,7 +64,7 @@ def cell(law: str, rows: int, scatter: float, kind: str, sweeps: int, noise: str
     level = np.asarray(shape(*columns.values(), **truth))
     log = law != "logistic4"
     generator = np.random.default_rng(zlib.crc32(repr((law, rows, scatter, kind)).encode()))
-    error = scatter * scattered(kind, sweeps, rows, generator)
+    error = scatter * draw_noise(kind, sweeps, rows, generator)
     hits, off, given = {k: 0 for k in truth}, {k: [] for k in truth}, 0
     for one in error:
         response = level * np.exp(one) if log else level + one
@@ -86,7 +86,7 @@ def cell(law: str, rows: int, scatter: float, kind: str, sweeps: int, noise: str
 
 
 def main() -> None:
-    """Print every cell, the mean of each number of rows, and the mean distance from 90 %."""
+    """Print every cell, the mean for each number of rows, and the mean distance from 90 %."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sweeps", type=int, default=500)
     parser.add_argument("--noise", default="default")
@@ -112,9 +112,10 @@ def main() -> None:
             print(f"{law:16} {rows:4} {scatter:6g} {kind:9} {hits} | {error}", flush=True)
     every = [hit for done in found for hit in done["hits"].values()]
     for rows in options.rows:
-        some = [hit for done in found if done["cell"][1] == rows for hit in done["hits"].values()]
-        if some:
-            print(f"{rows:4} rows: mean {np.mean(some):.1f}, least {min(some):.1f}, largest {max(some):.1f}")
+        coverages = [hit for done in found if done["cell"][1] == rows for hit in done["hits"].values()]
+        if coverages:
+            low, high = min(coverages), max(coverages)
+            print(f"{rows:4} rows: mean {np.mean(coverages):.1f}, least {low:.1f}, largest {high:.1f}")
     print(f"all: mean |coverage - 90| {np.mean(np.abs(np.array(every) - 90)):.2f}, {len(every)} cells")
 
 

@@ -1,10 +1,10 @@
-"""Fit every law of the catalogue in one process, and print how many memory maps it has.
+"""Memory maps of a process that fits every law of the catalogue.
 
     python -m benchmarks.many_laws [--laws 386] [--starts 64]
 
-Linux ends a process with more than 65,530 memory maps. Each law is fitted to rows simulated from its typical
-parameters, by few starts; laws that cannot be simulated so are listed and left out. A function that this script has
-compiled before the fits must still be compiled after them.
+Linux kills a process with more than 65,530 memory maps. Each law is fitted to rows simulated from its typical
+parameters, from few starts; laws that cannot be simulated are listed and left out. A function that this script
+compiles before the fits must still be compiled after them.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from jaxscale.law import Law, between
 from jaxscale.utils import memory_maps
 
 
-def simulated(law: Law, rows: int = 32) -> Observations:
-    """Rows at inputs of usual size and typical parameters, at seed 0."""
+def simulate_rows(law: Law, rows: int = 32) -> Observations:
+    """Simulate rows with inputs in their typical ranges and typical parameters, with seed 0."""
     generator = np.random.default_rng(0)
     columns = {
         name: np.asarray(between(*kind.sizes, generator.uniform(size=rows))) for name, kind in law.inputs.items()
@@ -34,24 +34,24 @@ def fit_many_laws(names: list[str], starts: int, report: int = 16) -> tuple[int,
     """Fit laws one after the other.
 
     Args:
-        names: of laws.
-        starts: random starts of each fit.
-        report: laws between two printed lines.
+        names: names of laws.
+        starts: number of random starts of each fit.
+        report: number of laws between two printed lines.
 
     Returns:
-        The largest number of memory maps after a fit, and the names of the laws left out.
+        Largest number of memory maps after a fit, and the laws left out with their errors.
     """
-    most, refused, begun = memory_maps.count(), [], time.perf_counter()
+    most, refused, start = memory_maps.count(), [], time.perf_counter()
     settings = dict(starts=starts, polish=4, n_resamples=0, allow_unidentified=True, progress=False)
     for k, name in enumerate(names, 1):
         law = laws.get(name)
         try:
-            jaxscale.fit(law, simulated(law), **settings)  # pyright: ignore[reportArgumentType]
+            jaxscale.fit(law, simulate_rows(law), **settings)  # pyright: ignore[reportArgumentType]
         except ValueError as error:
             refused.append(f"{name}: {error}")
         most = max(most, memory_maps.count())
         if k % report == 0 or k == len(names):
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             print(f"{k} laws, {seconds:.0f} s: {memory_maps.count()} maps, most {most}", flush=True)
     return most, refused
 

@@ -1,7 +1,7 @@
-"""What jaxscale is compared with, at its best: SciPy with exact gradients, and the sweeps of these comparisons.
+"""Competitors in SciPy with exact gradients, and the sweeps of the comparisons.
 
 One objective serves all laws that are sums of power terms: Huber(delta) of log residuals, summed, by log-sum-exp.
-Its parameters are laid out ``(e, a_1 ... a_k, x_1 ... x_k)``: the log of the floor, logs of amplitudes, exponents.
+Its parameters are ``(e, a_1 ... a_k, x_1 ... x_k)``: the log of the floor, logs of amplitudes, exponents.
 Competitors in JAX are in :mod:`benchmarks.peers_jax`, those from PyPI in :mod:`benchmarks.peers_packages`.
 """
 
@@ -24,7 +24,7 @@ CURVE = "IC|inet_25|BiT/50/1"
 def power_objective(
     logs: list[np.ndarray], log_loss: np.ndarray, delta: float, weights: np.ndarray | None = None
 ) -> Objective:
-    """The summed Huber loss of log residuals of ``exp(e) + sum_k exp(a_k - x_k logs_k)``, and its exact gradient."""
+    """Create the summed Huber loss of log residuals of ``exp(e) + sum_k exp(a_k - x_k logs_k)`` with exact gradient."""
     count = len(logs) + 1
     inputs = np.vstack([np.zeros_like(log_loss), *logs])
     exponents = np.zeros((count, 1))
@@ -53,27 +53,27 @@ def power_objective(
 
 
 def scipy_grid(sweep: Sweep, starts: dict[str, np.ndarray], delta: float = 1e-3) -> np.ndarray:
-    """The end objective of L-BFGS-B, exact gradient and SciPy's stopping rules, from every start of the protocol."""
+    """Final objective of L-BFGS-B with exact gradient and default tolerances, from every start of the protocol."""
     objective = power_objective([np.log(sweep["N"]), np.log(sweep["D"])], np.log(sweep["loss"]), delta)
     return _ends(objective, np.stack([starts[name] for name in GRID_NAMES], axis=1))
 
 
 def scipy_single(sweep: Sweep, delta: float = 1e-3) -> tuple[float, np.ndarray]:
-    """One run of L-BFGS-B, made as good as SciPy can be; the objective and (E, A, B, alpha, beta).
+    """One run of L-BFGS-B in favourable conditions; the objective and (E, A, B, alpha, beta).
 
-    The start is what a practitioner would write: the floor is 0.8 of the lowest loss, both terms share the rest of the
+    The start is a common heuristic: the floor is 0.8 of the lowest loss, both terms are half of the rest of the
     median loss, both exponents are 0.4. Inputs are centred in their logs and coordinates are those in which the
     Gauss-Newton matrix at the start is the identity. The objective is divided by delta, as SciPy's tolerances are
     absolute below 1, and ``maxcor`` is large.
     """
     problem = _Centred.of(sweep, delta)
     start = problem.start(sweep["loss"])
-    value, x = problem.minimised(start, problem.spread(start))
+    value, x = problem.minimise(start, problem.spread(start))
     return value, problem.natural(x)
 
 
 def scipy_bootstrap(sweep: Sweep, weights: np.ndarray, delta: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
-    """Warm L-BFGS-B refits from the full optimum, one for each row of ``weights``: objectives and parameters.
+    """L-BFGS-B refits from the full optimum, one for each row of ``weights``: objectives and parameters.
 
     The coordinates are those in which the Gauss-Newton matrix at the full optimum is the identity. On the 240 runs
     this takes 14 evaluations a refit instead of 35 in centred coordinates, and ends as low to 1e-9. BFGS, plain or
@@ -81,19 +81,19 @@ def scipy_bootstrap(sweep: Sweep, weights: np.ndarray, delta: float = 1e-3) -> t
     """
     problem = _Centred.of(sweep, delta)
     start = problem.start(sweep["loss"])
-    _, full = problem.minimised(start, problem.spread(start))
+    _, full = problem.minimise(start, problem.spread(start))
     spread = problem.spread(full)
     values, parameters = np.empty(len(weights)), np.empty((len(weights), len(PARAMETERS)))
     for k, row in enumerate(np.asarray(weights, dtype=float)):
-        values[k], x = problem.minimised(full, spread, row)
+        values[k], x = problem.minimise(full, spread, row)
         parameters[k] = problem.natural(x)
     return values, parameters
 
 
 def scipy_bootstrap_protocol(sweep: Sweep, weights: np.ndarray, delta: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
-    """The same as the field's scripts do it: BFGS, exact gradient, in the protocol's own coordinates.
+    """Refits as in published scripts: BFGS with exact gradient in the coordinates of the protocol.
 
-    That is (log E, log A, log B, alpha, beta) with inputs as they are, from the full optimum, SciPy's stopping rules.
+    These are (log E, log A, log B, alpha, beta) with raw inputs, from the full optimum, with SciPy's tolerances.
     """
     from scipy.optimize import minimize
 
@@ -108,7 +108,7 @@ def scipy_bootstrap_protocol(sweep: Sweep, weights: np.ndarray, delta: float = 1
 
 
 def scipy_gemstones(sweep: Sweep, starts: np.ndarray, delta: float = GEMSTONE_DELTA) -> np.ndarray:
-    """The end objective of L-BFGS-B, exact gradient, SciPy's stopping rules, from every row of ``starts``.
+    """Final objective of L-BFGS-B with exact gradient and SciPy's default tolerances, from every row of ``starts``.
 
     The law is ``E + A/w**a + B/d**b + C/N**g + F/T**h`` and the columns of starts are GEMSTONE_PARAMETERS. With
     delta 1e-3 its published objective on all 770 rows is 0.0026427674, with delta 1e-4 it is 2.94971e-4.
@@ -117,12 +117,12 @@ def scipy_gemstones(sweep: Sweep, starts: np.ndarray, delta: float = GEMSTONE_DE
 
 
 def gemstones_objective(sweep: Sweep, delta: float = GEMSTONE_DELTA) -> Objective:
-    """The objective that :func:`scipy_gemstones` minimises."""
+    """Objective of :func:`scipy_gemstones`."""
     return power_objective([np.log(sweep[name]) for name in "wdNT"], np.log(sweep["loss"]), delta)
 
 
 def gemstones_sweep() -> Sweep:
-    """All 770 rows of the Gemstones runs: width w, depth d, parameters N (embeddings included), tokens T, loss."""
+    """Load all 770 rows of the Gemstones runs: width w, depth d, parameters N with embeddings, tokens T, loss."""
     from jaxscale.data.datasets import load
 
     table = load("gemstones")
@@ -132,12 +132,12 @@ def gemstones_sweep() -> Sweep:
 
 @dataclass(frozen=True)
 class StartGrid:
-    """A crossed grid of starts of which rows are made when asked for: ``grid[5]``, ``grid[:512]``, ``grid[[3, 7]]``.
+    """Grid of starts, evaluated lazily: ``grid[5]``, ``grid[:512]``, ``grid[[3, 7]]``.
 
     Args:
-        axes: the values of each axis, the last changing fastest.
-        order: where in a row each column comes from.
-        chosen: the indices that the grid holds, or None for all.
+        axes: values of each axis, the last changing fastest.
+        order: axis of each column.
+        chosen: indices of a subset, or None for all.
     """
 
     axes: tuple[np.ndarray, ...]
@@ -146,7 +146,7 @@ class StartGrid:
 
     @property
     def full(self) -> int:
-        """The number of points of the whole grid."""
+        """Number of points of the whole grid."""
         return int(np.prod([len(axis) for axis in self.axes]))
 
     def __len__(self) -> int:
@@ -157,14 +157,14 @@ class StartGrid:
             index = np.arange(*index.indices(len(self)))
         flat = np.asarray(index)
         if np.any(flat < 0) or np.any(flat >= len(self)):
-            raise IndexError(f"The grid has {len(self)} starts, but {index} was asked for.")
+            raise IndexError(f"The grid has {len(self)} starts, but the index is {index}.")
         flat = flat if self.chosen is None else self.chosen[flat]
         places = np.unravel_index(flat, [len(axis) for axis in self.axes])
         return np.stack([self.axes[k][places[k]] for k in self.order], axis=-1)
 
 
 def gemstones_grid(count: int | None = None, seed: int = 0) -> StartGrid:
-    """The 4,050,000 starts that the Gemstones authors published, in their order, or ``count`` of them at random.
+    """Starts of the Gemstones authors, all 4,050,000 in their order, or ``count`` of them at random.
 
     Four exponents in {0, 0.5, ..., 2}, four log amplitudes in {0, 5, ..., 25}, log floor in {-1, -0.5, ..., 1}.
     """
@@ -172,26 +172,26 @@ def gemstones_grid(count: int | None = None, seed: int = 0) -> StartGrid:
     grid = StartGrid(axes, order=(8, 4, 5, 6, 7, 0, 1, 2, 3))
     if count is None:
         return grid
-    chosen = np.random.default_rng(seed).choice(grid.full, count, replace=False)
-    return StartGrid(axes, grid.order, np.sort(chosen))
+    indices = np.random.default_rng(seed).choice(grid.full, count, replace=False)
+    return StartGrid(axes, grid.order, np.sort(indices))
 
 
-def huber_league() -> dict[str, Sweep]:
-    """The IsoFLOP sweeps of the Huber table by name: Llama 3 (133 runs), Comma (85) and Nemotron (88), raw units."""
+def isoflop_sweeps() -> dict[str, Sweep]:
+    """Load the IsoFLOP sweeps of the Huber table: Llama 3 (133 runs), Comma (85) and Nemotron (88), raw units."""
     from jaxscale.data.datasets import load
 
     columns = dict(N="params", D="tokens", loss="loss")
     llama, ladder = load("isoflop_llama3"), load("isoflop_marin_comma_nemotron")
-    league = {"llama3": {name: llama.column(column).astype(float) for name, column in columns.items()}}
+    isoflop = {"llama3": {name: llama.column(column).astype(float) for name, column in columns.items()}}
     ordinary = ladder.column("validation_optimal_run").astype(float) == 0
     for corpus in ("comma", "nemotron"):
         used = ordinary & (ladder.column("dataset") == corpus)
-        league[corpus] = {name: ladder.column(column)[used].astype(float) for name, column in columns.items()}
-    return league
+        isoflop[corpus] = {name: ladder.column(column)[used].astype(float) for name, column in columns.items()}
+    return isoflop
 
 
 def learning_curve() -> tuple[np.ndarray, np.ndarray]:
-    """A curve with one clear break: millions of examples seen, and the 25-shot ImageNet error of a ResNet-50 (BiT).
+    """Load a learning curve with one break: millions of examples, and 25-shot ImageNet error of a ResNet-50 (BiT).
 
     The 68 rows that the benchmark of Alabdulmohsin et al. (2022) fits; millions, so that their range lies
     inside the grid of :func:`bnsl_brute_force`.
@@ -204,24 +204,23 @@ def learning_curve() -> tuple[np.ndarray, np.ndarray]:
 
 
 def bnsl(x: np.ndarray, a: float, b: float, c0: float, c1: float, d1: float, f1: float) -> np.ndarray:
-    """The power law with one break, as its authors write it."""
+    """Power law with one break, in the form of its authors."""
     return a + b * x ** (-c0) * (1 + (x / d1) ** (1 / np.float64(f1))) ** (-c1 * f1)
 
 
 def bnsl_grid() -> tuple[np.ndarray, ...]:
-    """The axes of the authors' grid, in natural units: 163,840 points of (a, b, c0, c1, d1, f1)."""
+    """Axes of the authors' grid, in natural units: 163,840 points of (a, b, c0, c1, d1, f1)."""
     quarter, scale = np.arange(0, 1, 0.25), 1.25 ** np.arange(0, 40, 2.5) - 0.9
     return np.arange(0, 1, 0.1), scale, quarter, quarter, scale, quarter
 
 
 def bnsl_brute_force(x: np.ndarray, y: np.ndarray, loop: bool = False) -> tuple[float, np.ndarray]:
-    """The one-break law as its authors fit it: 163,840 grid points, then SciPy's ``curve_fit`` from the best of them.
+    """Fit the one-break law as its authors do: 163,840 grid points, then SciPy's ``curve_fit`` from the best of them.
 
-    Both steps minimise squares of differences of ``log(1 + y)``; half their sum is returned, which is the squared loss
+    Both steps minimise squared differences of ``log(1 + y)``; half their sum is returned, which is the squared loss
     of log residuals of the law with floor ``1 + a`` fitted to ``1 + y``. Protocol and axes are those of the script
-    released with arXiv:2210.14891 for 4-digit addition. Its grid is a loop of ``scipy.optimize.brute``, run here with
-    ``loop``; without, what ``a`` and ``b`` do not enter is computed once and the rest by arrays, with the same choice
-    in a fraction of the time.
+    released with arXiv:2210.14891 for 4-digit addition. Its grid search is a loop of ``scipy.optimize.brute``, which
+    ``loop`` repeats; otherwise the grid is evaluated by arrays, with the same result in a fraction of the time.
     """
     from scipy.optimize import brute, curve_fit
 
@@ -244,7 +243,7 @@ def bnsl_brute_force(x: np.ndarray, y: np.ndarray, loop: bool = False) -> tuple[
             start = _best_of_grid(axes, x, target)
         try:
             found, _ = curve_fit(predicted, x, target, p0=start, maxfev=100_000)
-        except RuntimeError:  # The authors let it run without end; their grid's best is then the answer.
+        except RuntimeError:  # No convergence: the best point of the grid.
             found = start
         return float(np.sum((predicted(x, *found) - target) ** 2) / 2), np.asarray(found)
 
@@ -273,7 +272,7 @@ def _ends(objective: Objective, points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Centred:
-    """The Chinchilla problem with inputs centred in their logs."""
+    """Chinchilla problem with inputs centred in their logs."""
 
     centre: np.ndarray
     logs: list[np.ndarray]
@@ -297,7 +296,7 @@ class _Centred:
         return np.concatenate([np.exp(x[:1]), np.exp(x[1:3] + x[3:] * self.centre), x[3:]])
 
     def spread(self, x: np.ndarray) -> np.ndarray:
-        """The map to coordinates in which the reweighted Gauss-Newton matrix at x is the identity."""
+        """Whitening transformation: the reweighted Gauss-Newton matrix at x becomes the identity."""
         terms = np.stack([np.full_like(self.log_loss, x[0]), *(x[1:3, None] - x[3:, None] * np.stack(self.logs))])
         total = np.logaddexp.reduce(terms)
         shares = np.exp(terms - total)
@@ -305,10 +304,10 @@ class _Centred:
         weights = 1 / np.maximum(self.delta, np.abs(total - self.log_loss))
         return np.linalg.inv(np.linalg.cholesky((jacobian * weights) @ jacobian.T)).T
 
-    def minimised(
+    def minimise(
         self, x: np.ndarray, spread: np.ndarray, weights: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
-        """L-BFGS-B from x in the coordinates of ``spread``."""
+        """Run L-BFGS-B from x in the coordinates of ``spread``."""
         from scipy.optimize import minimize
 
         objective = power_objective(self.logs, self.log_loss, self.delta, weights)

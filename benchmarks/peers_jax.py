@@ -1,7 +1,7 @@
-"""The published multi-start protocol by optimistix and by optax: vmapped over the starts, jitted, in float64.
+"""Published multistart protocol with optimistix and optax: vmapped over the starts, jitted, in float64.
 
-Both work in the protocol's own coordinates (log E, log A, log B, alpha, beta) and by log-sum-exp. Data are arguments of
-the compiled programs, so that perturbed data do not compile again; the first call of a shape compiles.
+Both use the coordinates of the protocol (log E, log A, log B, alpha, beta) and log-sum-exp. Data are arguments of the
+compiled programs, so that perturbed data do not compile again.
 """
 
 import functools
@@ -26,12 +26,12 @@ def optimistix_grid(
     max_steps: int | None = None,
     batch: int | None = 64,
 ) -> np.ndarray:
-    """The end objective from every start by BFGS on the objective or Levenberg-Marquardt on square roots of Huber.
+    """Final objective from every start by BFGS on the objective or Levenberg-Marquardt on roots of the Huber loss.
 
-    Tolerances are 1e-8 relative on parameters and objective; 512 steps for BFGS, 256 for Levenberg-Marquardt, and a
-    start that needs more keeps what it has. Of the 4,500 published starts 17 % reach the optimum by BFGS and 99.9 % by
-    Levenberg-Marquardt, within 1e-6; with half its steps one in six is not there yet. A vmap runs until its slowest
-    start is done: ``batch`` starts at a time, which is faster on a CPU, or all for None.
+    Relative tolerances are 1e-8 on parameters and objective; the maximum number of steps is 512 for BFGS and 256 for
+    Levenberg-Marquardt. Of the 4,500 published starts 17 % reach the optimum by BFGS and 99.9 % by
+    Levenberg-Marquardt, within 1e-6; with half its steps one in six does not. A vmap runs until its slowest
+    start has ended: ``batch`` starts at a time, which is faster on a CPU, or all for None.
     """
     max_steps = max_steps or (512 if method == "bfgs" else 256)
     with jax.enable_x64(True):
@@ -42,9 +42,10 @@ def optimistix_grid(
 def optax_grid(
     sweep: Sweep, starts: dict[str, np.ndarray], delta: float = 1e-3, max_steps: int = 256, batch: int | None = None
 ) -> np.ndarray:
-    """The end objective from every start by ``optax.lbfgs`` with its zoom line search.
+    """Final objective from every start by ``optax.lbfgs`` with its zoom line search.
 
-    A start ends when no component of its gradient exceeds 1e-9 or ten steps together gain less than 1e-10 of it.
+    A start ends when no component of its gradient exceeds 1e-9, or ten steps reduce the objective by less than 1e-10,
+    relative.
     """
     with jax.enable_x64(True):
         return np.asarray(_optax(_points(starts), _data(sweep), delta, max_steps, batch))
@@ -58,7 +59,7 @@ def residuals(x: jax.Array, data: tuple[jax.Array, ...]) -> jax.Array:
 
 
 def objective(x: jax.Array, data: tuple[jax.Array, ...], delta: float | jax.Array) -> jax.Array:
-    """The summed Huber loss of the log residuals."""
+    """Summed Huber loss of the log residuals."""
     r = residuals(x, data)
     inside = jnp.clip(r, -delta, delta)
     return jnp.sum(inside * (r - inside / 2))
@@ -68,7 +69,7 @@ def root_residuals(x: jax.Array, data: tuple[jax.Array, ...], delta: float | jax
     """Signed square roots of twice the Huber loss: half their sum of squares is the objective."""
     r = residuals(x, data)
     size = jnp.abs(r)
-    # Guarded, as the root's slope is infinite where it is not used.
+    # Bounded below, since the slope of the root is infinite at zero.
     root = jnp.sqrt(delta * (2 * jnp.maximum(size, delta) - delta))
     return jnp.where(size <= delta, r, jnp.sign(r) * root)
 

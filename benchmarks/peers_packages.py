@@ -1,7 +1,7 @@
-"""Packages from PyPI that do part of the same job, each run in a process of its own.
+"""Competitors from PyPI, each in a process of its own.
 
-JAXSCALE_PEERS_PYTHON names an interpreter that has them. Seconds are measured in that process, around the fit alone:
-imports, tables and figures are not counted.
+JAXSCALE_PEERS_PYTHON is an interpreter that has them installed. Seconds are measured in that process, for the fit
+alone, without imports, tables and figures.
 """
 
 import json
@@ -22,16 +22,16 @@ import numpy as np, pandas as pd
 import chinchilla, chinchilla.core
 from chinchilla._metrics import log_huber
 
-told = json.load(sys.stdin)
-if told["every"] > 1:
+settings = json.load(sys.stdin)
+if settings["every"] > 1:
     # A subset of the starts: the package scales its coordinates by the axes, which stay whole.
     def product(*axes):
         points = list(itertools.product(*axes))
-        chosen = np.random.default_rng(0).permutation(len(points))[:: told["every"]]
+        chosen = np.random.default_rng(0).permutation(len(points))[:: settings["every"]]
         return [points[k] for k in chosen]
     chinchilla.core.itertools = types.SimpleNamespace(product=product)
-table = pd.DataFrame(told["sweep"])
-rows, delta = len(table), told["delta"]
+table = pd.DataFrame(settings["sweep"])
+rows, delta = len(table), settings["delta"]
 exponents, amplitudes = np.arange(0, 2.1, 0.5), np.arange(0, 26, 5.0)
 axes = dict(e=np.arange(-1, 1.1, 0.5), a=amplitudes, b=amplitudes, alpha=exponents, beta=exponents)
 with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as folder:
     seconds = time.perf_counter() - start
 grid = int(np.prod([len(axis) for axis in axes.values()]))
 parameters = {name: float(value) for name, value in work.params.items()}
-print("\\n" + json.dumps(dict(parameters=parameters, seconds=seconds, starts=-(-grid // told["every"]), grid=grid)))
+print("\\n" + json.dumps(dict(parameters=parameters, seconds=seconds, starts=-(-grid // settings["every"]), grid=grid)))
 """
 
 _SIMPLE = """
@@ -53,14 +53,14 @@ import json, sys, time
 import polars as pl
 from simple_scaling_laws import fit
 
-told = json.load(sys.stdin)
-sweep = told["sweep"]
+settings = json.load(sys.stdin)
+sweep = settings["sweep"]
 names = dict(N="model_size__N", D="dataset_size__D", loss="test_loss__loss")
 table = pl.DataFrame({name: sweep[key] for key, name in names.items()})
 table = table.with_columns(pl.Series("training_run_id", [str(k) for k in range(len(table))]))
 fit(table, law="separable-power", n_draws=1, seed=0)
 start = time.perf_counter()
-model = fit(table, law="separable-power", n_draws=told["draws"], seed=0)
+model = fit(table, law="separable-power", n_draws=settings["draws"], seed=0)
 seconds = time.perf_counter() - start
 found, domain = model.params("test_loss__loss"), model.observed_domain
 # Amplitudes are those at a reference size.
@@ -72,16 +72,16 @@ print("\\n" + json.dumps(dict(parameters=parameters, seconds=seconds, starts=1, 
 
 @dataclass(frozen=True)
 class PackageRun:
-    """What a package found and how long it took.
+    """Result of a package.
 
     Args:
-        objective: our objective, summed Huber(delta) of log residuals, at the package's parameters.
-        own_objective: what the package minimises, at the same parameters.
+        objective: summed Huber(delta) loss of log residuals at the package's parameters.
+        own_objective: objective of the package at the same parameters.
         parameters: (E, A, B, alpha, beta).
-        seconds: of the fit.
-        starts: how many it ran from.
-        projected: seconds of the whole grid, projected from the starts that ran.
-        note: empty, or why there are no numbers.
+        seconds: duration of the fit.
+        starts: number of starts.
+        projected: seconds for the whole grid, projected from the starts that ran.
+        note: reason why there are no numbers, or empty.
     """
 
     objective: float
@@ -94,21 +94,21 @@ class PackageRun:
 
 
 def chinchilla_package(sweep: Sweep, every: int = 1, delta: float = 1e-3) -> PackageRun:
-    """The package ``chinchilla`` (Apache-2.0) on the published grid, or on one start in ``every``, in one process.
+    """Run the package ``chinchilla`` (Apache-2.0) on the published grid, or on one start in ``every``, in one process.
 
-    It is told the protocol's loss (log-Huber with this delta, summed), which is not its default. It optimises by BFGS
-    with finite differences in 80-bit numbers: it takes no gradient. The subset is drawn at random, and seconds of the
-    whole grid are projected from it.
+    Its loss is set to that of the protocol (log-Huber with this delta, summed), which is not its default. It optimises
+    by BFGS with finite differences in 80-bit numbers, since it does not accept a gradient. The subset is random, and
+    seconds for the whole grid are projected from it.
     """
     return _run(_CHINCHILLA, sweep, delta, every=every)
 
 
 def simple_scaling_laws_package(sweep: Sweep, draws: int = 1, delta: float = 1e-3) -> PackageRun:
-    """The package ``simple-scaling-laws`` (MIT): another objective, the sum of squares of raw residuals.
+    """Run the package ``simple-scaling-laws`` (MIT), whose objective is the sum of squares of raw residuals.
 
     Its time is that of its point fit with ``draws`` wild-cluster bootstrap refits (one is its minimum), its own
-    objective half that sum of squares. It has no robust loss, so our objective at its parameters tells what a user
-    who takes it for the published protocol gets; the two are not in competition on the value.
+    objective half that sum of squares. It has no robust loss, so the two objectives are not comparable; the Huber loss
+    at its parameters is what a user of the published protocol would get.
     """
     return _run(_SIMPLE, sweep, delta, draws=draws)
 
@@ -117,11 +117,11 @@ def _nothing(note: str) -> PackageRun:
     return PackageRun(np.nan, np.nan, np.full(len(PARAMETERS), np.nan), np.nan, 0, np.nan, note)
 
 
-def _run(program: str, sweep: Sweep, delta: float, **told: int) -> PackageRun:
+def _run(program: str, sweep: Sweep, delta: float, **settings: int) -> PackageRun:
     interpreter = os.environ.get(VARIABLE)
     if not interpreter:
         return _nothing(MISSING)
-    message = dict(sweep={name: list(map(float, sweep[name])) for name in ("N", "D", "loss")}, delta=delta, **told)
+    message = dict(sweep={name: list(map(float, sweep[name])) for name in ("N", "D", "loss")}, delta=delta, **settings)
     own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [interpreter, "-c", program],

@@ -1,8 +1,8 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Real files, each with laws that are meant for it: what a posterior at default settings says of itself.
+"""Diagnostics of posteriors at default settings on real files with suitable laws.
 
-A pair is a law and some rows. Rows of a run that share its luck are named as such where a law is fitted to whole runs;
-where a file holds thousands of rows, final checkpoints or the best runs are taken, and the pair's name says so.
+A pair is a law and a set of rows. Runs are given where a law is fitted to several rows of each run; from files with
+thousands of rows only final checkpoints or the best runs are used, as the name of the pair says.
 """
 
 import functools
@@ -23,25 +23,25 @@ from jaxscale.results.mcmc_diagnostics import ENOUGH, MIXED
 
 LOGS, RAW = noise.squared("log"), noise.squared("linear")
 SIZES = dict(N="params", D="tokens")
-# What the authors of the law of repeated data hold fixed.
+# Parameters that the authors of the data-constrained law fix.
 REPEATED = dict(A=np.exp(6.255414), B=np.exp(7.3049974), E=np.exp(0.6254804), alpha=0.3526596, beta=0.3526596)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A law and the rows that it is meant for.
+    """A law and a set of rows.
 
     Args:
-        name: of the rows.
+        name: name of the rows.
         law: a law, or its name.
         file: name of the CSV file.
-        response: column.
-        inputs: law input to column.
-        where: which rows are taken, as pandas understands it.
-        select: a function of these rows that thins, joins or averages them.
-        noise: of the fit; that of the law's response unless given.
+        response: column of the response.
+        inputs: input of the law to column.
+        where: filter of the rows, as a pandas query.
+        select: function of these rows that thins, joins or averages them.
+        noise: noise of the fit; by default that of the law's response.
         fixed: parameters that are not inferred.
-        likelihood: in place of that of the fit's noise.
+        likelihood: likelihood; by default that of the noise.
         more: further arguments of ``Observations.from_table``.
     """
 
@@ -58,20 +58,20 @@ class Pair:
     more: dict[str, Any] = field(default_factory=dict)
 
     def observations(self, folder: Path) -> Observations:
-        """The rows, from the folder with the files."""
+        """Load the rows from the folder of the files."""
         rows = pd.read_csv(folder / f"{self.file}.csv")
         rows = self.select(rows.query(self.where) if self.where else rows)
         return Observations.from_table(rows, inputs=self.inputs, response=self.response, **self.more)
 
     def fit(self, folder: Path) -> jaxscale.Fit:
-        """The fit whose posterior is drawn."""
+        """Fit that initialises the posterior."""
         settings = dict(n_resamples=0, starts=1024, allow_unidentified=True, noise=self.noise, fixed=self.fixed)
         return jaxscale.fit(self.law, self.observations(folder), **{k: v for k, v in settings.items() if v is not None})
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the draws of one pair say of themselves; the worst over the parameters and nuisance."""
+    """Diagnostics of the draws of one pair, the worst over parameters and nuisance parameters."""
 
     pair: Pair
     draws: Draws
@@ -83,7 +83,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing stands against the draws: their chains, or their weights."""
+        """Whether the draws pass the diagnostics of their chains or weights."""
         few = min(self.bulk, self.tail) < ENOUGH
         fine = self.draws.about["khat"] < KHAT_LIMIT if self.draws.method == "importance" else self.rhat <= MIXED
         return fine and not few and self.draws.about["divergences"] == 0
@@ -99,7 +99,7 @@ class Verdict:
 
     @property
     def worst(self) -> str:
-        """The parameter that mixed worst."""
+        """Verdict with the parameter that has the smallest effective sample size."""
         if self.draws.method == "importance":
             return "FAIL, weights"
         rows = self.draws.intervals().params
@@ -107,16 +107,16 @@ class Verdict:
         return f"FAIL, worst {name}"
 
 
-HEAD = "rows,law,n,rung,k-hat,R-hat,bulk,tail,diverged,steps,modes,seconds,verdict".split(",")
+HEAD = "rows,law,n,sampler,k-hat,R-hat,bulk,tail,diverged,steps,modes,seconds,verdict".split(",")
 
 
-def judged(pair: Pair, folder: Path | None = None, **settings: Any) -> Verdict:
-    """Fit, draw and judge; seconds are those of the draws, compilation included."""
+def assess(pair: Pair, folder: Path | None = None, **settings: Any) -> Verdict:
+    """Fit, sample and assess; seconds are those of sampling, including compilation."""
     fitted = pair.fit(folder or data())
-    began = time.perf_counter()
+    start = time.perf_counter()
     settings = dict(likelihood=pair.likelihood, progress=False) | settings
     drawn = jaxscale.posterior(fitted, **settings)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     rows = drawn.intervals().params.values()
     worth = min(len(drawn), drawn.about.get("ess", np.inf))
     rhat = max(row.get("rhat", np.nan) for row in rows)
@@ -137,14 +137,14 @@ def _best_of(by: list[str]) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 
 def _ladder_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the last five evaluations of every run."""
+    """Mean of the last five evaluations of every run."""
     last = rows.sort_values("step").groupby("run").tail(5).groupby("run")
     kept = {name: "mean" for name in ("loss_c4_en", "bpb_hellaswag_val", "acc_hellaswag_val", "bpb_piqa_val")}
     return last.agg(dict(params="first", tokens="last") | kept).reset_index()
 
 
 def _groups(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean loss of the symbolic group of every mixture, by the validation shares of its two subsets."""
+    """Mean loss of the symbolic group of every mixture, weighted by the validation shares of its two subsets."""
     shares = [name for name in rows if name.startswith("w_")]
     wide = rows.pivot(index="mixture_id", columns="domain", values="loss")
     heavy = np.array([0.02160494, 0.09529321])
@@ -155,7 +155,7 @@ def _groups(rows: pd.DataFrame) -> pd.DataFrame:
 
 @functools.cache
 def _schedules() -> dict[str, np.ndarray]:
-    """Learning rates of the three published curves, warm-up included."""
+    """Learning rates of the three published curves, including warm-up."""
     steps, peak, warm = 24000, 3e-4, 2160
     rise = np.linspace(0.0, peak, warm)
     share = np.arange(steps + 1 - warm) / (steps - warm)
@@ -305,7 +305,7 @@ def _other() -> list[Pair]:
 
 
 def _largest_cell(rows: pd.DataFrame) -> pd.DataFrame:
-    """The grid of learning rates and batch sizes of the shape with the most rows, within 5 % of its best loss."""
+    """Learning rates and batch sizes of the model and tokens with the most rows, within 5 % of the best loss."""
     shape = ["params", "tokens"] if "params" in rows else ["params_total", "tokens"]
     cells = rows.groupby(shape)
     cell = cells.get_group(cells.size().idxmax())
@@ -313,7 +313,7 @@ def _largest_cell(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(only: str = "") -> list[Pair]:
-    """Every pair whose rows or law are named so."""
+    """Pairs whose name or law contains a text."""
     return [pair for pair in [*_chinchilla(), *_other()] if only in f"{pair.name} x {_name(pair.law)}"]
 
 
@@ -321,4 +321,4 @@ def _name(law: Any) -> str:
     return getattr(law, "name", law)
 
 
-__all__ = ["HEAD", "Pair", "Verdict", "judged", "likelihoods", "pairs"]
+__all__ = ["HEAD", "Pair", "Verdict", "assess", "likelihoods", "pairs"]

@@ -3,7 +3,7 @@
 
 The models are those of posteriordb (Magnusson et al. 2025, "posteriordb: testing, benchmarking and developing Bayesian
 inference algorithms"): https://github.com/stan-dev/posteriordb. A positive parameter is the exponential of its
-coordinate, whose own value is the log Jacobian. Priors that a Stan program does not name are flat.
+coordinate, which is also the log Jacobian. Priors that a Stan program does not state are flat.
 """
 
 from collections.abc import Callable
@@ -24,13 +24,13 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Reference:
-    """A model and how its parameters are told by its coordinates.
+    """A model with its parameters as functions of the coordinates.
 
     Args:
         posterior: its name in posteriordb.
-        log_density: of the coordinates and the data.
-        data: columns of the data set to what the density takes.
-        start: where to climb from, given what the density takes.
+        log_density: log density as a function of the coordinates and the data.
+        data: function from columns of the data set to the data of the density.
+        start: function from these data to initial coordinates.
         params: name of a parameter to a function of the coordinates.
     """
 
@@ -60,7 +60,7 @@ def _line(x: Any, data: Any) -> Any:
 
 
 def _line_cauchy(x: Any, data: Any) -> Any:
-    """The same with a half-Cauchy(0, 2.5) prior on the standard deviation."""
+    """As :func:`_line` with a half-Cauchy(0, 2.5) prior on the standard deviation."""
     return _line(x, data) + stats.cauchy.logpdf(jnp.exp(x[-1]), 0.0, 2.5)
 
 
@@ -73,7 +73,7 @@ def _schools(x: Any, data: Any) -> Any:
 
 
 def _process(x: Any, data: Any) -> Any:
-    """A Gaussian process on points: length scale, amplitude and added variance."""
+    """Gaussian process regression: length scale, amplitude and noise variance."""
     length, amplitude, added = jnp.exp(x)
     prior = stats.gamma.logpdf(length, 25.0, scale=0.25) + jnp.sum(x)
     prior += stats.norm.logpdf(amplitude, 0.0, 2.0) + stats.norm.logpdf(added)
@@ -137,7 +137,7 @@ REFERENCES = [
 
 
 def columns(folder: Path, posterior: str) -> Columns:
-    """The data of a posterior, by variable."""
+    """Load the data of a posterior, by variable."""
     table = pd.read_csv(folder / "reference_posteriors_data.csv")
     own = table[table.dataset == posterior.split("-")[0]].sort_values("row")
     return {str(name): rows.value.to_numpy(float) for name, rows in own.groupby("variable")}
@@ -145,17 +145,17 @@ def columns(folder: Path, posterior: str) -> Columns:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One parameter against the reference draws.
+    """Comparison of one parameter with the reference draws.
 
     Args:
-        posterior: its name.
-        parameter: its name.
+        posterior: name of the posterior.
+        parameter: name of the parameter.
         reference: mean, standard deviation and Monte-Carlo error of the mean of the reference draws.
-        mean: ours.
-        sd: ours.
-        effective: bulk and tail effective draws; those of the weights where there are no chains.
-        rhat: of the chains.
-        rung: that drew.
+        mean: mean of the draws.
+        sd: standard deviation of the draws.
+        effective: bulk and tail effective sample size; that of the weights for importance sampling.
+        rhat: R-hat of the chains.
+        sampler: method of the draws.
     """
 
     posterior: str
@@ -165,45 +165,45 @@ class Comparison:
     sd: float
     effective: tuple[float, float]
     rhat: float
-    rung: str
+    sampler: str
 
     @property
     def error(self) -> float:
-        """Of the mean, in standard deviations of the reference."""
+        """Error of the mean in standard deviations of the reference."""
         return (self.mean - self.reference[0]) / self.reference[1]
 
     @property
     def ratio(self) -> float:
-        """Of the standard deviations."""
+        """Ratio of the standard deviations."""
         return self.sd / self.reference[1]
 
     @property
     def passed(self) -> bool:
-        """Mean within 0.05 standard deviations, standard deviation within 5 %, worth 10,000 draws."""
+        """Whether the mean is within 0.05 sd, the sd within 5 %, and the effective sample size at least 10,000."""
         return abs(self.error) <= 0.05 and abs(self.ratio - 1) <= 0.05 and self.effective[0] >= 10_000
 
     @property
     def cells(self) -> list[str]:
-        """As a row of the table."""
+        """Row of the table."""
         mean, sd, error = self.reference
         known = [f"{mean:.6g}", f"{sd:.4g}", f"{error / sd:.3f}"]
         own = [f"{self.mean:.6g}", f"{self.error:+.3f}", f"{self.ratio:.3f}"]
-        chains = [f"{self.effective[0]:.0f}", f"{self.effective[1]:.0f}", f"{self.rhat:.4f}", self.rung]
+        chains = [f"{self.effective[0]:.0f}", f"{self.effective[1]:.0f}", f"{self.rhat:.4f}", self.sampler]
         return [self.posterior, self.parameter, *known, *own, *chains, "pass" if self.passed else "FAIL"]
 
 
-HEAD = "posterior,parameter,mean,sd,MCSE / sd,ours,error / sd,sd ratio,bulk,tail,R-hat,rung,verdict".split(",")
+HEAD = "posterior,parameter,mean,sd,MCSE / sd,ours,error / sd,sd ratio,bulk,tail,R-hat,sampler,verdict".split(",")
 
 
-def drawn(model: Reference, folder: Path, **settings: Any) -> Draws:
-    """Draws of one of the models; settings as for :func:`jaxscale.sample`."""
+def sample_model(model: Reference, folder: Path, **settings: Any) -> Draws:
+    """Sample one of the models; settings as for :func:`jaxscale.sample`."""
     data = model.data(columns(folder, model.posterior))
     return jaxscale.sample(model.log_density, model.start(data), data, **settings)
 
 
-def compared(model: Reference, folder: Path, **settings: Any) -> list[Comparison]:
-    """Every parameter of one of the models against the reference draws."""
-    draws = drawn(model, folder, **settings)
+def compare_model(model: Reference, folder: Path, **settings: Any) -> list[Comparison]:
+    """Compare every parameter of a model with the reference draws."""
+    draws = sample_model(model, folder, **settings)
     summary = pd.read_csv(folder / "reference_posteriors_summary.csv")
     known = summary[summary.posterior == model.posterior].set_index("parameter")
     of = {name: lambda p, f=f: f(p["x"]) for name, f in model.params.items()}
@@ -213,6 +213,6 @@ def compared(model: Reference, folder: Path, **settings: Any) -> list[Comparison
         reference = tuple(float(known.loc[name, column]) for column in ("mean", "sd", "mcse_mean"))
         worth = min(len(draws), draws.about.get("ess", np.inf))
         effective = (row.get("ess_bulk", worth), row.get("ess_tail", worth))
-        told = (effective, row.get("rhat", np.nan), draws.method)
-        found.append(Comparison(model.posterior, name, reference, row["estimate"], row["sd"], *told))  # pyright: ignore
+        diagnostics = (effective, row.get("rhat", np.nan), draws.method)
+        found.append(Comparison(model.posterior, name, reference, row["estimate"], row["sd"], *diagnostics))  # pyright: ignore
     return found

@@ -1,9 +1,9 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Effective draws a second, of one posterior: jaxscale, plain NumPyro, and emcee through lmfit.
+"""Effective draws per second of one posterior: jaxscale, plain NumPyro, and emcee through lmfit.
 
-The model of all of them: chinchilla with Student-t residuals of log loss, scale and degrees of freedom inferred, and
-the default priors of jaxscale, which are weakly informative. NumPyro samples the raw parameters as a textbook writes
-them, emcee their logarithms. Each side runs in a process of its own.
+The model is chinchilla with Student-t residuals of log loss, inferred scale and degrees of freedom, and
+the default priors of jaxscale, which are weakly informative. NumPyro samples the raw parameters, emcee their
+logarithms. Each side runs in a process of its own.
 """
 
 import json
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Timing, epoch_sweep, perturbed, python, timed
+from benchmarks.common import Timing, epoch_sweep, measure, perturb, python
 
 NAMES = ("E", "A", "alpha", "B", "beta", "scale", "df")
 MISSING = "needs lmfit and emcee: pip install lmfit emcee"
 THREADS = dict(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-# Middle and width of the normal priors of logarithms; that of E is half-normal, that of df Gamma(2, 0.1).
+# Mean and standard deviation of the normal priors of logarithms; that of E is half-normal, that of df Gamma(2, 0.1).
 FLOOR = 10 / 1.96
 
 
@@ -31,8 +31,8 @@ LOGS = {name: _between(0.01, 2.0) for name in ("alpha", "beta")} | {name: _betwe
 LOGS |= {"scale": (math.log(0.01), 2.5)}
 
 
-def _told(draws: dict[str, np.ndarray], effective: float, times: list[Timing], more: str) -> None:
-    """Print one side's answer as JSON; the first time holds compilation, where there is any."""
+def _print_result(draws: dict[str, np.ndarray], effective: float, times: list[Timing], more: str) -> None:
+    """Print the result of one side as JSON; the first time includes compilation."""
     means = {name: float(np.mean(draws[name])) for name in NAMES}
     sds = {name: float(np.std(draws[name])) for name in NAMES}
     warm = times[1:] or times
@@ -42,18 +42,18 @@ def _told(draws: dict[str, np.ndarray], effective: float, times: list[Timing], m
 
 
 def ours(method: str, repeats: int = 5) -> None:
-    """jaxscale on warm programs, a data set of its own each time; how many programs these compiled."""
+    """Run jaxscale on compiled programs with a new data set each time, and count further compilations."""
     import jaxscale
     from jaxscale.sampling import adaptive_sampler, density_programs
 
-    fits = [jaxscale.fit("chinchilla", _observed(k), n_resamples=0) for k in range(repeats + 1)]
+    fits = [jaxscale.fit("chinchilla", _observations(k), n_resamples=0) for k in range(repeats + 1)]
     times: list[Timing] = []
     sizes: list[int] = []
     worth: list[float] = []
     drawn: Any = None
     settings: Any = dict(method=method, progress=False)
     for fit in fits:
-        times.append(timed(lambda _, fit=fit: jaxscale.posterior(fit, **settings), 1))
+        times.append(measure(lambda _, fit=fit: jaxscale.posterior(fit, **settings), 1))
         drawn = times[-1].value
         programs = (
             density_programs.curvatures._cache_size(),
@@ -63,13 +63,13 @@ def ours(method: str, repeats: int = 5) -> None:
         sizes.append(sum(programs))
         rows = drawn.intervals().params.values()
         worth.append(drawn.about.get("ess") or min(row["ess_bulk"] for row in rows))
-    note = f"rung {drawn.method}, {len(drawn)} draws, {sizes[-1] - sizes[0]} programs compiled for further data"
+    note = f"{drawn.method}, {len(drawn)} draws, {sizes[-1] - sizes[0]} programs compiled for further data"
     effective = min(float(np.median(worth)), len(drawn)) if drawn.method == "importance" else float(np.median(worth))
-    _told(drawn.params | drawn.nuisance, effective, times, note)
+    _print_result(drawn.params | drawn.nuisance, effective, times, note)
 
 
 def numpyro() -> None:
-    """The textbook model on raw parameters, default NUTS, 4 sequential chains of 1,000 + 1,000."""
+    """Run NumPyro on raw parameters with default NUTS, 4 sequential chains of 1,000 + 1,000."""
     import jax
     import jax.numpy as jnp
     import numpyro as ppl
@@ -91,23 +91,23 @@ def numpyro() -> None:
     sampler._progress_bar = False
 
     def run(k: int) -> dict[str, np.ndarray]:
-        sampler.run(jax.random.PRNGKey(k), **perturbed(epoch_sweep(), k), extra_fields=("num_steps", "diverging"))
+        sampler.run(jax.random.PRNGKey(k), **perturb(epoch_sweep(), k), extra_fields=("num_steps", "diverging"))
         return {name: np.asarray(value) for name, value in sampler.get_samples().items()}
 
-    times = [timed(lambda _, k=k: run(k), 1) for k in range(2)]
+    times = [measure(lambda _, k=k: run(k), 1) for k in range(2)]
     draws = times[-1].value
     worth = _bulk({name: value.reshape(4, -1) for name, value in draws.items()})
     fields = {name: np.asarray(value) for name, value in sampler.get_extra_fields().items()}
     note = f"{fields['num_steps'].mean():.0f} steps a draw, {fields['diverging'].sum()} divergences"
-    _told(draws, worth, times, note)
+    _print_result(draws, worth, times, note)
 
 
 def emcee(steps: int = 10_000, walkers: int = 100) -> None:
-    """emcee through lmfit on the logarithms, walkers about the optimum; effective draws by autocorrelation time."""
+    """Run emcee through lmfit on logarithms, walkers about the optimum; effective draws by autocorrelation time."""
     import lmfit  # pyright: ignore[reportMissingImports]
     from scipy.special import gammaln
 
-    sweep = perturbed(epoch_sweep(), 1)
+    sweep = perturb(epoch_sweep(), 1)
     log_n, log_d, log_loss = (np.log(sweep[name]) for name in ("N", "D", "loss"))
     middles = np.array([LOGS[name][0] for name in ("A", "alpha", "B", "beta", "scale")])
     widths = np.array([LOGS[name][1] for name in ("A", "alpha", "B", "beta", "scale")])
@@ -127,20 +127,20 @@ def emcee(steps: int = 10_000, walkers: int = 100) -> None:
         params.add(f"log_{name}", value=value, min=value - 20, max=value + 20)
     problem = lmfit.Minimizer(log_posterior, params)
     settings: Any = dict(steps=steps, burn=0, nwalkers=walkers, thin=1, float_behavior="posterior", progress=False)
-    spent = timed(lambda _: problem.emcee(params=params, seed=1, is_weighted=True, **settings), 1)
+    spent = measure(lambda _: problem.emcee(params=params, seed=1, is_weighted=True, **settings), 1)
     found = spent.value
     tau = problem.sampler.get_autocorr_time(tol=0)
     burn = int(min(5 * tau.max(), steps // 2))
     chain = np.exp(found.chain[burn:].reshape(-1, len(NAMES)))
     draws = dict(zip(NAMES, chain.T, strict=True))
     note = f"{walkers} walkers, {steps} steps, autocorrelation time {tau.max():.0f}, {steps / tau.max():.0f} of them"
-    _told(draws, walkers * (steps - burn) / tau.max(), [spent], note)
+    _print_result(draws, walkers * (steps - burn) / tau.max(), [spent], note)
 
 
-def _observed(k: int) -> Any:
+def _observations(k: int) -> Any:
     from jaxscale import Observations
 
-    return Observations.from_table(perturbed(epoch_sweep(), k), inputs=["N", "D"], response="loss")
+    return Observations.from_table(perturb(epoch_sweep(), k), inputs=["N", "D"], response="loss")
 
 
 def _bulk(draws: dict[str, np.ndarray]) -> float:
@@ -159,23 +159,25 @@ HEAD = ["what", "effective", "first s", "warm s", "warm CPU s", "effective / CPU
 
 
 def rows() -> list[list[str]]:
-    """The table, each side in a fresh process after the other."""
+    """Rows of the table, each side in a new process, one after the other."""
     answers: dict[str, Any] = {}
     for name, call in SIDES.items():
         if "emcee" in name and not _installed():
             continue
         # Compilation counts towards the first run: no cache on disk.
-        told = python(f"from benchmarks.posterior_speed import *; {call}", JAX_ENABLE_COMPILATION_CACHE="0", **THREADS)
-        answers[name] = json.loads(told.strip().splitlines()[-1])
+        answer = python(
+            f"from benchmarks.posterior_speed import *; {call}", JAX_ENABLE_COMPILATION_CACHE="0", **THREADS
+        )
+        answers[name] = json.loads(answer.strip().splitlines()[-1])
         print(f"{name}: {answers[name]['note']}", file=sys.stderr, flush=True)
     base = answers["NumPyro, textbook"]
     cells = []
-    for name, told in answers.items():
-        rate = told["effective"] / told["cpu"]
-        numbers = [f"{told['effective']:.0f}", f"{told['first']:.1f}", f"{told['warm']:.2f}"]
-        moments = [f"{told['means'][k]:.4g} ({told['sds'][k]:.2g})" for k in NAMES]
-        numbers += [f"{told['cpu']:.2f}", f"{rate:.0f}", f"{rate * base['cpu'] / base['effective']:.1f}"]
-        cells.append([name, *numbers, *moments, told["note"]])
+    for name, answer in answers.items():
+        rate = answer["effective"] / answer["cpu"]
+        numbers = [f"{answer['effective']:.0f}", f"{answer['first']:.1f}", f"{answer['warm']:.2f}"]
+        moments = [f"{answer['means'][k]:.4g} ({answer['sds'][k]:.2g})" for k in NAMES]
+        numbers += [f"{answer['cpu']:.2f}", f"{rate:.0f}", f"{rate * base['cpu'] / base['effective']:.1f}"]
+        cells.append([name, *numbers, *moments, answer["note"]])
     return cells if _installed() else [*cells, ["emcee through lmfit", *[""] * (len(HEAD) - 2), MISSING]]
 
 

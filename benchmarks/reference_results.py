@@ -1,14 +1,14 @@
-"""Record the numbers of fits, posteriors, bootstraps, profiles, forecasts and solve, and compare two records.
+"""Record results of fits, posteriors, bootstraps, profiles, forecasts and solve, and compare two records.
 
-A change that moves or rewrites code without changing results is checked by recording before and after:
+A refactoring is checked by recording before and after:
 
     python -m benchmarks.reference_results record before.json
     python -m benchmarks.reference_results record after.json
     python -m benchmarks.reference_results compare before.json after.json
 
-``compare`` prints the largest relative difference of each case, and exits with status 1 where one is above
-``--tolerance`` (0: the same bits). ``--only fit,profile`` records the cases whose names begin so. The cases marked
-``quick`` are part of the tests, which compare them with ``tests/reference_results.json``; write that file by
+``compare`` prints the largest relative difference of each case, and exits with status 1 if one is above
+``--tolerance`` (0: bitwise equal). ``--only fit,profile`` records the cases whose names start with these. The cases
+marked ``quick`` are part of the tests, which compare them with ``tests/reference_results.json``; write that file by
 
     export JAX_DISABLE_MOST_OPTIMIZATIONS=true
     python -m benchmarks.reference_results record tests/reference_results.json --quick
@@ -34,16 +34,16 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One computation; ``quick`` cases need no real data and take a second or two."""
+    """One computation; ``quick`` cases need no real data and take one or two seconds."""
 
     run: Callable[[], Numbers]
     quick: bool = False
 
 
-def simulated(
+def simulate_law(
     name: str, inputs: Mapping[str, tuple[float, float]], rows: int, scatter: float, params: Mapping[str, float]
 ) -> Observations:
-    """Rows of a law with log-uniform inputs and noise in the space that suits its response, at seed 0."""
+    """Simulate rows of a law with log-uniform inputs and noise in the default space of its response, with seed 0."""
     law = laws.get(name)
     generator = np.random.default_rng(0)
     columns = {key: np.exp(generator.uniform(np.log(low), np.log(high), rows)) for key, (low, high) in inputs.items()}
@@ -60,26 +60,26 @@ def simulated(
     return Observations.from_table({**columns, "y": y}, inputs=list(columns), response="y")
 
 
-def labelled(source: Observations, **labels: Any) -> Observations:
-    """The same rows with runs or groups."""
+def add_labels(source: Observations, **labels: Any) -> Observations:
+    """Add runs or groups to rows."""
     table = {**source.inputs, "y": source.response, **labels}
     columns: dict[str, Any] = {key: key for key in labels}
     return Observations.from_table(table, inputs=list(source.inputs), response="y", **columns)
 
 
 def sweep(rows: int = 60, scatter: float = 0.005) -> Observations:
-    """A sweep of the Chinchilla law."""
+    """Simulate a sweep of the Chinchilla law."""
     ranges = {"N": (1e7, 1e10), "D": (1e9, 1e12)}
-    return simulated("chinchilla", ranges, rows, scatter, laws.get("chinchilla").published["besiroglu2024"])
+    return simulate_law("chinchilla", ranges, rows, scatter, laws.get("chinchilla").published["besiroglu2024"])
 
 
 def floor_law(rows: int = 25, scatter: float = 0.01) -> Observations:
-    """A power law with a floor."""
-    return simulated("power_law_floor", {"x": (1e3, 1e8)}, rows, scatter, dict(a=12.0, b=0.3, c=1.7))
+    """Simulate a power law with a floor."""
+    return simulate_law("power_law_floor", {"x": (1e3, 1e8)}, rows, scatter, dict(a=12.0, b=0.3, c=1.7))
 
 
 def families(rows: int = 45) -> Observations:
-    """A power law of three groups that differ in their exponent by a little."""
+    """Simulate a power law with slightly different exponents in three groups."""
     source = floor_law(rows)
     group = np.arange(rows) % 3
     shifted = Observations.from_table(
@@ -87,16 +87,16 @@ def families(rows: int = 45) -> Observations:
         inputs=list(source.inputs),
         response="y",
     )
-    return labelled(shifted, group=np.array(["g0", "g1", "g2"])[group])
+    return add_labels(shifted, group=np.array(["g0", "g1", "g2"])[group])
 
 
 def real(file: str, inputs: Mapping[str, str], response: str, **others: Any) -> Observations:
-    """Columns of a data set of the package's registry."""
+    """Load columns of a public data set."""
     return Observations.from_table(jaxscale.datasets.load(file), inputs=inputs, response=response, **others)
 
 
 def epoch(**others: Any) -> Observations:
-    """The 240 rows of the Chinchilla figures that the published refit uses."""
+    """Load the 240 rows of the published refit of Chinchilla."""
     where = "in_published_fit == 1"
     return real("chinchilla_epoch", {"N": "params", "D": "tokens"}, "loss", where=where, **others)
 
@@ -115,7 +115,7 @@ def fit_numbers(fit: jaxscale.Fit) -> Numbers:
 
 
 def draws_numbers(draws: jaxscale.Draws) -> Numbers:
-    """Every parameter's draws by their first five, mean and spread, and what the method says of itself."""
+    """First five draws, mean and standard deviation of every parameter, intervals and method."""
 
     def numbers(values: np.ndarray) -> list[float]:
         flat = np.asarray(values, float)
@@ -130,13 +130,13 @@ def draws_numbers(draws: jaxscale.Draws) -> Numbers:
 
 
 def intervals_numbers(found: Any) -> Numbers:
-    """Estimate, error and ends of every quantity, and what is printed."""
-    # How long it took is no result.
+    """Estimate, standard error and interval of every quantity, and the printed table."""
+    # The duration is removed.
     return {"text": re.sub(r", [\d.]+ s$", "", str(found), flags=re.MULTILINE), "table": found.params}
 
 
-def fitted(source: Callable[[], Observations], law: str, **settings: Any) -> Callable[[], Numbers]:
-    """A fit at seed 0."""
+def fit_case(source: Callable[[], Observations], law: str, **settings: Any) -> Callable[[], Numbers]:
+    """Case of a fit with seed 0."""
     return lambda: fit_numbers(jaxscale.fit(law, source(), seed=0, progress=False, **settings))
 
 
@@ -187,7 +187,7 @@ def _solve() -> Numbers:
 
 
 def _task_counts() -> Observations:
-    """Successes of a logistic of the size among 200 trials."""
+    """Simulate successes among 200 trials with a logistic law."""
     generator = np.random.default_rng(0)
     x = np.exp(generator.uniform(np.log(1e3), np.log(1e8), 24))
     p = 0.05 + 0.85 / (1 + (1e6 / x) ** 0.6)
@@ -201,37 +201,37 @@ def _runs() -> Observations:
     shared = 0.01 * np.random.default_rng(1).standard_normal(15)[run]
     table = {**source.inputs, "y": source.response * np.exp(shared)}
     moved = Observations.from_table(table, inputs=list(source.inputs), response="y")
-    return labelled(moved, run=np.array([f"r{k}" for k in run]))
+    return add_labels(moved, run=np.array([f"r{k}" for k in run]))
 
 
 C4 = lambda: real("data_constrained_c4", {"N": "params", "D": "tokens"}, "loss")  # noqa: E731
 
 CASES: dict[str, Case] = {
-    "fit/chinchilla-default": Case(fitted(sweep, "chinchilla"), quick=True),
-    "fit/chinchilla-huber": Case(fitted(sweep, "chinchilla", noise=noise.huber(1e-3))),
-    "fit/chinchilla-squared-log": Case(fitted(sweep, "chinchilla", noise=noise.squared("log"))),
-    "fit/chinchilla-squared-raw": Case(fitted(sweep, "chinchilla", noise=noise.squared())),
-    "fit/chinchilla-absolute": Case(fitted(lambda: sweep(25), "chinchilla", noise=noise.absolute()), quick=True),
-    "fit/chinchilla-student": Case(fitted(sweep, "chinchilla", noise=noise.student_t())),
-    "fit/chinchilla-student-scale": Case(fitted(sweep, "chinchilla", noise=noise.student_t(4, scale=0.005))),
-    "fit/chinchilla-fixed": Case(fitted(sweep, "chinchilla", fixed={"E": 1.8})),
-    "fit/chinchilla-bounds": Case(fitted(sweep, "chinchilla", bounds={"E": (1.9, 2.5)})),
-    "fit/chinchilla-classical": Case(fitted(sweep, "chinchilla", noise=noise.squared("log"), errors="classical")),
-    "fit/chinchilla-hc3": Case(fitted(sweep, "chinchilla", noise=noise.squared("log"), errors="hc3")),
-    "fit/chinchilla-runs": Case(fitted(_runs, "chinchilla")),
-    "fit/tied": Case(fitted(sweep, "chinchilla_tied")),
-    "fit/kaplan": Case(fitted(sweep, "kaplan_nd")),
-    "fit/power-floor": Case(fitted(floor_law, "power_law_floor"), quick=True),
-    "fit/power-floor-linear-huber": Case(fitted(floor_law, "power_law_floor", noise=noise.huber(0.05, "linear"))),
-    "fit/power-offset": Case(fitted(floor_law, "power_law_offset")),
-    "fit/logistic-logit": Case(fitted(_task_counts, "power_law_floor", noise=noise.squared("logit")), quick=True),
-    "fit/logistic4": Case(fitted(_task_counts, "logistic4", noise=noise.squared())),
-    "fit/bnsl1": Case(fitted(lambda: floor_law(40), "bnsl1")),
-    "fit/exp-decay": Case(fitted(lambda: floor_law(40), "exp_decay_floor")),
-    "fit/epoch-default": Case(fitted(epoch, "chinchilla")),
-    "fit/epoch-huber": Case(fitted(epoch, "chinchilla", noise=noise.huber(1e-3))),
-    "fit/epoch-absolute": Case(fitted(epoch, "chinchilla", noise=noise.absolute())),
-    "fit/c4": Case(fitted(C4, "chinchilla")),
+    "fit/chinchilla-default": Case(fit_case(sweep, "chinchilla"), quick=True),
+    "fit/chinchilla-huber": Case(fit_case(sweep, "chinchilla", noise=noise.huber(1e-3))),
+    "fit/chinchilla-squared-log": Case(fit_case(sweep, "chinchilla", noise=noise.squared("log"))),
+    "fit/chinchilla-squared-raw": Case(fit_case(sweep, "chinchilla", noise=noise.squared())),
+    "fit/chinchilla-absolute": Case(fit_case(lambda: sweep(25), "chinchilla", noise=noise.absolute()), quick=True),
+    "fit/chinchilla-student": Case(fit_case(sweep, "chinchilla", noise=noise.student_t())),
+    "fit/chinchilla-student-scale": Case(fit_case(sweep, "chinchilla", noise=noise.student_t(4, scale=0.005))),
+    "fit/chinchilla-fixed": Case(fit_case(sweep, "chinchilla", fixed={"E": 1.8})),
+    "fit/chinchilla-bounds": Case(fit_case(sweep, "chinchilla", bounds={"E": (1.9, 2.5)})),
+    "fit/chinchilla-classical": Case(fit_case(sweep, "chinchilla", noise=noise.squared("log"), errors="classical")),
+    "fit/chinchilla-hc3": Case(fit_case(sweep, "chinchilla", noise=noise.squared("log"), errors="hc3")),
+    "fit/chinchilla-runs": Case(fit_case(_runs, "chinchilla")),
+    "fit/tied": Case(fit_case(sweep, "chinchilla_tied")),
+    "fit/kaplan": Case(fit_case(sweep, "kaplan_nd")),
+    "fit/power-floor": Case(fit_case(floor_law, "power_law_floor"), quick=True),
+    "fit/power-floor-linear-huber": Case(fit_case(floor_law, "power_law_floor", noise=noise.huber(0.05, "linear"))),
+    "fit/power-offset": Case(fit_case(floor_law, "power_law_offset")),
+    "fit/logistic-logit": Case(fit_case(_task_counts, "power_law_floor", noise=noise.squared("logit")), quick=True),
+    "fit/logistic4": Case(fit_case(_task_counts, "logistic4", noise=noise.squared())),
+    "fit/bnsl1": Case(fit_case(lambda: floor_law(40), "bnsl1")),
+    "fit/exp-decay": Case(fit_case(lambda: floor_law(40), "exp_decay_floor")),
+    "fit/epoch-default": Case(fit_case(epoch, "chinchilla")),
+    "fit/epoch-huber": Case(fit_case(epoch, "chinchilla", noise=noise.huber(1e-3))),
+    "fit/epoch-absolute": Case(fit_case(epoch, "chinchilla", noise=noise.absolute())),
+    "fit/c4": Case(fit_case(C4, "chinchilla")),
     "posterior/chinchilla": Case(_posterior(sweep, "chinchilla")),
     "posterior/power-floor": Case(_posterior(floor_law, "power_law_floor"), quick=True),
     "posterior/nuts": Case(
@@ -269,7 +269,7 @@ CASES: dict[str, Case] = {
 
 
 def differences(one: Any, other: Any) -> float:
-    """Largest relative difference between two records; infinite where they differ in anything else than numbers."""
+    """Largest relative difference between two records; infinite if they differ in anything other than numbers."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return max((differences(one[key], other[key]) for key in one), default=0.0)
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -283,11 +283,11 @@ def differences(one: Any, other: Any) -> float:
 
 
 def record(cases: Mapping[str, Case]) -> dict[str, Numbers]:
-    """The numbers of every case; one that raises is recorded by its error."""
+    """Results of every case; a case that raises is recorded by its error."""
     found: dict[str, Numbers] = {}
     for name, case in cases.items():
         try:
-            # Through JSON, so that what is compared is what is stored: Python writes floats bit for bit.
+            # Through JSON, as they are stored: Python writes floats exactly.
             found[name] = json.loads(json.dumps(case.run()))
         except Exception as error:
             found[name] = {"error": f"{type(error).__name__}: {error}"}
@@ -296,27 +296,27 @@ def record(cases: Mapping[str, Case]) -> dict[str, Numbers]:
 
 
 def main() -> None:
-    """Record or compare."""
+    """Record or compare results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record")
     recording.add_argument("file", type=Path)
-    recording.add_argument("--only", default="", help="beginnings of names, separated by commas")
+    recording.add_argument("--only", default="", help="prefixes of names, separated by commas")
     recording.add_argument("--quick", action="store_true")
     comparing = commands.add_parser("compare")
     comparing.add_argument("files", type=Path, nargs=2)
     comparing.add_argument("--tolerance", type=float, default=0.0)
-    chosen = parser.parse_args()
-    if chosen.command == "record":
-        beginnings = tuple(chosen.only.split(","))
-        cases = {k: v for k, v in CASES.items() if k.startswith(beginnings) and (v.quick or not chosen.quick)}
-        chosen.file.write_text(json.dumps(record(cases), indent=1) + "\n")
+    options = parser.parse_args()
+    if options.command == "record":
+        beginnings = tuple(options.only.split(","))
+        cases = {k: v for k, v in CASES.items() if k.startswith(beginnings) and (v.quick or not options.quick)}
+        options.file.write_text(json.dumps(record(cases), indent=1) + "\n")
         return
-    one, other = (json.loads(file.read_text()) for file in chosen.files)
+    one, other = (json.loads(file.read_text()) for file in options.files)
     found = {name: differences(one[name], other[name]) if name in other else np.inf for name in one}
     for name, difference in found.items():
         print(f"{name:<32} {difference:.1e}")
-    sys.exit(int(max(found.values()) > chosen.tolerance))
+    sys.exit(int(max(found.values()) > options.tolerance))
 
 
 if __name__ == "__main__":

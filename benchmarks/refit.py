@@ -1,15 +1,15 @@
-"""Every law of the catalogue, drawn from known constants and fitted again.
+"""Parameter recovery for every law of the catalogue.
 
     python -m benchmarks.refit [--only NAME] [--family FAMILY] [--each 2]
 
-For each law: 64 rows spread over the sizes at which it is used, responses from its published constants (or from the
-middle of its plausible ranges) with noise of one part in a million, and a fit from random starts, which know nothing of
-the constants. The verdict is
+For each law: 64 rows over its typical range, responses from its published parameters (or from the middle of its
+plausible ranges) with relative noise of 1e-6, and a fit from random starts, which do not use the true parameters. The
+verdict is
 
-- "parameters" where all of them come back within 0.1 % (of a thousandth of the plausible range, for one that is zero),
-  also in another order where terms are alike;
-- "predictions" where the fit is at least as good as the truth and some parameters are elsewhere all the same, as the
-  rows do not tell them: these are named;
+- "parameters" if all parameters are recovered within 0.1 % (of a thousandth of the plausible range, for one that is
+  zero), up to permutation of like terms;
+- "predictions" if the fit is at least as good as the truth, but the rows do not identify some parameters, which are
+  named;
 - "failed" otherwise.
 """
 
@@ -34,7 +34,7 @@ ROWS, NOISE, CLOSE, SATURATED, ZERO = 64, 1e-6, 1e-3, 1e-4, 1e-9
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a law's constants."""
+    """Result for a law."""
 
     law: str
     family: str
@@ -50,22 +50,22 @@ class Verdict:
 
 
 def sweep(law: Law, rows: int = ROWS, seed: int = 0) -> dict[str, np.ndarray]:
-    """Inputs and noisy responses of a law at its typical constants: columns by name, the response is ``y``."""
+    """Simulate inputs and noisy responses of a law at typical parameters: columns by name, the response is ``y``."""
     shares = hypercube(np.random.default_rng(seed), 8 * rows, len(law.inputs))
     inputs = {name: between(*kind.sizes, u) for (name, kind), u in zip(law.inputs.items(), shares, strict=True)}
     exact = simulate(law, law.typical, inputs, noise=0.0, response="y")["y"]
-    # A share of nearly 0 or 1 is no observation.
+    # Fractions close to 0 or 1 are excluded.
     used = (exact > SATURATED) & (exact < 1 - SATURATED) if law.response.domain is unit else np.isfinite(exact)
     inputs = {name: column[used][:rows] for name, column in inputs.items()}
     size = float(np.std(exact[used])) if law.response.domain is real else 1.0
     return simulate(law, law.typical, inputs, noise=NOISE * size, seed=seed, response="y")
 
 
-def fitted(law: Law, starts: int = 1024, seed: int = 0) -> tuple[dict[str, np.ndarray], Fit]:
-    """A sweep of a law and its fit by least squares.
+def fit_sweep(law: Law, starts: int = 1024, seed: int = 0) -> tuple[dict[str, np.ndarray], Fit]:
+    """Simulate a sweep of a law and fit it by least squares.
 
     Raises:
-        ValueError: the law cannot be drawn, or not be fitted.
+        ValueError: the law cannot be simulated or fitted.
     """
     import jaxscale
 
@@ -75,14 +75,14 @@ def fitted(law: Law, starts: int = 1024, seed: int = 0) -> tuple[dict[str, np.nd
     return columns, jaxscale.fit(law, observations, noise=squared(default(law.response).space), **settings)
 
 
-def judged(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str]:
-    """Whether the constants came back, and what there is to say of those that did not."""
+def assess(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str]:
+    """Verdict and explanation of a fit."""
     truth, kinds = law.typical, law.parameters
     moved = {name: value for name, value in fit.params.items() if not _close(value, truth[name], kinds[name])}
     if not moved:
         return "parameters", ""
     space = squared(default(law.response).space)
-    exact = replace(fit, params=truth)(**{name: columns[name] for name in law.inputs})
+    exact = replace(fit, params=truth).predict(**{name: columns[name] for name in law.inputs})
     with jax.enable_x64(True):
         residual = np.asarray(space.transform(exact)) - np.asarray(space.transform(columns["y"]))
     noise = float(np.sqrt(np.mean(residual**2)))
@@ -91,31 +91,31 @@ def judged(law: Law, columns: dict[str, np.ndarray], fit: Fit) -> tuple[str, str
     ordered = zip(sorted(moved.values()), sorted(moved, key=lambda name: truth[name]), strict=True)
     if all(_close(value, truth[name], kinds[name]) for value, name in ordered):
         return "parameters", f"in another order: {', '.join(moved)}"
-    return "predictions", f"not told by the rows: {', '.join(moved)}"
+    return "predictions", f"not identified by the rows: {', '.join(moved)}"
 
 
 def refit(law: Law) -> Verdict:
-    """Draw a sweep, fit it, and judge the fit."""
-    began = time.perf_counter()
+    """Simulate a sweep, fit it, and assess the fit."""
+    start = time.perf_counter()
     kind, what = "nothing to fit", ""
     if law.parameters:
         try:
-            kind, what = judged(law, *fitted(law))
+            kind, what = assess(law, *fit_sweep(law))
         except ValueError as error:
             kind, what = "failed", str(error)
     constants = next(iter(law.published), "mid-range")
-    return Verdict(law.name, law.family, constants, kind, what, time.perf_counter() - began)
+    return Verdict(law.name, law.family, constants, kind, what, time.perf_counter() - start)
 
 
 def _close(value: float, truth: float, kind: Parameter) -> bool:
-    """Whether a parameter came back; one that is zero is seen against its plausible range."""
+    """Whether a parameter is recovered, relative to its value, or to its plausible range if it is zero."""
     low, high = kind.range
     size = abs(truth) if not low <= 0 <= high or abs(truth) > ZERO * (high - low) else CLOSE * (high - low)
     return abs(value - truth) <= CLOSE * size
 
 
-def chosen(only: str, family: str, each: int) -> list[Law]:
-    """The laws that the options ask for."""
+def select_laws(only: str, family: str, each: int) -> list[Law]:
+    """Laws selected by the options."""
     from jaxscale import laws
     from jaxscale.reporting import law_page
 
@@ -125,17 +125,17 @@ def chosen(only: str, family: str, each: int) -> list[Law]:
 
 
 def main() -> None:
-    """Print the table, a law at a time, and how many laws there are of each verdict."""
+    """Print the table and the number of laws with each verdict."""
     from jaxscale import enable_compilation_cache
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="laws whose names hold this")
+    parser.add_argument("--only", default="", help="laws whose names contain this")
     parser.add_argument("--family", default="", help="laws of this family")
-    parser.add_argument("--each", type=int, default=0, help="so many laws of each family; all unless given")
+    parser.add_argument("--each", type=int, default=0, help="number of laws of each family; all by default")
     options = parser.parse_args()
     enable_compilation_cache()
     verdicts = []
-    for law in chosen(options.only, options.family, options.each):
+    for law in select_laws(options.only, options.family, options.each):
         verdicts.append(refit(law))
         print(" | ".join(verdicts[-1].cells), file=sys.stderr, flush=True)
     print(machine())

@@ -1,10 +1,10 @@
-"""How surely the optimum is reached: many seeds at default settings, every file with a reference.
+"""Reliability of the optimiser: many seeds at default settings on every file with a reference objective.
 
     python -m benchmarks.reliability [--seeds 100] [--only chinchilla_epoch]
 
-For each problem: the share of seeds whose fit ends at the reference objective (relative 1e-9 above
-the best ever seen, and at or below the published or recomputed value), the share of polished starts
-that agree on it, and for the repeated-data law the share of seeds that list all three minima.
+For each problem: the fraction of seeds whose fit ends at the reference objective (within 1e-9 of the
+lowest of all seeds, relative, and at or below the published or recomputed value), the fraction of polished starts
+that agree on it, and for the data-constrained law the fraction of seeds that list all three minima.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ORDINARY = "validation_optimal_run == 0 and dataset == "
 
 @dataclass(frozen=True)
 class Problem:
-    """A sweep with an objective that the literature states or that was computed anew from its rows."""
+    """A sweep with a published or recomputed reference objective."""
 
     name: str
     file: str

@@ -1,11 +1,11 @@
-"""What a fit costs as the job grows, what of that is arithmetic, and what compilation costs.
+"""Cost of a fit against its size, overhead over arithmetic, and compile times.
 
     python -m benchmarks.scaling [--repeats 5] [--only size,floor,compile,badlane] [--plot benchmarks/scaling.png]
 
 size: seconds and peak memory against restarts, observations, data sets and parameters, with log-log slopes and a
 plot; every point in a process of its own. floor: CPU seconds of a batch of descents over (iterations of all lanes
-times what one batched evaluation takes, per lane). compile: seconds per law and size bucket.
-badlane: 10,000 data sets of which one is hostile; all others must keep their bits.
+times the time of one batched evaluation, per lane). compile: seconds per law and size bucket.
+badlane: 10,000 data sets of which one is invalid; the results of all others must be bitwise unchanged.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from jaxscale.engine import descent
 LARGEST = dict(restarts=10**6, observations=10**5, sets=10**4)
 
 
-def simulated(n: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """A sweep of n runs from the published constants, with 0.5 % noise."""
+def simulate_runs(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Simulate a sweep of n runs with the published parameters and 0.5 % noise."""
     import jaxscale
 
     draws = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def simulated(n: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def curve(breaks: int, n: int = 256) -> tuple[Any, Any]:
-    """A law with 3 + 3 * breaks parameters and runs drawn from it."""
+    """A law with 3 + 3 * breaks parameters and simulated runs."""
     import jaxscale
 
     x = np.geomspace(1.0, 1e8, n)
@@ -52,14 +52,14 @@ def curve(breaks: int, n: int = 256) -> tuple[Any, Any]:
 
 
 def job(kind: str, size: int) -> Any:
-    """A call without arguments that does the work of one point of the table."""
+    """Function without arguments that computes one point of the table."""
     import jaxscale
 
     noise = jaxscale.noise.huber(1e-3)
     settings: dict[str, Any] = dict(noise=noise, n_resamples=0, allow_unidentified=True)
 
     def observed(n: int, seed: int = 0) -> Any:
-        return jaxscale.Observations.from_table(simulated(n, seed), inputs=["N", "D"], response="loss")
+        return jaxscale.Observations.from_table(simulate_runs(n, seed), inputs=["N", "D"], response="loss")
 
     if kind == "restarts":
         runs = observed(240)
@@ -75,7 +75,7 @@ def job(kind: str, size: int) -> Any:
 
 
 def measure(kind: str, size: int) -> None:
-    """Print seconds (the second call, warm) and peak memory of one point, as JSON."""
+    """Print seconds of the first and second call and peak memory of one point, as JSON."""
     import resource
 
     run = job(kind, size)
@@ -108,7 +108,7 @@ def size(plot: str | None) -> None:
             found.append(json.loads(done.stdout.strip().splitlines()[-1]))
         seconds = np.array([one["seconds"] for one in found])
         points[kind] = (np.array(values), seconds)
-        # The slope of the larger half: the smallest jobs cost what any call costs.
+        # Slope of the larger half: small jobs are dominated by overhead.
         half = len(values) // 2
         slope = np.polyfit(np.log(values[half:]), np.log(seconds[half:]), 1)[0]
         for value, one in zip(values, found, strict=True):
@@ -152,7 +152,7 @@ def _floor(n: int, repeats: int) -> list[str]:
     from jaxscale.noise import huber
 
     law = jaxscale.laws.chinchilla
-    runs = jaxscale.Observations.from_table(simulated(n), inputs=["N", "D"], response="loss")
+    runs = jaxscale.Observations.from_table(simulate_runs(n), inputs=["N", "D"], response="loss")
     with jax.enable_x64(True):
         centre = centre_of(law, runs.inputs, runs.response, np)
         problem = Problem(law, tuple(law.parameters), huber(1e-3), dict(runs.inputs), {}, centre)
@@ -163,7 +163,7 @@ def _floor(n: int, repeats: int) -> list[str]:
         args = (problem, z[:, :width], np.full(width, 1e-3), target, np.ones_like(target))
 
         def evaluations(problem: Any, z: Any, delta: Any, target: Any, weight: Any, whole: bool) -> Any:
-            # One after the other inside a program, as in a descent; each depends on all of the one before.
+            # Sequential inside a program, as in a descent: each evaluation depends on the last.
             def body(_: Any, state: Any) -> Any:
                 local = evaluate(problem, state, delta, target, weight)
                 used = local.g + jnp.sum(local.safe + local.exact, axis=0) if whole else local.g
@@ -192,11 +192,11 @@ def _cpu_seconds(call: Any) -> float:
 
 
 def compilation() -> None:
-    """Seconds that a first fit compiles, by law and size bucket; each in a process of its own."""
+    """Compile times of a first fit, by law and size bucket, each in a process of its own."""
     rows = []
     for law in ("power_law_floor", "chinchilla", "width_depth_params_tokens", "bnsl1", "bnsl3", "data_constrained"):
         for n in (60, 1000):
-            program = f"from benchmarks.scaling import compiled; compiled({law!r}, {n})"
+            program = f"from benchmarks.scaling import print_compilation; print_compilation({law!r}, {n})"
             done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
             found = json.loads(done.stdout.strip().splitlines()[-1])
             cells = [str(found["programs"]), *(f"{found[key]:.2f}" for key in ("trace", "compile", "fit", "again"))]
@@ -204,8 +204,8 @@ def compilation() -> None:
     print(table(["law", "rows, padded", "programs", "trace s", "compile s", "first fit s", "second fit s"], rows))
 
 
-def compiled(name: str, n: int) -> None:
-    """Print what the first fit of a law on n rows compiles, as JSON."""
+def print_compilation(name: str, n: int) -> None:
+    """Print compile times of the first fit of a law on n rows, as JSON."""
     from jax import monitoring
 
     import jaxscale
@@ -214,10 +214,10 @@ def compiled(name: str, n: int) -> None:
 
     spent: dict[str, list[float]] = {}
 
-    def heard(event: str, duration_secs: float, **_: Any) -> None:
+    def record(event: str, duration_secs: float, **_: Any) -> None:
         spent.setdefault(event, []).append(duration_secs)
 
-    monitoring.register_event_duration_secs_listener(heard)
+    monitoring.register_event_duration_secs_listener(record)
     law = jaxscale.laws.get(name)
     draws = np.random.default_rng(0)
     ends = {key: kind.typical or ((1e7, 1e12) if kind.lower else (1.0, 1e8)) for key, kind in law.inputs.items()}
@@ -239,28 +239,28 @@ def compiled(name: str, n: int) -> None:
 
 
 def badlane() -> None:
-    """One hostile data set among 10,000: all others bit for bit as with a good one in its place."""
+    """Compare results of 10,000 data sets with and without an invalid one: all others must be bitwise equal."""
     import dataclasses
     from unittest import mock
 
     import jaxscale
 
     sets = [
-        jaxscale.Observations.from_table(simulated(30, seed), inputs=["N", "D"], response="loss")
+        jaxscale.Observations.from_table(simulate_runs(30, seed), inputs=["N", "D"], response="loss")
         for seed in range(10_000)
     ]
     bad = list(sets)
-    # Past the desk's checks, which would refuse it.
+    # Bypasses the validation of `fit_many`.
     bad[1234] = dataclasses.replace(sets[1234], response=np.full(30, np.nan))
     settings: dict[str, Any] = dict(starts=64, polish=4)
-    with mock.patch("jaxscale.fitting.fit_many.checked"):
-        good, with_bad = (jaxscale.fit_many("chinchilla", some, **settings) for some in (sets, bad))
+    with mock.patch("jaxscale.fitting.fit_many.validate"):
+        good, with_bad = (jaxscale.fit_many("chinchilla", data_sets, **settings) for data_sets in (sets, bad))
     others = np.arange(10_000) != 1234
     same = all(np.array_equal(good.params[key][others], with_bad.params[key][others]) for key in good.params)
     same &= np.array_equal(good.objective[others], with_bad.objective[others])
     print(
         table(
-            ["data sets", "others keep their bits", "the bad one's status"],
+            ["data sets", "others bitwise equal", "status of the invalid one"],
             [["10000", str(same), str(with_bad.messages[1234])]],
         )
     )

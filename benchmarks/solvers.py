@@ -1,13 +1,13 @@
-"""Which solver for which law: how many random starts reach the optimum, and what a start costs.
+"""Comparison of optimisers: fraction of random starts that reach the optimum, and cost of a start.
 
     python -m benchmarks.solvers [--lanes 128]
 
-Every line polishes the same random starts of one problem, whatever their score. ``projected`` starts have the
+Every row polishes the same random starts of one problem, irrespective of their scores. ``projected`` starts have the
 parameters in which the law is affine set by least squares, the others are as drawn; a law without such parameters has
-no projected lines. newton: steps by the majorising Gauss-Newton model or the exact Hessian, whichever predicted the
-last step better. gauss_newton: the former alone, reweighted least squares. lbfgs: optax's L-BFGS in the same centred
-coordinates. optimistix: its Levenberg-Marquardt on signed roots of the loss, in the same coordinates. A start reaches
-the optimum when it ends within 1e-6 of the lowest objective that any line met. CPU seconds, compilation left out.
+no projected rows. newton: steps by the majorising Gauss-Newton model or the exact Hessian, whichever predicted the
+last step better. gauss_newton: the former alone, iteratively reweighted least squares. lbfgs: optax's L-BFGS in the
+same centred coordinates. optimistix: its Levenberg-Marquardt on signed roots of the loss, in the same coordinates. A
+start reaches the optimum if it ends within 1e-6 of the lowest objective of all rows. CPU seconds, without compilation.
 """
 
 import argparse
@@ -25,18 +25,18 @@ from jaxscale.engine import descent
 def problems() -> dict[str, tuple[Any, Any, Any, dict[str, float]]]:
     """Name to law, observations, noise, fixed values."""
     import jaxscale
-    from benchmarks.scaling import simulated
+    from benchmarks.scaling import simulate_runs
 
-    def loaded(file: str, inputs: dict[str, str], where: str | None = None) -> Any:
+    def load(file: str, inputs: dict[str, str], where: str | None = None) -> Any:
         source = jaxscale.datasets.load(file)
         return jaxscale.Observations.from_table(source, inputs=inputs, response="loss", where=where)
 
     huber, squared = jaxscale.noise.huber(1e-3), jaxscale.noise.squared("log")
-    epoch = loaded("chinchilla_epoch", ND, "in_published_fit == 1")
-    repeated = loaded("data_constrained_c4", REPEATED)
+    epoch = load("chinchilla_epoch", ND, "in_published_fit == 1")
+    repeated = load("data_constrained_c4", REPEATED)
     x, y = peers.learning_curve()
     curve = jaxscale.Observations.from_table({"x": x, "loss": 1 + y}, inputs=["x"], response="loss")
-    sweep = jaxscale.Observations.from_table(simulated(60), inputs=["N", "D"], response="loss")
+    sweep = jaxscale.Observations.from_table(simulate_runs(60), inputs=["N", "D"], response="loss")
     laws = jaxscale.laws
     return {
         "chinchilla, Huber": (laws.chinchilla, epoch, huber, {}),
@@ -49,17 +49,17 @@ def problems() -> dict[str, tuple[Any, Any, Any, dict[str, float]]]:
 
 
 def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
-    """The objective at which every lane ends."""
+    """Final objective of every lane."""
     import dataclasses
 
     from jaxscale.engine import runner
-    from jaxscale.engine.lbfgs import descended
+    from jaxscale.engine.lbfgs import minimize_lbfgs
 
     if method == "optimistix":
         return np.asarray(_optimistix(problem, z, runs.response, runs.weight))
     settings: dict[str, Any] = {}
     if method == "lbfgs":
-        z = np.asarray(_jitted(descended)(problem, z, runs.response, runs.weight))
+        z = np.asarray(_jit(minimize_lbfgs)(problem, z, runs.response, runs.weight))
         settings = dict(direct=True, warm=True)
     problem = dataclasses.replace(problem, reweighted=method == "gauss_newton")
     return np.asarray(descent.descend(runner.Runner(), problem, z, runs.response, runs.weight, **settings).local.f)
@@ -68,7 +68,7 @@ def _ends(problem: Any, z: Any, runs: Any, method: str) -> np.ndarray:
 _PROGRAMS: dict[Any, Any] = {}
 
 
-def _jitted(function: Any) -> Any:
+def _jit(function: Any) -> Any:
     import jax
 
     if function not in _PROGRAMS:
@@ -104,7 +104,7 @@ def main() -> None:
     """Print the table."""
     import jax
 
-    from jaxscale.data.padding import padded
+    from jaxscale.data.padding import pad
     from jaxscale.engine.descent import Task
     from jaxscale.engine.objective import Problem
     from jaxscale.law.coordinates import centre_of, draw, from_params
@@ -117,7 +117,7 @@ def main() -> None:
     rows = []
     with jax.enable_x64(True):
         for name, (law, runs, noise, fixed) in problems().items():
-            wide = padded(runs, bucket(len(runs)))
+            wide = pad(runs, bucket(len(runs)))
             centre = centre_of(law, runs.inputs, runs.response, np)
             free = tuple(key for key in law.parameters if key not in fixed)
             values = {key: np.asarray(value, float) for key, value in fixed.items()}

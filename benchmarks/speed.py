@@ -1,16 +1,16 @@
-"""The same answers as the field's scripts, timed side by side: jaxscale against SciPy, optimistix, optax, packages.
+"""Speed of jaxscale against SciPy, optimistix, optax and packages at equal results.
 
-    python -m benchmarks.speed [--repeats 5] [--only grid,single,bootstrap,bnsl,gemstones,league]
+    python -m benchmarks.speed [--repeats 5] [--only grid,single,bootstrap,bnsl,gemstones,isoflop]
 
 grid: 240 runs, summed Huber(1e-3) on log residuals, ``E + A / N**alpha + B / D**beta``, 4,500 starts on the published
 grid (exponents of 0 become 0.01 for jaxscale: they must be positive). SciPy's side is L-BFGS-B with exact gradient
-and SciPy's stopping rules from every start. jaxscale polishes all starts as given, or scores all and polishes the
-promising and a random sample. single: one fit. bootstrap: 4,000 case resamples refitted from the optimum. bnsl: a
-power law with one break, by its authors' brute force and ``curve_fit``, against a fit. gemstones: a law of four inputs
-and its authors' 4,050,000 starts. league: the least Huber loss on raw residuals of three IsoFLOP sweeps.
+and SciPy's default tolerances from every start. jaxscale polishes all starts as given, or scores all and polishes the
+best and a random sample. single: one fit. bootstrap: 4,000 case resamples refitted from the optimum. bnsl: a
+power law with one break, by its authors' grid search and ``curve_fit``, against a fit. gemstones: a law of four inputs
+and its authors' 4,050,000 starts. isoflop: the lowest Huber loss on raw residuals of three IsoFLOP sweeps.
 
-One process and one BLAS thread on SciPy's side, exact gradients, the same objective, values shown beside times; losses
-perturbed by 1e-6 in each repetition; medians. Compilation is left out of the warm lines.
+One process and one BLAS thread on SciPy's side, exact gradients, the same objective, which is printed with the times;
+losses perturbed by 1e-6 in each repetition; medians. Warm times do not include compilation.
 """
 
 import argparse
@@ -21,20 +21,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.common import Timing, epoch_sweep, machine, perturbed, published_grid, python, table, timed
+from benchmarks.common import Timing, epoch_sweep, machine, measure, perturb, published_grid, python, table
 
 COLD = """
 from benchmarks.common import epoch_sweep
 from benchmarks.speed import by_jaxscale
 print(by_jaxscale(epoch_sweep()).objective)
 """
-# One start in this many where a peer would take minutes; its time is then projected.
+# Slow competitors run on one start in this many; their time is projected.
 EVERY = 30
 GEMSTONES = 200
 
 
-def observed(sweep: dict[str, np.ndarray], inputs: Any = ("N", "D")) -> Any:
-    """A sweep as observations."""
+def to_observations(sweep: dict[str, np.ndarray], inputs: Any = ("N", "D")) -> Any:
+    """Create observations from a sweep."""
     import jaxscale
 
     return jaxscale.Observations.from_table(
@@ -43,7 +43,7 @@ def observed(sweep: dict[str, np.ndarray], inputs: Any = ("N", "D")) -> Any:
 
 
 def our_grid() -> Any:
-    """The published grid with its exponents kept positive, as jaxscale takes it."""
+    """Published grid with positive exponents, as starts of jaxscale."""
     import jaxscale
 
     exponents = np.maximum(np.arange(0, 2.1, 0.5), 0.01)
@@ -52,12 +52,14 @@ def our_grid() -> Any:
 
 
 def by_jaxscale(sweep: dict[str, np.ndarray], starts: Any = None, **settings: Any) -> Any:
-    """The fit without standard errors, from the published grid unless other starts are given."""
+    """Fit without a bootstrap, by default from the published grid."""
     import jaxscale
 
     starts = our_grid() if starts is None else starts
     settings = dict(n_resamples=0) | settings
-    return jaxscale.fit("chinchilla", observed(sweep), noise=jaxscale.noise.huber(1e-3), starts=starts, **settings)
+    return jaxscale.fit(
+        "chinchilla", to_observations(sweep), noise=jaxscale.noise.huber(1e-3), starts=starts, **settings
+    )
 
 
 def _line(name: str, time: Timing, objective: float, bar: Timing | None, note: str = "", scale: float = 1) -> list[str]:
@@ -70,22 +72,22 @@ HEAD = ["what", "wall s", "CPU s", "objective", "times faster (wall)", "times le
 
 
 def grid(repeats: int) -> None:
-    """The published grid."""
+    """Published grid of starts."""
     from benchmarks import peers_jax, peers_packages
 
     sweep, starts = epoch_sweep(), published_grid()
-    some = {name: values[::EVERY] for name, values in starts.items()}
+    subset = {name: values[::EVERY] for name, values in starts.items()}
     best = 0.00101827401781
 
     def share(ends: np.ndarray) -> str:
         return f"{np.mean(ends <= best * (1 + 1e-4)):.1%} of starts within 1e-4"
 
-    scipy = timed(lambda k: peers.scipy_grid(perturbed(sweep, k), starts), repeats)
+    scipy = measure(lambda k: peers.scipy_grid(perturb(sweep, k), starts), repeats)
     rows = [_line("SciPy L-BFGS-B, 4,500 starts", scipy, scipy.value.min(), None, share(scipy.value))]
 
     def ours(name: str, run: Callable[[dict[str, np.ndarray]], Any]) -> None:
         run(sweep)
-        warm = timed(lambda k: run(perturbed(sweep, k)), repeats)
+        warm = measure(lambda k: run(perturb(sweep, k)), repeats)
         starts = warm.value.landscape
         rows.append(_line(name, warm, warm.value.objective, scipy, f"{starts.agree_all} of {starts.polished} agree"))
 
@@ -95,11 +97,11 @@ def grid(repeats: int) -> None:
     peers_jax.optimistix_grid(sweep, starts, method="bfgs")
     for method in ("bfgs", "lm"):
         peers_jax.optimistix_grid(sweep, starts, method=method)
-        time = timed(lambda k, method=method: peers_jax.optimistix_grid(perturbed(sweep, k), starts, method=method), 3)
+        time = measure(lambda k, method=method: peers_jax.optimistix_grid(perturb(sweep, k), starts, method=method), 3)
         ends = np.asarray(time.value)
         rows.append(_line(f"optimistix {method}, vmap, 4,500 starts", time, np.nanmin(ends), scipy, share(ends)))
-    peers_jax.optax_grid(sweep, some)
-    time = timed(lambda k: peers_jax.optax_grid(perturbed(sweep, k), some), 1)
+    peers_jax.optax_grid(sweep, subset)
+    time = measure(lambda k: peers_jax.optax_grid(perturb(sweep, k), subset), 1)
     ends = np.asarray(time.value)
     note = f"{len(ends)} starts, projected; {share(ends)}"
     rows.append(_line("optax L-BFGS, vmap", time, np.nanmin(ends), scipy, note, len(starts["e"]) / len(ends)))
@@ -117,31 +119,31 @@ def grid(repeats: int) -> None:
         with tempfile.TemporaryDirectory() as cache:
             return float(python(COLD, XDG_CACHE_HOME=cache, JAX_COMPILATION_CACHE_DIR=cache))
 
-    fresh = timed(cold, 3)
+    fresh = measure(cold, 3)
     rows.append(_line("jaxscale, cold process, 4,500 scored", fresh, fresh.value, scipy, "compilation included"))
     print(table(HEAD, rows))
 
 
 def single(repeats: int) -> None:
-    """One fit: the front door with its default starts and check, and solve inside a jitted program."""
+    """One fit: ``jaxscale.fit`` with default starts and design check, and ``jaxscale.solve`` in a jitted program."""
     import jax
     import jax.numpy as jnp
 
     import jaxscale
 
     sweep = epoch_sweep()
-    # Many repetitions each: a single run is about a millisecond.
+    # Many repetitions each, since a single run takes about a millisecond.
     many = 20
 
     def times(run: Callable[[dict[str, np.ndarray]], Any], repeat: int) -> Timing:
         run(sweep)
-        some = [perturbed(sweep, k) for k in range(repeat)]
-        found = timed(lambda k: [run(other) for other in some][-1], repeats)
+        subset = [perturb(sweep, k) for k in range(repeat)]
+        found = measure(lambda k: [run(other) for other in subset][-1], repeats)
         return Timing(found.wall / repeat, found.cpu / repeat, found.value)
 
     scipy = times(peers.scipy_single, many)
     rows = [_line("SciPy L-BFGS-B, one centred start", scipy, scipy.value[0], None, "no search, no check")]
-    # Of the protocol's 4,500 starts the one from which L-BFGS-B ends lowest.
+    # The start of the protocol from which L-BFGS-B ends lowest.
     every = published_grid()
     lowest = int(np.argmin(peers.scipy_grid(sweep, every)))
     one = {name: values[lowest : lowest + 1] for name, values in every.items()}
@@ -155,10 +157,10 @@ def single(repeats: int) -> None:
         solve = jax.jit(jaxscale.solve, static_argnums=0)
         law = jaxscale.laws.chinchilla
 
-        def solved(s: dict[str, np.ndarray]) -> Any:
+        def solve_sweep(s: dict[str, np.ndarray]) -> Any:
             return jax.block_until_ready(solve(law, {"N": s["N"], "D": s["D"]}, s["loss"]))
 
-        inside = times(solved, many)
+        inside = times(solve_sweep, many)
         rows.append(
             _line("jaxscale.solve, jitted, 256 starts", inside, float(jnp.asarray(inside.value.objective)), scipy)
         )
@@ -166,7 +168,7 @@ def single(repeats: int) -> None:
 
 
 def bootstrap(repeats: int) -> None:
-    """4,000 resamples refitted from the optimum."""
+    """Refits of 4,000 resamples from the optimum."""
     import jaxscale
 
     sweep = epoch_sweep()
@@ -174,12 +176,12 @@ def bootstrap(repeats: int) -> None:
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=4000).astype(float)
 
     def ours(s: dict[str, np.ndarray]) -> Any:
-        return jaxscale.fit_many("chinchilla", observed(s), noise=jaxscale.noise.huber(1e-3), weight=weights)
+        return jaxscale.fit_many("chinchilla", to_observations(s), noise=jaxscale.noise.huber(1e-3), weight=weights)
 
-    scipy = timed(lambda k: peers.scipy_bootstrap(perturbed(sweep, k), weights), repeats)
-    field = timed(lambda k: peers.scipy_bootstrap_protocol(perturbed(sweep, k), weights), min(repeats, 3))
+    scipy = measure(lambda k: peers.scipy_bootstrap(perturb(sweep, k), weights), repeats)
+    field = measure(lambda k: peers.scipy_bootstrap_protocol(perturb(sweep, k), weights), min(repeats, 3))
     ours(sweep)
-    mine = timed(lambda k: ours(perturbed(sweep, k)), repeats)
+    mine = measure(lambda k: ours(perturb(sweep, k)), repeats)
     ends, params = scipy.value
     fits = mine.value
     above = np.mean(fits.objective > ends * (1 + 1e-9))
@@ -207,13 +209,13 @@ def bnsl(repeats: int) -> None:
 
     def ours(k: int) -> Any:
         wiggle = np.exp(1e-6 * np.random.default_rng(k).standard_normal(len(y)))
-        some = jaxscale.Observations.from_table({"x": x, "loss": (1 + y) * wiggle}, inputs=["x"], response="loss")
-        return jaxscale.fit("bnsl1", some, noise=noise, starts=1024, n_resamples=0, allow_unidentified=True)
+        subset = jaxscale.Observations.from_table({"x": x, "loss": (1 + y) * wiggle}, inputs=["x"], response="loss")
+        return jaxscale.fit("bnsl1", subset, noise=noise, starts=1024, n_resamples=0, allow_unidentified=True)
 
-    brute = timed(lambda k: peers.bnsl_brute_force(x, y, loop=True), min(repeats, 3))
-    arrays = timed(lambda k: peers.bnsl_brute_force(x, y), repeats)
+    brute = measure(lambda k: peers.bnsl_brute_force(x, y, loop=True), min(repeats, 3))
+    arrays = measure(lambda k: peers.bnsl_brute_force(x, y), repeats)
     exact = jaxscale.fit("bnsl1", runs, noise=noise, n_resamples=0, allow_unidentified=True)
-    warm = timed(ours, repeats)
+    warm = measure(ours, repeats)
     rows = [
         _line("brute force in the authors' loop, curve_fit", brute, brute.value[0], None, "163,840 points"),
         _line("the same grid by arrays, curve_fit", arrays, arrays.value[0], brute),
@@ -223,14 +225,14 @@ def bnsl(repeats: int) -> None:
 
 
 def gemstones(repeats: int) -> None:
-    """The four-input law and its authors' 4,050,000 starts."""
+    """Law of four inputs with its authors' 4,050,000 starts."""
     import resource
 
     import jaxscale
 
     sweep = peers.gemstones_sweep()
     law = jaxscale.laws.get("width_depth_params_tokens")
-    runs = observed(sweep, dict(zip(law.inputs, "wdNT", strict=True)))
+    runs = to_observations(sweep, dict(zip(law.inputs, "wdNT", strict=True)))
     exponents, sizes = np.maximum(np.arange(0, 2.5, 0.5), 0.01), np.exp(np.arange(0, 30, 5.0))
     floors = np.exp(np.arange(-1, 1.5, 0.5))
     axes = {
@@ -239,12 +241,12 @@ def gemstones(repeats: int) -> None:
     starts = jaxscale.start_grid(**axes)
     settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3), n_resamples=0, allow_unidentified=True)
     points = peers.gemstones_grid(GEMSTONES)
-    scipy = timed(lambda k: peers.scipy_gemstones(sweep, points[:GEMSTONES]), 1)
+    scipy = measure(lambda k: peers.scipy_gemstones(sweep, points[:GEMSTONES]), 1)
     jaxscale.fit(law, runs, **settings)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    whole = timed(lambda k: jaxscale.fit(law, runs, starts=starts, **settings), 1)
+    whole = measure(lambda k: jaxscale.fit(law, runs, starts=starts, **settings), 1)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    default = timed(lambda k: jaxscale.fit(law, runs, **settings), repeats)
+    default = measure(lambda k: jaxscale.fit(law, runs, **settings), repeats)
     share = starts.size / GEMSTONES
     note = f"{GEMSTONES} random starts, projected to {starts.size}"
     projected = Timing(scipy.wall * share, scipy.cpu * share, None)
@@ -257,18 +259,18 @@ def gemstones(repeats: int) -> None:
     print(table(HEAD, rows))
 
 
-def league(repeats: int) -> None:
-    """The least Huber(1e-3) loss on raw residuals of three IsoFLOP sweeps."""
+def isoflop(repeats: int) -> None:
+    """Lowest Huber(1e-3) loss on raw residuals of three IsoFLOP sweeps."""
     import jaxscale
 
     least = {"llama3": 3.02695810e-4, "comma": 1.94714597e-3, "nemotron": 1.98954689e-3}
     settings: dict[str, Any] = dict(noise=jaxscale.noise.huber(1e-3, "linear"), n_resamples=0)
     rows = []
-    for name, sweep in peers.huber_league().items():
-        runs = observed(sweep)
+    for name, sweep in peers.isoflop_sweeps().items():
+        runs = to_observations(sweep)
         jaxscale.fit("chinchilla", runs, **settings)
-        time = timed(
-            lambda k, sweep=sweep: jaxscale.fit("chinchilla", observed(perturbed(sweep, k)), **settings), repeats
+        time = measure(
+            lambda k, sweep=sweep: jaxscale.fit("chinchilla", to_observations(perturb(sweep, k)), **settings), repeats
         )
         exact = jaxscale.fit("chinchilla", runs, **settings)
         mean = f"{1e6 * exact.objective / len(runs):.9g}e-6"
@@ -276,7 +278,7 @@ def league(repeats: int) -> None:
     print(table(["sweep", "rows", "sum", "known minimum", "mean", "seconds, warm"], rows))
 
 
-TABLES = dict(grid=grid, single=single, bootstrap=bootstrap, bnsl=bnsl, gemstones=gemstones, league=league)
+TABLES = dict(grid=grid, single=single, bootstrap=bootstrap, bnsl=bnsl, gemstones=gemstones, isoflop=isoflop)
 
 
 def main() -> None:

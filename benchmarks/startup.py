@@ -1,11 +1,11 @@
-"""First answers: what a new process takes until it answers, against one that runs ``jax.numpy.ones(1)``.
+"""Start-up time of new processes, relative to one that runs ``jax.numpy.ones(1)``.
 
     python -m benchmarks.startup [--only posterior --only help] [--repeats 5]
 
-Every row is measured in processes of its own, as often as ``--repeats`` says, all rows in turn, as the machine's speed
-drifts; ``ones`` is measured in every turn. A "filled" compilation cache was filled by the same command in a process
-with another hash seed. In Python there is no compilation cache. The rows of "many" and "new-law" are measured once: the
-one takes half a minute, the other fits 50 laws first and then reports medians over further ones.
+Every row is measured in a new process ``--repeats`` times, alternating between rows, as the speed of the machine
+drifts; ``ones`` is measured in every round. A "filled" compilation cache was filled by the same command in a process
+with another hash seed. In Python there is no compilation cache. The rows "many" and "new-law" are measured once: the
+first takes half a minute, the second fits 50 laws and then reports medians over further ones.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import CHECKOUT, machine, table, timed
+from benchmarks.common import CHECKOUT, machine, measure, table
 
 ONES = "import jax; jax.numpy.ones(1)"
 READ = """
@@ -48,7 +48,7 @@ def seconds(first):
 
 print(json.dumps({"many-first": seconds(0), "many-again": seconds(1000)}))
 """
-# Laws that are spread over the catalogue; a law that cannot be fitted to its sweep counts for nothing.
+# Laws evenly spaced in the catalogue; laws that cannot be fitted to their sweeps are skipped.
 NEW_LAW = """
 import gc, json, statistics, time
 from pathlib import Path
@@ -85,13 +85,13 @@ FITTED, WANTED = 50, 64
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: what is measured, in which unit, and the most that it may be.
+    """A row of the table: measured quantity, unit and targets.
 
     Args:
-        what: in words.
-        unit: of the targets: "x" is the wall time over that of ``ones``.
-        must: the target that has to be met.
-        aim: the one to aim for.
+        what: description.
+        unit: unit of the targets: "x" is the wall time over that of ``ones``.
+        must: required target.
+        aim: desired target.
     """
 
     what: str
@@ -120,57 +120,57 @@ ROWS = {
 COMMANDS = ["demo", "laws", "simulate", "check", "notices", "fit", "posterior", "bootstrap", "profile", "forecast"]
 HELP = {"help": ["--help"], **{f"help-{name}": [name, "--help"] for name in COMMANDS}, "notices": ["notices"]}
 ROWS |= {name: Row(f"jaxscale {' '.join(words)}", "s", 0.4, 0.25) for name, words in HELP.items()}
-# What is measured once and takes minutes.
+# Rows that are measured once and take minutes.
 ONCE = ("many-first", "many-again", "new-law-cpu", "new-law-memory", "new-law-maps")
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process with caches of its own; measures wall and CPU seconds.
+    """Runs processes with separate caches and measures wall and CPU seconds.
 
     Args:
-        folder: that of the caches and of the table.
+        folder: folder of the caches and of the table.
     """
 
     folder: Path
 
     @property
     def sweep(self) -> Path:
-        """Where the 99 rows of ``jaxscale demo`` are written."""
+        """File of the 99 rows of ``jaxscale demo``."""
         return self.folder / "demo.csv"
 
     def run(self, words: list[str], cache: str = "", seed: int = 0) -> tuple[float, float, str]:
-        """Wall seconds, CPU seconds and output of Python with these words behind it.
+        """Wall seconds, CPU seconds and output of Python with these arguments.
 
         Args:
-            words: of its command line.
-            cache: name of the folder of its compilation cache; one of its own unless given.
-            seed: of its hashes.
+            words: command-line arguments.
+            cache: name of the folder of the compilation cache; a new one by default.
+            seed: hash seed.
         """
         ignored = ("JAX_", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "XDG_CACHE_HOME")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
         environment |= {"PYTHONHASHSEED": str(seed), "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "")}
         with tempfile.TemporaryDirectory(dir=self.folder) as own:
             environment["XDG_CACHE_HOME"] = str(self.folder / cache) if cache else own
-            done = timed(lambda _: _finished([sys.executable, *words], environment), 1)
+            done = measure(lambda _: _run_process([sys.executable, *words], environment), 1)
         return done.wall, done.cpu, done.value
 
     def command(self, name: str, cache: str = "", seed: int = 0) -> tuple[float, float, str]:
-        """The same of ``jaxscale NAME`` on the sweep."""
+        """As :meth:`run` for ``jaxscale NAME`` on the sweep."""
         more = ["--at", "N=7e10", "--at", "D=1.4e12"] if name == "forecast" else []
         return self.run(["-m", "jaxscale", name, str(self.sweep), "--law", "chinchilla", *more], cache, seed)
 
 
-def _finished(words: list[str], environment: Mapping[str, str]) -> str:
+def _run_process(words: list[str], environment: Mapping[str, str]) -> str:
     done = subprocess.run(words, env=environment, cwd=CHECKOUT, capture_output=True, text=True)
-    # Exit status 3: done, with a mark.
+    # Exit status 3: done, with notices.
     if done.returncode not in (0, 3):
         raise RuntimeError(f"{' '.join(words)} failed:\n{done.stderr}")
     return done.stdout
 
 
 def _imports(process: Process) -> dict[str, tuple[float, float]]:
-    """Seconds that imports take beyond an empty process, over those of JAX: wall and CPU."""
+    """Import times less that of an empty process, relative to JAX: wall and CPU."""
     programs = ("pass", "import jax", "import jaxscale", "import jaxscale; jaxscale.fit")
     empty, jax, ours, fit = (process.run(["-c", program])[:2] for program in programs)
     return {
@@ -180,7 +180,7 @@ def _imports(process: Process) -> dict[str, tuple[float, float]]:
 
 
 def _measure(process: Process, name: str, turn: int) -> dict[str, tuple[float, float]]:
-    """Wall and CPU seconds of a row, or what else it measures, twice; of all rows that come from the same process."""
+    """Wall and CPU seconds of a row (or another quantity twice), and of all rows from the same process."""
     if name == "ones":
         return {name: process.run(["-c", ONES])[:2]}
     if name in HELP:
@@ -194,17 +194,17 @@ def _measure(process: Process, name: str, turn: int) -> dict[str, tuple[float, f
         program = POSTERIOR if name == "python-posterior" else FIT
         return {name: process.run(["-c", program.format(path=str(process.sweep))])[:2]}
     command, _, cache = name.partition("-")
-    # Each turn has a hash seed of its own, so that no process meets the programs of one with the same.
+    # Each round has its own hash seed, so that no process finds the programs of another with the same seed.
     return {name: process.command(command, "filled" if cache == "filled" else "", 1 + turn)[:2]}
 
 
-def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dict[str, list[tuple[float, float]]]:
-    """Wall and CPU seconds of every chosen row, in each of its turns.
+def measure_rows(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dict[str, list[tuple[float, float]]]:
+    """Wall and CPU seconds of every selected row, in each round.
 
     Args:
         chosen: names of rows.
-        repeats: turns.
-        say: prints how far it is.
+        repeats: number of rounds.
+        say: function that prints progress.
     """
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     from jaxscale.cli.parsing import csv_text
@@ -213,7 +213,7 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
     with tempfile.TemporaryDirectory() as folder:
         process = Process(Path(folder))
         process.sweep.write_text(csv_text(example()))
-        # The first import of a module also compiles its byte code.
+        # The first import of a module compiles its bytecode.
         process.run(["-c", "import jaxscale.cli.app, jaxscale.cli.parsing; jaxscale.fit, jaxscale.posterior"])
         for name in dict.fromkeys(name.partition("-")[0] for name in chosen if name.endswith("-filled")):
             process.command(name, "filled")
@@ -222,7 +222,7 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
             for name in ["ones", *chosen]:
                 if name in done or (turn and name in ONCE):
                     continue
-                say(f"turn {turn + 1} of {repeats}: {name}")
+                say(f"round {turn + 1} of {repeats}: {name}")
                 for key, spent in _measure(process, name, turn).items():
                     found[key].append(spent)
                     done.add(key)
@@ -230,11 +230,11 @@ def measured(chosen: list[str], repeats: int, say: Callable[[str], None]) -> dic
 
 
 def cells(name: str, turns: list[tuple[float, float]], ones: float) -> list[str]:
-    """A row of the table: what, measured, times ones, must, aim.
+    """Cells of a row: what, measured, times ones, must, aim.
 
     Args:
-        name: of the row.
-        turns: wall and CPU seconds of each turn, or what else the row measures.
+        name: name of the row.
+        turns: wall and CPU seconds of each round, or another quantity that the row measures.
         ones: wall seconds of ``jax.numpy.ones(1)``.
     """
     row = ROWS[name]
@@ -251,13 +251,13 @@ def cells(name: str, turns: list[tuple[float, float]], ones: float) -> list[str]
     return [row.what, shown, times, *targets]
 
 
-def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options; ``chosen`` holds the names of the rows."""
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the options; ``chosen`` holds the names of the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", action="append", metavar="NAME", help=f"rows whose names hold this: {', '.join(ROWS)}"
+        "--only", action="append", metavar="NAME", help=f"rows whose names contain this: {', '.join(ROWS)}"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="turns; medians are shown")
+    parser.add_argument("--repeats", type=int, default=5, help="number of rounds; medians are shown")
     options = parser.parse_args(arguments)
     options.chosen = [name for name in ROWS if name != "ones" and any(part in name for part in options.only or [""])]
     if not options.chosen:
@@ -267,8 +267,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Print the table."""
-    options = parsed()
-    found = measured(options.chosen, options.repeats, lambda line: print(line, file=sys.stderr, flush=True))
+    options = parse_options()
+    found = measure_rows(options.chosen, options.repeats, lambda line: print(line, file=sys.stderr, flush=True))
     ones = statistics.median(wall for wall, _ in found["ones"])
     print(machine())
     rows = [cells(name, found[name], ones) for name in ROWS if name == "ones" or name in options.chosen]

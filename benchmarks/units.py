@@ -1,12 +1,12 @@
-"""Whether results depend on the unit of an input or of the response: every law, every input, four factors.
+"""Invariance of results under changes of the unit of an input or of the response, for every law.
 
     python -m benchmarks.units                  the catalogue
-    python -m benchmarks.units LAW LAW ...      some laws
+    python -m benchmarks.units LAW LAW ...      the given laws
 
 Each law is fitted to 24 simulated rows, then to the same rows with one input, or the response, multiplied by 1e-9,
-1e-3, 1e3 and 1e9. Wanted are the same verdict, the same predictions and errors (1e-6 relative, in converted units) and
-the same notices, but for those that guess a unit. Inputs with a bounded interval are left out, and those whose unit the
-law itself fixes (a constant or a logarithm of the input stands in the formula) are counted.
+1e-3, 1e3 and 1e9. Verdict, predictions, standard errors (1e-6 relative, in converted units) and notices should be
+equal, except for notices that guess a unit. Inputs with a bounded interval are left out, and inputs whose unit the
+law itself fixes (by a constant or a logarithm of the input in the formula) are counted.
 """
 
 import sys
@@ -29,7 +29,7 @@ GUESSES = ("units", "outside_range")
 
 @dataclass(frozen=True)
 class Case:
-    """One law in one unit: what differs from the law in its own unit; empty where nothing does."""
+    """One law in one unit, and the difference from the law in its own unit; empty if there is none."""
 
     law: str
     target: str
@@ -38,7 +38,7 @@ class Case:
 
 
 def sweep(law: Law, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
-    """Rows at the typical sizes and constants of a law, with a little noise; None where it is not defined there."""
+    """Simulate rows at typical inputs and parameters of a law, with little noise; None if it is not defined there."""
     generator = np.random.default_rng(seed)
     columns = {}
     for name, kind in law.inputs.items():
@@ -61,8 +61,8 @@ def sweep(law: Law, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray] |
     return columns, space.inverse(seen + size * generator.standard_normal(ROWS))
 
 
-def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "jaxscale.Fit | str":
-    """The fit, or why there is none."""
+def fit_or_error(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "jaxscale.Fit | str":
+    """The fit, or a description of its error."""
     table = {**columns, "the response": response}
     rows = jaxscale.Observations.from_table(table, inputs={name: name for name in columns}, response="the response")
     try:
@@ -76,10 +76,10 @@ def fitted(law: Law, columns: dict[str, np.ndarray], response: np.ndarray) -> "j
 
 
 def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", target: str, factor: float) -> str:
-    """What differs between a fit and the fit in another unit, in a word."""
+    """Short description of the difference between a fit and the fit in another unit."""
     if isinstance(one, str) or isinstance(other, str):
-        said = one if isinstance(one, str) else other
-        return "" if one == other else f"verdict: {said}"[:70]
+        reason = one if isinstance(one, str) else other
+        return "" if one == other else f"verdict: {reason}"[:70]
     if one.status != other.status:
         return f"status {one.status}, {other.status}"
     scale = factor if target == RESPONSE else 1.0
@@ -95,7 +95,7 @@ def fault(law: Law, one: "jaxscale.Fit | str", other: "jaxscale.Fit | str", targ
 
 
 def _errors(law: Law, fit: "jaxscale.Fit", target: str, factor: float) -> dict[tuple, np.ndarray]:
-    """Standard errors in another unit, sorted among parameters that are declared alike: like terms may be swapped."""
+    """Standard errors in another unit, sorted within equal declarations, since like terms may be swapped."""
     groups: dict[tuple, list[float]] = {}
     for name in fit.free:
         kind = law.parameters[name]
@@ -109,27 +109,27 @@ def _errors(law: Law, fit: "jaxscale.Fit", target: str, factor: float) -> dict[t
 
 
 def cases(law: Law) -> Iterator[Case]:
-    """All units of one law."""
+    """Cases of one law in all units."""
     rows = sweep(law)
     if rows is None:
         return
     columns, response = rows
-    one = fitted(law, columns, response)
+    one = fit_or_error(law, columns, response)
     for name, kind in law.inputs.items():
         if np.isfinite(kind.high) or np.isfinite(kind.low) and kind.low != 0 or name in fixed_units(law):
             continue
         for factor in FACTORS:
             moved = {**columns, name: columns[name] * factor}
-            yield Case(law.name, name, factor, fault(law, one, fitted(law, moved, response), name, factor))
+            yield Case(law.name, name, factor, fault(law, one, fit_or_error(law, moved, response), name, factor))
     if RESPONSE not in fixed_units(law) and law.response.domain.name != "unit":
         for factor in FACTORS:
-            other = fitted(law, columns, response * factor)
+            other = fit_or_error(law, columns, response * factor)
             yield Case(law.name, RESPONSE, factor, fault(law, one, other, RESPONSE, factor))
 
 
 def main(names: list[str]) -> None:
-    """Print what fails, and how much was tried."""
-    tried, faults, without, kept = 0, [], [], 0
+    """Print the differences and the number of fits."""
+    count, faults, without, kept = 0, [], [], 0
     for name in names or jaxscale.laws.names():
         law = jaxscale.laws.get(name)
         if not law.parameters:
@@ -138,13 +138,13 @@ def main(names: list[str]) -> None:
         done = list(cases(law))
         if not done:
             without.append(name)
-        tried += len(done)
+        count += len(done)
         faults += [case for case in done if case.fault]
         for case in done:
             if case.fault:
                 print(f"{case.law:28} {case.target:10} x {case.factor:<8g} {case.fault}", flush=True)
     laws = {case.law for case in faults}
-    print(f"{tried} fits in other units: {len(faults)} differ, of {len(laws)} laws.")
+    print(f"{count} fits in other units: {len(faults)} differ, of {len(laws)} laws.")
     print(f"{kept} parameters have an absolute range; {len(without)} laws have no other unit: {', '.join(without)}.")
 
 

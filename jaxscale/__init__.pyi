@@ -61,9 +61,12 @@ from jaxscale.sampling.posterior_many import posterior_many as posterior_many
 from jaxscale.utils.checkpoint import JournalError as JournalError
 from jaxscale.utils.compilation import clear_cache as clear_cache
 from jaxscale.utils.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxscale.utils.errors import ArgumentError as ArgumentError
+from jaxscale.utils.errors import ArgumentTypeError as ArgumentTypeError
 from jaxscale.utils.errors import DataError as DataError
 from jaxscale.utils.errors import NotUsableError as NotUsableError
 from jaxscale.utils.errors import UnidentifiedError as UnidentifiedError
+from jaxscale.utils.errors import UsageError as UsageError
 from jaxscale.utils.notices import Notice as Notice
 
 __all__: list[str]

@@ -1,4 +1,4 @@
-"""Commands as a person would type them, in a folder that holds the example as runs.csv."""
+"""Runs commands in a folder that holds the example as runs.csv."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def run(*words: Any) -> Result:
 
 
 def refused(*words: Any) -> str:
-    """The one sentence that a refused command prints, with ``--json`` as JSON too."""
+    """The message of a refused command, with ``--json`` as JSON too."""
     result = run(*words)
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("jaxscale: ") and result.stderr.count("\n") == 1
@@ -61,7 +61,7 @@ def proportional(path: str = "bad.csv") -> None:
 
 
 def remembering(monkeypatch: pytest.MonkeyPatch, **modules: Any) -> list[Any]:
-    """What a command hands to functions of modules (by name), which then refuse."""
+    """Arguments that a command passes to functions of modules (by name), which then raise."""
     seen: list[Any] = []
 
     def remembered(*given: Any, **settings: Any) -> None:

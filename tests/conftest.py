@@ -1,4 +1,4 @@
-"""What all tests share: the real data, float64, one compilation cache and reproducible hypothesis examples."""
+"""Shared fixtures: real data, float64, one compilation cache, and reproducible hypothesis examples."""
 
 import itertools
 import os
@@ -35,7 +35,7 @@ _tests_done = itertools.count(1)
 
 
 def in_ci() -> bool:
-    """Whether this is a run of the project's checks rather than of a person."""
+    """Whether this is a run in continuous integration."""
     return os.environ.get("CI") == "true"
 
 
@@ -74,7 +74,7 @@ def pytest_runtest_teardown() -> None:
 
 
 def real_data() -> Path:
-    """The folder with the real data; without it the test is skipped by name, and fails where every test must run."""
+    """The folder with the real data; without it the test is skipped, and fails in continuous integration."""
     folder = Path(os.environ.get("JAXSCALE_DATA") or CHECKOUT.parent / "shared" / "data")
     if not folder.is_dir():
         reason = f"needs the real data, which are not in {folder}: set JAXSCALE_DATA to their folder"
@@ -97,6 +97,13 @@ def x64() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def implicit_promotion() -> Iterator[None]:
+    """JAX's default promotion of types and ranks, on which NumPyro relies."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def optimised() -> Iterator[None]:
     """Compile with optimisation, as users do: for tests of bits, and for those that compute more than they compile.
@@ -113,7 +120,7 @@ def optimised() -> Iterator[None]:
 
 @pytest.fixture
 def untyped() -> Iterator[None]:
-    """Arguments of a wrong type reach the checks that a user meets."""
+    """Disable type checks, so that arguments of a wrong type reach the library's own checks."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,4 +1,4 @@
-"""Problems of a law and lanes of a batch, as tests of the engine make and read them."""
+"""Problems and lanes for tests of the engine."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def lane(lanes: Any, index: Any) -> Any:
 
 
 def evaluated(problem: Problem, z: Any, delta: Any, response: Any, weight: Any) -> Local:
-    """What the engine makes of rows that all lanes share, or of rows of their own."""
+    """Evaluate lanes that share their rows, or have rows of their own."""
     lanes = z.shape[1]
     rows = (jnp.broadcast_to(a, (lanes, a.shape[-1])) for a in (problem.noise.transform(response), weight))
     return plainly(problem, z, jnp.broadcast_to(delta, (lanes,)), *rows)

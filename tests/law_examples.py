@@ -17,17 +17,19 @@ accuracy, capacity = laws.get("accuracy_sigmoid_loss"), laws.get("precision_capa
 repetition = laws.get("repetition_tokens")
 
 
-def made(name: str, inputs: Any, response: Response, function: Any, **kinds: Any) -> Law:
+def declare_law(name: str, inputs: Any, response: Response, function: Any, **kinds: Any) -> Law:
     return law(name=name, inputs=inputs, response=response, source="a textbook", **kinds)(function)
 
 
-bits = made("bits", dict(N=Input("parameters")), Response("bit/token"), lambda N, *, c: c / N, c=exponent())
+bits = declare_law("bits", dict(N=Input("parameters")), Response("bit/token"), lambda N, *, c: c / N, c=exponent())
 
 
-shares = made("shares", dict(x=Input("")), Response("", unit), lambda x, *, s: s / (1 + x), s=exponent())
+shares = declare_law("shares", dict(x=Input("")), Response("", unit), lambda x, *, s: s / (1 + x), s=exponent())
 
 
-signed = made("signed", dict(x=Input("")), Response("", real), lambda x, *, a, q: a * x + q, a=coefficient(), q=floor())
+signed = declare_law(
+    "signed", dict(x=Input("")), Response("", real), lambda x, *, a, q: a * x + q, a=coefficient(), q=floor()
+)
 
 
-ratio = made("ratio", dict(x=Input("")), Response("x"), lambda x, *, N: N / x, N=exponent())
+ratio = declare_law("ratio", dict(x=Input("")), Response("x"), lambda x, *, N: N / x, N=exponent())

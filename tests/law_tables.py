@@ -1,4 +1,4 @@
-"""What tests of laws share: rows of the real tables, published constants, sizes and a sweep's constants."""
+"""Shared data of the tests of laws: rows of real tables, published constants, and sizes."""
 
 import csv
 from pathlib import Path

@@ -28,11 +28,11 @@ def line(x, *, c, m):
 
 
 def observed(seed: int = 0, **columns: np.ndarray) -> Observations:
-    """Rows around a line, with skew noise that grows along x; weights, runs or groups where given."""
-    luck = np.random.default_rng(seed)
-    y = 1.0 + 0.5 * X + 0.2 * (luck.exponential(size=ROWS) - 1) * (3 + X)
+    """Rows around a line, with skewed noise that grows with x, and optional weights, runs or groups."""
+    generator = np.random.default_rng(seed)
+    y = 1.0 + 0.5 * X + 0.2 * (generator.exponential(size=ROWS) - 1) * (3 + X)
     if "run" in columns:
-        y = y + 0.3 * luck.standard_normal(ROWS)[columns["run"]]
+        y = y + 0.3 * generator.standard_normal(ROWS)[columns["run"]]
     named: Any = {name: name for name in columns}
     return Observations.from_table({"x": X, "y": y, **columns}, inputs=["x"], response="y", **named)
 
@@ -43,7 +43,7 @@ def fitted(observations: Observations, **settings: Any) -> jaxscale.Fit:
 
 
 def columns_of(observations: Observations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The columns and the response times ``sqrt(w)`` of the rows that count, and which these are."""
+    """Columns and response times ``sqrt(w)`` of the rows with positive weight, and a mask of these."""
     used = observations.weight > 0
     root = np.sqrt(observations.weight[used])
     columns = np.stack([np.ones(ROWS), X], axis=1)[used] * root[:, None]

@@ -126,7 +126,7 @@ class Form:
 
 
 def _period(range: tuple[float, float]) -> Parameter:
-    """Monthly data cannot tell a period below two months from a longer one."""
+    """Period of at least two months: shorter ones are aliased in monthly data."""
     return positive_number(range=(max(range[0], 2.0), range[1]))
 
 
@@ -232,7 +232,7 @@ def law_of(folder: Path, function: Callable[..., Any]) -> Law:
     starts: dict[str, list[float]] = {}
     for row in (row for name in names for row in certified_of(folder, name)):
         starts.setdefault(row["parameter"], []).append(float(row["start1"]))
-    kinds: dict[str, Any] = {key: form.kinds.get(key, number)(range=around(*some)) for key, some in starts.items()}
+    kinds: dict[str, Any] = {key: form.kinds.get(key, number)(range=around(*values)) for key, values in starts.items()}
     inputs = [key for key, value in inspect.signature(function).parameters.items() if value.kind != value.KEYWORD_ONLY]
     return law(
         inputs={column: Input("", low=-np.inf) for column in inputs},
@@ -250,12 +250,12 @@ def problem(folder: Path, name: str) -> Problem:
     with open(folder / "nist_strd_data.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["problem"] == name]
     form = FORMS[name]
-    made = law_of(folder, form.function)
+    law = law_of(folder, form.function)
     y = np.array([float(row["y"]) for row in rows])
     starts = tuple({row["parameter"]: float(row[key]) for row in entries} for key in ("start1", "start2"))
     return Problem(
-        law=made,
-        inputs={column: np.array([float((row | form.constants)[column]) for row in rows]) for column in made.inputs},
+        law=law,
+        inputs={column: np.array([float((row | form.constants)[column]) for row in rows]) for column in law.inputs},
         response=np.log(y) if entries[0]["response"] == "log(y)" else y,
         starts=(starts[0], starts[1]),
         certified={row["parameter"]: float(row["certified"]) for row in entries},

@@ -1,10 +1,10 @@
-"""What test_devices runs in processes of its own: fits over meshes, their bits as text.
+"""Programs of test_devices in separate processes: fits over meshes, with their bits as text.
 
 ``python -m tests.on_devices MESH...`` prints a line for each mesh (a number of devices, or "none");
 ``python -m tests.on_devices together PORT PROCESSES WHICH FOLDER`` lines for the mesh of all devices of all processes:
 with a journal that they share, then with one for each, of which only the first process's is full.
-``python -m tests.on_devices numbers`` prints numbers of this machine;
-``python -m tests.on_devices pretended`` the same as of an accelerator, which this machine need not have.
+``python -m tests.on_devices numbers`` prints results of this machine;
+``python -m tests.on_devices pretended`` the same with the settings of an accelerator.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Learning rates of every step, as published runs had them, and what a law makes of them."""
+"""Learning-rate schedules of published runs, and evaluation of laws along them."""
 
 from typing import Any
 
@@ -35,5 +35,5 @@ def decayed(steps: int, exponential: bool) -> np.ndarray:
 
 
 def at(law: Law, features: Any, params: Any) -> Any:
-    """The law where its inputs are given by name."""
+    """Evaluate a law with inputs by name."""
     return law(*(features[name] for name in law.inputs), **params)

@@ -14,7 +14,7 @@ SECONDS_PER_CELL = 600
 
 
 def execute(path: Path) -> None:
-    """Run a notebook from an empty working folder; what it writes there is thrown away."""
+    """Run a notebook in a temporary working folder."""
     with tempfile.TemporaryDirectory() as folder:
         notebook = nbformat.read(path, as_version=4)
         context = {"metadata": {"path": folder}}

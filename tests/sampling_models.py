@@ -39,7 +39,7 @@ def level(x, *, c):
 
 @law(inputs=dict(x=Input("")), response=Response("share", unit), p=fraction(), source="a test")
 def share(x, *, p):
-    """One chance."""
+    """One probability."""
     return p + 0 * x
 
 

@@ -1,4 +1,4 @@
-"""A small law and sweeps drawn from it, for tests of how fits are run rather than of what they find."""
+"""A small law and simulated sweeps, for tests of the execution of fits."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ TRUE = dict(E=1.7, A=300.0, alpha=0.34)
     source="a test",
 )
 def small(N, *, E, A, alpha):
-    """Three parameters, so that programs compile soon."""
+    """Three parameters, so that programs compile quickly."""
     return E + A / N**alpha
 
 
 def sweep(seed: int = 0, rows: int = 20, **more: Any) -> Observations:
     """Runs with 0.5 % noise."""
     N = np.geomspace(1e6, 1e9, rows)
-    luck = np.random.default_rng(seed).standard_normal(rows)
-    loss = (TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]) * np.exp(0.005 * luck)
+    noise = np.random.default_rng(seed).standard_normal(rows)
+    loss = (TRUE["E"] + TRUE["A"] / N ** TRUE["alpha"]) * np.exp(0.005 * noise)
     return Observations.from_table({"N": N, "loss": loss, **more}, inputs=["N"], response="loss", **_weighted(more))
 
 

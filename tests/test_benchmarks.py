@@ -1,4 +1,4 @@
-"""Correctness of the reference implementations in the benchmarks."""
+"""Results of the competitors in the benchmarks."""
 
 import os
 import sys
@@ -130,10 +130,10 @@ def test_the_gemstones_grid_is_the_published_one_and_lazy():
         some[100]
 
 
-def test_huber_benchmark(tables):
-    league = peers.huber_league()
-    assert {name: len(sweep["loss"]) for name, sweep in league.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
-    assert all(np.all(column > 0) for sweep in league.values() for column in sweep.values())
+def test_the_isoflop_sweeps(tables):
+    isoflop = peers.isoflop_sweeps()
+    assert {name: len(sweep["loss"]) for name, sweep in isoflop.items()} == {"llama3": 133, "comma": 85, "nemotron": 88}
+    assert all(np.all(column > 0) for sweep in isoflop.values() for column in sweep.values())
 
 
 def test_the_array_grid_scores_what_the_authors_function_scores():
@@ -199,14 +199,14 @@ def test_the_startup_table_shows_medians_ratios_and_targets():
 
 
 def test_the_startup_rows_are_chosen_by_name(capsys):
-    assert startup.parsed([]).chosen == [name for name in startup.ROWS if name != "ones"]
-    assert startup.parsed(["--only", "many", "--only", "python-fit"]).chosen == [
+    assert startup.parse_options([]).chosen == [name for name in startup.ROWS if name != "ones"]
+    assert startup.parse_options(["--only", "many", "--only", "python-fit"]).chosen == [
         "python-fit",
         "many-first",
         "many-again",
     ]
     with pytest.raises(SystemExit):
-        startup.parsed(["--only", "nope"])
+        startup.parse_options(["--only", "nope"])
     assert "no row has nope in its name; rows are ones, posterior-filled" in capsys.readouterr().err
 
 
@@ -216,10 +216,10 @@ def test_the_startup_rows_hold_the_help_of_every_command():
     assert set(startup.ONCE) <= set(startup.ROWS) and set(startup.HELP) <= set(startup.ROWS)
 
 
-def test_startup_table_interleaves_measurements():
-    said = []
-    found = startup.measured(["notices"], 2, said.append)
-    assert said == [f"turn {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
+def test_the_startup_table_measures_each_row_in_each_round():
+    message = []
+    found = startup.measure_rows(["notices"], 2, message.append)
+    assert message == [f"round {turn} of 2: {name}" for turn in (1, 2) for name in ("ones", "notices")]
     assert set(found) == {"ones", "notices"} and {len(turns) for turns in found.values()} == {2}
     assert all(np.all(np.isfinite(turns)) for turns in found.values())
 

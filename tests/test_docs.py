@@ -1,4 +1,4 @@
-"""Docstring examples, and generated tables of laws."""
+"""Examples in docstrings, and tables of laws in the documents."""
 
 import doctest
 import importlib
@@ -15,7 +15,7 @@ MODULES = sorted(found.name for found in pkgutil.walk_packages(jaxscale.__path__
 
 @pytest.mark.parametrize("name", ["jaxscale", *(name for name in MODULES if not name.endswith("__main__"))])
 def test_docstring_examples(name: str) -> None:
-    """Examples run under JAX's defaults."""
+    """Examples run with the defaults of JAX."""
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 

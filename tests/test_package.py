@@ -1,4 +1,4 @@
-"""The package: public names, side effects of imports, README commands."""
+"""The package as a whole: public names, effects of importing it, and the examples of the README."""
 
 import ast
 import importlib
@@ -26,7 +26,7 @@ SUBMODULES = [
 
 
 def python(program: str) -> str:
-    """Output of a program in a new interpreter with warnings as errors."""
+    """Output of a program in a new interpreter in which warnings are errors."""
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -133,7 +133,7 @@ def test_package_is_typed() -> None:
 
 
 def source_files() -> list[Path]:
-    """Every file of the source tree: the files at its top and all below the folders that belong to the project."""
+    """Every file of the source tree: top-level files and those in the folders of the project."""
     # In a worktree .git is a file.
     found = [path for path in CHECKOUT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in ("jaxscale", "tests", "benchmarks", "notebooks", ".ci", ".github"):
@@ -189,7 +189,7 @@ def test_without_real_data_a_test_fails_in_ci(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_importing_every_module_changes_no_setting_of_the_process() -> None:
-    """Neither listeners, settings and caches of JAX, nor those of Python, NumPy and the environment."""
+    """Listeners, settings and caches of JAX, and settings of Python, NumPy and the environment."""
     program = f"""
 import importlib
 import jax

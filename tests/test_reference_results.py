@@ -1,4 +1,4 @@
-"""Regression tests of recorded fits, posteriors and forecasts."""
+"""Results of selected fits, posteriors and forecasts are equal to the recorded ones."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def numbers(record: Any) -> Any:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_results_are_those_recorded(name: str) -> None:
-    """To 1e-6: bits differ between processors, and the convergence criterion has a tolerance."""
+    """With a tolerance of 1e-6, since bits differ between processors."""
     found = json.loads(json.dumps(CASES[name].run()))
     assert differences(numbers(RECORDED[name]), numbers(found)) < 1e-6
 

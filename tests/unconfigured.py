@@ -14,7 +14,7 @@ SETTINGS = (
 
 @contextmanager
 def unconfigured_cache() -> Iterator[Callable[[], list[object]]]:
-    """No folder is configured inside, as in a new process; yields what reads JAX's settings."""
+    """Unset the configured folder, as in a new process; yields a function that reads JAX's settings."""
     before = {name: jax.config.values[name] for name in SETTINGS}
     jax.config.update(SETTINGS[0], None)
     try:

@@ -1,4 +1,4 @@
-"""Write what the documents say about the catalogue, from the registry: LAWS.md, and the table of families in README.md.
+"""Write LAWS.md and the table of families in README.md from the registry of laws.
 
 python tests/write_laws.py
 """
@@ -14,12 +14,12 @@ START, END = "<!-- laws: python tests/write_laws.py -->\n", "\n<!-- end of laws 
 
 
 def documents() -> dict[Path, str]:
-    """The documents as they should be, by path."""
+    """Contents of the documents, by path."""
     catalogue = laws.catalogue().values()
-    head = f"""# The catalogue of laws
+    head = f"""# Catalogue of laws
 
 {len(catalogue)} laws, written by `python tests/write_laws.py`. `jaxscale laws LAW` shows the page of one: formula,
-parameters, published constants, shape and BibTeX; `jaxscale laws --input N --input D --family moe` finds some.
+parameters, published constants, shape and BibTeX; `jaxscale laws --input N --input D --family moe` finds laws.
 
 """
     readme = (CHECKOUT / "README.md").read_text()

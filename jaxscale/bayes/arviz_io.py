@@ -98,7 +98,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
             group = "log_prior" if name == "log_prior" else "sample_stats"
             stats[name] = _flat(tree[group][NAMES.get(name, name)]).astype(kind)
         draws = Draws(
-            law=law_of_file(str(tree.attrs["law"]), law, "posterior"),
+            law=str(tree.attrs["law"]),
             params=params,
             method=str(tree.attrs["method"]),
             free=tuple(attributes["free"]),
@@ -112,7 +112,7 @@ def from_arviz(tree: Any, law: Law | None = None) -> Draws:
         )
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"These are not draws written by jaxscale ({error}); write them with Draws.save.") from error
-    return draws
+    return replace(draws, law=law_of_file(str(draws.law), law, "posterior"))
 
 
 def save(draws: Draws, path: str | Path) -> None:

@@ -10,10 +10,10 @@ from jaxscale.bayes import priors
 from jaxscale.bayes.model import Model
 from jaxscale.bayes.prior_density import StandardPrior
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.fitting.arguments import POOLING
 from jaxscale.law import Law
-from jaxscale.law.coordinates import centre_of, owned
+from jaxscale.law.coordinates import centre_of, has_own_coordinates
 from jaxscale.noise import random_effects
 from jaxscale.noise.likelihood import Likelihood, check_columns
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Setting, did_you_mean
@@ -68,7 +68,7 @@ def model_of(
     # Neither the centre nor a prior may depend on rows of weight 0.
     used_rows = observations.weight > 0
     seen = {name: values[..., used_rows] for name, values in observations.inputs.items()}
-    wide = padded(_replace_unused_rows(observations), size or bucket(len(observations)))
+    wide = pad(_replace_unused_rows(observations), size or bucket(len(observations)))
     n = len(wide)
     run = np.arange(n) if wide.run is None else wide.run
     runs, most = shared_runs or padded_run_sizes(observations)
@@ -89,7 +89,7 @@ def model_of(
         response=wide.response,
         data={"weight": wide.weight, "run": run, "group": group}
         | {name: wide.inputs[name] for name in likelihood.columns},
-        places=random_effects.places(run, wide.weight > 0, runs, most)
+        places=random_effects.run_rows(run, wide.weight > 0, runs, most)
         if likelihood.marginal
         else np.zeros((0, 0), int),
         fixed={name: np.asarray(number, float) for name, number in fixed.items()},
@@ -118,7 +118,7 @@ def model_of(
 def padded_run_sizes(observations: Observations) -> tuple[int, int]:
     """Padded numbers of runs and of rows per run, so that few sizes are compiled."""
     run = np.arange(len(observations)) if observations.run is None else observations.run
-    most = random_effects.fullest(run, np.ones(len(run), bool))
+    most = random_effects.longest_run(run, np.ones(len(run), bool))
     return bucket(int(run.max()) + 1), most + most % 2
 
 
@@ -196,7 +196,7 @@ def _validate_pooling(
             ".",
             argument="group",
         )
-    if varying and owned(law, free):
+    if varying and has_own_coordinates(law, free):
         raise ArgumentError("pooling", f"must be empty for {law.name}, which has coordinates of its own.")
     for name, how in varying:
         if how == "partial" and observations.group is not None and not np.ptp(observations.group):

@@ -13,7 +13,7 @@ from numpyro.distributions import constraints
 
 from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.noise.random_effects import places
+from jaxscale.noise.random_effects import run_rows
 from jaxscale.utils.errors import ArgumentError
 
 
@@ -87,7 +87,7 @@ def _without_padding(model: Model) -> Model:
     data = {name: np.asarray(values)[used] for name, values in model.data.items()}
     rows = model.places
     if model.marginal:
-        rows = places(data["run"], np.ones(len(data["run"]), bool), *model.places.shape)
+        rows = run_rows(data["run"], np.ones(len(data["run"]), bool), *model.places.shape)
     inputs = {name: np.asarray(values)[..., used] for name, values in model.inputs.items()}
     return replace(model, inputs=inputs, response=np.asarray(model.response)[used], data=data, places=rows)
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, from_ridge, ridge_of, to_ridge
 from jaxscale.law import Law, positive, unit
-from jaxscale.law.coordinates import Centre, coordinate_at, ordered, owned, value_at
+from jaxscale.law.coordinates import Centre, coordinate_at, dependency_order, has_own_coordinates, value_at
 from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.utils.compilation import compiled
@@ -33,8 +33,8 @@ class Model(eqx.Module):
         pooling: parameters without complete pooling: (name, "partial" or "none").
         groups: number of groups, 1 where nothing is pooled.
         runs: number of sampled run effects, 0 where there are none or they are integrated out.
-        centred_groups: whether partially pooled groups have the centred parameterisation rather than the non-centred
-            one; with many rows per group the latter has a narrow ridge of offset and spread.
+        centred_groups: whether partially pooled groups have the centred parameterisation, not the non-centred one; with
+            many rows per group the latter has a narrow ridge of offset and spread.
         priors: prior of every site.
         inputs: shape (..., n).
         response: shape (n,).
@@ -99,7 +99,7 @@ class Model(eqx.Module):
     @property
     def ridge(self) -> Ridge | None:
         """The ridge of floor and terms, under complete pooling."""
-        if self.pooling or owned(self.law, self.free):
+        if self.pooling or has_own_coordinates(self.law, self.free):
             return None
         return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
 
@@ -118,7 +118,7 @@ class Model(eqx.Module):
         """Values of the sites at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
         values, total, central = {}, 0.0, {}
-        if owned(self.law, self.free):
+        if has_own_coordinates(self.law, self.free):
             vector = jnp.stack([z[name] for name in self.free])
             of = lambda v: dict(self.law.coordinates[0](v, self.centre))  # noqa: E731  # pyright: ignore
             values |= of(vector)
@@ -127,7 +127,7 @@ class Model(eqx.Module):
         else:
             central |= self.fixed
             context = dict(self.fixed)
-            for name in ordered(self.law, self.free):
+            for name in dependency_order(self.law, self.free):
                 site = self.site(name)
                 param, bend = self._map(name, z[site], context if jnp.ndim(z[site]) else central)
                 total += jnp.sum(bend)
@@ -160,7 +160,7 @@ class Model(eqx.Module):
         params = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in params.items()}
         pooled = dict(self.pooling)
-        for name in ordered(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
+        for name in dependency_order(self.law, [name for name in self.free if pooled.get(name) == "partial"]):
             z = coordinate_at(self.law, name, params[name], central, self.centre)
             z_group = z + sites[f"{name}_spread"] * sites[f"{name}_offset"]
             params[name] = value_at(self.law, name, z_group, params, self.centre)
@@ -178,7 +178,7 @@ class Model(eqx.Module):
 
     def log_prior(self, sites: Mapping[str, Any]) -> Any:
         """The log prior density at values of the sites; -inf where a law's own coordinates leave a prior's support."""
-        bounded = self.free if owned(self.law, self.free) else ()
+        bounded = self.free if has_own_coordinates(self.law, self.free) else ()
         total = jnp.zeros(())
         for name in self.shapes:
             unit = self.unit(name, sites)
@@ -214,7 +214,7 @@ class Model(eqx.Module):
     @property
     def smooth(self) -> "Model":
         """A twice differentiable surrogate of the model, for its mode: Laplace residuals have a kink at 0."""
-        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smoothed())
+        return self if self.likelihood.differentiable else replace(self, likelihood=self.likelihood.smooth_surrogate())
 
     def numpyro(self) -> Callable[..., None]:
         """The model as a NumPyro program, for SVI, other kernels, more plates and predictive draws.
@@ -259,7 +259,7 @@ class Model(eqx.Module):
         """Coordinates of given parameters (scalars) and nuisance parameters, equal for all groups, shape (size,)."""
         places = {name: _off_bounds(self.law.parameters[name].support, v) for name, v in params.items()}
         places |= {name: move_inside(self.priors[self.site(name)], places[name]) for name in self.free}
-        if owned(self.law, self.free):
+        if has_own_coordinates(self.law, self.free):
             vector = self.law.coordinates[1](places, self.centre)  # pyright: ignore[reportOptionalSubscript]
             z = {name: vector[k] for k, name in enumerate(self.free)}
         else:

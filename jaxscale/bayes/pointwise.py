@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.noise import random_effects
 from jaxscale.results.draws import Draws
 from jaxscale.utils.errors import ArgumentError
@@ -123,13 +123,13 @@ def scoring_model(model: Any, observations: Observations) -> Any:
             "posterior",
             f"must draw given all {len(rows)} rows (those not to be seen have weight 0), but its model has {size}.",
         )
-    wide = padded(rows, size)
+    wide = pad(rows, size)
     run = np.arange(size) if wide.run is None else wide.run
     group = np.zeros(size, int) if model.groups == 1 or wide.group is None else wide.group
     data = {"weight": wide.weight, "run": run, "group": group}
     data |= {name: wide.inputs[name] for name in model.likelihood.columns}
     inputs = {name: wide.inputs[name] for name in model.law.inputs}
-    places = random_effects.places(run, wide.weight > 0, *model.places.shape) if model.marginal else model.places
+    places = random_effects.run_rows(run, wide.weight > 0, *model.places.shape) if model.marginal else model.places
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 

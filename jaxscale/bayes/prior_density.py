@@ -5,6 +5,7 @@ compiled program that contains a distribution misses the compilation cache. Here
 of the default priors are implemented directly, so that they do not import NumPyro.
 """
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -125,6 +126,13 @@ class StandardPrior(eqx.Module):
         return _format(self.family, [self.numbers[name] for name in names])
 
 
+@contextlib.contextmanager
+def _implicit_promotion() -> Iterator[None]:
+    """JAX's default promotion of types and ranks, on which NumPyro relies, whatever the caller allows."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 class NumPyroPrior(eqx.Module):
     """Any other scalar NumPyro distribution.
 
@@ -156,7 +164,8 @@ class NumPyroPrior(eqx.Module):
 
     def log_prob(self, x: Any) -> Any:
         """The log density."""
-        return self.distribution.log_prob(x)
+        with _implicit_promotion():
+            return self.distribution.log_prob(x)
 
     def contains(self, x: Any) -> Any:
         """Whether a number has probability."""
@@ -165,12 +174,14 @@ class NumPyroPrior(eqx.Module):
     def constrained(self, z: Any) -> tuple[Any, Any]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         change = self._change
-        x = change(z)
-        return x, change.log_abs_det_jacobian(z, x)
+        with _implicit_promotion():
+            x = change(z)
+            return x, change.log_abs_det_jacobian(z, x)
 
     def unconstrained(self, x: Any) -> Any:
         """The coordinate of a number."""
-        return self._change.inv(x)
+        with _implicit_promotion():
+            return self._change.inv(x)
 
     @property
     def _change(self) -> Any:

@@ -93,5 +93,5 @@ def effective_sample_size(log_weights: np.ndarray) -> float:
 def systematic(key: Any, log_weights: Any, count: int) -> Any:
     """Systematic resampling: ``count`` sorted indices, each repeated in proportion to its weight, to within one."""
     edges = jnp.cumsum(jnp.exp(log_weights))
-    place = (jnp.arange(count) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]
+    place = (jnp.arange(count, dtype=edges.dtype) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]
     return jnp.minimum(jnp.searchsorted(edges, place, side="right"), log_weights.shape[0] - 1)

@@ -3,6 +3,9 @@
 Exit status: 0 success; 2 an argument, the data or the design is invalid, and nothing was written;
 3 results were written but are not reliable (not converged, starts disagree, worse than a constant, no degrees of
 freedom, draws not usable); 130 interrupted.
+
+With ``--json``, a refusal is a line of JSON on standard output too, also where ``--json`` names a file, which is not
+written then: ``{"code": "argument", "argument": "fixed", "message": "Option --fix ...", "exit_status": 2}``.
 """
 
 import gc
@@ -38,7 +41,6 @@ from jaxscale.utils.errors import ArgumentError, Reference, StructuredError, Usa
 # Commands import what they need, so that help and errors in options are immediate.
 if TYPE_CHECKING:
     from jaxscale.results.fit import Fit
-
 
 # Typer exports no base class of its usage errors.
 _UsageError: Any = typer.BadParameter.__base__
@@ -274,7 +276,7 @@ def check(
     from jaxscale.data.observations import Observations
     from jaxscale.identification import identifiability
     from jaxscale.utils import text as text_module
-    from jaxscale.utils.files import nulls
+    from jaxscale.utils.files import replace_nonfinite
 
     scaling_law, fixed = lookup.apply_ties(lookup.find_law(law), tie), parsing.numbers(fix, "fixed")
     read = lookup.find_table(table)
@@ -283,7 +285,7 @@ def check(
     planned = Observations.from_table(read, inputs=columns, response=next(iter(columns.values())), where=where)
     parsing.enable_compilation_cache()
     design = identifiability.check(scaling_law, planned.inputs, fixed=fixed, noise_level=noise_level)
-    typer.echo(json.dumps(nulls(design.to_dict()), indent=2) if as_json else text_module.folded(str(design)))
+    typer.echo(json.dumps(replace_nonfinite(design.to_dict()), indent=2) if as_json else text_module.fold(str(design)))
     if not design.ok:
         raise typer.Exit(REFUSED)
 

@@ -163,12 +163,12 @@ def check_model(
 
     from jaxscale.bayes.build_model import model_of
     from jaxscale.data.features import prepare
-    from jaxscale.data.validation import checked
+    from jaxscale.data.validation import validate
     from jaxscale.noise import likelihoods
 
     law, fixed = task.resolve_law(), task.fixed()
     with jax.enable_x64(True):
         rows = prepare(law, observations)
         likelihood = likelihoods.of_noise(task.noise_of(law))
-        checked(law, rows, [name for name in law.parameters if name not in fixed], likelihood.space)
+        validate(law, rows, [name for name in law.parameters if name not in fixed], likelihood.space)
         model_of(law, rows, likelihood, given=priors, fixed=fixed, pooling=pooling)

@@ -273,14 +273,14 @@ def _design(task: Task, law: "Law", observations: "Observations", likelihood: "L
         likelihood: likelihood of the responses; that of counts validates the responses itself.
     """
     from jaxscale.data.features import prepare
-    from jaxscale.data.validation import checked
+    from jaxscale.data.validation import validate
     from jaxscale.fitting.fit import fit
     from jaxscale.identification import identifiability
     from jaxscale.noise import squared
 
     rows, fixed = prepare(law, observations), task.fixed()
     free = [name for name in law.parameters if name not in fixed]
-    notices = [] if likelihood.counts else checked(law, rows, free, likelihood.space)
+    notices = [] if likelihood.counts else validate(law, rows, free, likelihood.space)
     design = identifiability.check_in_any_unit(law, rows.inputs, fixed, task.noise_level, rows.weight)
     if design is not None and design.verdict == "identified":
         return notices
@@ -309,14 +309,16 @@ def _finish(
 ) -> None:
     """Write the requested files, print the report, and exit with the status of the result."""
     from jaxscale.results import intervals_report
-    from jaxscale.utils.files import nulls
+    from jaxscale.utils.files import replace_nonfinite
 
     about = {**intervals.about, **({"fixed": task.fixed()} if task.fix else {})}
     intervals = replace(intervals, about=about, notices=(*notices, *intervals.notices))
     files: dict[Path, Callable[[], bytes]] = {}
     if task.json_path is not None:
         entries = {"khat": None, "divergences": None, **intervals.to_dict()}
-        files[task.json_path] = lambda: (json.dumps(nulls(entries), indent=2, allow_nan=False) + "\n").encode()
+        files[task.json_path] = lambda: (
+            json.dumps(replace_nonfinite(entries), indent=2, allow_nan=False) + "\n"
+        ).encode()
     if save is not None and draws is not None:
         files[save] = lambda: _netcdf_bytes(draws)
     deliver(lambda: intervals_report.text(intervals, data), files, task.quiet)

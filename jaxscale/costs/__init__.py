@@ -1,4 +1,4 @@
-"""Cost models: what a training run costs, one differentiable function each."""
+"""Cost models of training runs, one differentiable function each."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Compute of training."""
+"""Training compute."""
 
 from typing import Any
 
-# Multiply and add, forward once and backward twice.
+# A multiplication and an addition, for one forward and two backward products.
 _PER_PARAMETER_AND_TOKEN = 6.0
 
 
@@ -10,8 +10,8 @@ def flops_6nd(N: Any, D: Any) -> Any:
     """Training compute of a dense transformer, ``C = 6 N D``.
 
     Args:
-        N: parameters.
-        D: tokens.
+        N: number of parameters.
+        D: number of tokens.
 
     Returns:
         Floating-point operations, in the shape of the arguments.

@@ -1,8 +1,8 @@
-"""Datasets: public measurements by name.
+"""Public data sets by name.
 
-``load("chinchilla_epoch")`` looks for ``chinchilla_epoch.csv`` in the folder named by the
-environment variable JAXSCALE_DATA, then in the user's cache, and then fetches it once from an
-address pinned to one commit and one SHA-256.
+``load("chinchilla_epoch")`` looks for ``chinchilla_epoch.csv`` in the folder of the
+environment variable JAXSCALE_DATA, then in the user's cache, and otherwise downloads it once from a
+URL pinned to one commit and one SHA-256.
 """
 
 import dataclasses
@@ -27,13 +27,13 @@ _SECONDS = 30
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from.
+    """Source of a data set.
 
     Args:
-        address: of one file at one commit.
-        sha256: of that file.
-        raw_columns: columns by which the file as published is known.
-        prepare: turns the table as published into the one handed out.
+        address: URL of one file at one commit.
+        sha256: SHA-256 of that file.
+        raw_columns: columns that identify the file as published.
+        prepare: converts the published table into the one that is returned.
     """
 
     address: str
@@ -43,7 +43,7 @@ class Source:
 
 
 def load(name: str) -> Table:
-    """A public data set by name.
+    """Load a public data set by name.
 
     Args:
         name: one of :func:`names`.
@@ -52,55 +52,54 @@ def load(name: str) -> Table:
         The table.
 
     Raises:
-        DataError: the name is unknown, or the file is neither there nor to be had, or it is not
-            the file it should be.
+        DataError: the name is unknown, or the file cannot be found or downloaded, or its SHA-256 is wrong.
     """
     if name not in names():
         raise DataError(
-            f"There is no data set {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}, "
-            f"and every CSV file in the folder that {_VARIABLE} names."
+            f"There is no data set {name!r}{did_you_mean(name, names())}; known data sets are {', '.join(names())}, "
+            f"and every CSV file in the folder {_VARIABLE}."
         )
     folder = data_folder()
     if folder is not None and (folder / f"{name}.csv").is_file():
-        return _prepared(name, folder / f"{name}.csv")
+        return _prepare(name, folder / f"{name}.csv")
     path = cache_folder() / f"{name}.csv"
     if not path.is_file():
-        _store(path, _fetched(name))
+        _store(path, _download(name))
     _verify(path, path.read_bytes(), SOURCES[name].sha256)
-    return _prepared(name, path)
+    return _prepare(name, path)
 
 
 def names() -> list[str]:
-    """The data sets that :func:`load` knows: those with a pinned address and those in JAXSCALE_DATA."""
+    """Names of the data sets that :func:`load` accepts: those with a pinned URL and those in JAXSCALE_DATA."""
     folder = data_folder()
     local = [path.stem for path in folder.glob("*.csv")] if folder is not None else []
     return sorted({*SOURCES, *local})
 
 
 def data_folder() -> Path | None:
-    """The folder that JAXSCALE_DATA names, or None where it is not set.
+    """Folder of the environment variable JAXSCALE_DATA, or None if it is not set.
 
     Raises:
-        DataError: the variable names no folder.
+        DataError: the variable is not a folder.
     """
     value = os.environ.get(_VARIABLE)
     if not value:
         return None
     folder = Path(value)
     if not folder.is_dir():
-        raise DataError(f"{_VARIABLE} names {value}, which is no folder; set it to one with CSV files or unset it.")
+        raise DataError(f"{_VARIABLE} is {value}, which is not a folder; set it to one with CSV files or unset it.")
     return folder
 
 
-def _prepared(name: str, path: Path) -> Table:
+def _prepare(name: str, path: Path) -> Table:
     table = read_table(path)
     source = SOURCES.get(name)
     as_published = source is not None and set(source.raw_columns) <= set(table.columns)
     return source.prepare(table) if source is not None and as_published else table
 
 
-def _fetched(name: str) -> bytes:
-    # Together these take longer to import than all laws.
+def _download(name: str) -> bytes:
+    # Importing these takes longer than importing all laws.
     import http.client
     import urllib.request
 
@@ -110,7 +109,7 @@ def _fetched(name: str) -> bytes:
             content = answer.read()
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
-            f"The data set {name!r} cannot be fetched from {source.address} ({error}); connect to the network, or "
+            f"The data set {name!r} cannot be downloaded from {source.address} ({error}); connect to the network, or "
             f"put {name}.csv in a folder and set {_VARIABLE} to that folder."
         ) from None
     _verify(source.address, content, source.sha256)
@@ -118,16 +117,16 @@ def _fetched(name: str) -> bytes:
 
 
 def _verify(where: object, content: bytes, sha256: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
         raise DataError(
-            f"{where} has SHA-256 {found[:12]}..., but {sha256[:12]}... is expected; it is not the file "
-            f"it should be, so delete any copy and try again, or set {_VARIABLE} to a folder that holds it."
+            f"{where} has SHA-256 {digest[:12]}..., but {sha256[:12]}... is expected; delete any copy of the file and "
+            f"try again, or set {_VARIABLE} to a folder that holds it."
         )
 
 
 def _store(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that nobody ever reads half a file."""
+    """Write a file atomically: to a temporary file that is renamed."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +141,7 @@ def _store(path: Path, content: bytes) -> None:
 
 
 def _prepare_chinchilla(raw: Table) -> Table:
-    """Tokens from ``C = 6 N D``; ``in_published_fit`` is 0 for the five highest losses, which that fit leaves out."""
+    """Add tokens ``C / (6 N)``, and ``in_published_fit``, 0 for the five highest losses, which that fit excludes."""
     cells = [raw.column(key) for key in ("Model Size", "Training FLOP", "loss")]
     complete = [i for i in range(len(raw)) if not any(is_empty(column[i]) for column in cells)]
     params, flops, loss = (np.array([number(column[i]) for i in complete], dtype=float) for column in cells)

@@ -1,4 +1,4 @@
-"""Designs: inputs of sweeps, on grids or at equal compute, and the example sweep."""
+"""Designs of sweeps: grids, isoFLOP designs, and an example data set."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from jaxscale.utils.errors import ArgumentError
 
 
 def grid(**axes: tuple[float, float, int]) -> dict[str, np.ndarray]:
-    """Cross inputs that are evenly spaced in their logarithms: ``grid(N=(1e7, 1e9, 5), D=(1e9, 1e11, 4))``.
+    """Full factorial design with logarithmic spacing: ``grid(N=(1e7, 1e9, 5), D=(1e9, 1e11, 4))``.
 
     Args:
         **axes: input name to (lowest, highest, number of values).
 
     Returns:
-        Columns of as many rows as there are combinations.
+        Columns with one row for each combination.
 
     Raises:
-        ValueError: an axis does not run from a positive number up.
+        ValueError: the values of an axis are not positive or not ascending.
     """
     points = []
     for name, (low, high, count) in axes.items():
@@ -36,16 +36,16 @@ def grid(**axes: tuple[float, float, int]) -> dict[str, np.ndarray]:
 def isoflop(
     budgets: Sequence[float], sizes_per_budget: int, spread: float = 8.0, tokens_per_parameter: float = 20.0
 ) -> dict[str, np.ndarray]:
-    """Model sizes and tokens that spend each budget exactly, ``6 N D = C``.
+    """IsoFLOP design: model sizes and tokens at each compute budget, ``6 N D = C``.
 
     Args:
         budgets: compute budgets in FLOPs.
         sizes_per_budget: number of model sizes at each budget, evenly spaced in log N.
-        spread: the sizes run from the middle one divided by ``spread`` to the middle one times ``spread``.
+        spread: ratio of the largest size to the middle one, and of the middle one to the smallest.
         tokens_per_parameter: ratio D / N of the middle size.
 
     Returns:
-        Columns ``N`` (parameters) and ``D`` (tokens), budget after budget.
+        Columns ``N`` (parameters) and ``D`` (tokens), ordered by budget.
 
     Raises:
         ValueError: a number is not positive, or the spread is below 1.
@@ -65,7 +65,7 @@ def isoflop(
 
 
 def example() -> dict[str, np.ndarray]:
-    """A sweep to try things on: 99 runs at nine budgets, from the refitted Chinchilla law with 0.5 % noise.
+    """Example data: 99 simulated runs at nine budgets, from the refitted Chinchilla law with 0.5 % noise.
 
     Returns:
         Columns ``N`` (parameters), ``D`` (tokens) and ``loss`` (nat/token).

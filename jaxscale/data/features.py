@@ -1,4 +1,4 @@
-"""Preparation: what a law computes once per data set, before any parameter is known."""
+"""Features: inputs that a law computes once per data set, independent of its parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,27 +13,27 @@ from jaxscale.utils.errors import DataError, Setting, did_you_mean
 
 
 def prepare(law: Law, observations: Observations) -> Observations:
-    """The observations with the inputs of a law that follow from others, such as the sums of a schedule.
+    """Add the inputs that a law computes from others, such as the sums of a learning-rate schedule.
 
-    A law with parameters of each group is handed the groups by their places among its labels.
+    For a law with parameters of each group, the index of the group among its labels is added as an input.
 
-    :func:`jaxscale.fit` does this by itself; do it once where several fits share the data.
+    :func:`jaxscale.fit` does this itself; call it once if several fits share the data.
 
     Args:
-        law: a law; without ``prepare`` the observations are handed back.
-        observations: with the law's own inputs, or with those that it computes them from.
+        law: a law; without ``prepare`` the observations are returned unchanged.
+        observations: with the inputs of the law, or those from which it computes them.
 
     Raises:
-        DataError: an input to compute from is missing, or the computation refuses it.
+        DataError: an input to compute from is missing or invalid.
     """
     observations = with_groups(law, observations)
-    wanted = [name for name in law.inputs if name not in observations.inputs]
-    if law.prepare is None or not wanted:
+    absent = [name for name in law.inputs if name not in observations.inputs]
+    if law.prepare is None or not absent:
         return observations
     missing = [name for name in law.sources if name not in observations.inputs]
     if missing:
         raise DataError(
-            f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(wanted)}; map "
+            f"{observations.name}: {law.name} needs the input {missing[0]!r} to compute {', '.join(absent)}; map "
             f"{' and '.join(law.sources)} to columns with ",
             Setting("inputs"),
             ", a sequence shared by many rows with ",
@@ -61,10 +61,10 @@ def prepare(law: Law, observations: Observations) -> Observations:
 
 
 def with_groups(law: Law, observations: Observations) -> Observations:
-    """The observations with their groups as an input, for a law that has parameters of each group.
+    """Add the group of each row as an input, for a law that has parameters of each group.
 
     Raises:
-        DataError: there are no groups, or one that the law does not know.
+        DataError: there are no groups, or one is unknown to the law.
     """
     labels = law.inputs["group"].categories if "group" in law.inputs else ()
     if not labels or "group" in observations.inputs:
@@ -87,16 +87,16 @@ def with_groups(law: Law, observations: Observations) -> Observations:
     return eqx.tree_at(lambda s: s.inputs, observations, inputs)
 
 
-def named_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The columns of a law with labels in place of their places, as a prediction takes them."""
+def decode_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Replace the indices of categorical inputs by labels, as predictions take them."""
     return {
         name: np.array(law.inputs[name].categories)[values.astype(int)] if law.inputs[name].categories else values
         for name, values in inputs.items()
     }
 
 
-def _places(law: Law, name: str, labels: Any) -> np.ndarray:
-    """A categorical input as places among its categories."""
+def _encode_categories(law: Law, name: str, labels: Any) -> np.ndarray:
+    """Indices of a categorical input among its categories."""
     known = law.inputs[name].categories
     several = np.asarray(labels, object)
     places = []
@@ -109,8 +109,8 @@ def _places(law: Law, name: str, labels: Any) -> np.ndarray:
     return np.array(places).reshape(several.shape)
 
 
-def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs by name with those that follow from others in place of these; one schedule for all rows.
+def add_features(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace inputs by those that a law computes from them; one schedule for all rows.
 
     Args:
         law: the law.
@@ -124,16 +124,16 @@ def featured(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
-    """The inputs of a law in its own order, as a prediction takes them.
+    """Inputs of a law in its order, as predictions take them.
 
     Args:
         law: the law.
-        inputs: name to number or array; those that others follow from can be given in place of these.
+        inputs: name to number or array; inputs that the law computes may be replaced by their sources.
 
     Raises:
         ValueError: an input is missing or unknown.
     """
-    inputs = featured(law, inputs)
+    inputs = add_features(law, inputs)
     for name in inputs:
         if name not in law.inputs:
             known = ", ".join(dict.fromkeys((*law.inputs, *law.sources)))
@@ -144,13 +144,13 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     if missing:
         raise ValueError(f"{law.name} needs the input {', '.join(missing)} to predict.")
     return [
-        _places(law, name, inputs[name]) if kind.categories else np.asarray(inputs[name], float)
+        _encode_categories(law, name, inputs[name]) if kind.categories else np.asarray(inputs[name], float)
         for name, kind in law.inputs.items()
     ]
 
 
-def outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
-    """The first input that leaves its domain: its name, on which side it must lie, and a number that does not."""
+def first_outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
+    """First input outside its domain: name, violated bound in words, and offending value."""
     for name, column in columns.items():
         kind = law.inputs[name]
         bad = column[~((column > kind.low) & (column < kind.high))]

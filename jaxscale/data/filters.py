@@ -1,15 +1,15 @@
-"""Filters: which rows to keep, said as ``params > 1e8 and split != "test"``.
+"""Row filters such as ``params > 1e8 and split != "test"``.
 
-The grammar, read by a small parser (nothing is ever evaluated as code)::
+The grammar, read by a small parser (nothing is evaluated as code)::
 
     either     = both ("or" both)*
     both       = simple ("and" simple)*
     simple     = "not" simple | "(" either ")" | comparison
     comparison = column ("==" | "=" | "!=" | "<" | "<=" | ">" | ">=") literal
 
-A column with spaces or odd characters goes in backticks; a literal is a number, a quoted text, or
-(after ``==``, ``=`` and ``!=``) a bare word. An empty cell equals ``''`` and is neither smaller nor larger
-than any number.
+The name of a column with spaces or special characters is quoted by backticks; a literal is a number, a quoted
+string, or (after ``==``, ``=`` and ``!=``) a bare word. An empty cell equals ``''`` and is neither smaller nor
+larger than any number.
 """
 
 import operator
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxscale.data.tables import Table, is_empty, number, shown
+from jaxscale.data.tables import Table, format_value, is_empty, number
 from jaxscale.utils.errors import DataError
 
 _TOKEN = re.compile(
@@ -40,7 +40,7 @@ _DEEPEST = 50
 
 
 class FilterError(DataError):
-    """A filter that cannot be read or applied; the message shows where."""
+    """Error in a filter; the message shows the position."""
 
     code = "filter"
     argument = "where"
@@ -53,33 +53,33 @@ class _Token(NamedTuple):
 
 
 def where(expression: str, table: Table) -> np.ndarray:
-    """Which rows of a table satisfy a filter.
+    """Mask of the rows of a table that satisfy a filter.
 
     Args:
         expression: the filter, such as ``params > 1e8 and split != "test"``.
         table: the table to filter.
 
     Returns:
-        One truth value a row.
+        One boolean for each row.
 
     Raises:
-        FilterError: the filter cannot be read, names an unknown column, compares text with ``<``,
+        FilterError: the filter has a syntax error, names an unknown column, compares text with ``<``,
             or keeps no row.
     """
     mask = _Parser(expression, table).parse()
     if not mask.any():
         raise FilterError(
-            f"The filter {_shown(expression)} keeps none of the {len(table)} rows of {table.name}; loosen it."
+            f"The filter {_quote(expression)} keeps none of the {len(table)} rows of {table.name}; relax it."
         )
     return mask
 
 
 class _Parser:
-    """Reads the tokens from left to right and applies each comparison as it is met."""
+    """Recursive-descent parser that evaluates each comparison as it is read."""
 
     def __init__(self, expression: str, table: Table) -> None:
         self.expression = expression
-        self.shown = _shown(expression)
+        self.shown = _quote(expression)
         self.table = table
         self.tokens = self._tokens()
         self.next = 0
@@ -88,7 +88,7 @@ class _Parser:
     def parse(self) -> np.ndarray:
         mask = self._either()
         if self._peek().kind != "end":
-            raise self._wrong("expected 'and', 'or' or the end")
+            raise self._error("expected 'and', 'or' or the end")
         return mask
 
     def _tokens(self) -> list[_Token]:
@@ -97,7 +97,7 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(self.expression, position)
             if match is None or match.lastgroup is None:
-                raise self._wrong("this cannot be read", _skip_space(self.expression, position))
+                raise self._error("this cannot be read", _skip_space(self.expression, position))
             tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         return [*tokens, _Token("end", "", end)]
@@ -117,7 +117,7 @@ class _Parser:
         self.next += 1
         return True
 
-    def _wrong(self, what: str, position: int | None = None) -> FilterError:
+    def _error(self, what: str, position: int | None = None) -> FilterError:
         at = self._peek().position if position is None else position
         rest = self.expression[at : at + 20]
         place = f"at position {at + 1}, before {rest!r}" if rest else "at its end"
@@ -140,14 +140,14 @@ class _Parser:
     def _simple(self) -> np.ndarray:
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise self._wrong(f"nested more than {_DEEPEST} deep")
+            raise self._error(f"nested more than {_DEEPEST} deep")
         if self._keyword("not"):
             mask = ~self._simple()
         elif self._peek().text == "(":
             self._take()
             mask = self._either()
             if self._peek().text != ")":
-                raise self._wrong("expected ')'")
+                raise self._error("expected ')'")
             self._take()
         else:
             mask = self._comparison()
@@ -157,11 +157,11 @@ class _Parser:
     def _comparison(self) -> np.ndarray:
         column = self._column()
         if self._peek().kind != "operator":
-            raise self._wrong("expected one of == != < <= > >=")
+            raise self._error("expected one of == != < <= > >=")
         sign = self._take().text
         literal = self._peek()
         if literal.kind not in ("word", "text") or literal.text.lower() in ("and", "or", "not"):
-            raise self._wrong("expected a number or a text")
+            raise self._error("expected a number or a text")
         self._take()
         value = number(literal.text) if literal.kind == "word" else None
         if value is not None and np.isfinite(value):
@@ -172,9 +172,9 @@ class _Parser:
     def _column(self) -> str:
         token = self._peek()
         if token.kind == "text":
-            raise self._wrong("expected a column name, which goes in backticks rather than in quotes")
+            raise self._error("expected a column name, which is quoted by backticks rather than quotation marks")
         if token.kind not in ("word", "column") or token.text.lower() in ("and", "or", "not"):
-            raise self._wrong("expected a column name")
+            raise self._error("expected a column name")
         self._take()
         name = token.text.strip("`")
         try:
@@ -193,8 +193,8 @@ def _against_number(table: Table, column: str, sign: str, value: float) -> np.nd
         for i, (cell, entry) in enumerate(zip(cells, parsed, strict=True)):
             if entry is None and not is_empty(cell):
                 raise FilterError(
-                    f"{table.name}, column {column!r}, {table.position(i)}: {shown(cell)} is not a number and cannot "
-                    f"be compared by {sign}; use == or != with a text."
+                    f"{table.name}, column {column!r}, {table.position(i)}: {format_value(cell)} is not a number and "
+                    f"cannot be compared by {sign}; use == or != with a text."
                 )
     values = np.array([np.nan if entry is None else entry for entry in parsed], dtype=float)
     return np.asarray(_COMPARE[sign](values, value))
@@ -220,5 +220,5 @@ def _skip_space(text: str, position: int) -> int:
     return len(text) - len(text[position:].lstrip())
 
 
-def _shown(expression: str) -> str:
+def _quote(expression: str) -> str:
     return repr(expression if len(expression) <= 100 else expression[:97] + "...")

@@ -1,7 +1,7 @@
-"""Observations: a table's columns as validated float64 arrays, ready for a fit.
+"""Observations: columns of a table as validated float64 NumPy arrays.
 
-Everything here is NumPy; a bad cell is refused with its column, its row as the person sees it, its
-value and what to do about it. :func:`checked` adds what only a law can know.
+An invalid cell raises an error with its column, its row as the file counts it, its value and a remedy.
+:func:`jaxscale.data.validation.validate` adds the checks that depend on a law.
 """
 
 import math
@@ -14,28 +14,28 @@ from jaxtyping import Bool, Float, Int
 
 from jaxscale.data import filters
 from jaxscale.data.readers import read_table
-from jaxscale.data.series import known_series, label_of, places
-from jaxscale.data.tables import Table, is_empty, number, shown
+from jaxscale.data.series import label_of, places, validate_series
+from jaxscale.data.tables import Table, format_value, is_empty, number
 from jaxscale.utils.errors import ArgumentError, DataError, Reference, Setting
 
 
 class Observations(eqx.Module):
-    """What was measured: inputs, response and weight, one entry a row.
+    """Observations of a law: inputs, response and weight, one entry for each row.
 
     Args:
-        inputs: the law's inputs by name, shape (n,), or (several, n) where a row holds several numbers.
-        response: what the law predicts, shape (n,).
-        weight: multiplies the loss of its row, shape (n,); 0 leaves the row out.
+        inputs: inputs of the law by name, shape (n,), or (several, n) where a row holds several numbers.
+        response: response, shape (n,).
+        weight: factor on the loss of each row, shape (n,); 0 excludes the row.
         run: codes 0..R-1 of the run a row belongs to, or None.
         group: codes 0..G-1 of the group a row belongs to, or None.
-        group_names: the groups' labels in the table, in the order of their codes.
+        group_names: labels of the groups in the table, in the order of their codes.
         sigma: known standard errors of the responses, in their unit, shape (n,), or None.
-        series: what is long and shared by many rows, such as the learning rates of a run: stored once for each
-            run, while the input of that name holds the place in this list, shape (n,).
+        series: sequences shared by many rows, such as the learning rates of a run: each is stored once, and the input
+            of that name holds the index into this tuple, shape (n,).
         columns: (input name or "response", column name) pairs, for messages.
         rows: numbers of the rows in the table, as ``row_unit`` counts them.
-        rows_read: rows of the table before filtering.
-        name: what messages call the table.
+        rows_read: number of rows of the table before filtering.
+        name: name of the table in messages.
         sha256: fingerprint of the table.
         row_unit: what ``rows`` counts: "line" of a text file, or "row".
     """
@@ -57,21 +57,21 @@ class Observations(eqx.Module):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups by name, in the order of their codes; the codes themselves where they have no names."""
+        """Labels of the groups in the order of their codes; the codes themselves if there are no labels."""
         if self.group is None:
             return ()
         return self.group_names or tuple(map(str, range(int(self.group.max()) + 1)))
 
     def __len__(self) -> int:
-        """The number of rows, padding included."""
+        """Number of rows, including padding."""
         return len(self.response)
 
     def position(self, index: int | np.integer) -> str:
-        """Where a row stands in its table, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
+        """Position of a row in its table, for messages: "line 7" of a text file, "row 6" of a data frame."""
         return f"{self.row_unit} {self.rows[index] if self.rows else index + 1}"
 
     def first(self, bad: Bool[np.ndarray, " n"]) -> str:
-        """The table and the first row where ``bad`` holds, for a message."""
+        """Table and first row where ``bad`` is true, for messages."""
         return f"{self.name}, {self.position(np.flatnonzero(bad)[0])}"
 
     @classmethod
@@ -88,43 +88,43 @@ class Observations(eqx.Module):
         sigma: str | None = None,
         series: Mapping[str, Mapping[Any, Any]] | None = None,
     ) -> "Observations":
-        """Read the columns that are used, in the rows that are kept.
+        """Create observations from columns of a table.
 
         Args:
-            source: anything :func:`jaxscale.data.tables.read_table` reads.
-            inputs: law input to column, or a list of columns named like the inputs.
+            source: any source of :func:`jaxscale.data.readers.read_table`.
+            inputs: input of the law to column, or a list of columns named like the inputs.
             response: column of the response.
-            where: which rows to keep, such as ``"params > 1e8 and split == 'train'"``.
-            weight: column of weights; all 1 unless given.
-            run: column that names the run of a row.
-            group: column that names the group of a row.
+            where: filter of the rows, such as ``"params > 1e8 and split == 'train'"``.
+            weight: column of weights; all 1 by default.
+            run: column of run labels.
+            group: column of group labels.
             sigma: column of known standard errors of the responses, in their unit.
-            series: input to the sequences that its column names, such as
-                ``dict(schedule={"cosine": rates, "constant": others})`` with one learning rate a step.
+            series: input to sequences by label, such as ``dict(schedule={"cosine": rates, "constant": others})`` with
+                one learning rate for each step.
 
         Returns:
             The observations, in float64.
 
         Raises:
-            DataError: a column is missing, a cell that is used is no finite number, a weight is
-                negative, all weights are zero, no row is left, or a series is missing or no sequence of numbers.
+            DataError: a column is missing, a cell that is used is not a finite number, a weight is
+                negative, all weights are zero, no row is left, or a series is missing or not a sequence of numbers.
         """
         table = read_table(source)
-        named = _named(inputs)
+        named = _input_columns(inputs)
         kept = np.flatnonzero(filters.where(where, table)) if where is not None else np.arange(len(table))
-        wanted = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
+        columns = {**named, "response": response, **({"weight": weight} if weight is not None else {})}
         if sigma is not None:
-            wanted["sigma"] = sigma
+            columns["sigma"] = sigma
         numbers: dict[str, np.ndarray] = {}
         complaints: list[str] = []
-        known = known_series(series or {}, named)
+        known = validate_series(series or {}, named)
         stored: dict[str, tuple[np.ndarray, ...]] = {}
-        for key, column in wanted.items():
+        for key, column in columns.items():
             if key in known:
-                numbers[key], stored[key], found = places(table, column, kept, known[key])
+                numbers[key], stored[key], problems = places(table, column, kept, known[key])
             else:
-                numbers[key], found = _numbers(table, column, kept)
-            complaints += found
+                numbers[key], problems = _numbers(table, column, kept)
+            complaints += problems
         if weight is not None:
             complaints += _negative(table, weight, kept, numbers["weight"])
         if sigma is not None:
@@ -135,12 +135,12 @@ class Observations(eqx.Module):
             ]
         codes, labels = {}, {}
         for key, column in (("run", run), ("group", group)):
-            codes[key], labels[key], found = _codes(table, column, kept) if column is not None else (None, (), [])
-            complaints += found
+            codes[key], labels[key], problems = _codes(table, column, kept) if column is not None else (None, (), [])
+            complaints += problems
         refuse_cells(table.name, complaints)
         if weight is not None and not numbers["weight"].any():
             raise DataError(
-                f"{table.name}, column {weight!r}: all weights are zero; give some row a positive weight.",
+                f"{table.name}, column {weight!r}: all weights are zero; at least one must be positive.",
                 argument="weight",
             )
         return cls(
@@ -161,7 +161,7 @@ class Observations(eqx.Module):
         )
 
 
-def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+def _input_columns(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     if isinstance(inputs, Mapping):
         named = dict(inputs)
     elif isinstance(inputs, str):
@@ -177,7 +177,7 @@ def _named(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
 
 
 def _numbers(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The kept cells as float64, with one complaint for each cell that is no finite number."""
+    """Cells as float64, and one message for each cell that is not a finite number."""
     cells = table.column(column)[kept]
     if cells.dtype.kind in "biuf":
         values = cells.astype(np.float64)
@@ -201,8 +201,8 @@ def _reason(cell: Any) -> str:
         (" ", "spaces"),
     ):
         if number(text.replace(separator, "")) is not None:
-            return f"{shown(text)} is not a number (remove its {what})"
-    return f"{shown(text)} is not a number"
+            return f"{format_value(text)} is not a number (remove its {what})"
+    return f"{format_value(text)} is not a number"
 
 
 def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:
@@ -211,7 +211,7 @@ def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -
 
 
 def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
-    """Codes 0, 1, ... of the distinct cells in order of appearance, and these cells."""
+    """Codes 0, 1, ... of the distinct cells in order of appearance, their labels, and messages for empty cells."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
     empty = [i for i, label in enumerate(labels) if label is None]
@@ -220,7 +220,7 @@ def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tup
 
 
 def refuse_cells(name: str, complaints: Sequence[str], why: str = "", cure: Sequence[str | Reference] = ()) -> None:
-    """Refuse a table by its first three bad cells."""
+    """Raise an error that names the first three invalid cells, if there are any."""
     if not complaints:
         return
     count = len(complaints)

@@ -1,4 +1,4 @@
-"""Padding of observations to a size bucket by rows of weight 0."""
+"""Padding of observations to a size bucket with rows of weight 0."""
 
 import dataclasses
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from jaxscale.data.observations import Observations
 from jaxscale.utils.errors import ArgumentError
-from jaxscale.utils.padding import widened
+from jaxscale.utils.padding import pad_columns
 
 
-def padded(observations: Observations, size: int) -> Observations:
+def pad(observations: Observations, size: int) -> Observations:
     """Pad to ``size`` rows by repeating the first row with weight 0.
 
     Args:
@@ -17,7 +17,7 @@ def padded(observations: Observations, size: int) -> Observations:
         size: at least n.
 
     Returns:
-        The same observations in arrays of length ``size``; every weighted sum stays what it was.
+        The same observations in arrays of length ``size``; weighted sums are unchanged.
 
     Raises:
         ValueError: ``size`` is below the number of rows.
@@ -27,12 +27,12 @@ def padded(observations: Observations, size: int) -> Observations:
         raise ArgumentError("size", f"must be at least the number of rows {len(observations)}, but is {size}.")
 
     def maybe(values: np.ndarray | None) -> np.ndarray | None:
-        return None if values is None else widened(values, size)
+        return None if values is None else pad_columns(values, size)
 
     return dataclasses.replace(
         observations,
-        inputs={key: widened(values, size) for key, values in observations.inputs.items()},
-        response=widened(observations.response, size),
+        inputs={key: pad_columns(values, size) for key, values in observations.inputs.items()},
+        response=pad_columns(observations.response, size),
         weight=np.concatenate([observations.weight, np.zeros(extra)]),
         run=maybe(observations.run),
         group=maybe(observations.group),

@@ -11,13 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.data.tables import Table, shown
+from jaxscale.data.tables import Table, format_value
 from jaxscale.utils.errors import DataError
-
-ENDINGS = (".csv", ".jsonl", ".ndjson", ".parquet")
-
-
-_ENDINGS = ".csv, .jsonl, .ndjson or .parquet"
 
 
 def read_table(source: Any) -> Table:
@@ -25,13 +20,13 @@ def read_table(source: Any) -> Table:
 
     Args:
         source: path of a CSV, JSONL or Parquet file, a pandas, polars or pyarrow frame, a mapping
-            from column name to values, or a :class:`Table` (returned as it is).
+            from column name to values, or a :class:`Table` (returned unchanged).
 
     Returns:
         The table; cells of a CSV file are text.
 
     Raises:
-        DataError: the source cannot be read; says where and what to do.
+        DataError: the source cannot be read.
     """
     if isinstance(source, Table):
         return source
@@ -45,10 +40,9 @@ def read_table(source: Any) -> Table:
 
 
 def _read_file(path: Path) -> Table:
-    readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     ending = path.suffix.lower()
-    if ending not in readers:
-        raise DataError(f"{path} ends in {ending!r}, which is no known kind of table; use a file in {_ENDINGS}.")
+    if ending not in READERS:
+        raise DataError(f"{path} ends in {ending!r}, which is not a known format; use a file in {_ENDINGS}.")
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -57,7 +51,7 @@ def _read_file(path: Path) -> Table:
         raise DataError(f"{path} cannot be read ({error}); check the path and its permissions.") from None
     if not content.strip():
         raise DataError(f"{path.name} is empty; it needs a header and at least one row.")
-    columns, rows = readers[ending](path.name, content)
+    columns, rows = READERS[ending](path.name, content)
     return _table(path.name, columns, rows, hashlib.sha256(content).hexdigest())
 
 
@@ -88,7 +82,7 @@ def _text(name: str, content: bytes) -> str:
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f"{name}, line {line}: a NUL byte is no text; save the file as UTF-8 text.")
+        raise DataError(f"{name}, line {line}: there is a NUL byte; save the file as UTF-8 text.")
     return text
 
 
@@ -122,16 +116,16 @@ def _header(name: str, cells: list[str]) -> list[str]:
         if header.count(key) > 1:
             raise DataError(f"{name}: the header names column {key!r} {header.count(key)} times; rename one.")
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise DataError(f"{name}: the header {header[0]!r} has no commas; separate the cells by commas.")
+        raise DataError(f"{name}: the header {header[0]!r} has no commas; separate the cells with commas.")
     return header
 
 
 def _jsonl(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]:
-    # str.splitlines would also cut at separators that JSON allows inside a text.
+    # str.splitlines would also split at separators that JSON allows inside a string.
     lines = [(i, line) for i, line in enumerate(_text(name, content).split("\n"), 1) if line.strip()]
     records = [_record(name, i, line) for i, line in lines]
     keys = dict.fromkeys(key for record in records for key in record)
-    columns = {key: _simplified([record.get(key) for record in records]) for key in keys}
+    columns = {key: _to_array([record.get(key) for record in records]) for key in keys}
     return columns, [i for i, _ in lines]
 
 
@@ -150,12 +144,14 @@ def _record(name: str, row: int, line: str) -> dict[str, Any]:
         ) from None
     if not isinstance(record, dict):
         raise DataError(
-            f'{name}, line {row}: {shown(record)} is not a JSON object; write one such as {{"loss": 2.5}} a line.'
+            f"{name}, line {row}: {format_value(record)} is not a JSON object; write one such as "
+            '{"loss": 2.5} a line.'
         )
     for key, value in record.items():
         if isinstance(value, (dict, list)):
             raise DataError(
-                f"{name}, column {key!r}, line {row}: {shown(value)} is nested; give each value a column of its own."
+                f"{name}, column {key!r}, line {row}: {format_value(value)} is nested; give each value a "
+                "column of its own."
             )
     return record
 
@@ -196,13 +192,13 @@ def _frame_column(series: Any) -> np.ndarray:
     if series.dtype.is_float() or (series.dtype.is_integer() and not series.is_null().any()):
         return series.to_numpy()
     pairs = zip(series.to_list(), series.is_null().to_list(), strict=True)
-    return _simplified([None if missing else cell for cell, missing in pairs])
+    return _to_array([None if missing else cell for cell, missing in pairs])
 
 
 def _array(key: str, value: Any) -> np.ndarray:
     if isinstance(value, (str, bytes)):
         raise DataError(f"dict, column {key!r}: {value!r} is not a list of values; give one value a row.")
-    # A masked array says which cells are empty only through its list.
+    # Only the list of a masked array shows which cells are empty.
     masked = isinstance(value, np.ma.MaskedArray)
     try:
         array = np.asarray(value)
@@ -211,7 +207,7 @@ def _array(key: str, value: Any) -> np.ndarray:
         array, cells = np.asarray(0), []
     if array.ndim != 1:
         raise DataError(f"dict, column {key!r}: the values are not one-dimensional; give one value a row.")
-    return array if array.dtype.kind in "biuf" and not masked else _simplified(cells)
+    return array if array.dtype.kind in "biuf" and not masked else _to_array(cells)
 
 
 def _objects(cells: Sequence[Any]) -> np.ndarray:
@@ -221,8 +217,8 @@ def _objects(cells: Sequence[Any]) -> np.ndarray:
     return array
 
 
-def _simplified(cells: Sequence[Any]) -> np.ndarray:
-    """Plain numbers become a number array; anything else stays as it is."""
+def _to_array(cells: Sequence[Any]) -> np.ndarray:
+    """Array of numbers if all cells are numbers, else of objects."""
     if all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in cells):
         array = np.asarray(cells)
         if array.dtype.kind in "biuf":
@@ -239,3 +235,9 @@ def _fingerprint(columns: Mapping[str, np.ndarray]) -> str:
         else:
             digest.update(repr(column.tolist()).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()
+
+
+# From a file's name and content to its columns, and the line of each row where rows have lines; by ending.
+READERS = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
+ENDINGS = tuple(READERS)
+_ENDINGS = " or ".join(", ".join(ENDINGS).rsplit(", ", 1))

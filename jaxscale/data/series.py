@@ -1,4 +1,4 @@
-"""Series: what is long and shared by many rows, stored once and named by a column of labels."""
+"""Series: sequences shared by many rows, stored once and referenced by a column of labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,16 @@ from jaxscale.data.tables import Table, is_empty
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 
-def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]) -> dict[str, dict[str, np.ndarray]]:
-    """The given sequences by input and label, checked."""
+def validate_series(
+    series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Validated sequences by input and label."""
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():
         if key not in named:
-            raise ArgumentError("series", f"names {key!r}, which is no input; map it to a column of labels in inputs.")
+            raise ArgumentError(
+                "series", f"names {key!r}, which is not an input; map it to a column of labels in inputs."
+            )
         known[key] = {str(label).strip(): np.asarray(values, float) for label, values in entries.items()}
         for label, values in known[key].items():
             if values.ndim != 1 or not len(values) or not np.all(np.isfinite(values)):
@@ -25,7 +29,7 @@ def known_series(series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, st
 def places(
     table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
-    """The place of each row's sequence among those that are used, and these."""
+    """Index of each row's sequence among those that are used, these sequences, and messages for unknown labels."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     used = [label for label in dict.fromkeys(labels) if label is not None and label in known]
     complaints = [
@@ -43,6 +47,6 @@ def places(
 
 
 def label_of(cell: Any) -> str | None:
-    """A cell as text, or None where it is empty."""
+    """Label of a cell as text, or None if it is empty."""
     missing = is_empty(cell) or (isinstance(cell, (float, np.floating)) and np.isnan(cell))
     return None if missing else str(cell).strip()

@@ -1,4 +1,4 @@
-"""Simulate: sweeps of training runs drawn from a law whose constants are known.
+"""Simulation of sweeps from a law with known parameters.
 
 >>> from jaxscale import designs, laws
 >>> params = laws.chinchilla.published["besiroglu2024"]
@@ -28,31 +28,31 @@ def simulate(
     run: Any = None,
     response: str = "loss",
 ) -> dict[str, np.ndarray]:
-    """Draw responses from a law with noise, in float64.
+    """Simulate noisy responses of a law, in float64.
 
-    A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; a response between 0
-    and 1 gets its noise on the logit, a real one gets it added.
+    A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; the noise of a response between 0
+    and 1 is added to its logit, that of a real response to the response.
 
     Args:
-        law: the law that is true, or its name in the catalogue.
+        law: the true law, or its name in the catalogue.
         params: its parameters by name.
-        inputs: input name to array of shape (..., n), in the law's raw units.
+        inputs: input name to array of shape (..., n), in the raw units of the law.
         noise: standard deviation of the noise.
-        seed: of the noise; the same seed gives the same numbers.
-        run: labels of shape (n,); rows of one run share one draw of the noise. Every row is a
-            run of its own where None.
-        response: the name of the response's column.
+        seed: random seed of the noise.
+        run: labels of shape (n,); rows of one run share one draw of the noise. If None, every row is a run of
+            its own.
+        response: column name of the response.
 
     Returns:
-        The inputs, the response and, where ``run`` was given, that: columns of n rows.
+        The inputs, the response and, if it is given, ``run``: columns of n rows.
 
     Raises:
         ValueError: a parameter or input is missing or unknown, lengths differ, an input lies outside
-            the law's interval, the law has no finite value, or the noise is negative.
+            its domain, the law has no finite value, or the noise is negative.
     """
     law = resolve(law)
     columns = _columns(law, inputs)
-    _same_names(law, "parameter", law.parameters, params)
+    _check_names(law, "parameter", law.parameters, params)
     if not 0 <= noise < np.inf:
         raise ArgumentError("noise", f"must be zero or positive, but is {noise!r}.")
     if response in columns or response == "run":
@@ -66,18 +66,18 @@ def simulate(
         raise ValueError(f"Law {law.name} has no finite value in row {place} of the inputs.")
     draws = np.random.default_rng(seed)
     if run is None:
-        return {**columns, response: _noisy(law, exact, noise * draws.standard_normal(count))}
+        return {**columns, response: _add_noise(law, exact, noise * draws.standard_normal(count))}
     labels = np.asarray(run)
     if labels.shape != (count,):
         raise ArgumentError("run", f"must hold one label for each of the {count} rows, but has {labels.shape}.")
     _, run = np.unique(labels, return_inverse=True)
     shared = noise * draws.standard_normal(run.max() + 1)
-    return {**columns, response: _noisy(law, exact, shared[run]), "run": labels}
+    return {**columns, response: _add_noise(law, exact, shared[run]), "run": labels}
 
 
 def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs as float64 columns in the law's order, checked."""
-    _same_names(law, "input", law.inputs, inputs)
+    """Validated inputs as float64 columns in the law's order."""
+    _check_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
     lengths = {name: column.shape[-1] if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
@@ -89,7 +89,7 @@ def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _check_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"Law {law.name} needs the {what} {name}; its {what}s are {', '.join(wanted)}.")
@@ -98,7 +98,7 @@ def _same_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[s
             raise ValueError(f"Law {law.name} has no {what} {name}; its {what}s are {', '.join(wanted)}.")
 
 
-def _noisy(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def _add_noise(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
     if law.response.domain is positive:
         return exact * np.exp(noise)
     if law.response.domain is unit:

@@ -1,7 +1,6 @@
-"""Tables: files, data frames and mappings become named columns with row numbers.
+"""Tables: named columns with row numbers, read from files, data frames and mappings.
 
-Cells of a CSV file stay text until somebody asks for numbers, so a column nobody uses can hold
-anything. Everything that cannot be read is a :class:`DataError`.
+Cells of a CSV file remain text until a column is used, so unused columns may hold anything.
 """
 
 import re
@@ -24,8 +23,8 @@ class Table:
     Args:
         columns: name to a one-dimensional array; text and mixed cells are objects.
         rows: numbers of the rows: the line in a CSV or JSONL file (a CSV header is line 1), else counted from 1.
-        name: what messages call the table ("runs.csv", "data frame", "dict").
-        sha256: fingerprint of the file's bytes, or of the columns where there is no file.
+        name: name of the table in messages ("runs.csv", "data frame", "dict").
+        sha256: fingerprint of the bytes of the file, or of the columns if there is no file.
         row_unit: what the numbers count: "line" of a text file, or "row".
     """
 
@@ -36,18 +35,18 @@ class Table:
     row_unit: str = "row"
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Number of rows."""
         return len(self.rows)
 
     def position(self, index: int | np.integer) -> str:
-        """Where a row stands, as messages say it: "line 7" of a text file, "row 6" of a data frame."""
+        """Position of a row, for messages: "line 7" of a text file, "row 6" of a data frame."""
         return f"{self.row_unit} {self.rows[index]}"
 
     def column(self, name: str) -> np.ndarray:
-        """The cells of one column.
+        """Cells of one column.
 
         Raises:
-            DataError: there is no such column; names the nearest ones.
+            DataError: there is no such column; the message suggests similar names.
         """
         if name not in self.columns:
             shown = ", ".join(list(self.columns)[:12]) + (", ..." if len(self.columns) > 12 else "")
@@ -58,7 +57,7 @@ class Table:
 
 
 def number(cell: Any) -> float | None:
-    """A cell as a float, or None where it is not a number (thousands separators are not accepted)."""
+    """Convert a cell to a float, or None if it is not a number (thousands separators are not accepted)."""
     if isinstance(cell, str):
         text = cell.strip()
         return float(text) if _NUMBER.fullmatch(text) or _WORDS.fullmatch(text) else None
@@ -73,12 +72,12 @@ def number(cell: Any) -> float | None:
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a cell holds nothing."""
+    """Whether a cell is None or blank."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def shown(value: Any) -> str:
-    """A value as messages print it: quoted, and cut where it is long."""
+def format_value(value: Any) -> str:
+    """Format a value for messages: quoted if it is text, and truncated if it is long."""
     text = value if isinstance(value, str) else repr(value)
     short = text if len(text) <= 40 else text[:37] + "..."
     return repr(short) if isinstance(value, str) else short

@@ -10,52 +10,52 @@ from jaxscale.law import Input, Law, Support, unit
 from jaxscale.utils.errors import DataError, Function, Reference, Setting
 from jaxscale.utils.notices import Notice
 
-# Units in which columns often count parameters, tokens and operations, and what makes single ones of them.
+# Units in which columns often count parameters, tokens and operations, with their conversion factors.
 _LARGER_UNITS = {"millions": "1e6", "billions": "1e9"}
 _LINEAR = Setting("noise", "squared", (Setting("space", "linear"),))
 
 
 @runtime_checkable
 class ResidualSpace(Protocol):
-    """What the check of responses needs of a space of residuals (:class:`jaxscale.noise.Space`)."""
+    """Protocol of a residual space (:class:`jaxscale.noise.Space`), as the check of responses needs it."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         ...
 
     @property
     def support(self) -> Support:
-        """The responses that have a residual."""
+        """Support of the responses that have a residual."""
         ...
 
 
-def checked(
+def validate(
     law: Law,
     observations: Observations,
     free: Sequence[str],
     space: ResidualSpace,
     linear: Setting = _LINEAR,
 ) -> list[Notice]:
-    """Check what only a law can know about its observations.
+    """Validate observations against a law: inputs, responses, number of rows, units.
 
-    The space of the residuals decides which responses can be used: logarithms need positive ones, logits those
-    between 0 and 1, and linear residuals take any.
+    The residual space determines which responses are valid: positive ones for logarithms, those between 0 and 1 for
+    logits, and any for linear residuals.
 
     Args:
         law: the law to be fitted.
         observations: the data.
         free: names of the parameters that are fitted; the others are fixed.
-        space: where residuals are taken.
-        linear: how the caller is asked for linear residuals, for messages.
+        space: residual space.
+        linear: how the caller selects linear residuals, for messages.
 
     Returns:
-        Notices about data that can be fitted but look odd.
+        Notices about data that can be fitted but look suspicious.
 
     Raises:
         DataError: an input is missing or outside the law's domain, a response has no residual in the space, there are
-            fewer rows than free parameters, or the response, or an input that a free parameter belongs to, never
-            varies.
+            fewer rows than free parameters, or the response, or an input that a free parameter belongs to, is
+            constant.
     """
     _check_inputs(law, observations)
     _check_response(law, observations, space, linear)
@@ -102,17 +102,17 @@ def _check_inputs(law: Law, observations: Observations) -> None:
 def _check_response(law: Law, observations: Observations, space: ResidualSpace, linear: Setting) -> None:
     domain, y = space.support, observations.response
     complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
-    # Leaving such rows out would bias the fit: a share of 0 or a count of 0 is a result like any other.
+    # Leaving such rows out would bias the fit: a proportion of 0 or a count of 0 is a valid result.
     they = "it" if len(complaints) == 1 else "them"
-    cure: list[str | Reference] = [f"correct {they}, or take linear residuals (", linear, ")"]
+    cure: list[str | Reference] = [f"correct {they}, or use linear residuals (", linear, ")"]
     if np.all((y >= 0) & (y <= 1)):
         counts = Function("fit", (Setting("likelihood", "binomial", (Setting("trials"),)),))
-        cure += [" or, for shares of counted trials, the likelihood of counts (", counts, ")"]
+        cure += [" or, for proportions of counted trials, the likelihood of counts (", counts, ")"]
     refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", cure)
 
 
 def _outside(observations: Observations, key: str, what: str, values: np.ndarray, low: float, high: float) -> list[str]:
-    """One complaint for each row that holds a value outside an open interval."""
+    """Messages for rows with a value outside an open interval."""
     fine, complaints = (values > low) & (values < high), []
     for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
         bad = np.atleast_1d(values[..., i])[~np.atleast_1d(fine[..., i])][0]
@@ -135,7 +135,7 @@ def _refuse_constant(law: Law, observations: Observations, key: str, free: Seque
             if named == key:
                 declared |= {name: None, power.removeprefix("-"): None}
     unidentified = [name for name in declared if name in free]
-    # Whether an input that no declaration names may stay constant is for the design check to say.
+    # Inputs that no declaration names may be constant here: the design check decides.
     if not unidentified:
         return
     raise DataError(
@@ -160,7 +160,7 @@ def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[
     verb = "row repeats" if len(copies) == 1 else "rows repeat"
     where = observations.row_unit + ("" if len(copies) == 1 else "s")
     message = f"{len(copies)} {verb} the inputs and the response of an earlier one ({where} {first})"
-    return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they were measured anew.")]
+    return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they are replicates.")]
 
 
 def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
@@ -172,22 +172,22 @@ def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notic
 
 
 def _percents(law: Law, observations: Observations) -> list[Notice]:
-    """A notice where responses of a law that predicts shares look like percents."""
+    """Notice of responses that look like percentages where the law predicts a fraction."""
     largest = float(observations.response[observations.weight > 0].max())
     if law.response.domain is not unit or not 1.5 < largest <= 100:
         return []
     return [
         Notice(
             "units",
-            f"{observations.name}, column {_column(observations, 'response')!r}: {law.name} predicts shares between 0 "
-            f"and 1, but the largest is {largest:g}, which looks like percent; divide the column by 100 if so.",
+            f"{observations.name}, column {_column(observations, 'response')!r}: {law.name} predicts fractions between "
+            f"0 and 1, but the largest is {largest:g}, which looks like percent; divide the column by 100 if so.",
         )
     ]
 
 
 def _unit_message(observations: Observations, key: str, entry: Input, values: np.ndarray) -> str:
     smallest, largest, (_, high) = float(values.min()), float(values.max()), entry.sizes
-    # A column counts in a unit that puts both its smallest and its largest value where the law is used.
+    # A unit is plausible if both the smallest and the largest value are then in the range of the law.
     fitting = [
         (word, factor)
         for word, factor in _LARGER_UNITS.items()

@@ -1,4 +1,4 @@
-"""Parameters at a bound: which end of their support an optimum ran to, and how a refit can leave it again."""
+"""Parameters at a bound of their support, and starts from which a refit can leave the bound."""
 
 import math
 from typing import Any
@@ -7,60 +7,60 @@ import numpy as np
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive, real
-from jaxscale.law.coordinates import coordinate_at, owned
+from jaxscale.law.coordinates import coordinate_at, has_own_coordinates
 
-# A term, a floor or a share below this part of what it could be has vanished.
-GONE = 1e-6
-# An exponent below this, and a rate below this part of its plausible range.
-STEADY, SLOW = 1e-4, 1e-3
-# Where a refit begins: near the bound, but where the objective still feels the parameter.
-LIFTED = 1e-3
+# Relative size below which a term, a floor or a fraction counts as zero.
+NEGLIGIBLE = 1e-6
+# An exponent below the first counts as zero, and a rate below the second, relative to its plausible range.
+ZERO_EXPONENT, ZERO_RATE = 1e-4, 1e-3
+# Relative size at which a refit starts: near the bound, but large enough to change the objective.
+RESTART_SIZE = 1e-3
 
 
 def at_bounds(optimum: Optimum) -> dict[str, float]:
-    """The free parameters that have run to an end of their support, and that end.
+    """Free parameters at a bound of their support, by name, with that bound.
 
     Args:
         optimum: the problem at its optimum.
     """
     law, free = optimum.problem.law, optimum.problem.free
-    if owned(law, free):
+    if has_own_coordinates(law, free):
         return {}
-    return {name: end for name in free if (end := _end(optimum, name)) is not None}
+    return {name: end for name in free if (end := _bound_reached(optimum, name)) is not None}
 
 
 def _effect(optimum: Optimum, name: str) -> float:
-    """The most that a term adds to a residual, as a share of the response."""
+    """Largest contribution of a term to a residual, relative to the response."""
     problem, linear = optimum.problem, optimum.linear
     slope = np.asarray(linear.jacobian)[optimum.used, problem.free.index(name)]
     level = (float(problem.centre.response_size) or 1.0) if not problem.noise.space.relative else 1.0
     return float(np.max(np.abs(slope), initial=0.0)) * abs(float(linear.params[name])) / level
 
 
-def _end(optimum: Optimum, name: str) -> float | None:
-    """The end of the support that a parameter has run to, if it has."""
+def _bound_reached(optimum: Optimum, name: str) -> float | None:
+    """The bound that a parameter has reached, or None."""
     problem, linear = optimum.problem, optimum.linear
     kind, value = problem.law.parameters[name], float(linear.params[name])
     low, high = kind.support.low, kind.support.high
     if kind.support is positive:
         if kind.kind in ("floor", "amplitude"):
-            gone = _effect(optimum, name) < GONE
+            vanished = _effect(optimum, name) < NEGLIGIBLE
         elif kind.kind == "exponent":
-            gone = value < STEADY
+            vanished = value < ZERO_EXPONENT
         elif kind.kind in ("scale", "location"):
-            gone = False
+            vanished = False
         else:
-            small = value < SLOW * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
-            gone = small and _effect(optimum, name) < GONE
-        return 0.0 if gone else None
+            small = value < ZERO_RATE * kind.range[0] * float(problem.centre.unit.get(name, 1.0))
+            vanished = small and _effect(optimum, name) < NEGLIGIBLE
+        return 0.0 if vanished else None
     width = high - low if np.isfinite(high - low) else max(abs(low) if np.isfinite(low) else abs(high), abs(value))
-    if np.isfinite(low) and value - low <= GONE * width:
+    if np.isfinite(low) and value - low <= NEGLIGIBLE * width:
         return low
-    return high if np.isfinite(high) and high - value <= GONE * width else None
+    return high if np.isfinite(high) and high - value <= NEGLIGIBLE * width else None
 
 
-def lifted(optimum: Optimum) -> np.ndarray:
-    """Coordinates of the optimum in which what ran to a bound is moved a little inside, so that a refit can leave it.
+def move_off_bounds(optimum: Optimum) -> np.ndarray:
+    """Coordinates of the optimum with parameters at a bound moved inside, as starts of a refit.
 
     Args:
         optimum: the problem at its optimum.
@@ -70,22 +70,22 @@ def lifted(optimum: Optimum) -> np.ndarray:
     for name in at_bounds(optimum):
         kind, place = problem.law.parameters[name], problem.free.index(name)
         if kind.support is not positive:
-            moved[place] = float(np.clip(z[place], np.log(LIFTED), -np.log(LIFTED)))
+            moved[place] = float(np.clip(z[place], np.log(RESTART_SIZE), -np.log(RESTART_SIZE)))
         elif kind.kind in ("floor", "amplitude"):
-            # The effect of a term that has all but vanished grows with it.
+            # The effect of a small term is proportional to it.
             effect = max(_effect(optimum, name), 1e-300)
-            moved[place] = float(z[place]) + np.log(LIFTED / effect)
+            moved[place] = float(z[place]) + np.log(RESTART_SIZE / effect)
         else:
-            start = 10 * STEADY
+            start = 10 * ZERO_EXPONENT
             if kind.kind != "exponent":
-                start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or LIFTED
+                start = kind.range[0] * float(problem.centre.unit.get(name, 1.0)) or RESTART_SIZE
             params = {key: np.asarray(value) for key, value in linear.params.items()}
             moved[place] = float(coordinate_at(problem.law, name, start, params, problem.centre))
     return moved
 
 
 def unbounded(support: Support, value: Any) -> Any:
-    """Values of a parameter where it has no bounds: the logarithm of a positive number, the logit of a fraction."""
+    """Transform values to the real line: the logarithm of a positive number, the logit of a fraction."""
     low, high = support.low, support.high
     with np.errstate(divide="ignore"):
         if np.isfinite(low) and np.isfinite(high):

@@ -1,8 +1,8 @@
-"""How an optimum moves with its data: the implicit function theorem, as a rule of JAX.
+"""Implicit differentiation: derivatives of an optimum with respect to its data, as a custom JVP rule.
 
 At a minimum the gradient vanishes, ``g(z, data) = 0``, so that ``dz = -H^-1 (dg/d data . d data)`` with the
-Hessian ``H = dg/dz``; and the objective moves only by what the data change at fixed z. Both are written with
-differentiable functions of the optimum, so that derivatives of derivatives are right too.
+Hessian ``H = dg/dz``; the derivative of the objective is its partial derivative in the data at fixed z. Both are
+differentiable functions of the optimum, so that higher derivatives are exact too.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ from jaxscale.engine.objective import Problem
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
 
-REFUSED = (
+NOT_DIFFERENTIABLE = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
-    "take a Huber loss (jaxscale.noise.huber) to differentiate a fit."
+    "use a Huber loss (jaxscale.noise.huber) to differentiate a fit."
 )
 
 
-def replaced(keep: Any, data: Any) -> Any:
-    """Arrays whose last axis is that of rows, with the first row that is kept in place of the others."""
+def overwrite_rows(keep: Any, data: Any) -> Any:
+    """Overwrite rows (the last axis) that are not kept by the first row that is."""
     first = jnp.argmax(keep)
     return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
 
@@ -35,25 +35,25 @@ def _residuals(problem: Problem, z: Any, inputs: Mapping[str, Any], response: An
 
 
 def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
-    """Rows that count, and those of weight 0 that could: inside the law's domain, with a residual."""
+    """Rows of positive weight, and those of weight 0 that are inside the law's domain and have a residual."""
     law, inputs = problem.law, problem.inputs
     valid = jnp.isfinite(problem.noise.transform(response))
     for name, kind in law.inputs.items():
         inside = (inputs[name] > kind.low) & (inputs[name] < kind.high)
         valid = valid & jnp.all(inside.reshape(-1, inside.shape[-1]), axis=0)
     keep = valid | (weight > 0)
-    return keep & jnp.isfinite(_residuals(problem, z, *replaced(keep, (inputs, response)))) | (weight > 0)
+    return keep & jnp.isfinite(_residuals(problem, z, *overwrite_rows(keep, (inputs, response)))) | (weight > 0)
 
 
 def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
-    """``sum w rho(r)`` at coordinates z of shape (size,): a plain function, to be differentiated by JAX.
+    """Objective ``sum w rho(r)`` at coordinates z of shape (size,), as a function that JAX differentiates.
 
-    A row of weight 0 stands in it with its own residual, so that the derivative in its weight says what the row
-    would do; one outside the law's domain, or without a residual, is left out.
+    A row of weight 0 keeps its own residual, so that the derivative in its weight is the influence that the row
+    would have; a row outside the law's domain, or without a residual, is excluded.
     """
-    # Rows are left out before any derivative is taken: a derivative of NaN is NaN even where it is not chosen.
+    # Rows are excluded before differentiation: a derivative of NaN is NaN even where it is not selected.
     keep = _usable(*jax.lax.stop_gradient((problem, z, response, weight)))
-    r = _residuals(problem, z, *replaced(keep, (problem.inputs, response)))
+    r = _residuals(problem, z, *overwrite_rows(keep, (problem.inputs, response)))
     loss = problem.noise.loss
     cost = loss.value(r, loss.threshold, problem.log_scale(z))
     total = jnp.sum(jnp.where(keep, weight, 0.0) * cost)
@@ -63,25 +63,25 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 
 @jax.custom_jvp
-def attached(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
-    """Optimum and objective as functions of the data: their values are those given, their derivatives implicit.
+def implicit_optimum(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
+    """Return a given optimum and its objective, with implicit derivatives with respect to the data.
 
     Args:
         problem: law, noise, inputs of shape (n,), fixed values; the centre is a constant.
         response: shape (n,).
         weight: shape (n,).
-        z: coordinates of the optimum, shape (size,), as a number without derivatives.
-        f: the objective there, the same.
+        z: coordinates of the optimum, shape (size,), without derivatives.
+        f: the objective there, without derivatives.
     """
     return z, f
 
 
-@attached.defjvp
-def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+@implicit_optimum.defjvp
+def _implicit_optimum_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     problem, response, weight, *_ = primals
     if problem.noise.loss.vertex:
-        raise TypeError(REFUSED)
-    z, f = attached(*primals)
+        raise TypeError(NOT_DIFFERENTIABLE)
+    z, f = implicit_optimum(*primals)
     data, change = (problem, response, weight), tangents[:3]
 
     def cost(z: Any, problem: Problem, response: Any, weight: Any) -> Any:
@@ -89,13 +89,13 @@ def _attached_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
     gradient = jax.grad(cost)
     _, moved = jax.jvp(lambda *data: gradient(z, *data), data, change)
-    dz = -_solved(jax.jacfwd(gradient)(z, *data), moved)
+    dz = -_solve_scaled(jax.jacfwd(gradient)(z, *data), moved)
     _, df = jax.jvp(lambda *data: cost(z, *data), data, change)
     return (z, f), (dz, df)
 
 
-def _solved(hessian: Any, right: Any) -> Any:
-    """``H^-1 right`` in units in which the diagonal is 1; 0 for a coordinate that nothing depends on."""
+def _solve_scaled(hessian: Any, right: Any) -> Any:
+    """Solve ``H x = right`` with the diagonal scaled to 1; 0 for a coordinate that the objective does not depend on."""
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
     size = jnp.where(idle, 1.0, size)
@@ -104,11 +104,11 @@ def _solved(hessian: Any, right: Any) -> Any:
 
 
 @compiled
-def _pulled(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
-    """The derivative, in the weight of every row, of what has these slopes in the parameters; shape (n,)."""
+def _weight_gradient(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
+    """Derivative in the weight of every row, shape (n,), of a quantity with these slopes in the parameters."""
 
     def params(weight: Any) -> Any:
-        return problem.params(attached(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
+        return problem.params(implicit_optimum(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
 
     return jax.vjp(params, weight)[1](slope)[0]
 
@@ -120,12 +120,12 @@ def influence(
     params: Mapping[str, float],
     of: Callable[[dict[str, Any]], Any],
 ) -> np.ndarray:
-    """The derivative of a quantity in the weight of every row, shape (n,), at an optimum.
+    """Influence of every row: the derivative of a quantity in its weight at an optimum, shape (n,).
 
     Args:
         problem: law, noise, inputs of shape (n,).
         z: coordinates of the optimum, shape (size,).
-        wide: what was fitted, n rows.
+        wide: the observations that were fitted, n rows.
         params: every parameter at the optimum.
         of: the quantity, a function of the parameters.
 
@@ -138,4 +138,4 @@ def influence(
     if quantity.shape != ():
         raise ArgumentError("quantity", f"must return one number, but returns an array of shape {quantity.shape}.")
     (slope,) = pull(jnp.ones_like(quantity))
-    return np.asarray(_pulled(problem, wide.response, wide.weight, z, slope))
+    return np.asarray(_weight_gradient(problem, wide.response, wide.weight, z, slope))

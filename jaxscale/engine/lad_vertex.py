@@ -1,4 +1,4 @@
-"""Least absolute deviations: the exact vertex of a fit, by linear programming."""
+"""Least absolute deviations: the exact vertex of a fit by sequential linear programming."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from jaxscale.engine.objective import Problem
 def vertex(
     problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, most: int = 60
 ) -> tuple[np.ndarray, float, float]:
-    """The exact minimum of the absolute loss near z, by linear programmes on a shrinking box.
+    """Exact minimum of the absolute loss near z, by linear programmes in a trust region.
 
     Args:
         problem: law, inputs, noise.
         z: coordinates near a minimum, shape (size,).
         response: shape (n,).
         weight: shape (n,).
-        most: most programmes.
+        most: maximum number of linear programmes.
 
     Returns:
-        Coordinates, objective ``sum w |r|``, and the decrease that the last programme still promised, relative.
+        Coordinates, objective ``sum w |r|``, and the relative decrease that the last programme predicted.
     """
     from scipy.optimize import linprog
     from scipy.sparse import csr_array, eye_array, hstack, vstack

@@ -1,4 +1,4 @@
-"""Quasi-Newton descents: optax's L-BFGS in centred coordinates, for all lanes side by side."""
+"""Quasi-Newton descents: optax's L-BFGS in centred coordinates, vectorised over lanes."""
 
 from typing import Any
 
@@ -9,29 +9,29 @@ from jaxscale.engine.implicit_diff import objective
 from jaxscale.engine.objective import Problem
 from jaxscale.noise import huber
 
-# An absolute loss is rounded off at this residual.
-ROUNDED = 1e-3
+# Huber threshold that smooths an absolute loss.
+SMOOTHING = 1e-3
 
 
-def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
-    """Where L-BFGS ends from every lane's start, coordinates of shape (size, lanes).
+def minimize_lbfgs(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
+    """Run L-BFGS from the start of every lane, and return the final coordinates, shape (size, lanes).
 
-    An absolute loss is smoothed at a thousandth of each start's mean residual. A lane whose objective is not finite
-    stays where it is.
+    An absolute loss is replaced by a Huber loss with a small threshold. A lane whose objective is not finite stays at
+    its start.
 
     Args:
         problem: law, inputs of shape (n,), noise.
         z: starts, shape (size, lanes).
         response: shape (n,).
         weight: shape (n,).
-        steps: most iterations of a lane.
+        steps: maximum number of iterations of a lane.
     """
     import optax
 
     solver = optax.lbfgs()
     smooth = problem
     if problem.noise.loss.vertex:
-        smooth = _with_noise(problem, huber(ROUNDED, problem.noise.space))
+        smooth = _with_noise(problem, huber(SMOOTHING, problem.noise.space))
 
     def value(z: Any) -> Any:
         return objective(smooth, z, response, weight)
@@ -39,7 +39,7 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
     slope = optax.value_and_grad_from_state(value)
 
     def descent(start: Any) -> Any:
-        def going(state: Any) -> Any:
+        def unfinished(state: Any) -> Any:
             return (state[0] < steps) & (state[-1] < 3)
 
         def step(state: Any) -> Any:
@@ -48,14 +48,14 @@ def descended(problem: Problem, z: Any, response: Any, weight: Any, steps: int) 
             # optax counts iterations in integers of two sizes.
             with jax.numpy_dtype_promotion("standard"):
                 change, inner = solver.update(g, inner, z, value=f, grad=g, value_fn=value)
-            fine = jnp.all(jnp.isfinite(z + change))
-            # The value that an iteration begins with is the one that the last ended with.
-            small = ~fine | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))
-            return k + 1, jnp.where(fine, z + change, z), f, inner, jnp.where(small, still + 1, 0)
+            valid = jnp.all(jnp.isfinite(z + change))
+            # The value at the start of an iteration is the one at the end of the last.
+            small = ~valid | (jnp.abs(before - f) <= 1e2 * jnp.finfo(start.dtype).eps * jnp.abs(f))
+            return k + 1, jnp.where(valid, z + change, z), f, inner, jnp.where(small, still + 1, 0)
 
         zero = jnp.asarray(0)
-        begun = (zero, start, jnp.full((), jnp.inf, z.dtype), solver.init(start), zero)
-        return jax.lax.while_loop(going, step, begun)[1]
+        initial = (zero, start, jnp.full((), jnp.inf, z.dtype), solver.init(start), zero)
+        return jax.lax.while_loop(unfinished, step, initial)[1]
 
     ends = jax.vmap(descent, in_axes=-1, out_axes=-1)(z)
     return jnp.where(jnp.all(jnp.isfinite(ends), axis=0), ends, z)

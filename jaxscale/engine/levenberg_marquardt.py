@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.engine.objective import Local, Problem
-from jaxscale.law.coordinates import curved
+from jaxscale.law.coordinates import transformed_mask
 
 # Trust radius: a coordinate is the logarithm of a term, and a model of its exponential holds for about one unit.
 STEP_CAP = 1.0
@@ -24,14 +24,14 @@ LARGEST_DIVISION = 5
 FIRST_FACTOR = 4.0
 # The factor of a rejection is doubled up to this: then the damping passes all its range within nine rejections.
 LARGEST_FACTOR = 64.0
-# Range of the damping parameter: beyond it the damped step is Newton's, or no step, in double precision.
+# Range of the damping parameter: beyond it the damped step is a Newton step, or zero, in double precision.
 LEAST_DAMPING = 1e-15
 MOST_DAMPING = 1e15
-# Share of the scaling that an iteration keeps: a start far away must not freeze a parameter for good.
+# Fraction of the scaling that an iteration keeps, so that large early derivatives do not freeze a parameter.
 SCALING_KEPT = 0.3
-# Rounding of an objective, in units of its last digit.
+# Rounding error of an objective, in units of its last digit.
 ROUNDING_DIGITS = 8
-# A decrease below this share of the objective counts as none.
+# A smaller relative decrease of the objective counts as none.
 SMALL_DECREASE = 1e-12
 
 
@@ -41,7 +41,7 @@ def scaling(local: Local, before: Any, least: Any) -> Any:
     Args:
         local: the models.
         before: the scaling of the last iteration, shape (p, lanes), or 0.
-        least: what a coordinate has at least, relative to the largest.
+        least: lower bound on the scaling of a coordinate, relative to the largest.
     """
     diagonal = jnp.diagonal(local.safe).T
     tiny = jnp.finfo(diagonal.dtype).tiny
@@ -66,16 +66,16 @@ def gain_ratio(actual: Any, predicted: Any) -> Any:
 
 
 def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tuple[Any, Any]:
-    """Nielsen's rule for the damping parameter: smoothly down by the gain ratio, ever faster up while steps fail.
+    """Nielsen's rule: reduce the damping parameter by the gain ratio, or raise it at a growing rate after rejections.
 
     Args:
-        damping: the parameter.
-        factor: by which a rejection multiplies it.
+        damping: the damping parameter.
+        factor: the factor by which a rejection multiplies it.
         ratio: gain ratio of the step.
         accepted: whether the step was accepted.
 
     Returns:
-        Parameter and factor of the next iteration.
+        Damping parameter and factor of the next iteration.
     """
     reduction = jnp.maximum(1 / LARGEST_DIVISION, 1 - (2 * jnp.clip(ratio, 0, 1) - 1) ** 3)
     damping = jnp.clip(damping * jnp.where(accepted, reduction, factor), LEAST_DAMPING, MOST_DAMPING)
@@ -83,14 +83,14 @@ def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tupl
 
 
 def bounded_coordinates(problem: Problem) -> Any:
-    """Which coordinates the trust radius bounds, shape (p,): those in which the law is curved, and the log scale."""
+    """Mask of coordinates that the trust radius bounds, shape (p,): nonlinear ones of the law, and the log scale."""
     return jnp.asarray(
-        [*curved(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
+        [*transformed_mask(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
     )
 
 
 def within_trust_radius(d: Any, bounded: Any) -> Any:
-    """The step, shortened so that no bounded coordinate moves by more than the trust radius."""
+    """Shorten a step so that no bounded coordinate moves by more than the trust radius."""
     longest = jnp.max(jnp.where(bounded[:, None], jnp.abs(d), 0.0), axis=0)
-    # The smaller bound in the division keeps it finite, and changes nothing.
+    # The lower bound in the division only keeps it finite.
     return d * jnp.minimum(1.0, STEP_CAP / jnp.maximum(longest, STEP_CAP * 1e-3))[None]

@@ -1,4 +1,4 @@
-"""The fit at one point: predictions, derivatives, and the exact vertex of an absolute loss."""
+"""Linearisation of a problem at one point: parameters, predictions, residuals and their derivatives."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxscale.utils.compilation import compiled
 
 
 class Linear(eqx.Module):
-    """The fit at one point: what reports, standard errors and the vertex step are made of.
+    """Linearisation of a problem, from which standard errors, reports and vertex steps are computed.
 
     ``jacobian`` is that of the residuals in the free parameters (n, p), ``slope`` that in the
     coordinates (n, size), ``change`` the parameters' derivative in the coordinates (p, size).

@@ -1,4 +1,4 @@
-"""The search for the optimum: score many starts, polish few, and say what was met."""
+"""Multistart optimisation: score many starts, polish the best and a random sample, and summarise the minima."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +11,22 @@ from jaxscale.engine import newton
 from jaxscale.engine.descent import Task
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.starts import Listed, StartGrid, crossed, hypercube
-from jaxscale.law.coordinates import curved
+from jaxscale.engine.starts import StartGrid, StartList, crossover, hypercube
+from jaxscale.law.coordinates import transformed_mask
 from jaxscale.noise.loss import Loss
 
-# A given start is surrounded by neighbours up to this number of lanes.
+# Few explicit starts are supplemented by neighbours up to this number of lanes.
 NEIGHBOURS = 32
-# Where this share of the first starts polished ends at one optimum, no more of them are.
+# Where this fraction of the first polished starts agrees on one optimum, no more are polished.
 EASY = 0.9
-# Starts that are drawn and scored at a time, and how many of the best are kept: memory does not grow with their number.
+# Starts that are scored at a time, and how many of the best are kept: memory does not grow with their number.
 BLOCK = 65536
 KEPT = 64
 
 
 @dataclass(frozen=True)
 class Basin:
-    """A minimum that polished starts ended in."""
+    """A local minimum to which polished starts converged."""
 
     objective: float
     count: int
@@ -35,10 +35,10 @@ class Basin:
 
 @dataclass(frozen=True)
 class Landscape:
-    """What a search met: how many starts, how many ended well, where.
+    """Summary of a multistart search: numbers of starts, agreement, and local minima.
 
-    ``agree`` counts, among the ``independent`` polished starts (drawn at random, whatever their
-    score), those that ended at the best objective to 1e-6; ``agree_all`` counts all polished ones.
+    ``agree`` counts, among the ``independent`` polished starts (a random sample, irrespective of their
+    scores), those that ended at the best objective to 1e-6; ``agree_all`` counts all polished ones.
     """
 
     scored: int
@@ -51,8 +51,8 @@ class Landscape:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The end of a search: polished lanes, the best of them, the landscape."""
+class SearchResult:
+    """Result of a multistart search: polished lanes, the index of the best, the landscape."""
 
     lanes: Lanes
     best: int
@@ -60,9 +60,9 @@ class Found:
 
 
 def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
-    """How far two objectives may differ and count as the same: 1e-6, relative (absolute per row for likelihoods)."""
+    """Tolerance within which two objectives count as equal: 1e-6, relative (absolute per row for likelihoods)."""
     slip = 1e2 * np.finfo(float).eps
-    # A loss with a concomitant scale grows with the residuals themselves, a squared one with their squares.
+    # A loss with a concomitant scale is linear in the residuals, a squared one quadratic.
     floor = rows * (slip if loss.concomitant_scale else slip**2)
     return 1e-6 * (rows if loss.in_nats else np.abs(f)) + floor
 
@@ -70,7 +70,7 @@ def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
 def _landscape(
     problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, weight: np.ndarray
 ) -> tuple[int, Landscape]:
-    """The best lane, and what all lanes say together."""
+    """Index of the best lane, and the landscape of all lanes."""
     rows = float(np.sum(weight))
     f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
     settled = np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
@@ -79,7 +79,7 @@ def _landscape(
     if f[near] < f[best] - tolerance(problem.noise.loss, f[best], rows):
         best = near
     reach = tolerance(problem.noise.loss, f[best], rows) + 4 * float(lanes.local.rounding[best])
-    # Among lanes that differ by rounding only, the one whose gradient is smallest has the most digits.
+    # Among lanes that differ by rounding only, the one with the smallest gradient is the most accurate.
     tied = f <= f[best] + 1e-12 * abs(f[best]) + lanes.local.rounding[best]
     best = int(np.argmin(np.where(tied, lanes.decrement, np.inf))) if settled[best] else best
     agrees = f <= f[best] + reach
@@ -105,14 +105,14 @@ def _landscape(
 
 @dataclass(frozen=True)
 class Pool:
-    """The best of the starts scored so far, best first: coordinates, objectives, running numbers."""
+    """The best starts scored so far in order: coordinates, objectives, running numbers."""
 
     z: np.ndarray
     f: np.ndarray
     number: np.ndarray
 
-    def joined(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
-        """The best of these and those."""
+    def merge(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
+        """The best starts of this pool and the given ones."""
         f = np.concatenate([self.f, f])
         order = np.argsort(f, kind="stable")[:most]
         return Pool(
@@ -129,43 +129,45 @@ def search(
     *,
     count: int = 4096,
     polish: int = 64,
-    explicit: StartGrid | Listed | None = None,
+    explicit: StartGrid | StartList | None = None,
     generator: np.random.Generator,
     rounds: int = 3,
-) -> Found:
-    """Find the optimum: score, polish, and look again where few polished starts agree.
+) -> SearchResult:
+    """Find the optimum: score and polish starts, and repeat where few polished starts agree.
 
     Args:
-        task: the problem, its data, and where it runs.
+        task: the problem, its data and its runner.
         count: starts scored in the first round.
-        polish: starts polished in the first round: half of them promising, half drawn at random whatever their score.
-        explicit: starts given by name instead of drawn ones; all are polished as given where ``polish`` allows.
-        generator: the source of randomness.
-        rounds: how often at most to look again.
+        polish: starts polished in the first round: half by their scores, half at random irrespective of these.
+        explicit: starts given by name instead of random ones; all are polished as given where ``polish`` allows.
+        generator: random generator.
+        rounds: maximum number of further rounds.
     """
     if explicit is not None:
-        lanes, flags, scored = _from_given(task, explicit, polish, generator)
+        lanes, flags, scored = _polish_explicit(task, explicit, polish, generator)
     else:
-        lanes, flags, scored = _from_drawn(task, count, polish, generator)
+        lanes, flags, scored = _polish_random(task, count, polish, generator)
     best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
     for _ in range(rounds):
         if landscape.agree_all >= landscape.polished // 4:
             break
         f = np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
-        ended = _empty(task.problem.size).joined(lanes.z, f, np.arange(len(f)), KEPT)
-        children = _more(task, generator, ended, count, len(f), max(polish // 2, 1))
+        ended = _empty(task.problem.size).merge(lanes.z, f, np.arange(len(f)), KEPT)
+        children = _add_children(task, generator, ended, count, len(f), max(polish // 2, 1))
         fresh = children.z[:, children.number >= len(f)][:, : max(polish // 2, 1)]
-        lanes = _common_goal(task, _concatenated(lanes, task.descend(fresh)))
+        lanes = _polish_to_common_threshold(task, _concatenate(lanes, task.descend(fresh)))
         flags = np.concatenate([flags, np.zeros(fresh.shape[1], bool)])
         scored += count
         best, landscape = _landscape(task.problem, lanes, scored, flags, task.weight)
-    return Found(lanes, best, landscape)
+    return SearchResult(lanes, best, landscape)
 
 
-def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, int]:
-    """Polished lanes of drawn starts, which of them are the independent sample, and how many were scored.
+def _polish_random(
+    task: Task, count: int, polish: int, generator: np.random.Generator
+) -> tuple[Lanes, np.ndarray, int]:
+    """Polished lanes of random starts, a mask of the independent sample, and the number of scored starts.
 
-    In two waves, of which an easy problem needs only the first and small one.
+    The search has two waves; an easy problem needs only the first, which is small.
     """
     first = min(count, max(count // 8, 64))
     lanes, flags = _wave(task, first, polish - polish // 2, generator, children=False)
@@ -173,13 +175,13 @@ def _from_drawn(task: Task, count: int, polish: int, generator: np.random.Genera
     if min(landscape.agree_all, landscape.converged) >= EASY * landscape.polished or polish == 1 or first == count:
         return lanes, flags, first
     more, others = _wave(task, count - first, polish // 2, generator, children=count >= 64)
-    return _common_goal(task, _concatenated(lanes, more)), np.concatenate([flags, others]), count
+    return _polish_to_common_threshold(task, _concatenate(lanes, more)), np.concatenate([flags, others]), count
 
 
 def _wave(
     task: Task, count: int, polish: int, generator: np.random.Generator, children: bool
 ) -> tuple[Lanes, np.ndarray]:
-    """Score drawn starts, polish the promising and an independent sample; the lanes, and which are of the sample."""
+    """Score random starts and polish the best and an independent sample; returns the lanes and a mask of the sample."""
     independent, polished = polish // 2, polish - polish // 2
     dimensions = len(task.problem.free)
     random = generator.uniform(size=(dimensions, min(independent, count - 1)))
@@ -187,32 +189,32 @@ def _wave(
     drawn, number = count // 2 if children else count, 0
     keep = max(KEPT, polished)
     while number < drawn:
-        some = min(drawn - number, BLOCK)
+        size = min(drawn - number, BLOCK)
         first = random.shape[1] if number == 0 else 0
-        u = hypercube(generator, max(some - first, 1), dimensions)
+        u = hypercube(generator, max(size - first, 1), dimensions)
         whole = np.concatenate([random, u], axis=1) if first else u
         z, f = task.score(whole, np.zeros_like(whole), np.ones(whole.shape[1], bool))
         sample = z[:, :first] if first else sample
-        pool = pool.joined(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
+        pool = pool.merge(z[:, first:], f[first:], number + np.arange(first, whole.shape[1]), keep)
         number += whole.shape[1]
-    # Half of the promising ones are drawn ones, which lie apart; children crowd around the best.
-    chosen, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
+    # Half of the best are random starts, which lie far apart; children lie close to the best of these.
+    numbers, promising = pool.number[: polished // 2], pool.z[:, : polished // 2]
     for _ in range(2 if children else 0):
         grown = (count - drawn) // 2
-        pool = _more(task, generator, pool, grown, number, keep)
+        pool = _add_children(task, generator, pool, grown, number, keep)
         number += grown
-    rest = pool.z[:, ~np.isin(pool.number, chosen)][:, : polished - promising.shape[1]]
+    rest = pool.z[:, ~np.isin(pool.number, numbers)][:, : polished - promising.shape[1]]
     z = np.concatenate([sample, promising, rest], axis=1)
     flags = np.arange(z.shape[1]) < sample.shape[1]
-    # Most promising and every other random start keep to their basin: the landscape shows more than the widest.
+    # Most of the best and every other random start keep to their basin: otherwise only the widest basin would be found.
     direct = np.where(flags, np.arange(z.shape[1]) % 2 == 0, np.arange(z.shape[1]) % 4 > 0)
-    return _common_goal(task, task.descend(z, direct=direct)), flags
+    return _polish_to_common_threshold(task, task.descend(z, direct=direct)), flags
 
 
-def _from_given(
-    task: Task, explicit: StartGrid | Listed, polish: int, generator: np.random.Generator
+def _polish_explicit(
+    task: Task, explicit: StartGrid | StartList, polish: int, generator: np.random.Generator
 ) -> tuple[Lanes, np.ndarray, int]:
-    """The same for starts given by name: the promising and a random sample of the rest."""
+    """As :func:`_polish_random` for explicit starts: the best and a random sample of the others."""
     count = explicit.size
     polished = polish - polish // 2 if polish < count else count
     picked = np.sort(generator.choice(count, min(polish, count), replace=False))
@@ -220,56 +222,56 @@ def _from_given(
     for first in range(0, count, BLOCK):
         index = np.arange(first, min(first + BLOCK, count))
         z, f = task.place(explicit.take(index))
-        pool = pool.joined(z, f, index, polished)
+        pool = pool.merge(z, f, index, polished)
         sampled.append(z[:, picked[(picked >= first) & (picked < first + len(index))] - first])
-    # A sample as large as all that is polished still holds enough once the chosen ones are left out.
+    # The sample is as large as all that is polished, so that enough is left without the best.
     others = np.flatnonzero(~np.isin(picked, pool.number))
     sample = np.concatenate(sampled, axis=1)[:, generator.permutation(others)[: min(polish, count) - polished]]
     z = pool.z
     if polish >= count:
         sample = sample[:, :0]
         if 2 * count <= NEIGHBOURS:
-            z = _surrounded(task, z, generator)
+            z = _add_neighbours(task, z, generator)
     if sample.shape[1]:
-        # As with drawn starts, the data set what they can; a crossed grid is mostly far from any fit.
+        # As with random starts, affine parameters are projected; most points of a grid are far from any optimum.
         drawn = sample[: len(task.problem.free)]
         again, worth = task.score(np.full_like(drawn, 0.5), drawn, np.zeros(drawn.shape[1], bool))
         sample = np.where(np.isfinite(worth), again, sample)
     whole = np.concatenate([z, sample], axis=1)
     flags = np.arange(whole.shape[1]) >= (z.shape[1] if sample.shape[1] else 0)
-    return _common_goal(task, task.descend(whole)), flags, count
+    return _polish_to_common_threshold(task, task.descend(whole)), flags, count
 
 
-def _surrounded(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Given starts, each also with its affine parameters set by the data, and neighbours that fill the batch."""
+def _add_neighbours(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Explicit starts, the same with affine parameters projected, and neighbours that fill the batch."""
     problem = task.problem
     free = z[: len(problem.free)]
     pick = np.arange(max(NEIGHBOURS - 2 * z.shape[1], 0)) % z.shape[1]
-    step = np.where(np.asarray(curved(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
+    step = np.where(np.asarray(transformed_mask(problem.law, problem.free))[:, None], 1.0, np.abs(free[:, pick]))
     near = free[:, pick] + 0.5 * step * generator.standard_normal((len(free), len(pick)))
     moved = np.concatenate([free, near], axis=1)
     projected, worth = task.score(np.full_like(moved, 0.5), moved, np.zeros(moved.shape[1], bool))
     return np.concatenate([z, projected[:, np.isfinite(worth)]], axis=1)
 
 
-def _more(task: Task, generator: np.random.Generator, pool: Pool, count: int, number: int, most: int) -> Pool:
+def _add_children(task: Task, generator: np.random.Generator, pool: Pool, count: int, number: int, most: int) -> Pool:
     """The pool with scored children of its best starts, numbered from ``number`` on."""
     parents = pool.z[: len(task.problem.free), :KEPT]
     grown = pool
     for first in range(0, count, BLOCK):
-        children = crossed(generator, parents, min(BLOCK, count - first))
+        children = crossover(generator, parents, min(BLOCK, count - first))
         blank = np.full_like(children, 0.5)
         z, f = task.score(blank, children, np.zeros(children.shape[1], bool))
-        grown = grown.joined(z, f, number + first + np.arange(children.shape[1]), most + len(pool.f))
+        grown = grown.merge(z, f, number + first + np.arange(children.shape[1]), most + len(pool.f))
     return grown
 
 
-def _concatenated(one: Lanes, other: Lanes) -> Lanes:
+def _concatenate(one: Lanes, other: Lanes) -> Lanes:
     return jax.tree.map(lambda a, b: np.concatenate([a, b], axis=-1), one, other)
 
 
-def _common_goal(task: Task, lanes: Lanes) -> Lanes:
-    """For absolute loss: bring all lanes to the smallest delta, so that their objectives compare."""
+def _polish_to_common_threshold(task: Task, lanes: Lanes) -> Lanes:
+    """For an absolute loss, polish all lanes to the smallest delta, so that their objectives are comparable."""
     if not task.problem.noise.loss.vertex:
         return lanes
     goal = np.min(lanes.goal[np.isfinite(lanes.goal)], initial=np.inf)
@@ -288,20 +290,20 @@ def _common_goal(task: Task, lanes: Lanes) -> Lanes:
     return task.descend(lanes.z, lanes=again, longest=64)
 
 
-# Minima whose likelihood ratio to the best one is below exp(-25), 1e-11, cannot describe the data and are not listed.
+# Minima whose likelihood ratio to the best one is below exp(-25), about 1e-11, are not listed.
 NATS = 25.0
 
 
 def comparable(objective: float, best: float, loss: Loss, freedom: int) -> bool:
-    """Whether a local minimum is near enough to the best one for its parameters to be considered.
+    """Whether the likelihood of a local minimum is comparable to that of the best one.
 
     The objective of a Student-t likelihood is in nats. All others scale with the residuals, whose size is estimated:
     with d degrees of freedom, ``d (f / f_best - 1) / 2`` is the log likelihood ratio of squared errors.
 
     Args:
-        objective: of the minimum.
-        best: of the best minimum.
-        loss: that of the fit.
+        objective: objective of the minimum.
+        best: objective of the best minimum.
+        loss: loss of the fit.
         freedom: degrees of freedom, rows less free parameters.
     """
     reach = NATS if loss.in_nats else 2 * NATS / max(freedom, 1) * abs(best)

@@ -1,10 +1,10 @@
-"""The descent: many damped Newton lanes in lock step, batch innermost.
+"""Damped Newton descents of a batch of lanes in lock step; the lane axis is the last.
 
-Every lane carries two local models of the objective at its point: the majorising Gauss-Newton
-model (safe far away) and the exact Hessian (fast near the end, and where a Huber loss with a
-small delta makes reweighting crawl). The model that predicted the last step better takes the
-next one. Robust losses with a small delta start from a large delta that shrinks as the lane
-settles. Near the optimum pure Newton steps go on until the gradient is rounding noise.
+Every lane has two local models of the objective: the majorising Gauss-Newton model (robust far from
+the optimum) and the exact Hessian (fast near it, and where a Huber loss with a small delta slows
+iterative reweighting). The model that predicted the last step better proposes the next one. Robust
+losses with a small delta start from a large delta that shrinks as the lane converges (continuation).
+Near the optimum undamped Newton steps continue until the gradient is rounding error.
 """
 
 import functools
@@ -38,57 +38,57 @@ STATUS = {
     STALLED: "stalled",
     NONFINITE: "nonfinite",
 }
-# Systems up to this size are solved by elimination; beyond it LAPACK takes over, which no law of the catalogue needs.
+# Systems up to this size are solved by elimination; beyond it by LAPACK, which no law of the catalogue needs.
 SMALL = 40
-# A step in a logarithm below this is that of a number that is to vanish.
+# A step further down than this in a logarithm indicates that the number tends to zero.
 RUNAWAY = 8.0
-# Damping parameter from a start, as Marquardt chooses it.
+# Initial damping parameter, as Marquardt chooses it.
 DAMPING = 1e-2
-# Damping parameter near an optimum: steps are Newton's.
+# Initial damping parameter near an optimum: steps are nearly undamped.
 WARM_DAMPING = 1e-8
 # Robust losses: the first threshold of a lane, in mean absolute residuals, beyond which few residuals lie.
 FIRST_THRESHOLD = 3
-# Robust losses: how many times smaller each further threshold is.
+# Robust losses: the factor by which the threshold shrinks.
 THRESHOLD_DIVISION = 8
-# A threshold above so many mean absolute residuals leaves the loss smooth.
+# With a threshold above this many mean absolute residuals the loss is essentially squared.
 SMOOTH_THRESHOLD = 2
-# Share of the objective that a Newton step promises at most where the threshold shrinks: while the loss is smooth the
-# lane walks its whole valley; later stages only adjust.
-SETTLED_SMOOTH = 1e-6
-SETTLED_ROBUST = 1e-2
-# Iterations without a decrease after which the threshold shrinks all the same.
+# Relative decrease predicted by a Newton step below which the threshold shrinks: tight while the loss is smooth, since
+# later stages only adjust the result.
+SHRINK_SMOOTH = 1e-6
+SHRINK_ROBUST = 1e-2
+# Iterations without a decrease after which the threshold shrinks in any case.
 THRESHOLD_PATIENCE = 4
-# Share of the objective that a Newton step promises at most where undamped steps take over.
+# Relative decrease predicted by a Newton step below which steps are undamped.
 CLOSE = 1e-9
-# The same for a lane that no step improves and that yet counts as an optimum, a flat one.
+# Relative predicted decrease below which a lane that no step improves counts as a flat optimum.
 NEARLY = 1e-7
 # Iterations without a decrease after which a lane has stalled.
 PATIENCE = 12
-# Each undamped step must at least so reduce what the next one promises; otherwise it is at the limit of rounding.
+# Factor by which each undamped step must reduce the predicted decrease; otherwise it is at the limit of rounding.
 NEWTON_REDUCTION = 0.5
-# Diagonal that keeps a factorisation from failing on rounding alone, relative to the scaling.
+# Ridge that keeps a factorisation from failing by rounding, relative to the scaling.
 RIDGE = 1e-14
-# A lane is done when a further Newton step promises less than this share of its objective.
+# Relative predicted decrease below which a lane ends at once.
 DONE = 1e-24
 
 
 def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
-    """Solve ``matrix @ x = g`` for every lane; also whether the matrix was positive definite.
+    """Solve ``matrix @ x = g`` for every lane, and report whether the matrix is positive definite.
 
     Args:
         matrix: shape (p, p, lanes), symmetric.
         g: shape (p, lanes).
     """
     if len(g) <= SMALL:
-        return _eliminated(matrix, g)
+        return _eliminate(matrix, g)
     lower = jnp.linalg.cholesky(jnp.moveaxis(matrix, -1, 0))
     good = jnp.all(jnp.isfinite(lower), axis=(1, 2))
     lower = jnp.where(good[:, None, None], lower, jnp.eye(g.shape[0], dtype=g.dtype))
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
-def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
-    """The same by elimination with the lanes innermost: faster than a library's solver where systems are small."""
+def _eliminate(matrix: Any, g: Any) -> tuple[Any, Any]:
+    """As :func:`solve_damped`, by elimination over the last axis of lanes: faster than LAPACK for small systems."""
     p = len(g)
 
     def column(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -100,13 +100,13 @@ def _eliminated(matrix: Any, g: Any) -> tuple[Any, Any]:
         return jnp.where(here, row, table - table[:, j, None] * row[None]), good
 
     start = (jnp.concatenate([matrix, g[:, None]], axis=1), jnp.ones(g.shape[1:], bool))
-    # A device takes longer to begin a round of a loop than to go through one; cores compile the loop faster.
+    # On a device the overhead of an iteration exceeds its work; on a CPU a loop compiles faster.
     table, good = jax.lax.fori_loop(0, p, column, start, unroll=jax.default_backend() != "cpu")
     return table[:, p], good & jnp.all(jnp.isfinite(table[:, p]), axis=0)
 
 
 class Lanes(eqx.Module):
-    """The state of a batch of descents; every array ends in the lane axis."""
+    """State of a batch of descents; the last axis of every array is that of lanes."""
 
     z: Any
     local: Local
@@ -123,19 +123,19 @@ class Lanes(eqx.Module):
     steps: Any
 
 
-def begin(
+def init_lanes(
     problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, goal: Any = None, xp: Any = jnp
 ) -> Lanes:
-    """Lanes at their starts; nothing is evaluated yet.
+    """Initial state of lanes at their starts; nothing is evaluated yet.
 
     Args:
         problem: law, inputs, noise.
         z: coordinates, shape (p, lanes).
-        direct: lanes, shape (lanes,) or all, that begin with the noise's own delta instead of a large one that
-            shrinks: they keep to the basin they start in.
-        warm: the starts are near the optimum: begin with Newton steps.
-        goal: the delta each lane ends with, shape (lanes,); the noise's own unless given.
-        xp: the array library; NumPy at the front doors, where nothing need be compiled for it.
+        direct: mask of lanes, shape (lanes,) or a scalar, that start with the noise's own delta instead of a large
+            one that shrinks: they keep to the basin they start in.
+        warm: whether the starts are near the optimum, so that the first steps are Newton steps.
+        goal: final delta of each lane, shape (lanes,); by default that of the noise.
+        xp: array library; NumPy outside of compiled programs.
     """
     p, lanes = z.shape
     ones = xp.ones((lanes,), z.dtype)
@@ -159,7 +159,7 @@ def begin(
 
 
 def _scaling(local: Local, before: Any) -> Any:
-    # Plain numbers have any unit, so that slopes may differ by many powers of ten.
+    # Real parameters may have any unit, so that slopes may differ by many orders of magnitude.
     return scaling(local, before, jnp.finfo(local.g.dtype).eps ** 4)
 
 
@@ -168,7 +168,7 @@ def _ridge(local: Local) -> Any:
 
 
 def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
-    """Steps by the damped exact and the damped majorising model, and whether the first exists."""
+    """Steps of the damped exact and the damped majorising model, and whether the first exists."""
     here = lanes.local
     damped = _damping(lanes)
     systems = jnp.concatenate([here.exact + damped, here.safe + damped], axis=-1)
@@ -182,11 +182,11 @@ def _damping(lanes: Lanes) -> Any:
     return lanes.damping[None, None] * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
-def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
-    """The step in which what is to vanish falls by the cap, and the other coordinates move as suits that.
+def _limit_runaway(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
+    """Limit coordinates that tend to minus infinity to the step cap, and solve for the others given that.
 
-    In the logarithm of a number that would best be negative a model asks for a step without end: the whole step, cut to
-    the cap, would hold all other coordinates where they are.
+    In the logarithm of a number whose optimum is not positive the predicted step is unbounded: scaling the whole step
+    to the cap would leave all other coordinates nearly unchanged.
     """
     here = lanes.local
     falls = logarithmic[:, None] & (d < -RUNAWAY)
@@ -200,16 +200,16 @@ def _bounded(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
 
 
 def _newton(local: Local) -> tuple[Any, Any]:
-    """The undamped Newton step and what it promises, ``g' H^-1 g / 2``; infinite where H is not positive definite."""
+    """Undamped Newton step and predicted decrease ``g' H^-1 g / 2``; infinite where H is not positive definite."""
     x, good = solve_damped(local.exact + _ridge(local), local.g)
     dot = jnp.sum(x * local.g, axis=0)
     return -x, jnp.where(good & (dot >= 0), 0.5 * dot, jnp.inf)
 
 
 class _Stage(eqx.Module):
-    """Threshold of a robust loss in this iteration; lanes that only evaluate there; lanes near their optimum.
+    """Continuation stage: threshold of a robust loss; lanes that only evaluate there; lanes near their optimum.
 
-    ``rounding`` is the error of the objective from rounding alone.
+    ``rounding`` is the rounding error of the objective.
     """
 
     rounding: Any
@@ -220,7 +220,7 @@ class _Stage(eqx.Module):
 
 
 class _Trial(eqx.Module):
-    """A step, the models where it leads, the actual and both predicted decreases, and the gain ratio."""
+    """Trial step: the models at its end, the actual and both predicted decreases, and the gain ratio."""
 
     d: Any
     there: Local
@@ -243,20 +243,20 @@ class _Verdict(eqx.Module):
 def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
     """One iteration of every running lane."""
     stage = _stage(problem, lanes, rows)
-    d, use_exact = _proposed(problem, lanes, stage)
+    d, use_exact = _propose(problem, lanes, stage)
     there = evaluate(problem, lanes.z + d, stage.delta, target, weight)
     trial = _trial(lanes.local, d, use_exact, there)
-    moved = _moved(lanes, stage, trial, _verdict(lanes, stage, trial))
+    moved = _update(lanes, stage, trial, _verdict(lanes, stage, trial))
     running = lanes.status == RUNNING
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
 
 def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
-    """Continuation in the threshold: a robust loss starts from a large one, and shrinks it once the lane has settled.
+    """Continuation in the threshold of a robust loss, which shrinks once a lane has nearly converged.
 
     Args:
         problem: law, inputs, noise.
-        lanes: the state.
+        lanes: state of the lanes.
         rows: sum of the weights of each lane.
     """
     here, delta, first, rounding = lanes.local, lanes.delta, lanes.steps == 0, rounding_error(lanes.local)
@@ -264,33 +264,33 @@ def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
     goal = lanes.goal
     if problem.noise.loss.vertex:
         goal = jnp.where(~first & (delta > goal), VERTEX * mean, goal)
-    share = jnp.where(delta > SMOOTH_THRESHOLD * mean, SETTLED_SMOOTH, SETTLED_ROBUST)
-    settled = _promises_at_most(lanes, share, rounding) | (lanes.still >= THRESHOLD_PATIENCE)
+    share = jnp.where(delta > SMOOTH_THRESHOLD * mean, SHRINK_SMOOTH, SHRINK_ROBUST)
+    settled = _predicts_at_most(lanes, share, rounding) | (lanes.still >= THRESHOLD_PATIENCE)
     smaller = jnp.minimum(delta / THRESHOLD_DIVISION, mean)
     smaller = jnp.where(jnp.isinf(delta), FIRST_THRESHOLD * mean, smaller)
     fresh = ~first & (delta > goal) & (jnp.isinf(delta) | settled)
     delta = jnp.where(fresh, jnp.maximum(goal, smaller), delta)
     stay = first | fresh
-    return _Stage(rounding, goal, delta, stay, ~stay & _promises_at_most(lanes, CLOSE, rounding) & (delta <= goal))
+    return _Stage(rounding, goal, delta, stay, ~stay & _predicts_at_most(lanes, CLOSE, rounding) & (delta <= goal))
 
 
-def _promises_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
-    """Whether a Newton step promises no more than a share of the objective, up to rounding."""
+def _predicts_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
+    """Whether the decrease predicted by a Newton step is below a relative tolerance, up to rounding."""
     return lanes.decrement <= share * jnp.abs(lanes.local.f) + rounding
 
 
-def _proposed(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
-    """The step of every lane within its trust radius, and whether the exact model gave it."""
+def _propose(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
+    """Step of every lane within its trust radius, and whether the exact model proposed it."""
     exact, safe, good = _candidates(lanes)
     use_exact = stage.close if problem.reweighted else good & lanes.newton | stage.close
     bounded = bounded_coordinates(problem)
-    d = _bounded(lanes, jnp.where(use_exact, exact, safe), use_exact, bounded)
+    d = _limit_runaway(lanes, jnp.where(use_exact, exact, safe), use_exact, bounded)
     d = within_trust_radius(jnp.where(stage.close, lanes.toward, d), bounded)
     return jnp.where(stage.stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d), use_exact
 
 
 def _trial(here: Local, d: Any, use_exact: Any, there: Local) -> _Trial:
-    """The decrease of the objective by a step, and what both models predict."""
+    """Compare the decrease of the objective by a step with the predictions of both models."""
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
     slope = jnp.sum(here.g * d, axis=0)
     exact, safe = (-(slope + 0.5 * quadratic_form(matrix, d)) for matrix in (here.exact, here.safe))
@@ -299,7 +299,7 @@ def _trial(here: Local, d: Any, use_exact: Any, there: Local) -> _Trial:
 
 
 def _verdict(lanes: Lanes, stage: _Stage, trial: _Trial) -> _Verdict:
-    """Near the end the value is rounding noise; the gradient, in the metric of the Hessian, is not yet."""
+    """Accept or reject a step: by the gain ratio, or near the optimum, where values are rounding, by the gradient."""
     toward, promise = _newton(trial.there)
     decrement = jnp.where(trial.finite, promise, jnp.inf)
     converges = stage.close & trial.finite & (decrement < NEWTON_REDUCTION * lanes.decrement)
@@ -309,26 +309,26 @@ def _verdict(lanes: Lanes, stage: _Stage, trial: _Trial) -> _Verdict:
     return _Verdict(accept, toward, decrement, converges)
 
 
-def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lanes:
-    """All lanes after the step: moved where it is accepted, with damping, model and status of the next."""
+def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lanes:
+    """State of the lanes after a step: coordinates, damping, model and status."""
     accept = verdict.accept
     damping, growth = damping_update(lanes.damping, lanes.growth, trial.ratio, accept)
     better = jnp.abs(trial.actual - trial.predicted_exact) <= jnp.abs(trial.actual - trial.predicted_safe)
     small = jnp.abs(trial.actual) <= SMALL_DECREASE * jnp.abs(lanes.local.f) + stage.rounding
     still = jnp.where(stage.stay | accept & ~small, 0, lanes.still + 1)
     kept = stage.stay | stage.close
-    chosen = functools.partial(jnp.where, accept)
+    select = functools.partial(jnp.where, accept)
     return Lanes(
-        z=chosen(lanes.z + trial.d, lanes.z),
-        local=jax.tree.map(chosen, trial.there, lanes.local),
+        z=select(lanes.z + trial.d, lanes.z),
+        local=jax.tree.map(select, trial.there, lanes.local),
         delta=stage.delta,
         goal=stage.goal,
         damping=jnp.where(kept, lanes.damping, damping),
         growth=jnp.where(kept, lanes.growth, growth),
-        diagonal=chosen(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
+        diagonal=select(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
         newton=jnp.where(stage.stay | ~trial.finite, lanes.newton, better),
-        toward=chosen(verdict.toward, lanes.toward),
-        decrement=chosen(verdict.decrement, lanes.decrement),
+        toward=select(verdict.toward, lanes.toward),
+        decrement=select(verdict.decrement, lanes.decrement),
         still=still,
         status=_status(lanes, stage, trial, verdict, (still >= PATIENCE) | (damping >= MOST_DAMPING)),
         steps=lanes.steps + 1,
@@ -336,10 +336,10 @@ def _moved(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> Lan
 
 
 def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Any) -> Any:
-    """The status of every lane after a step; ``fails`` where further damped steps are of no use."""
+    """Status of every lane after a step; ``fails`` marks lanes that further damped steps do not improve."""
     stuck = ~stage.close & (stage.delta <= stage.goal) & fails
-    ended = jnp.where(stuck, jnp.where(_promises_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
-    # At the end the gradient no longer falls, or what is left of it is far below any digit that is printed.
+    ended = jnp.where(stuck, jnp.where(_predicts_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
+    # Converged: the gradient no longer decreases, or the predicted decrease is negligible.
     done = verdict.decrement <= DONE * jnp.abs(lanes.local.f)
     first = jnp.where((lanes.steps == 0) & ~trial.finite, NONFINITE, ended)
     return jnp.where(stage.close & (~verdict.converges | done), CONVERGED, first).astype(jnp.int32)
@@ -350,20 +350,20 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
 
     Args:
         problem: law, inputs, noise.
-        lanes: from :func:`begin` or an earlier call.
+        lanes: from :func:`init_lanes` or an earlier call.
         response: shape (lanes, n).
         weight: shape (lanes, n).
-        steps: most iterations of this call.
-        enough: stop as soon as so many lanes have converged to one objective that no other lane is below.
+        steps: maximum number of iterations of this call.
+        enough: number of lanes that must have converged to the lowest objective to stop early.
     """
     return iterate(problem, lanes, problem.noise.transform(response), weight, steps, enough)
 
 
 def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
-    """:func:`advance` with responses that are in the residual space already."""
+    """As :func:`advance`, for responses that are already in the residual space."""
     rows = jnp.sum(weight, axis=-1)
 
-    def going(state: Any) -> Any:
+    def unfinished(state: Any) -> Any:
         k, current = state
         on = (k < steps) & jnp.any(current.status == RUNNING)
         if enough is None:
@@ -375,10 +375,10 @@ def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any
         k, current = state
         return k + 1, _step(problem, current, target, weight, rows)
 
-    return jax.lax.while_loop(going, body, (jnp.asarray(0), lanes))[1]
+    return jax.lax.while_loop(unfinished, body, (jnp.asarray(0), lanes))[1]
 
 
 def lowest(f: Any) -> Any:
-    """Which of some objectives are the lowest, up to rounding."""
+    """Mask of the lowest objectives, up to rounding."""
     least = jnp.min(f)
     return f <= least + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(least)

@@ -1,4 +1,4 @@
-"""The objective of many lanes at once: value, gradient and two Hessians, summed over rows.
+"""Objective of a batch of lanes: value, gradient and two Hessians, summed over rows.
 
 Rows are the last axis of data, lanes the first; results have the lanes last.
 """
@@ -15,17 +15,17 @@ from jaxscale.law.coordinates import Centre, to_params
 from jaxscale.law.derivatives import expansion, value
 from jaxscale.noise.noise import Noise
 
-# Rows that are worked on at a time; a quarter of them where each holds several numbers.
+# Rows per block; a quarter of them where each holds several numbers.
 BLOCK = 512
 
 
 class Problem(eqx.Module):
-    """One law on one data set under one noise: everything a lane needs but its weights and responses.
+    """A law, its inputs and a noise: the optimisation problem without weights and responses.
 
     Rows are the last axis of an input, also where each holds several numbers. With ``apart`` every lane has its own
     inputs (lanes, n), centre and values. ``held`` maps a free parameter to a flag and a value: where the flag is set
-    the parameter has the value, whatever its coordinate; laws nested in one another so share a program. With
-    ``reweighted`` only the majorising model takes steps, until the very end.
+    the parameter has this value, whatever its coordinate, so that nested laws share a program. With ``reweighted``
+    steps follow the majorising model only, except near the optimum.
     """
 
     law: Law = eqx.field(static=True)
@@ -39,7 +39,7 @@ class Problem(eqx.Module):
     reweighted: bool = eqx.field(static=True, default=False)
 
     def own(self, place: Any) -> "Problem":
-        """The problem of the lanes at some places, where data sets are fitted together."""
+        """The problem of the lanes at these places, where data sets are fitted together."""
         if not self.apart:
             return self
         parts = (self.inputs, self.centre, self.fixed, self.held)
@@ -48,7 +48,7 @@ class Problem(eqx.Module):
 
     @property
     def lane_axes(self) -> Any:
-        """Which leaves have an axis of lanes, for ``vmap`` at given rows."""
+        """Leaves that have an axis of lanes, as ``in_axes`` of ``vmap`` at given rows."""
         shared = jax.tree.map(lambda _: None, self)
         if not self.apart:
             return shared
@@ -57,16 +57,16 @@ class Problem(eqx.Module):
 
     @property
     def row_axes(self) -> Any:
-        """The same for one row of inputs."""
+        """``in_axes`` of one row of inputs over lanes."""
         return {name: 0 if self.apart else None for name in self.law.inputs}
 
-    def of_law(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def law_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of the law, without the columns of a likelihood."""
         return {name: inputs[name] for name in self.law.inputs}
 
     @property
     def block(self) -> int:
-        """Rows that are worked on at a time."""
+        """Number of rows per block."""
         several = any(jnp.ndim(self.inputs[name]) > 1 + self.apart for name in self.law.inputs)
         return BLOCK // 4 if several else BLOCK
 
@@ -80,20 +80,20 @@ class Problem(eqx.Module):
         return to_params(self.law, self.centre, self.free, z, self.fixed, self.held)
 
     def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
-        """The law at coordinates z for one row of inputs."""
+        """Value of the law at coordinates z for one row of inputs."""
         return value(self.law, inputs, self.params(z))
 
     def log_scale(self, z: Any, column: bool = False) -> Any:
-        """The log scale of the noise: the last coordinate where it is fitted; as a column beside rows of lanes."""
+        """Log scale of the noise: the last coordinate where it is fitted; with ``column`` of shape (lanes, 1)."""
         if self.noise.infers_scale:
             return z[len(self.free)][:, None] if column else z[len(self.free)]
         return self.noise.loss.log_scale
 
 
 class Local(eqx.Module):
-    """The objective of each lane at its point: value, gradient, two Hessians.
+    """Local model of the objective at the point of each lane: value, gradient, two Hessians.
 
-    ``spread`` is the sum of absolute residuals, ``rounding`` what rounding alone can do to the value.
+    ``spread`` is the sum of absolute residuals, ``rounding`` a bound on the rounding error of the value.
     """
 
     f: Any
@@ -104,8 +104,8 @@ class Local(eqx.Module):
     rounding: Any
 
 
-class _Rows(eqx.Module):
-    """What some rows say of each lane, shape (lanes, rows): the factors of the derivatives.
+class _RowFactors(eqx.Module):
+    """Factors of the derivatives of a block of rows, shape (lanes, rows).
 
     With ``y`` the law's value, the gradient is ``sum pull * dy``, the majorising Hessian ``sum safe * dy dy'`` and
     the exact one ``sum bend * dy dy' + sum pull * ddy``. ``sums`` holds value, spread and rounding, and with a
@@ -119,12 +119,12 @@ class _Rows(eqx.Module):
     tilt: Any
 
 
-def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _Rows:
-    """The factors at the law's values y, shape (lanes, rows)."""
+def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _RowFactors:
+    """Factors of the derivatives at values y of the law, shape (lanes, rows)."""
     noise, loss, space = problem.noise, problem.noise.loss, problem.noise.space
     keep = weight != 0
     w = jnp.where(keep, weight, 0.0)
-    # What a row of weight 0 holds, or the law's value there, must not matter.
+    # The contents of a row of weight 0, and the law's value there, must not matter.
     y = jnp.where(keep, y, space.interior)
     target = jnp.where(keep, target, 0.0)
     r = jnp.where(keep, noise.transform(y) - target, 0.0)
@@ -132,7 +132,7 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
     stretch, stretched = space.derivative(y), space.second_derivative(y)
     pull = w * first * stretch
     squared = w * stretch * stretch
-    # A residual is a difference of two numbers of the target's size, each rounded.
+    # A residual is a difference of two rounded numbers of the size of the target.
     slip = 8 * jnp.finfo(r.dtype).eps * (jnp.abs(target) + float(space.relative))
     sums = [w * loss.value(r, delta, log_scale), w * jnp.abs(r), w * slip * (jnp.abs(first) + slip)]
     tilt = None
@@ -150,11 +150,11 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
         sums += [slope(cost)(log_scale), slope(slope(cost))(log_scale)]
         tilt = slope(pulled)(log_scale)
     totals = dot("wqr,r->wq", jnp.stack(sums, axis=1), jnp.ones(r.shape[1], r.dtype))
-    return _Rows(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
+    return _RowFactors(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
 
 
-def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _Rows:
-    """The factors of counts, whose cost depends on the law's values m and the responses apart."""
+def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _RowFactors:
+    """Factors of counts, whose cost is a function of the law's values m and the responses, not of residuals."""
     loss: Any = problem.noise.loss
     keep = weight != 0
     w = jnp.where(keep, weight, 0.0)
@@ -168,28 +168,28 @@ def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight
         # The second derivative may be negative far from the optimum; that of the majorising model may not.
         sums, tilt = [*sums, w * once, w * twice, w * (once * once + jnp.finfo(m.dtype).eps)], w * tilt
     totals = jnp.sum(jnp.stack(sums, axis=1), axis=-1)
-    return _Rows(w * first, w * safe, w * second, totals, tilt)
+    return _RowFactors(w * first, w * safe, w * second, totals, tilt)
 
 
 def dot(subscripts: str, *arrays: Any) -> Any:
-    """``einsum`` in full precision on every device."""
+    """Apply ``einsum`` in full precision on every device."""
     return jnp.einsum(subscripts, *arrays, precision=jax.lax.Precision.HIGHEST)
 
 
 def _per_lane(problem: Problem, function: Any) -> Any:
-    """``function(problem, z, rest)`` for every lane, the first axis of z."""
+    """Map ``function(problem, z, rest)`` over lanes, the first axis of z."""
     return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
 
 
-def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
-    """What some rows add to :class:`Local`."""
+def _evaluate_block(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+    """Contribution of a block of rows to :class:`Local`."""
     size = len(problem.free)
 
     def expanded(problem: Problem, z: Any, row: Any) -> Any:
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
     over_one = jax.vmap(expanded, in_axes=(None, None, -1))
-    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), problem.of_law(inputs))
+    y, slope, second = _per_lane(problem, over_one)(problem, tuple(z[:size]), problem.law_inputs(inputs))
     if problem.noise.loss.counts:
         rows = _count_factors(problem, y, problem.log_scale(z, True), target, weight, inputs)
     else:
@@ -203,28 +203,28 @@ def _total(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weigh
         bent.append(exact[:, k, m] if twice is None else exact[:, k, m] + linear[:, place])
         place += twice is not None
     exact = _square(jnp.stack(bent), size)
-    return _together(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
+    return _assemble(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
 
 
-def _products(rows: _Rows, slopes: Any) -> tuple[Any, Any]:
-    """``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
+def _products(rows: _RowFactors, slopes: Any) -> tuple[Any, Any]:
+    """Matrices ``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
     weighted = jnp.concatenate([rows.safe[:, None] * slopes, rows.bend[:, None] * slopes], axis=1)
     both = dot("wpr,wqr->wpq", weighted, slopes)
     return both[:, : slopes.shape[1]], both[:, slopes.shape[1] :]
 
 
-def _together(rows: _Rows, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
-    """The parts as one, with the derivatives in a fitted scale of the noise; lanes last."""
+def _assemble(rows: _RowFactors, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
+    """Assemble :class:`Local` with the derivatives in a fitted scale of the noise; lanes last."""
     f, spread, rounding, *scale = rows.sums.T
     if scale:
         once, corner, *positive = scale
         edge = dot("wqr,wr->wq", slopes, rows.tilt).T
         g = jnp.concatenate([g, once[None]])
-        safe, exact = _bordered(safe, jnp.zeros_like(edge), [corner, *positive][-1]), _bordered(exact, edge, corner)
+        safe, exact = _add_border(safe, jnp.zeros_like(edge), [corner, *positive][-1]), _add_border(exact, edge, corner)
     return Local(f, g, safe, exact, spread, rounding)
 
 
-def _bordered(matrix: Any, edge: Any, corner: Any) -> Any:
+def _add_border(matrix: Any, edge: Any, corner: Any) -> Any:
     below = jnp.concatenate([edge, corner[None]])
     return jnp.concatenate([jnp.concatenate([matrix, edge[:, None]], axis=1), below[None]])
 
@@ -234,7 +234,7 @@ def _pairs(size: int) -> list[tuple[int, int]]:
 
 
 def _square(packed: Any, size: int) -> Any:
-    """A symmetric matrix of shape (size, size, lanes) from its lower triangle by rows."""
+    """Symmetric matrix of shape (size, size, lanes) from its lower triangle by rows."""
     place = {pair: i for i, pair in enumerate(_pairs(size))}
     rows = [jnp.stack([packed[place[max(k, m), min(k, m)]] for m in range(size)]) for k in range(size)]
     return jnp.stack(rows)
@@ -251,10 +251,12 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
         weight: shape (lanes, n).
     """
     bare = eqx.tree_at(lambda s: s.inputs, problem, {})
-    local = over_rows(lambda part: _total(bare, z, delta, *part), (problem.inputs, target, weight), problem.block)
+    local = over_rows(
+        lambda part: _evaluate_block(bare, z, delta, *part), (problem.inputs, target, weight), problem.block
+    )
     if not problem.noise.loss.concomitant_scale:
         return local
-    # In the logarithm of the scale the cost is its own first and second derivative.
+    # The cost is proportional to the scale, so it equals its derivatives in the log scale.
     cost = problem.noise.loss.scale_cost(len(problem.free), weight, problem.log_scale(z))
     return eqx.tree_at(
         lambda s: (s.f, s.g, s.safe, s.exact),
@@ -280,7 +282,7 @@ def over_rows(total: Any, data: Any, block: int) -> Any:
 
 
 def each_row(problem: Problem, function: Any) -> Any:
-    """``function(row)`` for every row of the inputs, along the first axis of the results; a block of rows at a time."""
+    """Map ``function(row)`` over rows of the inputs, a block at a time; rows are the first axis of the results."""
     rows = {name: jnp.moveaxis(jnp.asarray(problem.inputs[name]), -1, 0) for name in problem.law.inputs}
     n = len(next(iter(rows.values())))
     if n <= problem.block or n % problem.block:

@@ -17,7 +17,7 @@ class Optimum:
         problem: law, inputs of shape (n,), noise.
         z: coordinates, shape (size,).
         response: shape (n,).
-        weight: shape (n,); rows of weight 0 do not count.
+        weight: shape (n,); rows of weight 0 are ignored.
         linear: parameters, predictions, residuals and their derivatives.
     """
 
@@ -29,17 +29,17 @@ class Optimum:
 
     @property
     def used(self) -> np.ndarray:
-        """Which rows count, shape (n,)."""
+        """Mask of rows with positive weight, shape (n,)."""
         return self.weight > 0
 
     @property
     def rows(self) -> int:
-        """How many rows count."""
+        """Number of rows with positive weight."""
         return int(np.sum(self.used))
 
     @property
     def freedom(self) -> int:
-        """Rows that count, less the free parameters."""
+        """Degrees of freedom: rows with positive weight, less the free parameters."""
         return self.rows - len(self.problem.free)
 
     @property
@@ -49,6 +49,6 @@ class Optimum:
 
 
 def optimum_of(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray) -> Optimum:
-    """The optimum at some coordinates, linearised there."""
+    """Linearise a problem at its optimum."""
     linear = jax.tree.map(np.asarray, linearise(problem, z, response))
     return Optimum(problem, z, response, weight, linear)

@@ -1,6 +1,6 @@
-"""Many lanes on all cores or devices: parts of one fixed shape, finished ones written down.
+"""Parallel execution of batches of one fixed shape on cores or devices, with checkpoints.
 
-What a lane does depends neither on its neighbours nor on where it runs, so results are the same, bit
+The result of a lane depends neither on the other lanes nor on where it runs, so results are the same, bit
 for bit, for any number of lanes, threads, devices and processes of one kind of hardware.
 """
 
@@ -33,7 +33,7 @@ def _signature(program: Any, arguments: Any) -> Any:
 
 
 def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
-    """Compile a program on another core, by running it once on arguments that give it nothing to do."""
+    """Compile a program in a background thread, by running it once on arguments that need no iterations."""
     signature = _signature(program, arguments)
     x64 = jnp.result_type(float) == jnp.float64
     if (os.cpu_count() or 1) < 2 or jax.default_backend() != "cpu":
@@ -56,7 +56,7 @@ _background: dict[str, ThreadPoolExecutor] = {}
 
 
 def await_compiled(program: Any, arguments: tuple[Any, ...]) -> Any:
-    """The signature of a call, once nobody else is compiling the program for it."""
+    """Wait until a background compilation for a call has ended, and return the signature of the call."""
     signature = _signature(program, arguments)
     with _lock:
         future = _ahead.pop(signature, None)
@@ -71,10 +71,10 @@ class Runner:
 
     Args:
         mesh: devices, of this process or of many; None for the default device.
-        journal: where finished parts are kept, so that an interrupted run goes on.
-        ticker: told of finished parts.
-        alone: whether one part runs at a time in this process, as it must where programs solve batches of systems by
-            LAPACK: batches of several parts would wait for each other's threads for ever (jaxlib 0.10).
+        journal: where finished parts are stored, so that an interrupted run can be resumed.
+        ticker: counts finished parts.
+        alone: whether one part runs at a time in this process. This avoids a deadlock of the thread pool between
+            parts that solve batches of systems by LAPACK (jaxlib 0.10).
     """
 
     mesh: Any = None
@@ -83,15 +83,15 @@ class Runner:
     alone: bool = False
 
     def __call__(self, program: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
-        """What ``program(*part)`` returns for every part, as NumPy arrays, in order."""
+        """Results of ``program(*part)`` for every part, as NumPy arrays, in order."""
         if self.journal is None:
             return self._run(program, parts)
         keys = [self.journal.key(program.__name__, part) for part in parts]
         done = {key: self.journal.read(key) for key in keys}
-        missing = np.flatnonzero(_anywhere(np.array([done[key] is None for key in keys])))
-        for first in range(0, len(missing), self.together):
-            some = missing[first : first + self.together]
-            for k, result in zip(some, self._run(program, [parts[int(k)] for k in some]), strict=True):
+        missing = np.flatnonzero(_on_any_process(np.array([done[key] is None for key in keys])))
+        for first in range(0, len(missing), self.parallel_parts):
+            batch = missing[first : first + self.parallel_parts]
+            for k, result in zip(batch, self._run(program, [parts[int(k)] for k in batch]), strict=True):
                 done[keys[k]] = jax.tree.leaves(result)
                 self.journal.write(keys[k], jax.tree.leaves(result))
         # What a program returns has one structure, whatever the part.
@@ -99,8 +99,8 @@ class Runner:
         return [jax.tree.unflatten(structure, done[key]) for key in keys]  # pyright: ignore[reportArgumentType]
 
     @property
-    def together(self) -> int:
-        """How many parts run at the same time."""
+    def parallel_parts(self) -> int:
+        """Number of parts that run in parallel."""
         return self.mesh.size if self.mesh is not None else self._workers
 
     @property
@@ -116,14 +116,14 @@ class Runner:
             # Every worker computes in the caller's precision.
             with jax.enable_x64(x64), _alone if self.alone else nullcontext():
                 result = jax.tree.map(np.asarray, program(*part))
-            self._tell()
+            self._report()
             return result
 
         signature = await_compiled(program, parts[0])
         workers = min(len(parts), self._workers)
         if workers <= 1:
             return [inside(part) for part in parts]
-        # The first part of a new program goes alone: compile once, before the workers would each begin to.
+        # The first part of a new program runs alone, so that the workers do not each compile it.
         alone = 0 if signature in compiled_calls else 1
         done = [inside(part) for part in parts[:alone]]
         compiled_calls.add(signature)
@@ -131,34 +131,34 @@ class Runner:
             return [*done, *pool.map(inside, parts[alone:])]
 
     def _sharded(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """One part on each device at a time; every process is handed all results."""
+        """Run one part on each device at a time; every process receives all results."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         devices = self.mesh.size
         sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
-        run = _over(program, self.mesh)
+        run = _sharded_program(program, self.mesh)
         done: list[Any] = []
         for first in range(0, len(parts), devices):
-            some = list(parts[first : first + devices])
-            whole = [*some, *some[-1:] * (devices - len(some))]
+            batch = list(parts[first : first + devices])
+            whole = [*batch, *batch[-1:] * (devices - len(batch))]
 
             def spread(*leaves: Any) -> Any:
                 stacked = np.stack([np.asarray(leaf) for leaf in leaves])
                 return jax.make_array_from_callback(stacked.shape, sharding, lambda index: stacked[index])  # noqa: B023
 
-            results = jax.tree.map(_gathered, run(*jax.tree.map(spread, *whole)))
-            done += [jax.tree.map(lambda a, k=k: a[k], results) for k in range(len(some))]
-            self._tell(len(some))
+            results = jax.tree.map(_gather, run(*jax.tree.map(spread, *whole)))
+            done += [jax.tree.map(lambda a, k=k: a[k], results) for k in range(len(batch))]
+            self._report(len(batch))
         return done
 
-    def _tell(self, count: int = 1) -> None:
+    def _report(self, count: int = 1) -> None:
         if self.ticker is not None:
             self.ticker.advance(count)
 
 
 @lru_cache(maxsize=64)
-def _over(program: Any, mesh: Any) -> Any:
-    """The program on every device of a mesh, each with its own part along the first axis."""
+def _sharded_program(program: Any, mesh: Any) -> Any:
+    """The program sharded over the devices of a mesh, one part each along the first axis."""
     from jax.sharding import PartitionSpec
 
     axes = PartitionSpec(mesh.axis_names)
@@ -170,7 +170,7 @@ def _over(program: Any, mesh: Any) -> Any:
     return Program(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
 
 
-def _gathered(array: Any) -> np.ndarray:
+def _gather(array: Any) -> np.ndarray:
     if jax.process_count() == 1:
         return np.asarray(array)
     from jax.experimental.multihost_utils import process_allgather
@@ -178,8 +178,8 @@ def _gathered(array: Any) -> np.ndarray:
     return np.asarray(process_allgather(array, tiled=True))
 
 
-def _anywhere(missing: np.ndarray) -> np.ndarray:
-    """Which parts some process lacks: all processes have to compute the same."""
+def _on_any_process(missing: np.ndarray) -> np.ndarray:
+    """Mask of parts that any process lacks: all processes have to compute the same parts."""
     if jax.process_count() == 1:
         return missing
     from jax.experimental.multihost_utils import process_allgather
@@ -188,6 +188,6 @@ def _anywhere(missing: np.ndarray) -> np.ndarray:
 
 
 def chunks(count: int, width: int) -> list[np.ndarray]:
-    """Index arrays of one width that cover ``count`` lanes; the last repeats a lane."""
+    """Index arrays of one width that cover ``count`` lanes; the last one is padded by repeating a lane."""
     index = np.arange(-(-count // width) * width).reshape(-1, width)
     return list(np.minimum(index, count - 1))

@@ -1,8 +1,8 @@
-"""The search of a solve: one problem by lanes in lock step, a batch of them by one pool of lanes.
+"""Search of ``solve``: one problem by lanes in lock step, a batch of problems by a pool of lanes.
 
-Under ``vmap`` lanes in lock step would go on until the slowest lane of all problems has stopped. The rule for ``vmap``
-therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.descent.settle`), whose size does not depend
-on the batch, so that the answer of a problem depends on no other.
+Under ``vmap`` lanes in lock step would run until the slowest lane of all problems has stopped. The ``vmap`` rule
+therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.descent.run_pool`), whose size does not
+depend on the batch, so that the result of a problem does not depend on the others.
 """
 
 from collections.abc import Mapping
@@ -15,62 +15,62 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from jaxscale.engine import newton
-from jaxscale.engine.descent import settle, sizes
-from jaxscale.engine.lbfgs import descended
+from jaxscale.engine.descent import run_pool, sizes
+from jaxscale.engine.lbfgs import minimize_lbfgs
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.starts import placed, score
+from jaxscale.engine.starts import evaluate_params, score
 from jaxscale.law import Law
 
-# Starts that are polished. The descent ends once so many lanes agree on an optimum that no lane is below.
+# Starts that are polished, and the number of lanes that must agree on the lowest objective to end the descent.
 POLISHED, ENOUGH = 16, 3
-# Of a problem in a batch so many lanes run first, and the others where fewer than that agree.
+# Lanes of each problem in a batch that run first; the others run where fewer than ENOUGH of these agree.
 FIRST = 8
 
 
 @lru_cache(maxsize=64)
-def search_of(starts: int, method: str, longest: int) -> Any:
-    """The search with its static numbers set: ``search(problem, response, weight, begun)``.
+def make_search(starts: int, method: str, longest: int) -> Any:
+    """Search with static settings: ``search(problem, response, weight, initial)``.
 
     It returns coordinates, objective and status of the best lane.
 
     Args:
-        starts: how many random starts to score; 0 where ``begun`` holds starts in place of a key.
-        method: how lanes descend.
-        longest: most iterations of a lane.
+        starts: number of random starts to score; 0 where ``initial`` holds starts in place of a key.
+        method: optimiser of the lanes.
+        longest: maximum number of iterations of a lane.
     """
 
-    def one(problem: Problem, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
-        return _searched(problem, y, w, begun, starts, method, longest)
+    def one(problem: Problem, y: Any, w: Any, initial: Any) -> tuple[Any, Any, Any]:
+        return _search_one(problem, y, w, initial, starts, method, longest)
 
     search: Any = jax.custom_batching.custom_vmap(one)
 
     @search.def_vmap
     def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
         if method == "lbfgs" or problem.noise.loss.vertex or any(jax.tree.leaves(batched[0].noise)):
-            return _mapped(one, size, batched, problem, *data), (True, True, True)
+            return _vmap_batched(one, size, batched, problem, *data), (True, True, True)
         parts = lambda p: (p.inputs, p.centre, p.fixed)  # noqa: E731
-        whole = _spread(size, (parts(problem), *data), (parts(batched[0]), *batched[1:]))
-        many = _many(problem.law, problem.free, problem.reweighted, starts, longest)
+        whole = _broadcast(size, (parts(problem), *data), (parts(batched[0]), *batched[1:]))
+        many = _make_batch_search(problem.law, problem.free, problem.reweighted, starts, longest)
         return many(problem.noise, *whole), (True, True, True)
 
     return search
 
 
 @lru_cache(maxsize=256)
-def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
-    """The search of a batch of problems, all but the noise with a leading axis of problems."""
+def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
+    """Search of a batch of problems: every argument but the noise has a leading axis of problems."""
 
-    def all_of(noise: Any, own: Any, y: Any, w: Any, begun: Any) -> tuple[Any, Any, Any]:
-        def started(part: Any) -> Any:
-            (inputs, centre, fixed), y, w, begun = part
-            return _begun(Problem(law, free, noise, inputs, fixed, centre), y, w, begun, starts)
+    def all_of(noise: Any, own: Any, y: Any, w: Any, initial: Any) -> tuple[Any, Any, Any]:
+        def start(part: Any) -> Any:
+            (inputs, centre, fixed), y, w, initial = part
+            return _initial_coordinates(Problem(law, free, noise, inputs, fixed, centre), y, w, initial, starts)
 
         count, n = y.shape
-        abreast = max(1, sizes(n).abreast // max(starts, 1))
-        z = jax.lax.map(started, (own, y, w, begun), batch_size=None if abreast == 1 else min(abreast, count))
+        parallel = max(1, sizes(n).parallel // max(starts, 1))
+        z = jax.lax.map(start, (own, y, w, initial), batch_size=None if parallel == 1 else min(parallel, count))
         lanes = z.shape[2]
-        size = sizes(n).holding(count * lanes)
+        size = sizes(n).for_lanes(count * lanes)
         together = min(max(1, size.pool // min(FIRST, lanes)), count)
         places = jnp.arange(-(-count // together) * together).reshape(-1, together)
 
@@ -80,46 +80,49 @@ def _many(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longes
             problem = Problem(law, free, noise, inputs, fixed, centre, True, reweighted=reweighted)
             response, weight = (jnp.repeat(a[index], lanes, axis=0) for a in (y, w))
             starts = jnp.moveaxis(z[index], 1, 0).reshape(z.shape[1], -1)
-            pool = newton.begin(problem, starts, direct=jnp.tile(_direct(lanes), together))
+            pool = newton.init_lanes(problem, starts, direct=jnp.tile(_direct_mask(lanes), together))
             early = jnp.tile(jnp.arange(lanes) < FIRST, together)
             real = jnp.repeat(place < count, lanes)
 
             def wave(k: Any, pool: Lanes) -> Lanes:
-                late = jnp.repeat(~jax.vmap(_enough)(*_by_problem((pool.local.f, pool.status), lanes)), lanes) & ~early
+                late = (
+                    jnp.repeat(~jax.vmap(_has_agreement)(*_by_problem((pool.local.f, pool.status), lanes)), lanes)
+                    & ~early
+                )
                 run = real & jnp.where(k == 0, early, late)
                 status = jnp.where(run, newton.RUNNING, jnp.where(k == 0, newton.FLAT, pool.status))
                 pool = eqx.tree_at(lambda s: s.status, pool, status.astype(jnp.int32))
-                return settle(problem, pool, response, weight, longest, min(size.width, len(run)))
+                return run_pool(problem, pool, response, weight, longest, min(size.width, len(run)))
 
             pool = jax.lax.fori_loop(0, 1 if lanes <= FIRST else 2, wave, pool)
             f, status = _by_problem((pool.local.f, pool.status), lanes)
             best = jnp.arange(together) * lanes + jax.vmap(_best)(f, status)
             return pool.z[:, best].T, _finite(pool.local.f[best]), pool.status[best]
 
-        found = jax.lax.map(part, places)
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
+        result = jax.lax.map(part, places)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], result)
 
     many: Any = jax.custom_batching.custom_vmap(all_of)
 
     @many.def_vmap
     def _(size: int, batched: Any, noise: Any, *data: Any) -> tuple[Any, Any]:
         if any(jax.tree.leaves(batched[0])):
-            return _mapped(all_of, size, batched, noise, *data), (True, True, True)
-        whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _spread(size, data, tuple(batched[1:])))
-        found = many(noise, *whole)
-        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), found), (True, True, True)
+            return _vmap_batched(all_of, size, batched, noise, *data), (True, True, True)
+        whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _broadcast(size, data, tuple(batched[1:])))
+        result = many(noise, *whole)
+        return jax.tree.map(lambda a: a.reshape(size, -1, *a.shape[1:]), result), (True, True, True)
 
     return many
 
 
-def _mapped(function: Any, size: int, batched: Any, *data: Any) -> Any:
-    """``vmap`` of a function over what is batched."""
+def _vmap_batched(function: Any, size: int, batched: Any, *data: Any) -> Any:
+    """Apply ``vmap`` to a function over the batched arguments."""
     axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
     return jax.vmap(function, in_axes=axes, axis_size=size)(*data)
 
 
-def _spread(size: int, data: Any, batched: Any) -> Any:
-    """The data with a leading axis of so many problems, also those that all of them share."""
+def _broadcast(size: int, data: Any, batched: Any) -> Any:
+    """Broadcast the data to a leading axis of problems."""
     return jax.tree.map(lambda a, mapped: a if mapped else jnp.broadcast_to(a, (size, *a.shape)), data, batched)
 
 
@@ -127,19 +130,21 @@ def _by_problem(arrays: Any, lanes: int) -> Any:
     return jax.tree.map(lambda a: a.reshape(-1, lanes), arrays)
 
 
-def _begun(problem: Problem, y: Any, w: Any, begun: Any, starts: int) -> Any:
-    """Coordinates of the lanes, shape (size, lanes): given ones, or the best of random starts."""
-    if isinstance(begun, Mapping):
-        given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **begun}.items()}
+def _initial_coordinates(problem: Problem, y: Any, w: Any, initial: Any, starts: int) -> Any:
+    """Initial coordinates of the lanes, shape (size, lanes): explicit starts, or the best of random ones."""
+    if isinstance(initial, Mapping):
+        given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **initial}.items()}
         lanes = max(len(value) for value in given.values())
-        return placed(problem, {name: jnp.broadcast_to(value, (lanes,)) for name, value in given.items()}, y, w)[0]
-    u = jr.uniform(begun, (len(problem.free), starts), y.dtype, 1e-6, 1 - 1e-6)
+        return evaluate_params(
+            problem, {name: jnp.broadcast_to(value, (lanes,)) for name, value in given.items()}, y, w
+        )[0]
+    u = jr.uniform(initial, (len(problem.free), starts), y.dtype, 1e-6, 1 - 1e-6)
     z, f = score(problem, u, jnp.zeros_like(u), jnp.ones((starts,), bool), y, w)
     return z[:, jnp.argsort(f)[: min(POLISHED, starts)]]
 
 
-def _direct(lanes: int) -> Any:
-    """Most lanes keep to the basin they start in; the others go to the widest first."""
+def _direct_mask(lanes: int) -> Any:
+    """Mask of lanes that keep to the basin they start in; the others start with a large threshold."""
     return jnp.arange(lanes) % 4 > 0
 
 
@@ -147,47 +152,47 @@ def _finite(f: Any) -> Any:
     return jnp.where(jnp.isfinite(f), f, jnp.inf)
 
 
-def _enough(f: Any, status: Any) -> Any:
-    """Whether enough lanes of a problem have converged to an objective that no other lane is below."""
+def _has_agreement(f: Any, status: Any) -> Any:
+    """Whether enough lanes of a problem have converged to the lowest objective."""
     return jnp.sum((status == newton.CONVERGED) & newton.lowest(_finite(f))) >= ENOUGH
 
 
 def _best(f: Any, status: Any) -> Any:
-    """The place of the lowest lane. Where lanes differ by rounding only, one that has converged is taken."""
+    """Index of the lowest lane; among lanes that differ by rounding only, one that has converged."""
     f = _finite(f)
     ended = (status == newton.CONVERGED) & newton.lowest(f)
     return jnp.argmin(jnp.where(ended | ~jnp.any(ended), f, jnp.inf))
 
 
-def _searched(
-    problem: Problem, y: Any, w: Any, begun: Any, starts: int, method: str, longest: int
+def _search_one(
+    problem: Problem, y: Any, w: Any, initial: Any, starts: int, method: str, longest: int
 ) -> tuple[Any, Any, Any]:
     """Coordinates, objective and status of the best lane of one problem."""
-    z = _begun(problem, y, w, begun, starts)
+    z = _initial_coordinates(problem, y, w, initial, starts)
     wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
     heavy = jnp.broadcast_to(w, wide.shape)
-    lanes = newton.begin(problem, z, direct=_direct(z.shape[1]))
+    lanes = newton.init_lanes(problem, z, direct=_direct_mask(z.shape[1]))
     if method == "lbfgs":
-        lanes = newton.begin(problem, descended(problem, z, y, w, longest), direct=True, warm=True)
+        lanes = newton.init_lanes(problem, minimize_lbfgs(problem, z, y, w, longest), direct=True, warm=True)
     lanes = newton.advance(problem, lanes, wide, heavy, longest, ENOUGH)
     best = _best(lanes.local.f, lanes.status)
     z, objective = lanes.z[:, best], _finite(lanes.local.f[best])
     if problem.noise.loss.vertex:
-        z, objective = _sharpened(problem, lanes, best, y, w, longest)
+        z, objective = _refine_vertex(problem, lanes, best, y, w, longest)
     return z, objective, lanes.status[best]
 
 
-def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
-    """From the smoothed minimum of an absolute loss to its vertex: shrink delta, then Newton on the active rows."""
+def _refine_vertex(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
+    """Vertex of an absolute loss from its smoothed minimum: shrink delta, then Newton steps on the active rows."""
     lane = jax.tree.map(lambda a: a[..., best][..., None], lanes)
 
-    def tighter(lane: Lanes, share: Any) -> tuple[Lanes, None]:
+    def shrink(lane: Lanes, share: Any) -> tuple[Lanes, None]:
         goal = share * lane.local.spread / jnp.sum(w)
-        again = newton.begin(problem, lane.z, warm=True)
+        again = newton.init_lanes(problem, lane.z, warm=True)
         start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
         return newton.advance(problem, start, y[None], w[None], longest // 4), None
 
-    lane, _ = jax.lax.scan(tighter, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
+    lane, _ = jax.lax.scan(shrink, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 
     def residuals(z: Any) -> Any:
         fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, problem.inputs)
@@ -197,7 +202,7 @@ def _sharpened(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longes
         return jnp.sum(w * jnp.abs(residuals(z)))
 
     z = lane.z[:, 0]
-    # At a vertex as many rows are fitted exactly as there are parameters: those that are nearly so already.
+    # At a vertex as many rows are fitted exactly as there are parameters: those with the smallest residuals.
     active = jnp.argsort(jnp.where(w > 0, jnp.abs(residuals(z)), jnp.inf))[: z.shape[0]]
     corner = z
     for _ in range(4):

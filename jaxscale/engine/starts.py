@@ -1,9 +1,8 @@
-"""Starts: draw many from the plausible ranges, let the data set what they can, score, choose.
+"""Starts: random initial values from the plausible ranges, with affine parameters set by least squares.
 
 A start draws every parameter from its plausible range scaled by the data. Parameters in which
-the law is affine are then set by weighted least squares given the others, so that the search
-is over the rest only. Scoring a start costs one evaluation; only the promising ones, and an
-independent random sample, are polished.
+the law is affine are then set by weighted least squares given the others (variable projection), so
+that the search is over the rest only. Scoring a start costs one evaluation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ from jaxscale.law.derivatives import expansion, value
 
 
 class StartGrid(Mapping[str, np.ndarray]):
-    """A crossed grid of starts that is never laid out whole.
+    """Grid of starts, evaluated lazily.
 
-    As a mapping it gives every parameter's value at every point; :meth:`take` gives some points only.
+    As a mapping it gives the value of every parameter at every point; :meth:`take` gives a subset of the points.
 
     Args:
         axes: the values of each parameter.
@@ -34,12 +33,12 @@ class StartGrid(Mapping[str, np.ndarray]):
         self.size = int(np.prod(self.shape, dtype=np.int64))
 
     def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The points of some numbers, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
+        """The points at these indices, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
         places = np.unravel_index(index, self.shape)
         return {name: values[place] for (name, values), place in zip(self.axes.items(), places, strict=True)}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """One parameter at every point."""
+        """Values of one parameter at every point."""
         along = [-1 if axis == name else 1 for axis in self.axes]
         return np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
 
@@ -52,32 +51,32 @@ class StartGrid(Mapping[str, np.ndarray]):
         return len(self.axes)
 
 
-class Listed:
-    """Starts given one by one: parameters by name, each of shape (starts,)."""
+class StartList:
+    """Explicit starts: parameters by name, each of shape (starts,)."""
 
     def __init__(self, params: Mapping[str, np.ndarray]) -> None:
         self.params = dict(params)
         self.size = len(next(iter(self.params.values())))
 
     def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """The starts of some numbers."""
+        """The starts at these indices."""
         return {name: values[index] for name, values in self.params.items()}
 
 
 def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
-    """A Latin hypercube of uniform numbers, shape (dimensions, count)."""
+    """Latin hypercube sample in the unit cube, shape (dimensions, count)."""
     ranks = generator.permuted(np.tile(np.arange(count), (dimensions, 1)), axis=1)
     return (ranks + generator.uniform(size=ranks.shape)) / count
 
 
-def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
-    """Children of good starts, shape (dimensions, count): what two parents hold, jittered.
+def crossover(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
+    """Crossover of good starts with jitter, shape (dimensions, count).
 
-    Where terms of a law are found one at a time (two periods, two peaks), a child joins the term
-    that one parent has right with the term of another.
+    Where terms of a law are found one at a time (two periods, two peaks), a child combines a term
+    that one parent has found with the term of another.
 
     Args:
-        generator: the source of randomness.
+        generator: random generator.
         parents: coordinates of good starts, shape (dimensions, parents).
         count: number of children.
     """
@@ -91,17 +90,17 @@ def crossed(generator: np.random.Generator, parents: np.ndarray, count: int) -> 
 
 
 def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-    """The law for every lane and row, shape (lanes, n)."""
+    """Values of the law for every lane and row, shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
         return value(problem.law, row, params)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
-def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
-    """The law and its slopes in some parameters for every lane and row, each of shape (lanes, n)."""
+def _expand(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+    """Values of the law and its slopes in the named parameters for every lane and row, each of shape (lanes, n)."""
 
     def one(params: Any, row: Any) -> Any:
         def given(moving: Any, rest: Any) -> Any:
@@ -110,14 +109,14 @@ def _expanded(problem: Problem, names: list[str], params: Mapping[str, Any], inp
         return expansion(given, [params[name] for name in names], (params, row), order=1)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
-    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.of_law(inputs))
+    return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
 def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
-    """Set the parameters in which the law is affine by weighted least squares, lane by lane.
+    """Set the parameters in which the law is affine by weighted least squares, for each lane.
 
-    Residuals are weighted so that they are those of the noise's space to first order. A solution
-    outside a parameter's support keeps the drawn value there, and the rest is solved again.
+    Residuals are weighted so that they are those of the noise's space to first order. Where a solution is outside the
+    support of a parameter, that parameter keeps its drawn value and the others are solved for again.
 
     Args:
         problem: law and data.
@@ -133,7 +132,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     def columns(part: Any) -> Any:
         inputs, y, w = part[0], jnp.atleast_2d(part[1]), jnp.atleast_2d(part[2])
         stretch = space.derivative(y)
-        base, slopes, _ = _expanded(problem, names, params, inputs)
+        base, slopes, _ = _expand(problem, names, params, inputs)
         offset = base - sum(params[name][:, None] * slope for name, slope in zip(names, slopes, strict=True))
         scaled = jnp.stack([*slopes, y - offset], axis=1) * stretch[:, None]
         heavy = scaled[:, :-1] * jnp.where(w > 0, w, 0.0)[:, None]
@@ -155,7 +154,7 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     low = jnp.asarray([s.low for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
-    def solved(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def solve(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
         free = state[0]
         both = free[:, None] & free[None, :]
         held = jnp.where(free, 0.0, drawn)
@@ -166,13 +165,13 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         level = solution / size
         return free & (level > low) & (level < high), solution
 
-    free, solution = jax.lax.fori_loop(0, 3, solved, (free, drawn))
+    free, solution = jax.lax.fori_loop(0, 3, solve, (free, drawn))
     solution = jnp.where(free, solution, drawn) / size
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 
 
 def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> tuple[Any, Any]:
-    """Coordinates and objective of starts, their affine parameters set by the data.
+    """Coordinates and objective of starts, with affine parameters set by :func:`project`.
 
     Args:
         problem: law and data.
@@ -191,13 +190,13 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
     params = {
         name: jnp.broadcast_to(jnp.where(drawn, random[name], moved[name]), lanes) for name in problem.law.parameters
     }
-    return placed(problem, project(problem, params, response, weight), response, weight)
+    return evaluate_params(problem, project(problem, params, response, weight), response, weight)
 
 
-def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
-    """Coordinates and objective of given parameters, each of shape (lanes,); shapes as :func:`score`."""
+def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
+    """Coordinates and objective of parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
-    # A parameter that is held may stand at an end of its support, where it has no coordinate and needs none.
+    # A parameter that is held may be at an end of its support, where it has no coordinate and needs none.
     for k, name in enumerate(problem.free):
         if name in problem.held:
             coordinates[k] = jnp.where(problem.held[name][0], 0.0, coordinates[k])
@@ -228,12 +227,12 @@ def placed(problem: Problem, params: Mapping[str, Any], response: Any, weight: A
         f = summed(lambda r: jnp.abs(r) if loss.vertex else loss.value(r, delta, scale))
     if loss.concomitant_scale:
         f = f + loss.scale_cost(len(problem.free), weight, z[-1])
-    fine = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
-    return jnp.where(fine, z, 0.0), jnp.where(fine, f, jnp.inf)
+    valid = jnp.isfinite(f) & jnp.all(jnp.isfinite(z), axis=0)
+    return jnp.where(valid, z, 0.0), jnp.where(valid, f, jnp.inf)
 
 
 def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any, response: Any, weight: Any) -> Any:
-    """The negative log likelihood of counts at given parameters, shape (lanes,)."""
+    """Negative log likelihood of counts at given parameters, shape (lanes,)."""
     loss: Any = problem.noise.loss
 
     def part(data: Any) -> Any:

@@ -8,11 +8,11 @@ import jax.core as jax_core
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.starts import Listed, StartGrid
+from jaxscale.engine.starts import StartGrid, StartList
 from jaxscale.fitting.standard_errors import Errors
 from jaxscale.law import Law, LawError
 from jaxscale.law.algebra import bound, by_group
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise
 from jaxscale.noise.count_likelihoods import CountLikelihood
@@ -96,7 +96,7 @@ def number_of_starts(starts: Any) -> int:
     return int(starts)
 
 
-def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | Listed:
+def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | StartList:
     """Explicit starts as a grid or equally long arrays, with the fixed parameters."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
@@ -123,7 +123,7 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
             raise ArgumentError("starts", f"must keep {name} in its support ({support.name}), but does not.")
     if isinstance(starts, StartGrid):
         return StartGrid({name: whole[name] for name in [*given, *(name for name in values if name not in given)]})
-    return Listed({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
+    return StartList({name: np.broadcast_to(whole[name], (count,)) for name in law.parameters})
 
 
 def validate_law(
@@ -149,7 +149,7 @@ def validate_law(
             raise ArgumentError("bounds", f"must leave out {sorted(both)[0]!r}, which is fixed.")
         law = apply_bounds(law, bounds)
     law = apply_pooling(law, observations, pooling or {}, fixed)
-    values = checked_fixed(law, fixed)
+    values = validate_fixed(law, fixed)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters to fit; call it for its values.")
     if len(values) == len(law.parameters):

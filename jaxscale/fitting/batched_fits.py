@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.engine import newton
 from jaxscale.engine.descent import descend, sizes
 from jaxscale.engine.multistart import tolerance
@@ -76,7 +76,7 @@ class Problems:
         self.law, self.free, self.runner, self.shape = law, free, runner, (len(sets), len(values), len(noises))
         self.alone, self.sets = alone, sets
         rows = bucket(max(map(len, sets)))
-        wide = [padded(entry, rows) for entry in sets]
+        wide = [pad(entry, rows) for entry in sets]
         which, nest, level = (index.ravel() for index in np.indices(self.shape))
         self.which = which
         self.response = np.stack([entry.response for entry in wide])
@@ -143,7 +143,7 @@ class Problems:
     def _descend(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
         """Polished lanes of the problems with the given indices, each on its own data."""
         problem = self._single_problem() if self.alone else self.problem
-        lanes = newton.begin(problem, z, goal=self.delta[members], xp=np, **settings)
+        lanes = newton.init_lanes(problem, z, goal=self.delta[members], xp=np, **settings)
         return descend(
             self.runner,
             problem,
@@ -196,7 +196,7 @@ class Problems:
         weightings = 1 if tables is None else len(tables[0])
         members = np.repeat(np.arange(len(self.which)), weightings)
         count = len(members)
-        width, parts = sizes(self.response.shape[1]).holding(count).pool, []
+        width, parts = sizes(self.response.shape[1]).for_lanes(count).pool, []
         for first in range(0, count, width):
             index = np.minimum(np.arange(first, first + width), count - 1)
             parts.append((self.problem.own(members[index]), lanes.z[:, index]))

@@ -4,10 +4,10 @@ import numpy as np
 
 from jaxscale.engine import newton
 from jaxscale.engine.bounds import at_bounds
-from jaxscale.engine.multistart import Found, Landscape, comparable
+from jaxscale.engine.multistart import Landscape, SearchResult, comparable
 from jaxscale.engine.newton import STATUS
 from jaxscale.engine.optimum import Optimum
-from jaxscale.law.coordinates import ranged, units_of
+from jaxscale.law.coordinates import has_relative_range, units_of
 from jaxscale.noise.loss import Loss
 from jaxscale.utils.notices import Notice
 
@@ -15,7 +15,7 @@ from jaxscale.utils.notices import Notice
 CERTIFIED = 1e-8
 
 
-def convergence(optimum: Optimum, result: Found, certificate: float) -> tuple[list[Notice], str]:
+def convergence(optimum: Optimum, result: SearchResult, certificate: float) -> tuple[list[Notice], str]:
     """Notices on the optimum of a search, and the status of the fit.
 
     Args:
@@ -74,7 +74,7 @@ def _bounds(optimum: Optimum) -> list[Notice]:
             other = problem.law.either_sign
             sign = f"; {other} allows the other sign" if other and ends[name] == 0 else ""
             notices.append(Notice("at_bound", f"{name} is at {ends[name]:g}, the bound of its support{sign}."))
-        elif kind.declared and ranged(problem.law, name):
+        elif kind.declared and has_relative_range(problem.law, name):
             low, high = (end * float(units.get(name, 1.0)) for end in kind.range)
             # Converting a bound to another unit rounds it.
             slack = 1e-9 * max(abs(low), abs(high))

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.data.features import named_categories, prepare
+from jaxscale.data.features import decode_categories, prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.validation import checked
+from jaxscale.data.validation import validate
 from jaxscale.engine.bounds import at_bounds
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
@@ -40,7 +40,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood
-from jaxscale.noise.measurement_errors import scatter, weighted
+from jaxscale.noise.measurement_errors import scatter_notice, weight_by_errors
 from jaxscale.results.fit import Fit
 from jaxscale.results.parts import Design, StandardErrors
 from jaxscale.results.provenance import fingerprint, identity, provenance_of
@@ -48,7 +48,7 @@ from jaxscale.results.refit_problem import RefitProblem
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 
@@ -124,11 +124,11 @@ def fit(
         noise = noise if observations.sigma is None else squared(noise.space)
     with jax.enable_x64(True):
         read = prepare(law, observations)
-        notices = checked(law, read, free, noise.space)
+        notices = validate(law, read, free, noise.space)
         design = identifiability.check_in_any_unit(law, read.inputs, values, noise_level, read.weight)
         if isinstance(noise.loss, CountLoss):
             noise.loss.likelihood.check(read)
-        rows = weighted(read, noise)
+        rows = weight_by_errors(read, noise)
         seed, generator = generator_of(seed)
         explicit = explicit_starts(law, starts, values) if isinstance(starts, Mapping) else None
         count = 4096 if explicit is not None else number_of_starts(starts)
@@ -136,7 +136,7 @@ def fit(
         if checkpoint is not None:
             settings = dict(seed=seed, starts=count, given=explicit is not None, polish=polish, n_resamples=n_resamples)
             journal = Journal(checkpoint, identity(law, (rows, noise), noise.describe(), values) | settings)
-        with ticking(f"fitting {law.name} to {observations.name}", progress) as ticker:
+        with show_progress(f"fitting {law.name} to {observations.name}", progress) as ticker:
             resampling = Resampling(Runner(mesh, journal, ticker), n_resamples, generator)
             problem, wide = problem_of(law, free, values, noise, rows)
             solved = optimise(problem, wide, resampling, SearchSettings(count, polish, explicit))
@@ -207,7 +207,7 @@ def _of_errors(solved: SearchOutcome, uncertainty: Covariance, rows: Observation
         message = f"The counts are not overdispersed: {noise} has an infinite dispersion or concentration."
         notices.append(Notice("no_overdispersion", message))
     if rows.sigma is not None:
-        notices += scatter(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
+        notices += scatter_notice(optimum.linear.residual[: len(rows)], rows.weight, len(optimum.problem.free))
     if uncertainty.failed:
         notices.append(
             Notice("resamples_failed", f"{uncertainty.failed} of {n_resamples} bootstrap refits did not converge.")
@@ -233,7 +233,7 @@ def _check_at_optimum(fitted: Fit, noise_level: float) -> identifiability.Design
     rows, law = fitted.observations, resolve(fitted.law)
     assert rows is not None
     with jax.enable_x64(True):
-        inputs = named_categories(law, {name: rows.inputs[name] for name in law.inputs})
+        inputs = decode_categories(law, {name: rows.inputs[name] for name in law.inputs})
         prediction = np.asarray(fitted.predict(**inputs), float)
         return identifiability.check_at(
             law, rows.inputs, fitted.fixed, rows.weight, fitted.params, prediction, rows.response, noise_level

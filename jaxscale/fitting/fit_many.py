@@ -10,19 +10,19 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.validation import checked
+from jaxscale.data.validation import validate
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.batched_fits import Fits, Problems
 from jaxscale.law import Law
-from jaxscale.law.derivatives import tried
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.derivatives import check_traceable
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
-from jaxscale.noise.measurement_errors import weighted
+from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.provenance import identity
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 
@@ -81,7 +81,7 @@ def fit_many(
         usual = squared(usual.space)
     noises = list(noise) if isinstance(noise, Sequence) else [usual if noise is None else noise]
     nested = [fixed] if isinstance(fixed, Mapping) or fixed is None else list(fixed)
-    values = [checked_fixed(law, entry) for entry in nested]
+    values = [validate_fixed(law, entry) for entry in nested]
     _check_arguments(law, sets, noises, values, starts, polish)
     tables = _weightings(weight, sets, isinstance(observations, Observations))
     axes = {
@@ -94,16 +94,16 @@ def fit_many(
     shared = {name: v for name, v in values[0].items() if all(other.get(name) == v for other in values)}
     free = tuple(name for name in law.parameters if name not in shared)
     sets = [prepare(law, entry) for entry in sets]
-    tried(law, sets[0].inputs)
+    check_traceable(law, sets[0].inputs)
     with jax.enable_x64(True):
         for entry in sets:
-            checked(law, entry, free, noises[0].space)
-        sets = [weighted(entry, noises[0]) for entry in sets]
+            validate(law, entry, free, noises[0].space)
+        sets = [weight_by_errors(entry, noises[0]) for entry in sets]
         journal = None
         if checkpoint is not None:
             settings = dict(seed=seed, starts=starts, polish=polish, sets=len(sets), nested=repr(values))
             journal = Journal(checkpoint, identity(law, (sets, noises, tables), repr(noises), {}) | settings)
-        with ticking(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
+        with show_progress(f"fitting {law.name} to {len(sets)} data sets", progress) as ticker:
             single = not (axes["data"] or axes["fixed"] or axes["noise"])
             problems = Problems(law, free, shared, sets, values, noises, single, Runner(mesh, journal, ticker))
             lanes, agree, polished = problems.search(starts, polish, generator)

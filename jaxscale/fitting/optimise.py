@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.engine.descent import Task
 from jaxscale.engine.lad_vertex import vertex
 from jaxscale.engine.linearize import linearise, params_at
-from jaxscale.engine.multistart import Found, search
+from jaxscale.engine.multistart import SearchResult, search
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.engine.runner import await_compiled, compile_ahead
-from jaxscale.engine.starts import Listed, StartGrid
+from jaxscale.engine.starts import StartGrid, StartList
 from jaxscale.fitting.convergence import CERTIFIED
 from jaxscale.fitting.standard_errors import Resampling
 from jaxscale.law import Law
@@ -33,7 +33,7 @@ class SearchSettings:
 
     count: int
     polish: int
-    explicit: StartGrid | Listed | None
+    explicit: StartGrid | StartList | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SearchOutcome:
     hessian: np.ndarray
     objective: float
     certificate: float
-    found: Found
+    found: SearchResult
     landscape: Landscape
     wide: Observations
 
@@ -53,7 +53,7 @@ def problem_of(
     law: Law, free: tuple[str, ...], values: Mapping[str, float], noise: Noise, rows: Observations
 ) -> tuple[Problem, Observations]:
     """The optimisation problem of a fit, and its rows padded to a size bucket."""
-    wide = padded(rows, bucket(len(rows)))
+    wide = pad(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in values.items()}
     inputs = {name: wide.inputs[name] for name in (*law.inputs, *noise.loss.columns)}
@@ -83,14 +83,14 @@ def optimise(problem: Problem, wide: Observations, resampling: Resampling, setti
     return SearchOutcome(optimum, hessian, objective, certificate, result, _landscape(result, basins), wide)
 
 
-def _certificate(result: Found) -> float:
+def _certificate(result: SearchResult) -> float:
     """Predicted relative decrease of a further Newton step; 0 where it is below rounding error."""
     local, decrement = result.lanes.local, float(result.lanes.decrement[result.best])
     relative = decrement / max(abs(float(local.f[result.best])), np.finfo(float).tiny)
     return 0.0 if relative > CERTIFIED and decrement <= float(local.rounding[result.best]) else relative
 
 
-def _landscape(result: Found, basins: tuple[Basin, ...]) -> Landscape:
+def _landscape(result: SearchResult, basins: tuple[Basin, ...]) -> Landscape:
     """Starts and minima of a search, at most :data:`LISTED` minima."""
     landscape = result.landscape
     return Landscape(
@@ -104,7 +104,7 @@ def _landscape(result: Found, basins: tuple[Basin, ...]) -> Landscape:
     )
 
 
-def _basins(problem: Problem, result: Found) -> tuple[Basin, ...]:
+def _basins(problem: Problem, result: SearchResult) -> tuple[Basin, ...]:
     lanes = result.lanes
     return tuple(
         _basin(problem, np.asarray(lanes.z[:, basin.lane]), basin.objective, basin.count)
@@ -118,7 +118,7 @@ def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Bas
     return Basin(objective, count, values)
 
 
-def _at_vertices(problem: Problem, result: Found, wide: Observations) -> tuple[Basin, ...]:
+def _at_vertices(problem: Problem, result: SearchResult, wide: Observations) -> tuple[Basin, ...]:
     """The basins of an absolute loss at their exact vertices; the descent minimises a smoothed loss."""
     ends = []
     for basin in result.landscape.basins[:LISTED]:

@@ -67,7 +67,7 @@ def refit_batch(
         The lanes, and which of them converged, shape (count,); fewer after an interruption.
     """
     # Blocks that fill every worker once give the same parallelism as all refits at once.
-    size = runner.together * sizes(weight.shape[-1]).pool
+    size = runner.parallel_parts * sizes(weight.shape[-1]).pool
     done: list[tuple[Lanes, np.ndarray]] = []
     for index in np.array_split(np.arange(count), -(-count // size)):
         own, counts = (data[index] if data.ndim == 2 else data for data in (response, weight))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.engine.bounds import at_bounds, lifted, unbounded
+from jaxscale.engine.bounds import at_bounds, move_off_bounds, unbounded
 from jaxscale.engine.optimum import Optimum
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.heteroscedasticity import heteroscedasticity_test
@@ -168,7 +168,7 @@ def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     draws, failed = bootstrap(
         resampling.runner,
         problem,
-        lifted(optimum),
+        move_off_bounds(optimum),
         optimum.response,
         weight,
         run=clusters,

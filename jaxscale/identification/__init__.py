@@ -1,1 +1,1 @@
-"""Identifiability of a law by a design: Fisher information and runs to add."""
+"""Identifiability of a law by a design: Fisher information and augmentation of the design."""

@@ -1,4 +1,4 @@
-"""Augmentation of a design: the runs that would identify a law."""
+"""Augmentation of a design: runs that make a law identifiable."""
 
 import itertools
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import numpy as np
 from jaxscale.identification.fisher_information import (
     RANK,
     Information,
-    _in_noise,
+    _standardise,
     _triangle,
     constant,
     excess,
-    identified,
+    is_identified,
     spectrum,
 )
 from jaxscale.law import Law
@@ -24,18 +24,18 @@ LARGEST_CURE = 8
 
 
 def cure(information: Information) -> tuple[list[dict[str, Any]], bool]:
-    """Runs to add, best first, and whether they are enough; no dearer than the dearest run where that will do."""
-    runs, enough = _found(information)
+    """Runs to add, best first, and whether they suffice; within the cost of the most expensive run if possible."""
+    runs, enough = _cure_by_index(information)
     for name, kind in information.law.inputs.items():
         if kind.categories:
             runs = [run | {name: kind.categories[int(run[name])]} for run in runs]
     return runs, enough
 
 
-def _found(information: Information) -> tuple[list[dict[str, Any]], bool]:
-    """The same, with categories by their places."""
+def _cure_by_index(information: Information) -> tuple[list[dict[str, Any]], bool]:
+    """As :func:`cure`, with categories as indices."""
     if any(values.ndim > 1 for values in information.inputs.values()):
-        return [], False  # What holds several numbers a row, such as a schedule, is no point of a grid.
+        return [], False  # Inputs with several numbers in a row, such as a schedule, have no grid.
     candidates = _candidates(information)
     affordable = _cost(information.law, candidates) <= _cost(information.law, information.inputs).max() * (1 + 1e-9)
     runs, enough = _greedy(information, {name: values[affordable] for name, values in candidates.items()})
@@ -43,13 +43,13 @@ def _found(information: Information) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _cost(law: Law, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The product of the positive inputs: compute, where they are parameters and tokens."""
+    """Cost of runs: the product of the positive inputs, proportional to compute for parameters and tokens."""
     columns = [values for name, values in inputs.items() if law.inputs[name].low >= 0]
     return np.prod(columns, axis=0) if columns else np.zeros(len(next(iter(inputs.values()))))
 
 
 def _candidates(information: Information) -> dict[str, np.ndarray]:
-    """A crossed grid over what the inputs span and a factor of four beyond, or a sample of it."""
+    """Grid over the range of the inputs and a factor of four beyond, or a sample of it."""
     law, inputs = information.law, information.inputs
     inner = {1: 17, 2: 5, 3: 3}.get(len(inputs), 2)
     levels = [
@@ -86,9 +86,9 @@ def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> t
     law, free = information.law, information.free
     responses, slope = slopes(law, free, candidates, information.sets)
     usable = np.all(np.isfinite(slope), axis=(0, 2)) & np.all(np.isfinite(responses), axis=0)
-    rows = np.where(usable[:, None], _in_noise(information, responses, slope), 0.0)
+    rows = np.where(usable[:, None], _standardise(information, responses, slope), 0.0)
     size = np.linalg.norm(np.concatenate([information.triangle, rows], axis=1), axis=1, keepdims=True)
-    while not identified(information) and len(runs) < LARGEST_CURE and usable.any():
+    while not is_identified(information) and len(runs) < LARGEST_CURE and usable.any():
         stacked = np.concatenate(
             [
                 np.broadcast_to(information.triangle, (count, *information.triangle.shape)),
@@ -100,21 +100,21 @@ def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> t
         worst = excess(law, free, spectrum(stacked)[2], lowest).max(axis=-1)
         best = int(np.argmin(np.where(usable, worst, np.inf)))
         if not worst[best] <= 1:
-            # Far from the goal no single run lowers the worst standard error by much: take what adds most information.
+            # If no single run suffices, add the one that increases the information most (D-optimality).
             best = int(np.argmax(np.where(usable, _volume(stacked / np.where(size > 0, size, 1.0)), -np.inf)))
-        chosen = {name: float(values[best]) for name, values in candidates.items()}
-        runs.append(chosen)
+        run = {name: float(values[best]) for name, values in candidates.items()}
+        runs.append(run)
         usable[best] = False
         information = replace(
             information,
-            inputs={name: np.append(values, chosen[name]) for name, values in information.inputs.items()},
+            inputs={name: np.append(values, run[name]) for name, values in information.inputs.items()},
             triangle=_triangle(stacked[best]),
             lowest=lowest[best],
         )
-    return runs, identified(information)
+    return runs, is_identified(information)
 
 
 def _volume(stacked: np.ndarray) -> np.ndarray:
-    """Log volume of the information, where vanishing singular values count as tiny."""
+    """Log determinant of the information, with singular values bounded away from zero."""
     values = np.linalg.svd(stacked, compute_uv=False)
     return np.median(np.sum(np.log(values + RANK), axis=-1), axis=-1)

@@ -1,7 +1,7 @@
-"""Information: what the rows of a design say about a law's parameters, and which rows would say more.
+"""Fisher information of a design about the parameters of a law.
 
-At given parameters the rows of ``J = d t(law) / d params``, divided by the expected noise, hold the
-Fisher information ``J^T J``; only its triangular factor (QR) is kept, one for each parameter set.
+At given parameters it is ``J^T J`` with ``J = d t(law) / d params`` divided by the expected noise; only its
+triangular factor (QR) is kept, one for each parameter set.
 """
 
 import itertools
@@ -18,33 +18,33 @@ from jaxscale.utils.errors import UsageError
 
 # An exponent with a larger expected standard error is not identified.
 EXPONENT_LIMIT = 0.25
-# A floor whose expected standard error exceeds this share of the smallest expected response is out of sight: its
-# exponents then rest on the formula alone.
+# A floor whose expected standard error exceeds this fraction of the smallest expected response is not identified: the
+# exponents would then depend on extrapolation.
 FLOOR_LIMIT = 0.125
-# Inputs whose logs are correlated more than this move on one line.
-TOGETHER = 0.999
-# Singular values below this share of the largest are rounding noise.
+# Inputs whose logs have a larger absolute correlation are collinear.
+COLLINEAR = 0.999
+# Relative tolerance below which singular values are zero.
 RANK = 1e-12
-# Components of a unit vector below this are rounding noise.
+# Tolerance below which components of a unit vector are zero.
 COMPONENT = 1e-6
 
 
 class NotFiniteError(UsageError):
-    """A law has no finite value and slope at any of the parameters at which a design is looked at."""
+    """Error of a law that has no finite value and slope at any of the parameter sets."""
 
     code = "not_finite"
 
 
 @dataclass(frozen=True)
 class Information:
-    """A design at several parameter sets.
+    """Fisher information of a design at several parameter sets.
 
     Args:
         law: the law.
         free: names of the free parameters.
-        inputs: name to the values in the rows that count, shape (n,).
+        inputs: name to the values in rows with positive weight, shape (n,).
         sets: every parameter by name, each of shape (sets,).
-        noise_level: expected noise as a share of the response.
+        noise_level: expected relative standard deviation of the noise.
         triangle: factor R of the information ``R^T R``, shape (sets, free, free).
         lowest: smallest expected response, shape (sets,).
         typical: median size of the expected responses, shape (sets,).
@@ -61,11 +61,11 @@ class Information:
 
     @property
     def rows(self) -> int:
-        """The number of rows that count."""
+        """Number of rows with positive weight."""
         return next(iter(self.inputs.values())).shape[-1]
 
 
-def measure(
+def compute_information(
     law: Law,
     free: Sequence[str],
     inputs: Mapping[str, np.ndarray],
@@ -73,7 +73,7 @@ def measure(
     sets: Mapping[str, np.ndarray],
     noise_level: float,
 ) -> Information:
-    """The information that rows hold about the free parameters.
+    """Compute the Fisher information of a design about the free parameters.
 
     Args:
         law: the law.
@@ -81,7 +81,7 @@ def measure(
         inputs: name to array of shape (n,).
         weight: shape (n,), all positive; only ratios matter.
         sets: every parameter by name, each of shape (sets,).
-        noise_level: expected noise as a share of the response.
+        noise_level: expected relative standard deviation of the noise.
 
     Raises:
         NotFiniteError: the law has no finite value and slope at any of the sets.
@@ -94,10 +94,10 @@ def measure(
     good &= np.any(responses != 0, axis=1)
     if not good.any():
         raise NotFiniteError(
-            f"Law {law.name} has no finite value and slope for these inputs at the parameters that were tried."
+            f"Law {law.name} has no finite value and slope for these inputs at any of the parameter sets."
         )
     responses, slope = responses[good], slope[good]
-    found = Information(
+    information = Information(
         law,
         tuple(free),
         dict(inputs),
@@ -105,23 +105,23 @@ def measure(
         noise_level,
         np.zeros((len(slope), len(free), len(free))),
         responses.min(axis=1),
-        # Where most responses are zero the median is no size to measure noise by.
+        # If most responses are zero the median is not a scale of the noise.
         np.maximum(np.median(np.abs(responses), axis=1), 1e-6 * np.max(np.abs(responses), axis=1)),
     )
-    scaled = _in_noise(found, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
-    return replace(found, triangle=_triangle(np.concatenate([found.triangle, scaled], axis=1)))
+    scaled = _standardise(information, responses, slope) * np.sqrt(weight / weight.mean())[:, None]
+    return replace(information, triangle=_triangle(np.concatenate([information.triangle, scaled], axis=1)))
 
 
-def _in_noise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Slopes in units of the expected noise: a share of each response, or of the typical one where it may be 0."""
-    # In logs and in logits noise that is a share of the response divides the slope by the same number.
+def _standardise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Slopes in units of the expected noise, relative to each response, or to the typical one if it may be 0."""
+    # Relative noise divides the slope by the same number for log and logit residuals.
     relative = default(information.law.response).space.relative
     size = responses if relative else np.broadcast_to(information.typical[:, None], responses.shape)
     return slope / (information.noise_level * size[..., None])
 
 
 def _triangle(rows: np.ndarray) -> np.ndarray:
-    # Slopes of the law may differ by more than a double holds squares of.
+    # Scaled, since squares of slopes may overflow.
     largest = np.max(np.abs(rows), axis=-2, keepdims=True)
     largest = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return np.asarray(np.linalg.qr(rows / largest, mode="r")) * largest
@@ -135,7 +135,7 @@ def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Returns:
         Values of shape (..., p), descending; vectors as rows, shape (..., p, p); standard errors of shape
-        (..., p), infinite where a vector without information has a share in the parameter.
+        (..., p), infinite for parameters with a component in the null space.
     """
     # Squares of large slopes overflow.
     largest = np.max(np.abs(triangle), axis=-2, keepdims=True)
@@ -151,7 +151,7 @@ def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def excess(law: Law, free: Sequence[str], stderr: np.ndarray, lowest: np.ndarray) -> np.ndarray:
-    """Standard errors over what is allowed: above 1 the parameter is not identified.
+    """Standard errors relative to their limits: above 1 a parameter is not identified.
 
     Args:
         law: the law.
@@ -175,7 +175,7 @@ def excess(law: Law, free: Sequence[str], stderr: np.ndarray, lowest: np.ndarray
 
 @dataclass(frozen=True)
 class Pair:
-    """Two inputs whose logs lie on one line, ``log second = slope * log first + ...``."""
+    """Two collinear inputs, ``log second = slope * log first + ...``."""
 
     first: str
     second: str
@@ -185,30 +185,30 @@ class Pair:
 
 
 def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[Pair]:
-    """Pairs of inputs that move together, with the free amplitudes and exponents that only curvature then separates.
+    """Collinear pairs of inputs, with the free amplitudes and exponents that only curvature then separates.
 
-    A pair has no parameters where nothing is at stake: one exponent for both inputs, a fixed exponent or
-    amplitude, or another input that varies and may keep the terms apart.
+    A pair has no parameters if these remain identified: one exponent for both inputs, a fixed exponent or
+    amplitude, or another input that varies and may separate the terms.
     """
     powers = {key: kind.powers for key, kind in law.parameters.items() if kind.powers}
     inputs = {name: values for name, values in inputs.items() if not law.inputs[name].categories}
     declared = {name for entries in powers.values() for name, _ in entries}
     aside = any(name not in declared and not constant(values) for name, values in inputs.items())
-    found = []
+    collinear = []
     for first, second in itertools.combinations(inputs, 2):
         x, y = inputs[first], inputs[second]
         if max(x.ndim, y.ndim) > 1 or constant(x) or constant(y) or min(x.min(), y.min()) <= 0:
             continue
         x, y = np.log(x), np.log(y)
         correlation = float(np.corrcoef(x, y)[0, 1])
-        if abs(correlation) > TOGETHER:
+        if abs(correlation) > COLLINEAR:
             ones = {power: term for term, power in _free_terms(powers, free, first)}
             others = {power: term for term, power in _free_terms(powers, free, second)}
             separate = bool(ones and others and set(ones) != set(others)) and not aside
             names = {*ones, *ones.values(), *others, *others.values()} if separate else set()
             slope = float(np.sign(correlation) * y.std() / x.std())
-            found.append(Pair(first, second, slope, correlation, tuple(name for name in free if name in names)))
-    return found
+            collinear.append(Pair(first, second, slope, correlation, tuple(name for name in free if name in names)))
+    return collinear
 
 
 def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> list[tuple[str, str]]:
@@ -217,12 +217,12 @@ def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> li
 
 
 def constant(values: np.ndarray) -> bool:
-    """Whether an input takes one value, up to rounding."""
+    """Whether an input is constant up to rounding."""
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
 def distinct(values: np.ndarray) -> int:
-    """How many values an input takes, where values within five percent of each other are one."""
+    """Number of distinct values of an input, up to five percent."""
     count, start = 0, -np.inf
     for value in np.sort(values):
         if count == 0 or value - start > 0.05 * abs(start):
@@ -230,8 +230,8 @@ def distinct(values: np.ndarray) -> int:
     return count
 
 
-def identified(information: Information) -> bool:
-    """Whether no free parameter exceeds its limit and no two inputs move together at its cost."""
+def is_identified(information: Information) -> bool:
+    """Whether every free parameter is within its limit and no collinear pair has parameters."""
     stderr = spectrum(information.triangle)[2]
     over = excess(information.law, information.free, stderr, information.lowest)
     together = pairs(information.law, information.free, information.inputs)

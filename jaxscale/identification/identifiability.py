@@ -1,7 +1,7 @@
-"""Identifiability: what the inputs alone say about the parameters, before anything is fitted.
+"""Design check: identifiability of the parameters from the inputs alone, before a fit.
 
-The slopes of the law at plausible parameters, in the space of its residuals, give the standard
-errors to expect at a stated noise level (the inverse square root of the Fisher information).
+The slopes of the law at plausible parameters, in its residual space, give the expected standard
+errors at a stated noise level (the square root of the diagonal of the inverse Fisher information).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,46 +17,46 @@ from jaxscale.identification.fisher_information import (
     RANK,
     Information,
     NotFiniteError,
+    compute_information,
     excess,
-    measure,
     pairs,
     spectrum,
 )
-from jaxscale.identification.messages import design_message, shown
+from jaxscale.identification.messages import design_message, format_input
 from jaxscale.law import Law, positive, unit
 from jaxscale.law.coordinates import Centre, centre_of, draw, from_params, to_params
-from jaxscale.law.derivatives import tried
-from jaxscale.law.fixed_values import why_not
+from jaxscale.law.derivatives import check_traceable
+from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.laws import resolve
 from jaxscale.noise import default
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _DRAWN_SETS = 16
-# Which part of a start's range counts as plausible: terms that matter at the data's centre, exponents that are neither
-# zero nor steep, and the middle of all else.
+# Quantiles of a start's range that are used as parameter sets: terms of relevant size, exponents that are neither zero
+# nor steep, and the middle half of all others.
 _PLAUSIBLE = {"amplitude": (0.75, 0.95), "scale": (0.75, 0.95), "exponent": (0.5, 0.8)}
-# A design is planned with standard errors to spare; what is measured counts as determined with errors so many times as
-# large: an exponent to 2, a floor to the smallest response.
+# Factor by which the check of a fit relaxes the limits of the check of a design: an exponent may have a standard error
+# of 2, a floor one as large as the smallest response.
 SLACK = 8.0
-# Components of the weakest direction that are named: those above this share of its largest.
+# Relative size above which components of the weakest direction are named.
 _NAMED = 0.3
 
 
 @dataclass(frozen=True)
 class DesignCheck:
-    """What the inputs of a data set say about a law's parameters; print it for a report.
+    """Result of a design check; print it for a report.
 
     Args:
         law: the law.
         rows: number of rows with positive weight.
-        noise_level: assumed noise as a share of the response.
+        noise_level: assumed relative standard deviation of the noise.
         condition: condition number of the column-scaled Jacobian.
-        stderr: expected standard error of every free parameter, infinite where the rows do not determine it.
+        stderr: expected standard error of every free parameter, infinite if the rows do not determine it.
         verdict: "identified" or "not identified".
         parameters: names of the parameters that are not identified.
         trades: groups of parameters that trade off against each other.
-        cure: runs to add (input name to value, a group by its label), none where the design identifies every parameter.
-        message: the verdict, its reasons and the cure in words.
+        cure: runs to add (input name to value, a group by its label); empty if every parameter is identified.
+        message: the verdict, its reasons and a remedy as text.
     """
 
     law: Law
@@ -91,7 +91,7 @@ class DesignCheck:
         if self.cure:
             inputs = list(self.cure[0])
             lines += ["", "Runs to add:", "  ".join(f"{name:>12}" for name in inputs)]
-            lines += ["  ".join(f"{shown(run[name]):>12}" for name in inputs) for run in self.cure]
+            lines += ["  ".join(f"{format_input(run[name]):>12}" for name in inputs) for run in self.cure]
         return "\n".join([*lines, "", self.message])
 
 
@@ -104,51 +104,52 @@ def check(
     weight: Any = None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
 ) -> DesignCheck:
-    """Check from the inputs alone whether a fit can tell the law's parameters apart.
+    """Check from the inputs alone whether a design identifies the parameters of a law.
 
     ``stderr = sqrt(diag((J^T J)^-1))`` with ``J`` the slopes of ``t(law)`` over the expected noise.
 
-    Not identified is an exponent with an expected standard error above 0.25, a floor with one above an eighth of
-    the smallest expected response (out of sight), whatever the rows leave undetermined, and terms of two inputs
-    that move together (log-correlation above 0.999), which only curvature could tell apart.
+    A parameter is not identified if it is an exponent with an expected standard error above 0.25, or a floor with
+    one above an eighth of the smallest expected response, if the rows do not determine it at all, or if it belongs
+    to terms of two collinear inputs (log-correlation above 0.999), which only curvature could separate.
 
     Args:
         law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n) where a row holds several numbers; raw units.
         fixed: values of parameters that will not be fitted.
-        noise_level: expected standard deviation of the noise, as a share of the response.
-        weight: shape (n,); a row of weight 0 is left out. All 1 unless given.
-        params: one or several parameter sets at which to look. Unless given, the law's published ones or, where
-            the law has none or an input looks like another unit, plausible ones. Of several sets the median counts.
+        noise_level: expected relative standard deviation of the noise.
+        weight: shape (n,); rows of weight 0 are ignored. All 1 by default.
+        params: one or several parameter sets at which to compute the information. By default the published ones or,
+            if the law has none or an input seems to be in another unit, plausible ones. Several sets are combined by
+            the median.
 
     Returns:
         The check, in float64.
 
     Raises:
-        LawError: the law itself fails; says where.
+        LawError: the law raises an error; the message gives the line.
         ValueError: an argument is wrong, or the law has no finite slope at any parameter set.
     """
     law = resolve(law)
-    return _checked(law, inputs, fixed, noise_level, weight, params, published=True)
+    return _check(law, inputs, fixed, noise_level, weight, params, published=True)
 
 
 def check_in_any_unit(
     law: Law, inputs: Mapping[str, Any], fixed: Mapping[str, float], noise_level: float, weight: Any
 ) -> DesignCheck | None:
-    """The check before a fit, at parameters that suit the inputs in whatever unit these are counted.
+    """Design check before a fit, at plausible parameters for inputs in any unit.
 
     Args:
         law: the law to be fitted, or its name in the catalogue.
         inputs: name to array of shape (n,), or (several, n).
         fixed: values of parameters that will not be fitted.
-        noise_level: expected noise as a share of the response.
+        noise_level: expected relative standard deviation of the noise.
         weight: shape (n,).
 
     Returns:
-        The check; None where the law has no finite value and slope at any of the parameters.
+        The check; None if the law has no finite value and slope at any of the parameter sets.
     """
     try:
-        return _checked(law, inputs, fixed, noise_level, weight, None, published=False)
+        return _check(law, inputs, fixed, noise_level, weight, None, published=False)
     except NotFiniteError:
         return None
 
@@ -163,7 +164,7 @@ def check_at(
     response: np.ndarray,
     noise_level: float,
 ) -> DesignCheck | None:
-    """The check at fitted parameters and at the scatter that was seen: what the data do determine passes it.
+    """Design check of a fit, at the fitted parameters and the observed scatter.
 
     Args:
         law: the law that was fitted.
@@ -173,10 +174,10 @@ def check_at(
         params: every parameter.
         prediction: shape (n,).
         response: shape (n,).
-        noise_level: what to assume where no row is to spare.
+        noise_level: noise level to assume without residual degrees of freedom.
 
     Returns:
-        The check; None where the law has no finite slope at the parameters.
+        The check; None if the law has no finite slope at the parameters.
     """
     used = weight > 0
     spare = int(used.sum()) - (len(law.parameters) - len(fixed))
@@ -186,14 +187,14 @@ def check_at(
         share = (response - prediction)[used] / (size if relative else max(float(np.median(size)), 1e-300))
         noise_level = max(float(np.sqrt(np.sum(share**2) / spare)), 1e-12)
     try:
-        # A parameter at a bound is no member of the open interval that its support is.
+        # Passed as sets, since a parameter at a bound is outside its open support.
         sets = {name: np.array([float(params[name])]) for name in law.parameters}
-        return _checked(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets, slack=SLACK)
+        return _check(law, inputs, fixed, noise_level, weight, None, published=False, sets=sets, slack=SLACK)
     except NotFiniteError:
         return None
 
 
-def _checked(
+def _check(
     law: Law,
     inputs: Mapping[str, Any],
     fixed: Mapping[str, float] | None,
@@ -207,22 +208,22 @@ def _checked(
     columns, weights = _columns(law, inputs, weight)
     if not 0 < noise_level < np.inf:
         raise ArgumentError("noise_level", f"must be positive and finite, but is {noise_level!r}.")
-    values = _named(law, "fixed", fixed or {})
+    values = _check_values(law, "fixed", fixed or {})
     free = tuple(name for name in law.parameters if name not in values)
     if not law.parameters:
         raise ValueError(f"{law.name} has no parameters, so there is nothing to identify.")
     if not free:
         raise ArgumentError("fixed", f"must leave a parameter free, but fixes all of {', '.join(values)}.")
-    tried(law, columns)
+    check_traceable(law, columns)
     with np.errstate(all="ignore"):
         if params is not None:
-            sets = _given(law, params, values)
-        sets = sets or _plausible(law, columns, values, published)
-        return _judged(measure(law, free, columns, weights, sets, noise_level), slack)
+            sets = _stack_params(law, params, values)
+        sets = sets or _default_sets(law, columns, values, published)
+        return _assess(compute_information(law, free, columns, weights, sets, noise_level), slack)
 
 
 def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Inputs and weights of the rows that count, checked."""
+    """Validated inputs and weights of the rows with positive weight."""
     for name in law.inputs:
         if name not in inputs:
             raise ValueError(f"Law {law.name} needs the input {name}; its inputs are {', '.join(law.inputs)}.")
@@ -246,7 +247,7 @@ def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str
     return columns, weights[used]
 
 
-def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, float]:
+def _check_values(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, float]:
     for name, value in values.items():
         if name not in law.parameters:
             hint = did_you_mean(name, law.parameters)
@@ -254,16 +255,16 @@ def _named(law: Law, argument: str, values: Mapping[str, float]) -> dict[str, fl
         support = law.parameters[name].support
         if argument != "fixed" and not support.contains(float(value)):
             raise ArgumentError(argument, f"must keep {name} in its support ({support.name}), but sets it to {value}.")
-    if argument == "fixed" and (wrong := why_not(law, {name: float(value) for name, value in values.items()})):
+    if argument == "fixed" and (wrong := describe_invalid(law, {name: float(value) for name, value in values.items()})):
         raise ArgumentError("fixed", f"{wrong}.")
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
-def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _stack_params(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
         raise ArgumentError("params", "must hold at least one parameter set, but is empty.")
-    whole = [{**_named(law, "params", entry), **fixed} for entry in given]
+    whole = [{**_check_values(law, "params", entry), **fixed} for entry in given]
     for entry in whole:
         missing = [name for name in law.parameters if name not in entry]
         if missing:
@@ -271,13 +272,13 @@ def _given(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.nd
     return {name: np.array([entry[name] for entry in whole]) for name in law.parameters}
 
 
-def _plausible(
+def _default_sets(
     law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float], published: bool
 ) -> dict[str, np.ndarray]:
-    """Published parameter sets, if wanted and where they speak of these inputs; else drawn ones; of shape (sets,)."""
+    """Published parameter sets, if requested and the units match, else random plausible ones; shape (sets,)."""
     with jax.enable_x64(True):
         centre = _centre(law, columns)
-        # Published constants mean nothing where a column is counted in another unit.
+        # Published constants are not valid if a column is in another unit.
         units = all(columns[name].max() >= kind.lower for name, kind in law.inputs.items())
         if published and law.published and units:
             entries = [_with_fixed(law, centre, entry, fixed) for entry in law.published.values()]
@@ -289,42 +290,42 @@ def _plausible(
 
 
 def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
-    """Uniform numbers for :func:`draw`, in the plausible part of each range; shape (free, sets)."""
+    """Uniform numbers for :func:`draw`, in the plausible quantiles of each range; shape (free, sets)."""
     u = hypercube(np.random.default_rng(0), _DRAWN_SETS, len(free))
     for k, name in enumerate(free):
         kind = law.parameters[name]
         low, high = _PLAUSIBLE.get(kind.kind, (0.25, 0.75))
         u[k] = low + (high - low) * u[k]
         if kind.kind == "coefficient" and kind.range[0] < 0 < kind.range[1]:
-            # Around 0 a coefficient switches off what it multiplies, and that looks as if it were not identified.
+            # Near 0 a coefficient makes the parameters of its term appear unidentified.
             u[k] = np.where(u[k] < 0.5, u[k] - 0.2, u[k] + 0.2)
     return u
 
 
 def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Places on the axis of a positive input, evenly spaced in its logarithm: several breaks do not coincide."""
+    """Locations on the axis of a positive input, evenly spaced in its logarithm, so that breaks do not coincide."""
     by_input: dict[str, list[str]] = {}
     for name, kind in law.parameters.items():
         if kind.kind == "location" and kind.input is not None and law.inputs[kind.input].low >= 0 and name not in fixed:
             by_input.setdefault(kind.input, []).append(name)
-    found = {}
+    locations = {}
     for key, names in by_input.items():
         share = (np.arange(len(names))[:, None] + hypercube(np.random.default_rng(1), _DRAWN_SETS, len(names))) / len(
             names
         )
         low, high = columns[key].min(), columns[key].max()
-        found |= dict(zip(names, low * (high / low) ** (0.1 + 0.8 * share), strict=True))
-    return found
+        locations |= dict(zip(names, low * (high / low) ** (0.1 + 0.8 * share), strict=True))
+    return locations
 
 
 def _centre(law: Law, columns: Mapping[str, np.ndarray]) -> Centre:
-    """The centre of the inputs, with responses of size 1 (a half between 0 and 1): only shares matter."""
+    """Centre of the inputs, with responses of size 1 (or 1/2 for fractions), since only relative sizes matter."""
     low, high = {positive: (0.5, 2.0), unit: (0.25, 0.75)}.get(law.response.domain, (-1.0, 1.0))
     return centre_of(law, columns, np.array([low, (low + high) / 2 if low > 0 else high, high]), np)
 
 
 def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]) -> Mapping[str, Any]:
-    """A parameter set with some values replaced, where every term keeps its size at the centre of the inputs."""
+    """Replace values of a parameter set by fixed ones so that every term keeps its size at the centre of the inputs."""
     if not fixed:
         return params
     every = tuple(law.parameters)
@@ -335,7 +336,7 @@ def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Ma
     return to_params(law, centre, free, [z[every.index(name)] for name in free], fixed)
 
 
-def _judged(information: Information, slack: float) -> DesignCheck:
+def _assess(information: Information, slack: float) -> DesignCheck:
     law, free = information.law, information.free
     values, vectors, stderr = spectrum(information.triangle)
     over = excess(law, free, stderr, information.lowest)
@@ -364,7 +365,7 @@ def _judged(information: Information, slack: float) -> DesignCheck:
 def _trades(
     free: Sequence[str], values: np.ndarray, vectors: np.ndarray, parameters: Sequence[str]
 ) -> tuple[tuple[str, ...], ...]:
-    """For each parameter that is not identified the direction that spoils it most: who has a share in it."""
+    """Names of the parameters in the weakest direction of each parameter that is not identified."""
     spoiling = np.abs(vectors) / np.maximum(values, RANK * max(values[0], 1e-300))[:, None]
     weak = [int(np.argmax(spoiling[:, free.index(name)])) for name in parameters]
     shares = np.abs(vectors[list(dict.fromkeys(weak))])

@@ -1,4 +1,4 @@
-"""Messages of a design check: why parameters are not identified, what to expect, and which runs to add."""
+"""Messages of a design check: verdict, reasons, expected standard errors, and runs to add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from jaxscale.identification.fisher_information import (
 )
 from jaxscale.law import Law
 
-# How far from 1 or -1 the power may be by which one input follows another in proportion.
+# Tolerance within which two inputs with a power of 1 or -1 are called proportional or on one budget.
 _SAME_POWER = 0.05
 
 
@@ -28,7 +28,7 @@ def design_message(
     runs: Sequence[Mapping[str, Any]],
     enough: bool,
 ) -> str:
-    """The verdict of a design check, its reasons, the expected standard errors and the advice, in words."""
+    """Verdict of a design check with reasons, expected standard errors and advice, as text."""
     rows = f"{information.rows} {'row' if information.rows == 1 else 'rows'}"
     if not parameters:
         verdict = f"The inputs of the {rows} identify every free parameter of {information.law.name}."
@@ -39,41 +39,41 @@ def design_message(
 
 
 def _reasons(information: Information, parameters: Sequence[str], trades: Sequence[Sequence[str]]) -> list[str]:
-    """Why, by what is seen in the inputs first and by what trades off last."""
+    """Reasons why parameters are not identified, from the inputs first and from trade-offs last."""
     law, free = information.law, information.free
     inputs = {name: values for name, values in information.inputs.items() if not law.inputs[name].categories}
-    said = []
+    reasons = []
     if information.rows < len(free):
-        said.append(f"the rows are fewer than the {len(free)} free parameters")
+        reasons.append(f"the rows are fewer than the {len(free)} free parameters")
     rest = {name for name in parameters if not any(name in _parameters_of(law, key) for key in inputs)}
     for name, values in inputs.items():
         concerned = set(_parameters_of(law, name) or rest) & set(parameters)
         levels = distinct(values) if values.ndim == 1 else len(values.T)
         if concerned and levels <= 2:
-            said.append(_few(name, values, levels))
+            reasons.append(_few(name, values, levels))
     for pair in pairs(law, free, inputs):
         if all(set(_parameters_of(law, name)) & set(parameters) for name in (pair.first, pair.second)):
-            said.append(_line(pair, inputs))
+            reasons.append(_line(pair, inputs))
         if pair.parameters:
-            said.append(f"only curvature tells their terms apart (log-correlation {pair.correlation:.5f})")
+            reasons.append(f"only curvature separates their terms (log-correlation {pair.correlation:.5f})")
     silent = [name for k, name in enumerate(free) if not np.any(information.triangle[:, :, k])]
     if silent:
-        said.append(f"the response does not depend on {_and(silent)}")
+        reasons.append(f"the response does not depend on {_and(silent)}")
     floors = [name for name in parameters if law.parameters[name].kind == "floor"]
-    if floors and not said:
+    if floors and not reasons:
         spans = [f"{name} runs from {values.min():.3g} to {values.max():.3g}" for name, values in inputs.items()]
-        said.append(f"the floor {_and(floors)} is out of sight ({_and(spans)})")
+        reasons.append(f"the rows are too far from the asymptote to determine the floor {_and(floors)} ({_and(spans)})")
     if information.rows >= len(free):
-        said += [f"{_and(names)} trade off against each other" for names in trades]
-    return said or [f"the inputs vary too little to pin down {_and(parameters)}"]
+        reasons += [f"{_and(names)} trade off against each other" for names in trades]
+    return reasons or [f"the inputs vary too little to determine {_and(parameters)}"]
 
 
 def _parameters_of(law: Law, name: str) -> list[str]:
-    """The parameters whose declaration leans on an input."""
-    found = [key for key, kind in law.parameters.items() if kind.input == name]
+    """Parameters whose declaration refers to an input."""
+    names = [key for key, kind in law.parameters.items() if kind.input == name]
     for key, kind in law.parameters.items():
-        found += [entry for named, power in kind.powers if named == name for entry in (key, power.lstrip("-"))]
-    return found
+        names += [entry for named, power in kind.powers if named == name for entry in (key, power.lstrip("-"))]
+    return names
 
 
 def _few(name: str, values: np.ndarray, levels: int) -> str:
@@ -110,8 +110,8 @@ def _expectations(information: Information, expected: Mapping[str, float]) -> st
     return f"Expected standard errors at {level} noise: {'; '.join(listed)}."
 
 
-def shown(value: float | str) -> str:
-    """The value of an input: three digits of a number, or a label."""
+def format_input(value: float | str) -> str:
+    """Format the value of an input: three digits of a number, or a label."""
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
@@ -119,10 +119,10 @@ def _advice(runs: Sequence[Mapping[str, Any]], enough: bool, parameters: Sequenc
     fix = f"fix {parameters[0] if len(parameters) == 1 else 'some of ' + _and(parameters)}"
     if not runs:
         return f"No run within a factor of four of these inputs would help, so {fix}."
-    told = "; ".join(", ".join(f"{name}={shown(value)}" for name, value in run.items()) for run in runs)
+    text = "; ".join(", ".join(f"{name}={format_input(value)}" for name, value in run.items()) for run in runs)
     if enough:
-        return f"Add runs such as {told}, or {fix}."
-    return f"Runs such as {told} would help but not be enough, so {fix} too."
+        return f"Add runs such as {text}, or {fix}."
+    return f"Runs such as {text} would help but not suffice, so {fix} too."
 
 
 def _and(words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Law: declaration of a law, its geometry and the algebra of laws."""
+"""Laws: declaration, coordinates, derivatives, and algebra."""
 
 from jaxscale.law import algebra as algebra
 from jaxscale.law.declaration import (

@@ -1,4 +1,4 @@
-"""Declarations of laws that are made from other laws: parameters, inputs, formulas, and what stays true of them."""
+"""Declarations of derived laws: parameters, inputs, formulas, and properties that the operations preserve."""
 
 import dataclasses
 import inspect
@@ -11,25 +11,25 @@ import jax.numpy as jnp
 from jaxscale.law.declaration import Input, Parameter, Response, categorical, interval, positive, real, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.declare import law as declare
-from jaxscale.law.family import OTHERS, signed
+from jaxscale.law.family import OTHERS, with_signature
 from jaxscale.utils.errors import LawError
 
 
-def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _fix(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,), values = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in values}
-    told = ", ".join(f"{key}={value:g}" for key, value in values.items())
+    text = ", ".join(f"{key}={value:g}" for key, value in values.items())
     plausible = all(
         old.parameters[key].range[0] <= value <= old.parameters[key].range[1] for key, value in values.items()
     )
     return _law(
         parts,
-        name or f"{old.name}({told})",
+        name or f"{old.name}({text})",
         old.inputs,
-        {key: _adapted(kind, dict.fromkeys(values)) for key, kind in parameters.items()},
+        {key: _adapt(kind, dict.fromkeys(values)) for key, kind in parameters.items()},
         old.response,
         lambda given: _value(old, {**given, **values}),
-        f"{old.name} with {told.replace('=', ' = ')}.",
+        f"{old.name} with {text.replace('=', ' = ')}.",
         ",\\; ".join([old.formula, *(f"{_symbol(key)} = {value:g}" for key, value in values.items())]),
         affine=[key for key in old.affine if key not in values],
         decreasing=old.decreasing if plausible else (),
@@ -41,32 +41,32 @@ def _fixed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _tied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _tie(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,), ties = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in ties}
-    # A parameter that also stands for one in which the law is not affine is no longer affine itself.
-    bent = {kept for gone, kept in ties.items() if gone not in old.affine}
-    told = ", ".join(f"{gone}={kept}" for gone, kept in ties.items())
+    # The law is not affine in a parameter that replaces one in which it is not affine.
+    bent = {kept for removed, kept in ties.items() if removed not in old.affine}
+    text = ", ".join(f"{removed}={kept}" for removed, kept in ties.items())
     return _law(
         parts,
-        name or f"{old.name}({told})",
+        name or f"{old.name}({text})",
         old.inputs,
-        {key: _adapted(kind, ties) for key, kind in parameters.items()},
+        {key: _adapt(kind, ties) for key, kind in parameters.items()},
         old.response,
-        lambda given: _value(old, {**given, **{gone: given[kept] for gone, kept in ties.items()}}),
-        f"{old.name} with {told.replace('=', ' = ')}.",
-        ",\\; ".join([old.formula, *(f"{_symbol(gone)} = {_symbol(kept)}" for gone, kept in ties.items())]),
+        lambda given: _value(old, {**given, **{removed: given[kept] for removed, kept in ties.items()}}),
+        f"{old.name} with {text.replace('=', ' = ')}.",
+        ",\\; ".join([old.formula, *(f"{_symbol(removed)} = {_symbol(kept)}" for removed, kept in ties.items())]),
         affine=[key for key in old.affine if key not in ties and key not in bent],
         decreasing=old.decreasing,
         published={
             label: {key: value for key, value in entry.items() if key not in ties}
             for label, entry in old.published.items()
-            if all(entry[gone] == entry[kept] for gone, kept in ties.items())
+            if all(entry[removed] == entry[kept] for removed, kept in ties.items())
         },
     )
 
 
-def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _bound(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,), ends = parts, {key: (low, high) for key, low, high in options}
     parameters = {}
     for key, kind in old.parameters.items():
@@ -76,7 +76,7 @@ def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
             both = plausible if plausible[0] < plausible[1] else (max(low, -1e300), min(high, 1e300))
             kind = dataclasses.replace(kind, support=interval(low, high), range=both)
         parameters[key] = kind
-    told = ", ".join(f"{low:g} < {key} < {high:g}" for key, (low, high) in ends.items())
+    text = ", ".join(f"{low:g} < {key} < {high:g}" for key, (low, high) in ends.items())
     return _law(
         parts,
         name or old.name,
@@ -84,7 +84,7 @@ def _bounded(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
         parameters,
         old.response,
         lambda given: _value(old, given),
-        f"{old.name} with {told}.",
+        f"{old.name} with {text}.",
         old.formula,
         affine=old.affine,
         decreasing=old.decreasing,
@@ -96,16 +96,18 @@ def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     names = [{key: copy_of(key, label) for key in own} for label in labels]
     parameters = {}
     for key, kind in old.parameters.items():
-        # A shared amplitude whose exponent is per group is centred by the exponent of the first group.
+        # A shared amplitude whose exponent differs between groups is centred by the exponent of the first group.
         copies = names if key in own else names[:1]
-        parameters |= {each.get(key, key): _adapted(kind, each) for each in copies}
+        parameters |= {each.get(key, key): _adapt(kind, each) for each in copies}
 
     def value(given: Mapping[str, Any]) -> Any:
         place = jnp.round(given["group"])
-        chosen = [jnp.where(place == k, 1.0, 0.0) for k in range(len(labels))]
+        indicators = [jnp.where(place == k, 1.0, 0.0) for k in range(len(labels))]
         # A sum of products, since its slopes are the indicators themselves.
-        picked = {key: sum(is_in * given[each[key]] for is_in, each in zip(chosen, names, strict=True)) for key in own}
-        return _value(old, {**given, **picked})
+        selected = {
+            key: sum(is_in * given[each[key]] for is_in, each in zip(indicators, names, strict=True)) for key in own
+        }
+        return _value(old, {**given, **selected})
 
     listed = ", ".join(own)
     return _law(
@@ -123,31 +125,31 @@ def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
 
 
 def copy_of(name: str, label: str) -> str:
-    """The name of one group's own value of a parameter."""
+    """Name of the copy of a parameter for one group."""
     return f"{name}[{label}]"
 
 
 def copies(law: Law) -> dict[str, list[str]]:
-    """The parameters of a law made by ``by_group`` by the one that each is a copy of; empty for other laws."""
+    """Copies of each parameter in a law created by ``by_group``; empty for other laws."""
     if law.recipe is None or law.recipe[1][0] != "by_group":
         return {}
     (old,), (labels, own) = law.recipe[1][1], law.recipe[1][3]
     return {key: [copy_of(key, label) for label in labels] if key in own else [key] for key in old.parameters}
 
 
-def _renamed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _rename(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     (old,) = parts
-    anew = {key: value for key, value in options if isinstance(value, Input)}
-    names = {key: value for key, value in options if key not in anew}
-    told = ", ".join(f"{key}→{new}" for key, new in names.items())
+    declared = {key: value for key, value in options if isinstance(value, Input)}
+    names = {key: value for key, value in options if key not in declared}
+    text = ", ".join(f"{key}→{new}" for key, new in names.items())
     return _law(
         parts,
-        name or (f"{old.name}({told})" if told else f"{old.name}({', '.join(anew)})"),
-        {names.get(key, key): anew.get(key, entry) for key, entry in old.inputs.items()},
-        {names.get(key, key): _adapted(kind, names) for key, kind in old.parameters.items()},
+        name or (f"{old.name}({text})" if text else f"{old.name}({', '.join(declared)})"),
+        {names.get(key, key): declared.get(key, entry) for key, entry in old.inputs.items()},
+        {names.get(key, key): _adapt(kind, names) for key, kind in old.parameters.items()},
         old.response,
         lambda given: _value(old, given, names),
-        f"{old.name} in other letters." if told else f"{old.name} of other units.",
+        f"{old.name} in other letters." if text else f"{old.name} of other units.",
         ",\\; ".join([old.formula, *(rf"{_symbol(key)} \to {_symbol(new)}" for key, new in names.items())]),
         affine=[names.get(key, key) for key in old.affine],
         decreasing=[names.get(key, key) for key in old.decreasing],
@@ -159,66 +161,66 @@ def _renamed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _summed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
-    return _combined(parts, name, options, "+", jnp.add)
+def _add(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    return _combine(parts, name, options, "+", jnp.add)
 
 
-def _multiplied(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
-    return _combined(parts, name, options, "*", jnp.multiply)
+def _multiply(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+    return _combine(parts, name, options, "*", jnp.multiply)
 
 
-def _combined(parts: tuple[Law, ...], name: str | None, options: Any, sign: str, operation: Callable[..., Any]) -> Law:
+def _combine(parts: tuple[Law, ...], name: str | None, options: Any, sign: str, operation: Callable[..., Any]) -> Law:
     first, second = parts
     shared, prefix, response = options
-    parameters, names = _merged_parameters(parts, shared, prefix)
-    inputs = _merged_inputs([(old.name, old.inputs) for old in parts])
-    affine = [_translated(old.affine, own) for old, own in zip(parts, names, strict=True)]
+    parameters, names = _merge_parameters(parts, shared, prefix)
+    inputs = _merge_inputs([(old.name, old.inputs) for old in parts])
+    affine = [_translate(old.affine, own) for old, own in zip(parts, names, strict=True)]
     if sign == "+":
-        owners = [_translated(old.parameters, own) for old, own in zip(parts, names, strict=True)]
-        told = [
+        owners = [_translate(old.parameters, own) for old, own in zip(parts, names, strict=True)]
+        affine_names = [
             key
             for key in parameters
             if all(key in bent or key not in own for bent, own in zip(affine, owners, strict=True))
         ]
-        declared, spelled = _sum_of(first.response, second.response), f"{first.name} + {second.name}"
+        declared, label = _sum_of(first.response, second.response), f"{first.name} + {second.name}"
         formula = f"{_right(first.formula)} + {_right(second.formula)}"
     else:
-        others = _translated(second.parameters, names[1]), _translated(first.parameters, names[0])
+        others = _translate(second.parameters, names[1]), _translate(first.parameters, names[0])
         alone = [[key for key in own if key not in other] for own, other in zip(affine, others, strict=True)]
-        told = alone[0] or alone[1]
+        affine_names = alone[0] or alone[1]
         declared = _product_of(first.response, second.response)
-        spelled = " * ".join(f"({old.name})" if " + " in old.name else old.name for old in parts)
+        label = " * ".join(f"({old.name})" if " + " in old.name else old.name for old in parts)
         formula = rf"\left({_right(first.formula)}\right) \left({_right(second.formula)}\right)"
-    # Both parts fall or do not depend on the input; a product of falling laws falls where both are positive.
+    # Both parts decrease in the input or do not depend on it; a product of decreasing laws needs positive parts.
     fall = sign == "+" or all(old.response.domain in (positive, unit) for old in parts)
     return _law(
         parts,
-        name or spelled,
+        name or label,
         inputs,
         parameters,
         response or declared,
         lambda given: operation(_value(first, given, names[0]), _value(second, given, names[1])),
-        f"The {'sum' if sign == '+' else 'product'} of {first.name} and {second.name}.",
+        f"{'Sum' if sign == '+' else 'Product'} of {first.name} and {second.name}.",
         formula,
-        affine=told,
+        affine=affine_names,
         decreasing=[
             key for key in inputs if fall and all(key in old.decreasing or key not in old.inputs for old in parts)
         ],
     )
 
 
-def _composed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _compose(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     keys, shared, prefix = options
     outer, inner = parts[0], dict(zip(keys, parts[1:], strict=True))
-    parameters, names = _merged_parameters(parts, shared, prefix, hidden=keys)
+    parameters, names = _merge_parameters(parts, shared, prefix, hidden=keys)
     own = dict(zip(keys, names[1:], strict=True))
-    told = ", ".join(f"{key}={law.name}" for key, law in inner.items())
+    text = ", ".join(f"{key}={law.name}" for key, law in inner.items())
     pieces = [
         (inner[key].name, inner[key].inputs) if key in inner else (outer.name, {key: entry})
         for key, entry in outer.inputs.items()
     ]
     within = {key for law in inner.values() for key in law.inputs}
-    used = {new for law, new in zip(parts[1:], names[1:], strict=True) for new in _translated(law.parameters, new)}
+    used = {new for law, new in zip(parts[1:], names[1:], strict=True) for new in _translate(law.parameters, new)}
 
     def value(given: Mapping[str, Any]) -> Any:
         values = {key: _value(law, given, own[key]) for key, law in inner.items()}
@@ -226,12 +228,12 @@ def _composed(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
 
     return _law(
         parts,
-        name or f"{outer.name}({told})",
-        _merged_inputs(pieces),
+        name or f"{outer.name}({text})",
+        _merge_inputs(pieces),
         parameters,
         outer.response,
         value,
-        f"{outer.name} with {told.replace('=', ' = ')}.",
+        f"{outer.name} with {text.replace('=', ' = ')}.",
         ",\\; ".join([outer.formula, *(f"{_symbol(key)} = {_right(law.formula)}" for key, law in inner.items())]),
         affine=[key for key in outer.affine if key not in used],
         decreasing=[key for key in outer.decreasing if key not in inner and key not in within],
@@ -253,7 +255,7 @@ def _law(
     published: Mapping[str, Mapping[str, float]] | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Law:
-    """Declare the function ``value`` of inputs and parameters by name as a law."""
+    """Declare a law from ``value``, a function of inputs and parameters by name."""
     for key in inputs:
         if key in parameters:
             raise LawError(f"{key!r} is an input and a parameter of {name}; give one of them another name with rename")
@@ -282,11 +284,11 @@ def _law(
         prepare=_preparation(parts, names or {}),
         name=name,
         **kinds,
-    )(signed(function, inputs, parameters))
+    )(with_signature(function, inputs, parameters))
 
 
 def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[..., Mapping[str, Any]] | None:
-    """What the parts compute once per data set, with renamed inputs under their new names."""
+    """Features of the parts, with renamed inputs under their new names."""
     having = list({part.prepare: part for part in parts if part.prepare is not None}.values())
     if not having:
         return None
@@ -300,20 +302,20 @@ def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[...
             computed |= {names.get(key, key): value for key, value in features.items()}
         return computed
 
-    return signed(prepare, (), dict.fromkeys(name for part in having for name in part.sources))
+    return with_signature(prepare, (), dict.fromkeys(name for part in having for name in part.sources))
 
 
 def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:
-    """A law at inputs and parameters that are looked up under other names."""
+    """Value of a law at inputs and parameters that have other names."""
     names = names or {}
     columns = (given[names.get(key, key)] for key in law.inputs)
     return law(*columns, **{key: given[names.get(key, key)] for key in law.parameters})
 
 
-def _merged_parameters(
+def _merge_parameters(
     parts: Sequence[Law], shared: Sequence[str], prefix: str, hidden: Sequence[str] = ()
 ) -> tuple[dict[str, Parameter], list[dict[str, str]]]:
-    """The parameters of several laws under their new names, and each law's new names; ``hidden`` inputs are gone."""
+    """Parameters of several laws under their new names, and the new names of each law, without ``hidden`` inputs."""
     for key in shared:
         count = sum(key in law.parameters for law in parts)
         if count < 2:
@@ -334,19 +336,19 @@ def _merged_parameters(
                     )
             elif new in merged:
                 raise LawError(
-                    f"{owner[new].name} and {part.name} both have a parameter {new!r}; make it one with "
+                    f"{owner[new].name} and {part.name} both have a parameter {new!r}; identify them with "
                     f"shared=[{new!r}], or rename that of {part.name} (rename, or prefix)"
                 )
             else:
                 inside = {name for other in parts[1:] for name in other.inputs}
-                gone = {name: None for name in hidden if place == 0 and name not in inside}
-                merged[new], owner[new] = _adapted(kind, {**names, **gone}), part
+                removed = {name: None for name in hidden if place == 0 and name not in inside}
+                merged[new], owner[new] = _adapt(kind, {**names, **removed}), part
         every.append(names)
     return merged, every
 
 
-def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[str, Input]:
-    """The inputs of several laws: those of one name are one, defined where all are."""
+def _merge_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[str, Input]:
+    """Inputs of several laws; inputs of the same name are identified, on the intersection of their domains."""
     merged: dict[str, Input] = {}
     owner: dict[str, str] = {}
     for law, inputs in pieces:
@@ -355,10 +357,10 @@ def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[st
                 merged[key], owner[key] = entry, law
                 continue
             known = merged[key]
-            if not alike(known.unit, entry.unit):
+            if not compatible_units(known.unit, entry.unit):
                 raise LawError(
-                    f"the input {key} counts {known.unit} in {owner[key]} and {entry.unit} in {law}; give one another "
-                    f"name, or declare it anew, with rename"
+                    f"the input {key} is in {known.unit} in {owner[key]}, but in {entry.unit} in {law}; rename or "
+                    f"redeclare one with rename"
                 )
             merged[key] = Input(
                 known.unit or entry.unit,
@@ -370,8 +372,8 @@ def _merged_inputs(pieces: Sequence[tuple[str, Mapping[str, Input]]]) -> dict[st
     return merged
 
 
-def _adapted(kind: Parameter, names: Mapping[str, str | None]) -> Parameter:
-    """A kind whose inputs and exponents have other names, or (None) are gone."""
+def _adapt(kind: Parameter, names: Mapping[str, str | None]) -> Parameter:
+    """Parameter kind with inputs and exponents renamed or (None) removed."""
     powers = []
     for key, power in kind.powers:
         bare = power.removeprefix("-")
@@ -389,12 +391,12 @@ def _names(parts: Sequence[Law]) -> str:
     return " and ".join(law.name for law in parts)
 
 
-def _translated(keys: Iterable[str], names: Mapping[str, str]) -> list[str]:
+def _translate(keys: Iterable[str], names: Mapping[str, str]) -> list[str]:
     return [names.get(key, key) for key in keys]
 
 
-def alike(first: str, second: str) -> bool:
-    """Whether two units, each perhaps "one or another", can be the same; no unit goes with any."""
+def compatible_units(first: str, second: str) -> bool:
+    """Whether two units, which may be alternatives "one or another", are compatible; an empty unit matches any."""
     return not first or not second or bool(set(first.split(" or ")) & set(second.split(" or ")))
 
 
@@ -410,7 +412,7 @@ def _product_of(first: Response, second: Response) -> Response:
 
 
 def _right(formula: str) -> str:
-    """The right side of a formula."""
+    """Right-hand side of a formula."""
     return formula.split("=", 1)[-1].strip()
 
 
@@ -420,19 +422,19 @@ _GREEK = (
 
 
 def _symbol(name: str) -> str:
-    """A name as LaTeX."""
+    """LaTeX of a name."""
     stem, _, index = name.partition("_")
     letter = rf"\{stem}" if stem in _GREEK else stem if len(stem) == 1 else rf"\mathrm{{{stem}}}"
     return rf"{letter}_{{\mathrm{{{index}}}}}" if index else letter
 
 
 BUILDERS = {
-    "fix": _fixed,
-    "tie": _tied,
-    "bound": _bounded,
+    "fix": _fix,
+    "tie": _tie,
+    "bound": _bound,
     "by_group": _by_group,
-    "rename": _renamed,
-    "add": _summed,
-    "multiply": _multiplied,
-    "compose": _composed,
+    "rename": _rename,
+    "add": _add,
+    "multiply": _multiply,
+    "compose": _compose,
 }

@@ -1,8 +1,8 @@
-"""Coordinates: from parameters by name to a centred, unconstrained vector, and back.
+"""Coordinates: transformation of parameters to a centred, unconstrained vector, and its inverse.
 
-``A / N**alpha`` with N near 1e9 couples A and alpha so tightly that most descents die on the
-way. The engine moves in the log of the term's size at the centre of the data instead,
-``log A - alpha * log N0``, where A and alpha are nearly independent.
+In ``A / N**alpha`` with N near 1e9 the parameters A and alpha are so strongly correlated that most descents
+fail. The coordinate of A is therefore the log of the term at the centre of the data,
+``log A - alpha * log N0``, which is nearly uncorrelated with alpha.
 """
 
 import math
@@ -17,15 +17,15 @@ from jaxscale.law.declaration import Parameter, Support, positive, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.dimensions import RESPONSE, dimensions, factors, scale_of
 
-# Positive exponents of starts lie here: the field's start box. Beyond it valleys are flat and descents long.
+# Range of positive exponents of starts, as is common for scaling laws; beyond it the objective is flat.
 EXPONENTS = (0.05, 1.5)
-# Sizes of starts, in the data's own unit, of a number that is measured in the unit of the response, and of one whose
-# range may hold for other sizes of the inputs.
+# Ranges of starts, in the unit of the data: of positive and of real parameters in the unit of the response, and of
+# parameters whose declared range may refer to other sizes of the inputs.
 LEVELS, COEFFICIENTS, PLAIN = (1e-3, 10.0), (-3.0, 3.0), (1e-2, 1e2)
 
 
 class Centre(eqx.Module):
-    """What the coordinates and the starts need to know of the data: a few numbers per column."""
+    """Location and scale of the data for coordinates and starts: a few numbers for each column."""
 
     middle: dict[str, Any]
     low: dict[str, Any]
@@ -37,14 +37,14 @@ class Centre(eqx.Module):
 
 
 def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp, units: bool = True) -> Centre:
-    """Measure the data: per input its log geometric mean (or mean) and range; the response's range.
+    """Compute the centre of the data: log geometric mean (or mean) and range of each input, range of the response.
 
     Args:
-        law: the law whose inputs these are.
+        law: the law of the inputs.
         inputs: name to array of shape (n,), in the law's raw units.
         response: shape (n,).
-        xp: the array library; NumPy at the front doors, where nothing need be compiled for it.
-        units: whether to measure the units of the parameters that have one.
+        xp: array library; NumPy outside of compiled programs.
+        units: whether to compute the units of the parameters that have one.
     """
     middle, low, high = {}, {}, {}
     for name, kind in law.inputs.items():
@@ -53,28 +53,28 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp,
         low[name], high[name] = xp.min(x), xp.max(x)
     y = xp.asarray(response)
     size = xp.median(xp.abs(y))
-    # Where most responses are zero their median is no size.
+    # If most responses are zero their median is not a scale.
     size = xp.where(size > 0, size, xp.where(xp.max(xp.abs(y)) > 0, xp.max(xp.abs(y)), 1.0))
-    found = units_of(law, {name: xp.asarray(inputs[name]) for name in law.inputs}, size, xp) if units else {}
-    return Centre(middle, low, high, xp.min(y), xp.max(y), size, found)
+    units_by_name = units_of(law, {name: xp.asarray(inputs[name]) for name in law.inputs}, size, xp) if units else {}
+    return Centre(middle, low, high, xp.min(y), xp.max(y), size, units_by_name)
 
 
 def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dict[str, Any]:
-    """The data's own units of the parameters that have one.
+    """Units of the parameters at the scale of the data, for parameters that have a unit.
 
-    For a rate of x it is the inverse of the size of x. A number that is measured in the unit of the response is scaled
-    by the response as well; others are counted in the unit that the sizes of the law's inputs are typical of, in which
-    declared ranges hold.
+    The unit of a rate of x is the inverse of the scale of x. A parameter in the unit of the response is scaled by the
+    response as well; for the others the scale is relative to the typical sizes of the law's inputs, for which declared
+    ranges hold.
 
     Args:
         law: the law.
         inputs: name to array of shape (n,).
-        response: the size of the responses, or None to leave it out.
-        xp: the array library.
+        response: scale of the responses, or None to ignore it.
+        xp: array library.
     """
     units: dict[str, Any] = {}
     if response is not None:
-        # A start makes every term a part of the response, but these amplitudes are no part of it.
+        # Starts scale every term by the response, but these amplitudes are dimensionless factors.
         units |= dict.fromkeys(factors(law), 1 / response)
     for name, exponents in dimensions(law).items():
         plain = RESPONSE in exponents and response is not None
@@ -89,7 +89,7 @@ def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dic
 
 
 def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre) -> Any:
-    """``sum_i exponent_i * log input_i`` at the centre, with the declared signs."""
+    """Shift ``sum_i exponent_i * log input_i`` at the centre, with the declared signs."""
     total = 0.0
     for name, power in kind.powers:
         sign = -1.0 if power.startswith("-") else 1.0
@@ -102,8 +102,8 @@ def _power(kind: Parameter, params: Mapping[str, Any]) -> Any:
     return -params[name[1:]] if name.startswith("-") else params[name]
 
 
-def ordered(law: Law, names: Sequence[str]) -> list[str]:
-    """Names with the parameters others lean on (exponents) first."""
+def dependency_order(law: Law, names: Sequence[str]) -> list[str]:
+    """Sort names so that parameters on which others depend (exponents) come first."""
     return sorted(names, key=lambda name: bool(law.parameters[name].powers))
 
 
@@ -115,36 +115,36 @@ def to_params(
     fixed: Mapping[str, Any],
     held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Parameters by name from the coordinates of the free ones and the values of the fixed ones.
+    """Convert coordinates of free parameters and values of fixed ones to parameters by name.
 
     Args:
         law: the law.
-        centre: measured by :func:`centre_of`.
+        centre: centre of the data from :func:`centre_of`.
         free: names of the free parameters, in the order of z.
         z: coordinates, indexed by ``z[k]`` (each a scalar or an array of lanes).
         fixed: values of the other parameters.
         held: flags and values of free parameters that keep a value where the flag is set.
     """
-    if owned(law, free):
+    if has_own_coordinates(law, free):
         return dict(law.coordinates[0](z, centre))  # pyright: ignore[reportOptionalSubscript]
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in ordered(law, free):
-        params[name] = _kept(held, name, value_at(law, name, z[place[name]], params, centre))
+    for name in dependency_order(law, free):
+        params[name] = _hold(held, name, value_at(law, name, z[place[name]], params, centre))
     return {name: params[name] for name in law.parameters}
 
 
-def owned(law: Law, free: Sequence[str]) -> bool:
-    """Whether the law's own coordinates are used: they speak of all parameters at once."""
+def has_own_coordinates(law: Law, free: Sequence[str]) -> bool:
+    """Whether the law's own coordinates are used, which requires that all parameters are free."""
     return law.coordinates is not None and len(free) == len(law.parameters)
 
 
-def _kept(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
+def _hold(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
 def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
-    """A parameter at its coordinate, given the parameters that it leans on."""
+    """Value of a parameter from its coordinate, given the parameters that it depends on."""
     kind = law.parameters[name]
     if kind.support is unit:
         return 1.0 / (1.0 + jnp.exp(-z))
@@ -162,7 +162,7 @@ def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Cen
 
 
 def _between_ends(support: Support, z: Any) -> Any:
-    """A number in a support that a user gave, from its logit between two ends or its logarithm above or below one."""
+    """Value in a user-defined interval from an unconstrained number, by logit or logarithm."""
     low, high = support.low, support.high
     if math.isinf(high):
         return low + jnp.exp(z)
@@ -177,10 +177,10 @@ def _from_ends(support: Support, value: Any) -> Any:
     return -jnp.log(high - value) if math.isinf(low) else jnp.log(value - low) - jnp.log(high - value)
 
 
-def ranged(law: Law, name: str) -> bool:
-    """Whether a parameter's declared range can be compared with a value in any unit of the inputs and the response.
+def has_relative_range(law: Law, name: str) -> bool:
+    """Whether the declared range of a parameter applies in any unit of the inputs and the response.
 
-    The size of a term, a scale and a place depend on the units through the exponents, or follow the data.
+    It does not for amplitudes, scales, locations and floors, which depend on the units or on the data.
     """
     kind = law.parameters[name]
     if kind.kind in ("amplitude", "scale", "location", "floor") or RESPONSE in dimensions(law).get(name, {}):
@@ -189,15 +189,15 @@ def ranged(law: Law, name: str) -> bool:
 
 
 def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
-    """Coordinates of the free parameters, in their order: the inverse of :func:`to_params`."""
-    if owned(law, free):
+    """Coordinates of the free parameters in order, the inverse of :func:`to_params`."""
+    if has_own_coordinates(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
         return [z[k] for k in range(len(free))]
     return [coordinate_at(law, name, params[name], params, centre) for name in free]
 
 
 def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
-    """The coordinate of a parameter, given the parameters that it leans on: the inverse of :func:`value_at`."""
+    """Coordinate of a parameter, given the parameters that it depends on, the inverse of :func:`value_at`."""
     kind = law.parameters[name]
     if kind.support is unit:
         return jnp.log(value) - jnp.log1p(-value)
@@ -214,9 +214,9 @@ def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], ce
     return value
 
 
-def curved(law: Law, free: Sequence[str]) -> list[bool]:
-    """Which coordinates are logarithms (their steps are capped) rather than plain numbers."""
-    return [not owned(law, free) and law.parameters[name].support.bounded for name in free]
+def transformed_mask(law: Law, free: Sequence[str]) -> list[bool]:
+    """Mask of log or logit coordinates, whose steps are limited."""
+    return [not has_own_coordinates(law, free) and law.parameters[name].support.bounded for name in free]
 
 
 def draw(
@@ -227,14 +227,14 @@ def draw(
     fixed: Mapping[str, Any],
     held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Parameters of a start from uniform numbers: plausible ranges, scaled by the data.
+    """Parameters of starts from uniform numbers, in plausible ranges scaled by the data.
 
-    Floors lie below the smallest response, every amplitude makes its term 1e-3 to 1 of the
-    response at the data's centre, breaks lie inside the data; the rest fill their ranges.
+    Floors are below the smallest response, amplitudes give terms of 1e-3 to 1 times the
+    response at the centre of the data, and breaks are inside the data; the others fill their ranges.
 
     Args:
         law: the law.
-        centre: measured by :func:`centre_of`.
+        centre: centre of the data from :func:`centre_of`.
         free: names of the free parameters.
         u: uniform numbers in (0, 1), ``u[k]`` for the k-th free parameter.
         fixed: values of the other parameters.
@@ -242,13 +242,13 @@ def draw(
     """
     params = dict(fixed)
     place = {name: k for k, name in enumerate(free)}
-    for name in ordered(law, free):
-        params[name] = _kept(held, name, _drawn(law, name, u[place[name]], params, centre))
+    for name in dependency_order(law, free):
+        params[name] = _hold(held, name, _draw(law, name, u[place[name]], params, centre))
     return params
 
 
-def _drawn(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
-    """A plausible number; where a support that a user gave excludes it, one from all over that support."""
+def _draw(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+    """Plausible value of a parameter; if a user-defined interval excludes it, a value from the whole interval."""
     support = law.parameters[name].support
     value = _plausible(law, name, u, params, centre)
     if not support.bounded or support in (positive, unit):
@@ -287,7 +287,7 @@ def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: C
 
 
 def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
-    """A number by its size in the data's own unit of it; half of them in the declared one where that may be meant."""
+    """Value relative to the unit of the data; half of the values relative to the declared unit if that is ambiguous."""
     kind, exponents = law.parameters[name], dimensions(law)[name]
     low, high = kind.range
     if RESPONSE in exponents:
@@ -296,14 +296,14 @@ def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
         return _between(kind, *ends, u) * unit
     if all(law.inputs[key].relative for key in exponents):
         return _between(kind, low, high, u) * unit
-    # The declaration does not say at which sizes of the input the range holds: it may be those of the user's data.
+    # The declaration does not give the sizes of the input for which the range holds: it may be those of the data.
     twice = 2 * u
     plain = _between(kind, *(PLAIN if kind.support is positive else (-PLAIN[1], PLAIN[1])), jnp.clip(twice - 1, 0, 1))
     return jnp.where(twice < 1, _between(kind, low, high, jnp.clip(twice, 0, 1)), plain * unit)
 
 
 def _between(kind: Parameter, low: float, high: float, u: Any) -> Any:
-    """A number in a range, evenly spaced in its logarithm where the range lies on one side of 0."""
+    """Interpolate in a range, logarithmically if it is on one side of 0."""
     if low > 0 or high < 0:
         near, far = (low, high) if low > 0 else (high, low)
         return near * (far / near) ** u

@@ -1,4 +1,4 @@
-"""Shapes: how a law runs along an input, as numbers and as a sketch in plain text."""
+"""Curves of a law along one input, as arrays and as plain-text plots."""
 
 import jax
 import jax.numpy as jnp
@@ -7,17 +7,17 @@ import numpy as np
 from jaxscale.law.declare import Law, between
 
 _COLUMNS, _ROWS = 60, 12
-# An axis that spans more than this is drawn in its logarithm.
+# An axis with a larger ratio of its ends is logarithmic.
 _WIDE = 10.0
 
 
 def curve(law: Law, name: str, count: int = 121) -> tuple[np.ndarray, np.ndarray]:
-    """A law along one input at its typical constants, the other inputs in the middle of their sizes.
+    """Curve of a law along one input at typical parameters, with the other inputs in the middle of their ranges.
 
     Args:
         law: the law.
-        name: the input to move.
-        count: number of points, even in the logarithm where the sizes are positive.
+        name: the input to vary.
+        count: number of points, logarithmically spaced if the range is positive.
 
     Returns:
         The input and the response, each of shape (count,).
@@ -30,16 +30,16 @@ def curve(law: Law, name: str, count: int = 121) -> tuple[np.ndarray, np.ndarray
 
 
 def is_wide(values: np.ndarray) -> bool:
-    """Whether an axis with these values is drawn in its logarithm."""
+    """Whether an axis with these values is logarithmic."""
     return bool(values.min() > 0 and values.max() > _WIDE * values.min())
 
 
 def sketch(law: Law, name: str) -> list[str]:
-    """A law along one input, drawn with letters.
+    """Plain-text plot of a law along one input.
 
     Args:
         law: the law.
-        name: the input to move.
+        name: the input to vary.
     """
     x, y = curve(law, name, _COLUMNS)
     drawn = np.log(y) if is_wide(y) else y

@@ -1,4 +1,4 @@
-"""Kinds: what a declaration is written with, from inputs and responses to the kinds of parameters."""
+"""Parts of a declaration: inputs, response, and the kinds of parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,19 +10,19 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Support:
-    """Where a number may lie: an open interval with a name."""
+    """Support of a number: an open interval with a name."""
 
     name: str
     low: float
     high: float
 
     def contains(self, value: float) -> bool:
-        """Whether ``value`` lies strictly inside (closed ends at infinity do not count)."""
+        """Whether ``value`` is strictly inside."""
         return bool(self.low < value < self.high)
 
     @property
     def bounded(self) -> bool:
-        """Whether it has an end."""
+        """Whether it has a finite end."""
         return self.low > -math.inf or self.high < math.inf
 
 
@@ -32,7 +32,7 @@ unit = Support("unit", 0.0, 1.0)
 
 
 def interval(low: float, high: float) -> Support:
-    """The support between two ends, either of which may be infinite."""
+    """Create a support with two ends, either of which may be infinite."""
     for known in (real, positive, unit):
         if (low, high) == (known.low, known.high):
             return known
@@ -41,16 +41,16 @@ def interval(low: float, high: float) -> Support:
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a law: its unit and the open interval in which the law is defined.
+    """Input of a law: its unit and the open interval in which the law is defined.
 
     Args:
-        unit: what is counted, in words ("parameters", "tokens").
-        low: the law needs values above this (0 where it takes a log or a power).
-        high: the law needs values below this.
-        lower: the size below which a column is probably in another unit (``params`` in billions).
-        typical: the sizes at which the law is used: where its shape is drawn and its contracts are tested; from
-            ``lower`` to 1e13, or from 0.01 to 1e6, unless given.
-        categories: the labels of a categorical input, whose numbers are the places in this list.
+        unit: unit in words ("parameters", "tokens").
+        low: lower end of the domain (0 if the law takes a log or a power).
+        high: upper end of the domain.
+        lower: value below which a column is probably in another unit (``params`` in billions).
+        typical: range in which the law is used, plotted and tested; by default from ``lower`` to 1e13, or from 0.01
+            to 1e6.
+        categories: labels of a categorical input, whose values are indices into this tuple.
     """
 
     unit: str
@@ -62,18 +62,18 @@ class Input:
 
     @property
     def relative(self) -> bool:
-        """Whether the declaration says at which sizes its parameters' ranges hold."""
+        """Whether the declaration gives the sizes for which the ranges of parameters hold."""
         return self.typical is not None or self.lower > 0
 
     @property
     def sizes(self) -> Range:
-        """The sizes at which the law is used."""
+        """Range in which the law is used."""
         return self.typical or (max(self.lower, 1e-2), 1e13 if self.lower else 1e6)
 
 
 @dataclass(frozen=True)
 class Response:
-    """The response of a law: its unit and the interval it lies in."""
+    """Response of a law: its unit and its support."""
 
     unit: str
     domain: Support = positive
@@ -81,11 +81,11 @@ class Response:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: what it does in the formula, where it may lie, and what is plausible.
+    """Parameter of a law: its role in the formula, its support, and its plausible range.
 
     ``powers`` lists (input, exponent) pairs: an amplitude multiplies ``input**-exponent`` for
-    each; a scale stands in ``(scale / input)**exponent``. An exponent written ``"-b"`` enters
-    with its sign turned. ``declared`` is False where the range is the default of its kind.
+    each; a scale occurs in ``(scale / input)**exponent``. An exponent written ``"-b"`` enters
+    with the opposite sign. ``declared`` is False if the range is the default of its kind.
     """
 
     kind: str
@@ -100,13 +100,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Check:
-    """A number that the literature fixes: the law's value at some inputs and constants.
+    """Published value of a law, against which it is tested.
 
     Args:
         value: the response, transcribed from the source and not computed by the law.
         at: inputs by name.
         params: name of a published set, or parameters by name.
-        rtol: relative tolerance, by the digits that the source prints.
+        rtol: relative tolerance, from the digits that the source prints.
     """
 
     value: float
@@ -115,7 +115,7 @@ class Check:
     rtol: float = 1e-3
 
 
-# Ranges of kinds whose declaration gives none.
+# Default ranges of the kinds.
 _RANGES: dict[str, Range] = {
     "floor": (0.0, 10.0),
     "exponent": (0.01, 2.0),
@@ -133,50 +133,50 @@ def _parameter(kind: str, support: Support, range: Range | None, *powers: Any, *
 
 
 def floor(support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
-    """A level that no input removes; starts lie between 0 and the smallest response."""
+    """Irreducible level of the response; starts are between 0 and the smallest response."""
     return _parameter("floor", support, range, unit=unit, meaning=meaning or "irreducible level")
 
 
 def exponent(
     support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = ""
 ) -> Parameter:
-    """The power of an input."""
+    """Exponent of an input."""
     return _parameter("exponent", support, range, unit=unit, meaning=meaning or "exponent")
 
 
 def amplitude(
     support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "", **powers: str
 ) -> Parameter:
-    """A factor of ``N**-alpha * D**-beta`` when declared ``amplitude(N="alpha", D="beta")``."""
+    """Factor of a term: ``amplitude(N="alpha", D="beta")`` multiplies ``N**-alpha * D**-beta``."""
     return _parameter(
         "amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term"
     )
 
 
 def scale(*, range: Range | None = None, unit: str = "", meaning: str = "", **powers: str) -> Parameter:
-    """The ``N_c`` of ``(N_c / N)**alpha_N`` when declared ``scale(N="alpha_N")``."""
+    """Scale of an input: ``scale(N="alpha_N")`` is the ``N_c`` of ``(N_c / N)**alpha_N``."""
     return _parameter("scale", positive, range, tuple(powers.items()), unit=unit, meaning=meaning or "scale")
 
 
 def location(
     input: str, support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = ""
 ) -> Parameter:
-    """A place on the axis of ``input`` that lies inside the data: a break, a midpoint."""
-    return _parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"place on {input}")
+    """Location on the axis of ``input``, inside the data: a break, a midpoint."""
+    return _parameter("location", support, range, input=input, unit=unit, meaning=meaning or f"location on {input}")
 
 
 def coefficient(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
-    """A real number; a range on one side of zero fixes the sign of its starts."""
+    """Real parameter; a range on one side of zero determines the sign of its starts."""
     return _parameter("coefficient", real, range, unit=unit, meaning=meaning or "coefficient")
 
 
 def positive_number(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
-    """A positive number of plausible size ``range``: a width, a rate, a number of epochs."""
+    """Positive parameter: a width, a rate, a number of epochs."""
     return _parameter("positive_number", positive, range, unit=unit, meaning=meaning or "positive number")
 
 
 def fraction(*, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:
-    """A number between 0 and 1."""
+    """Parameter between 0 and 1."""
     return _parameter("fraction", _UNIT, range, unit=unit, meaning=meaning or "fraction")
 
 
@@ -184,6 +184,6 @@ _UNIT = unit
 
 
 def categorical(labels: Sequence[str], unit: str = "") -> Input:
-    """An input whose values are labels; the law is handed their places 0, 1, ... in the list."""
+    """Categorical input, whose labels the law receives as indices 0, 1, ..."""
     last = len(labels) - 1.0
     return Input(unit, -0.5, last + 0.5, typical=(0.0, last), categories=tuple(labels))

@@ -1,6 +1,6 @@
-"""Law: one pure JAX function and what a fit has to know about it.
+"""Declaration of a law: a pure JAX function with inputs, response and parameters.
 
-A law file declares a law with :func:`law` and parameter kinds and needs nothing else:
+A law is declared with :func:`law` and the kinds of its parameters:
 
 >>> from jaxscale.law import Input, Response, amplitude, exponent, floor, law, positive
 >>> @law(
@@ -10,7 +10,7 @@ A law file declares a law with :func:`law` and parameter kinds and needs nothing
 ...     source="a textbook", affine=("E", "A"),
 ... )
 ... def my_law(N, *, E, A, alpha):
-...     '''What no model removes, plus what a finite model costs.'''
+...     '''Irreducible loss plus a power law in model size.'''
 ...     return E + A / N**alpha
 >>> float(my_law(100.0, E=1.0, A=10.0, alpha=0.5))
 2.0
@@ -38,10 +38,10 @@ from jaxscale.utils.errors import LawError
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """A pure function of inputs and parameters with its declaration; made by :func:`law`.
+    """A pure function of inputs and parameters with its declaration; created by :func:`law`.
 
-    Call it with inputs by position and parameters by name, under ``jit``, ``vmap`` or ``grad``.
-    Laws compare and hash by identity: each is made once, at import, or by a ``recipe`` from other
+    Call it with inputs by position and parameters by name, also under ``jit``, ``vmap`` or ``grad``.
+    Laws compare and hash by identity: each is created once, at import, or by a ``recipe`` from other
     laws (:mod:`jaxscale.law.algebra`).
     """
 
@@ -62,17 +62,17 @@ class Law:
     recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
-        """The law's value: inputs by position in the declared order, parameters by name."""
-        return self.function(*map(_without_wrapping, inputs), **params)
+        """Evaluate the law: inputs by position in the declared order, parameters by name."""
+        return self.function(*map(_avoid_overflow, inputs), **params)
 
     if TYPE_CHECKING:
 
         def __add__(self, other: Any) -> "Law":
-            """The sum of two laws; defined in :mod:`jaxscale.law.algebra`."""
+            """Sum of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
         def __mul__(self, other: Any) -> "Law":
-            """The product of two laws; defined in :mod:`jaxscale.law.algebra`."""
+            """Product of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Law:
         return self.name
 
     def __repr__(self) -> str:
-        """The law as one would call it."""
+        """Name and signature of the law."""
         return f"<law {self.name}({', '.join(self.inputs)}; {', '.join(self.parameters)})>"
 
     def __reduce__(self) -> Any:
@@ -89,13 +89,13 @@ class Law:
 
     @property
     def family(self) -> str:
-        """What the law is about: the ``FAMILY`` of its file, or the file's name where it states none."""
+        """Family of the law: the ``FAMILY`` of its file, by default the name of the file."""
         module = self.function.__module__
         return getattr(sys.modules.get(module), "FAMILY", module.rpartition(".")[2])
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The inputs that ``prepare`` computes others from, by its signature: those without a default."""
+        """Inputs from which ``prepare`` computes others: the arguments of its signature without a default."""
         if self.prepare is None:
             return ()
         arguments = inspect.signature(self.prepare).parameters.values()
@@ -103,7 +103,7 @@ class Law:
 
     @property
     def code(self) -> str:
-        """What computes the law, as text: the function's source, or those of the laws it was made from."""
+        """Source code of the law's function, or of the laws from which it is derived."""
         if self.recipe is not None:
             operation, parts, _, options = self.recipe[1]
             return "\n".join([operation, *(part.code for part in parts), repr(options)])
@@ -114,18 +114,17 @@ class Law:
 
     @property
     def summary(self) -> str:
-        """The first line of the docstring."""
+        """First line of the docstring."""
         return (inspect.getdoc(self.function) or "").split("\n")[0]
 
     @property
     def typical(self) -> dict[str, float]:
-        """Constants to look at the law with: the first published set, or the middle of each plausible range.
+        """Typical parameters: the first published set, or values from the middle of each plausible range.
 
-        Places on an input lie between its sizes. Parameters that only a number tells apart lie evenly apart, as do
-        places on one input: alike terms would be one term. A number of either sign is positive and at most 1, or 2,
-        3, ...: zero would take away what it stands for. A floor of either sign is at most half of that: a step between
-        two equal levels would be none. An amplitude makes its term 1 in the middle of the inputs, and so does a scale,
-        as far as their ranges allow.
+        Locations are inside the range of their input. Parameters whose names differ only in a number are evenly
+        spaced, as are locations on one input, so that repeated terms differ. A real parameter is positive and at most
+        1, or 2, 3, ..., since zero would remove its term; a real floor is at most half of that, so that two levels
+        differ. Amplitudes and scales make their terms 1 in the middle of the inputs, as far as their ranges allow.
         """
         if self.published:
             return dict(next(iter(self.published.values())))
@@ -147,7 +146,7 @@ class Law:
         return {name: values[name] for name in self.parameters}
 
     def _unit_term(self, kind: Parameter, values: Mapping[str, float]) -> float:
-        """The amplitude or scale whose term is 1 in the middle of the inputs."""
+        """Amplitude or scale for which the term is 1 in the middle of the inputs."""
         size = 0.0
         for key, power in kind.powers:
             sign = -1.0 if power.startswith("-") else 1.0
@@ -157,18 +156,18 @@ class Law:
 
 
 def _common(first: Range, second: Range) -> Range:
-    """What two ranges share; the first where they share nothing."""
+    """Intersection of two ranges; the first one if they do not overlap."""
     low, high = max(first[0], second[0]), min(first[1], second[1])
     return (low, high) if low < high else first
 
 
 def between(low: float, high: float, share: Any) -> Any:
-    """The point at a share of a range: in logs where the range spans sizes, evenly otherwise."""
+    """Interpolate in a range at a fraction ``share``, logarithmically if the range is positive."""
     return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
-def _without_wrapping(value: Any) -> Any:
-    # JAX's default integers have 32 bits and wrap a count of 70 billion without a word.
+def _avoid_overflow(value: Any) -> Any:
+    # JAX's default integers have 32 bits and overflow silently, for example for 70 billion.
     if isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
         return value if np.all(np.abs(value) < 2**31) else np.asarray(value, float)
     return value
@@ -202,35 +201,35 @@ def law(
     name: str | None = None,
     **parameters: Parameter,
 ) -> Callable[[Callable[..., Any]], Law]:
-    """Declare a law: the decorated function computes one observation in the paper's letters.
+    """Declare a law with a decorator; the decorated function computes one observation in the symbols of the paper.
 
     Args:
         inputs: name to :class:`Input`, in the order of the function's positional arguments.
-        response: unit and domain of what the function returns.
-        source: where the form comes from; required. Papers are separated by ``"; "`` and each is written
+        response: unit and domain of the response.
+        source: source of the formula; required. Papers are separated by ``"; "`` and each is written
             ``"Title, First-author Year"`` or ``"Title, First-author Year, arXiv:number"``.
         formula: the equation as LaTeX.
-        affine: parameters in which, together, the function is affine (their starts are projected).
-        decreasing: inputs in which the response falls, whatever the parameters in their plausible ranges.
+        affine: parameters in which, jointly, the function is affine (their starts are projected).
+        decreasing: inputs in which the response decreases for all parameters in their plausible ranges.
         published: named parameter sets from the literature.
-        checks: values that the literature prints.
-        prepare: returns some of the inputs by name, computed once per data set from others that stand in its
-            signature, such as a schedule; NumPy arrays whose last axis is the rows.
+        checks: published values of the law.
+        prepare: computes inputs by name, once per data set, from the inputs in its signature, such as a schedule;
+            arguments and results are NumPy arrays whose last axis is that of rows.
         coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
         either_sign: name of the law of the catalogue that contains this one and whose parameters may have either sign.
-        name: identifier; the function's name unless given.
-        **parameters: one kind per parameter: ``alpha=exponent()``.
+        name: identifier; by default the name of the function.
+        **parameters: kind of each parameter: ``alpha=exponent()``.
 
     Returns:
-        A decorator that turns the function into a :class:`Law`.
+        A decorator that converts the function to a :class:`Law`.
 
     Raises:
-        LawError: the declaration and the function's signature disagree; names law and field.
+        LawError: the declaration and the function's signature disagree; the message names law and field.
     """
 
     def decorate(function: Callable[..., Any]) -> Law:
-        made = Law(
+        declared = Law(
             name=name or function.__name__,
             function=function,
             inputs=MappingProxyType(dict(inputs)),
@@ -246,18 +245,18 @@ def law(
             prepare=prepare,
             either_sign=either_sign,
         )
-        _check(made)
+        _check(declared)
         for attribute in ("__module__", "__doc__", "__wrapped__"):
             object.__setattr__(
-                made, attribute, function if attribute == "__wrapped__" else getattr(function, attribute)
+                declared, attribute, function if attribute == "__wrapped__" else getattr(function, attribute)
             )
-        return made
+        return declared
 
     return decorate
 
 
 def _check(law: Law) -> None:
-    """Raise :class:`LawError` where declaration and signature disagree."""
+    """Raise :class:`LawError` if declaration and signature disagree."""
 
     def wrong(field: str, what: str) -> LawError:
         return LawError(f"law {law.name!r}, field {field!r}: {what}")
@@ -267,7 +266,7 @@ def _check(law: Law) -> None:
     keyword = [p.name for p in signature if p.kind is p.KEYWORD_ONLY]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
     if not law.source:
-        raise wrong("source", "must name where the form comes from, but is empty")
+        raise wrong("source", "must name the source of the formula, but is empty")
     for key, value in law.inputs.items():
         if not isinstance(value, Input):
             raise wrong(key, f"must be an Input(...), but is {value!r}")

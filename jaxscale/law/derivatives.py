@@ -1,8 +1,8 @@
-"""Values and derivatives of a law at one row, in the form that runs fastest over many rows and lanes.
+"""Values and derivatives of a law at one row, optimised for evaluation over many rows and lanes.
 
 A law is traced once, at scalars. Powers with a fitted exponent become exponentials of logarithms (the
-logarithm of an input is then shared by all lanes, and ``exp`` is vectorised where ``pow`` is not), and
-second derivatives that vanish identically are found from the trace and never computed.
+logarithm of an input is then shared by all lanes, and ``exp`` is vectorised while ``pow`` is not), and
+second derivatives that vanish identically are detected in the trace and not computed.
 """
 
 import inspect
@@ -20,20 +20,21 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxscale.law.declare import Law
 from jaxscale.utils.errors import LawError
 
-# More operations than any law of the catalogue takes: compilers take time that grows faster than their number.
+# Number of operations above which a warning is given, since compile time grows faster than linearly; no law of the
+# catalogue has as many.
 LONG = 500
 _CALLS = ("jit", "pjit", "closed_call")
 _COSTLY = ("exp", "exp2", "expm1", "log", "log1p", "pow", "tanh", "logistic", "sin", "cos", "erf", "lgamma", "digamma")
 
 
 def power(x: Any, y: Any) -> Any:
-    """``x**y`` as ``exp(y * log(x))``, with the smallest number in place of 0; a negative x gives NaN."""
+    """Power ``x**y`` as ``exp(y * log(x))``, with the smallest number in place of 0; a negative x gives NaN."""
     tiny = jnp.finfo(jnp.result_type(x, y)).tiny
     return jnp.exp(y * jnp.log(jnp.where(x == 0, tiny, x)))
 
 
 def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
-    """The law at one row, with its powers rewritten: the same number up to rounding.
+    """Value of the law at one row, with powers rewritten as exponentials.
 
     Args:
         law: the law.
@@ -45,13 +46,13 @@ def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any
         *(jnp.asarray(params[name]) for name in law.parameters),
     ]
     kinds = tuple((x.shape, str(x.dtype)) for x in numbers)
-    # The law's own constants have the default precision.
-    traced = _traced(law, kinds, str(jnp.result_type(float)))
+    # Constants of the law have the default precision.
+    traced = _trace(law, kinds, str(jnp.result_type(float)))
     return _run(traced, numbers, [True] * len(numbers))[0]
 
 
 @lru_cache(maxsize=1024)
-def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
+def _trace(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
     names = tuple(law.parameters)
     count = len(law.inputs)
 
@@ -61,28 +62,28 @@ def _traced(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
 
 
-def tried(law: Law, inputs: Mapping[str, Any]) -> None:
-    """Trace a law as a fit will, so that an error in it is said with its file and line.
+def check_traceable(law: Law, inputs: Mapping[str, Any]) -> None:
+    """Trace a law as a fit does, so that an error in it is reported with its file and line.
 
     Args:
         law: the law.
         inputs: name to array whose last axis is that of rows.
 
     Raises:
-        LawError: the law fails, or returns no number.
+        LawError: the law raises an error, or does not return one real number.
     """
     with jax.enable_x64(True):
         try:
-            found, nothing, operations = _trial(law, tuple(jnp.shape(inputs[name])[:-1] for name in law.inputs))
+            description, nothing, operations = _trial(law, tuple(jnp.shape(inputs[name])[:-1] for name in law.inputs))
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             own = [frame for frame in frames if frame.filename == law.function.__code__.co_filename] or frames
             first = str(error).strip().split("\n")[0]
             where = f"{own[-1].filename}, line {own[-1].lineno}"
             raise LawError(f"law {law.name!r} fails at {where}: {type(error).__name__}: {first}") from error
-        if found:
+        if description:
             where = _place(law.function, "def " if nothing else "return ")
-            raise LawError(f"law {law.name!r} must return one number for one row, but returns {found} at {where}")
+            raise LawError(f"law {law.name!r} must return one number for one row, but returns {description} at {where}")
     if operations > LONG:
         warnings.warn(
             f"Law {law.name!r} takes {operations} operations a row, which may take minutes to compile; "
@@ -93,7 +94,7 @@ def tried(law: Law, inputs: Mapping[str, Any]) -> None:
 
 @lru_cache(maxsize=1024)
 def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, int]:
-    """What a law returns in words where that is no number, whether it is nothing, and its operations a row."""
+    """Describe an invalid return value of a law, whether it is None, and count its operations for a row."""
     returned: list[Any] = []
 
     def call(*numbers: Any) -> float:
@@ -103,11 +104,11 @@ def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, in
 
     every = [*shapes, *[()] * len(law.parameters)]
     traced = jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, "float64") for shape in every))
-    return _no_number(returned[0]), returned[0] is None, len(traced.jaxpr.eqns)
+    return _describe_invalid(returned[0]), returned[0] is None, len(traced.jaxpr.eqns)
 
 
-def _no_number(returned: Any) -> str:
-    """What a law returned, in words, where it is not one real number."""
+def _describe_invalid(returned: Any) -> str:
+    """Description of a return value that is not one real number, else an empty string."""
     if returned is None:
         return "nothing (it has no return)"
     if not isinstance(returned, jax.Array | np.ndarray | np.generic | float | int | complex):
@@ -119,7 +120,7 @@ def _no_number(returned: Any) -> str:
 
 
 def _place(function: Callable[..., Any], word: str) -> str:
-    """The file of a function and its last line that begins with a word."""
+    """File of a function and its last line that starts with a word."""
     code = inspect.unwrap(function).__code__
     try:
         lines, first = inspect.getsourcelines(code)
@@ -130,7 +131,7 @@ def _place(function: Callable[..., Any], word: str) -> str:
 
 
 def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) -> list[Any]:
-    """Evaluate a trace; powers whose exponent depends on an argument that may vary are rewritten."""
+    """Evaluate a trace, rewriting powers whose exponent depends on an argument that may vary."""
     jaxpr = closed.jaxpr
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     known.update(zip(jaxpr.invars, arguments, strict=True))
@@ -157,15 +158,15 @@ def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) ->
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def inlined(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-    """The same function of arguments of these shapes, traced once and without the jitted functions inside.
+def inline(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """Trace a function once for arguments of these shapes, with nested jitted functions inlined.
 
-    A transformation works through each of these, and so does every transformation of the result: a Hessian under
-    ``vmap`` is traced in less than half the time without them.
+    Transformations process nested jitted functions repeatedly: a Hessian under ``vmap`` is traced in less than half
+    the time without them.
 
     Args:
-        function: of trees of arrays.
-        *arguments: whose shapes it is traced for.
+        function: function of pytrees of arrays.
+        *arguments: arguments for whose shapes it is traced.
     """
     leaves, structure = jax.tree.flatten(arguments)
     ends: list[Any] = []
@@ -185,7 +186,7 @@ def inlined(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]
 
 
 def _slope(function: Callable[..., Any], z: Sequence[Any], k: int) -> Any:
-    """The derivative in the k-th argument alone: what does not depend on it is known to be zero."""
+    """Derivative in the k-th argument alone, so that terms independent of it are known to be zero."""
     one = jnp.ones_like(z[k])
     return jax.jvp(lambda x: function(*z[:k], x, *z[k + 1 :]), (z[k],), (one,))[1]
 
@@ -196,14 +197,14 @@ def expansion(
     """Value, slopes and second derivatives of ``function(z, rest)`` at one point.
 
     Args:
-        function: of a sequence of scalars and anything else.
+        function: function of a sequence of scalars and a pytree.
         z: scalars.
-        rest: a tree of scalars.
-        order: 2, or 1 to leave the second derivatives out.
+        rest: a pytree of scalars.
+        order: 2, or 1 to omit the second derivatives.
 
     Returns:
         The value, its slope in every z[k], and for every pair k >= l, in the order (0, 0), (1, 0), (1, 1), ...,
-        the second derivative, or None where it vanishes identically (none of them with order 1).
+        the second derivative, or None if it vanishes identically (none of them with order 1).
     """
     leaves, structure = jax.tree.flatten(rest)
     count = len(z)
@@ -213,9 +214,9 @@ def expansion(
 
     numbers = [*z, *leaves]
     shapes = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in numbers]
-    # Traced once: each derivative follows the trace.
+    # The derivatives are taken of this trace.
     once = jax.make_jaxpr(given)(*shapes)
-    if loops(once.jaxpr):
+    if has_loop(once.jaxpr):
         return _in_one_pass(once, numbers, count, order)
 
     def everything(*numbers: Any) -> list[Any]:
@@ -228,32 +229,32 @@ def expansion(
         return [plain(*z), *(slope(*z) for slope in slopes), *pairs]
 
     traced = jax.make_jaxpr(everything)(*shapes)
-    results = _shared(traced, numbers)
+    results = _eliminate_common(traced, numbers)
     vanishes = [isinstance(variable, Literal) and variable.val == 0 for variable in traced.jaxpr.outvars]
     second = [None if gone else result for gone, result in zip(vanishes, results, strict=True)]
     return results[0], results[1 : count + 1], second[count + 1 :]
 
 
-def loops(jaxpr: Jaxpr) -> bool:
-    """Whether a trace holds a loop, here or in a function inside."""
+def has_loop(jaxpr: Jaxpr) -> bool:
+    """Whether a trace contains a loop, also in nested functions."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("while", "scan"):
             return True
         inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
-        if any(isinstance(each, Jaxpr) and loops(each) for each in inner):
+        if any(isinstance(each, Jaxpr) and has_loop(each) for each in inner):
             return True
     return False
 
 
 def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: int) -> tuple[Any, list[Any], list[Any]]:
-    """What :func:`expansion` returns, of a trace with loops: each runs once for all derivatives together.
+    """As :func:`expansion`, for a trace with loops: each loop runs once for all derivatives.
 
-    Derivatives taken one by one would each go through the loop anew, which nothing shares afterwards.
+    Derivatives taken one at a time would each repeat the loop.
     """
     ones = jnp.eye(count, dtype=jnp.result_type(*numbers[:count]))
 
     def along(function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function's value and its derivatives in all directions."""
+        """Value of the function and its derivatives in all directions."""
 
         def both(z: Any) -> tuple[Any, Any]:
             return jax.vmap(lambda d: jax.jvp(function, (z,), (d,)), out_axes=(None, 0))(ones)
@@ -270,10 +271,10 @@ def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: i
     return y, list(slope), [second[k, m] for k in range(count) for m in range(k + 1)]
 
 
-def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
-    """Evaluate a trace that holds the same work many times over: everything once, and costly numbers kept.
+def _eliminate_common(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+    """Evaluate a trace with common subexpression elimination, keeping the results of costly operations.
 
-    The compiler would find equal work too, but then computes an exponential anew for each sum that needs it.
+    The compiler eliminates common subexpressions too, but recomputes an exponential in each fusion that uses it.
     """
     jaxpr = closed.jaxpr
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
@@ -288,9 +289,9 @@ def _shared(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
 
     for equation in jaxpr.eqns:
         settings = equation.primitive.get_bind_params(equation.params)
-        # Two traces inside may read alike and hold different constants.
-        told = [(k, id(v) if isinstance(v, ClosedJaxpr) else str(v)) for k, v in sorted(equation.params.items())]
-        key = (equation.primitive, tuple(map(name, equation.invars)), tuple(told))
+        # Two nested traces may print alike but have different constants.
+        text = [(k, id(v) if isinstance(v, ClosedJaxpr) else str(v)) for k, v in sorted(equation.params.items())]
+        key = (equation.primitive, tuple(map(name, equation.invars)), tuple(text))
         if key not in seen:
             values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
             result = equation.primitive.bind(*values, **settings)

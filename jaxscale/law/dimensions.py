@@ -1,9 +1,9 @@
-"""Dimensional analysis of a law: how each parameter changes when an input or the response is counted in another unit.
+"""Dimensional analysis of a law: how each parameter changes with the unit of an input or of the response.
 
-A law ``f(x; theta)`` whose inputs have no unit of their own obeys ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
-exponents ``d_k`` follow from the law itself: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
-response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so slopes at a few places and parameters give them
-by least squares. Where no exponents solve it the law fixes the unit, and declared ranges are taken as they are.
+A law ``f(x; theta)`` that does not fix the unit of its input satisfies ``f(c x; theta_k c^d_k) = c^e f(x; theta)``. The
+exponents ``d_k`` follow from the law: Euler's identity ``x df/dx + sum_k d_k theta_k df/dtheta_k = 0`` (for the
+response: ``sum_k d_k theta_k df/dtheta_k = f``) is linear in them, so that they are the least-squares solution for
+slopes at a few points and parameters. If there is no solution the law fixes the unit, and declared ranges are absolute.
 """
 
 from collections.abc import Mapping
@@ -18,69 +18,73 @@ from jaxscale.law.declaration import Input, unit
 from jaxscale.law.declare import Law
 
 RESPONSE = "response"
-# Rows and parameter sets of the system: the smallest that the design check compiles.
+# Rows and parameter sets of the linear system: the smallest sizes that the design check compiles.
 ROWS, SETS = 16, 16
-# Relative step of the fourth-order difference in an input, and the relative residual of a law without units.
-STEP, SOLVED = 1e-4, 1e-6
-# No parameter changes by a larger power of a unit.
+# Relative step of the fourth-order difference in an input, and the relative tolerance of Euler's identity.
+STEP, TOLERANCE = 1e-4, 1e-6
+# Largest absolute exponent of a unit.
 LARGEST = 4.0
-_KNOWN: dict[Law, dict[str, dict[str, float]]] = {}
+_EXPONENTS: dict[Law, dict[str, dict[str, float]]] = {}
 _FIXED: dict[Law, tuple[str, ...]] = {}
 _FACTORS: dict[Law, tuple[str, ...]] = {}
 
 
 def dimensions(law: Law) -> Mapping[str, Mapping[str, float]]:
-    """Exponents by parameter, then by input or "response"; those of 0 are left out.
+    """Exponents of the units by parameter, then by input or "response"; zeros are omitted.
 
-    Only for parameters whose size nothing else says: rates, widths, coefficients and places, and amplitudes without
-    declared powers. There are none for an input whose unit the law fixes.
+    They are computed only for rates, widths, coefficients and locations, and for amplitudes without declared powers.
+    There are none for an input whose unit the law fixes.
 
     Args:
         law: the law.
     """
-    if law not in _KNOWN:
-        found: dict[str, dict[str, float]] = {}
-        if any(_open(law, name) for name in law.parameters):
-            # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+    if law not in _EXPONENTS:
+        exponents_by_name: dict[str, dict[str, float]] = {}
+        if any(_has_inferred_unit(law, name) for name in law.parameters):
+            # In a thread of its own, so that values are concrete also while a program is traced.
             with ThreadPoolExecutor(1) as pool:
-                found, _FIXED[law], _FACTORS[law] = pool.submit(_inferred, law).result()
+                exponents_by_name, _FIXED[law], _FACTORS[law] = pool.submit(_infer, law).result()
         places = {name: kind.input for name, kind in law.parameters.items() if kind.kind == "location" and kind.input}
-        _KNOWN[law] = found | {name: {key: 1.0} for name, key in places.items()}
-    return _KNOWN[law]
+        _EXPONENTS[law] = exponents_by_name | {name: {key: 1.0} for name, key in places.items()}
+    return _EXPONENTS[law]
 
 
 def fixed_units(law: Law) -> tuple[str, ...]:
-    """Inputs whose unit the law fixes, and "response" where it fixes that of the response."""
+    """Inputs whose unit the law fixes, and "response" if it fixes that of the response."""
     if law not in _FIXED:
-        # A thread has no trace under way, so that the numbers are computed also while a program is traced.
+        # In a thread of its own, so that values are concrete also while a program is traced.
         with ThreadPoolExecutor(1) as pool:
-            _FIXED[law] = pool.submit(_inferred, law).result()[1]
+            _FIXED[law] = pool.submit(_infer, law).result()[1]
     return _FIXED[law]
 
 
 def factors(law: Law) -> tuple[str, ...]:
-    """Amplitudes that multiply a power of an input but are not measured in the unit of the response."""
+    """Amplitudes of a power of an input that do not have the unit of the response."""
     dimensions(law)
     return _FACTORS.get(law, ())
 
 
 def absolute(law: Law) -> tuple[str, ...]:
-    """Parameters whose declared range is taken as it is, because the law fixes the unit of some input."""
-    return tuple(name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _open(law, name))
+    """Parameters whose declared range is absolute, because the law fixes the unit of an input."""
+    return tuple(
+        name for name in law.parameters if set(fixed_units(law)) - {RESPONSE} and _has_inferred_unit(law, name)
+    )
 
 
-def _open(law: Law, name: str) -> bool:
+def _has_inferred_unit(law: Law, name: str) -> bool:
     kind = law.parameters[name]
     return kind.kind in ("positive_number", "coefficient") or (kind.kind == "amplitude" and not kind.powers)
 
 
-def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
+def _infer(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tuple[str, ...]]:
     from jaxscale.law.slopes import slopes
 
     if copied := copies(law):
         assert law.recipe is not None
-        found, fixed, plain = _inferred(law.recipe[1][1][0])
-        every = {each: found[key] for key, names in copied.items() if key in found for each in names}
+        exponents_by_name, fixed, plain = _infer(law.recipe[1][1][0])
+        every = {
+            each: exponents_by_name[key] for key, names in copied.items() if key in exponents_by_name for each in names
+        }
         return every, fixed, tuple(each for key in plain for each in copied[key])
     try:
         with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -91,7 +95,7 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             changes = {name: _change(law, names, columns, sets, name) for name in law.inputs}
     except (ValueError, TypeError, FloatingPointError, ArithmeticError):
         return {}, (*law.inputs, RESPONSE), ()
-    found: dict[str, dict[str, float]] = {}
+    exponents_by_name: dict[str, dict[str, float]] = {}
     fixed, plain = [], ()
     for key, change in [*((name, -changes[name]) for name in law.inputs), (RESPONSE, value)]:
         known = np.zeros_like(value)
@@ -100,8 +104,8 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             for input, power in kind.powers if kind.kind != "scale" else ():
                 sign = -1.0 if power.startswith("-") else 1.0
                 known += (sign * sets[power.lstrip("-")][:, None] if input == key else 0.0) * moves[:, :, k]
-        exponents = _solved(names, moves, change - known, value)
-        # A pure number that would have to change with the unit fixes it.
+        exponents = _solve(names, moves, change - known, value)
+        # A dimensionless parameter that would have to change with the unit fixes it.
         pure = any(exponents.get(name) for name in names if law.parameters[name].kind in ("fraction", "exponent"))
         if not exponents or pure:
             fixed.append(key)
@@ -110,13 +114,13 @@ def _inferred(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], t
             kinds = law.parameters
             plain = tuple(name for name in names if kinds[name].kind == "amplitude" and not exponents[name])
         for name, exponent in exponents.items():
-            if exponent and _open(law, name):
-                found.setdefault(name, {})[key] = exponent
-    return found, tuple(fixed), plain
+            if exponent and _has_inferred_unit(law, name):
+                exponents_by_name.setdefault(name, {})[key] = exponent
+    return exponents_by_name, tuple(fixed), plain
 
 
-def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
-    """The exponents that solve Euler's identity, shape (sets, rows, ...); none where it has no solution."""
+def _solve(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
+    """Exponents that solve Euler's identity; empty if there is no solution."""
     table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
     weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
     good = np.isfinite(table).all(axis=1) & np.isfinite(goal) & np.isfinite(weight)
@@ -131,17 +135,17 @@ def _solved(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value
         exponents[live] = np.linalg.lstsq(table[:, live] / size[live], goal, rcond=1e-8)[0] / size[live]
         if np.all(np.abs(exponents) <= LARGEST):
             break
-        # Parameters that trade off at all of these places: the others must solve it.
+        # Unidentified parameters have large exponents: solve for the others.
         live &= np.abs(exponents) <= LARGEST
     tidy = np.round(exponents * 12) / 12
     exponents = np.where(np.abs(tidy - exponents) < 1e-4, tidy, exponents)
-    if np.linalg.norm(table @ exponents - goal) > SOLVED * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
+    if np.linalg.norm(table @ exponents - goal) > TOLERANCE * max(np.linalg.norm(goal), 1e-3 * np.sqrt(len(goal))):
         return {}
     return dict(zip(names, exponents.tolist(), strict=True))
 
 
 def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Places within the inputs' typical sizes and plausible parameters, in the law's own units."""
+    """Random inputs in their typical ranges and plausible parameters, in the law's units."""
     from jaxscale.law.coordinates import centre_of, draw
 
     generator = np.random.default_rng(0)
@@ -167,7 +171,7 @@ def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
 def _change(
     law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
 ) -> np.ndarray:
-    """``x df/dx`` in one input, by a difference of fourth order in its logarithm."""
+    """Logarithmic derivative ``x df/dx`` in one input, by a fourth-order finite difference."""
     from jaxscale.law.slopes import slopes
 
     def at(steps: int) -> np.ndarray:
@@ -177,13 +181,13 @@ def _change(
 
 
 def scale_of(kind: Input, values: Any, plain: bool, xp: Any) -> Any:
-    """The size of an input's values: their geometric mean, or their range where zero is an origin like any other.
+    """Scale of an input: the geometric mean of its values, or their range if they may be negative.
 
     Args:
         kind: the input.
-        values: of the rows that count, shape (n,).
-        plain: as it is, rather than in the unit of the input's typical sizes.
-        xp: the array library.
+        values: values in rows with positive weight, shape (n,).
+        plain: whether the scale is absolute rather than relative to the typical size of the input.
+        xp: array library.
     """
     low, high = kind.sizes if kind.relative else (1.0, 1.0)
     if kind.low >= 0:

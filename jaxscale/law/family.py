@@ -1,4 +1,4 @@
-"""Family: laws that differ in how many times a part of the formula repeats."""
+"""Families of laws that differ in the number of repeated terms."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -6,14 +6,16 @@ from typing import Any
 
 from jaxscale.law.declare import Law
 
-# What a signature calls the parameters that are no identifiers.
+# Name of the variadic argument of parameters that are not identifiers.
 OTHERS = "_others"
 
 
-def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]) -> Callable[..., Any]:
-    """The function, which takes ``*inputs`` or ``**parameters``, with the signature that names them one by one.
+def with_signature(
+    function: Callable[..., Any], inputs: Iterable[str], parameters: Iterable[str]
+) -> Callable[..., Any]:
+    """Set the signature of a function of ``*inputs`` and ``**parameters`` to their names.
 
-    Parameters that are no identifiers, such as ``alpha[small]``, stand behind its ``**``.
+    Parameters that are not identifiers, such as ``alpha[small]``, are passed by its ``**``.
 
     Args:
         function: computes a law from inputs by position and parameters by name.
@@ -30,13 +32,13 @@ def signed(function: Callable[..., Any], inputs: Iterable[str], parameters: Iter
 
 
 class Family:
-    """Laws numbered by a count: ``bnsl[2]`` is the law ``bnsl2``, made once and kept.
+    """Laws indexed by a number of terms: ``bnsl[2]`` is the law ``bnsl2``, created once.
 
     Args:
-        name: what the laws' names start with.
-        make: returns the law of a count; its name must be the family's name and the count.
-        largest: the largest count that can be asked for.
-        listed: the counts that stand in the catalogue.
+        name: prefix of the names of the laws.
+        make: function from a count to the law; its name must be the prefix and the count.
+        largest: largest count.
+        listed: counts in the catalogue.
     """
 
     def __init__(self, name: str, make: Callable[[int], Law], *, largest: int, listed: Sequence[int]) -> None:
@@ -44,20 +46,20 @@ class Family:
         self.listed = tuple(listed)
         self._make = make
         self._largest = largest
-        self._made: dict[int, Law] = {}
+        self._laws: dict[int, Law] = {}
 
     def __getitem__(self, count: int) -> Law:
         """The law with ``count`` repetitions.
 
         Raises:
-            ValueError: no law is made for this count.
+            ValueError: the count is out of range.
         """
         if not 1 <= count <= self._largest:
             raise ValueError(f"Law family {self.name} takes a count from 1 to {self._largest}, but got {count}.")
-        if count not in self._made:
-            self._made[count] = self._make(count)
-        return self._made[count]
+        if count not in self._laws:
+            self._laws[count] = self._make(count)
+        return self._laws[count]
 
     def __repr__(self) -> str:
-        """The family as one would index it."""
+        """Name and range of the family."""
         return f"<law family {self.name}[1..{self._largest}]>"

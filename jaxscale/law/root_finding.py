@@ -1,4 +1,4 @@
-"""Laws that a response enters on both sides: the root of a monotone equation, with derivatives."""
+"""Root finding for implicit laws, differentiable by the implicit function theorem."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Halvings that take a bracket to the spacing of float64, whatever its width in plausible units.
+# Number of halvings that reduce any plausible bracket to the spacing of float64.
 HALVINGS = 60
 
 
 def bracketed_root(residual: Callable[[Any], Any], low: Any, high: Any) -> Any:
-    """Where a monotone function is zero inside a bracket, element by element.
+    """Root of a monotone function inside a bracket, elementwise and differentiable.
 
-    Bisection finds the root without derivatives, in a fixed number of halvings; two steps of Newton's
-    method then carry the derivatives of whatever ``residual`` closes over. Each step doubles the
+    Bisection finds the root without derivatives, in a fixed number of halvings; two Newton steps
+    then carry the derivatives of the variables that ``residual`` closes over. Each step doubles the
     order to which they are exact, so value, gradient and Hessian are those of the implicit function,
     under ``jit``, ``vmap`` and in either mode of differentiation.
 
     Args:
-        residual: rises or falls strictly and smoothly in its argument; works on arrays element by element.
-        low: lower end of the bracket; nothing is differentiated through either end.
+        residual: strictly monotone and smooth function of its argument; applied elementwise to arrays.
+        low: lower end of the bracket; the ends are not differentiated.
         high: upper end of the bracket, where ``residual`` has the other sign.
 
     Returns:
-        The root, of the shape to which the bracket and ``residual`` broadcast.
+        The root, of the broadcast shape of the bracket and ``residual``.
 
     >>> round(float(bracketed_root(lambda x: x**3 - 8.0, 0.0, 5.0)), 6)
     2.0

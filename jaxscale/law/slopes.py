@@ -1,4 +1,4 @@
-"""Values and slopes of a law over rows, for many sets of parameters."""
+"""Values and slopes of a law over rows, for several parameter sets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxscale.law.declare import Law
 from jaxscale.utils.compilation import compiled
-from jaxscale.utils.padding import bucket, widened
+from jaxscale.utils.padding import bucket, pad_columns
 
-# Rows whose slopes are taken at a time.
+# Rows per block.
 ROWS = 1024
 
 
@@ -28,15 +28,15 @@ def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> 
 def slopes(
     law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Responses of shape (sets, n) and their slopes in the free parameters, shape (sets, n, free)."""
+    """Responses, shape (sets, n), and their slopes in the free parameters, shape (sets, n, free)."""
     n = next(iter(inputs.values())).shape[-1]
     size = min(bucket(n), ROWS)
-    wide = {name: widened(inputs[name], -(-n // size) * size) for name in law.inputs}
+    wide = {name: pad_columns(inputs[name], -(-n // size) * size) for name in law.inputs}
     parts = []
     for first in range(0, n, size):
-        some = {name: values[..., first : first + size] for name, values in wide.items()}
+        block = {name: values[..., first : first + size] for name, values in wide.items()}
         with jax.enable_x64(True):
-            responses, by_name = _value_and_slope(law, some, dict(sets))
+            responses, by_name = _value_and_slope(law, block, dict(sets))
         parts.append((np.asarray(responses), np.stack([np.asarray(by_name[name]) for name in free], axis=-1)))
     responses, slopes = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
     return responses[:, :n], slopes[:, :n]

@@ -1,6 +1,6 @@
-"""The catalogue of laws: every file of this folder belongs to it, so a new law touches one file.
+"""Catalogue of laws: every file of this folder is part of it.
 
-A file is imported when a law of it is asked for, all of them when the catalogue is.
+A file is imported when one of its laws is requested, all of them when the catalogue is.
 
 >>> from jaxscale import laws
 >>> laws.get("chinchilla") is laws.chinchilla
@@ -28,17 +28,17 @@ __all__ = ["Family", "catalogue", "get", "law_of_file", "names", "resolve"]
 
 
 def catalogue() -> dict[str, Law]:
-    """Every law by name, sorted."""
+    """All laws by name, sorted."""
     return dict(_everything()[0])
 
 
 def names() -> list[str]:
-    """The names of all laws, sorted."""
+    """Names of all laws, sorted."""
     return list(_everything()[0])
 
 
 def get(name: str) -> Law:
-    """The law called ``name``; a family answers to ``bnsl`` (one break), ``bnsl2`` and ``bnsl[2]``.
+    """Law by its name; members of a family are ``bnsl`` (one break), ``bnsl2`` and ``bnsl[2]``.
 
     A law of the catalogue with tied parameters is found by the name that :func:`jaxscale.tie` gives it,
     ``chinchilla(beta=alpha)``, so that what was saved of it can be read; one with bounds or with parameters of each
@@ -105,10 +105,10 @@ def law_of_file(name: str, law: Law | None, what: str) -> Law | str:
 
 
 def collect(modules: Iterable[ModuleType]) -> tuple[dict[str, Law], dict[str, Family]]:
-    """The laws and the families that the modules hold, by name.
+    """Collect the laws and families of the modules, by name.
 
     Raises:
-        LawError: two different laws have one name; the message holds both files.
+        LawError: two different laws have the same name; the message names both files.
     """
     found: dict[str, Law] = {}
     families: dict[str, Family] = {}
@@ -140,7 +140,7 @@ def _everything() -> tuple[dict[str, Law], dict[str, Family]]:
 
 @cache
 def _in_its_file(name: str) -> Law | Family | None:
-    """The law or family that a file of the catalogue defines under its own name; only that file is imported."""
+    """Law or family whose name is that of its file; only that file is imported."""
     if not name.isidentifier():
         return None
     defined = re.compile(rf"^(?:def {name}\(|{name} = Family\()", re.MULTILINE)
@@ -153,7 +153,7 @@ def _in_its_file(name: str) -> Law | Family | None:
 
 
 def __getattr__(name: str) -> Any:
-    """A law or a family by attribute."""
+    """Law or family by attribute."""
     family = None if name.startswith("_") else _in_its_file(name)
     if isinstance(family, Family):
         return family
@@ -164,5 +164,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The names that a person may complete: the laws and what finds them."""
+    """Names for completion: laws and functions."""
     return [*__all__, *names()]

@@ -39,7 +39,7 @@ GEMSTONES = "Gemstones: A Model Suite for Multi-Faceted Scaling Laws, McLeish 20
     ),
 )
 def aspect_ratio(N, D, R, *, E, A, alpha, B, beta, eps, gamma):
-    """Chinchilla times a factor that rises with the width a model has for each of its layers.
+    """Chinchilla times a factor that grows with the ratio of width to depth.
 
     ``L = (E + A * N**-alpha + B * D**-beta) * (1 + eps * R**gamma)``
 
@@ -104,11 +104,11 @@ def aspect_ratio_tied(N, D, R, *, E, A, B, eps, alpha):
     ),
 )
 def width_depth_tokens(w, d, T, *, E, A, a, B, b, C, c):
-    """What a narrow model costs, plus what a shallow one costs, plus what finite data cost.
+    """Irreducible loss plus power laws in width, depth and tokens.
 
     ``L = E + A / w**a + B / d**b + C / T**c``
 
-    The published fit has no floor to speak of: on its runs ``E`` is not determined, and only the sum
+    The published fit has nearly no floor: on its runs ``E`` is not determined, and only the sum
     of ``E`` with the slow terms of width and depth is.
 
     Source: McLeish 2025, arXiv:2502.06857.
@@ -147,7 +147,7 @@ def width_depth_tokens(w, d, T, *, E, A, a, B, b, C, c):
     ),
 )
 def width_depth_params_tokens(w, d, N, T, *, E, A, a, B, b, C, g, F, h):
-    """Chinchilla plus what a narrow model costs and what a shallow one costs.
+    """Chinchilla plus power laws in width and depth.
 
     ``L = E + A / w**a + B / d**b + C / N**g + F / T**h``
 
@@ -171,7 +171,7 @@ def width_depth_params_tokens(w, d, N, T, *, E, A, a, B, b, C, g, F, h):
     decreasing=("m",),
 )
 def superposition_width(m, *, C_m, alpha_m, L0):
-    """The loss falls with the width that features share, towards a floor.
+    """The loss is a power law in the width that features share, with a floor.
 
     ``L = C_m / m**alpha_m + L0``
 

@@ -1,4 +1,4 @@
-"""Powers and cycles in the sky."""
+"""Power laws and cycles in astronomy."""
 
 import math
 
@@ -34,10 +34,10 @@ def hathaway(t, *, A, b, t0):
 
     Source: Prediction for the 25th solar cycle using visibility graph and Hathaway function.
     """
-    begun = t > t0
-    tau = jnp.where(begun, (t - t0) / b, 1.0)
+    started = t > t0
+    tau = jnp.where(started, (t - t0) / b, 1.0)
     fall = jnp.exp(-(tau**2))
-    return jnp.where(begun, A * tau**3 * fall / (1 - 0.71 * fall), 0.0)
+    return jnp.where(started, A * tau**3 * fall / (1 - 0.71 * fall), 0.0)
 
 
 @law(
@@ -50,7 +50,7 @@ def hathaway(t, *, A, b, t0):
     affine=("c",),
 )
 def psd_power(f, *, c, beta):
-    """The power of flickering light is a power of its frequency.
+    """The power spectral density of a light curve is a power law in the frequency.
 
     ``PSD = c * f**beta``, with ``beta`` about -1
 
@@ -74,11 +74,11 @@ def psd_power(f, *, c, beta):
     checks=(Check(0.9226, at=dict(k=10.0), params=dict(A_s=1.0, k0=1.0, n_s=0.965)),),
 )
 def primordial_spectrum(k, *, A_s, k0, n_s):
-    """The seeds of structure are almost equally strong on all scales, with a slight tilt.
+    """The primordial power spectrum is a nearly scale-invariant power law in the wavenumber.
 
     ``P = A_s * (k / k0)**(n_s - 1)``
 
-    The pivot ``k0`` is a convention: hold it fixed, as ``A_s`` takes up its choice. Measured is
+    The pivot ``k0`` is a convention: fix it, since ``A_s`` depends on its choice. Measured is
     ``n_s = 0.965``, with an error of 0.004.
 
     Source: Planck Collaboration 2018, arXiv:1807.06209.

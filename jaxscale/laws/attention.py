@@ -1,4 +1,4 @@
-"""Attention: its heads, what they cost, and the kind of attention."""
+"""Attention: number of heads, their cost, and kinds of attention."""
 
 import jax.numpy as jnp
 
@@ -87,7 +87,7 @@ def gqa_heads(n_h, *, a, b, c):
     published=dict(chen2025=dict(lam=0.9)),
 )
 def gqa_cost(N, T, n_l, d_h, n_h, n_kv, *, lam):
-    """What a model costs to serve: its memory, weights and cache, against its compute for each token.
+    """Serving cost of a model: memory of weights and cache, against compute for each token.
 
     ``Z = lam * sqrt(M) + (1 - lam) * C**(1/3)`` with ``M = N + 2 * T * n_l * d_h * n_kv`` numbers
     in memory and ``C = 2 * N + 4 * T * n_l * d_h * n_h`` FLOPs for each token
@@ -117,7 +117,7 @@ def attention_exponent(N, *, alpha, beta):
     ``-log(L) = alpha * log(N) + beta``
 
     The floor is left out, so ratios of ``alpha`` between kinds of attention mean more than the values.
-    On three sizes a floor could not be told from the slope.
+    With three sizes a floor could not be distinguished from the slope.
 
     Source: Roy 2025.
     """

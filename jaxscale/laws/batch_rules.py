@@ -1,4 +1,4 @@
-"""How learning rates and averages change with the batch size."""
+"""Scaling rules of learning rates and averages with the batch size."""
 
 import jax.numpy as jnp
 
@@ -44,7 +44,7 @@ def lr_batch_saturation_lr(B, *, eta_max, B_noise):
     affine=("dL_max",),
 )
 def lr_batch_saturation_gain(B, *, dL_max, B_noise):
-    """The loss that one best step wins grows with the batch size and saturates above the noise scale.
+    """The loss decrease of one optimal step grows with the batch size and saturates above the noise scale.
 
     ``dL = dL_max / (1 + B_noise / B)``
 
@@ -109,7 +109,7 @@ def stable_lr_batch_adam(B, *, k):
     ),
 )
 def batch_scaling_rules_ema(kappa, *, rho):
-    """An average of the weights forgets after as many samples as before if its momentum is a power.
+    """The momentum of a weight average is raised to the ratio of the batch sizes.
 
     ``rho_hat = rho**kappa`` with ``kappa`` the new over the old batch size
 

@@ -1,4 +1,4 @@
-"""Best and critical batch sizes, and what a batch size costs."""
+"""Optimal and critical batch sizes, and the cost of a batch size."""
 
 from jaxscale.law import (
     Check,
@@ -308,7 +308,7 @@ def batch_hyperbola_examples(B, *, E_min, B_c):
     ),
 )
 def noise_scale(B, *, G2, B_simple):
-    """Squared gradient norms fall with the batch size and tell the noise scale.
+    """Squared gradient norms fall with the batch size and determine the noise scale.
 
     ``g = G2 * (1 + B_simple / B)`` with ``B_simple = tr(Sigma) / |G|**2``
 

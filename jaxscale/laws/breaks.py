@@ -19,12 +19,12 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a law with ``count`` breaks, in the paper's letters."""
     declared = dict(
         a=floor(meaning="level reached after the last break"),
@@ -40,7 +40,7 @@ def _declared(count: int) -> dict[str, Any]:
 
 def _broken(count: int) -> Law:
     """The broken law with ``count`` breaks."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def broken(x, *, a, b, c0, **breaks):
         """A power law whose slope changes smoothly at one or more breaks, towards a floor.
@@ -71,7 +71,7 @@ def _broken(count: int) -> Law:
         affine=("a", "b"),
         checks=(Check(1.2319, at=dict(x=1e6), params=one),) if count == 1 else (),
         **declared,
-    )(signed(broken, ["x"], declared))
+    )(with_signature(broken, ["x"], declared))
 
 
 bnsl = Family("bnsl", _broken, largest=8, listed=(1, 2, 3))

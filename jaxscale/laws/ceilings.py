@@ -28,11 +28,11 @@ CLOSED = dict(e_inf=0.1, e_0=1.0, alpha=1.0, b=10.0, c=-0.5)
     ),
 )
 def implicit_sigmoid_power(x, *, e_inf, e_0, alpha, b, c):
-    """Error that leaves the level of a guess, falls as a power of ``x`` and ends at a floor.
+    """Error that falls from a ceiling as a power of ``x`` to a floor.
 
     ``(err - e_inf) / (e_0 - err)**alpha = b * x**c`` with ``c < 0`` and ``e_inf < err < e_0``
 
-    The error stands on both sides; there is exactly one solution. As ``alpha`` goes to 0 the ceiling
+    The equation is implicit in the error; there is exactly one solution. As ``alpha`` goes to 0 the ceiling
     ``e_0`` vanishes and the power law with a floor remains; with ``alpha = 1`` the curve is a logistic in
     ``log x``. Needs ``e_0 > e_inf``.
 

@@ -62,7 +62,7 @@ def _log_choose(n, k):
     checks=(Check(3.911e-13, at=dict(a=40.0, s=20.0, theta=10.0), params=dict(n=2048.0)),),
 )
 def sparse_match(a, s, theta, *, n):
-    """A dendrite that samples a few cells of a sparse pattern hardly ever takes another pattern for it.
+    """Probability that a dendrite, which samples a few cells of a sparse pattern, mistakes another pattern for it.
 
     ``P = sum_{b = theta .. min(s, a)} C(s, b) * C(n - s, a - b) / C(n, a)``
 
@@ -71,8 +71,8 @@ def sparse_match(a, s, theta, *, n):
 
     Source: Ahmad 2016, arXiv:1601.00720.
     """
-    n, a, s, theta = (jnp.expand_dims(jnp.asarray(value), -1) for value in (n, a, s, theta))
-    b = jnp.ceil(theta) + jnp.arange(_TERMS)
+    n, a, s, theta = (value[..., None] for value in jnp.broadcast_arrays(n, a, s, jnp.ceil(theta)))
+    b = theta + jnp.arange(_TERMS, dtype=theta.dtype).reshape((1,) * (theta.ndim - 1) + (-1,))
     counted = b <= jnp.minimum(s, a)
     b = jnp.where(counted, b, 0.0)
     terms = _log_choose(s, b) + _log_choose(n - s, a - b) - _log_choose(n, a)
@@ -89,7 +89,7 @@ def sparse_match(a, s, theta, *, n):
     affine=("k",),
 )
 def fisher_scale_constant(x, *, k, x0):
-    """Equal information at all stimuli makes a perceptual scale that is a straight line.
+    """Perceptual scale for constant Fisher information: a straight line.
 
     ``psi = k * (x - x0)``, the integral from ``x0`` to ``x`` of the root of the information ``I = k**2``
 
@@ -112,7 +112,7 @@ def fisher_scale_constant(x, *, k, x0):
     checks=(Check(2.0, at=dict(x=math.e), params=dict(k=2.0, x0=1.0)),),
 )
 def fisher_scale_weber(x, *, k, x0):
-    """Where a noticeable change is a fixed share of the stimulus, perception is its logarithm.
+    """Perceptual scale under Weber's law: a logarithm.
 
     ``psi = k * log(x / x0)``, the integral from ``x0`` to ``x`` of the root of the information ``I = (k / u)**2``
 

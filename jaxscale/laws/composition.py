@@ -1,4 +1,4 @@
-"""What the composition of data and of skills does to losses, scores and best sizes."""
+"""Composition of data and of skills: effects on losses, scores and optimal sizes."""
 
 import math
 
@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.data_mixtures import SHARE, numbered, power
 
 FAMILY = "mixtures"
@@ -135,7 +135,7 @@ def _skill_isoflop(count: int) -> Law:
         source=ROBERTS,
         affine=tuple(name for name in declared if name[0] in "Ec"),
         **declared,
-    )(signed(skill_isoflop, inputs, declared))
+    )(with_signature(skill_isoflop, inputs, declared))
 
 
 def _skill_isoflop_optimum(count: int) -> Law:
@@ -152,7 +152,7 @@ def _skill_isoflop_optimum(count: int) -> Law:
         ``N_opt = exp(sum_k w_k * c_k * log N_k / sum_k w_k * c_k)``
 
         The parameters are those of ``skill_isoflop`` at one budget; only ratios of the ``c_k`` matter
-        here. Report how far ``N_opt`` moves with the weights: by up to half is reported.
+        here. Report how much ``N_opt`` changes with the weights: changes of up to half are reported.
 
         Source: Roberts 2025.
         """
@@ -166,7 +166,7 @@ def _skill_isoflop_optimum(count: int) -> Law:
         formula=rf"\log N_\mathrm{{opt}} = \frac{{\sum_{{k=1}}^{{{count}}} w_k c_k \log N_k}}{{\sum_k w_k c_k}}",
         source=ROBERTS,
         **declared,
-    )(signed(skill_isoflop_optimum, inputs, declared))
+    )(with_signature(skill_isoflop_optimum, inputs, declared))
 
 
 @law(

@@ -27,7 +27,7 @@ def _base(of: str) -> Any:
     published=dict(tan2019=dict(alpha=1.2)),
 )
 def efficientnet_compound_d(phi, *, alpha):
-    """How many times deeper a network gets at a compound coefficient.
+    """Depth multiplier of a network at a compound coefficient.
 
     ``d = alpha**phi``
 
@@ -48,7 +48,7 @@ def efficientnet_compound_d(phi, *, alpha):
     published=dict(tan2019=dict(beta=1.1)),
 )
 def efficientnet_compound_w(phi, *, beta):
-    """How many times wider a network gets at a compound coefficient.
+    """Width multiplier of a network at a compound coefficient.
 
     ``w = beta**phi``
 
@@ -68,7 +68,7 @@ def efficientnet_compound_w(phi, *, beta):
     published=dict(tan2019=dict(gamma=1.15)),
 )
 def efficientnet_compound_r(phi, *, gamma):
-    """How many times finer the images of a network get at a compound coefficient.
+    """Resolution multiplier of a network at a compound coefficient.
 
     ``r = gamma**phi``
 
@@ -94,7 +94,7 @@ def efficientnet_compound_r(phi, *, gamma):
     ),
 )
 def efficientnet_compound_f(phi, *, alpha, beta, gamma):
-    """How many times more FLOPs a network takes at a compound coefficient.
+    """FLOPs multiplier of a network at a compound coefficient.
 
     ``F / F_0 = (alpha * beta**2 * gamma**2)**phi``
 
@@ -114,7 +114,7 @@ def efficientnet_compound_f(phi, *, alpha, beta, gamma):
     source=DOLLAR,
 )
 def fast_compound_d(s, *, e_d):
-    """How many times deeper a network gets when it takes s times the FLOPs.
+    """Depth multiplier of a network with s times the FLOPs.
 
     ``d = s**e_d``
 
@@ -134,7 +134,7 @@ def fast_compound_d(s, *, e_d):
     source=DOLLAR,
 )
 def fast_compound_w(s, *, e_w):
-    """How many times wider a network gets when it takes s times the FLOPs.
+    """Width multiplier of a network with s times the FLOPs.
 
     ``w = s**(e_w / 2)``
 
@@ -153,7 +153,7 @@ def fast_compound_w(s, *, e_w):
     source=DOLLAR,
 )
 def fast_compound_r(s, *, e_r):
-    """How many times finer the images of a network get when it takes s times the FLOPs.
+    """Resolution multiplier of a network with s times the FLOPs.
 
     ``r = s**(e_r / 2)``
 
@@ -172,7 +172,7 @@ def fast_compound_r(s, *, e_r):
     source=DOLLAR,
 )
 def fast_compound_a(s, *, e_w):
-    """How many times more activations a network has when it takes s times the FLOPs.
+    """Activation multiplier of a network with s times the FLOPs.
 
     ``a = s**(e_d + e_w / 2 + e_r)``, which is ``s**(1 - e_w / 2)`` as the shares add to 1
 

@@ -40,7 +40,7 @@ LOSS = Response("loss or error", positive)
     checks=(Check(1.284, at=dict(C=1e20), params="rajasegaran2025"),),
 )
 def compute_power(C, *, A, b):
-    """Loss falls with compute as a straight line in log-log axes.
+    """Loss is a power law in compute.
 
     ``L = A * C**-b``, the same as ``(C_c / C)**b`` with ``C_c = A**(1 / b)``
 
@@ -95,7 +95,7 @@ def shifted_compute_floor(C, *, a, b, alpha, d):
 
     ``y = a * (C + b)**-alpha + d``
 
-    Only points at little compute say something about ``b``; keep them. The compute that reaches an error
+    Only points at little compute determine ``b``; keep them. The compute that reaches an error
     ``y`` is ``(a / (y - d))**(1 / alpha) - b``.
 
     Source: Nezhurina 2025; Bachmann 2023; Anagnostidis 2023.
@@ -120,7 +120,7 @@ def shifted_compute_floor(C, *, a, b, alpha, d):
     ),
 )
 def reducible_power(X, *, L_inf, x0, alpha):
-    """Loss is the entropy of the data plus a distance to them that falls as a power law.
+    """Loss is the entropy of the data plus a reducible loss that is a power law.
 
     ``L = L_inf + (x0 / X)**alpha``
 
@@ -144,11 +144,11 @@ def reducible_power(X, *, L_inf, x0, alpha):
     affine=("a", "b"),
 )
 def compute_loglinear(C, *, a, b):
-    """A response that changes by the same amount with every doubling of compute.
+    """A response that is linear in the logarithm of compute.
 
     ``y = a + b * log(C)``
 
-    It has no asymptote and knows no split of compute into model and data: a rival to test against
+    It has no asymptote and no split of compute into model and data: an alternative to test against
     ``chinchilla``. Two such lines meet at ``C = exp((a1 - a2) / (b2 - b1))``.
 
     Source: Guo 2024; Stanic 2023; unconfirmed form.
@@ -178,11 +178,11 @@ def compute_loglinear(C, *, a, b):
     decreasing=("N", "T", "tokens_per_step"),
 )
 def time_budget_loss(N, MEM, tokens_per_step, T, *, c0, c1, E, A, alpha, B, beta):
-    """Chinchilla where the tokens are those that fit into a time, by the memory traffic of a step.
+    """Chinchilla with tokens limited by a time budget, given the memory traffic of a step.
 
     ``L = E + A / N**alpha + B / D**beta`` with ``D = T * tokens_per_step / (c0 + c1 * MEM)``
 
-    Losses alone do not tell ``c0``, ``c1`` and ``B`` apart, as ``k * c0``, ``k * c1`` and ``B / k**beta`` give
+    Losses alone do not identify ``c0``, ``c1`` and ``B``, as ``k * c0``, ``k * c1`` and ``B / k**beta`` give
     the same loss: fix the two times from measured steps.
 
     Source: Inbar 2024; unconfirmed form.

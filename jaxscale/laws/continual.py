@@ -1,4 +1,4 @@
-"""Continual pre-training: loss on the new domain and on the old one."""
+"""Continual pre-training: loss on the new and on the old domain."""
 
 import math
 
@@ -41,7 +41,7 @@ TARGET = dict(L0=3.024, A=0.412, alpha=0.677, C1=0.278, C2=0.324, B=-0.666, E=56
     affine=("a1", "b1"),
 )
 def cmr_domain(T, *, a1, s1, b1):
-    """How the loss on the new domain changes with the length of continual pre-training.
+    """Change of the loss on the new domain with the length of continual pre-training.
 
     ``dL = a1 * T**s1 + b1``
 
@@ -66,7 +66,7 @@ def cmr_domain(T, *, a1, s1, b1):
     affine=("a2", "a3", "b2"),
 )
 def cmr_general(T, *, a2, s2, a3, s3, b2):
-    """How the loss on general text rises and falls again with the length of continual pre-training.
+    """Change of the loss on general text with the length of continual pre-training: a rise and a fall.
 
     ``dL = a2 * T**s2 + a3 * T**s3 + b2``
 
@@ -127,13 +127,13 @@ def cmr_ratio(T, *, a4, s4, b3):
     ),
 )
 def cpt_dynamics(S1_pt, S1_cpt, S2_pt, S2_cpt, *, L0, A, alpha, C1, C2, B, E, beta):
-    """Loss along continual pre-training: the old curve goes on while the new data shift it.
+    """Loss along continual pre-training: the old curve continues while the new data shift it.
 
     ``L = L0 + A * (S1_pt + S1_cpt)**-alpha - C1 * S2_pt - C2 * S2_cpt + B * (1 - (1 + E * S1_cpt)**-beta)``
 
     ``S1`` sums the learning rates of a phase and ``S2`` its annealing; in the second phase both start from 0.
     ``B`` is positive on the old data and negative on the new. Where the first phase never changes, ``L0``,
-    ``A``, ``alpha`` and ``C1`` cannot all be told apart.
+    ``A``, ``alpha`` and ``C1`` are not all identified.
 
     Source: Wang 2025.
     """

@@ -1,4 +1,4 @@
-"""Critical points seen through systems of finite size."""
+"""Critical points in systems of finite size."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,12 +44,12 @@ Own = tuple[Callable[..., Any], Callable[..., Any]]
     checks=(Check(6.2254e-4, at=dict(A=100.0, L=160.0), params=dict(a=2.0, b=2.0, c0=1.0, tau=0.5, c3=1.0, c4=2.0)),),
 )
 def fss_collapse(A, L, *, a, b, c0, tau, c3, c4):
-    """Event sizes on lattices of all sizes fall on one curve, once both axes are scaled.
+    """Finite-size scaling collapse of event sizes on lattices.
 
     ``P = L**-a * c0 * u**-tau * exp(-c3 * u - c4 * u**2)``, ``u = A / L**b``
 
     The sandpile has ``a = b = 2`` and ``tau = 1/2``. With a single lattice size ``a``, ``b`` and ``c0``
-    are not told apart.
+    are not identified.
 
     Source: Scaling Properties of Avalanche Activity in the Two-Dimensional Abelian Sandpile Model.
     """
@@ -58,17 +58,17 @@ def fss_collapse(A, L, *, a, b, c0, tau, c3, c4):
 
 
 def _master(L, J, *, J_c, nu, x, f0, f1, f2, f3):
-    """The response of a large system: a cubic in the scaled distance from the critical point."""
+    """Scaling function: a cubic in the scaled distance from the critical point."""
     z = (J - J_c) / J_c * L ** (1 / nu)
     return L ** (x / nu) * (f0 + z * (f1 + z * (f2 + z * f3)))
 
 
-def _seen(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Own:
-    """Coordinates of what the data see of a correction ``1 + c * exp(-power * v)``: level, slope and bend.
+def _identified_coordinates(power: str, falling: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Own:
+    """Coordinates of a correction ``1 + c * exp(-power * v)`` that the data determine: level, slope and curvature.
 
     At the middle of the sizes the correction makes up a share ``m`` of the response. There the master curve has the
-    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the bend of
-    that growth tells ``m * power`` from ``x / nu``; by themselves ``f``, ``x`` and ``c`` make up for one another.
+    size ``F``, and the response grows with the size by ``s = x / nu - m * power * dv / d(ln L)``. Only the curvature of
+    that growth separates ``m * power`` from ``x / nu``; ``f``, ``x`` and ``c`` are strongly correlated.
 
     Args:
         power: name of the power by which the correction falls.
@@ -116,7 +116,7 @@ _MASTER: dict[str, Any] = dict(
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the correction to scaling"),
     omega=exponent(range=(0.05, 4.0), meaning="power by which the correction falls"),
-    coordinates=_seen("omega", lambda edge: edge, lambda edge: 1.0),
+    coordinates=_identified_coordinates("omega", lambda edge: edge, lambda edge: 1.0),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + c L^{-\omega}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source",
@@ -130,7 +130,7 @@ _MASTER: dict[str, Any] = dict(
     ),
 )
 def critical_fss(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, omega):
-    """Near a critical point only the distance from it, in units of the size, shapes the response.
+    """Finite-size scaling: near a critical point the response depends on the distance scaled by the size.
 
     ``y = L**(x / nu) * (f0 + f1 * z + f2 * z**2 + f3 * z**3) * (1 + c * L**-omega)``,
     ``z = (J - J_c) / J_c * L**(1 / nu)``
@@ -149,7 +149,7 @@ def critical_fss(L, J, *, J_c, nu, x, f0, f1, f2, f3, c, omega):
     **_MASTER,
     c=coefficient(range=(-5.0, 5.0), meaning="size of the logarithmic correction"),
     p=exponent(range=(0.05, 4.0), meaning="power of the logarithm by which the correction falls"),
-    coordinates=_seen("p", jnp.log, lambda edge: 1 / edge),
+    coordinates=_identified_coordinates("p", jnp.log, lambda edge: 1 / edge),
     formula=r"y = L^{x/\nu} \sum_{j=0}^{3} f_j \left(t L^{1/\nu}\right)^{j} \left(1 + \frac{c}{(\ln L)^{p}}\right),"
     r"\quad t = (J - J_c)/J_c",
     source="finite-size scaling, a standard form without a single source; "
@@ -186,7 +186,7 @@ def fisher_curvature(n, *, c, d, nu, eta):
 
     ``|R| = c * n**d_R``, ``d_R = (d * nu + 2 * eta) / (d * nu + eta)``, with ``n = L**d`` sites
 
-    One slope tells ``d_R`` alone: hold ``d``, an integer, and one of ``nu`` and ``eta`` fixed. Measured are
+    One slope determines only ``d_R``: fix ``d``, an integer, and one of ``nu`` and ``eta``. Measured are
     1.1115 for the Ising model in two dimensions and 1.040 in three.
 
     Source: Zhuravlev 2026.

@@ -1,4 +1,4 @@
-"""Curves of which the largest of several power laws is seen."""
+"""Maximum of several power laws."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 X = Input("")
 SOURCE = "the largest of several power laws, a standard form without a single source"
 
 
-def _declared(terms: int) -> dict[str, Any]:
+def _declarations(terms: int) -> dict[str, Any]:
     """The parameters of a number of power laws; later ones, which take over as x grows, are smaller at x = 1."""
     declared = {}
     for i in range(1, terms + 1):
@@ -30,15 +30,15 @@ def _log_terms(x: Any, params: dict[str, Any], terms: int) -> list[Any]:
 def _hard(count: int) -> Law:
     """The largest of the power laws, with ``count`` crossings."""
     terms = count + 1
-    declared = _declared(terms)
+    declared = _declarations(terms)
 
     def largest(x, **params):
-        """The slowest of several power laws sets the value, with a corner at each crossing.
+        """Maximum of several power laws, with a corner at each crossing.
 
         ``y = max_i (a_i * x**-b_i)``
 
         The number in the name counts crossings: ``max_of_powers[1]`` has two power laws. A term that no data see as
-        the largest cannot be told, and the terms can swap: order them, ``b1 > b2 > ...``, when reading a fit.
+        the largest is not identified, and the terms can swap: order them, ``b1 > b2 > ...``, when reading a fit.
 
         Source: a standard form without a single source.
         """
@@ -55,18 +55,18 @@ def _hard(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(largest, ["x"], declared))
+    )(with_signature(largest, ["x"], declared))
 
 
 def _smooth(count: int) -> Law:
     """The q-norm of the power laws, with ``count`` crossings."""
     terms = count + 1
-    declared: dict[str, Any] = _declared(terms) | dict(
+    declared: dict[str, Any] = _declarations(terms) | dict(
         q=positive_number(range=(1.0, 50.0), meaning="sharpness of the crossings")
     )
 
     def norm(x, **params):
-        """The slowest of several power laws sets the value, with a rounded corner at each crossing.
+        """Smooth maximum of several power laws, with a rounded corner at each crossing.
 
         ``y = (sum_i (a_i * x**-b_i)**q)**(1 / q)`` with ``q > 1``
 
@@ -76,7 +76,7 @@ def _smooth(count: int) -> Law:
         Source: a standard form without a single source.
         """
         q = params["q"]
-        return jnp.exp(jax.nn.logsumexp(q * jnp.stack(_log_terms(x, params, terms)), axis=0) / q)
+        return jnp.exp(jax.nn.logsumexp(jnp.stack([q * term for term in _log_terms(x, params, terms)]), axis=0) / q)
 
     return law(
         name=f"max_of_powers_smooth{count}",
@@ -86,7 +86,7 @@ def _smooth(count: int) -> Law:
         source=SOURCE,
         decreasing=("x",),
         **declared,
-    )(signed(norm, ["x"], declared))
+    )(with_signature(norm, ["x"], declared))
 
 
 max_of_powers = Family("max_of_powers", _hard, largest=4, listed=(1, 2))

@@ -14,7 +14,7 @@ from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law
     affine=("a",),
 )
 def power_law(x, *, a, b):
-    """A straight line in log-log axes.
+    """Power law, a straight line in log-log axes.
 
     ``y = a * x**b``
 
@@ -37,7 +37,7 @@ def power_law(x, *, a, b):
     affine=("c", "a"),
 )
 def power_law_floor(x, *, c, a, b):
-    """A power law that falls towards a floor.
+    """Power law with a floor.
 
     ``y = c + a * x**-b``
 
@@ -61,7 +61,7 @@ def power_law_floor(x, *, c, a, b):
     checks=(Check(0.2886, at=dict(x=1e5), params=dict(c=0.2, a=5.0, x0=1e3, b=0.35)),),
 )
 def shifted_power(x, *, c, a, x0, b):
-    """A power law that flattens below ``x0`` and falls towards a floor.
+    """Power law with a shift and a floor, which flattens below ``x0``.
 
     ``y = c + a * (x + x0)**-b`` for ``x > -x0``
 

@@ -1,4 +1,4 @@
-"""Training on more data, and on data that repeat."""
+"""Training on more data, and on repeated data."""
 
 import jax.numpy as jnp
 
@@ -25,7 +25,7 @@ SOURCE = "Scaling Data-Constrained Language Models, Muennighoff 2023, arXiv:2305
     ),
 )
 def repetition_tokens(U_D, D, *, R_D):
-    """How many fresh tokens the tokens seen are worth when ``U_D`` unique ones repeat.
+    """Effective number of tokens when ``U_D`` unique tokens are repeated.
 
     ``D_eff = U * (1 + R_D * (1 - exp(-r / R_D)))`` with ``U = min(U_D, D)``, ``r = D / U - 1``
 
@@ -64,7 +64,7 @@ def repetition_tokens(U_D, D, *, R_D):
     ),
 )
 def data_constrained(N, D, U_D, *, E, A, alpha, B, beta, R_D, R_N):
-    """Chinchilla where repeated data, and a model too large for the unique data, count for less.
+    """Chinchilla with diminishing returns of repeated data and of excess parameters.
 
     ``L = E + A / N_eff**alpha + B / D_eff**beta`` with ``D_eff`` from ``repetition_tokens``,
     ``N_eff = U_N * (1 + R_N * (1 - exp(-(N / U_N - 1) / R_N)))``,

@@ -1,4 +1,4 @@
-"""Loss against the shares in which domains are mixed."""
+"""Loss against the proportions of domains in a mixture."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -68,7 +68,7 @@ def _mixture_additive(count: int) -> Law:
     )
 
     def mixture_additive(N, D, *h, E, A, alpha, B, beta, **mixture):
-        """Chinchilla plus a term of the mixture that no model and no amount of data removes.
+        """Chinchilla plus a term of the mixture, independent of model size and data.
 
         ``L = E + 1 / sum_i(C_i * h_i**g_i) + A / N**alpha + B / D**beta``
 
@@ -99,7 +99,7 @@ def _mixture_additive(count: int) -> Law:
         decreasing=("N", "D"),
         checks=checks if count == 3 else (),
         **declared,
-    )(signed(mixture_additive, inputs, declared))
+    )(with_signature(mixture_additive, inputs, declared))
 
 
 def _mixture_joint(count: int) -> Law:
@@ -118,7 +118,7 @@ def _mixture_joint(count: int) -> Law:
     )
 
     def mixture_joint(N, D, *h, E, alpha, beta, gA, gB, **mixture):
-        """Chinchilla with a mixture term, where also the model and the data term depend on the mixture.
+        """Chinchilla with a mixture term, and with model and data terms that depend on the mixture.
 
         ``L = E + 1 / sum_i(C_i * h_i**g_i) + (sum_i CA_i * h_i)**gA / N**alpha + (sum_i CB_i * h_i)**gB / D**beta``
 
@@ -168,7 +168,7 @@ def _mixture_joint(count: int) -> Law:
         decreasing=("N", "D"),
         checks=checks if count == 3 else (),
         **declared,
-    )(signed(mixture_joint, inputs, declared))
+    )(with_signature(mixture_joint, inputs, declared))
 
 
 @law(
@@ -231,7 +231,7 @@ def _data_mixing_exp(count: int) -> Law:
         affine=("c", "k"),
         checks=(probe,) if count == 3 else (),
         **declared,
-    )(signed(data_mixing_exp, inputs, declared))
+    )(with_signature(data_mixing_exp, inputs, declared))
 
 
 def _regmix_linear(count: int) -> Law:
@@ -262,7 +262,7 @@ def _regmix_linear(count: int) -> Law:
         source="RegMix: Data Mixture as Regression for Language Model Pre-training, Liu 2024",
         affine=tuple(declared),
         **declared,
-    )(signed(regmix_linear, inputs, declared))
+    )(with_signature(regmix_linear, inputs, declared))
 
 
 mixture_additive = Family("mixture_additive", _mixture_additive, largest=32, listed=(2, 3))

@@ -1,4 +1,4 @@
-"""Students of a teacher."""
+"""Distillation: loss of students of a teacher."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ def _student(N_S, D_S, L_T, Ls, c0, c1, f1, d1, A, alpha, B, beta, gamma):
     return L_T + jnp.exp(-c0 * jnp.log(L_T) - c1 * f1 * weak + _log_power(N_S, D_S, A, alpha, B, beta, gamma))
 
 
-def _declared() -> dict[str, Any]:
-    """What both laws declare of the student beside its teacher."""
+def _declarations() -> dict[str, Any]:
+    """Shared declarations of both laws."""
     return dict(
         c0=exponent(range=(0.05, 10.0), meaning="power of the teacher loss where the teacher is strong"),
         c1=positive_number(range=(0.1, 2e3), meaning="slope in log teacher loss past the turn, with its sign turned"),
@@ -55,7 +55,7 @@ def _declared() -> dict[str, Any]:
     B_s=amplitude(D_S="beta_s", range=(1.0, 1e9), meaning="size of the data term of supervised training"),
     beta_s=exponent(meaning="power of the tokens in supervised training"),
     gamma_s=exponent(meaning="outer power of supervised training"),
-    **_declared(),
+    **_declarations(),
     formula=FORMULA
     + r",\; \tilde L_S = E_s + \left(\frac{A_s}{N_S^{\alpha_s}} + \frac{B_s}{D_S^{\beta_s}}\right)^{\gamma_s}",
     source=SOURCE,
@@ -65,7 +65,7 @@ def _declared() -> dict[str, Any]:
     ),
 )
 def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, c1, f1, d1, A, alpha, B, beta, gamma):
-    """A student gains from a better teacher until the teacher is too good for it.
+    """Loss of a distilled student by its size, its tokens and the loss of its teacher.
 
     ``L_S = L_T + L_T**-c0 * (1 + (L_T / (Ls * d1))**(1 / f1))**(-c1 * f1) * (A / N_S**alpha + B / D_S**beta)**gamma``
     with ``Ls = E_s + (A_s / N_S**alpha_s + B_s / D_S**beta_s)**gamma_s``, the loss of supervised training
@@ -82,7 +82,7 @@ def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, 
 @law(
     inputs=dict(N_S=PARAMETERS, D_S=TOKENS, L_T=NATS, Ls=NATS),
     response=LOSS,
-    **_declared(),
+    **_declarations(),
     formula=FORMULA,
     source=SOURCE,
     checks=tuple(
@@ -91,7 +91,7 @@ def distillation(N_S, D_S, L_T, *, E_s, A_s, alpha_s, B_s, beta_s, gamma_s, c0, 
     ),
 )
 def distillation_staged(N_S, D_S, L_T, Ls, *, c0, c1, f1, d1, A, alpha, B, beta, gamma):
-    """A student and its teacher where the loss of supervised training is known.
+    """Loss of a distilled student, given its loss under supervised training.
 
     ``L_S = L_T + L_T**-c0 * (1 + (L_T / (Ls * d1))**(1 / f1))**(-c1 * f1) * (A / N_S**alpha + B / D_S**beta)**gamma``
 

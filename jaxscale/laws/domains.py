@@ -57,7 +57,7 @@ def tsfm_power(X, *, X_c, alpha_X):
     decreasing=("N_sys",),
 )
 def systems_power(N_sys, *, A, alpha, E):
-    """Error of forecasts of unseen dynamical systems, by how many systems were seen in training.
+    """Error of forecasts of unseen dynamical systems, by the number of training systems.
 
     ``err = A * N_sys**-alpha + E``
 

@@ -22,7 +22,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -49,7 +49,7 @@ SPEECH = "Scaling Properties of Speech Language Models, Cuervo 2024; unconfirmed
     affine=("eps", "k"),
 )
 def error_exp_loss(L, *, eps, k, gamma):
-    """Top-1 error that falls from its chance level as the loss falls.
+    """Top-1 error that falls from chance level with the loss.
 
     ``Err = eps - k * exp(-gamma * L)``
 
@@ -101,7 +101,7 @@ def accuracy_sigmoid_loss(L, *, a, k, L0, b):
     affine=("a", "b"),
 )
 def ladder_one_step_nd(N, D, *, a, b, A, alpha, B, beta, E):
-    """Accuracy straight from parameters and tokens: a task loss inside a logistic curve.
+    """Accuracy from parameters and tokens: a task loss inside a logistic curve.
 
     ``Acc = a / (1 + exp(-f)) + b`` with ``f = A / N**alpha + B / D**beta + E``
 
@@ -126,11 +126,11 @@ def ladder_one_step_nd(N, D, *, a, b, A, alpha, B, beta, E):
     affine=("a", "b"),
 )
 def ladder_one_step_c(C, *, a, b, A, alpha, E):
-    """Accuracy straight from compute: a task loss inside a logistic curve.
+    """Accuracy from compute: a task loss inside a logistic curve.
 
     ``Acc = a / (1 + exp(-f)) + b`` with ``f = A / C**alpha + E``
 
-    Steepness and halfway point are fixed at 1 and 0, as in ``ladder_one_step_nd``. The rival to beat
+    Steepness and halfway point are fixed at 1 and 0, as in ``ladder_one_step_nd``. The baseline
     is the ranking of candidates at one small size.
 
     Source: Bhagia 2024; Magnusson 2025.
@@ -184,7 +184,7 @@ def _choice(count: int) -> Law:
         formula=rf"p_\mathrm{{choices}} = \frac{{p_c}}{{p_c + \sum_{{i=1}}^{count} p_i}}",
         source=ELUSIVE,
         checks=(Check(0.4, at=quarter, params={}),) if count == 3 else (),
-    )(signed(choice, inputs, ()))
+    )(with_signature(choice, inputs, ()))
 
 
 def _wrong(count: int) -> list[str]:

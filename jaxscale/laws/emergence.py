@@ -1,4 +1,4 @@
-"""Abilities that seem to appear suddenly, and what makes them look so."""
+"""Emergent abilities, and metrics that make them appear sudden."""
 
 import math
 from typing import Any
@@ -23,7 +23,7 @@ from jaxscale.law import (
     scale,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import LEAST_LOG, exp_minus_exp
 
 FAMILY = "downstream"
@@ -48,7 +48,7 @@ MIRAGE = "Are Emergent Abilities of Large Language Models a Mirage?, Schaeffer 2
     ),
 )
 def passuntil(N, *, c, alpha):
-    """Chance that one sample solves a task, which rises smoothly long before accuracy can show it.
+    """Probability that one sample solves a task, which rises smoothly before accuracy does.
 
     ``PU = exp(-c * N**-alpha)``
 
@@ -74,11 +74,11 @@ def _log_losses(N, parts):
 
 
 def _steps(count: int) -> Law:
-    """The chance of ``count`` steps in a row."""
+    """Probability of ``count`` steps in sequence."""
     parts = _parts(count)
 
     def steps(N, **parts):
-        """Chance that one sample takes every step of a task, each at its own pace.
+        """Probability that one sample solves every step of a task, with a power law for each step.
 
         ``PU = prod_i exp(-c_i * N**-alpha_i)``
 
@@ -98,18 +98,18 @@ def _steps(count: int) -> Law:
         source=UNLOCK,
         checks=(Check(0.2920, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(signed(steps, ["N"], parts))
+    )(with_signature(steps, ["N"], parts))
 
 
 passuntil_steps = Family("passuntil_steps", _steps, largest=8, listed=(1, 2, 3))
 
 
 def _circuits(count: int) -> Law:
-    """The chance that one of ``count`` circuits succeeds."""
+    """Probability that one of ``count`` circuits succeeds."""
     parts = _parts(count)
 
     def circuits(N, **parts):
-        """Chance that one sample solves a task by any of several circuits, each at its own pace.
+        """Probability that one sample solves a task by any of several circuits, with a power law for each.
 
         ``PU = 1 - prod_i (1 - exp(-c_i * N**-alpha_i))``
 
@@ -130,7 +130,7 @@ def _circuits(count: int) -> Law:
         source=f"{UNLOCK}; unconfirmed form",
         checks=(Check(0.5966, at=dict(N=1e9), params=known),) if count == 2 else (),
         **parts,
-    )(signed(circuits, ["N"], parts))
+    )(with_signature(circuits, ["N"], parts))
 
 
 passuntil_circuits = Family("passuntil_circuits", _circuits, largest=8, listed=(1, 2, 3))
@@ -149,7 +149,7 @@ passuntil_circuits = Family("passuntil_circuits", _circuits, largest=8, listed=(
     ),
 )
 def mirage_accuracy(N, L_tok, *, c, alpha):
-    """Exact match of a long answer, which looks sudden although every token improves smoothly.
+    """Exact match of a long answer, which appears sudden although every token improves smoothly.
 
     ``Acc = p**L_tok`` with ``p = exp(-(N / c)**alpha)``
 
@@ -196,7 +196,7 @@ def mirage_edit(N, L_tok, *, c, alpha):
     "unconfirmed form",
 )
 def negation_composite(x, *, a0, a1, k, x0):
-    """Accuracy on negated questions: skill at the question, turned over until negation is understood.
+    """Accuracy on negated questions: accuracy on the questions, inverted until negation is understood.
 
     ``acc = a * s + (1 - a) * (1 - s)`` with ``a = min(max(a0 + a1 * x, 0), 1)`` and
     ``s = 1 / (1 + exp(-k * (x - x0)))``

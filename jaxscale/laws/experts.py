@@ -48,7 +48,7 @@ LIEW = "Scaling Laws for Upcycling Mixture-of-Experts Language Models, Liew 2025
     ),
 )
 def fine_grained_moe(N, D, G, *, c, g, gamma, a, alpha, b, beta):
-    """Chinchilla for a mixture of experts whose model term shrinks as experts get finer.
+    """Chinchilla for a mixture of experts, with a model term that decreases with granularity.
 
     ``L = c + (g / G**gamma + a) / N**alpha + b / D**beta``
 
@@ -90,7 +90,7 @@ JOINT_PROBE = dict(
     ),
 )
 def joint_moe(N, D, E, *, a, delta, alpha, gamma, b, omega, beta, zeta, c, E_start, E_max):
-    """At every number of experts a Chinchilla law in active parameters and tokens, with coefficients of its own.
+    """Chinchilla in active parameters and tokens, with coefficients that depend on the number of experts.
 
     ``L = a * E_hat**delta * N**(alpha + gamma * log(E_hat)) + b * E_hat**omega * D**(beta + zeta * log(E_hat)) + c``
     with ``1 / E_hat = 1 / (E - 1 + 1 / (1 / E_start - 1 / E_max)) + 1 / E_max``
@@ -135,11 +135,11 @@ SPARSITY_PROBE = dict(a=400.0, alpha=0.34, b=400.0, beta=0.28, c=0.05, lam=0.3, 
     ),
 )
 def moe_sparsity_additive(N, D, S, *, a, alpha, b, beta, c, lam, d, delta, gamma, e):
-    """Chinchilla in total parameters, plus what it costs that a share of them is inactive.
+    """Chinchilla in total parameters, plus a term of the sparsity.
 
     ``L = a / N**alpha + b / D**beta + c / (1 - S)**lam + d / ((1 - S)**delta * N**gamma) + e``
 
-    ``c`` and ``e`` come apart only where the sparsity varies: with few levels of it, fix ``e`` first.
+    ``c`` and ``e`` are identified only if the sparsity varies: with few levels of it, fix ``e`` first.
     A fit of real runs may want a negative ``c`` or ``d``, which this law does not allow.
 
     Source: Abnar 2025; unconfirmed form.

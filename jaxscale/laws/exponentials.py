@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 TIME = Input("", low=-math.inf, typical=(0.0, 100.0))
@@ -44,7 +44,7 @@ def exp_saturation(x, *, b1, b2):
 
     ``y = b1 * (1 - exp(-b2 * x))``
 
-    Data that stop before ``x = 1 / b2`` see a straight line and pin down only the product ``b1 * b2``.
+    Data that stop before ``x = 1 / b2`` see a straight line and determine only the product ``b1 * b2``.
 
     Source: a standard form without a single source.
     """
@@ -63,12 +63,12 @@ def exp_saturation(x, *, b1, b2):
     checks=(Check(1.3469, at=dict(x=3.0), params=dict(b1=2.0, b2=0.5, m=2.0)),),
 )
 def generalized_saturation(x, *, b1, b2, m):
-    """A rise from 0 at ``x = 0`` towards a level, of which a power of ``x`` is missing.
+    """A rise from 0 at ``x = 0`` that approaches a level as a power of ``x``.
 
     ``y = b1 * (1 - (1 + b2 * x / m)**-m)`` for ``x >= 0``
 
     ``m = 1`` is the curve of Michaelis and Menten and ``m -> inf`` exponential saturation; data that stop before the
-    knee hardly tell ``m``.
+    knee hardly determine ``m``.
 
     Source: a standard form without a single source.
     """
@@ -110,7 +110,7 @@ def exp_decay_floor(x, *, c, a, b):
     affine=("c", "a"),
 )
 def stretched_exp(x, *, c, a, t0, beta):
-    """An approach to a level that is drawn out (``beta < 1``) or hurried (``beta > 1``).
+    """Stretched (``beta < 1``) or compressed (``beta > 1``) exponential approach to a level.
 
     ``y = c + a * exp(-(x / t0)**beta)`` with ``0 < beta < 2``
 
@@ -133,7 +133,7 @@ def stretched_exp(x, *, c, a, t0, beta):
     checks=(Check(4.0, at=dict(x=14.0), params=dict(a=1.0, b=math.log(2) / 7)),),
 )
 def exp_growth(x, *, a, b):
-    """The value changes by the same factor in every unit of time.
+    """Exponential growth or decay.
 
     ``y = a * exp(b * x)``
 
@@ -153,7 +153,7 @@ def _terms(count: int) -> dict[str, Any]:
     return declared
 
 
-def _summed(x: Any, params: dict[str, Any], count: int) -> Any:
+def _sum(x: Any, params: dict[str, Any], count: int) -> Any:
     """The sum of the exponentials."""
     return sum(params[f"a{i}"] * jnp.exp(-params[f"b{i}"] * x) for i in range(1, count + 1))
 
@@ -163,16 +163,16 @@ def _exponentials(count: int) -> Law:
     declared = _terms(count)
 
     def decay(x, **params):
-        """Several exponential decays added.
+        """Sum of exponential decays.
 
         ``y = sum_i a_i * exp(-b_i * x)``
 
-        Ill-conditioned: rates closer than a factor of two are hard to tell apart. The terms can swap: order them,
+        Ill-conditioned: rates closer than a factor of two are hard to distinguish. The terms can swap: order them,
         ``b1 < b2 < ...``, when reading a fit.
 
         Source: a standard form without a single source.
         """
-        return _summed(x, params, count)
+        return _sum(x, params, count)
 
     return law(
         name=f"sum_of_exps{count}",
@@ -182,7 +182,7 @@ def _exponentials(count: int) -> Law:
         source=f"the sum of exponentials, {STANDARD}",
         affine=tuple(f"a{i}" for i in range(1, count + 1)),
         **declared,
-    )(signed(decay, ["x"], declared))
+    )(with_signature(decay, ["x"], declared))
 
 
 def _exponentials_floor(count: int) -> Law:
@@ -192,16 +192,16 @@ def _exponentials_floor(count: int) -> Law:
     )
 
     def decay(x, **params):
-        """Several exponential decays added, towards a level.
+        """Sum of exponential decays and a level.
 
         ``y = c + sum_i a_i * exp(-b_i * x)``
 
-        A slow term and the level ``c`` are hard to tell apart. The terms can swap: order them, ``b1 < b2 < ...``,
+        A slow term and the level ``c`` are hard to distinguish. The terms can swap: order them, ``b1 < b2 < ...``,
         when reading a fit.
 
         Source: a standard form without a single source.
         """
-        return params["c"] + _summed(x, params, count)
+        return params["c"] + _sum(x, params, count)
 
     return law(
         name=f"sum_of_exps_floor{count}",
@@ -211,7 +211,7 @@ def _exponentials_floor(count: int) -> Law:
         source=f"the sum of exponentials and a constant, {STANDARD}",
         affine=("c", *(f"a{i}" for i in range(1, count + 1))),
         **declared,
-    )(signed(decay, ["x"], declared))
+    )(with_signature(decay, ["x"], declared))
 
 
 sum_of_exps = Family("sum_of_exps", _exponentials, largest=5, listed=(2, 3))

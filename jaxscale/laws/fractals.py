@@ -1,4 +1,4 @@
-"""Fractal signals: how variation spreads over scales."""
+"""Fractal signals: scaling of variation."""
 
 import math
 
@@ -83,7 +83,7 @@ def multifractal(r, q, *, c, p):
     ),
 )
 def multifractal_tau(q, *, p):
-    """The exponents of the moments bend where a measure has no single fractal dimension.
+    """Mass exponents of the moments of a multifractal measure.
 
     ``tau = -log2(p**q + (1 - p)**q)``
 
@@ -103,7 +103,7 @@ def multifractal_tau(q, *, p):
     checks=(Check(0.7043, at=dict(q=2.0), params=dict(p=0.7)),),
 )
 def multifractal_strength(q, *, p):
-    """The singularity that dominates a moment: strong ones rule high orders, weak ones low orders.
+    """Singularity strength that dominates a moment: strong at high orders, weak at low orders.
 
     ``a = d tau / d q = -(p**q * log2(p) + (1 - p)**q * log2(1 - p)) / (p**q + (1 - p)**q)``
 

@@ -26,7 +26,7 @@ VIDEO = "Towards Precise Scaling Laws for Video Diffusion Transformers, Yin 2024
     checks=(Check(0.6396, at=dict(C=1e21), params="liang2024"),),
 )
 def dit_scaling_l(C, *, a, b):
-    """Loss of a diffusion transformer that spends its compute in the best way.
+    """Loss of a compute-optimal diffusion transformer.
 
     ``L = a * C**-b``
 
@@ -94,7 +94,7 @@ def dit_scaling_d(C, *, d0, p):
     decreasing=("C",),
 )
 def dit_scaling_fid(C, *, a, b):
-    """Frechet distance of the images of a diffusion transformer that spends its compute in the best way.
+    """Frechet distance of the images of a compute-optimal diffusion transformer.
 
     ``FID = a * C**-b``
 

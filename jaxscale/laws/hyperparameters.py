@@ -43,7 +43,7 @@ GHOSH = "Understanding the Mechanisms of Fast Hyperparameter Transfer, Ghosh 202
     affine=("k",),
 )
 def pareto_hp_power(c, *, k, a):
-    """A hyper-parameter, or the model size, along the front of best loss for its cost is a power law.
+    """A hyper-parameter, or the model size, along the Pareto front of loss and cost is a power law in cost.
 
     ``x = k * c**a``
 
@@ -71,7 +71,7 @@ def pareto_hp_power(c, *, k, a):
     ),
 )
 def adamw_timescale_tau(D, N, *, c, m):
-    """The best share of a run over which AdamW averages falls with the tokens per parameter.
+    """The optimal averaging timescale of AdamW, as a fraction of the run, falls with the tokens per parameter.
 
     ``tau_opt = c * (D / N)**m`` where a run has ``tau = B / (eta * lambda * D)``
 
@@ -96,7 +96,7 @@ def adamw_timescale_tau(D, N, *, c, m):
     checks=(Check(0.0224, at=dict(B=1e6, eta=0.01, D=2e10, N=1e9), params="bergsma2025", rtol=5e-3),),
 )
 def adamw_timescale_lambda(B, eta, D, N, *, c, m):
-    """The best weight decay keeps the averaging time of AdamW at its best share of the run.
+    """The optimal weight decay keeps the averaging timescale of AdamW at its optimum.
 
     ``lambda_opt = B / (eta * D * tau_opt)`` with ``tau_opt = c * (D / N)**m``
 
@@ -118,7 +118,7 @@ def adamw_timescale_lambda(B, eta, D, N, *, c, m):
     affine=("L_min", "a"),
 )
 def lr_loss_bowl_lr(eta, *, L_min, a, eta_opt):
-    """Near its best value the learning rate costs the square of its distance in logs.
+    """Near the optimal learning rate the loss is quadratic in its logarithm.
 
     ``L = L_min + a * ln(eta / eta_opt)**2``
 
@@ -145,7 +145,7 @@ def lr_loss_bowl_lr(eta, *, L_min, a, eta_opt):
     affine=("L_min", "a", "b", "c"),
 )
 def lr_loss_bowl(eta, B, *, L_min, a, b, c, eta_opt, B_opt):
-    """Near their best values learning rate and batch size cost a tilted quadratic of their logs.
+    """Near the optimum the loss is quadratic in the logarithms of learning rate and batch size.
 
     ``L = L_min + a * x**2 + b * y**2 + c * x * y`` with ``x = ln(eta / eta_opt)``, ``y = ln(B / B_opt)``
 
@@ -169,7 +169,7 @@ def lr_loss_bowl(eta, B, *, L_min, a, b, c, eta_opt, B_opt):
     affine=("a", "b", "c"),
 )
 def lr_sensitivity(N, *, a, b, c):
-    """How much the learning rate matters, or the largest logit, extrapolated in the size of the model.
+    """Sensitivity to the learning rate, or the largest attention logit, against model size.
 
     ``y = a + b * ln(N) + c * ln(N)**2`` where ``y`` is ``ln S`` or the largest attention logit
 
@@ -281,7 +281,7 @@ def hp_transfer_speed_error(n, *, H, b):
 
     ``h_n = H * n**-b``
 
-    ``hp_transfer_speed_tuning`` says what the error costs.
+    ``hp_transfer_speed_tuning`` gives the excess loss of the error.
 
     Source: Ghosh 2025; unconfirmed form.
     """
@@ -300,11 +300,11 @@ def hp_transfer_speed_error(n, *, H, b):
     decreasing=("n",),
 )
 def hp_transfer_speed_tuning(n, *, K, H, b):
-    """What a hyper-parameter carried over from a small width costs is half the curvature times its error squared.
+    """The excess loss of a transferred hyper-parameter is half the curvature times its squared error.
 
     ``b_n = K / 2 * (H * n**-b)**2``
 
-    ``K`` and ``H`` cannot be told apart from the cost alone: fix the one that was measured. The cost
+    ``K`` and ``H`` are not identified by the excess loss alone: fix the one that was measured. The cost
     falls with twice the power of the error.
 
     Source: Ghosh 2025; unconfirmed form.

@@ -1,4 +1,4 @@
-"""How much a model stores."""
+"""Knowledge capacity of models."""
 
 from jaxscale.law import Check, Input, Response, law, location, positive, positive_number
 
@@ -17,7 +17,7 @@ CAPACITY = "Physics of Language Models: Part 3.3, Knowledge Capacity Scaling Law
     checks=(Check(1.4e10, at=dict(N=7e9), params="allenzhu2024"),),
 )
 def knowledge_bits(N, *, R):
-    """Facts that a model stores, in proportion to its parameters.
+    """Knowledge that a model stores, in proportion to its parameters.
 
     ``bits = R * N``
 

@@ -25,7 +25,7 @@ KNEE = dict(a=1.0, b=-0.1, c=-0.4, z0=5.0, s=0.3)
     affine=("a", "b"),
 )
 def log_linear(x, *, a, b):
-    """Every factor in ``x`` adds the same amount.
+    """A straight line in the logarithm of ``x``.
 
     ``y = a + b * ln(x)``
 

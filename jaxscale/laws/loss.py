@@ -46,7 +46,7 @@ KAPLAN = "Scaling Laws for Neural Language Models, Kaplan 2020, arXiv:2001.08361
     ),
 )
 def chinchilla(N, D, *, E, A, alpha, B, beta):
-    """Irreducible loss, plus what a finite model costs, plus what finite data cost.
+    """Irreducible loss plus power laws in parameters and tokens.
 
     ``L = E + A / N**alpha + B / D**beta``
 
@@ -72,7 +72,7 @@ def chinchilla(N, D, *, E, A, alpha, B, beta):
     published=dict(muennighoff2023=dict(E=1.87, A=521.0, B=1488.0, alpha=0.353)),
 )
 def chinchilla_tied(N, D, *, E, A, B, alpha):
-    """Chinchilla with one exponent, so that the best ratio of tokens to parameters never changes.
+    """Chinchilla with one exponent, so that the optimal ratio of tokens to parameters is constant.
 
     ``L = E + A / N**alpha + B / D**alpha``
 
@@ -218,7 +218,7 @@ def overtraining_cm(C, M, *, E, a, b, eta):
     ),
 )
 def coupled_nd_floor(N, D, *, E, A, alpha, B, beta):
-    """Irreducible loss, plus one term in which model size and data limit each other.
+    """Irreducible loss plus a joint term of model size and data.
 
     ``L = E + ((A / N)**(alpha / beta) + B / D)**beta``
 
@@ -251,12 +251,12 @@ def coupled_nd_floor(N, D, *, E, A, alpha, B, beta):
     ),
 )
 def outer_power_nd(N, D, *, E, A, alpha, B, beta, gamma):
-    """Chinchilla whose two terms are added before a common power is taken.
+    """Chinchilla with an outer exponent of the sum of its two terms.
 
     ``L = E + (A / N**alpha + B / D**beta)**gamma``
 
     With ``gamma = 1`` this is ``chinchilla``. Where one term dominates, only ``alpha * gamma`` and
-    ``A**gamma`` (or those of the data) can be told from the runs.
+    ``A**gamma`` (or those of the data) are identified.
 
     Source: Busbridge 2025.
     """
@@ -277,7 +277,7 @@ def outer_power_nd(N, D, *, E, A, alpha, B, beta, gamma):
     decreasing=("N_train", "N_frozen"),
 )
 def trainable_params_multiplier(N_train, N_frozen, *, N_c, alpha, w):
-    """Loss of a model some of whose parameters are frozen and count for less.
+    """Loss of a model with frozen parameters, which have a smaller weight.
 
     ``L = (N_c / (N_train + w * N_frozen))**alpha``
 

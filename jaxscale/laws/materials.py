@@ -1,4 +1,4 @@
-"""How materials answer to temperature and to stress over time."""
+"""Response of materials to temperature and stress."""
 
 import math
 
@@ -20,7 +20,7 @@ FAMILY = "sciences"
     affine=("a",),
 )
 def vogel_fulcher(x, *, a, b, x0):
-    """A barrier overcome by heat, with a temperature at which everything freezes.
+    """Vogel-Fulcher-Tammann law of thermal activation, with a divergence at a finite temperature.
 
     ``y = a * exp(b / (x + x0))`` for ``x > -x0``
 

@@ -37,7 +37,7 @@ def multilingual_power(N, *, beta, alpha, L_inf):
     ``L = beta * N**-alpha + L_inf``
 
     Only ``beta`` depends on the sampling weight: curves of different weights are parallel in
-    ``log(L - L_inf)``. ``multilingual_share_loss`` says how ``beta`` depends on it.
+    ``log(L - L_inf)``. ``multilingual_share_loss`` gives this dependence.
 
     Source: Fernandes 2023.
     """

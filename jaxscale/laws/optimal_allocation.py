@@ -1,4 +1,4 @@
-"""How a compute budget is best split: sizes, tokens, batches and steps."""
+"""Compute-optimal allocation: sizes, tokens, batches and steps."""
 
 from typing import Any
 
@@ -56,11 +56,11 @@ def _compute_exponent(a_N, a_B, a_S):
     affine=("n0",),
 )
 def kaplan_allocation_n(C, *, n0, a_N, a_B, a_S):
-    """The best model size of a budget, from three exponents of the loss.
+    """Compute-optimal model size, from three exponents of the loss.
 
     ``N_opt = n0 * C**(a_C / a_N)`` with ``1 / a_C = 1 / a_S + 1 / a_B + 1 / a_N``
 
-    Sizes alone tell only the ratio ``a_C / a_N``. The paper's 0.73 conflicts with about 0.5 in
+    Sizes alone determine only the ratio ``a_C / a_N``. The paper's 0.73 conflicts with about 0.5 in
     ``chinchilla_optimum_n``; how the output layer, the warm-up and the tuning are counted explains it.
 
     Source: Kaplan 2020, arXiv:2001.08361.
@@ -78,11 +78,11 @@ def kaplan_allocation_n(C, *, n0, a_N, a_B, a_S):
     affine=("b0",),
 )
 def kaplan_allocation_b(C, *, b0, a_N, a_B, a_S):
-    """The best batch of a budget, from three exponents of the loss.
+    """Compute-optimal batch size, from three exponents of the loss.
 
     ``B_opt = b0 * C**(a_C / a_B)`` with ``1 / a_C = 1 / a_S + 1 / a_B + 1 / a_N``
 
-    Batches alone tell only the ratio ``a_C / a_B``.
+    Batches alone determine only the ratio ``a_C / a_B``.
 
     Source: Kaplan 2020, arXiv:2001.08361.
     """
@@ -99,11 +99,11 @@ def kaplan_allocation_b(C, *, b0, a_N, a_B, a_S):
     affine=("s0",),
 )
 def kaplan_allocation_s(C, *, s0, a_N, a_B, a_S):
-    """The best number of steps of a budget, from three exponents of the loss.
+    """Compute-optimal number of steps, from three exponents of the loss.
 
     ``S_opt = s0 * C**(a_C / a_S)`` with ``1 / a_C = 1 / a_S + 1 / a_B + 1 / a_N``
 
-    Steps alone tell only the ratio ``a_C / a_S``.
+    Steps alone determine only the ratio ``a_C / a_S``.
 
     Source: Kaplan 2020, arXiv:2001.08361.
     """
@@ -129,11 +129,11 @@ def _log_ratio(A, alpha, B, beta):
     ),
 )
 def chinchilla_optimum_n(C, *, A, alpha, B, beta):
-    """The model size at which ``chinchilla`` is lowest under a budget of compute.
+    """Compute-optimal model size of ``chinchilla``.
 
     ``N_opt = G * (C / 6)**(beta / (alpha + beta))`` with ``G = (alpha * A / (beta * B))**(1 / (alpha + beta))``
 
-    Sizes alone tell ``G`` and one exponent, not four constants: fit ``chinchilla`` and evaluate this.
+    Sizes alone determine ``G`` and one exponent, not four constants: fit ``chinchilla`` and evaluate this.
     The constants of 2022 give 92.6 tokens per parameter at the paper's own budget, not 20.
 
     Source: Hoffmann 2022, arXiv:2203.15556; Besiroglu 2024, arXiv:2404.10102.
@@ -151,7 +151,7 @@ def chinchilla_optimum_n(C, *, A, alpha, B, beta):
     published=CONSTANTS,
 )
 def chinchilla_optimum_d(C, *, A, alpha, B, beta):
-    """The number of tokens at which ``chinchilla`` is lowest under a budget of compute.
+    """Compute-optimal number of tokens of ``chinchilla``.
 
     ``D_opt = (C / 6)**(alpha / (alpha + beta)) / G`` with ``G = (alpha * A / (beta * B))**(1 / (alpha + beta))``
 
@@ -176,7 +176,7 @@ def chinchilla_optimum_d(C, *, A, alpha, B, beta):
     affine=("a", "b", "c"),
 )
 def isoflop_parabola(N, *, a, b, c):
-    """At one budget of compute, loss is a parabola in the log of the model size.
+    """At a fixed compute budget, loss is a parabola in the log of the model size.
 
     ``L = a + b * log(N) + c * log(N)**2``
 

@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a level and a number of cycles."""
     declared: dict[str, Any] = dict(b1=coefficient(range=(-1e5, 1e6), meaning="level about which the cycles swing"))
     for i in range(1, count + 1):
@@ -23,7 +23,7 @@ def _declared(count: int) -> dict[str, Any]:
 
 def _cycles(count: int) -> Law:
     """The sum of ``count`` cycles."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def cycles(x, **params):
         """Cycles of several periods about a level.
@@ -31,7 +31,7 @@ def _cycles(count: int) -> Law:
         ``y = b1 + sum_i (p_i * cos(2 * pi * x / T_i) + q_i * sin(2 * pi * x / T_i))``
 
         The fit has many optima in the periods: fix those that are known, start the rest from a periodogram, and
-        mind that samples cannot tell a period below two steps from a longer one. Cycles can swap.
+        note that periods below two steps are aliased. Cycles can swap.
 
         Source: a standard form without a single source.
         """
@@ -50,7 +50,7 @@ def _cycles(count: int) -> Law:
         source="the sum of sinusoids, a standard form without a single source",
         affine=tuple(name for name in declared if not name.startswith("T")),
         **declared,
-    )(signed(cycles, ["x"], declared))
+    )(with_signature(cycles, ["x"], declared))
 
 
 sinusoids = Family("sinusoids", _cycles, largest=6, listed=(1, 2, 3))

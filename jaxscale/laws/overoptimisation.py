@@ -1,4 +1,4 @@
-"""Optimising a policy against a reward model that stands in for the true reward."""
+"""Over-optimisation of a policy against a proxy reward model."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import softmax
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, law, positive, positive_number, real, unit
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "reinforcement"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -32,7 +32,7 @@ TWO_ANSWERS = dict(p=0.5, r=1.0, p1=0.5, r1=0.0)
     ),
 )
 def best_of_n_kl(n):
-    """Distance of best-of-n sampling from the policy that is sampled.
+    """KL divergence of best-of-n sampling from the sampled policy.
 
     ``KL = log(n) - (n - 1) / n``
 
@@ -67,7 +67,7 @@ def _rl(d: Any, alpha: Any, beta: Any) -> Any:
     ),
 )
 def overopt_bon(d, *, alpha, beta):
-    """True reward of best-of-n sampling, which rises and falls again with the distance travelled.
+    """True reward of best-of-n sampling against the distance from the initial policy.
 
     ``R = d * (alpha - beta * d)``
 
@@ -93,7 +93,7 @@ def overopt_bon(d, *, alpha, beta):
     ),
 )
 def overopt_rl(d, *, alpha, beta):
-    """True reward of reinforcement learning, which rises and falls again with the distance travelled.
+    """True reward of reinforcement learning against the distance from the initial policy.
 
     ``R = d * (alpha - beta * log(d))``, and 0 at ``d = 0``
 
@@ -183,7 +183,7 @@ def overopt_coeff_log_rl(d, N, *, u_a, v_a, u_b, v_b):
 
 
 def _tilted(others: int, quantity: str) -> dict[str, Any]:
-    """What the laws of an answer with ``others`` rivals share."""
+    """Shared parts of the laws of an answer with ``others`` alternatives."""
     inputs = {}
     for i in ["", *range(1, others + 1)]:
         inputs[f"p{i}"] = Input("probability", typical=(0.05, 0.95))
@@ -198,16 +198,17 @@ def _tilted(others: int, quantity: str) -> dict[str, Any]:
 
 def _answers(values: Any, beta: Any) -> tuple[Any, Any, Any]:
     """Reference, tilted probabilities and rewards, the answers along the first axis."""
-    p, r = (jnp.stack(jnp.broadcast_arrays(*values)[start::2]) for start in (0, 1))
-    return p / jnp.sum(p, axis=0), softmax(jnp.log(p) + r / beta, axis=0), r
+    *values, beta = jnp.broadcast_arrays(*values, beta)
+    p, r = (jnp.stack(values[start::2]) for start in (0, 1))
+    return p / jnp.sum(p, axis=0, keepdims=True), softmax(jnp.log(p) + r / beta[None], axis=0), r
 
 
 def _tilt(others: int) -> Law:
-    """The chance of one answer against ``others`` rivals."""
+    """Probability of one answer among ``others`` alternatives."""
     declared = _tilted(others, "kl_tilt")
 
     def tilt(*values, beta):
-        """Chance of an answer under the policy that trades reward against distance from its reference.
+        """Probability of an answer under the KL-regularised policy.
 
         ``phi = p * exp(r / beta) / (p * exp(r / beta) + sum_i p_i * exp(r_i / beta))``
 
@@ -223,15 +224,15 @@ def _tilt(others: int) -> Law:
         checks=(Check(0.7311, at=TWO_ANSWERS, params=dict(beta=1.0)),) if others == 1 else (),
         formula=rf"\phi = \frac{{p e^{{r/\beta}}}}{{p e^{{r/\beta}} + \sum_{{i=1}}^{others} p_i e^{{r_i/\beta}}}}",
         **declared,
-    )(signed(tilt, declared["inputs"], ["beta"]))
+    )(with_signature(tilt, declared["inputs"], ["beta"]))
 
 
 def _tilt_kl(others: int) -> Law:
-    """The distance that the tilt travels among an answer and ``others`` rivals."""
+    """KL divergence of the tilted policy for an answer and ``others`` alternatives."""
     declared = _tilted(others, "kl_tilt_kl")
 
     def tilt_kl(*values, beta):
-        """Distance from its reference of the policy that trades reward against this distance.
+        """KL divergence of the KL-regularised policy from its reference.
 
         ``KL = sum_y phi(y) * log(phi(y) / p(y))`` with ``phi`` from ``kl_tilt``
 
@@ -249,15 +250,15 @@ def _tilt_kl(others: int) -> Law:
         formula=r"\mathrm{KL} = \sum_y \phi(y) \ln\frac{\phi(y)}{p(y)},\;"
         r" \phi(y) = \frac{p(y) e^{r(y)/\beta}}{\sum_z p(z) e^{r(z)/\beta}}",
         **declared,
-    )(signed(tilt_kl, declared["inputs"], ["beta"]))
+    )(with_signature(tilt_kl, declared["inputs"], ["beta"]))
 
 
 def _tilt_reward(others: int) -> Law:
-    """The mean reward of the tilt among an answer and ``others`` rivals."""
+    """Mean reward of the tilted policy for an answer and ``others`` alternatives."""
     declared = _tilted(others, "kl_tilt_reward")
 
     def tilt_reward(*values, beta):
-        """Mean reward of the policy that trades reward against distance from its reference.
+        """Mean reward of the KL-regularised policy.
 
         ``R = sum_y phi(y) * r(y)`` with ``phi`` from ``kl_tilt``
 
@@ -272,7 +273,7 @@ def _tilt_reward(others: int) -> Law:
         response=Response("reward", real),
         formula=r"R = \sum_y \phi(y) r(y),\; \phi(y) = \frac{p(y) e^{r(y)/\beta}}{\sum_z p(z) e^{r(z)/\beta}}",
         **declared,
-    )(signed(tilt_reward, declared["inputs"], ["beta"]))
+    )(with_signature(tilt_reward, declared["inputs"], ["beta"]))
 
 
 kl_tilt = Family("kl_tilt", _tilt, largest=9, listed=(1, 2))

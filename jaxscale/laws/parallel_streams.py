@@ -24,7 +24,7 @@ SOURCE = "Parallel Scaling Law for Language Models, Chen 2025"
     decreasing=("N", "P"),
 )
 def parallel_streams(N, P, *, E, A, k, alpha):
-    """A model that runs P streams at once is worth a larger one, by the log of P.
+    """P parallel streams multiply the effective size of a model by a factor linear in log P.
 
     ``L = E + (A / (N * (k * log(P) + 1)))**alpha``
 

@@ -1,4 +1,4 @@
-"""Chance that one of k samples is right."""
+"""Pass@k: probability that one of k samples is right."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import one_of_many
 
 FAMILY = "inference"
@@ -59,7 +59,7 @@ def _mean(count: int) -> Law:
         source=f"{CONFIDENCE}; {FALSE_POSITIVES}",
         checks=(Check(0.9718, at=dict(k=10.0), params=dict(p1=0.3)),) if count == 1 else (),
         **parameters,
-    )(signed(mean, ["k"], parameters))
+    )(with_signature(mean, ["k"], parameters))
 
 
 pass_at_k_mean = Family("pass_at_k_mean", _mean, largest=8, listed=(1, 2, 3))
@@ -137,12 +137,12 @@ def coverage_exp_power(k, *, a, b):
     ),
 )
 def coverage_beta_binomial(k, *, a, b):
-    """Coverage where the chance of one sample differs by problem as a beta distribution.
+    """Coverage with beta-distributed success probabilities of the problems.
 
     ``pass@k = 1 - B(a, b + k) / B(a, b)`` with the beta function ``B``
 
-    One sample solves ``a / (a + b)``, and failures die out as ``k**-a``. Counts by problem tell far
-    more than the mean curve.
+    One sample solves ``a / (a + b)``, and failures die out as ``k**-a``. Counts by problem are far
+    more informative than the mean curve.
 
     Source: a standard identity; data of Li 2024 and Brown 2024.
     """

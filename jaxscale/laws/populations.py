@@ -1,4 +1,4 @@
-"""Populations and the states they tip between."""
+"""Population dynamics and early-warning signals of tipping points."""
 
 import math
 
@@ -33,7 +33,7 @@ _ALLEE = dict(r=2.0, th=2.0, K=3.0)
     source="Avoiding Tipping Points in Fisheries Management, Boettiger 2015",
 )
 def ricker(x, *, r, K):
-    """A stock grows while it is small and is cut back by its own crowding when it is large.
+    """Ricker model of a population with overcompensating density dependence.
 
     ``f = x * exp(r * (1 - x / K))``
 
@@ -60,7 +60,7 @@ def ricker(x, *, r, K):
     ),
 )
 def allee_myers(x, *, r, th, K):
-    """A stock that needs company: below a threshold it dies out, above it it grows to saturation.
+    """Population model with an Allee effect: extinction below a threshold, saturation above it.
 
     ``f = r * x**th / (1 + x**th / K)``
 
@@ -83,7 +83,7 @@ def allee_myers(x, *, r, th, K):
     checks=(Check(0.04, at=dict(lam=0.5), params=dict(sigma=0.2)),),
 )
 def early_warning_ou_variance(lam, *, sigma):
-    """A system that recovers slowly from pushes wanders far: its variance warns of a tipping point.
+    """Variance of an Ornstein-Uhlenbeck process, which rises before a tipping point.
 
     ``Var = sigma**2 / (2 * lam)``
 
@@ -105,12 +105,11 @@ def early_warning_ou_variance(lam, *, sigma):
     checks=(Check(0.6065, at=dict(dt=1.0), params=dict(lam=0.5)),),
 )
 def early_warning_ou_ar1(dt, *, lam):
-    """A system that recovers slowly remembers: values one step apart are alike before a tipping point.
+    """Lag-one autocorrelation of an Ornstein-Uhlenbeck process, which rises before a tipping point.
 
     ``AR1 = exp(-lam * dt)``
 
-    The lag-one autocorrelation of an Ornstein-Uhlenbeck process sampled every ``dt``; it is blind to the
-    strength of the noise.
+    The process is sampled every ``dt``; its autocorrelation does not depend on the strength of the noise.
 
     Source: Boettiger 2013.
     """
@@ -128,7 +127,7 @@ def early_warning_ou_ar1(dt, *, lam):
     decreasing=("mu",),
 )
 def early_warning_ou_rate(mu, *, l0, mu_c):
-    """Recovery slows down as a square root on the way to a fold, and is gone at the tipping point.
+    """Recovery rate near a fold bifurcation, which vanishes as a square root at the tipping point.
 
     ``lam = l0 * sqrt(mu_c - mu)`` for ``mu < mu_c``, else ``0``
 

@@ -33,7 +33,7 @@ STANDARD = "a standard form without a single source"
     affine=("c", "a"),
 )
 def power_law_cap(x, *, c, a, b):
-    """A power law that rises towards a ceiling.
+    """Power law with a ceiling.
 
     ``y = c - a * x**-b``
 
@@ -56,7 +56,7 @@ def power_law_cap(x, *, c, a, b):
     affine=("a1", "a2"),
 )
 def sum_of_powers(x, *, a1, b1, a2, b2):
-    """Two power laws added, each of which takes over where the other is small.
+    """Sum of two power laws.
 
     ``y = a1 * x**b1 + a2 * x**b2``
 
@@ -81,7 +81,7 @@ def sum_of_powers(x, *, a1, b1, a2, b2):
     affine=("c", "a1", "a2"),
 )
 def sum_of_powers_floor(x, *, c, a1, b1, a2, b2):
-    """Two power laws added on top of a level.
+    """Sum of two power laws and a level.
 
     ``y = c + a1 * x**b1 + a2 * x**b2``
 
@@ -132,7 +132,7 @@ def shifted_power_data(x, *, b, g, c, e_inf):
     ),
 )
 def power_cutoff(x, *, a, b, x_c):
-    """A power law that an exponential ends.
+    """Power law with an exponential cutoff.
 
     ``y = a * x**-b * exp(-x / x_c)``
 

@@ -1,4 +1,4 @@
-"""Training and quantization with few bits."""
+"""Training and quantization in low precision."""
 
 import jax.numpy as jnp
 
@@ -65,7 +65,7 @@ def _log_capacity(P, g, n):
     ),
 )
 def precision_capacity(N, P_w, P_a, P_kv, *, g_w, g_a, g_kv, n_w, n_a, n_kv):
-    """How many full-precision parameters a model trained in few bits is worth.
+    """Effective number of parameters of a model trained in low precision.
 
     ``N_eff = N * prod_x (1 - exp(-P_x / g_x + n_x))`` for weights, activations and key-value cache
 
@@ -101,7 +101,7 @@ def precision_capacity(N, P_w, P_a, P_kv, *, g_w, g_a, g_kv, n_w, n_a, n_kv):
     checks=(Check(3.0502, at=dict(N=1e9, D=2e10, P_w=16.0, P_a=16.0, P_kv=16.0), params="kumar2024"),),
 )
 def precision_capacity_loss(N, D, P_w, P_a, P_kv, *, E, A, alpha, B, beta, g_w, g_a, g_kv, n_w, n_a, n_kv):
-    """Chinchilla for training in few bits, which counts the model as a smaller one.
+    """Chinchilla with the effective number of parameters of training in low precision.
 
     ``L = E + A / N_eff**alpha + B / D**beta`` with ``N_eff`` from ``precision_capacity``
 
@@ -146,11 +146,11 @@ def _degradation(N_eff, D, P_post, C_T, g_D, g_N, g_post, b):
     ),
 )
 def precision_ptq_wide(N_eff, D, P_post, *, C_T, g_D, g_N, g_post, b):
-    """Loss added by quantizing the weights of a model that was trained in many bits.
+    """Loss added by post-training quantization of the weights of a model trained in high precision.
 
     ``delta = C_T * exp(-P_post / g_post + b) * D**g_D / N_eff**g_N``
 
-    This is ``precision_ptq`` without its product. Fix ``b``, as ``C_T`` and ``b`` cannot be told apart;
+    This is ``precision_ptq`` without its product. Fix ``b``, as ``C_T`` and ``b`` are not both identified;
     the sign of the published ``b`` is inferred. More tokens make the damage worse.
 
     Source: Kumar 2024, arXiv:2411.04330.
@@ -190,12 +190,12 @@ def precision_ptq_wide(N_eff, D, P_post, *, C_T, g_D, g_N, g_post, b):
     ),
 )
 def precision_ptq(N_eff, D, P_post, P_w, P_a, P_kv, *, C_T, g_D, g_N, g_post, b, C_w, C_a, C_kv):
-    """Loss added by quantizing weights after training, none of it where training used no more bits.
+    """Loss added by post-training quantization of weights; zero if training used no more bits.
 
     ``delta = C_T * exp(-P_post / g_post + b) * D**g_D / N_eff**g_N
     * prod_x max(0, 1 - exp(-C_x * (P_x - P_post)))`` for weights, activations and key-value cache
 
-    Exactly zero where any ``P_x <= P_post``. Fix ``b``, as ``C_T`` and ``b`` cannot be told apart; the
+    Exactly zero where any ``P_x <= P_post``. Fix ``b``, as ``C_T`` and ``b`` are not both identified; the
     ``C_x`` were not published. The total loss adds ``precision_capacity_loss``, which gives ``N_eff``.
 
     Source: Kumar 2024, arXiv:2411.04330.
@@ -221,12 +221,12 @@ def precision_ptq(N_eff, D, P_post, P_w, P_a, P_kv, *, C_T, g_D, g_N, g_post, b,
     decreasing=("N", "D"),
 )
 def representation_capacity(N, D, *, A, rho, alpha, B, beta, E):
-    """Chinchilla where a compressed representation keeps a share of each parameter's capacity.
+    """Chinchilla with a capacity factor of a compressed representation.
 
     ``L = A / (N * rho)**alpha + B / D**beta + E``
 
-    Each format has its own ``rho`` and shares the rest; in one format alone ``rho`` and ``A`` cannot be
-    told apart. The ``rho`` of two formats together is the product of theirs.
+    Each format has its own ``rho`` and shares the rest; in one format alone ``rho`` and ``A`` are not
+    both identified. The ``rho`` of two formats together is the product of theirs.
 
     Source: Panferov 2025.
     """
@@ -248,11 +248,11 @@ def representation_capacity(N, D, *, A, rho, alpha, B, beta, E):
     decreasing=("N", "D", "P"),
 )
 def representation_capacity_bits(N, D, P, *, A, g, alpha, B, beta, E):
-    """Chinchilla where the bits of one representation set how much capacity a parameter keeps.
+    """Chinchilla with a capacity factor that depends on the bits of a representation.
 
     ``L = A / (N * rho)**alpha + B / D**beta + E`` with ``rho = 1 - exp(-P / g)``
 
-    The rival of ``representation_capacity`` where the formats are widths in bits of one kind.
+    The alternative to ``representation_capacity`` where the formats are widths in bits of one kind.
 
     Source: Panferov 2025.
     """

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
@@ -37,7 +37,7 @@ def _product(count: int) -> Law:
         source="the product of powers, a standard form without a single source",
         affine=("k",),
         **declared,
-    )(signed(product, inputs, declared))
+    )(with_signature(product, inputs, declared))
 
 
 power_product = Family("power_product", _product, largest=5, listed=(2, 3))

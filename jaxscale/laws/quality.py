@@ -1,4 +1,4 @@
-"""The worth of data: filtering, synthetic data, truncated tails, pruning."""
+"""Data quality: filtering, synthetic data, truncated tails, pruning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "data"
 ERROR = Response("error", positive)
@@ -32,15 +32,16 @@ PASSES = 128
 def _log_utility(n, u, power: Callable[[Any], Any]):
     """``b_1 * log(n_1) + sum_j b_j * log(n_j / n_(j-1))`` over the passes, with ``b_j = power(j)``.
 
-    A pass that has not begun has ``n_j = n_(j-1)`` and adds nothing; the last one takes all the rest.
+    A pass that has not started has ``n_j = n_(j-1)`` and adds nothing; the last one takes the rest.
     """
 
     def one(j):
-        begun = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
+        started = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
-        return power(j) * jnp.log(ended / begun)
+        return power(j) * jnp.log(ended / started)
 
-    return jnp.sum(jax.vmap(one)(jnp.arange(1, PASSES + 1)), axis=0)
+    passes = jnp.arange(1, PASSES + 1, dtype=jnp.result_type(float, n, u))
+    return jnp.sum(jax.vmap(one)(passes), axis=0)
 
 
 @law(
@@ -62,7 +63,7 @@ def _log_utility(n, u, power: Callable[[Any], Any]):
     ),
 )
 def filtering_utility(n, u, *, a, b, tau, d):
-    """Error against samples seen, where every pass over the pool is worth less than the one before.
+    """Error against samples seen, with decreasing utility of repeated passes over the pool.
 
     ``y = a * n_1**b_1 * prod_(j=2..k) (n_j / n_(j-1))**b_j + d`` with ``b_j = b * (1 / 2)**((j - 1) / tau)``,
     ``n_j = min(j * u, n)`` and ``k = max(1, ceil(n / u))``
@@ -88,20 +89,20 @@ def _pools(count: int) -> dict[str, Any]:
     return declared
 
 
-def _mixed(count: int) -> Law:
+def _mixture(count: int) -> Law:
     """The law of ``count`` pools in equal shares."""
     declared = _pools(count)
 
     def mixed(n, u, *, a, d, **pools):
-        """Error when samples come in equal shares from several pools that each lose their worth.
+        """Error with samples in equal proportions from several pools of decreasing utility.
 
         ``y = a * n_1**b_1 * prod_(j=2..k) (n_j / n_(j-1))**b_j + d`` with
         ``b_j = mean_i b_i * (1 / 2)**((j - 1) / (p * tau_i))`` over the ``p`` pools, ``n_j = min(j * u, n)``
         and ``k = max(1, ceil(n / u))``
 
         ``b1, tau1, b2, ...`` belong to the pools and come from ``filtering_utility`` fitted to each, so
-        that a mixture is predicted before it is trained on. From mixtures alone the pools cannot be told
-        apart: exchanging two gives the same law.
+        that a mixture is predicted before it is trained on. From mixtures alone the pools are not
+        identified: exchanging two gives the same law.
 
         Source: Goyal 2024; unconfirmed form.
         """
@@ -125,10 +126,10 @@ def _mixed(count: int) -> Law:
         decreasing=("n", "u"),
         checks=(Check(0.2513, at=dict(n=4e7, u=1e7), params=probe),) if count == 2 else (),
         **declared,
-    )(signed(mixed, ["n", "u"], declared))
+    )(with_signature(mixed, ["n", "u"], declared))
 
 
-filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 2, 3))
+filtering_pool_mix = Family("filtering_pool_mix", _mixture, largest=8, listed=(1, 2, 3))
 
 
 @law(
@@ -146,7 +147,7 @@ filtering_pool_mix = Family("filtering_pool_mix", _mixed, largest=8, listed=(1, 
     decreasing=("D",),
 )
 def data_multiplier(D, r, *, E, A, alpha, m):
-    """A data recipe whose every sample is worth ``m`` samples of a reference.
+    """Data recipe of which each sample is equivalent to ``m`` samples of a reference.
 
     ``err = E + A / (m**r * D)**alpha`` with ``r = 0`` for the reference and ``r = 1`` for the recipe
 

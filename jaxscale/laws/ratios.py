@@ -6,12 +6,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 
 
-def _declared(degree: int) -> dict[str, Any]:
+def _declarations(degree: int) -> dict[str, Any]:
     """The coefficients of two polynomials; the plausible denominators are positive on 0 to 1."""
     declared = {f"b{i}": coefficient(range=(-1e5, 1e6), meaning=f"numerator, power {i}") for i in range(degree + 1)}
     for j in range(1, degree + 1):
@@ -29,7 +29,7 @@ def _polynomial(x: Any, coefficients: list[Any]) -> Any:
 
 def _ratio(degree: int) -> Law:
     """Two polynomials of one degree."""
-    declared = _declared(degree)
+    declared = _declarations(degree)
 
     def ratio(x, **params):
         """A polynomial over a polynomial of the same degree.
@@ -52,7 +52,7 @@ def _ratio(degree: int) -> Law:
         source="the rational function, a standard form without a single source",
         affine=tuple(f"b{i}" for i in range(degree + 1)),
         **declared,
-    )(signed(ratio, ["x"], declared))
+    )(with_signature(ratio, ["x"], declared))
 
 
 rational = Family("rational", _ratio, largest=5, listed=(1, 2, 3))

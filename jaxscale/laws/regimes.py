@@ -232,7 +232,7 @@ def phases_4plus3(r, d, B, gm, *, a, b, c_F0, c_Fpp, c_Fac, c_Kpp):
     decreasing=("N", "T"),
 )
 def solvable_min(N, T, *, c, alpha, M):
-    """Loss that the scarcer of features and samples sets, until the data's spectrum is exhausted.
+    """Loss limited by the smaller of features and samples, until the spectrum of the data is exhausted.
 
     ``L = c * min(N, T, M)**-alpha``
 
@@ -257,7 +257,7 @@ def solvable_min(N, T, *, c, alpha, M):
     decreasing=("N", "T"),
 )
 def solvable_min_smooth(N, T, *, c, alpha, M, q):
-    """Loss that the scarcer of features and samples sets, with a smooth passage between the two.
+    """Loss limited by features and samples, with a smooth crossover.
 
     ``L = c * (N**-q + T**-q + M**-q)**(alpha / q)`` with ``q > 1``
 

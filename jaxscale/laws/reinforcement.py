@@ -46,7 +46,7 @@ RYBKIN = "Value-Based Deep RL Scales Predictably, Rybkin 2025"
     ),
 )
 def rl_sigmoid(C, *, R0, A, C_mid, B):
-    """Pass rate that climbs from its start to a ceiling along a logistic curve in log compute.
+    """Pass rate that rises from its initial value to a ceiling along a logistic curve in log compute.
 
     ``R = R0 + (A - R0) / (1 + (C_mid / C)**B)``
 
@@ -116,7 +116,7 @@ def rl_power_by_size_tied(N, C, *, C0, r, K_max, N0):
     decreasing=("H",),
 )
 def entropy_reward(H, *, a, b):
-    """Performance that is paid for with the policy's entropy.
+    """Performance against the entropy of the policy.
 
     ``R = -a * exp(H) + b``
 
@@ -140,7 +140,7 @@ def entropy_reward(H, *, a, b):
     checks=(Check(2e5, at=dict(sigma=1.0), params=dict(D_min=1e5, beta_J=1e10, alpha_J=0.5)),),
 )
 def value_rl_data(sigma, *, D_min, beta_J, alpha_J):
-    """Steps of data that a level of performance takes, fewer the more updates each step gets.
+    """Environment steps that a level of performance needs, against the updates for each step.
 
     ``D_J = D_min + (sigma / beta_J)**-alpha_J``
 
@@ -161,7 +161,7 @@ def value_rl_data(sigma, *, D_min, beta_J, alpha_J):
     decreasing=("sigma",),
 )
 def value_rl_hp_batch(sigma, *, b1, b2):
-    """Best batch size in value-based learning, smaller the more updates each step gets.
+    """Best batch size in value-based learning, against the updates for each step.
 
     ``B = (sigma / b1)**-b2``
 
@@ -182,7 +182,7 @@ def value_rl_hp_batch(sigma, *, b1, b2):
     decreasing=("sigma",),
 )
 def value_rl_hp_rate(sigma, *, e1, e2):
-    """Best learning rate in value-based learning, smaller the more updates each step gets.
+    """Best learning rate in value-based learning, against the updates for each step.
 
     ``eta = (sigma / e1)**-e2``
 
@@ -221,12 +221,12 @@ def _compute(sigma, N, b1, b2, data):
     **BUDGET,
 )
 def value_rl_compute(sigma, N, *, b1, b2, D_min, beta_J, alpha_J):
-    """Compute that a level of performance takes: updates of batches on all the steps of data.
+    """Compute that a level of performance needs: updates on batches for all environment steps.
 
     ``C_J = 10 * N * B * sigma * D_J`` with ``B = (sigma / b1)**-b2`` and
     ``D_J = D_min + (sigma / beta_J)**-alpha_J``
 
-    Compute alone cannot tell a larger batch from more data: fix ``b1`` and ``b2`` at a fit of
+    Compute alone does not distinguish a larger batch from more data: fix ``b1`` and ``b2`` at a fit of
     ``value_rl_hp_batch``, or the other three at one of ``value_rl_data``.
 
     Source: Rybkin 2025.
@@ -246,7 +246,7 @@ def value_rl_compute(sigma, N, *, b1, b2, D_min, beta_J, alpha_J):
     **BUDGET,
 )
 def value_rl_compute_budget(sigma, N, *, delta, b1, b2, D_min, beta_J, alpha_J):
-    """Budget that a level of performance takes when steps of data have a price in compute.
+    """Budget that a level of performance needs, with a price of environment steps in compute.
 
     ``F = C_J + delta * D_J`` with ``C_J`` from ``value_rl_compute`` and ``D_J`` from ``value_rl_data``
 

@@ -85,7 +85,7 @@ def diloco_exponent_floor(N, M, *, A, alpha, beta, C):
     ``L = A * N**(alpha + beta * M) + C`` with ``alpha < 0``
 
     Of the four forms it predicts the largest held-out size best, but an exponent linear in ``M``
-    goes astray beyond the numbers of replicas that were tried.
+    extrapolates poorly beyond the numbers of replicas in the data.
 
     Source: Charles 2025.
     """
@@ -110,8 +110,8 @@ def diloco_additive_floor(N, M, *, A, alpha, B, beta, C):
 
     ``L = A * N**alpha + B * M**beta + C`` with ``alpha < 0``
 
-    What replicas cost does not depend on the size here. With few numbers of replicas ``B`` and ``C``
-    cannot be told apart.
+    The cost of replicas does not depend on the size here. With few numbers of replicas ``B`` and ``C``
+    are not both identified.
 
     Source: Charles 2025.
     """

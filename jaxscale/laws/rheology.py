@@ -1,4 +1,4 @@
-"""Thresholds of flow and capture: what does not move until it is pushed hard enough."""
+"""Thresholds of flow and of capture of particles."""
 
 import jax.numpy as jnp
 
@@ -38,7 +38,7 @@ STRESS = Input("stress", typical=(2.0, 1e3))
     ),
 )
 def essential_threshold(St, *, K, c, St_c):
-    """Particles below a critical inertia miss the obstacle, and just above it nearly all still do.
+    """Capture efficiency of an obstacle, with an essential singularity at a critical particle inertia.
 
     ``eta = K * exp(-c / sqrt(St - St_c))`` for ``St > St_c``, else ``0``
 
@@ -89,11 +89,11 @@ def essential_threshold_time(St, *, T0, St_c):
     checks=(Check(1.7071, at=dict(rate=2.0), params=dict(sigma_y=1.0, k=0.5, n=0.5)),),
 )
 def herschel_bulkley(rate, *, sigma_y, k, n):
-    """A paste bears a yield stress at rest and a power of the shear rate on top of it in flow.
+    """Stress of a Herschel-Bulkley fluid: a yield stress plus a power of the shear rate.
 
     ``sigma = sigma_y + k * rate**n``
 
-    Rates that all lie far above ``(sigma_y / k)**(1 / n)`` leave the yield stress open.
+    Rates far above ``(sigma_y / k)**(1 / n)`` do not determine the yield stress.
 
     Source: Critical Yielding Rheology.
     """
@@ -138,7 +138,7 @@ def yielding_threshold_rate(sigma, *, r0, sigma_c, beta):
     decreasing=("sigma",),
 )
 def yielding_threshold_xi(sigma, *, x0, sigma_c, nu):
-    """The length over which a yield-stress fluid moves together diverges at the yield stress.
+    """Cooperativity length of a yield-stress fluid, which diverges at the yield stress.
 
     ``xi = x0 * (sigma - sigma_c)**-nu`` for ``sigma > sigma_c``
 

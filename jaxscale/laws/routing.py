@@ -1,4 +1,4 @@
-"""Routed models: what experts are worth, and what a mixture of experts saves."""
+"""Routed models: effective size, and compute leverage of mixtures of experts."""
 
 import math
 
@@ -146,7 +146,7 @@ def routed_effective_params(N, E, *, a, b, c, E_start, E_max):
     ),
 )
 def moe_leverage(A, G, C, *, a, d, gamma, beta, A_start, A_max):
-    """How many times the compute of a mixture of experts a dense model needs for the same loss.
+    """Compute leverage: compute of a dense model over that of a mixture of experts with the same loss.
 
     ``EL = A_hat**(a + d * log10(C) + gamma * log2(G)**2 + beta * log2(G))`` with
     ``1 / A_hat = 1 / (A + 1 / (1 / A_start - 1 / A_max)) + 1 / A_max``

@@ -29,11 +29,11 @@ TISSUE = "Scaling Law with Learning Rate Annealing, Tissue 2024, arXiv:2408.1102
 LUO = "A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, Luo 2025, arXiv:2503.12811"
 # Neighbours whose logs differ by more belong to different stretches of a schedule.
 JUMP = 1.5
-# A rate of 0 has lost what it can lose; its power must not overflow.
+# At a rate of 0 the term is at its limit; its power must not overflow.
 SMALLEST_RATE = 1e-30
 
 
-def _checked(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
+def _validate_steps(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
     """Steps as indices into the schedule."""
     rates, index = np.asarray(schedule, float), np.asarray(step).astype(int)
     if np.any(rates < 0):
@@ -48,7 +48,7 @@ def _checked(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _drops(rates: np.ndarray, rises: bool) -> np.ndarray:
-    """How much the rate falls at each step; without ``rises``, not before its first peak."""
+    """Decrease of the rate at each step; without ``rises``, 0 before its first peak."""
     drops = -np.diff(rates, prepend=rates[:1])
     if not rises:
         drops[: int(np.argmax(rates)) + 1] = 0.0
@@ -71,13 +71,13 @@ def annealing_sums(step: Any, schedule: Any, *, memory: float = 0.999, rises: bo
     """
     from scipy.signal import lfilter
 
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     momentum = lfilter([1.0], [1.0, -memory], _drops(rates, rises))
     return dict(S1=np.cumsum(rates)[index], S2=np.cumsum(momentum)[index])
 
 
 def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 64) -> dict[str, Any]:
-    """What ``multi_power`` needs of a schedule: its changes so far, each with its rate and the sum of rates since.
+    """Changes of a schedule for ``multi_power``, each with its rate and the sum of rates since.
 
     Up to ``knots`` changes are kept as they are. More are merged, neighbours of one sign at a time, into pairs that
     keep the four lowest moments (Gauss quadrature) along the curve of the logs of rate and sum.
@@ -94,7 +94,7 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
     Raises:
         ValueError: a step lies outside the schedule, a rate is negative, or the rate turns too often.
     """
-    index, rates = _checked(step, schedule)
+    index, rates = _validate_steps(step, schedule)
     index, shape = np.atleast_1d(index), np.shape(step)
     total, drops = np.cumsum(rates), _drops(rates, rises)
     changes = np.flatnonzero(drops)
@@ -103,11 +103,11 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
     for row, last in enumerate(index):
         k = changes[: np.searchsorted(changes, last, side="right")]
         travel = total[last] - total[k - 1]
-        # Where the rate has been 0 ever since there is nothing to lose yet.
+        # The term is 0 while the rate has been 0 since.
         moved = travel > 0
         kept = drops[k][moved], logs[k][moved], np.log(travel[moved])
         if len(kept[0]) > knots:
-            kept = _merged(*kept, knots // 2)
+            kept = _merge_changes(*kept, knots // 2)
         fill = ((0, knots - len(kept[0])),)
         table[:, :, row] = np.pad(kept[0], fill), np.exp(np.pad(kept[1], fill)), np.exp(np.pad(kept[2], fill))
     fall, rate, travel = table.reshape(3, knots, *shape)
@@ -119,7 +119,7 @@ def changes_after_warmup(step: Any, schedule: Any) -> dict[str, Any]:
     return rate_changes(step, schedule, rises=False)
 
 
-def _merged(
+def _merge_changes(
     fall: np.ndarray, log_rate: np.ndarray, log_travel: np.ndarray, pieces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two knots for each of at most ``pieces`` stretches of a path that a quadrature of its changes needs."""
@@ -175,7 +175,7 @@ def lr_annealing(S1, S2, *, L0, A, alpha, C):
     ``m_i = 0.999 * m_(i-1) + eta_(i-1) - eta_i``
 
     Both sums are computed from ``step`` and ``schedule`` (:func:`annealing_sums`), where these are given instead; the
-    rises of the warm-up are left out of ``S2``. At a constant rate ``S2`` is 0 and ``C`` cannot be told.
+    rises of the warm-up are left out of ``S2``. At a constant rate ``S2`` is 0 and ``C`` is not identified.
 
     Source: Tissue 2024, arXiv:2408.11029.
     """
@@ -225,7 +225,7 @@ def lr_annealing_n(S1, S2, N, *, L0, A, alpha, C, B, beta):
     decreasing=("D", "S2"),
 )
 def lr_annealing_nd(N, D, S2, *, a, alpha, b, beta, E, F, r):
-    """Chinchilla along a schedule: falling rates take off a loss that depends on the model's size.
+    """Chinchilla along a schedule: annealing reduces the loss by a term that depends on model size.
 
     ``L = exp(a) / N**alpha + exp(b) / D**beta + E - F * S2 * N**r``
 
@@ -281,7 +281,7 @@ def _multi_power(S1, fall, rate, travel, *, L0, A, alpha, B, C, beta, gamma):
     prepare=rate_changes,
 )
 def multi_power(S1, fall, rate, travel, *, L0, A, alpha, B, C, beta, gamma):
-    """Loss along a schedule: a power law of the sum of learning rates, less the gain of every fall of the rate.
+    """Loss along a schedule: a power law in the sum of learning rates, less a gain of every decrease of the rate.
 
     ``L = L0 + A * S1**-alpha - B * sum_k fall_k * (1 - (1 + C * rate_k**-gamma * travel_k)**-beta)`` with
     ``fall_k = eta_(k-1) - eta_k``, ``rate_k = eta_k`` and ``travel_k = eta_k + ... + eta_t``

@@ -188,8 +188,8 @@ def probit_curve(x, *, lo, hi, x0, s):
 
     ``y = lo + (hi - lo) * Phi((x - x0) / s)`` with ``Phi(z) = (1 + erf(z / sqrt(2))) / 2``
 
-    It differs from ``logistic4`` with ``k = 1.702 / s`` by less than 1 % of ``hi - lo``, so data rarely tell the two
-    apart. ``x`` may be a logarithm.
+    It differs from ``logistic4`` with ``k = 1.702 / s`` by less than 1 % of ``hi - lo``, so data rarely distinguish the
+    two. ``x`` may be a logarithm.
 
     Source: a standard form without a single source.
     """

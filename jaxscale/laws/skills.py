@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, exponent, fraction, law, real, unit
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e8, 1e12))
@@ -51,7 +51,7 @@ def _observational(count: int) -> Law:
         source=OBSERVATIONAL,
         affine=("h",),
         **parameters,
-    )(signed(observational, inputs, parameters))
+    )(with_signature(observational, inputs, parameters))
 
 
 observational_skill = Family("observational_skill", _observational, largest=8, listed=(1, 2, 3))
@@ -91,7 +91,7 @@ def _sloth(count: int) -> Law:
     }
 
     def skilled(*theta, c, b, **Lam):
-        """Score on a benchmark from a model's skills, above what guessing earns.
+        """Score on a benchmark from a model's skills, above chance level.
 
         ``y = c + (1 - c) / (1 + exp(-(Lam1 * theta1 + Lam2 * theta2 + ... + b)))``
 
@@ -117,7 +117,7 @@ def _sloth(count: int) -> Law:
         affine=("c",),
         checks=(Check(0.625, at=dict(theta1=0.0), params=halfway),) if count == 1 else (),
         **parameters,
-    )(signed(skilled, inputs, parameters))
+    )(with_signature(skilled, inputs, parameters))
 
 
 sloth = Family("sloth", _sloth, largest=8, listed=(1, 2, 3))
@@ -172,8 +172,8 @@ def sloth_benchmark(s, t, *, c, alpha, beta1, beta2, beta3):
     ``y = c + (1 - c) / (1 + exp(-theta))`` with ``theta = alpha + beta1 * x + beta2 * z + beta3 * x * z``,
     ``x = log(s / 1e9)`` and ``z = log(t / 1e12)``
 
-    ``sloth[1]`` of ``sloth_skill`` with loading 1 and offset 0, which a single benchmark cannot tell
-    apart from ``alpha`` and the ``beta``.
+    ``sloth[1]`` of ``sloth_skill`` with loading 1 and offset 0, which a single benchmark cannot
+    distinguish from ``alpha`` and the ``beta``.
 
     Source: Maia Polo 2024.
     """
@@ -199,7 +199,7 @@ def sloth_benchmark(s, t, *, c, alpha, beta1, beta2, beta3):
     affine=("b", "w1", "w2", "w3", "w4"),
 )
 def performance_law(layers, hidden, ffn, T, S, *, b, w1, w2, w3, w4):
-    """Score from depth, widths and tokens, where tokens past saturation add nothing.
+    """Score from depth, widths and tokens, with saturation of the tokens.
 
     ``y = b + w1 * log(layers) + w2 * log(hidden) + w3 * log(ffn) + w4 * log(min(T, S))``
 

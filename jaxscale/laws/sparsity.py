@@ -84,7 +84,7 @@ def sparse_nd(S, N, D, *, a_S, b_S, c_S, b_N, a_D, b_D, c):
     ),
 )
 def p2_pruning(L0, N0, D, rho, *, gamma, delta, N_C, alpha, D_C, beta, E):
-    """What pruning adds to the loss of a model after it has been trained further.
+    """Loss of a pruned model after further training.
 
     ``L = L0 + (1 / rho)**gamma * (1 / N0)**delta * (N_C / N0**alpha + D_C / D**beta + E)``
 

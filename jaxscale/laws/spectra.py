@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, location, positive_number, real
-from jaxscale.law.family import Family, signed
+from jaxscale.law.family import Family, with_signature
 
 FAMILY = "curves"
 ANYTHING = Response("", real)
@@ -15,7 +15,7 @@ STANDARD = "a standard form without a single source"
 AXIS = Input("", low=-math.inf, typical=(-10.0, 10.0))
 
 
-def _declared(count: int) -> dict[str, Any]:
+def _declarations(count: int) -> dict[str, Any]:
     """The parameters of a number of peaks: three each."""
     declared = {}
     for i in range(1, count + 1):
@@ -42,7 +42,7 @@ def _peaks(x: Any, b: dict[str, Any], count: int) -> Any:
 
 def _bare(count: int) -> Law:
     """``count`` peaks on nothing."""
-    declared = _declared(count)
+    declared = _declarations(count)
 
     def peaks(x, **b):
         """Peaks with the shape of a normal density.
@@ -65,7 +65,7 @@ def _bare(count: int) -> Law:
         source=f"the sum of Gaussian peaks, {STANDARD}",
         affine=_areas(count),
         **declared,
-    )(signed(peaks, ["x"], declared))
+    )(with_signature(peaks, ["x"], declared))
 
 
 def _raised(count: int) -> Law:
@@ -73,7 +73,7 @@ def _raised(count: int) -> Law:
     declared: dict[str, Any] = dict(
         a=coefficient(range=LEVEL, meaning="background at x = 0"),
         k=positive_number(range=(1e-4, 1.0), meaning="rate at which the background falls"),
-    ) | _declared(count)
+    ) | _declarations(count)
 
     def peaks(x, **params):
         """Peaks with the shape of a normal density on a background that falls exponentially.
@@ -97,7 +97,7 @@ def _raised(count: int) -> Law:
         source=f"Gaussian peaks on an exponential, {STANDARD}",
         affine=("a", *_areas(count)),
         **declared,
-    )(signed(peaks, ["x"], declared))
+    )(with_signature(peaks, ["x"], declared))
 
 
 gaussian_peaks = Family("gaussian_peaks", _bare, largest=6, listed=(1, 2))

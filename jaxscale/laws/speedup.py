@@ -1,4 +1,4 @@
-"""What more devices bring."""
+"""Speed-up by parallel devices."""
 
 from jaxscale.law import Check, Input, Response, fraction, law, positive
 

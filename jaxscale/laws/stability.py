@@ -1,4 +1,4 @@
-"""What keeps training stable: noise, sharpness, branch scales and bounds on gradients."""
+"""Stability of training: noise, sharpness, branch scales and bounds on gradients."""
 
 import math
 
@@ -36,7 +36,7 @@ def sgd_noise(P, *, c, a):
 
     ``T_c = c * P**-a``, where the temperature is the learning rate divided by the batch size
 
-    Curves of different ``P`` fall on one when drawn against ``T * P**a``. The sign of ``a`` is open.
+    Curves of different ``P`` collapse when plotted against ``T * P**a``. The sign of ``a`` is open.
 
     Source: Sclocchi 2023; unconfirmed form.
     """
@@ -54,7 +54,7 @@ def sgd_noise(P, *, c, a):
     affine=("c",),
 )
 def sgd_noise_change(T, P, *, c, delta, gamma):
-    """How far the noise of stochastic gradient descent carries the weights.
+    """Change of the weights by the noise of stochastic gradient descent.
 
     ``change = c * T**delta * P**gamma``, where the temperature ``T`` is the learning rate divided by the
     batch size
@@ -78,7 +78,7 @@ def sgd_noise_change(T, P, *, c, delta, gamma):
     published=dict(hayou2023=dict(c=1.0, s=0.5)),
 )
 def branch_scale(L_d, *, c, s):
-    """Multiplier of residual branches that keeps a deep network's output of ordinary size.
+    """Multiplier of residual branches that keeps the output of a deep network of order one.
 
     ``multiplier = c * L_d**-s``, with ``c = 1`` and ``s = 1/2`` in the theory
 
@@ -167,7 +167,7 @@ def abc_variance(gap, slope, *, A, B, C):
     affine=("c",),
 )
 def loglog_batches(d, *, c):
-    """Rounds of data collection that reinforcement learning needs at the least.
+    """Lower bound on the rounds of data collection in reinforcement learning.
 
     ``K >= c * log(log(d))`` for ``d > e``
 

@@ -33,7 +33,7 @@ def _expm1_ratio(z):
     ),
 )
 def survival_power_weibull(t, *, lam, phi, gamma, kappa):
-    """One hazard that holds the Weibull, log-logistic, Gompertz-like and cure models as its cases.
+    """Cumulative hazard that includes the Weibull, log-logistic, Gompertz-like and cure models.
 
     ``H = lam * (kappa + 1) / kappa * ((1 + u / (kappa + 1))**kappa - 1)``, ``u = (phi * t)**gamma``, and
     ``lam * log(1 + u)`` at ``kappa = 0``

@@ -1,4 +1,4 @@
-"""Heavy tails: how often large values occur."""
+"""Heavy-tailed distributions."""
 
 import math
 
@@ -22,7 +22,7 @@ DEGREE = Input("links", typical=(1.0, 300.0))
     checks=(Check(0.7788, at=dict(x=0.5), params=dict(A=1.0, q=1.0, b=1.0)),),
 )
 def q_triplet_density(x, *, A, q, b):
-    """Fluctuations follow a q-Gaussian: a bell whose tails are powers.
+    """Density of a q-Gaussian distribution, with power-law tails.
 
     ``p = A * (1 + (q - 1) * b * x**2)**(-1 / (q - 1))`` for ``q > 1``, and ``A * exp(-b * x**2)`` at ``q = 1``
 
@@ -70,7 +70,7 @@ def q_triplet_correlation(tau, *, A_C, q_rel):
     decreasing=("k",),
 )
 def degree_tail_power(k, *, c, gamma):
-    """The share of nodes with many links falls as a power of their number.
+    """Power-law tail of a degree distribution.
 
     ``P(k) = c * k**-gamma``
 
@@ -92,7 +92,7 @@ def degree_tail_power(k, *, c, gamma):
     decreasing=("k",),
 )
 def degree_tail_exponential(k, *, c, lam):
-    """The share of nodes with many links falls exponentially with their number.
+    """Exponential tail of a degree distribution.
 
     ``P(k) = c * exp(-lam * k)``
 
@@ -113,7 +113,7 @@ def degree_tail_exponential(k, *, c, lam):
     decreasing=("x",),
 )
 def tail_power_mle(x, *, a, x_min):
-    """The density of a tail that is a pure power from its beginning on.
+    """Density of a Pareto distribution.
 
     ``p = (a - 1) / x_min * (x / x_min)**-a`` for ``x >= x_min``, with ``a > 1``
 

@@ -1,4 +1,4 @@
-"""Compute spent on answering: its exchange with training, its cost, and what it buys."""
+"""Test-time compute: exchange with training, cost, and returns."""
 
 import jax.numpy as jnp
 from jax.nn import sigmoid
@@ -26,7 +26,7 @@ KINETICS_PROBE = dict(P_m=8e9, N=1.0, L_in=1024.0, L_out=8192.0, r=4.0)
     ),
 )
 def pretrain_inference_exchange(M, D_pre, D_inf, *, c):
-    """How much more a small model may think for the compute that a model M times larger takes.
+    """Factor on the inference compute of a small model at the total compute of a model M times larger.
 
     ``k = M + c * D_pre / D_inf * (M - 1)``
 

@@ -26,7 +26,7 @@ SUPERPOSITION = "Superposition Yields Robust Neural Scaling, Liu 2025"
     decreasing=("X",),
 )
 def variance_limited(X, *, L_inf, c):
-    """Loss near its limit in one resource while the other is ample: the approach has power exactly 1.
+    """Loss near its limit in one resource while the other is ample, with exponent 1.
 
     ``L = L_inf + c / X``
 
@@ -48,7 +48,7 @@ def variance_limited(X, *, L_inf, c):
     decreasing=("X",),
 )
 def resolution_limited(X, *, X_c, alpha):
-    """Loss while one resource decides how finely the data's manifold is resolved.
+    """Loss while one resource limits the resolution of the data manifold.
 
     ``L = (X_c / X)**alpha``, with ``alpha`` about ``4 / d`` for data of intrinsic dimension ``d``
 
@@ -70,11 +70,11 @@ def resolution_limited(X, *, X_c, alpha):
     decreasing=("N",),
 )
 def lottery_ticket(N, *, c):
-    """Error of a network that averages over ever more copies of a lucky subnetwork.
+    """Error of a network that averages over copies of a winning subnetwork.
 
     ``L = c / N``
 
-    This is what was observed; ``lottery_ticket_theory`` is the rival that theory suggests. Both
+    This was observed; ``lottery_ticket_theory`` is the alternative that theory suggests. Both
     have fixed powers: compare how they fit.
 
     Source: Liu 2023.
@@ -93,11 +93,11 @@ def lottery_ticket(N, *, c):
     decreasing=("N",),
 )
 def lottery_ticket_theory(N, *, c, d):
-    """Error of a network that divides a ``d``-dimensional input ever more finely.
+    """Error of a network that partitions a ``d``-dimensional input.
 
     ``L = c * N**(-4 / d)``
 
-    The rival of ``lottery_ticket``, whose power is 1 in every dimension: in one dimension this one falls
+    The alternative to ``lottery_ticket``, whose power is 1 in every dimension: in one dimension this one falls
     with the fourth power. Hold ``d`` at the dimension of the task to test it.
 
     Source: Liu 2023.
@@ -185,7 +185,7 @@ def superposition_exponent_rival(m, *, c, a):
 
     ``L = c * m**(-2 * (a - 1))`` for features of frequency ``i**-a``, ``a > 1``
 
-    The rival of ``superposition_exponent_strong`` for skewed frequencies; the two agree at ``a = 1.5``.
+    The alternative to ``superposition_exponent_strong`` for skewed frequencies; the two agree at ``a = 1.5``.
     Hold ``a`` at its measured value to test it; where it takes over is less certain than the rest.
 
     Source: Liu 2025.
@@ -236,7 +236,7 @@ def intrinsic_dimension(N, d, K_F, *, c):
     affine=("c",),
 )
 def composition_min(N, nu_g, nu_h, d_in, d_mid, *, c):
-    """Test error of a network that learns a function composed of two: the harder part sets the power.
+    """Test error of a network that learns a composition of two functions: the harder one determines the exponent.
 
     ``err = c * N**-min(1/2, nu_g / d_in, nu_h / d_mid)``
 

@@ -1,4 +1,4 @@
-"""Loss along one training run, and what a step of it is worth."""
+"""Loss and learning rate along one training run."""
 
 import jax.numpy as jnp
 
@@ -51,7 +51,7 @@ def trajectory_implicit(N, S, B, *, N_c, a_N, S_c, a_S, B_star, a_B):
     ``L = (N_c / N)**a_N + (S_c / S_min)**a_S`` with ``S_min = S / (1 + B_crit / B)`` and
     ``B_crit = B_star / L**(1 / a_B)``
 
-    The loss stands on both sides, as the critical batch size grows while it falls; there is exactly one
+    The equation is implicit in the loss, on which the critical batch size depends; there is exactly one
     solution. ``B`` is a batch in tokens. A very large batch leaves the law of ``N`` and ``S`` alone.
 
     Source: Su 2024; constants from Kaplan 2020, arXiv:2001.08361.
@@ -94,7 +94,7 @@ def trajectory_implicit(N, S, B, *, N_c, a_N, S_c, a_S, B_star, a_B):
     ),
 )
 def loss_deceleration(T, *, L_d, t_d, r_d):
-    """Loss of one run after its early fast fall has slowed down.
+    """Loss of one run after its deceleration.
 
     ``L_T = L_d * (t_d / T)**r_d`` for ``T >= t_d``
 
@@ -161,7 +161,7 @@ def wsd_sqrt_cooldown(n, n0, n_decay, *, eta_max):
     Source: Hagele 2024.
     """
     share = jnp.clip((n - n0) / n_decay, 0.0, 1.0)
-    # The root has no slope at 0, where the rate stays what it was.
+    # The root has no slope at 0, where the rate is constant.
     return eta_max * jnp.where(share > 0, 1.0 - jnp.sqrt(jnp.where(share > 0, share, 1.0)), 1.0)
 
 
@@ -176,7 +176,7 @@ def wsd_sqrt_cooldown(n, n0, n_decay, *, eta_max):
     decreasing=("k",),
 )
 def sample_increment(k, *, c):
-    """The most that one further sample changes the loss.
+    """Upper bound on the change of the loss by one further sample.
 
     ``|L_(k+1) - L_k| <= c / k``
 

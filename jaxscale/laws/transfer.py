@@ -1,4 +1,4 @@
-"""From one data set or task to another: pre-training for fine-tuning, and losses against losses."""
+"""Transfer: pre-training for fine-tuning, and loss-to-loss relations."""
 
 import jax.numpy as jnp
 
@@ -35,7 +35,7 @@ YUAN = "Scaling Relationship on Learning Mathematical Reasoning with Large Langu
     published=dict(hernandez2021=dict(k=1.9e4, alpha=0.18, beta=0.38)),
 )
 def transfer_tokens(D_F, N, *, k, alpha, beta):
-    """How much fine-tuning data pre-training is worth.
+    """Effective fine-tuning data of pre-training.
 
     ``D_T = k * D_F**alpha * N**beta``
 
@@ -85,7 +85,7 @@ def finetune_joint(X, D_f, *, A, alpha, beta, E):
     decreasing=("D",),
 )
 def rectified_sft(D, *, B, D_l, beta, E):
-    """Fine-tuned loss stays level until the examples outweigh the pre-training, then falls as a power.
+    """Fine-tuned loss is constant for few examples, then a power law.
 
     ``L = B / (D_l + D**beta) + E``
 
@@ -157,7 +157,7 @@ def loss_to_loss(L0, *, K, E0, kappa, E1):
 
     ``L1 = K * (L0 - E0)**kappa + E1`` for ``L0 > E0``
 
-    Pair runs by compute. ``E0`` and ``K`` are hard to tell apart: take ``E0`` and ``E1`` from a law of each
+    Pair runs by compute. ``E0`` and ``K`` are hard to distinguish: take ``E0`` and ``E1`` from a law of each
     data set, or report a posterior. The difference is held at 1e-12 below.
 
     Source: Brandfonbrener 2024.

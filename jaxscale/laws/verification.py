@@ -1,4 +1,4 @@
-"""Choosing among samples with a verifier that errs."""
+"""Selection among samples with an imperfect verifier."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _accepted_per_chance(s: Any, k: Any) -> Any:
     ),
 )
 def imperfect_verifier(k, *, p, q):
-    """Chance that the first accepted of k samples is right when the verifier accepts wrong ones too.
+    """Probability that the first accepted of k samples is right, with an imperfect verifier.
 
     ``P = p / (p + q) * (1 - (1 - p - q)**k)``, and ``k * p`` where ``p + q = 0``
 
@@ -59,7 +59,7 @@ def imperfect_verifier(k, *, p, q):
     checks=(Check(0.4734, at=dict(k=7.0), params=dict(p=0.3, q=0.05, c_fp=2.0, c_s=0.01)),),
 )
 def verifier_utility(k, *, p, q, c_fp, c_s):
-    """What sampling with an imperfect verifier is worth: right answers less wrong ones and samples.
+    """Utility of sampling with an imperfect verifier: right answers less wrong ones and samples.
 
     ``U = (p - c_fp * q) / (p + q) * (1 - (1 - p - q)**k) - c_s * k``
 

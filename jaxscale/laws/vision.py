@@ -1,4 +1,4 @@
-"""Models that see: classification, perception and robustness."""
+"""Vision models: classification, perception and robustness."""
 
 import jax.numpy as jnp
 
@@ -117,7 +117,7 @@ def mutual_info_log(N, *, k, N_c):
     decreasing=("X",),
 )
 def attack_success_log(X, *, a, b):
-    """How often an attack on a classifier succeeds, by its training data or by its size.
+    """Success rate of an attack on a classifier, by its training data or its size.
 
     ``ASR = a - b * log10(X)``
 
@@ -140,7 +140,7 @@ def attack_success_log(X, *, a, b):
     affine=("A",),
 )
 def adversarial_eps_power(eps, *, A, b):
-    """Error that an adversary of limited strength adds, nearly in proportion to that strength.
+    """Error added by an adversarial perturbation, nearly proportional to its size.
 
     ``err = A * eps**b`` with ``b`` near 1
 

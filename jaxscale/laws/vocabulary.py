@@ -1,4 +1,4 @@
-"""Vocabulary: what its size does to the loss, and which size is best."""
+"""Vocabulary: effect of its size on the loss, and optimal sizes."""
 
 import math
 
@@ -77,7 +77,7 @@ def vocab_loss(N_nv, N_v, D, *, E, A1, A2, B, alpha1, alpha2):
     ),
 )
 def vocab_loss_tokens(H, V, *, a, b, c):
-    """How many tokens a text of H characters has under a vocabulary of V words.
+    """Number of tokens of a text of H characters with a vocabulary of V words.
 
     ``D = H * (a * log(V)**2 + b * log(V) + c)``
 
@@ -102,7 +102,7 @@ def vocab_loss_tokens(H, V, *, a, b, c):
     published=dict(tao2024=dict(A2=A2, B=B, alpha1=0.447, alpha2=0.671)),
 )
 def vocab_optimum(N_nv, F, *, A2, B, alpha1, alpha2):
-    """The number of vocabulary parameters with the least loss at a budget of training FLOPs.
+    """Optimal number of vocabulary parameters at a budget of training FLOPs.
 
     ``alpha2 * A2 / N_v**(alpha2 + 1) = alpha1 * B * (6 / F)**alpha1 * (N_nv + N_v)**(alpha1 - 1)``,
     the root ``N_v`` of ``dL_u / dN_v = 0`` in ``vocab_loss`` with ``D = F / (6 * (N_nv + N_v))``
@@ -146,7 +146,7 @@ def vocab_optimum(N_nv, F, *, A2, B, alpha1, alpha2):
     ),
 )
 def vocab_optimum_v(N_nv, d, F, *, A2, B, alpha1, alpha2):
-    """The vocabulary size with the least loss at a width and a budget of training FLOPs.
+    """Optimal vocabulary size at a width and a budget of training FLOPs.
 
     ``V = N_v / d`` with the root ``N_v`` of
     ``alpha2 * A2 / N_v**(alpha2 + 1) = alpha1 * B * (6 / F)**alpha1 * (N_nv + N_v)**(alpha1 - 1)``

@@ -15,7 +15,7 @@ from jaxscale.noise.spaces import Space as Space
 
 
 def __getattr__(name: str) -> Any:
-    """The function that makes a noise of a loss, for losses that are not imported above."""
+    """Constructor of a noise, for losses that are not imported above."""
     if name.startswith("_") or name not in constructors():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return constructors()[name]

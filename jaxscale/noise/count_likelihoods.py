@@ -1,4 +1,4 @@
-"""Likelihoods of counts: successes out of a number of trials, and counts without one."""
+"""Likelihoods of counts: binomial and beta-binomial with trials, Poisson and negative binomial without."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ __all__ = ["beta_binomial", "binomial", "negative_binomial", "poisson"]
 
 
 class CountLikelihood(Likelihood):
-    """A probability of counts, which have no residuals, no scale and no effects of runs."""
+    """Abstract likelihood of counts, which have no residuals, no scale and no random effects of runs."""
 
     counts: ClassVar[bool] = True
-    # What a law's value must be, and a value inside.
+    # Support of the law's values, and a value inside.
     level: ClassVar[Support] = positive
     middle: ClassVar[float] = 1.0
     space: Space = eqx.field(static=True, default=SPACES["linear"], init=False)
@@ -37,58 +37,58 @@ class CountLikelihood(Likelihood):
 
     @abstractmethod
     def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """The variance of the response, shape (n,)."""
+        """Variance of the response, shape (n,)."""
 
     @property
     def sampled_with(self) -> tuple[str, ...]:
-        """All of its columns."""
+        """All columns of the likelihood."""
         return self.columns
 
     @property
     def marginal(self) -> bool:
-        """There are no effects of runs."""
+        """False: there are no effects of runs."""
         return False
 
     @property
     def sites(self) -> dict[str, Site]:
-        """None."""
+        """No nuisance parameters."""
         return {}
 
     def describe(self) -> str:
-        """The likelihood in words, as a report prints it."""
+        """Description of the likelihood, as reports print it."""
         return f"{self.name.replace('_', '-')} counts"
 
     def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
-        """There are no effects of runs."""
+        """Not available: there are no effects of runs."""
         raise NotImplementedError(f"{self.name} counts have no effects of runs.")
 
     def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
-        """0: a probability has no unit."""
+        """Zero: the distribution is discrete."""
         return jnp.zeros_like(y)
 
     def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
-        """Those of the sites."""
+        """Initial values of the sites."""
         return {name: site.initial for name, site in self.sites.items()}
 
-    def smoothed(self) -> Likelihood:
-        """The same."""
+    def smooth_surrogate(self) -> Likelihood:
+        """The likelihood itself."""
         return self
 
     def with_runs(self, runs: bool) -> Likelihood:
-        """The same."""
+        """The likelihood itself."""
         return self
 
     def of_one_group(self) -> Likelihood:
-        """The same."""
+        """The likelihood itself."""
         return self
 
 
 class TrialsLikelihood(CountLikelihood):
-    """Successes out of a number of trials, whose share the law gives.
+    """Abstract likelihood of successes in a number of trials; the law is the probability of success.
 
     Args:
-        trials: input that holds the number of trials.
-        numbers: the numbers of trials themselves, which :meth:`bind` stores as that input.
+        trials: name of the input with the number of trials.
+        numbers: numbers of trials, which :meth:`bind` stores as that input.
     """
 
     level: ClassVar[Support] = unit
@@ -98,18 +98,18 @@ class TrialsLikelihood(CountLikelihood):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The number of trials."""
+        """Input with the number of trials."""
         return (self.trials,)
 
     @property
     def surrogate(self) -> Noise:
-        """Squared errors of logits."""
+        """Squared error of logits."""
         return squared("logit")
 
     def bind(self, observations: Observations) -> tuple[Likelihood, Observations]:
-        """Trials as an input, and responses as shares of them.
+        """Store trials as an input, and convert responses to proportions.
 
-        Whole numbers of which one is above 1 are counts of successes.
+        Responses that are integers, at least one above 1, are interpreted as numbers of successes.
         """
         likelihood: TrialsLikelihood = self
         if self.numbers is not None:
@@ -140,7 +140,7 @@ class TrialsLikelihood(CountLikelihood):
         return replace(self, numbers=None), replace(observations, inputs=inputs)
 
     def check_unambiguous(self, observations: Observations) -> None:
-        """Refuse responses that may be counts of successes or their shares."""
+        """Check that responses are not ambiguous between numbers of successes and proportions."""
         likelihood, observations = self._with_column(observations) if self.numbers is not None else (self, observations)
         if likelihood.trials not in observations.inputs:
             return
@@ -150,47 +150,47 @@ class TrialsLikelihood(CountLikelihood):
         if bad.any() and np.all(np.isin(y[used], (0.0, 1.0))):
             raise DataError(
                 f"{observations.first(bad)}: with {trials[bad][0]:g} trials ({likelihood.trials}) a response of 1 may "
-                "be one success or a share of 100 %, since every response is 0 or 1; divide successes by trials, or "
-                "multiply shares by trials."
+                "be one success or a proportion of 100 %, since every response is 0 or 1; divide successes by trials, "
+                "or multiply proportions by trials."
             )
 
     def check(self, observations: Observations) -> None:
-        """Refuse trials that are no whole numbers, and successes that are none or more than the trials."""
+        """Check that trials and successes are integers, and that there are at most as many successes as trials."""
         used, trials = observations.weight > 0, observations.inputs[self.trials]
         bad = used & ~((trials >= 1) & (np.abs(trials - np.round(trials)) <= 1e-6))
         if bad.any():
             raise DataError(
-                f"{observations.first(bad)}: {trials[bad][0]:g} trials ({self.trials}); trials must be whole numbers "
-                "of at least 1."
+                f"{observations.first(bad)}: {trials[bad][0]:g} trials ({self.trials}); trials must be positive "
+                "integers."
             )
         hits = trials * observations.response
         wrong = (
             f"a response of {{:g}} with {{:g}} trials ({self.trials}); the response must be the number of successes "
-            "in every row, or their share of the trials"
+            "in every row, or their proportion of the trials"
         )
         bad = used & ~((hits >= -1e-6) & (hits <= trials * (1 + 1e-6)))
         if bad.any():
-            found = wrong.format(observations.response[bad][0], trials[bad][0])
-            raise DataError(f"{observations.first(bad)}: {found}, from 0 to 1 (divide percents by 100).")
+            message = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {message}, from 0 to 1 (divide percents by 100).")
         bad = used & ~(np.abs(hits - np.round(hits)) <= 1e-6 * trials)
         if bad.any():
-            found = wrong.format(observations.response[bad][0], trials[bad][0])
-            raise DataError(f"{observations.first(bad)}: {found}, of which {hits[bad][0]:g} would be successes.")
+            message = wrong.format(observations.response[bad][0], trials[bad][0])
+            raise DataError(f"{observations.first(bad)}: {message}, of which {hits[bad][0]:g} would be successes.")
 
     @abstractmethod
     def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
-        """The log probability of successes whose share is p on average.
+        """Log probability of successes with expected proportion p.
 
         Args:
-            sites: nuisance by name.
-            p: the law's value, inside the interval from 0 to 1.
+            sites: nuisance parameters by name.
+            p: value of the law, between 0 and 1.
             hits: numbers of successes.
             trials: numbers of trials.
-            ways: the logarithm of the number of ways to choose the successes.
+            ways: logarithm of the binomial coefficient.
         """
 
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
-        """Log probability of every row's successes, shape (n,)."""
+        """Log probability of the successes in every row, shape (n,)."""
         trials = data[self.trials]
         k = y * trials
         ways = special.gammaln(trials + 1) - special.gammaln(k + 1) - special.gammaln(trials - k + 1)
@@ -199,11 +199,11 @@ class TrialsLikelihood(CountLikelihood):
         return self.log_mass(sites, p, k, trials, ways)
 
     def interior(self, response: np.ndarray) -> np.ndarray:
-        """Shares between 0.001 and 0.999."""
+        """Clip proportions to 0.001 to 0.999."""
         return np.clip(response, 1e-3, 1 - 1e-3)
 
     def surrogate_data(self, observations: Observations) -> Observations:
-        """Shares off their ends, also where rows of weight 0 hold something else."""
+        """Shrink proportions away from 0 and 1; rows of weight 0 may hold invalid values."""
         if self.trials not in observations.inputs:
             return observations
         trials = np.maximum(observations.inputs[self.trials], 1.0)
@@ -212,143 +212,148 @@ class TrialsLikelihood(CountLikelihood):
 
 
 class Binomial(TrialsLikelihood):
-    """``successes ~ Binomial(trials, law)``."""
+    """Binomial likelihood, ``successes ~ Binomial(trials, law)``."""
 
     name: ClassVar[str] = "binomial"
 
     def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """``p (1 - p) / n``."""
+        """Variance ``p (1 - p) / n``."""
         return level * (1 - level) / data[self.trials]
 
     def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
-        """``k log p + (n - k) log(1 - p)`` and the ways."""
+        """Log probability ``k log p + (n - k) log(1 - p) + log C(n, k)``."""
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+<<<<<<< HEAD
         """Shares of successes."""
+        trials = jnp.asarray(data[self.trials], level.dtype)
+=======
+        """Draw proportions of successes."""
         trials = data[self.trials]
+>>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 
 class BetaBinomial(TrialsLikelihood):
-    """``successes ~ BetaBinomial(trials, law * concentration, (1 - law) * concentration)``."""
+    """Beta-binomial likelihood, ``successes ~ BetaBinomial(trials, law * c, (1 - law) * c)``, c the concentration."""
 
     name: ClassVar[str] = "beta_binomial"
 
     def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """``p (1 - p) / n (1 + (n - 1) / (concentration + 1))``."""
+        """Variance ``p (1 - p) / n (1 + (n - 1) / (concentration + 1))``."""
         trials = data[self.trials]
         return level * (1 - level) / trials * (1 + (trials - 1) / (sites["concentration"] + 1))
 
     @property
     def sites(self) -> dict[str, Site]:
-        """``concentration``: the larger, the closer to a binomial distribution."""
+        """Site ``concentration``: infinite for a binomial distribution."""
         return {"concentration": Site("LogNormal", dict(loc=4.0, scale=2.0), 50.0)}
 
     def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
-        """``log B(k + a, n - k + b) - log B(a, b)``; ``a = p concentration``, ``b = concentration - a``."""
+        """Log probability ``log B(k + a, n - k + b) - log B(a, b) + log C(n, k)``, ``a = p c``, ``b = (1 - p) c``."""
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         return ways + special.betaln(hits + a, trials - hits + b) - special.betaln(a, b)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """Shares of successes, whose chance varies from row to row."""
+        """Draw proportions of successes, with a beta-distributed probability in each row."""
         first, second = jr.split(key)
-        p, trials = jnp.clip(level, 0.0, 1.0), data[self.trials]
+        p, trials = jnp.clip(level, 0.0, 1.0), jnp.asarray(data[self.trials], level.dtype)
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         chance = jr.beta(first, jnp.maximum(a, 1e-300), jnp.maximum(b, 1e-300))
         return jr.binomial(second, trials, chance) / trials
 
 
 class MeanLikelihood(CountLikelihood):
-    """Counts without a number of trials, whose mean the law gives."""
+    """Abstract likelihood of counts without a number of trials; the law is the mean."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """None."""
+        """No further inputs."""
         return ()
 
     @property
     def surrogate(self) -> Noise:
-        """Squared errors of logs."""
+        """Squared error of logarithms."""
         return squared("log")
 
     def bind(self, observations: Observations) -> tuple[Likelihood, Observations]:
-        """Both as they are."""
+        """Return likelihood and observations unchanged."""
         return self, observations
 
     def check_unambiguous(self, observations: Observations) -> None:
-        """Every response has one meaning."""
+        """Do nothing: responses are never ambiguous."""
 
     def check(self, observations: Observations) -> None:
-        """Refuse responses that are no counts."""
+        """Check that responses are counts."""
         y = observations.response
         bad = (observations.weight > 0) & ~((y >= 0) & (y == np.round(y)))
         if bad.any():
             raise DataError(
-                f"{observations.first(bad)}: the response is {y[bad][0]:g}; counts must be whole numbers of at least "
-                f"0 for the likelihood {self.name}."
+                f"{observations.first(bad)}: the response is {y[bad][0]:g}; counts must be non-negative integers for "
+                f"the likelihood {self.name}."
             )
 
     def interior(self, response: np.ndarray) -> np.ndarray:
-        """Counts of at least 1/2."""
+        """Raise counts to at least 1/2."""
         return np.maximum(response, 0.5)
 
     def surrogate_data(self, observations: Observations) -> Observations:
-        """Counts of at least 1/2, also where rows of weight 0 hold something else."""
+        """Raise counts to at least 1/2; rows of weight 0 may hold invalid values."""
         return eqx.tree_at(lambda o: o.response, observations, self.interior(observations.response))
 
 
 class Poisson(MeanLikelihood):
-    """``count ~ Poisson(law)``, ``p(y) = law^y exp(-law) / y!``."""
+    """Poisson likelihood, ``count ~ Poisson(law)``, ``p(y) = law^y exp(-law) / y!``."""
 
     name: ClassVar[str] = "poisson"
 
     def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """``m``."""
+        """Variance ``m``."""
         return level
 
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
-        """``y log m - m - log y!``."""
+        """Log probability ``y log m - m - log y!``."""
         m = _positive(level)
         return special.xlogy(y, m) - m - special.gammaln(y + 1)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """Counts."""
+        """Draw counts."""
         return jr.poisson(key, _positive(level)).astype(level.dtype)
 
 
 class NegativeBinomial(MeanLikelihood):
-    """``count ~ NegativeBinomial(mean m = law, dispersion k)``, with variance ``m + m^2 / k``.
+    """Negative binomial likelihood, ``count ~ NegativeBinomial(mean m = law, dispersion k)``, variance ``m + m^2 / k``.
 
-    ``p(y) = Gamma(y + k) / (Gamma(k) y!) (m / (m + k))^y (k / (m + k))^k``: a Poisson distribution whose mean varies
-    as a gamma distribution of shape k, the closer to it the larger k is.
+    ``p(y) = Gamma(y + k) / (Gamma(k) y!) (m / (m + k))^y (k / (m + k))^k``: a Poisson distribution with a
+    gamma-distributed mean of shape k; the limit of infinite k is Poisson.
     """
 
     name: ClassVar[str] = "negative_binomial"
 
     def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """``m + m^2 / k``."""
+        """Variance ``m + m^2 / k``."""
         return level + level * level / sites["dispersion"]
 
     @property
     def sites(self) -> dict[str, Site]:
-        """``dispersion``, the k of the variance."""
+        """Site ``dispersion``, the k of the variance."""
         return {"dispersion": Site("LogNormal", dict(loc=2.0, scale=2.0), 10.0)}
 
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
-        """``log Gamma(y + k) - log Gamma(k) - log y! + y log(m / (m + k)) + k log(k / (m + k))``."""
+        """Log probability ``log Gamma(y + k) - log Gamma(k) - log y! + y log(m / (m + k)) + k log(k / (m + k))``."""
         m, k = _positive(level), sites["dispersion"]
         ways = special.gammaln(y + k) - special.gammaln(k) - special.gammaln(y + 1)
         return ways + special.xlogy(y, m / (m + k)) - k * jnp.log1p(m / k)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """Counts."""
+        """Draw counts."""
         first, second = jr.split(key)
         m, k = _positive(level), sites["dispersion"]
         return jr.poisson(second, m * jr.gamma(first, k, level.shape) / k).astype(level.dtype)
 
     def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
-        """The dispersion at which the variance about the law is as large as the squared residuals."""
+        """Moment estimate of the dispersion from the residuals of the surrogate's fit."""
         m = residual + target
         m, r = m[np.isfinite(m) & (m > 0)], residual[np.isfinite(m) & (m > 0)]
         extra = float(np.sum(r * r - m) / np.sum(m * m)) if len(m) else 0.1
@@ -356,37 +361,37 @@ class NegativeBinomial(MeanLikelihood):
 
 
 def binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> Binomial:
-    """Counted successes, ``successes ~ Binomial(trials, law)``.
+    """Binomial likelihood, ``successes ~ Binomial(trials, law)``.
 
     Args:
-        trials: input that holds the number of trials, or the numbers themselves, one for each row (or one for all).
-            The response is the number of successes (whole numbers, some of them above 1) or their share of the trials;
-            0 and 1 are allowed.
+        trials: name of the input with the number of trials, or the numbers themselves, one for each row (or one for
+            all). The response is the number of successes (integers, at least one above 1) or their proportion of the
+            trials; 0 and 1 are allowed.
     """
-    return Binomial(*_named(trials))
+    return Binomial(*_trials_input(trials))
 
 
 def beta_binomial(trials: str | float | Sequence[float] | Real[np.ndarray, " n"]) -> BetaBinomial:
-    """Counts that scatter more: ``successes ~ BetaBinomial(trials, mean law, inferred concentration)``.
+    """Beta-binomial likelihood of overdispersed successes, with mean ``law`` and an inferred concentration.
 
     Args:
         trials: as for :func:`binomial`.
     """
-    return BetaBinomial(*_named(trials))
+    return BetaBinomial(*_trials_input(trials))
 
 
 def poisson() -> Poisson:
-    """Counts without a number of trials, ``count ~ Poisson(law)``."""
+    """Poisson likelihood of counts without a number of trials, ``count ~ Poisson(law)``."""
     return Poisson()
 
 
 def negative_binomial() -> NegativeBinomial:
-    """Counts that scatter more than Poisson ones: variance ``m + m^2 / dispersion``, with an inferred dispersion."""
+    """Negative binomial likelihood of overdispersed counts: variance ``m + m^2 / dispersion``, inferred dispersion."""
     return NegativeBinomial()
 
 
-def _named(trials: Any) -> tuple[str, np.ndarray | None]:
-    """The name of the input of trials, and the numbers that it will hold."""
+def _trials_input(trials: Any) -> tuple[str, np.ndarray | None]:
+    """Name of the input of trials, and the numbers if they are given."""
     if isinstance(trials, str):
         return trials, None
     try:

@@ -1,4 +1,4 @@
-"""Counts in a fit: minus the log likelihood of every row, as a function of the prediction."""
+"""Negative log likelihood of counts as the loss of a fit."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,13 +15,13 @@ from jaxscale.noise.spaces import SPACES
 
 
 class CountLoss(Loss):
-    """Minus the log probability of a count, ``-log p(y; law)``; the objective is the negative log likelihood.
+    """Negative log probability of a count, ``-log p(y; law)``.
 
-    It depends on prediction and response apart, not on their difference: the engine calls :meth:`cost` and
+    It is a function of prediction and response, not of their difference: the engine calls :meth:`cost` and
     :meth:`derivatives` in place of ``value`` and ``slopes``. A nuisance parameter is fitted as the scale of the noise.
 
     Args:
-        likelihood: how counts scatter, bound to its columns.
+        likelihood: the likelihood of the counts, bound to its columns.
     """
 
     name: ClassVar[str] = "counts"
@@ -31,7 +31,7 @@ class CountLoss(Loss):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The inputs that the likelihood needs beside those of the law."""
+        """Inputs that the likelihood needs in addition to those of the law."""
         return self.likelihood.columns
 
     @property
@@ -41,11 +41,11 @@ class CountLoss(Loss):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The likelihood and its column of trials."""
+        """Name of the likelihood and its column of trials."""
         return {"likelihood": self.likelihood.name} | dict(zip(("trials",), self.columns, strict=False))
 
     def describe(self, scale: float | None = None) -> str:
-        """The likelihood in words, with its fitted nuisance parameter.
+        """Description of the likelihood, with its fitted nuisance parameter.
 
         Args:
             scale: the nuisance parameter.
@@ -54,26 +54,31 @@ class CountLoss(Loss):
         return self.likelihood.describe() + named
 
     def initial_scale(self, mean: Any) -> Any:
-        """The initial value of the nuisance parameter, in the shape of the mean absolute residuals."""
+        """Initial value of the nuisance parameter, in the shape of the mean absolute residuals."""
         return jnp.full_like(mean, next(iter(self.likelihood.sites.values())).initial)
 
     def interior(self, response: np.ndarray) -> np.ndarray:
-        """Responses moved off the ends of their range."""
+        """Move responses off the ends of their range."""
         return self.likelihood.interior(response)
 
     def cost(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> Any:
-        """``-log p(y; m)`` of every row; infinite where m cannot be a mean.
+        """Negative log probability ``-log p(y; m)`` of every row; infinite where m is not a valid mean.
 
         Args:
             m: predictions, shape (..., n).
             y: responses, shape (..., n).
             log_scale: logarithm of the nuisance parameter.
-            data: the likelihood's columns, shape (n,).
+            data: columns of the likelihood, shape (n,).
         """
-        inside = self._allowed(m)
+        inside = self._is_valid_mean(m)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        found = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
+<<<<<<< HEAD
+        found = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, self._beside(m, data))
         return jnp.where(inside, found, jnp.inf)
+=======
+        cost = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
+        return jnp.where(inside, cost, jnp.inf)
+>>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
 
     def derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """First and second derivative of the cost in the prediction, and the inverse variance of the response.
@@ -82,36 +87,52 @@ class CountLoss(Loss):
         """
 
         def first(m: Any) -> Any:
-            return _along(lambda m: self.cost(m, y, log_scale, data), m)
+            return _derivative(lambda m: self.cost(m, y, log_scale, data), m)
 
         limits = jnp.finfo(m.dtype)
-        inside = jnp.where(self._allowed(m), m, self.likelihood.middle)
+        inside = jnp.where(self._is_valid_mean(m), m, self.likelihood.middle)
         inside = jnp.clip(inside, limits.tiny, self.likelihood.level.high - limits.eps)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-        return first(m), _along(first, m), 1 / self.likelihood.variance(sites, inside, data)
+<<<<<<< HEAD
+        return first(m), _along(first, m), 1 / self.likelihood.variance(sites, inside, self._beside(m, data))
+=======
+        return first(m), _derivative(first, m), 1 / self.likelihood.variance(sites, inside, data)
+>>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
-        """One: the objective is minus a log likelihood."""
+        """1: the objective is a negative log likelihood."""
         return 1.0, None, "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
 
+<<<<<<< HEAD
+    def _beside(self, m: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The likelihood's columns with the axes of the predictions."""
+        return {name: jnp.expand_dims(data[name], tuple(range(m.ndim - jnp.ndim(data[name])))) for name in self.columns}
+
     def _allowed(self, m: Any) -> Any:
+=======
+    def _is_valid_mean(self, m: Any) -> Any:
+>>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
         return (m >= self.likelihood.level.low) & (m <= self.likelihood.level.high)
 
     def scale_derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """First and second derivative of the cost in the log scale, and that of its first one in the prediction."""
+        """First and second derivative of the cost in the log scale, and its mixed derivative with the prediction."""
 
         def once(m: Any, s: Any) -> Any:
-            return _along(lambda s: self.cost(m, y, s, data), s)
+            return _derivative(lambda s: self.cost(m, y, s, data), s)
 
-        return once(m, log_scale), _along(lambda s: once(m, s), log_scale), _along(lambda m: once(m, log_scale), m)
+        return (
+            once(m, log_scale),
+            _derivative(lambda s: once(m, s), log_scale),
+            _derivative(lambda m: once(m, log_scale), m),
+        )
 
 
-def _along(function: Any, x: Any) -> Any:
-    """The derivative of an elementwise function."""
+def _derivative(function: Any, x: Any) -> Any:
+    """Derivative of an elementwise function."""
     return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
 def count_noise(likelihood: Likelihood) -> Noise:
-    """The noise of a fit of counts."""
+    """Noise of a fit of counts."""
     assert isinstance(likelihood, CountLikelihood)
     return Noise(CountLoss(likelihood), SPACES["linear"])

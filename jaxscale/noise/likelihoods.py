@@ -1,10 +1,9 @@
-"""Likelihoods: how responses scatter about a law, for posteriors and for fits of counts.
+"""Likelihoods of responses given a law, for posteriors and for fits of counts.
 
-A fit minimises a loss; a posterior needs a density. Residuals are taken in a space (log, linear, logit) and are
-normal, Student-t or Laplace there, with an inferred scale; or the response is a count, with a number of trials or
-without. Counts with trials need an input that holds their number, censored responses one that holds 1 where the
-response is only a lower bound: name their columns in ``Observations.from_table(inputs=...)`` beside the law's own
-inputs.
+A fit minimises a loss; a posterior needs a density. Residuals in a space (log, linear, logit) are normal, Student-t or
+Laplace, with an inferred scale; or the response is a count, with or without a number of trials. Counts with trials
+need an input with the number of trials, censored responses an input that is 1 where the response is only a lower
+bound: map their columns in ``Observations.from_table(inputs=...)`` in addition to the inputs of the law.
 """
 
 from importlib import import_module
@@ -14,7 +13,7 @@ from jaxscale.law import Response
 from jaxscale.noise.count_likelihoods import *  # noqa: F403
 from jaxscale.noise.count_loss import CountLoss
 from jaxscale.noise.likelihood import Likelihood as Likelihood
-from jaxscale.noise.likelihood import replicated as replicated
+from jaxscale.noise.likelihood import replicate as replicate
 from jaxscale.noise.noise import Noise, default
 from jaxscale.noise.residual_likelihoods import *  # noqa: F403
 from jaxscale.noise.residual_likelihoods import normal, student_t
@@ -27,7 +26,7 @@ globals().update({name: getattr(module, name) for module in MODULES for name in 
 
 
 def of_noise(noise: Noise) -> Likelihood:
-    """The likelihood that a noise stands for: Huber and absolute losses are none and become Student-t."""
+    """Likelihood that corresponds to a noise; for Huber and absolute losses it is Student-t."""
     if isinstance(noise.loss, CountLoss):
         return noise.loss.likelihood
     if noise.loss.quadratic:
@@ -36,12 +35,12 @@ def of_noise(noise: Noise) -> Likelihood:
 
 
 def of_response(response: Response) -> Likelihood:
-    """The likelihood of the default noise for a response."""
+    """Likelihood that corresponds to the default noise of a response."""
     return of_noise(default(response))
 
 
 def classes() -> dict[str, type[Likelihood]]:
-    """Every likelihood by name."""
+    """All likelihoods by name."""
     values = [value for module in MODULES for value in vars(module).values()]
-    found = [value for value in values if isinstance(value, type) and issubclass(value, Likelihood) and value.name]
-    return {each.name: each for each in found}
+    kinds = [value for value in values if isinstance(value, type) and issubclass(value, Likelihood) and value.name]
+    return {each.name: each for each in kinds}

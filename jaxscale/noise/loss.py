@@ -1,7 +1,7 @@
-"""Loss: what a residual costs, and what statistics need to know of it.
+"""Abstract loss functions of residuals, with the properties that inference needs.
 
-A loss is one class in one file of :mod:`jaxscale.noise.losses`, beside the function that makes a noise of it; commands,
-reports, standard errors, resampling and tests find it there.
+A loss is one class in one file of :mod:`jaxscale.noise.losses`, with its constructor of a noise; commands, reports,
+standard errors, resampling and tests find it there.
 """
 
 from typing import Any, ClassVar
@@ -14,28 +14,28 @@ from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
 from jaxscale.utils.errors import ArgumentError
 
-# Curvature describes a loss with a threshold only while at least this share of the rows lies inside it, and so many
-# more rows than the fit has parameters, which as many rows always fit exactly.
+# For a loss with a threshold the Hessian is informative only if at least this fraction of the residuals is inside it,
+# not counting as many rows as parameters, which can always be fitted exactly.
 INSIDE = 0.5
-# A vertex is rounded off at this share of the mean absolute residual where slopes are needed.
+# Threshold, relative to the mean absolute residual, of the Huber loss that smooths an absolute loss.
 VERTEX = 0.03
 
 
 class Loss(eqx.Module):
-    """The cost ``rho(r)`` of one residual; subclasses are final.
+    """Loss ``rho(r)`` of one residual; subclasses are final.
 
-    Engine and statistics call ``rho`` at a threshold and a log scale that may differ from the loss's own: descents
-    start from a large threshold that shrinks.
+    ``rho`` takes a threshold and a log scale, which may differ from those of the loss: descents start from a large
+    threshold that shrinks.
 
     Attributes:
-        name: what ``noise.named`` and ``--noise`` take.
-        quadratic: whether the loss is that of least squares.
-        vertex: whether an optimum lies at a vertex of residuals that are zero, where the loss has no slope.
+        name: name of the loss in ``noise.named`` and ``--noise``.
+        quadratic: whether the loss is least squares.
+        vertex: whether an optimum is a vertex with residuals of zero, where the loss is not differentiable.
         in_nats: whether the objective is a negative log likelihood; all others scale with the residuals.
-        infers_scale: whether the scale of the noise is fitted along with the law.
-        counts: whether the cost is that of counts, see :class:`~jaxscale.noise.count_loss.CountLoss`.
-        concomitant_scale: whether that scale has a cost of its own, :meth:`scale_cost`.
-        references: entries of the bibliography by key: kind of publication and fields.
+        infers_scale: whether the scale of the noise is fitted with the law.
+        counts: whether the responses are counts, see :class:`~jaxscale.noise.count_loss.CountLoss`.
+        concomitant_scale: whether the objective has a term of the scale alone, :meth:`scale_cost`.
+        references: bibliography entries by key: kind of publication and fields.
     """
 
     name: eqx.AbstractClassVar[str]
@@ -47,42 +47,42 @@ class Loss(eqx.Module):
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {}
 
     def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``rho(r)``, with ``delta`` in place of the loss's own threshold."""
+        """Loss ``rho(r)`` at the threshold ``delta``."""
         raise NotImplementedError
 
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """``rho'(r)``, ``rho''(r)`` and the weight ``rho'(r) / r`` of the majorising parabola."""
+        """Derivatives ``rho'(r)`` and ``rho''(r)``, and the weight ``rho'(r) / r`` of the majorising parabola."""
         raise NotImplementedError
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The inputs that it needs beside those of the law."""
+        """Inputs that the loss needs in addition to those of the law."""
         return ()
 
     def initial_scale(self, mean: Any) -> Any:
-        """Where the search begins with a fitted scale: at the mean absolute residual."""
+        """Initial value of a fitted scale: the mean absolute residual."""
         return mean
 
     def interior(self, response: np.ndarray) -> np.ndarray:
-        """Responses as the centre of the coordinates may take them."""
+        """Move responses into the interior of their range, for centring."""
         return response
 
     def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``rho'(r)`` alone."""
+        """Derivative ``rho'(r)``."""
         return self.slopes(r, delta, log_scale)[0]
 
     @property
     def threshold(self) -> Any:
-        """The residual beyond which the loss is no parabola: infinite where there is none, zero for a vertex."""
+        """Residual beyond which the loss is not quadratic: infinite for squared error, zero for absolute error."""
         return np.inf
 
     def with_threshold(self, delta: Any) -> "Loss":
-        """The loss with another threshold; itself where it has none."""
+        """Loss with another threshold; the loss itself if it has none."""
         return self
 
     @property
     def infers_scale(self) -> bool:
-        """Whether the scale of the noise is fitted along with the law."""
+        """Whether the scale of the noise is fitted with the law."""
         return self.concomitant_scale
 
     @property
@@ -92,16 +92,16 @@ class Loss(eqx.Module):
 
     @property
     def log_scale(self) -> Any:
-        """The logarithm of a scale that is given."""
+        """Logarithm of a given scale."""
         return 0.0
 
     def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
-        """What a concomitant scale costs, shape (...,) of weight (..., n)."""
+        """Term of a concomitant scale in the objective, shape (...,) for weights of shape (..., n)."""
         raise NotImplementedError
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments of the function that makes this loss, as plain numbers and strings."""
+        """Arguments of the loss's constructor, as plain numbers and strings."""
         return {}
 
     @property
@@ -115,10 +115,10 @@ class Loss(eqx.Module):
         return self.quadratic or self.in_nats
 
     def curvature_describes(self, residual: np.ndarray, size: int) -> bool:
-        """Whether the objective's curvature says how sure an optimum is.
+        """Whether standard errors can be computed from the Hessian of the objective.
 
         Args:
-            residual: of the rows that count, shape (n,).
+            residual: residuals of the rows with positive weight, shape (n,).
             size: number of free parameters.
         """
         inside = np.sum(np.abs(residual) <= self.threshold)
@@ -127,27 +127,27 @@ class Loss(eqx.Module):
     def pseudo_residuals(
         self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
     ) -> tuple[np.ndarray, float]:
-        """What stands for the residuals in the covariance of least squares, shape (n,), and a factor on the errors.
+        """Pseudo-residuals for the covariance of least squares, shape (n,), and a correction factor.
 
         Args:
             residual: shape (n,).
-            log_scale: of the noise.
-            used: which rows count, shape (n,).
+            log_scale: log scale of the noise.
+            used: mask of rows with positive weight, shape (n,).
             size: number of free parameters.
         """
         return residual, 1.0
 
     def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
-        """The objective of the best constant, ``min_c sum w rho(c - t)``, by bisection on its slope.
+        """Objective of the best constant, ``min_c sum w rho(c - t)``, by bisection on its slope.
 
         Args:
             target: responses in the noise's space, shape (n,).
             weight: positive, shape (n,).
-            log_scale: of the noise.
+            log_scale: log scale of the noise.
             free: number of free parameters of the law.
         """
         low, high = float(target.min()), float(target.max())
-        # Bound once: each look-up of a method of a module makes a new object.
+        # Bound once: each access to a method of an equinox module creates an object.
         psi, delta = self.psi, self.threshold
         for _ in range(60):
             middle = 0.5 * (low + high)
@@ -156,7 +156,7 @@ class Loss(eqx.Module):
         return float(np.sum(weight * self.value(high - target, self.threshold, log_scale)))
 
     def centre(self, u: np.ndarray) -> float:
-        """Where ``sum rho(u - c)`` is least, by reweighted means from the median.
+        """M-estimate of location, ``argmin_c sum rho(u - c)``, by iteratively reweighted means from the median.
 
         Args:
             u: shape (n,).
@@ -170,32 +170,33 @@ class Loss(eqx.Module):
         return centre
 
     def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
-        """Degrees of freedom and scale of the Student-t distribution that a parametric bootstrap draws from.
+        """Degrees of freedom and scale of the Student-t distribution of a parametric bootstrap.
 
-        Fitted to the residuals, ``sqrt(n / (n - p))`` times as wide, unless the loss is itself a likelihood.
+        They are fitted to the residuals, with the scale multiplied by ``sqrt(n / (n - p))``, unless the loss is itself
+        a likelihood.
 
         Args:
-            u: residuals times the roots of their weights, shape (n,).
-            freedom: rows less free parameters.
-            log_scale: of the noise.
+            u: residuals times the square roots of their weights, shape (n,).
+            freedom: degrees of freedom, rows less free parameters.
+            log_scale: log scale of the noise.
         """
         df, scale = student_t_fit(u)
         return df, scale * float(np.sqrt(len(u) / freedom))
 
     def without_scale(self, log_scale: float, mean: float) -> "tuple[Loss, str]":
-        """A loss with slopes and no scale of its own to fit, for a profile, and what to say of it.
+        """Differentiable loss without a fitted scale, for profiles, and a description of the change.
 
         Args:
-            log_scale: of the noise at the optimum.
+            log_scale: log scale of the noise at the optimum.
             mean: mean absolute residual.
         """
         return self, ""
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
-        """The unit ``c = E[psi^2] / E[psi']`` of the profile statistic ``2 (f - f_min) / c``.
+        """Scale ``c = E[psi^2] / E[psi']`` of the profile statistic ``2 (f - f_min) / c``.
 
-        ``E[psi']`` is a mean over rows; where few lie inside the threshold it is the range of psi times the density of
-        the residuals at 0, estimated from the share inside the bandwidth of Hall and Sheather (1988).
+        ``E[psi']`` is a mean over rows; if few residuals are inside the threshold it is the range of psi times the
+        density of the residuals at 0, estimated from the fraction inside the bandwidth of Hall and Sheather (1988).
 
         Args:
             r: residuals, shape (n,).
@@ -203,7 +204,7 @@ class Loss(eqx.Module):
             size: number of fitted parameters.
 
         Returns:
-            c, the mean of psi' where it comes from the density, and how the statistic is made, in words.
+            c, the mean of psi' if it comes from the density, and a description of the statistic.
 
         Source:
             Hampel, Ronchetti, Rousseeuw and Stahel (1986), Robust Statistics, section 7.2; Koenker (2005), Quantile
@@ -212,49 +213,51 @@ class Loss(eqx.Module):
         n, delta = len(r), float(self.threshold)
         psi, bend, _ = self.slopes(r, delta, self.log_scale)
         squares = float(np.sum((w * psi) ** 2) / (n - size))
-        reach, share = near_zero(r, size)
+        reach, share = bandwidth_at_zero(r, size)
         if delta >= reach:
             inside = float(np.sum(w * bend) / n)
             return squares / inside, None, "2 (f - f_min) / c with c = E[psi^2] / E[psi'] at the optimum (robust), t"
         ends = self.slopes(np.array([-delta, delta]), delta, self.log_scale)[0]
         density = float(ends[1] - ends[0]) / (2 * reach) * share
-        said = "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
-        return squares / (density * float(np.mean(w))), density, said
+        description = (
+            "2 (f - f_min) / c with c = E[psi^2] / (2 delta g), g the density of the residuals at 0 (robust), t"
+        )
+        return squares / (density * float(np.mean(w))), density, description
 
 
 class ClippedLoss(Loss):
-    """Huber's formula, ``c (r - c / 2)`` with c the residual cut to ``[-delta, delta]``; subclasses are final.
+    """Huber's formula, ``c (r - c / 2)`` with c the residual clipped to ``[-delta, delta]``; subclasses are final.
 
-    Squared error is its limit for a threshold without end, absolute error (over delta) that for one of zero.
+    Squared error is its limit for an infinite threshold, absolute error (over delta) that for a threshold of zero.
     """
 
     def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``c (r - c / 2)``."""
+        """Loss ``c (r - c / 2)``."""
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
     def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """The residual cut to ``[-delta, delta]``."""
+        """Residual clipped to ``[-delta, delta]``."""
         return namespace(r).clip(r, -delta, delta)
 
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """The residual cut to ``[-delta, delta]``, whether it lies inside, and ``min(1, delta / |r|)``."""
+        """Residual clipped to ``[-delta, delta]``, 1 inside and 0 outside, and weight ``min(1, delta / |r|)``."""
         xp = namespace(r)
         inside = xp.abs(r) <= delta
         weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
         return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
 
-def setting(value: Any) -> Any:
-    """A setting of a loss as an array, so that another value compiles nothing."""
+def as_array(value: Any) -> Any:
+    """Convert a setting of a loss to an array, so that a new value does not trigger compilation."""
     return value if isinstance(value, jax.Array) else np.asarray(value, float)
 
 
-def above_zero(name: str, value: Any) -> Any:
-    """A setting that must be positive and finite; a JAX array is taken as it is.
+def validate_positive(name: str, value: Any) -> Any:
+    """Validate a positive and finite setting; a JAX array is returned unchanged.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the value is not positive and finite.
     """
     if isinstance(value, jax.Array):
         return value
@@ -267,10 +270,10 @@ def above_zero(name: str, value: Any) -> Any:
     return number
 
 
-def near_zero(r: np.ndarray, size: int) -> tuple[float, float]:
-    """A bandwidth around zero and the share of the residuals inside, for their density there.
+def bandwidth_at_zero(r: np.ndarray, size: int) -> tuple[float, float]:
+    """Bandwidth around zero and the fraction of residuals inside, for a density estimate at zero.
 
-    The loss bends to as many small residuals as it has parameters: they say nothing of the density.
+    As many of the smallest residuals as there are parameters are omitted, since the fit can make these zero.
 
     Args:
         r: residuals, shape (n,).

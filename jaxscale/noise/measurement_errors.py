@@ -1,4 +1,4 @@
-"""Known measurement errors: rows weighted by the inverse variance of what is known of each response."""
+"""Known measurement errors: inverse-variance weights and a goodness-of-fit test."""
 
 import dataclasses
 
@@ -9,19 +9,19 @@ from jaxscale.noise import Noise
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
-# Scatter beyond the stated errors is said where it would be so large by chance in one of a thousand data sets.
-REJECTED = 1e-3
+# Significance level of the chi-squared test of the residuals against the known errors.
+SIGNIFICANCE = 1e-3
 
 
-def weighted(observations: Observations, noise: Noise) -> Observations:
-    """Observations whose weights hold the known errors, ``w / sigma_t^2`` with ``sigma_t`` in the noise's space.
+def weight_by_errors(observations: Observations, noise: Noise) -> Observations:
+    """Multiply weights by inverse variances, ``w / sigma_t^2`` with ``sigma_t`` in the noise's space.
 
     Args:
-        observations: as they were read; those without errors are handed back.
+        observations: observations; returned unchanged if they have no known errors.
         noise: squared error, in any space.
 
     Raises:
-        ValueError: the noise is another.
+        ValueError: the noise is not squared error.
     """
     if observations.sigma is None:
         return observations
@@ -36,8 +36,8 @@ def weighted(observations: Observations, noise: Noise) -> Observations:
     return dataclasses.replace(observations, weight=observations.weight / errors**2)
 
 
-def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
-    """A notice where the residuals are larger than the known errors allow.
+def scatter_notice(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
+    """Notice if the residuals are larger than the known errors allow (chi-squared test).
 
     Args:
         residual: shape (n,).
@@ -47,8 +47,8 @@ def scatter(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]
     from scipy.special import chdtrc
 
     freedom, total = int(np.sum(weight > 0)) - free, float(np.sum(weight * residual**2))
-    if freedom <= 0 or chdtrc(freedom, total) >= REJECTED:
+    if freedom <= 0 or chdtrc(freedom, total) >= SIGNIFICANCE:
         return []
-    said = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors say"
+    message = f"Residuals are {np.sqrt(total / freedom):.3g} times as large as the known errors imply"
     counted = f"chi-squared {total:.4g} with {freedom} {'degree' if freedom == 1 else 'degrees'} of freedom"
-    return [Notice("scatter_exceeds_errors", f"{said} ({counted}).")]
+    return [Notice("scatter_exceeds_errors", f"{message} ({counted}).")]

@@ -1,7 +1,7 @@
-"""Noise: in which space residuals are taken, and what a residual costs.
+"""Noise: residual space and loss of a fit.
 
 A fit minimises ``sum_i w_i * rho(r_i)`` with ``r_i = t(law_i) - t(y_i)``, where ``t`` is the identity, the logarithm or
-the logit. Objectives are sums, never means. Settings are arrays, so that a new delta compiles nothing.
+the logit. Objectives are sums, not means. Settings are arrays, so that a new delta does not trigger compilation.
 """
 
 import importlib
@@ -16,16 +16,16 @@ import equinox as eqx
 from jaxscale.law import Response
 from jaxscale.noise import losses
 from jaxscale.noise.loss import Loss
-from jaxscale.noise.spaces import Space, suited
+from jaxscale.noise.spaces import Space, default_space
 from jaxscale.utils.errors import ArgumentError
 
 
 class Noise(eqx.Module):
-    """A residual space with a loss; make one with :func:`jaxscale.noise.squared`, :func:`jaxscale.noise.huber`, ...
+    """Residual space and loss; create it with :func:`jaxscale.noise.squared`, :func:`jaxscale.noise.huber`, ...
 
     Args:
-        loss: what a residual costs.
-        space: where residuals are taken.
+        loss: loss of a residual.
+        space: residual space.
     """
 
     loss: Loss
@@ -33,19 +33,19 @@ class Noise(eqx.Module):
 
     @property
     def infers_scale(self) -> bool:
-        """Whether the scale of the noise is fitted along with the law."""
+        """Whether the scale of the noise is fitted with the law."""
         return self.loss.infers_scale
 
     def transform(self, y: Any) -> Any:
-        """Map a response or prediction into the space where residuals are taken."""
+        """Map a response or prediction to the residual space."""
         return self.space.forward(y)
 
     def with_threshold(self, delta: Any) -> "Noise":
-        """The noise with another threshold of its loss."""
+        """Noise with another threshold of its loss."""
         return Noise(self.loss.with_threshold(delta), self.space)
 
     def describe(self) -> str:
-        """The noise in words.
+        """Description of the noise, as reports print it.
 
         >>> from jaxscale import noise
         >>> noise.huber(0.01, over=10).describe()
@@ -60,12 +60,12 @@ class Noise(eqx.Module):
         return f"{self.loss.name}{f'({settings})' if settings else ''} on {self.space.label}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The noise as plain numbers and strings: ``loss``, ``space`` and the settings of the loss."""
+        """Convert the noise to plain numbers and strings: ``loss``, ``space`` and the settings of the loss."""
         return {"loss": self.loss.name, "space": self.space.name, **self.loss.settings}
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Noise":
-        """The noise that :meth:`to_dict` wrote.
+        """Create a noise from the output of :meth:`to_dict`.
 
         Raises:
             ValueError: the loss, the space or a setting is unknown.
@@ -74,8 +74,8 @@ class Noise(eqx.Module):
             from jaxscale.noise.count_loss import count_noise
             from jaxscale.noise.likelihoods import classes
 
-            made = classes()[entries["likelihood"]]
-            return count_noise(made(*([entries["trials"]] if "trials" in entries else [])))
+            kind = classes()[entries["likelihood"]]
+            return count_noise(kind(*([entries["trials"]] if "trials" in entries else [])))
         return named(entries["loss"], entries["space"], **{k: v for k, v in entries.items() if k not in _FIXED})
 
 
@@ -83,42 +83,42 @@ _FIXED = ("loss", "space")
 
 
 def default(response: Response, space: str | Space | None = None) -> Noise:
-    """The noise used unless one is given: Huber's with a fitted scale on logs, else squared error.
+    """Default noise of a response: Huber loss with a fitted scale for log residuals, else squared error.
 
     Args:
         response: the response of the law.
-        space: where residuals are taken, if not where they suit the domain of the response.
+        space: residual space; by default that of the domain of the response.
     """
-    usual = suited(response.domain)
+    usual = default_space(response.domain)
     chosen = usual if space is None else space
     return named("huber", chosen, delta="scale") if usual.percent else named("squared", chosen)
 
 
 @cache
 def constructors() -> dict[str, Callable[..., Noise]]:
-    """The functions that make noises, by the name of the loss: those of the files in :mod:`jaxscale.noise.losses`."""
-    found = {}
+    """Constructors of noises by the name of the loss, from the files in :mod:`jaxscale.noise.losses`."""
+    functions = {}
     for file in pkgutil.iter_modules(losses.__path__):
         function = vars(importlib.import_module(f"{losses.__name__}.{file.name}")).get(file.name)
         if inspect.isfunction(function):
-            found[file.name] = function
-    return found
+            functions[file.name] = function
+    return functions
 
 
 def named(loss: str, space: str | Space | None = None, *, response: Response | None = None, **settings: Any) -> Noise:
-    """A noise by name; the space defaults to what suits the response's domain.
+    """Create a noise by the name of its loss.
 
     >>> named("huber", "log", delta=0.01).describe()
     'huber(delta=0.01) on log residuals'
 
     Args:
         loss: name of the loss.
-        space: where residuals are taken; raw unless given here or by the response.
-        response: of the law.
-        **settings: of the loss; those that are None keep their defaults.
+        space: residual space; by default that of the domain of the response, or linear without a response.
+        response: response of the law.
+        **settings: settings of the loss; those that are None keep their defaults.
 
     Raises:
-        ValueError: the name, the space or a setting is not one of the noise's.
+        ValueError: the name, the space or a setting is unknown.
     """
     known = constructors()
     if loss not in known:
@@ -128,5 +128,5 @@ def named(loss: str, space: str | Space | None = None, *, response: Response | N
         if value is not None and key not in accepted:
             raise ArgumentError(key, f"must not be given with noise {loss}, but is {value!r}.")
     if space is None:
-        space = "linear" if response is None else suited(response.domain)
+        space = "linear" if response is None else default_space(response.domain)
     return known[loss](space=space, **{key: value for key, value in settings.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Effects of runs that are integrated out: which rows a run has, and the integral of Student-t residuals."""
+"""Random effects of runs: rows of each run, and the marginal likelihood of Student-t residuals by quadrature."""
 
 import functools
 import operator
@@ -10,49 +10,49 @@ import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
 
-# Nodes of the integral over an effect about each of its two peaks, and steps from a start to a peak.
+# Quadrature nodes about each of two peaks of the integrand, and fixed-point iterations to find a peak.
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
-# The integral ends so many standard deviations of the effect out, or where the tails of the rows are 1e-8.
+# The integral is truncated at this many standard deviations of the effect, or where the tails of the rows are 1e-8.
 REACH, DIGITS = 6.5, 8.0
-# How sharply the integral is shared out between its peaks, in steps from one to the other.
+# Sharpness of the partition of unity between two peaks, relative to their distance.
 SHARP = 16.0
-# Rows whose factors are multiplied before the logarithm is taken, and the largest factor.
+# Number of rows whose factors are multiplied before the logarithm is taken, and the largest factor.
 TOGETHER, LARGEST = 8, 1e30
 
 
-def places(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
-    """Which rows each run has, shape (runs, most): their numbers, and -1 where there are no more.
+def run_rows(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
+    """Indices of the rows of each run, padded by -1, shape (runs, most).
 
     Args:
         run: codes of the runs, shape (n,).
-        used: which rows count, shape (n,).
-        runs: how many runs there is room for.
-        most: how many rows of a run.
+        used: mask of rows with positive weight, shape (n,).
+        runs: number of runs, including padding.
+        most: number of rows of a run, including padding.
     """
-    found = np.full((runs, most), -1)
+    rows = np.full((runs, most), -1)
     for code in np.unique(run[used]):
         own = np.flatnonzero(used & (run == code))
-        found[code, : len(own)] = own
-    return found
+        rows[code, : len(own)] = own
+    return rows
 
 
-def fullest(run: np.ndarray, used: np.ndarray) -> int:
-    """The number of rows of the run that has most."""
+def longest_run(run: np.ndarray, used: np.ndarray) -> int:
+    """Number of rows of the longest run."""
     return int(np.bincount(run[used], minlength=1).max())
 
 
 def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
-    """``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` for every run, by two trapezoidal rules.
+    """Log marginal likelihood ``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` of every run.
 
-    Rows of a run that lie far apart make several peaks. The two that weigh most have a rule each, in ``b = centre +
-    width * sinh(u)``, in which the integrand falls off doubly exponentially; what lies between is shared out by smooth
-    functions that sum to 1. Against a dense rule over random runs of up to eight rows: 1e-5 in 99 of 100 runs whose
-    rows scatter as the density says, 0.02 at worst; 0.02 at worst for two rows at any distance (1e-3 in nine of ten);
-    three or more rows, each ten scales from the others, are the worst found, 0.3.
+    Distant rows of a run make the integrand multimodal. Each of its two largest peaks has a trapezoidal rule in
+    ``b = centre + width * sinh(u)``, in which the integrand decays double exponentially; a smooth partition of unity
+    divides the domain between them. Errors against a dense rule, over random runs of up to eight rows: 1e-5 in 99 of
+    100 runs whose rows follow the density, at most 0.02; at most 0.02 for two rows at any distance (1e-3 in nine of
+    ten); at most 0.3 for three or more rows that are ten scales apart.
 
     Args:
         z: residuals, shape (runs, most).
-        weight: 0 where there is no row, shape (runs, most).
+        weight: 0 for padding, shape (runs, most).
         ratio: standard deviation of the effect.
         df: degrees of freedom.
     """
@@ -60,7 +60,7 @@ def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
     constant = lone * jnp.sum(weight, axis=1) - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
 
     def integrand(b: Any) -> Any:
-        """Its logarithm at places b of every run but for the constant, shape (runs, count)."""
+        """Log integrand at values b of the effect of every run, up to a constant, shape (runs, count)."""
         return -0.5 * (b / ratio) ** 2 - 0.5 * (df + 1) * _logs(z, weight, b, df)
 
     centre, width, far = jax.lax.stop_gradient(_peaks(integrand, z, weight, ratio, df))
@@ -78,11 +78,11 @@ def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
 
 
 def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
-    """``sum_i w_i log(1 + (z_i - b)^2 / df)`` at places b of shape (runs, count), a few rows of every run at a time."""
+    """Sum ``sum_i w_i log(1 + (z_i - b)^2 / df)`` at b of shape (runs, count), a few rows at a time."""
     few = min(TOGETHER, z.shape[1])
     extra = -z.shape[1] % few
-    some = lambda a: jnp.pad(a, ((0, 0), (0, extra))).reshape(len(z), -1, few).transpose(1, 2, 0)[..., None]  # noqa: E731
-    # Where weights are 0 and 1 the logarithm of a product does for them.
+    blocks = lambda a: jnp.pad(a, ((0, 0), (0, extra))).reshape(len(z), -1, few).transpose(1, 2, 0)[..., None]  # noqa: E731
+    # With weights of 0 and 1 a single logarithm of a product suffices.
     even = jnp.all((weight == 0) | (weight == 1))
 
     def product(part: Any) -> Any:
@@ -95,16 +95,16 @@ def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
         return sum(w * jnp.log1p((z - b) ** 2 / df) for z, w in zip(*part, strict=True))
 
     step = lambda total, part: (total + jax.lax.cond(even, product, each, part), None)  # noqa: E731
-    return jax.lax.scan(step, jnp.zeros_like(b), (some(z), some(weight)))[0]
+    return jax.lax.scan(step, jnp.zeros_like(b), (blocks(z), blocks(weight)))[0]
 
 
 def _peaks(integrand: Callable[[Any], Any], z: Any, weight: Any, ratio: Any, df: Any) -> tuple[Any, Any, Any]:
-    """Centres, widths and reach of the two peaks that weigh most, shape (runs, 2); the same one twice if alone."""
+    """Centres, widths and reach of the two largest peaks, shape (runs, 2); equal if there is only one."""
     pull = 1 / (ratio * ratio)
     centre = jnp.stack([jnp.zeros(len(z)), jnp.min(z, axis=1), jnp.max(z, axis=1)], axis=1)
     heavy = pull
     for step in range(STEPS + 1):
-        # The place where the weights that the density gives to its rows balance is where it is highest.
+        # Iteratively reweighted means converge to a mode of the density.
         w = weight[:, None, :] * (df + 1) / (df + (z[:, None, :] - centre[:, :, None]) ** 2)
         heavy = jnp.sum(w, axis=2) + pull
         centre = jnp.sum(w * z[:, None, :], axis=2) / heavy if step < STEPS else centre

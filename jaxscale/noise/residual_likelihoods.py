@@ -24,18 +24,20 @@ from jaxscale.utils.errors import ArgumentError, DataError, Setting
 
 __all__ = ["laplace", "normal", "student_t"]
 
-# Gauss-Legendre on the interval from 0 to 1.
+# Gauss-Legendre nodes and weights on the interval from 0 to 1.
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(64) + np.array([[1.0], [0.0]])) * 0.5
 
 
 class ResidualLikelihood(Likelihood):
-    """``t(y) = t(law) + scale * (run_ratio * b_run + e)`` with a standard ``e`` and ``b ~ Normal(0, 1)``.
+    """Abstract likelihood of residuals: ``t(y) = t(law) + scale * (run_ratio * b_run + e)``.
+
+    ``e`` has a standard distribution and ``b_run ~ Normal(0, 1)``.
 
     Args:
-        space: where residuals are taken.
+        space: residual space.
         scale_by: "constant": one scale; "level": ``scale * law**power``; "group": a scale for every group.
         runs: whether the rows of a run share a random effect, normal with standard deviation ``run_ratio`` in units of
-            each row's own scale; None: where a run has several rows.
+            each row's own scale; None: if a run has several rows.
         censored: input that is 1 where the response is only a lower bound.
     """
 
@@ -57,43 +59,43 @@ class ResidualLikelihood(Likelihood):
         """``log P(T > t)`` of a standardised residual."""
 
     @abstractmethod
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
-        """Random standardised residuals."""
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+        """Draw standardised residuals."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The mark of censoring."""
+        """Indicator of censoring, if there is one."""
         return () if self.censored is None else (self.censored,)
 
     @property
     def sampled_with(self) -> tuple[str, ...]:
-        """None: what is drawn is not censored."""
+        """No columns: drawn responses are not censored."""
         return ()
 
     @property
     def marginal(self) -> bool:
-        """Never, unless a subclass can."""
+        """False by default."""
         return False
 
     @property
     def sites(self) -> dict[str, Site]:
-        """``scale``, and where they are inferred ``power`` and ``run_ratio``.
+        """Sites ``scale`` and, if they are inferred, ``power`` and ``run_ratio``.
 
-        ``scale`` is log-normal about 1 % in logs and logits (a residual in other units may have any size),
-        ``run_ratio`` (the standard deviation of runs over that of rows) log-normal about 1.
+        The prior of ``scale`` is log-normal with median 1 % for logs and logits, and wide for linear residuals; that of
+        ``run_ratio`` (the standard deviation of runs over that of rows) is log-normal with median 1.
         """
         loc, width = (0.0, 5.0) if not self.space.relative else (math.log(0.01), 2.5)
-        found = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
+        sites = {"scale": Site("LogNormal", dict(loc=loc, scale=width), 0.1, by_group=self.scale_by == "group")}
         if self.scale_by == "level":
-            found["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
-        found |= self.shape_sites
+            sites["power"] = Site("Normal", dict(loc=0.0, scale=2.0), 0.0)
+        sites |= self.shape_sites
         if self.runs:
-            found["run_ratio"] = Site("LogNormal", dict(loc=0.0, scale=1.5), 1.0)
-        return found
+            sites["run_ratio"] = Site("LogNormal", dict(loc=0.0, scale=1.5), 1.0)
+        return sites
 
     @property
     def shape_sites(self) -> dict[str, Site]:
-        """The nuisance parameters of the standardised residual."""
+        """Nuisance parameters of the standardised residual."""
         return {}
 
     @property
@@ -103,22 +105,22 @@ class ResidualLikelihood(Likelihood):
 
     @property
     def label(self) -> str:
-        """The distribution as :meth:`describe` names it."""
+        """Name of the distribution in :meth:`describe`."""
         return self.name
 
     def describe(self) -> str:
-        """The likelihood in words, as a report prints it."""
+        """Description of the likelihood, as reports print it."""
         scale = {"constant": "", "level": ", scale a power of the level", "group": ", a scale for each group"}
         effect = ", with an effect of each run" if self.runs else ""
         return f"{self.label} on {self.space} residuals{scale[self.scale_by]}{effect}"
 
     def bind(self, observations: Observations) -> tuple[Likelihood, Observations]:
-        """Both as they are."""
+        """Return likelihood and observations unchanged."""
         return self, observations
 
     def check(self, observations: Observations) -> None:
-        """Refuse marks of censoring that are none, and responses outside of the space."""
-        _refuse_censored(observations, self.censored)
+        """Check the indicators of censoring, and that responses are in the support of the space."""
+        _check_censored(observations, self.censored)
         y = observations.response[observations.weight > 0]
         domain = self.space.support
         outside = int(np.sum(~((domain.low < y) & (y < domain.high))))
@@ -129,10 +131,10 @@ class ResidualLikelihood(Likelihood):
             shares = np.all((y >= 0) & (y <= 1))
             linear = Setting("likelihood", "normal", (Setting("space", "linear"),))
             counts = Setting("likelihood", "binomial", (Setting("trials"),))
-            of_counts = (" or, for shares of counted trials, that of counts (", counts, ")") if shares else ()
+            of_counts = (" or, for proportions of counted trials, that of counts (", counts, ")") if shares else ()
             raise DataError(
                 f"{observations.name}: {self.space} residuals need responses {where}, but {outside} of {len(y)} are "
-                f"not; take a likelihood of linear residuals (",
+                f"not; use a likelihood of linear residuals (",
                 linear,
                 ")",
                 *of_counts,
@@ -140,16 +142,16 @@ class ResidualLikelihood(Likelihood):
             )
 
     def check_unambiguous(self, observations: Observations) -> None:
-        """Every response has one meaning."""
+        """Do nothing: responses are never ambiguous."""
 
     def scales(self, sites: Mapping[str, Any], level: Any, group: Any) -> Any:
-        """The scale of every row's residual, shape (n,)."""
+        """Scale of the residual of every row, shape (n,)."""
         if self.scale_by == "level":
             return sites["scale"] * jnp.exp(sites["power"] * jnp.log(jnp.abs(level)))
         return sites["scale"][group] if self.scale_by == "group" else jnp.broadcast_to(sites["scale"], level.shape)
 
     def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
-        """``log p((t(y) - t(law)) / scale) - log(scale)``, or the log survival of a censored row; shape (n,)."""
+        """Log density ``log p((t(y) - t(law)) / scale) - log(scale)``, or log survival if censored; shape (n,)."""
         transform = self.space.forward
         s = self.scales(sites, level, data["group"])
         offset = 0.0
@@ -162,9 +164,9 @@ class ResidualLikelihood(Likelihood):
         return jnp.where(data[self.censored] > 0, self.log_survival(t, sites), observed)
 
     def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
-        """Log density of every run's residuals together, shape (runs,) by code (0 where there is no such run).
+        """Marginal log density of the residuals of every run, shape (runs,) by code (0 for padding).
 
-        The effect ``b ~ Normal(0, run_ratio)`` that a run's rows share, in units of each row's own scale, is
+        The effect ``b ~ Normal(0, run_ratio)`` that the rows of a run share, in units of each row's own scale, is
         integrated out.
         """
         transform = self.space.forward
@@ -179,14 +181,14 @@ class ResidualLikelihood(Likelihood):
         raise NotImplementedError(f"Effects of runs of {self.name} residuals are sampled.")
 
     def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
-        """``log |t'(y)|``; 0 for a censored row, whose probability has no unit."""
+        """Log Jacobian ``log |t'(y)|``; 0 for a censored row, whose likelihood is a probability."""
         slope = self.space.log_derivative(y)
         return slope if self.censored is None else jnp.where(data[self.censored] > 0, 0.0, slope)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-        """``t^-1(t(law) + scale * (run_ratio * b_run + e))``, shape (n,)."""
+        """Draw responses ``t^-1(t(law) + scale * (run_ratio * b_run + e))``, shape (n,)."""
         first, second = jr.split(key)
-        e = self.standardised(first, level.shape, sites)
+        e = self.draw_standardised(first, level.shape, sites)
         if self.runs and "run_effect" in sites:
             e = e + sites["run_ratio"] * sites["run_effect"][data["run"]]
         elif self.runs:
@@ -195,15 +197,15 @@ class ResidualLikelihood(Likelihood):
         return self.space.inverse(self.space.forward(level) + self.scales(sites, level, data["group"]) * e)
 
     def interior(self, response: np.ndarray) -> np.ndarray:
-        """Responses as they are: the space of the residuals has no ends."""
+        """Return responses unchanged."""
         return response
 
     def surrogate_data(self, observations: Observations) -> Observations:
-        """Observations as they are."""
+        """Return observations unchanged."""
         return observations
 
     def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
-        """A scale as large as the residuals, smaller where runs account for a part of them."""
+        """Initial scale from the size of the residuals, smaller if there are effects of runs."""
         values = {name: site.initial for name, site in self.sites.items()}
         r = residual[np.isfinite(residual)]
         if not len(r):
@@ -213,52 +215,52 @@ class ResidualLikelihood(Likelihood):
         return values | {"scale": scale / np.sqrt(2.0) if self.runs else scale}
 
     def spread(self, residual: np.ndarray, free: int) -> float:
-        """The size of residuals: their median, scaled to the standard deviation of normal ones."""
+        """Robust standard deviation of residuals: 1.4826 times the median of their absolute values."""
         return 1.4826 * float(np.median(np.abs(residual)))
 
-    def smoothed(self) -> Likelihood:
-        """The same."""
+    def smooth_surrogate(self) -> Likelihood:
+        """The likelihood itself."""
         return self
 
     def with_runs(self, runs: bool) -> Likelihood:
-        """The same with effects of runs, or without."""
+        """Likelihood with or without random effects of runs."""
         return replace(self, runs=runs)
 
     def of_one_group(self) -> Likelihood:
-        """The same with one scale, where each group had its own."""
+        """Likelihood with a constant scale in place of a scale for each group."""
         return replace(self, scale_by="constant") if self.scale_by == "group" else self
 
 
 class Normal(ResidualLikelihood):
-    """``t(y) ~ Normal(t(law), scale)``."""
+    """Normal residuals, ``t(y) ~ Normal(t(law), scale)``."""
 
     name: ClassVar[str] = "normal"
     calibrated: ClassVar[tuple[ScaleBy, ...]] = ("constant", "level", "group")
 
     @property
     def marginal(self) -> bool:
-        """In closed form, without censoring."""
+        """Whether effects of runs are integrated out: in closed form, without censoring."""
         return bool(self.runs) and self.censored is None
 
     @property
     def surrogate(self) -> Noise:
-        """Squared errors, without censoring."""
+        """Squared error, or Student-t with censoring."""
         return squared(self.space) if self.censored is None else student_t_loss(4.0, space=self.space)
 
     def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``-t^2 / 2 - log(2 pi) / 2``."""
+        """Log density ``-t^2 / 2 - log(2 pi) / 2``."""
         return stats.norm.logpdf(t)
 
     def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``log Phi(-t)``."""
+        """Log survival ``log Phi(-t)``."""
         return stats.norm.logsf(t)
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
-        """Standard normal numbers."""
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+        """Draw from the standard normal distribution."""
         return jr.normal(key, shape)
 
     def log_density_of_runs(self, z: Any, weight: Any, scaled: Any, sites: Mapping[str, Any]) -> Any:
-        """``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` but for constants.
+        """Log density ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` up to constants.
 
         With residuals ``z_i`` in units of their scales, weights ``w_i``, ``W = sum w_i`` and ``v = run_ratio^2``.
         """
@@ -268,15 +270,15 @@ class Normal(ResidualLikelihood):
         return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
 
     def spread(self, residual: np.ndarray, free: int) -> float:
-        """Their standard deviation."""
+        """Standard deviation of residuals."""
         return float(np.sqrt(np.sum(residual * residual) / max(len(residual) - free, 1)))
 
 
 class StudentT(ResidualLikelihood):
-    """``t(y) ~ StudentT(df, t(law), scale)``.
+    """Student-t residuals, ``t(y) ~ StudentT(df, t(law), scale)``.
 
     Args:
-        df: degrees of freedom; inferred where None, with the prior Gamma(2, 0.1).
+        df: degrees of freedom; if None they are inferred with the prior Gamma(2, 0.1).
     """
 
     name: ClassVar[str] = "student_t"
@@ -285,57 +287,57 @@ class StudentT(ResidualLikelihood):
 
     @property
     def marginal(self) -> bool:
-        """By quadrature, without censoring."""
+        """Whether effects of runs are integrated out: by quadrature, without censoring."""
         return bool(self.runs) and self.censored is None
 
     @property
     def shape_sites(self) -> dict[str, Site]:
-        """``df``, where it is inferred."""
+        """Site ``df``, if it is inferred."""
         return {"df": Site("Gamma", dict(concentration=2.0, rate=0.1), 8.0)} if self.df is None else {}
 
     @property
     def label(self) -> str:
-        """The distribution with its degrees of freedom."""
+        """Name of the distribution with its degrees of freedom."""
         return f"student_t(df {'inferred' if self.df is None else f'{self.df:g}'})"
 
     def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``-(df + 1) / 2 log(1 + t^2 / df)`` and a constant."""
+        """Log density ``-(df + 1) / 2 log(1 + t^2 / df)`` up to a constant."""
         return stats.t.logpdf(t, sites.get("df", self.df))
 
     def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``log P(T > t)``."""
+        """Log survival ``log P(T > t)``."""
         return _t_survival(t, sites.get("df", self.df))
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
-        """Numbers of Student's distribution."""
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+        """Draw from the standard Student-t distribution."""
         return jr.t(key, sites.get("df", self.df), shape)
 
     def log_density_of_runs(self, z: Any, weight: Any, scaled: Any, sites: Mapping[str, Any]) -> Any:
-        """``log int Normal(b; 0, run_ratio) prod_i t(z_i - b; df)^w_i db``, by quadrature."""
+        """Log density ``log int Normal(b; 0, run_ratio) prod_i t(z_i - b; df)^w_i db``, by quadrature."""
         each = student_t_runs(z, weight, sites["run_ratio"], sites.get("df", self.df))
         return jnp.where(jnp.any(weight > 0, axis=1), each - scaled, 0.0)
 
 
 class Laplace(ResidualLikelihood):
-    """``t(y) ~ Laplace(t(law), scale)``."""
+    """Laplace residuals, ``t(y) ~ Laplace(t(law), scale)``."""
 
     name: ClassVar[str] = "laplace"
     differentiable: ClassVar[bool] = False
 
     def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``-|t| - log(2)``."""
+        """Log density ``-|t| - log(2)``."""
         return stats.laplace.logpdf(t)
 
     def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
-        """``log(1/2) - t`` above 0."""
+        """Log survival, ``log(1/2) - t`` above 0."""
         return jnp.where(t > 0, jnp.log(0.5) - t, jnp.log1p(-0.5 * jnp.exp(jnp.minimum(t, 0.0))))
 
-    def standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
-        """Numbers of the standard Laplace distribution."""
+    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+        """Draw from the standard Laplace distribution."""
         return jr.laplace(key, shape)
 
-    def smoothed(self) -> Likelihood:
-        """Student-t of the same variance: where Laplace residuals vanish there is no curvature."""
+    def smooth_surrogate(self) -> Likelihood:
+        """Student-t likelihood with 4 degrees of freedom, since the Laplace density is not differentiable at 0."""
         return StudentT(self.space, self.scale_by, self.runs, self.censored, df=4.0)
 
 
@@ -358,7 +360,7 @@ def student_t(
     runs: bool | None = None,
     censored: str | None = None,
 ) -> StudentT:
-    """Student-t residuals, ``t(y) ~ StudentT(df, t(law), scale)``; the degrees of freedom are inferred where None.
+    """Student-t residuals, ``t(y) ~ StudentT(df, t(law), scale)``; the degrees of freedom are inferred if None.
 
     For the other arguments see :class:`ResidualLikelihood`.
 
@@ -381,15 +383,15 @@ def laplace(
     return Laplace(space_of(space), scale_by, runs, censored)
 
 
-def _refuse_censored(observations: Observations, name: str | None) -> None:
-    """Refuse marks of censoring that are neither 0 nor 1, and data of which nothing was observed."""
+def _check_censored(observations: Observations, name: str | None) -> None:
+    """Check that indicators of censoring are 0 or 1, and that not every row is censored."""
     if name is None:
         return
     used, marks = observations.weight > 0, observations.inputs[name]
     bad = used & ~np.isin(marks, (0.0, 1.0))
     if bad.any():
         raise DataError(
-            f"{observations.first(bad)}: the mark of censoring ({name}) is {marks[bad][0]:g}; it must "
+            f"{observations.first(bad)}: the indicator of censoring ({name}) is {marks[bad][0]:g}; it must "
             "be 1 where the response is only a lower bound, else 0."
         )
     if np.all(marks[used] == 1):
@@ -400,10 +402,11 @@ def _refuse_censored(observations: Observations, name: str | None) -> None:
 
 
 def _t_survival(t: Any, df: Any) -> Any:
-    """``log P(T > t)`` by quadrature: the incomplete beta function has no derivative in df, and underflows far out.
+    """Log survival ``log P(T > t)`` by quadrature, differentiable in df and accurate in the tails.
 
-    Up to 2 the density is integrated from 0. Further out ``T = sqrt(df) / tan(psi)`` gives the integral of
-    ``sin(psi)**(df - 1)`` over ``psi < end``, and ``sin(psi) = sin(end) * exp(-q**2 / df)`` a smooth one over q.
+    JAX's incomplete beta function has no derivative in df, and underflows. Up to 2 the density is integrated from 0.
+    Beyond that ``T = sqrt(df) / tan(psi)`` gives the integral of ``sin(psi)**(df - 1)`` over ``psi < end``, and
+    ``sin(psi) = sin(end) * exp(-q**2 / df)`` a smooth integral over q.
     """
     near, far = jnp.clip(t, -2.0, 2.0), jnp.maximum(jnp.abs(t), 2.0)
     nodes, weights = (jnp.expand_dims(a, tuple(range(near.ndim))) for a in (_NODES, _WEIGHTS))

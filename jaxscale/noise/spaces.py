@@ -1,6 +1,7 @@
-"""Residual spaces: where a prediction and a response are compared.
+"""Residual spaces: linear, log and logit.
 
-A space is a monotone map t of responses; residuals are ``t(law) - t(y)``. Functions take NumPy or JAX arrays.
+A space is a monotone transformation t of responses; residuals are ``t(law) - t(y)``. Functions take NumPy or JAX
+arrays.
 """
 
 from abc import abstractmethod
@@ -15,18 +16,18 @@ from jaxscale.utils.errors import ArgumentError
 
 
 def namespace(values: Any) -> Any:
-    """The array library of some values: NumPy for its arrays and plain numbers, else JAX."""
+    """Array library of values: NumPy for its arrays and Python numbers, else JAX."""
     return np if isinstance(values, np.ndarray | np.generic | float | int) else jnp
 
 
 class Space(eqx.Module):
-    """A map t of responses; subclasses define it with its derivatives.
+    """Transformation t of responses; subclasses define it with its derivatives.
 
     Attributes:
-        name: what ``space=`` and ``--space`` take.
-        support: the responses that have a residual.
-        interior: a response at which all of the functions are finite.
-        relative: whether residuals have no unit, so that a change of unit of the response leaves them as they are.
+        name: name of the space in ``space=`` and ``--space``.
+        support: support of the responses that have a residual.
+        interior: a response at which all functions are finite.
+        relative: whether residuals are dimensionless.
         percent: whether small residuals are relative differences, which reports print in percent.
     """
 
@@ -38,35 +39,35 @@ class Space(eqx.Module):
 
     @abstractmethod
     def forward(self, y: Any) -> Any:
-        """``t(y)``."""
+        """Transform responses, ``t(y)``."""
 
     @abstractmethod
     def inverse(self, t: Any) -> Any:
-        """``y`` with ``t(y) = t``."""
+        """Inverse transformation: ``y`` with ``t(y) = t``."""
 
     @abstractmethod
     def derivative(self, y: Any) -> Any:
-        """``t'(y)``."""
+        """Derivative ``t'(y)``."""
 
     @abstractmethod
     def second_derivative(self, y: Any) -> Any:
-        """``t''(y)``."""
+        """Second derivative ``t''(y)``."""
 
     @abstractmethod
     def log_derivative(self, y: Any) -> Any:
-        """``log t'(y)``, which turns a density of residuals into one of responses."""
+        """Log derivative ``log t'(y)``, the log Jacobian of residuals in responses."""
 
     def __str__(self) -> str:
-        """The name."""
+        """Name of the space."""
         return self.name
 
     @property
     def label(self) -> str:
-        """The residuals in words."""
+        """Description of the residuals."""
         return f"{self.name} residuals"
 
     def unit(self, response: str) -> str:
-        """The unit of a residual, as plots print it.
+        """Unit of a residual, as plots print it.
 
         Args:
             response: unit of the response.
@@ -75,7 +76,7 @@ class Space(eqx.Module):
 
     @property
     def factor(self) -> float:
-        """Residuals in the unit of :meth:`unit`."""
+        """Conversion factor of residuals to :meth:`unit`."""
         return 100.0 if self.percent else 1.0
 
 
@@ -89,7 +90,7 @@ class Linear(Space):
 
     @property
     def label(self) -> str:
-        """The residuals in words."""
+        """Description of the residuals."""
         return "raw residuals"
 
     def forward(self, y: Any) -> Any:
@@ -126,7 +127,7 @@ class Log(Space):
         return namespace(y).log(y)
 
     def inverse(self, t: Any) -> Any:
-        """``y = exp t``, finite for any t."""
+        """``y = exp t``, with t limited to avoid overflow."""
         xp = namespace(t)
         return xp.exp(xp.minimum(t, 700.0))
 
@@ -179,10 +180,10 @@ SPACES: dict[str, Space] = {space.name: space for space in (Linear(), Log(), Log
 
 
 def space_of(space: "str | Space") -> Space:
-    """A space by its name.
+    """Space by its name.
 
     Raises:
-        ValueError: there is none of this name.
+        ValueError: the name is unknown.
     """
     if isinstance(space, Space):
         return space
@@ -191,10 +192,10 @@ def space_of(space: "str | Space") -> Space:
     return SPACES[space]
 
 
-def suited(domain: Support) -> Space:
-    """The space that suits a response: logarithms of positive ones, logits between 0 and 1, else the response itself.
+def default_space(domain: Support) -> Space:
+    """Default space of a response: log if it is positive, logit if it is between 0 and 1, else linear.
 
     Args:
-        domain: where the response lies.
+        domain: support of the response.
     """
     return next((space for space in SPACES.values() if space.support is domain and space.relative), SPACES["linear"])

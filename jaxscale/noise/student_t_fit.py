@@ -6,7 +6,7 @@ LARGEST_DF = 200.0
 
 
 def student_t_fit(u: np.ndarray) -> tuple[float, float]:
-    """Degrees of freedom (1 to :data:`LARGEST_DF`) and scale of the likeliest Student-t about 0.
+    """Maximum likelihood degrees of freedom (1 to :data:`LARGEST_DF`) and scale of a Student-t distribution about 0.
 
     Args:
         u: shape (n,).

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxscale.data.features import named_categories, prepare
+from jaxscale.data.features import decode_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law, positive
 from jaxscale.laws import resolve
@@ -46,7 +46,7 @@ def plot(fit: Fit, observations: Observations) -> Any:
     used = observations.weight > 0
     inputs = {name: observations.inputs[name][..., used] for name in law.inputs if name in observations.inputs}
     y = observations.response[used]
-    predicted = np.asarray(fit.predict(**named_categories(law, inputs)))
+    predicted = np.asarray(fit.predict(**decode_categories(law, inputs)))
     plain = [name for name in inputs if inputs[name].ndim == 1]
     ranked = sorted(plain, key=lambda name: (bool(law.inputs[name].categories), -spread(inputs[name])))
     residual = _transformed(fit, predicted) - _transformed(fit, y)

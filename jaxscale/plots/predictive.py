@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.data.features import named_categories, prepare
+from jaxscale.data.features import decode_categories, prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law import positive
 from jaxscale.laws import resolve
-from jaxscale.noise.likelihood import Likelihood, replicated
+from jaxscale.noise.likelihood import Likelihood, replicate
 from jaxscale.noise.spaces import SPACES, Space
 from jaxscale.plots.style import (
     BAND,
@@ -90,7 +90,7 @@ def band(
     space = SPACES["linear"] if draws.scatter is None else draws.scatter.space
     forward, backward = _transform(space), space.inverse
     rows = {name: observations.inputs[name][..., used] for name in law.inputs}
-    here = forward(np.median(draws.predict(**named_categories(law, rows)), axis=0))
+    here = forward(np.median(draws.predict(**decode_categories(law, rows)), axis=0))
     there = forward(np.median(draws.predict(**_inputs_at(law, input, x, at)), axis=0))
     moved = backward(forward(observations.response[used]) + there - here)
 
@@ -156,7 +156,7 @@ def predictive(draws: Draws, *, seed: int = 0) -> Any:
     with jax.enable_x64(True):
         level = np.asarray(_levels(model, {name: sites[name] for name in model.shapes}))[:, used]
         data = {name: np.asarray(values)[used] for name, values in model.data.items()}
-        new = replicated(model.likelihood, generator_of(seed)[0], draws.nuisance, level, data)
+        new = replicate(model.likelihood, generator_of(seed)[0], draws.nuisance, level, data)
     space = model.likelihood.space
     forward, middle = _transform(space), np.median(level, axis=0)
     observed = forward(np.asarray(model.response)[used]) - forward(middle)
@@ -212,7 +212,7 @@ def _simulate(
     data: dict[str, np.ndarray] = {"run": np.arange(len(line)), "group": np.zeros(len(line), int)}
     for name in scatter.columns:
         data[name] = np.full(len(line), round(float(np.median(rows.inputs[name]))))
-    return replicated(scatter, generator_of(key)[0], draws.nuisance, level, data)
+    return replicate(scatter, generator_of(key)[0], draws.nuisance, level, data)
 
 
 def _number(value: Any) -> str:

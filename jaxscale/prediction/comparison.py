@@ -19,7 +19,7 @@ from jaxscale.prediction.cross_validation import Elpd, loo, standard_error
 from jaxscale.prediction.stacking import comparable, stacking
 from jaxscale.sampling.posterior import posterior
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
-from jaxscale.utils.text import aligned, wrapped
+from jaxscale.utils.text import align, wrap
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Comparison:
             p_loo = f"{row['p_loo']:.1f}" if math.isfinite(row["p_loo"]) else ""
             numbers = (f"{row['elpd']:.1f}", f"{row['difference']:.1f}", f"{row['se_difference']:.1f}", p_loo)
             cells.append((name, *numbers, f"{row['weight']:.2f}", f"{row['bad']:.0f}"))
-        head, *lines = aligned(cells, "<>>>>>>")
+        head, *lines = align(cells, "<>>>>>>")
         note = f"elpd in nats over {self.count} {self.unit}s; differences from the best model."
-        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(note)])
+        return "\n".join([head, "-" * len(head), *lines, "", *wrap(note)])
 
 
 def compare(
@@ -109,7 +109,7 @@ def _elpds_of(
     """Log predictive densities by name: those that are given, or those of the posteriors of laws."""
     if isinstance(models, Mapping):
         if observations is not None or likelihood is not None:
-            raise ArgumentError("observations", "and likelihood must be given with laws only, not with densities.")
+            raise ArgumentError("observations", "must be given with laws only, and so must a likelihood.")
         return models
     if isinstance(models, str | Law):
         raise ArgumentTypeError("models", f"must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")

@@ -14,7 +14,7 @@ from jaxscale.law import Law
 from jaxscale.results.draws import NO_MODEL, Draws
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 from jaxscale.utils.notices import CODES, Notice
-from jaxscale.utils.text import item, wrapped
+from jaxscale.utils.text import item, wrap
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Elpd:
         for key, value in self.about.items():
             lines += item(key.capitalize(), str(value))
         for notice in self.notices:
-            lines += ["", *wrapped(f"{notice.code}: {notice.message}", "", "  ")]
-            lines += wrapped(f"Cure: {CODES[notice.code][1]}", "  ")
+            lines += ["", *wrap(f"{notice.code}: {notice.message}", "", "  ")]
+            lines += wrap(f"Cure: {CODES[notice.code][1]}", "  ")
         return "\n".join(lines)
 
 

@@ -7,20 +7,20 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from jaxscale.data.features import columns_of, outside, prepare
+from jaxscale.data.features import columns_of, first_outside, prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.validation import checked
+from jaxscale.data.validation import validate
 from jaxscale.engine.linearize import linearise
 from jaxscale.fitting.fit import fit
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import predict_residuals
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Setting, did_you_mean
-from jaxscale.utils.padding import bucket, widened
+from jaxscale.utils.padding import bucket, pad_columns
 
 
 def forecast(
@@ -95,13 +95,13 @@ def forecast(
             "must hold no known errors (sigma) here, where the scatter of the rows is inferred; "
             "read them without sigma.",
         )
-    free = [name for name in law.parameters if name not in checked_fixed(law, fixed)]
+    free = [name for name in law.parameters if name not in validate_fixed(law, fixed)]
     noise = squared(default(law.response).space if space is None else space)
     new = _new_inputs(law, at)
     names = _size_names(law, size)
     with jax.enable_x64(True):
         rows = prepare(law, observations)
-        checked(law, rows, free, noise.space, Setting("space", "linear"))
+        validate(law, rows, free, noise.space, Setting("space", "linear"))
         used = np.flatnonzero(rows.weight > 0)
         if len(used) <= len(free):
             raise DataError(
@@ -161,7 +161,7 @@ def _new_inputs(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
     counts = {column.shape[-1] for column in columns.values()} - {1}
     if len(counts) > 1:
         raise ArgumentError("at", f"must hold numbers or equally long arrays, but their lengths are {sorted(counts)}.")
-    if violation := outside(law, columns):
+    if violation := first_outside(law, columns):
         raise ArgumentError("at", f"must keep {violation[0]} {violation[1]}, but holds {violation[2]:g}.")
     count = max(counts, default=1)
     return {name: np.broadcast_to(column, (*column.shape[:-1], count)) for name, column in columns.items()}
@@ -198,7 +198,7 @@ def _sizes(
 def _linear(refit: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """The fitted law in the residual space and its derivatives in the free parameters, at given inputs."""
     count = next(iter(inputs.values())).shape[-1]
-    wide = {name: widened(column, bucket(count)) for name, column in inputs.items()}
+    wide = {name: pad_columns(column, bucket(count)) for name, column in inputs.items()}
     # An arbitrary response, whose subtraction is undone below.
     half = np.full(bucket(count), 0.5)
     linear = linearise(eqx.tree_at(lambda p: p.inputs, refit.problem, wide), refit.z, half)

@@ -10,7 +10,7 @@ from jaxscale.bayes.pointwise import psis_weights
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.law import Law
 from jaxscale.results.draws import Draws, scalars
-from jaxscale.utils.text import aligned, wrapped
+from jaxscale.utils.text import align, wrap
 
 # The powers to which the prior and the likelihood are raised.
 POWERS = (0.8, 1.25)
@@ -38,12 +38,12 @@ class PriorSensitivity:
         cells = [("Quantity", "prior", "likelihood", "diagnosis")]
         for name, row in self.rows.items():
             cells.append((name, f"{row['prior']:.3f}", f"{row['likelihood']:.3f}", row["diagnosis"]))
-        head, *lines = aligned(cells, "<>><")
+        head, *lines = align(cells, "<>><")
         note = f"Distance per doubling of the power; above {SENSITIVE} a quantity is sensitive."
         rough = [part for part, khat in self.khat.items() if not khat <= KHAT_LIMIT]
         if rough:
             note += f" Unreliable for the {' and the '.join(rough)}: k-hat of the weights is above {KHAT_LIMIT}."
-        return "\n".join([head, "-" * len(head), *lines, "", *wrapped(note)])
+        return "\n".join([head, "-" * len(head), *lines, "", *wrap(note)])
 
 
 def prior_sensitivity(draws: Draws) -> PriorSensitivity:

@@ -359,7 +359,7 @@ def minimise_constrained(
     Returns:
         Coordinates of shape (size, lanes) and objectives of shape (lanes,), infinite where the value was not reached.
     """
-    count, width = z.shape[1], sizes(len(response)).holding(z.shape[1]).width
+    count, width = z.shape[1], sizes(len(response)).for_lanes(z.shape[1]).width
     places = [np.minimum(np.arange(first, first + width), count - 1) for first in range(0, count, width)]
     parts = [(problem, z[:, k], which[k], goal[k], unit[k], response, weight) for k in places]
     ends = runner(_program(of), parts)

@@ -10,7 +10,7 @@ import math
 import jax
 import numpy as np
 
-from jaxscale.engine.bounds import at_bounds, bounded, interval_about, lifted, slope_of_unbounded, unbounded
+from jaxscale.engine.bounds import at_bounds, bounded, interval_about, move_off_bounds, slope_of_unbounded, unbounded
 from jaxscale.engine.descent import descend
 from jaxscale.engine.optimum import optimum_of
 from jaxscale.engine.runner import Runner
@@ -149,7 +149,7 @@ class _Profile:
         weight = self.wide.weight
         optimum = optimum_of(self.problem, at, self.wide.response, weight)
         linear = optimum.linear
-        self.bounds, self.z = at_bounds(optimum), lifted(optimum)
+        self.bounds, self.z = at_bounds(optimum), move_off_bounds(optimum)
         root, undetermined, _ = bread(linear.jacobian * self._bend(linear.residual)[:, None], weight)
         plain = np.sum(root**2, axis=1)
         errors = np.array([fit.stderr[name] for name in fit.free])

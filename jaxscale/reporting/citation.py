@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jaxscale.law import Law
 from jaxscale.laws import resolve
 from jaxscale.results.fit import Fit
-from jaxscale.utils.text import wrapped
+from jaxscale.utils.text import wrap
 
 UNCONFIRMED = "unconfirmed form"
 # Sources without a paper.
@@ -96,7 +96,7 @@ def bibtex(law: Law) -> str:
         law: the law.
     """
     return "\n\n".join(paper.bibtex for paper in papers(law.source)) or "\n".join(
-        wrapped(f"{law.name}: {law.source}", "% ")
+        wrap(f"{law.name}: {law.source}", "% ")
     )
 
 
@@ -135,7 +135,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:
     lines_of_fields = [
-        wrapped(f"{name} = {{{_SPECIAL.sub(_escape, value)}}},", "  ", "    ") for name, value in fields.items()
+        wrap(f"{name} = {{{_SPECIAL.sub(_escape, value)}}},", "  ", "    ") for name, value in fields.items()
     ]
     return "\n".join([f"@{kind}{{{key},", *(line for lines in lines_of_fields for line in lines), "}"])
 

@@ -10,7 +10,7 @@ from jaxscale.law import Law, Parameter, between
 from jaxscale.law.curve import sketch
 from jaxscale.reporting import citation
 from jaxscale.reporting.formula_text import readable
-from jaxscale.utils.text import aligned, item, wrapped
+from jaxscale.utils.text import align, item, wrap
 
 
 def listing(laws: Iterable[Law]) -> str:
@@ -23,8 +23,8 @@ def listing(laws: Iterable[Law]) -> str:
     entries = []
     for law in laws:
         title = f"{law.name} ({', '.join(law.inputs)}): {law.response.unit or 'any unit'}, {_count(law)}"
-        entries += [*wrapped(title, "", "    "), *wrapped(_plain(law.summary), "  ")]
-        entries += wrapped(f"[{citation.short(law)}]", "  ")
+        entries += [*wrap(title, "", "    "), *wrap(_plain(law.summary), "  ")]
+        entries += wrap(f"[{citation.short(law)}]", "  ")
     return "\n".join([head, "-" * len(head), *entries])
 
 
@@ -43,12 +43,12 @@ def page(law: Law) -> str:
     rows = [("Parameter", "kind", "support", "plausible", "meaning")]
     rows += [(name, p.kind, p.support.name, _range(p), _meaning(p)) for name, p in law.parameters.items()]
     published = [
-        wrapped(f"{label}: " + ", ".join(f"{name}={value:g}" for name, value in values.items()), "  ", "    ")
+        wrap(f"{label}: " + ", ".join(f"{name}={value:g}" for name, value in values.items()), "  ", "    ")
         for label, values in law.published.items()
     ]
     blocks = [
         [law.name, "=" * len(law.name)],
-        wrapped(_plain(summary)),
+        wrap(_plain(summary)),
         [
             *item("Formula", formula),
             *item("LaTeX", law.formula or "none"),
@@ -58,8 +58,8 @@ def page(law: Law) -> str:
             *item("Source", law.source),
             *(item("Any sign", f"{law.either_sign}, which contains this law") if law.either_sign else []),
         ],
-        *(wrapped(_plain(entry)) for entry in paragraphs),
-        aligned(rows, "<<<<<") if law.parameters else ["It has no parameters to fit."],
+        *(wrap(_plain(entry)) for entry in paragraphs),
+        align(rows, "<<<<<") if law.parameters else ["It has no parameters to fit."],
         ["Published constants", *(line for entry in published for line in entry)] if published else [],
         _shape(law),
         [citation.bibtex(law)],
@@ -163,7 +163,7 @@ def _shape(law: Law) -> list[str]:
     label = next(iter(law.published), None)
     constants = f"constants of {label}" if label else "constants at the middle of their plausible ranges"
     caption = f"Shape: the response against {scale}{first}{f', at {at}' if at else ''}"
-    return [*wrapped(caption + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
+    return [*wrap(caption + (f"; {constants}" if law.parameters else "")), *sketch(law, first)]
 
 
 def _paragraphs(law: Law) -> list[str]:

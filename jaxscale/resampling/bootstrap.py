@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.bounds import lifted
+from jaxscale.engine.bounds import move_off_bounds
 from jaxscale.engine.linearize import Linear, linearise, params_at
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.runner import Runner
@@ -24,7 +24,7 @@ from jaxscale.results.refit_problem import RefitProblem, observations_of, refit_
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import ArgumentError, Setting
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 KINDS = ("case", "cluster", "residual", "wild", "parametric")
@@ -103,9 +103,9 @@ def bootstrap(
             settings = dict(bootstrap=kind, by=unit, signs=signs, n_resamples=n_resamples, seed=seed)
             run_identity = identity(refit.law, (refit.observations, noise), noise.describe(), fit.fixed)
             journal = Journal(checkpoint, run_identity | settings)
-        with ticking(f"resampling {fit.law}", progress) as ticker:
+        with show_progress(f"resampling {fit.law}", progress) as ticker:
             runner = Runner(mesh, journal, ticker)
-            begin = lifted(refit.optimum)
+            begin = move_off_bounds(refit.optimum)
             lanes, settled = refit_batch(
                 runner, refit.problem, begin, data.response, data.weight, n_resamples, keep=True
             )

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxscale.data.observations import Observations
-from jaxscale.engine.bounds import lifted
+from jaxscale.engine.bounds import move_off_bounds
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.refits import refit_batch
 from jaxscale.resampling.bootstrap import UNITS, check_groups, codes_of, draws_of, unit_of
@@ -53,7 +53,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
         labels, place = np.unique(used if codes is None else codes[used], return_inverse=True)
         weight = np.repeat(refit.wide.weight[None], len(labels), axis=0)
         weight[place, used] = 0.0
-        begin = lifted(refit.optimum)
+        begin = move_off_bounds(refit.optimum)
         lanes, settled = refit_batch(Runner(), refit.problem, begin, refit.wide.response, weight, len(labels))
         notice = Notice("leave_one_out", f"The draws are leave-one-{unit}-out refits, not draws of the estimate.")
         about: dict[str, Any] = {"unit": unit, "n_resamples": len(labels)}

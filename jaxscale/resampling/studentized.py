@@ -81,7 +81,7 @@ def covariances(
     response, counts = np.broadcast_to(response, (lanes, n)), np.broadcast_to(counts, (lanes, n))
     weight = np.broadcast_to(weight, (lanes, n))
     codes = np.arange(n) if codes is None else np.unique(codes, return_inverse=True)[1]
-    width, parts = sizes(n).holding(lanes).pool, []
+    width, parts = sizes(n).for_lanes(lanes).pool, []
     for first in range(0, lanes, width):
         index = np.minimum(np.arange(first, first + width), lanes - 1)
         data = (np.ascontiguousarray(a[index], float) for a in (response, weight, counts))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxscale.data.features import columns_of, outside
+from jaxscale.data.features import columns_of, first_outside
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.laws import resolve
@@ -160,7 +160,7 @@ class Draws:
         """
         law = resolve(self.law)
         columns = columns_of(law, inputs)
-        if violation := outside(law, dict(zip(law.inputs, columns, strict=True))):
+        if violation := first_outside(law, dict(zip(law.inputs, columns, strict=True))):
             raise ArgumentError(violation[0], f"must lie {violation[1]}, but holds {violation[2]:g}.")
         grouped = [name for name, value in self.params.items() if value.ndim > 1]
         if grouped:
@@ -169,7 +169,9 @@ class Draws:
             np.broadcast_shapes(*(column.shape for column in columns))
         except ValueError:
             self._raise_shapes(law, columns)
-        return self.derive(lambda params: law(*columns, **params))
+        # Inputs are broadcast against each other.
+        with jax.numpy_rank_promotion("allow"):
+            return self.derive(lambda params: law(*columns, **params))
 
     @property
     def scatter(self) -> Likelihood | None:
@@ -235,7 +237,7 @@ class Draws:
         Raises:
             ValueError: the likelihood is unknown, or needs more than the law's inputs, as for counts.
         """
-        from jaxscale.noise.likelihood import replicated
+        from jaxscale.noise.likelihood import replicate
         from jaxscale.utils.random import generator_of
 
         scatter = self.scatter
@@ -250,7 +252,7 @@ class Draws:
             raise ValueError(f"Each group has its own scale; choose a group first: {self._choice}.")
         level = self.predict(**{name: np.atleast_1d(value) for name, value in inputs.items()})
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
-        return replicated(scatter, generator_of(seed)[0], self.nuisance, level, rows)
+        return replicate(scatter, generator_of(seed)[0], self.nuisance, level, rows)
 
     def quantiles(self, levels: Any, quantity: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
         """Quantiles of every free parameter by name, or of a function of the parameters.

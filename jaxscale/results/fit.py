@@ -19,7 +19,7 @@ from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
 from jaxscale.utils.errors import ArgumentError, did_you_mean
-from jaxscale.utils.files import nulls, write_atomically
+from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Fit:
         """
         law = resolve(self.law)
         columns = columns_of(law, inputs)
-        with jax.enable_x64(True):
+        # Inputs are broadcast against each other.
+        with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
             value = np.asarray(law(*columns, **self.params))
         return float(value) if value.ndim == 0 else value
 
@@ -182,7 +183,7 @@ class Fit:
 
     def to_json(self) -> str:
         """The fit as JSON text; NaN becomes null."""
-        return json.dumps(nulls(to_entries(self)), indent=2, allow_nan=False) + "\n"
+        return json.dumps(replace_nonfinite(to_entries(self)), indent=2, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the fit as a JSON file, atomically.

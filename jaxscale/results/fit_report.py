@@ -11,7 +11,7 @@ from jaxscale.results.fit import Fit
 from jaxscale.results.fit_file import noise_entries
 from jaxscale.results.parts import Design, Landscape
 from jaxscale.utils.notices import notice_lines
-from jaxscale.utils.text import WIDTH, aligned, item
+from jaxscale.utils.text import WIDTH, align, item
 
 # Coverage of the intervals in the report.
 LEVEL = 0.9
@@ -76,7 +76,7 @@ def constants(fit: Fit, truth: Mapping[str, float]) -> str:
         error = fit.stderr[name]
         off = (fit.params[name] - truth[name]) / error if error > 0 else math.nan
         rows.append((name, f"{truth[name]:g}", number(fit.params[name], error), f"{off:+.1f} std. errors"))
-    return "\n".join(aligned(rows, "<>>>"))
+    return "\n".join(align(rows, "<>>>"))
 
 
 def number(value: float, error: float = math.nan) -> str:
@@ -174,7 +174,7 @@ def _parameters(fit: Fit) -> list[str]:
                 _ends(low, high, value, error),
             )
         )
-    head, *lines = aligned(rows, "<>>>>")
+    head, *lines = align(rows, "<>>>>")
     return [head, "-" * len(head), *lines]
 
 

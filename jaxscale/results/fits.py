@@ -16,7 +16,7 @@ from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.results.intervals import check_level
 from jaxscale.utils.errors import ArgumentError
-from jaxscale.utils.files import nulls, write_atomically
+from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Fits:
             "errors": {name: values.ravel().tolist() for name, values in ({**self.stderr, **self.errors}).items()},
             **{name: getattr(self, name).ravel().tolist() for name in _ARRAYS},
         }
-        write_atomically(path, (json.dumps(nulls(entries), allow_nan=False) + "\n").encode())
+        write_atomically(path, (json.dumps(replace_nonfinite(entries), allow_nan=False) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path, law: Law | None = None) -> "Fits":
@@ -173,7 +173,7 @@ class Fits:
             entries = json.loads(Path(path).read_text())
             shape, name = tuple(entries["shape"]), str(entries["law"])
             numbers = {key: np.array(entries[key], float if key == "objective" else int) for key in _ARRAYS}
-            by_parameter = {
+            by_parameter: dict[str, Any] = {
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxscale.law import Law
 from jaxscale.utils.errors import ArgumentError
-from jaxscale.utils.files import nulls
+from jaxscale.utils.files import replace_nonfinite
 from jaxscale.utils.notices import Notice
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Intervals(Mapping[str, tuple[float, float]]):
 
     def to_json(self) -> str:
         """The intervals as JSON text; NaN becomes null."""
-        return json.dumps(nulls(self.to_dict()), indent=2, allow_nan=False) + "\n"
+        return json.dumps(replace_nonfinite(self.to_dict()), indent=2, allow_nan=False) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """The intervals as a dictionary of plain numbers, for JSON, the entries of ``about`` among them."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxscale.data.observations import Observations
 from jaxscale.results.fit_report import number
 from jaxscale.utils.notices import notice_lines
-from jaxscale.utils.text import WIDTH, aligned, item
+from jaxscale.utils.text import WIDTH, align, item
 
 if TYPE_CHECKING:
     from jaxscale.results.intervals import Intervals
@@ -126,7 +126,7 @@ def _table(intervals: "Intervals") -> list[str]:
         ends = [] if left_out else [_ends(row["lower"], row["upper"], sd)]
         spread = number(sd, sd) if math.isfinite(sd) else "none"
         rows.append((name, number(row["estimate"], sd), spread, *ends, *extra))
-    first, *lines = aligned(rows, "<" + ">" * (len(head) - 1))
+    first, *lines = align(rows, "<" + ">" * (len(head) - 1))
     return [first, "-" * len(first), *lines]
 
 

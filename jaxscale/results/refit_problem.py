@@ -8,13 +8,13 @@ import numpy as np
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.optimum import Optimum, optimum_of
 from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of, from_params
 from jaxscale.laws import resolve
-from jaxscale.noise.measurement_errors import weighted
+from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.fit import Fit
 from jaxscale.results.provenance import fingerprint
 from jaxscale.utils.errors import ArgumentError, Setting, UsageError
@@ -96,8 +96,8 @@ def refit_problem(fit: Fit, observations: Observations | None = None) -> RefitPr
         # The parameters of the fit may have been replaced.
         return replace(fit.problem, z=coordinates_of(fit.problem.problem, fit.params, fit.scale))
     law = resolve(fit.law)
-    rows = weighted(prepare(law, rows), fit.noise)
-    wide = padded(rows, bucket(len(rows)))
+    rows = weight_by_errors(prepare(law, rows), fit.noise)
+    wide = pad(rows, bucket(len(rows)))
     centre = centre_of(law, rows.inputs, fit.noise.loss.interior(rows.response), np)
     fixed = {name: np.asarray(value, float) for name, value in fit.fixed.items()}
     inputs = {name: wide.inputs[name] for name in (*law.inputs, *fit.noise.loss.columns)}

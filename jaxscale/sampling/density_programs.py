@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxscale.law.derivatives import inlined
+from jaxscale.law.derivatives import inline
 from jaxscale.sampling import modes
 from jaxscale.utils.compilation import compiled
 
@@ -23,7 +23,7 @@ def curvatures(model: Any, x: Any) -> tuple[Any, Any, Any]:
 
     def at(m: Any, x: Any) -> tuple[Any, Any, Any]:
         m = getattr(m, "smooth", m)
-        log_density = inlined(_log_density, m, x)
+        log_density = inline(_log_density, m, x)
         return modes.curvature(lambda x: log_density(m, x), x)
 
     return jax.vmap(at)(model, x)

@@ -15,7 +15,7 @@ from jaxscale.bayes.model import Model
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
-from jaxscale.law.coordinates import coordinate_at, ordered, value_at
+from jaxscale.law.coordinates import coordinate_at, dependency_order, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
@@ -112,7 +112,7 @@ def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) 
         params = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
         central = dict(params)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))
-        for k, name in enumerate(ordered(model.law, model.free)):
+        for k, name in enumerate(dependency_order(model.law, model.free)):
             if pooled.get(name) != "partial":
                 continue
             z = coordinate_at(model.law, name, central[name], central, model.centre)

@@ -17,7 +17,7 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
@@ -39,7 +39,7 @@ from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 Method = Literal["auto", "importance", "nuts", "laplace"]
@@ -115,7 +115,7 @@ def posterior(
         if observations is None:
             raise ArgumentError("observations", "must be given with a law.")
         model_likelihood = likelihoods.of_response(law.response) if likelihood is None else likelihood
-        values, fitted = checked_fixed(law, fixed), None
+        values, fitted = validate_fixed(law, fixed), None
     model_likelihood.check_unambiguous(observations)
     model_likelihood, observations = model_likelihood.bind(observations)
     with jax.enable_x64(True):
@@ -131,7 +131,7 @@ def posterior(
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             identifiers = settings | dict(priors=prior_families(model), pooling=model.pooling)
             journal = Journal(checkpoint, identity(law, model, model.likelihood.describe(), values) | identifiers)
-        with ticking(f"posterior of {law.name} given {observations.name}", progress) as ticker:
+        with show_progress(f"posterior of {law.name} given {observations.name}", progress) as ticker:
             single = stack([model])
             densities = densities_of(Runner(mesh, journal, ticker), single, starts[None], generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))

@@ -15,7 +15,7 @@ from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
 from jaxscale.fitting.fit_many import fit_many
 from jaxscale.law import Law
-from jaxscale.law.fixed_values import checked_fixed
+from jaxscale.law.fixed_values import validate_fixed
 from jaxscale.laws import resolve
 from jaxscale.noise import likelihoods
 from jaxscale.noise.likelihoods import Likelihood
@@ -27,7 +27,7 @@ from jaxscale.sampling.posterior import Method, draws_by_name, prior_families
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.padding import bucket
-from jaxscale.utils.progress import ticking
+from jaxscale.utils.progress import show_progress
 from jaxscale.utils.random import generator_of
 
 
@@ -123,7 +123,7 @@ def posterior_many(
         model_likelihood.check_unambiguous(data)
     bound = [model_likelihood.bind(data) for data in sets]
     model_likelihood, sets = bound[0][0], [data for _, data in bound]
-    values = checked_fixed(law, fixed)
+    values = validate_fixed(law, fixed)
     seed, generator = generator_of(seed)
     if starts is None:
         at = fit_many(
@@ -155,7 +155,7 @@ def posterior_many(
             settings = dict(seed=seed, method=method, chains=num_chains, draws=num_samples, warmup=num_warmup)
             identifiers = settings | dict(priors=prior_families(whole), pooling=whole.pooling)
             journal = Journal(checkpoint, identity(law, whole, model_likelihood.describe(), values) | identifiers)
-        with ticking(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
+        with show_progress(f"{len(sets)} posteriors of {law.name}", progress) as ticker:
             densities = densities_of(Runner(mesh, journal, ticker), whole, climbs, generator)
             sampled = adaptive_sample(densities, method, NutsSettings(num_chains, num_samples, num_warmup))
         values_by_name = draws_by_name(densities, sampled)

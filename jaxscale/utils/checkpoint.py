@@ -1,8 +1,7 @@
-"""Journal: finished parts of a long run in a folder, so that the same run, started again, goes on.
+"""Checkpoint: a folder with the finished parts of a long run, from which the same run can be resumed.
 
-A part is found by what went into it (a hash of the program's name and every number), so a run that is
-repeated finds its parts, and a part can never be mistaken for another. Files are complete or absent:
-each is written beside its place, flushed, and renamed.
+A part is stored under a hash of its inputs (the name of the program and every number), so that a repeated run
+finds its parts and parts cannot be confused. Files are written atomically.
 """
 
 import hashlib
@@ -24,34 +23,34 @@ _MANIFEST = "run.json"
 
 
 class JournalError(UsageError):
-    """A folder of finished parts is damaged or belongs to another run; nothing in it was changed."""
+    """Error of a checkpoint folder that is damaged or belongs to another run; the folder is left unchanged."""
 
     code = "checkpoint"
     argument = "checkpoint"
 
 
 class Journal:
-    """The finished parts of one run.
+    """Store of the finished parts of one run.
 
     Args:
-        folder: where they are kept; made if it is not there.
-        run: what makes the run the one it is: law, data, settings, versions.
+        folder: folder of the parts; created if it does not exist.
+        run: identity of the run: law, data, settings, versions.
 
     Raises:
-        JournalError: the folder holds another run, or something that is no journal.
+        JournalError: the folder belongs to another run, or is not a checkpoint.
     """
 
     def __init__(self, folder: str | os.PathLike[str], run: dict[str, Any]) -> None:
         self.folder = Path(folder)
-        said = json.loads(json.dumps(run, sort_keys=True, default=str))
+        manifest = json.loads(json.dumps(run, sort_keys=True, default=str))
         place = self.folder / _MANIFEST
         if place.exists():
             try:
-                found = dict(json.loads(place.read_text()))
+                stored = dict(json.loads(place.read_text()))
             except (OSError, ValueError, TypeError):
-                raise JournalError(f"Checkpoint {place} cannot be read; delete the folder to start again.") from None
-            if found != said:
-                differs = [key for key in sorted({*said, *found}) if said.get(key) != found.get(key)]
+                raise JournalError(f"Checkpoint {place} cannot be read; delete the folder to start over.") from None
+            if stored != manifest:
+                differs = [key for key in sorted({*manifest, *stored}) if manifest.get(key) != stored.get(key)]
                 raise JournalError(
                     f"Checkpoint {self.folder} belongs to another run (it differs in {', '.join(differs)}); "
                     "give another folder, or delete this one."
@@ -59,13 +58,13 @@ class Journal:
             return
         if self.folder.exists() and not self.folder.is_dir():
             raise JournalError(f"Checkpoint {self.folder} is a file; give a folder.")
-        if self.folder.exists() and not all(map(_left_over, self.folder.iterdir())):
+        if self.folder.exists() and not all(map(_is_manifest, self.folder.iterdir())):
             raise JournalError(f"Checkpoint {self.folder} is not empty and holds no {_MANIFEST}; give an empty folder.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, json.dumps(said, indent=1).encode())
+        write_atomically(place, json.dumps(manifest, indent=1).encode())
 
     def key(self, program: str, arguments: Any) -> str:
-        """The name of a part: a hash of the program's name and of every number that goes in."""
+        """Key of a part: a hash of the program's name and of every number that it is given."""
         digest = hashlib.sha256(program.encode())
         for leaf in jax.tree.leaves(arguments):
             array = np.ascontiguousarray(leaf)
@@ -86,18 +85,18 @@ class Journal:
             return None
         stamp, body = content[:64], content[64:]
         if stamp != hashlib.sha256(body).hexdigest().encode():
-            raise JournalError(f"Checkpoint file {place} is damaged; delete it to have its part computed again.")
+            raise JournalError(f"Checkpoint file {place} is damaged; delete it to compute its part again.")
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             return [stored[f"a{k}"] for k in range(len(stored.files))]
 
     def write(self, key: str, arrays: Sequence[np.ndarray]) -> None:
-        """Keep the arrays of a finished part."""
+        """Store the arrays of a finished part."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})
         body = buffer.getvalue()
         write_atomically(self.folder / (key + _SUFFIX), hashlib.sha256(body).hexdigest().encode() + body)
 
 
-def _left_over(place: Path) -> bool:
-    """Whether this is the manifest of a process that began in the same moment, or was killed while it wrote it."""
+def _is_manifest(place: Path) -> bool:
+    """Whether a file is the manifest of a process that started at the same time, or was killed while writing it."""
     return place.name == _MANIFEST or place.name.startswith(f".{_MANIFEST}.")

@@ -1,12 +1,12 @@
-"""Compilation: ``jax.jit`` with the compiler settings that suit the engine's programs on CPUs.
+"""Compilation: ``jax.jit`` with compiler settings that suit the engine's programs on CPUs.
 
-The programs are small and run for milliseconds, while XLA's defaults take seconds to compile them. The emitters for
-fusions and the split of a program into many modules serve large models; without them the programs of a fit compile in
+The programs are small and run for milliseconds, while XLA's defaults take seconds to compile them. The fusion emitters
+and the split of a program into many modules serve large models; without them the programs of a fit compile in
 two thirds of the time, occupy a third of the memory maps, and compute the same bits at the same speed.
 
-What is compiled stays in memory, in dozens of memory maps a program, and Linux ends a process that has too many. So all
-programs of this package are instances of :class:`Program`, which drop what they have compiled before that happens; what
-the process has compiled otherwise stays as it is.
+Compiled programs stay in memory, in dozens of memory maps each, and Linux kills a process that has too many. So all
+programs of this package are instances of :class:`Program`, whose compiled code is dropped before that happens; other
+compiled programs of the process are not affected.
 """
 
 import functools
@@ -20,34 +20,34 @@ import jax.core
 
 from jaxscale.utils import memory_maps
 
-# Settings of XLA for every program on a CPU, and for one that runs so briefly that optimising it does not pay.
+# XLA settings for every program on a CPU, and for one that runs so briefly that optimising it does not pay.
 SETTINGS: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 BRIEF: dict[str, Any] = {"xla_backend_optimization_level": 1}
-# Share of the memory maps that a process may have above which compiled programs are dropped: one call compiles some
-# thousands of maps at most, and the other half is for the rest of the process.
+# Fraction of the permitted memory maps above which compiled programs are dropped: one call compiles a few thousand maps
+# at most, and the other half is for the rest of the process.
 MOST_MAPS = 0.5
-# Compilations between two looks at the number of maps: a look takes milliseconds, as one compilation does at least.
+# Compilations between two checks of the number of maps: a check takes milliseconds, as one compilation does at least.
 BETWEEN_LOOKS = 64
-# Calls, by program and shapes, that are known to be compiled; forgotten when programs are dropped.
+# Calls, by program and shapes, that are known to be compiled; cleared when programs are dropped.
 compiled_calls: set[Any] = set()
 
 _programs: weakref.WeakSet["Program"] = weakref.WeakSet()
 _lock = threading.Lock()
-# How many programs have been compiled since the last look.
+# Number of compilations since the last check.
 _since_look = 0
 
 
 class Program:
     """A function that is compiled once for each structure and shape of its arguments.
 
-    Inside another transformation (``vmap``, ``shard_map``, ``jit``) it is the plain function: XLA takes settings only
-    for a whole program.
+    Inside another transformation (``vmap``, ``shard_map``, ``jit``) it is the plain function: XLA accepts settings
+    only for a whole program.
 
     Args:
-        function: pure, of trees of arrays.
+        function: pure function of pytrees of arrays.
         brief: whether it runs so briefly that compile time outweighs its speed.
-        nested: whether it is a program inside another transformation too, without the settings: so a transformation of
-            it that is not under ``jit``, such as ``vmap`` of a call, is traced and compiled once as well.
+        nested: whether it is also jitted inside another transformation, without the settings: then a transformation
+            that is not under ``jit``, such as ``vmap`` of a call, is traced and compiled only once.
         **settings: passed to ``jax.jit``, such as ``static_argnames``.
     """
 
@@ -62,7 +62,7 @@ class Program:
             _programs.add(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns."""
+        """Call the compiled function."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
             return self.inside(*args, **kwargs)
         _limit_maps()
@@ -78,16 +78,16 @@ class Program:
         """The function under ``jax.jit`` for the default backend."""
         backend = jax.default_backend()
         if backend not in self._compiled:
-            chosen = _supported(self.brief) if backend == "cpu" else {}
-            self._compiled[backend] = jax.jit(self.function, compiler_options=chosen or None, **self.settings)
+            settings = _supported_settings(self.brief) if backend == "cpu" else {}
+            self._compiled[backend] = jax.jit(self.function, compiler_options=settings or None, **self.settings)
         return self._compiled[backend]
 
     def _cache_size(self) -> int:
-        """How many programs there are, as of what ``jax.jit`` returns."""
+        """Number of compiled programs, as of a jitted function."""
         return self.jitted._cache_size()
 
     def clear_cache(self) -> None:
-        """Drop what is compiled; calls that run go on, and the next one compiles anew."""
+        """Drop the compiled programs; running calls are not affected, and the next one compiles again."""
         for jitted in (*self._compiled.values(), self.inside):
             if hasattr(jitted, "clear_cache"):
                 jitted.clear_cache()
@@ -96,17 +96,17 @@ class Program:
 def compiled(
     function: Callable[..., Any] | None = None, *, brief: bool = False, nested: bool = False, **settings: Any
 ) -> Any:
-    """Decorate a function as a :class:`Program`; the arguments are those of the class."""
+    """Decorate a function as a :class:`Program`, with the arguments of the class."""
     if function is None:
         return functools.partial(Program, brief=brief, nested=nested, **settings)
     return Program(function, brief, nested, **settings)
 
 
 def clear_cache() -> None:
-    """Drop all compiled programs of jaxscale and free their memory; each is compiled anew when it is next used.
+    """Drop all compiled programs of jaxscale and free their memory; each is compiled again when it is next used.
 
-    Programs that the process has compiled otherwise, such as a training step, stay compiled. A process that works on
-    hundreds of laws need not call this: jaxscale does before the programs take up half of the memory maps that Linux
+    Other compiled programs of the process, such as a training step, are not affected. A process that works on
+    hundreds of laws need not call this: jaxscale does so before its programs occupy half of the memory maps that Linux
     allows a process.
 
     >>> import jaxscale
@@ -125,7 +125,7 @@ def _count_compilation() -> None:
 
 
 def _limit_maps() -> None:
-    """Drop all programs where the process has many memory maps, looking only once in a while."""
+    """Drop all programs if the process has many memory maps, which is checked only now and then."""
     global _since_look
     if _since_look < BETWEEN_LOOKS:
         return
@@ -135,12 +135,12 @@ def _limit_maps() -> None:
 
 
 @functools.cache
-def _supported(brief: bool) -> dict[str, Any]:
-    """The settings that this version of XLA knows: it refuses a program that names another."""
-    wanted = SETTINGS | (BRIEF if brief else {})
+def _supported_settings(brief: bool) -> dict[str, Any]:
+    """XLA settings without those that this version does not know, which it would refuse."""
+    settings = SETTINGS | (BRIEF if brief else {})
     if _compiles(tuple((SETTINGS | BRIEF).items())):
-        return wanted
-    return {name: value for name, value in wanted.items() if _compiles(((name, value),))}
+        return settings
+    return {name: value for name, value in settings.items() if _compiles(((name, value),))}
 
 
 @functools.cache

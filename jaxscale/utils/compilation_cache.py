@@ -1,4 +1,4 @@
-"""Compilation cache: the folder where compiled programs are kept for the next process."""
+"""Compilation cache: a folder of compiled programs that later processes load."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from jaxscale.utils.files import cache_folder
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> str | None:
     """Keep compiled programs in a folder, so that later processes load them instead of compiling again.
 
-    Commands do this by themselves; a Python process does it when asked, once, before its first fit:
+    Commands do this by default; a Python process has to call it once before its first fit:
 
     >>> import jaxscale
     >>> jaxscale.enable_compilation_cache()  # doctest: +SKIP
@@ -19,13 +19,13 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
 
     JAX's persistent compilation cache is turned on for the whole process, for programs of any size. Where a folder is
     configured already (``JAX_COMPILATION_CACHE_DIR``), it stays in use with its settings. The programs in the folder
-    are run, so a folder that others can write to is not used.
+    are executed, so a folder that other users can write to is refused.
 
     Args:
         folder: created if it does not exist; by default ``jaxscale/xla`` in XDG_CACHE_HOME or ``~/.cache``.
 
     Returns:
-        The folder in use; None, with a warning, where none can be used.
+        The folder in use; None, with a warning, if none can be used.
 
     Warns:
         UserWarning: the folder cannot be created, or others can write to it.
@@ -38,7 +38,7 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
 
 
 def configure(folder: str | os.PathLike[str] | None = None) -> str:
-    """The same as :func:`enable_compilation_cache`, with an error in place of a warning.
+    """As :func:`enable_compilation_cache`, but raise an error instead of a warning.
 
     Args:
         folder: as there.
@@ -74,7 +74,7 @@ def _is_private(found: os.stat_result) -> bool:
 
 
 def _keeps_entries(found: os.stat_result) -> bool:
-    """Whether only the owner of what is in a folder, or its administrator, can put something else in its place."""
+    """Whether only the owner of an entry of the folder, or the administrator, can replace it."""
     return found.st_uid in (0, os.getuid()) and (not _is_shared(found) or bool(found.st_mode & stat.S_ISVTX))
 
 

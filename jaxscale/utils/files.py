@@ -1,4 +1,4 @@
-"""Files: where they are kept, written whole or not at all, and numbers that JSON can hold."""
+"""Files: cache folder, atomic writes, and values that JSON can represent."""
 
 import math
 import os
@@ -9,23 +9,23 @@ from typing import Any
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: ``jaxscale`` in XDG_CACHE_HOME, by default ``~/.cache``."""
+    """Folder of downloaded files: ``jaxscale`` in XDG_CACHE_HOME, by default ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxscale"
 
 
-def nulls(value: Any) -> Any:
-    """Numbers that JSON cannot hold become null."""
+def replace_nonfinite(value: Any) -> Any:
+    """Replace numbers that JSON cannot represent by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: nulls(item) for key, item in value.items()}
+        return {key: replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [nulls(item) for item in value]
+        return [replace_nonfinite(item) for item in value]
     return value
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically: it is complete or absent."""
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -41,7 +41,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write files so that all appear, each of them whole, or none does.
+    """Write several files atomically: all of them or none.
 
     Args:
         files: path to content.

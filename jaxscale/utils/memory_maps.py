@@ -1,4 +1,4 @@
-"""Memory maps of this process: Linux ends a process that has too many, and each compiled program takes dozens."""
+"""Memory maps of this process: Linux kills a process that has too many, and each compiled program takes dozens."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ MAPS = Path("/proc/self/maps")
 
 
 def count() -> int:
-    """How many memory maps this process has; 0 where the system does not say."""
+    """Number of memory maps of this process; 0 where the system does not report it."""
     return MAPS.read_bytes().count(b"\n") if MAPS.exists() else 0
 
 
 def share() -> float:
-    """The number of memory maps as a share of the most that a process may have; 0 where the system does not say."""
+    """Number of memory maps as a fraction of the limit; 0 where the system does not report it."""
     return count() / int(LIMIT.read_text()) if LIMIT.exists() else 0.0

@@ -1,4 +1,4 @@
-"""Public namespaces: names that the modules of a package declare, so that a new module needs no edit elsewhere."""
+"""Public namespaces that collect the names in ``__all__`` of the modules of a package."""
 
 import importlib
 import pkgutil
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def member(package: str, name: str) -> Any:
-    """The object of a name that a module of a package lists in ``__all__``.
+    """Object by its name in ``__all__`` of a module of a package.
 
     Args:
         package: such as "jaxscale.plots"; its ``__getattr__`` calls this for names that it does not import itself.
-        name: of the object.
+        name: name of the object.
 
     Raises:
         AttributeError: no module of the package lists the name.

@@ -1,4 +1,4 @@
-"""Size buckets: rows are padded to a few lengths, so that few programs are compiled."""
+"""Padding of arrays to size buckets, so that few programs are compiled."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ _SMALLEST_BUCKET = 16
 
 
 def bucket(count: int) -> int:
-    """The padded size for ``count`` rows: 16, 24, 32, 48, 64, 96, ...
+    """Padded size for ``count`` rows: 16, 24, 32, 48, 64, 96, ...
 
     Args:
         count: number of rows.
@@ -20,7 +20,7 @@ def bucket(count: int) -> int:
     return size
 
 
-def widened(values: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the first row (rows are the last axis) until there are ``size``."""
+def pad_columns(values: np.ndarray, size: int) -> np.ndarray:
+    """Pad to ``size`` rows (the last axis) by repeating the first one."""
     extra = size - values.shape[-1]
     return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)

@@ -1,4 +1,4 @@
-"""A progress bar for what takes more than two seconds, where a person watches; elsewhere nothing."""
+"""Progress bar on a terminal for computations that take more than two seconds."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ PATIENCE = 2.0
 
 
 class Ticker:
-    """Counts the parts of some work that are done, and shows the count on a bar if there is one."""
+    """Counter of finished parts, shown on a progress bar if there is one."""
 
     def __init__(self, bar: Any = None, task: Any = None) -> None:
         self.done = 0
@@ -19,7 +19,7 @@ class Ticker:
         self._lock = threading.Lock()
 
     def advance(self, parts: int = 1) -> None:
-        """Some parts are done."""
+        """Count finished parts."""
         with self._lock:
             self.done += parts
             if self._bar is not None:
@@ -27,12 +27,12 @@ class Ticker:
 
 
 @contextmanager
-def ticking(label: str, shown: bool | None = None) -> Iterator[Ticker]:
-    """Show that work goes on, once it has taken more than two seconds.
+def show_progress(label: str, shown: bool | None = None) -> Iterator[Ticker]:
+    """Show a progress bar once a computation has taken more than two seconds.
 
     Args:
-        label: what is being done.
-        shown: whether to show it; where standard error is a terminal unless given.
+        label: name of the computation.
+        shown: whether to show the bar; by default if standard error is a terminal.
     """
     if not (sys.stderr.isatty() if shown is None else shown):
         yield Ticker()

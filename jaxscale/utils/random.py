@@ -1,4 +1,4 @@
-"""Seeds as NumPy generators."""
+"""Random generators from seeds."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from jaxscale.utils.errors import ArgumentError
 
 
 def generator_of(seed: int | np.integer) -> tuple[int, np.random.Generator]:
-    """The seed as a plain integer, and a generator made from it.
+    """Seed as a Python integer, and its NumPy generator.
 
     Args:
-        seed: a whole number, not negative.
+        seed: a non-negative integer.
 
     Raises:
-        ValueError: the seed is negative or no whole number.
+        ValueError: the seed is negative or not an integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ArgumentError("seed", f"must be a whole number, but is {seed!r}.")

@@ -1,4 +1,4 @@
-"""Signatures of functions read from source files, without importing these."""
+"""Signatures of functions, parsed from source files without importing them."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ class Argument:
     """An argument of a function.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         help: its entry in the docstring, as one line.
     """
 
@@ -25,18 +25,18 @@ class Argument:
 def constructors(folder: Path, returns: str) -> dict[str, tuple[Argument, ...]]:
     """Public functions of a folder that return a class, by name, with their arguments.
 
-    Commands list names and options by it while help is printed, which must not wait for JAX.
+    The command line lists names and options with it, so that help does not import JAX.
 
     Args:
-        folder: of Python files.
-        returns: name of the class, as the annotation spells it.
+        folder: folder of Python files.
+        returns: name of the class in the annotation.
     """
-    found = {}
+    functions = {}
     for file in sorted(folder.glob("*.py")):
         for node in ast.parse(file.read_bytes()).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and _returns(node, returns):
-                found[node.name] = tuple(_arguments(node))
-    return found
+                functions[node.name] = tuple(_arguments(node))
+    return functions
 
 
 def _returns(node: ast.FunctionDef, returns: str) -> bool:
@@ -44,9 +44,9 @@ def _returns(node: ast.FunctionDef, returns: str) -> bool:
 
 
 def _arguments(node: ast.FunctionDef) -> Iterator[Argument]:
-    """The arguments of a function and what its docstring says of them."""
+    """Arguments of a function with their entries in the docstring."""
     section = re.search(r"\n *Args:\n(.*?)(?:\n *\n|\Z)", ast.get_docstring(node) or "", re.DOTALL)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
-    said = {name: " ".join(text.split()) for name, text in entries}
+    entry = {name: " ".join(text.split()) for name, text in entries}
     for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-        yield Argument(argument.arg, said.get(argument.arg, ""))
+        yield Argument(argument.arg, entry.get(argument.arg, ""))

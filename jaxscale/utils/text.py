@@ -1,4 +1,4 @@
-"""Layout: plain text that reads well at 80 columns."""
+"""Layout of plain text at 80 columns."""
 
 import textwrap
 
@@ -6,29 +6,29 @@ WIDTH = 80
 _LABEL = 15
 
 
-def folded(said: str) -> str:
-    """Text whose long lines are broken between words.
+def fold(text: str) -> str:
+    """Wrap the long lines of a text.
 
     Args:
-        said: lines of any length.
+        text: lines of any length.
     """
-    lines = said.split("\n")
-    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else wrapped(line)))
+    lines = text.split("\n")
+    return "\n".join(part for line in lines for part in ([line] if len(line) <= WIDTH else wrap(line)))
 
 
-def item(label: str, said: str) -> list[str]:
-    """A labelled entry, wrapped under itself."""
-    return wrapped(said, f"{label:<{_LABEL}}", " " * _LABEL)
+def item(label: str, text: str) -> list[str]:
+    """Lines of a labelled entry with a hanging indent."""
+    return wrap(text, f"{label:<{_LABEL}}", " " * _LABEL)
 
 
-def wrapped(said: str, indent: str = "", rest: str | None = None) -> list[str]:
-    """Lines broken between words, the first one behind ``indent`` and the others behind ``rest``."""
+def wrap(text: str, indent: str = "", rest: str | None = None) -> list[str]:
+    """Wrap a text, with ``indent`` before the first line and ``rest`` before the others."""
     rest = indent if rest is None else rest
-    return textwrap.wrap(said, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
 
 
-def aligned(rows: list[tuple[str, ...]], sides: str) -> list[str]:
-    """Columns two spaces apart, each as wide as its widest cell; the last one wraps under itself."""
+def align(rows: list[tuple[str, ...]], sides: str) -> list[str]:
+    """Lines of a table with columns two spaces apart; the last column is wrapped."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
     lines = []
     for row in rows:

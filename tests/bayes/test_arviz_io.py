@@ -175,7 +175,7 @@ def test_invalid_files_of_draws_raise(tmp_path: Path) -> None:
 def test_another_law_is_refused(tmp_path: Path) -> None:
     sampled().save(tmp_path / "draws.nc")
     other: Law = replace(line, name="curve")
-    with pytest.raises(ValueError, match=r"^Argument law is curve, but the draws are those of line\.$"):
+    with pytest.raises(ValueError, match=r"^Argument law is curve, but the file holds the posterior of line\.$"):
         Draws.load(tmp_path / "draws.nc", other)
 
 

@@ -62,12 +62,12 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
     ("response", "trials", "message"),
     [
         ([0.5, 1.25], [10, 200], "dict, row 2: a response of 1.25 with 200 trials (n); the response must be"),
-        ([45.0, 80.0], [20, 20], "or their share of the trials, from 0 to 1 (divide percents by 100)."),
+        ([45.0, 80.0], [20, 20], "or their proportion of the trials, from 0 to 1 (divide percents by 100)."),
         ([0.5, -0.1], [10, 10], "dict, row 2: a response of -0.1 with 10 trials (n); the response must be the number"),
-        ([0.5, 0.5, 0.11], [10, 4, 10], "their share of the trials, of which 1.1 would be successes."),
+        ([0.5, 0.5, 0.11], [10, 4, 10], "their proportion of the trials, of which 1.1 would be successes."),
         ([0.11, 0.5], [10, 4], "dict, row 1: a response of 0.11 with 10 trials (n); the response must be the"),
-        ([0.5, 0.0], [10, 0.0], "dict, row 2: 0 trials (n); trials must be whole numbers of at least 1."),
-        ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be whole numbers of at least 1."),
+        ([0.5, 0.0], [10, 0.0], "dict, row 2: 0 trials (n); trials must be positive integers."),
+        ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be positive integers."),
     ],
 )
 def test_invalid_counts_raise(response: list[float], trials: list[float], message: str) -> None:
@@ -93,8 +93,8 @@ def test_responses_of_0_and_1_with_several_trials_are_refused() -> None:
     with pytest.raises(DataError) as caught:
         jaxscale.posterior(share, counted([0.0, 1.0, 0.0], [1, 164, 1]), likelihood=likelihoods.binomial("n"))
     assert str(caught.value) == (
-        "dict, row 2: with 164 trials (n) a response of 1 may be one success or a share of 100 %, since every response "
-        "is 0 or 1; divide successes by trials, or multiply shares by trials."
+        "dict, row 2: with 164 trials (n) a response of 1 may be one success or a proportion of 100 %, since every "
+        "response is 0 or 1; divide successes by trials, or multiply proportions by trials."
     )
 
 
@@ -106,7 +106,7 @@ def test_rows_of_weight_0_are_not_validated() -> None:
     drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", num_samples=20)
     assert np.isfinite(drawn.params["p"]).all()
     seen = grouped(["a", "b", "a"], seen=[0.0, 1.0, 2.0])
-    with pytest.raises(DataError, match=r"row 3: the mark of censoring \(seen\) is 2; it must be 1 where"):
+    with pytest.raises(DataError, match=r"row 3: the indicator of censoring \(seen\) is 2; it must be 1 where"):
         built(share, seen, likelihoods.normal("linear", censored="seen"))
     blind = Observations(seen.inputs, seen.response, np.array([1.0, 1.0, 0.0]))
     built(share, blind, likelihoods.normal("linear", censored="seen"))
@@ -128,8 +128,8 @@ def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        ([0.0, 1.0, 2.0], "dict, row 3: the mark of censoring (seen) is 2; it must be 1 where the response is only a"),
-        ([0.5, 1.0, 0.0], "dict, row 1: the mark of censoring (seen) is 0.5; it must be 1 where the response is only"),
+        ([0.0, 1.0, 2.0], "dict, row 3: the indicator of censoring (seen) is 2; it must be 1 where the response is"),
+        ([0.5, 1.0, 0.0], "dict, row 1: the indicator of censoring (seen) is 0.5; it must be 1 where the response is"),
         ([1.0, 1.0, 1.0], "dict: every row is censored (seen is 1), so there is no observed response; add rows that"),
     ],
 )

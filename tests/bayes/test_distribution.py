@@ -53,6 +53,7 @@ def weighted() -> Any:
     return rows
 
 
+pytestmark = pytest.mark.usefixtures("implicit_promotion")
 NAMES = [*CASES, "binomial", "beta_binomial", "poisson", "negative_binomial"]
 
 

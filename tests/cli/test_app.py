@@ -171,7 +171,7 @@ def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() ->
     proportional()
     expected_message = refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json")
     assert "D is proportional to N" in expected_message
-    assert expected_message.endswith("To fit all the same, add --allow-unidentified.")
+    assert expected_message.endswith("To fit anyway, add --allow-unidentified.")
     assert not Path("out.json").exists()
     result = run("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--allow-unidentified", *FAST)
     assert result.exit_code in (0, 3)

@@ -68,7 +68,7 @@ def test_counts_with_trials_name_their_column() -> None:
         ),
         (
             ["--likelihood", "poisson", "--response", "x"],
-            "counts.csv, line 3: the response is 1.58489; counts must be whole numbers of at least 0 for the "
+            "counts.csv, line 3: the response is 1.58489; counts must be non-negative integers for the "
             "likelihood poisson.",
         ),
     ],

@@ -184,7 +184,7 @@ def test_invalid_posterior_options_are_reported_before_any_work(words: list[Any]
 def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[Any]) -> None:
     proportional()
     words = ["posterior", "bad.csv", "--law", "chinchilla", "--likelihood", "normal"]
-    assert refused(*words).endswith("To fit all the same, add --allow-unidentified.")
+    assert refused(*words).endswith("To fit anyway, add --allow-unidentified.")
     assert not handed
     assert refused(*words, "--allow-unidentified") == "Enough."
 

@@ -1,4 +1,4 @@
-"""What contracts of the catalogue share: the laws, the points at which they are evaluated, and reports of failures."""
+"""Shared parts of the contracts of the catalogue: laws, evaluation points, and reports of failures."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence

@@ -32,7 +32,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.derivatives import tried, value
+from jaxscale.law.derivatives import check_traceable, value
 from jaxscale.reporting import law_page
 from tests.contracts.law_contracts import (
     BATCH,
@@ -104,8 +104,8 @@ def what_an_input_is_raised_to_is_an_exponent(law: Law) -> None:
             assert law.parameters[power.lstrip("-")].kind == "exponent", name
 
 
-def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
-    """Inputs and parameters from what JSON holds of them."""
+def restored(facts: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Parameter]]:
+    """Inputs and parameters after a round trip through JSON."""
     supports: dict[str, Support] = {support.name: support for support in (real, positive, unit)}
     inputs = {
         name: Input(
@@ -115,7 +115,7 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
             lower=entry["lower"],
             typical=tuple(entry["typical"]),
         )
-        for name, entry in told["inputs"].items()
+        for name, entry in facts["inputs"].items()
     }
     parameters = {
         name: Parameter(
@@ -125,22 +125,22 @@ def restored(told: Mapping[str, Any]) -> tuple[dict[str, Input], dict[str, Param
             tuple(entry["powers"].items()),
             **{key: entry[key] for key in ("input", "unit", "meaning", "declared")},
         )
-        for name, entry in told["parameters"].items()
+        for name, entry in facts["parameters"].items()
     }
     return inputs, parameters
 
 
 @CONTRACTS.add
 def json_holds_the_whole_declaration(law: Law) -> None:
-    told = json.loads(json.dumps(law_page.facts(law), allow_nan=False))
-    assert told == law_page.facts(law)
-    inputs, parameters = restored(told)
+    facts = json.loads(json.dumps(law_page.facts(law), allow_nan=False))
+    assert facts == law_page.facts(law)
+    inputs, parameters = restored(facts)
     assert parameters == law.parameters
     assert {name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in inputs.items()} == {
         name: (kind.unit, kind.low, kind.high, kind.lower, kind.sizes) for name, kind in law.inputs.items()
     }
-    assert told["published"] == {label: dict(values) for label, values in law.published.items()}
-    assert (told["affine"], told["decreasing"]) == (list(law.affine), list(law.decreasing))
+    assert facts["published"] == {label: dict(values) for label, values in law.published.items()}
+    assert (facts["affine"], facts["decreasing"]) == (list(law.affine), list(law.decreasing))
 
 
 @CONTRACTS.add
@@ -151,7 +151,7 @@ def published_values_are_plausible(law: Law) -> None:
             assert low < number < high, (label, key)
 
 
-def test_kinds_contain_the_starts_of_the_field() -> None:
+def test_ranges_of_kinds_contain_common_starts() -> None:
     starts = [
         (floor(), (0.1, 3)), (amplitude(), (1, 1e6)), (exponent(), (0.05, 1.5)), (positive_number(), (1, 100))
     ]  # fmt: skip
@@ -212,7 +212,7 @@ def the_engine_computes_the_law(law: Law) -> None:
 
     rows = plausible(law)
     # The law is traced before, so that nested jit is in the trace.
-    tried(law, dict(zip(law.inputs, rows.inputs, strict=True)))
+    check_traceable(law, dict(zip(law.inputs, rows.inputs, strict=True)))
     (found,) = in_batches(at_rows, [(rows.inputs, rows.params)])
     assert_close(found, rows.y, rtol=1e-13)
 
@@ -351,7 +351,7 @@ def test_the_catalogue_lists_what_it_finds() -> None:
     assert laws.catalogue() is not laws.catalogue()
 
 
-def test_a_family_answers_to_its_counts() -> None:
+def test_a_family_is_found_by_its_counts() -> None:
     assert laws.get("bnsl") is laws.get("bnsl1") is laws.get("bnsl[1]") is laws.bnsl[1]
     assert laws.get("bnsl[2]") is laws.bnsl[2]
     assert laws.get("bnsl8").name == "bnsl8"

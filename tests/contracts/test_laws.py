@@ -1,4 +1,4 @@
-"""The report of broken contracts: every check is run, and every failure is named."""
+"""Report of failed contracts: every check is run, and every failure is named."""
 
 import pytest
 

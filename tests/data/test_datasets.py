@@ -84,14 +84,16 @@ def test_a_file_as_published_may_lie_in_the_data_folder(
 
 def test_an_unknown_name_is_refused_with_the_nearest(cache: Path) -> None:
     assert datasets.names() == [NAME]
-    assert "There is no data set 'chinchila' (did you mean 'chinchilla_epoch'?); there are" in refusal("chinchila")
+    assert "There is no data set 'chinchila' (did you mean 'chinchilla_epoch'?); known data sets are" in refusal(
+        "chinchila"
+    )
     assert "JAXSCALE_DATA" in refusal("../secret")
 
 
-def test_without_a_network_the_message_says_how_to_do_without(cache: Path, tmp_path: Path) -> None:
+def test_without_a_network_the_message_gives_an_alternative(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "published.csv").unlink()
     message = refusal()
-    assert "cannot be fetched from file:" in message
+    assert "cannot be downloaded from file:" in message
     assert "put chinchilla_epoch.csv in a folder and set JAXSCALE_DATA to that folder." in message
     assert not cache.exists()
 
@@ -126,7 +128,7 @@ def test_a_failed_write_leaves_nothing_behind(cache: Path, monkeypatch: pytest.M
 
 def test_a_data_folder_that_is_none_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAXSCALE_DATA", str(cache / "none"))
-    assert "JAXSCALE_DATA names" in refusal() and "which is no folder" in refusal()
+    assert "JAXSCALE_DATA is" in refusal() and "which is not a folder" in refusal()
 
 
 def test_the_cache_is_in_the_home_folder_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_filters_on_number_columns(expression: str, kept: list[int]) -> None:
         ("(params > 1", ["at its end", "expected ')'"]),
         ("params > 1 and", ["at its end", "expected a column name"]),
         ("and > 1", ["position 1", "expected a column name"]),
-        ("'split' == train", ["position 1", "backticks rather than in quotes"]),
+        ("'split' == train", ["position 1", "backticks rather than quotation marks"]),
         ("split == 'train", ["position 10", "this cannot be read"]),
         ("split == train & params > 1", ["position 16, before '& params > 1'", "expected 'and'"]),
         ("split === train", ["position 9", "expected a number or a text"]),
@@ -99,7 +99,7 @@ def test_filters_on_number_columns(expression: str, kept: list[int]) -> None:
         ("not " * 100_000 + "params > 1", ["nested more than 50 deep"]),
     ],
 )
-def test_what_is_wrong_with_a_filter_is_said_in_one_sentence(expression: str, words: list[str]) -> None:
+def test_filter_errors_are_one_sentence(expression: str, words: list[str]) -> None:
     with pytest.raises(FilterError) as caught:
         where(expression, TEXT)
     for word in words:

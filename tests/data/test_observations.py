@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxscale.data import validation
 from jaxscale.data.observations import Observations
-from jaxscale.data.padding import padded
+from jaxscale.data.padding import pad
 from jaxscale.law import (
     Input,
     Law,
@@ -27,7 +27,7 @@ from jaxscale.law import (
     positive_number,
     unit,
 )
-from jaxscale.noise.spaces import space_of, suited
+from jaxscale.noise.spaces import default_space, space_of
 from jaxscale.utils.errors import ArgumentError, DataError, Setting
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.padding import bucket
@@ -38,8 +38,8 @@ FREE = ("E", "A", "alpha")
 
 def checked(law: Law, observations: Observations, free: Sequence[str], space: str | None = None, **more: str) -> Any:
     """Check observations for residuals in a space, or in the one that suits the response."""
-    chosen = suited(law.response.domain) if space is None else space_of(space)
-    return validation.checked(law, observations, free, chosen, **more)
+    chosen = default_space(law.response.domain) if space is None else space_of(space)
+    return validation.validate(law, observations, free, chosen, **more)
 
 
 @law(
@@ -184,7 +184,7 @@ def test_cells_that_are_not_used_may_hold_anything() -> None:
         (None, {"inputs": {"response": "N"}}, "names an input 'response', which is reserved"),
         (None, {"where": "N > 1e12"}, "keeps none of the 4 rows"),
         (changed(w=[1, -1, -2, 1]), {"weight": "w"}, "column 'w', row 2: the weight -1 is negative; column 'w', row 3"),
-        (changed(w=[0, 0, 0, 0]), {"weight": "w"}, "column 'w': all weights are zero; give some row"),
+        (changed(w=[0, 0, 0, 0]), {"weight": "w"}, "column 'w': all weights are zero; at least one must be positive"),
         (changed(w=[1, "x", 1, 1]), {"weight": "w"}, "column 'w', row 2: 'x' is not a number"),
         (changed(r=["a", "", None, "b"]), {"run": "r"}, "column 'r', row 2: the cell is empty; column 'r', row 3"),
         (changed(g=[1.0, np.nan, 2.0, 1.0]), {"group": "g"}, "column 'g', row 2: the cell is empty"),
@@ -226,7 +226,7 @@ def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> Non
     negative = observed(changed(loss=[4.0, 3.0, -1.0, 2.0]))
     assert law_refusal(two_terms, negative, FREE) == (
         "dict, column 'loss' (the response), row 3: -1 must be above 0 for log residuals of two_terms; correct it, or "
-        "take linear residuals (noise=squared(space='linear'))."
+        "use linear residuals (noise=squared(space='linear'))."
     )
     assert checked(two_terms, negative, FREE, "linear") == []
     columns = {"x": [1.0, 2.0, 3.0, 4.0], "k": [0.0, 0.5, 1.0, 2.0], "y": [0.5, 1.0, 0.0, 0.2]}
@@ -235,7 +235,7 @@ def test_the_space_of_the_residuals_decides_which_responses_are_refused() -> Non
         checked(step, shares, ["middle"], linear=Setting("space", "linear"))
     assert str(caught.value) == (
         "dict, column 'y' (the response), row 2: 1 must be below 1; column 'y' (the response), row 3: 0 must be above "
-        "0 for logit residuals of step; correct them, or take linear residuals (space='linear') or, for shares of "
+        "0 for logit residuals of step; correct them, or use linear residuals (space='linear') or, for proportions of "
         "counted trials, the likelihood of counts (jaxscale.fit(likelihood=binomial(trials=)))."
     )
     assert checked(step, shares, ["middle"], "linear") == []
@@ -262,7 +262,7 @@ def test_an_input_that_varies_only_in_rows_without_weight_never_varies() -> None
     assert "the input D is 1e+09 in every row" in law_refusal(two_terms, observations, ["beta"])
 
 
-def test_an_input_that_no_free_parameter_belongs_to_may_stay_what_it_is() -> None:
+def test_an_input_that_no_free_parameter_belongs_to_may_be_constant() -> None:
     columns = {"x": [1.0, 2.0, 3.0], "k": [2.0, 2.0, 2.0], "y": [0.1, 0.2, 0.3]}
     observations = observed(columns, inputs=["x", "k"], response="y")
     assert checked(step, observations, ["middle", "slope"]) == []
@@ -302,7 +302,7 @@ def test_rows_of_a_text_file_are_named_by_their_lines(tmp_path: Path) -> None:
         Observations.from_table(path, inputs=["N", "D"], response="loss", where="D > 1")
     observations = Observations.from_table(path, inputs=["N", "D"], response="loss", where="D == 1e9")
     assert [observations.position(i) for i in (0, 1)] == ["line 2", "line 5"]
-    assert padded(observations, 16).position(1) == "line 5"
+    assert pad(observations, 16).position(1) == "line 5"
     (notice,) = checked(two_terms, observations, ["E", "A"])
     assert "(line 5)" in notice.message
     frame = Observations.from_table(COLUMNS, inputs=["N", "D"], response="loss", where="N > 1e8")
@@ -339,13 +339,13 @@ def test_buckets_are_powers_of_two_and_the_sizes_between() -> None:
 
 
 @given(st.integers(1, 10**7))
-def test_a_bucket_holds_its_rows_and_wastes_at_most_half(count: int) -> None:
+def test_a_bucket_holds_its_rows_with_at_most_half_padding(count: int) -> None:
     assert count <= bucket(count) <= max(16, count * 3 // 2)
 
 
 def test_padding_repeats_the_first_row_without_weight() -> None:
     observations = observed(changed(r=list("abca"), g=[5, 5, 7, 7], w=[1, 2, 3, 4]), run="r", group="g", weight="w")
-    wider = padded(observations, 6)
+    wider = pad(observations, 6)
     assert len(wider) == 6
     assert wider.inputs["N"].tolist() == [*COLUMNS["N"], 1e8, 1e8]
     assert wider.response.tolist() == [*COLUMNS["loss"], 4.0, 4.0]
@@ -354,16 +354,16 @@ def test_padding_repeats_the_first_row_without_weight() -> None:
     assert wider.group is not None and wider.group.tolist() == [0, 0, 1, 1, 0, 0]
     assert wider.rows == (1, 2, 3, 4, 1, 1)
     assert (wider.columns, wider.rows_read, wider.sha256) == (observations.columns, 4, observations.sha256)
-    assert padded(observed(), 5).run is None
+    assert pad(observed(), 5).run is None
 
 
 def test_padding_changes_no_check() -> None:
-    assert checked(two_terms, padded(observed(), 16), FREE) == []
+    assert checked(two_terms, pad(observed(), 16), FREE) == []
 
 
 def test_padding_to_fewer_rows_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Argument size must be at least the number of rows 4, but is 3\."):
-        padded(observed(), 3)
+        pad(observed(), 3)
 
 
 def test_the_published_rows_of_a_real_table_are_read(data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps drawn from a law: the designs, the noise, and what is refused."""
+"""Simulated sweeps: designs, noise and errors."""
 
 import math
 from typing import Any
@@ -52,7 +52,7 @@ def test_a_seed_fixes_the_numbers() -> None:
     [(line, -5.0, lambda y: y), (odds, 0.1, lambda y: np.log(y) - np.log1p(-y))],
     ids=["real", "unit"],
 )
-def test_noise_is_taken_where_the_response_lives(law: Law, low: float, to_line: Any) -> None:
+def test_noise_is_added_in_the_default_space_of_the_response(law: Law, low: float, to_line: Any) -> None:
     inputs = dict(x=np.linspace(low, 5, 4000))
     exact, noisy = (simulate(law, dict(a=2.0), inputs, noise=noise, response="y")["y"] for noise in (0.0, 0.3))
     assert_standard((to_line(noisy) - to_line(exact)) / 0.3)
@@ -71,7 +71,7 @@ def assert_standard(sample: np.ndarray) -> None:
     assert abs(np.corrcoef(sample[1:], sample[:-1])[0, 1]) < 4 / math.sqrt(sample.size)
 
 
-def test_a_sure_share_stays_sure() -> None:
+def test_fractions_of_zero_and_one_have_no_noise() -> None:
     @law(inputs=dict(x=Input("")), response=Response("", unit), source="a textbook", a=coefficient())
     def step(x, *, a):
         """Nothing, then all."""

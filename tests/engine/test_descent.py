@@ -1,4 +1,4 @@
-"""The runner: parts in order, and one at a time where they must be."""
+"""Runner: order of parts, and sequential execution."""
 
 import time
 from threading import Thread
@@ -10,7 +10,7 @@ from jaxscale.engine.runner import Runner
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_parts_come_back_in_order_and_alone_where_they_must_be(alone: bool) -> None:
+def test_parts_are_ordered_and_sequential_where_required(alone: bool) -> None:
     running: list[int] = []
     most: list[int] = []
 
@@ -24,11 +24,11 @@ def test_parts_come_back_in_order_and_alone_where_they_must_be(alone: bool) -> N
     runner = Runner(alone=alone)
     ends = runner(program, [(np.asarray(k),) for k in range(6)])
     assert [int(end) for end in ends] == list(range(6))
-    assert max(most) <= runner.together
-    assert not alone or max(most) == runner.together == 1
+    assert max(most) <= runner.parallel_parts
+    assert not alone or max(most) == runner.parallel_parts == 1
 
 
-def test_parts_that_must_be_alone_are_alone_among_threads_of_ones_own() -> None:
+def test_sequential_parts_are_sequential_across_threads() -> None:
     running, most = 0, 0
 
     def program(k: np.ndarray) -> np.ndarray:

@@ -27,14 +27,14 @@ def started(devices: int, *words: object) -> subprocess.Popen[str]:
 
 
 def printed(*processes: subprocess.Popen[str]) -> list[list[str]]:
-    """The lines of each process. None outlives the test: one that has lost its fellow would wait for ever."""
+    """Lines of each process. All are ended, since one would wait for the other for ever."""
     try:
         ends = [process.communicate(timeout=PATIENCE) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0] * len(processes), [said for _, said in ends]
-    return [[line for line in told.splitlines() if line.startswith("0x")] for told, _ in ends]
+    assert [process.returncode for process in processes] == [0] * len(processes), [message for _, message in ends]
+    return [[line for line in text.splitlines() if line.startswith("0x")] for text, _ in ends]
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,6 @@ def test_two_processes_return_the_bits_of_one(meshes: list[str], tmp_path: Path)
 
 def test_the_programs_of_an_accelerator_give_the_same_numbers() -> None:
     lines = printed(started(1, "numbers"), started(1, "pretended"))
-    here, there = ([float.fromhex(line) for line in some] for some in lines)
+    here, there = ([float.fromhex(line) for line in values] for values in lines)
     assert len(here) == 2 + 2 * len(small.parameters)
     np.testing.assert_allclose(there, here, rtol=1e-8)

@@ -1,4 +1,4 @@
-"""Derivatives of a solve, by the implicit function theorem, against problems that are solved again."""
+"""Implicit derivatives of solve against finite differences of solutions."""
 
 import dataclasses
 import inspect
@@ -35,7 +35,7 @@ def accuracy(x, *, k, m):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A law with the truth behind its data, and the noise under which it is fitted."""
+    """A law with true parameters, and the noise of the fit."""
 
     law: Law
     truth: dict[str, float]
@@ -185,7 +185,7 @@ def test_nothing_in_a_row_of_weight_zero_enters_a_derivative(response: float, pl
     assert [float(one[4]) for one in spoilt] == [0.0, 0.0, 0.0]
 
 
-def test_the_derivative_in_a_weight_of_zero_says_what_the_row_would_do() -> None:
+def test_the_derivative_in_a_weight_of_zero_is_the_influence_of_the_row() -> None:
     weight = np.where(np.arange(14) == 4, 0.0, 1.0)
     without, (slope, *_) = weighted()(weight, RESPONSES[0], x)
     # One-sided differences, extrapolated: a weight cannot be negative.

@@ -1,4 +1,4 @@
-"""The search: what a landscape counts, what a seed fixes, and how starts are made."""
+"""Multistart search: landscape, seeds, and creation of starts."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from jaxscale import laws
 from jaxscale.engine import multistart, newton
 from jaxscale.engine.descent import Task
-from jaxscale.engine.multistart import Found
+from jaxscale.engine.multistart import SearchResult
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.starts import Listed, crossed, hypercube, placed, project
+from jaxscale.engine.starts import StartList, crossover, evaluate_params, hypercube, project
 from jaxscale.law import Input, Law, Response, coefficient, law, real
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise, huber, squared
@@ -49,17 +49,17 @@ def sweep() -> tuple[Problem, np.ndarray, np.ndarray]:
         return problem_of(CHINCHILLA, dict(N=N, D=D), y, huber(1e-3)), y, np.ones(32)
 
 
-def look(data: tuple[Problem, np.ndarray, np.ndarray], seed: int = 0, **settings: Any) -> Found:
+def look(data: tuple[Problem, np.ndarray, np.ndarray], seed: int = 0, **settings: Any) -> SearchResult:
     return multistart.search(Task(*data), **{"count": 512, **settings}, generator=np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
-def found(sweep: Any) -> Found:
+def found(sweep: Any) -> SearchResult:
     with jax.enable_x64(True):
         return look(sweep)
 
 
-def test_the_landscape_adds_up(found: Found) -> None:
+def test_counts_of_the_landscape_are_consistent(found: SearchResult) -> None:
     landscape, lanes = found.landscape, found.lanes
     # The problem is easy: one wave of two is enough.
     assert landscape.independent == 16
@@ -74,7 +74,7 @@ def test_the_landscape_adds_up(found: Found) -> None:
 
 
 def test_the_second_wave_adds_as_many_starts_and_changes_none_of_the_first(
-    sweep: Any, found: Found, monkeypatch: pytest.MonkeyPatch
+    sweep: Any, found: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert min(found.landscape.agree_all, found.landscape.converged) >= multistart.EASY * 32
     monkeypatch.setattr(multistart, "EASY", 2.0)
@@ -90,7 +90,7 @@ def test_the_second_wave_adds_as_many_starts_and_changes_none_of_the_first(
     assert landscape.agree >= found.landscape.agree and landscape.agree_all >= found.landscape.agree_all
 
 
-def test_the_best_lane_is_the_lowest_basin(found: Found) -> None:
+def test_the_best_lane_is_the_lowest_basin(found: SearchResult) -> None:
     lanes, basins = found.lanes, found.landscape.basins
     assert lanes.status[found.best] == newton.CONVERGED
     assert lanes.local.f[found.best] == pytest.approx(basins[0].objective, rel=1e-9)
@@ -100,7 +100,7 @@ def test_the_best_lane_is_the_lowest_basin(found: Found) -> None:
     assert all(lanes.local.f[basin.lane] == basin.objective for basin in basins)
 
 
-def test_a_seed_fixes_every_bit(sweep: Any, found: Found) -> None:
+def test_a_seed_fixes_every_bit(sweep: Any, found: SearchResult) -> None:
     again = look(sweep)
     assert again.best == found.best and again.landscape == found.landscape
     for one, other in zip(jax.tree.leaves(again.lanes), jax.tree.leaves(found.lanes), strict=True):
@@ -108,7 +108,7 @@ def test_a_seed_fixes_every_bit(sweep: Any, found: Found) -> None:
 
 
 def test_another_seed_draws_other_starts_and_finds_the_same_optimum(
-    sweep: Any, found: Found, monkeypatch: pytest.MonkeyPatch
+    sweep: Any, found: SearchResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
 
@@ -126,16 +126,16 @@ def test_another_seed_draws_other_starts_and_finds_the_same_optimum(
         np.testing.assert_allclose(other.lanes.z[:, other.best], found.lanes.z[:, found.best], rtol=1e-5)
 
 
-def test_the_optimum_does_not_depend_on_padding(sweep: Any, found: Found) -> None:
+def test_the_optimum_does_not_depend_on_padding(sweep: Any, found: SearchResult) -> None:
     problem, y, w = sweep
     longer = eqx.tree_at(lambda p: p.inputs, problem, {k: np.append(v, v[:32]) for k, v in problem.inputs.items()})
     padded = look((longer, np.append(y, np.full(32, y[0])), np.append(w, np.zeros(32))))
     np.testing.assert_allclose(padded.lanes.local.f[padded.best], found.lanes.local.f[found.best], rtol=1e-10)
 
 
-def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: Found) -> None:
+def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: SearchResult) -> None:
     near = {name: np.array([value, 1.1 * value, 0.8 * value]) for name, value in TRUTH.items()}
-    landscape = look(sweep, explicit=Listed(near)).landscape
+    landscape = look(sweep, explicit=StartList(near)).landscape
     assert landscape.scored == 3
     assert landscape.independent == landscape.polished
     assert 3 <= landscape.polished <= 32
@@ -146,15 +146,15 @@ def test_given_starts_are_polished_in_place_of_drawn_ones(sweep: Any, found: Fou
 def test_of_many_given_starts_the_best_and_a_sample_of_the_rest_are_polished(sweep: Any) -> None:
     draws = np.random.default_rng(9)
     many = {name: value * np.exp(0.2 * draws.standard_normal(100)) for name, value in TRUTH.items()}
-    landscape = look(sweep, explicit=Listed(many), polish=32).landscape
+    landscape = look(sweep, explicit=StartList(many), polish=32).landscape
     assert landscape.scored == 100
     assert (landscape.polished, landscape.independent) == (32, 16)
 
 
-def test_all_given_starts_are_polished_as_given_where_that_is_allowed(sweep: Any, found: Found) -> None:
+def test_all_given_starts_are_polished_as_given_where_that_is_allowed(sweep: Any, found: SearchResult) -> None:
     draws = np.random.default_rng(9)
     many = {name: value * np.exp(0.2 * draws.standard_normal(40)) for name, value in TRUTH.items()}
-    landscape = look(sweep, explicit=Listed(many), polish=40).landscape
+    landscape = look(sweep, explicit=StartList(many), polish=40).landscape
     assert (landscape.scored, landscape.polished, landscape.independent) == (40, 40, 40)
     assert landscape.agree == 40
     assert landscape.basins[0].objective == pytest.approx(found.landscape.basins[0].objective, rel=1e-10)
@@ -181,7 +181,7 @@ def test_a_law_with_two_minima_shows_both() -> None:
     assert found.landscape.agree < found.landscape.independent
 
 
-def test_few_agreeing_starts_are_a_reason_to_look_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_agreeing_starts_trigger_another_round(monkeypatch: pytest.MonkeyPatch) -> None:
     # Only lanes exactly at the optimum would agree: the search looks again as often as it may.
     landscapes = []
     plain = multistart._landscape
@@ -214,7 +214,7 @@ def test_each_row_of_a_hypercube_has_one_point_in_each_stratum(seed: int, count:
 def test_children_lie_near_what_a_parent_holds(seed: int, known: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     parents = generator.standard_normal((4, known))
-    children = crossed(generator, parents, count)
+    children = crossover(generator, parents, count)
     assert children.shape == (4, count)
     distance = np.min(np.abs(children[:, None] - parents[:, :, None]), axis=1)
     assert np.all(distance <= 7 * (np.std(parents, axis=1, keepdims=True) + 1e-3 * np.abs(parents).max()))
@@ -222,7 +222,7 @@ def test_children_lie_near_what_a_parent_holds(seed: int, known: int, count: int
 
 def test_children_join_coordinates_of_different_parents() -> None:
     parents = np.array([[0.0, 1.0], [10.0, 20.0]])
-    children = crossed(np.random.default_rng(0), parents, 400)
+    children = crossover(np.random.default_rng(0), parents, 400)
     nearest = np.stack([children[0] > 0.5, children[1] > 15.0])
     assert {tuple(pair) for pair in nearest.T.tolist()} == {(a, b) for a in (False, True) for b in (False, True)}
 
@@ -277,6 +277,6 @@ def test_a_start_that_is_undefined_costs_infinitely_much(sweep: Any) -> None:
     problem, y, w = sweep
     params = {name: jnp.asarray([value, value]) for name, value in TRUTH.items()}
     params["A"] = params["A"].at[1].set(np.nan)
-    z, f = jax.jit(placed)(problem, params, y, w)
+    z, f = jax.jit(evaluate_params)(problem, params, y, w)
     assert np.isfinite(f[0]) and np.isinf(f[1])
     assert np.all(np.isfinite(z))

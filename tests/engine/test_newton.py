@@ -1,4 +1,4 @@
-"""The batched descent: its linear algebra, and that lanes do not know of each other."""
+"""Batched descent: linear algebra, and independence of lanes."""
 
 from typing import Any
 
@@ -103,9 +103,9 @@ def many() -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]:
 
 def run_pool(problem: Problem, z: np.ndarray, y: np.ndarray, w: np.ndarray, budget: int = 64) -> newton.Lanes:
     """One pool of just these lanes."""
-    lanes = newton.begin(problem, np.array(z), xp=np)
+    lanes = newton.init_lanes(problem, np.array(z), xp=np)
     rows = (np.broadcast_to(a, (z.shape[1], len(a))) for a in (y, w))
-    return jax.tree.map(np.asarray, descent._settle(problem, lanes, *rows, budget))
+    return jax.tree.map(np.asarray, descent._run_pool(problem, lanes, *rows, budget))
 
 
 def assert_same_bits(one: Any, other: Any) -> None:
@@ -115,7 +115,7 @@ def assert_same_bits(one: Any, other: Any) -> None:
 
 @pytest.fixture(scope="module")
 def pooled(many: Any) -> newton.Lanes:
-    """All 70 starts settled in one pool."""
+    """All 70 starts polished in one pool."""
     problem, y, w, starts = many
     with jax.enable_x64(True):
         return run_pool(problem, starts, y, w)
@@ -152,7 +152,7 @@ def test_a_pool_agrees_with_lanes_run_one_by_one(many: Any, pooled: newton.Lanes
     assert np.all(np.isin(pooled.status, (CONVERGED, FLAT)))
     advance = jax.jit(newton.advance)
     for k in (0, 9, 31, 69):
-        start = newton.begin(problem, jnp.asarray(starts[:, k : k + 1]))
+        start = newton.init_lanes(problem, jnp.asarray(starts[:, k : k + 1]))
         single = advance(problem, start, y[None], w[None], 64)
         np.testing.assert_allclose(single.local.f[0], pooled.local.f[k], rtol=1e-12)
         np.testing.assert_allclose(single.z[:, 0], pooled.z[:, k], rtol=1e-12, atol=1e-12)
@@ -160,16 +160,16 @@ def test_a_pool_agrees_with_lanes_run_one_by_one(many: Any, pooled: newton.Lanes
 
 def test_a_pool_leaves_lanes_that_do_not_run_as_they_are(many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
-    lanes = newton.begin(problem, starts.copy(), xp=np)
+    lanes = newton.init_lanes(problem, starts.copy(), xp=np)
     ended = np.arange(70) % 3 == 0
     lanes.status[ended] = np.resize([CONVERGED, FLAT, STALLED, NONFINITE], ended.sum())
     rows = (np.broadcast_to(a, (70, len(a))) for a in (y, w))
-    settled = descent._settle(problem, lanes, *rows, 64)
+    settled = descent._run_pool(problem, lanes, *rows, 64)
     assert_same_bits(lane(settled, ended), lane(lanes, ended))
     assert_same_bits(lane(settled, ~ended), lane(pooled, ~ended))
 
 
-@pytest.mark.parametrize("budget", [descent.EVERY, 3 * descent.EVERY])
+@pytest.mark.parametrize("budget", [descent.STEPS_PER_ROUND, 3 * descent.STEPS_PER_ROUND])
 def test_every_lane_of_a_pool_has_exactly_its_budget(budget: int, many: Any, pooled: newton.Lanes) -> None:
     problem, y, w, starts = many
     lanes = run_pool(problem, starts, y, w, budget)
@@ -237,12 +237,12 @@ def test_at_a_converged_lane_the_gradient_is_rounding(many: Any) -> None:
 def test_direct_lanes_begin_with_the_delta_of_the_noise() -> None:
     problem, _ = sweep()
     z = jnp.zeros((5, 3))
-    lanes = newton.begin(problem, z, direct=jnp.asarray([True, False, True]))
+    lanes = newton.init_lanes(problem, z, direct=jnp.asarray([True, False, True]))
     assert lanes.delta.tolist() == [1e-3, np.inf, 1e-3]
-    assert not np.any(newton.begin(problem, z).newton) and np.all(newton.begin(problem, z, warm=True).newton)
+    assert not np.any(newton.init_lanes(problem, z).newton) and np.all(newton.init_lanes(problem, z, warm=True).newton)
     smooth = eqx.tree_at(lambda p: p.noise, problem, absolute())
     # Absolute loss has no curvature to begin with: it always starts smoothed.
-    assert np.all(np.isinf(newton.begin(smooth, z, direct=True).delta))
+    assert np.all(np.isinf(newton.init_lanes(smooth, z, direct=True).delta))
 
 
 def test_iterations_are_counted_and_bounded(many: Any) -> None:

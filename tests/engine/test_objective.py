@@ -48,7 +48,7 @@ def few_rows(noise: Noise) -> tuple[Problem, np.ndarray, np.ndarray, np.ndarray]
 
 
 def plain_objective(problem: Problem, delta: float, y: Any, w: Any) -> Any:
-    """The objective as a textbook writes it."""
+    """The objective in its textbook form."""
     x, noise = jnp.asarray(problem.inputs["x"]), problem.noise
     loss: Any = noise.loss
     t = jnp.log if noise.space.name == "log" else lambda v: v
@@ -175,7 +175,7 @@ def test_many_coordinates_have_the_derivatives_of_the_plain_objective() -> None:
     assert_same_derivatives(evaluate(problem, z, np.inf, y, np.ones(ROWS)), objective, z)
 
 
-def joined(problems: list[Problem]) -> Problem:
+def merge(problems: list[Problem]) -> Problem:
     """One problem of several data sets, one for each lane."""
     one = problems[0]
     parts = [(each.inputs, each.centre, each.fixed) for each in problems]
@@ -202,7 +202,7 @@ def data_sets(noise: Noise) -> tuple[list[Problem], np.ndarray, np.ndarray, np.n
 def test_lanes_with_inputs_of_their_own_are_evaluated_as_separate_problems() -> None:
     problems, z, y, w = data_sets(huber(0.01))
     program = jax.jit(lambda *data: evaluated(*data))
-    together = program(joined(problems), z, 0.01, y, w)
+    together = program(merge(problems), z, 0.01, y, w)
     for k, problem in enumerate(problems):
         alone = program(problem, z[:, k : k + 1], 0.01, y[k], w[k])
         assert_close_parts(lane(together, slice(k, k + 1)), alone)
@@ -213,7 +213,7 @@ def test_lanes_with_inputs_of_their_own_descend_as_separate_problems(monkeypatch
     # More lanes than descend side by side, so that places are taken over by lanes of other data sets.
     monkeypatch.setattr(descent, "CORE", dataclasses.replace(descent.CORE, width=2))
     order = np.array([2, 0, 1, 1, 2, 0])
-    together = descent.descend(runner.Runner(), joined([problems[k] for k in order]), z[:, order], y[order], w[order])
+    together = descent.descend(runner.Runner(), merge([problems[k] for k in order]), z[:, order], y[order], w[order])
     for place, k in enumerate(order):
         alone = descent.descend(runner.Runner(), problems[k], z[:, k : k + 1], y[k], w[k])
         assert together.status[place] == alone.status[0] == CONVERGED
@@ -227,7 +227,7 @@ def test_starts_with_inputs_of_their_own_are_scored_as_separate_problems() -> No
     u = np.random.default_rng(11).uniform(size=z.shape)
     drawn = np.array([True, False, True])
     program = jax.jit(score)
-    together = program(joined(problems), u, z, drawn, y, w)
+    together = program(merge(problems), u, z, drawn, y, w)
     assert np.all(np.isfinite(together[1]))
     for k, problem in enumerate(problems):
         part = slice(k, k + 1)

@@ -1,4 +1,4 @@
-"""The door for jitted programs: pure, batched, in the caller's precision, without a second compilation."""
+"""``solve``: purity, batching, precision and compilation."""
 
 import csv
 from pathlib import Path
@@ -37,7 +37,7 @@ TRACED = []
     affine=("c", "a"),
 )
 def counted(x, *, c, a, b):
-    """A power law with a floor that notes when it is traced."""
+    """A power law with a floor that records when it is traced."""
     TRACED.append(x)
     return c + a * x**-b
 
@@ -174,8 +174,8 @@ def test_the_refit_of_2024_in_both_precisions(replication: Any) -> None:
     assert int(wide.status) == CONVERGED
     assert float(wide.objective) == pytest.approx(1.0182740178e-3, rel=1e-9)
     # The optimum of this loss; the published constants are that of absolute error.
-    told = dict(E=1.817218, A=477.826, alpha=0.3473105, B=2143.417, beta=0.3671724)
-    for name, value in told.items():
+    published = dict(E=1.817218, A=477.826, alpha=0.3473105, B=2143.417, beta=0.3671724)
+    for name, value in published.items():
         assert float(wide.params[name]) == pytest.approx(value, rel=1e-6), name
         assert wide.params[name].dtype == np.float64 and narrow.params[name].dtype == np.float32
         assert float(narrow.params[name]) == pytest.approx(float(wide.params[name]), rel=1e-3), name
@@ -274,7 +274,7 @@ def test_lanes_of_a_batch_that_disagree_are_followed_by_others() -> None:
     assert_close(jax.tree.map(lambda a: a[0], found), fitted(RESPONSES[0]))
 
 
-def test_float64_without_x64_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float64_without_x64_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxscale.engine.solve._warned", set())
     with jax.enable_x64(False):
         with pytest.warns(UserWarning, match=r"float64, but JAX computes in float32.*jax_enable_x64"):
@@ -286,7 +286,7 @@ def test_float64_without_x64_is_said_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert found.objective.dtype == np.float32
 
 
-def test_a_law_without_a_value_says_so() -> None:
+def test_a_law_without_a_value_has_status_nonfinite() -> None:
     solution = solve(nowhere, {"x": x}, RESPONSES[0])
     assert int(solution.status) == NONFINITE
     assert np.isinf(float(solution.objective))
@@ -300,7 +300,7 @@ def test_a_parameter_without_effect_keeps_the_others() -> None:
 
 
 def test_too_few_iterations_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jaxscale.engine.solve.LONGEST", 2)
+    monkeypatch.setattr("jaxscale.engine.solve.MAX_STEPS", 2)
     hurried = jax.jit(lambda response: solve(counted, {"x": x}, response).status)
     assert int(hurried(RESPONSES[2])) == RUNNING
 

@@ -213,8 +213,8 @@ POISSON = likelihoods.poisson()
         ),
         (
             dict(likelihood=likelihoods.binomial("tried")),
-            "dict: the likelihood needs the input 'tried'; map it to a column beside the law's own: "
-            "inputs={'tried': 'COLUMN'}.",
+            "dict: the likelihood needs the input 'tried'; map it to a column in addition to the law's "
+            "inputs: inputs={'tried': 'COLUMN'}.",
         ),
         (
             dict(likelihood=likelihoods.binomial(TRIALS[:5])),
@@ -231,7 +231,7 @@ def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], message: st
 def test_non_counts_and_known_errors_raise() -> None:
     table = dict(x=X, y=COUNTS["poisson"] + 0.5, sd=np.ones(len(X)))
     rows = Observations.from_table(table, inputs=["x"], response="y")
-    with pytest.raises(DataError, match=r"^dict, row 1: the response is [\d.]+; counts must be whole numbers of at"):
+    with pytest.raises(DataError, match=r"^dict, row 1: the response is [\d.]+; counts must be non-negative"):
         jaxscale.fit("power_law", rows, likelihood=POISSON)
     known = Observations.from_table(table, inputs=["x"], response="y", sigma="sd")
     with pytest.raises(ValueError, match=r"^Argument observations must hold no known errors \(sigma\) for counts;"):

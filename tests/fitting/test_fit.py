@@ -308,7 +308,7 @@ def test_predict_needs_all_inputs(huber_fit):
 
 def program_sizes() -> dict[str, int]:
     """Number of compiled shapes of each program of a fit."""
-    programs: dict[str, Any] = dict(settle=descent._settle, score=descent._score, linearise=linearize.linearise)
+    programs: dict[str, Any] = dict(settle=descent._run_pool, score=descent._score, linearise=linearize.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 
 

@@ -188,7 +188,7 @@ def test_failed_data_set_is_marked_and_affects_no_other(
 def program_sizes() -> dict[str, int]:
     """Number of compiled shapes of each program."""
     programs: dict[str, Any] = dict(
-        starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._settle
+        starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._run_pool
     )
     return {name: program._cache_size() for name, program in programs.items()}
 
@@ -228,7 +228,7 @@ class Scripted(batched_fits.Problems):
 
     def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Any:
         f, status = self.rounds.pop(0)
-        lanes = newton.begin(self.problem, z, xp=np)
+        lanes = newton.init_lanes(self.problem, z, xp=np)
         lanes.local.f[:], lanes.status[:] = f, status
         lanes.z[:] = f
         return lanes

@@ -46,11 +46,11 @@ def test_the_laws_span_all_families() -> None:
 @pytest.mark.parametrize("name", THIRTY)
 def test_the_constants_of_a_law_come_back(name: str, caplog: pytest.LogCaptureFixture) -> None:
     law = laws.get(name)
-    columns, fit = refit.fitted(law)
-    assert refit.judged(law, columns, fit) == ("parameters", "")
+    columns, fit = refit.fit_sweep(law)
+    assert refit.assess(law, columns, fit) == ("parameters", "")
     assert Fit.from_json(fit.to_json()) == fit
     with jax.log_compiles(True), caplog.at_level(logging.WARNING):
-        refit.fitted(law, seed=1)
+        refit.fit_sweep(law, seed=1)
     assert compilations(caplog) == []
 
 
@@ -81,22 +81,22 @@ def pair(x, *, a1, b1, a2, b2):
 @pytest.fixture(scope="module")
 def found() -> tuple[Columns, Fit]:
     """A sweep of the pair, and a fit with its true constants."""
-    columns, fit = refit.fitted(laws.get("knowledge_bits"))
+    columns, fit = refit.fit_sweep(laws.get("knowledge_bits"))
     return refit.sweep(pair), replace(fit, law=pair, params=pair.typical)
 
 
 def test_refit_is_assessed_by_constants_or_residuals(found: tuple[Columns, Fit]) -> None:
     columns, fit = found
-    assert refit.judged(pair, columns, fit) == ("parameters", "")
+    assert refit.assess(pair, columns, fit) == ("parameters", "")
     swapped = {f"{name[0]}{3 - int(name[1])}": value for name, value in pair.typical.items()}
-    assert refit.judged(pair, columns, replace(fit, params=swapped)) == (
+    assert refit.assess(pair, columns, replace(fit, params=swapped)) == (
         "parameters",
         "in another order: a2, b2, a1, b1",
     )
     moved = replace(fit, params={**pair.typical, "b2": 1.0})
-    assert refit.judged(pair, columns, moved) == ("predictions", "not told by the rows: b2")
+    assert refit.assess(pair, columns, moved) == ("predictions", "not identified by the rows: b2")
     far = replace(moved, residuals=replace(fit.residuals, rms=3e-6))
-    verdict, reason = refit.judged(pair, columns, far)
+    verdict, reason = refit.assess(pair, columns, far)
     assert verdict == "failed" and reason.startswith("converged, residuals 3")
 
 
@@ -125,7 +125,7 @@ def test_only_a_parameter_that_is_zero_is_seen_against_its_range(
     columns = refit.sweep(sloped)
     for a, verdict in ((close, "parameters"), (far, "predictions")):
         fit = replace(found[1], law=sloped, params={"a": a}, residuals=replace(found[1].residuals, rms=0.0))
-        assert refit.judged(sloped, columns, fit)[0] == verdict
+        assert refit.assess(sloped, columns, fit)[0] == verdict
 
 
 def test_probabilities_near_zero_are_not_observations() -> None:
@@ -145,9 +145,9 @@ def test_probabilities_near_zero_are_not_observations() -> None:
 
 
 def test_laws_are_chosen_by_name_and_family() -> None:
-    assert [law.name for law in refit.chosen("bnsl", "", 0)] == ["bnsl1", "bnsl2", "bnsl3"]
-    assert {law.family for law in refit.chosen("", "moe", 0)} == {"moe"}
-    sample = refit.chosen("", "", 2)
+    assert [law.name for law in refit.select_laws("bnsl", "", 0)] == ["bnsl1", "bnsl2", "bnsl3"]
+    assert {law.family for law in refit.select_laws("", "moe", 0)} == {"moe"}
+    sample = refit.select_laws("", "", 2)
     families = set(law_page.by_family(laws.catalogue().values()))
     assert len(sample) <= 2 * len(families) and {law.family for law in sample} == families
 

@@ -10,6 +10,7 @@ from jaxscale import noise
 from jaxscale.law import LawError
 from jaxscale.law.algebra import bound
 from jaxscale.results.fit import Fit
+from jaxscale.utils.errors import ArgumentError
 from tests.lines import line
 
 X = np.linspace(-2.0, 3.0, 40)
@@ -124,6 +125,8 @@ def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
             bound(jaxscale.laws.get("power_law_floor"), **given)
     with pytest.raises(ValueError, match="Argument bounds must leave out 'c', which is fixed"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (0, 1)}, fixed={"c": 0.5})
+    with pytest.raises(ArgumentError, match="^Argument bounds leaves no value for c of power_law_floor between 2"):
+        fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (2, 1)})
 
 
 @pytest.mark.parametrize("ends", [(0.4, np.inf), (-np.inf, 0.4), (0.3, 0.4)], ids=["above", "below", "between"])

@@ -42,7 +42,7 @@ def test_later_methods_accept_responses_of_zero(shares: Observations) -> None:
     (row,) = ahead.params.values()
     level = 1 / (1 + np.exp(-0.0072885 * (1800 - 1074.355)))
     assert 0.9 * level < row["estimate"] < 1.1 * level and row["lower"] < level < row["upper"]
-    with pytest.raises(DataError, match=r"or take linear residuals \(space='linear'\)"):
+    with pytest.raises(DataError, match=r"or use linear residuals \(space='linear'\)"):
         jaxscale.forecast("logistic3", shares, at={"x": 1800.0}, fixed=LEVEL)
 
 
@@ -51,7 +51,7 @@ def test_a_level_starts_below_the_responses_also_where_one_is_zero(data: Path) -
     found = jaxscale.fit("exp_decay_floor", rows, noise=squared())
     assert found.status == "converged"
     np.testing.assert_allclose(2 * found.objective, 253104, rtol=1e-6)
-    with pytest.raises(DataError, match=r"for log residuals of power_law_floor; correct them, or take linear"):
+    with pytest.raises(DataError, match=r"for log residuals of power_law_floor; correct them, or use linear"):
         jaxscale.fit("power_law_floor", rows)
 
 
@@ -64,7 +64,7 @@ def test_most_responses_may_be_zero() -> None:
 
 
 def test_the_posterior_of_zeros_needs_linear_residuals_or_counts(shares: Observations) -> None:
-    with pytest.raises(DataError, match=r"take a likelihood of linear residuals \(likelihoods.normal"):
+    with pytest.raises(DataError, match=r"use a likelihood of linear residuals \(likelihood=normal\(space="):
         jaxscale.posterior("logistic3", shares, fixed=LEVEL)
     drawn = jaxscale.posterior("logistic3", shares, likelihood=likelihoods.normal("linear"), fixed=LEVEL)
     np.testing.assert_allclose(np.median(drawn.params["b2"] / drawn.params["b3"]), 1074.4, rtol=0.03)
@@ -74,4 +74,7 @@ def test_the_command_names_the_options_for_zeros(data: Path) -> None:
     table = str(data / "reported" / "sigmoid_seven_points.csv")
     result = run("fit", table, "--law", "logistic3", "--response", "y")
     assert result.exit_code == 2
-    assert "or take linear residuals (--noise squared --space linear) or, for shares of counted trials" in result.stderr
+    assert (
+        "or use linear residuals (--noise squared --space linear) or, for proportions of counted trials"
+        in result.stderr
+    )

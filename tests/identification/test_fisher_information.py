@@ -1,4 +1,4 @@
-"""The numbers of the design check: expected standard errors, what scales them, what they rest on."""
+"""Numbers of the design check: expected standard errors and their scaling."""
 
 import logging
 import math
@@ -142,7 +142,7 @@ def test_a_second_design_of_the_same_size_compiles_nothing(caplog: pytest.LogCap
         inputs=dict(x=Input("")), response=Response("", positive), source="a textbook", a=amplitude(x="b"), b=exponent()
     )
     def fresh(x, *, a, b):
-        """A law that nothing was compiled for."""
+        """A law without compiled programs."""
         return a * x**-b
 
     def compiled(design: Design) -> int:

@@ -1,4 +1,4 @@
-"""The design check: what it flags, what it lets pass, what it says and what it asks for."""
+"""Design check: verdicts, messages and added runs."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ import pytest
 from jaxscale import laws
 from jaxscale.data.datasets import load
 from jaxscale.data.designs import isoflop
-from jaxscale.identification.fisher_information import EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER
+from jaxscale.identification.fisher_information import COLLINEAR, EXPONENT_LIMIT, FLOOR_LIMIT
 from jaxscale.identification.identifiability import DesignCheck, check
 from jaxscale.law import Input, Response, amplitude, coefficient, exponent, floor, law, positive, real
 from tests.designs import BAD, GOOD, Design, Draws, by_ratio, crossed
@@ -42,7 +42,7 @@ def truth_near(draw: Draws) -> dict[str, float]:
 
 
 def flags(kinds: list[Callable[[Draws], Design]], count: int, seed: int, near: bool) -> list[str]:
-    """The kinds of the designs that are flagged, of ``count`` designs that take turns."""
+    """Kinds of the designs that are flagged, of ``count`` designs in alternation."""
     draw, flagged = Draws(seed), []
     for i in range(count):
         kind = kinds[i % len(kinds)]
@@ -69,7 +69,7 @@ def test_hardly_any_good_design_is_flagged(near: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.__name__)
-def test_the_cure_cures(kind: Callable[[Draws], Design]) -> None:
+def test_added_runs_identify_the_law(kind: Callable[[Draws], Design]) -> None:
     draw = Draws(13)
     for _ in range(6):
         design = kind(draw)
@@ -79,7 +79,7 @@ def test_the_cure_cures(kind: Callable[[Draws], Design]) -> None:
         assert check(CHINCHILLA, more).verdict == "identified"
 
 
-def test_the_cure_spends_no_more_than_the_dearest_run_where_that_will_do() -> None:
+def test_added_runs_cost_no_more_than_the_most_expensive_run_if_possible() -> None:
     N = np.geomspace(1e7, 1e9, 8)
     cure = check(CHINCHILLA, dict(N=N, D=20 * N)).cure
     assert cure
@@ -87,7 +87,7 @@ def test_the_cure_spends_no_more_than_the_dearest_run_where_that_will_do() -> No
         assert run["N"] * run["D"] <= 20 * N[-1] ** 2 * (1 + 1e-9)
 
 
-def test_the_cure_takes_a_dearer_run_where_nothing_else_will_do() -> None:
+def test_added_runs_are_more_expensive_if_necessary() -> None:
     design = crossed(np.geomspace(5e10, 6e10, 6), np.geomspace(5e12, 6e12, 6))
     found = check(CHINCHILLA, design)
     assert max(run["N"] * run["D"] for run in found.cure) > 3.6e23
@@ -132,7 +132,7 @@ def test_a_fixed_exponent_leaves_the_size_of_its_term() -> None:
     assert moved.stderr["beta"] == pytest.approx(plain.stderr["beta"], rel=0.5)
 
 
-def test_one_exponent_for_both_inputs_is_told_from_one_budget_but_not_its_amplitudes_from_one_ratio() -> None:
+def test_a_tied_exponent_is_identified_by_one_budget_but_its_amplitudes_not_by_one_ratio() -> None:
     tied = laws.get("chinchilla_tied")
     N = np.geomspace(1e7, 1e10, 12)
     assert check(tied, dict(N=N, D=20 * N)).parameters == ("A", "B")
@@ -144,7 +144,7 @@ def test_inputs_that_move_together_are_flagged_though_curvature_would_do() -> No
     found = check(CHINCHILLA, isoflop([1e21], 30, spread=100.0))
     assert max(found.stderr["alpha"], found.stderr["beta"]) < EXPONENT_LIMIT / 4
     assert found.parameters == ("A", "alpha", "B", "beta")
-    assert "only curvature tells their terms apart (log-correlation -1.00000)" in found.message
+    assert "only curvature separates their terms (log-correlation -1.00000)" in found.message
     assert check(CHINCHILLA, isoflop([1e21], 30, spread=100.0), fixed=dict(alpha=0.35)).verdict == "identified"
 
 
@@ -200,8 +200,8 @@ def test_the_cure_of_a_law_of_one_input(name: str) -> None:
     assert found.verdict == "not identified"
     more = dict(x=np.append(x, [run["x"] for run in found.cure]))
     worst = [
-        max(made.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
-        for made in (found, check(curve, more))
+        max(design.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
+        for design in (found, check(curve, more))
     ]
     assert worst[1] < worst[0] / 4
 
@@ -227,7 +227,10 @@ def test_columns_counted_in_billions_are_judged_by_plausible_constants() -> None
         (isoflop([6e20], 9), "all rows lie on one budget (N * D = 1e+20)"),
         (dict(N=np.geomspace(1e7, 1e9, 8), D=np.geomspace(1e7, 1e9, 8) ** 1.2), "D follows N as N**1.2"),
         (by_ratio([1e8, 1e9], [5, 80]), "the rows are fewer than the 5 free parameters"),
-        (crossed(np.geomspace(1e7, 3e7, 4), np.geomspace(1e8, 3e8, 4)), "the floor E is out of sight"),
+        (
+            crossed(np.geomspace(1e7, 3e7, 4), np.geomspace(1e8, 3e8, 4)),
+            "too far from the asymptote to determine",
+        ),
     ],
 )
 def test_the_message_gives_the_reason(design: Design, words: str) -> None:
@@ -247,7 +250,7 @@ def test_the_message_names_parameters_and_runs() -> None:
         assert f"N={run['N']:.3g}, D={run['D']:.3g}" in found.message
 
 
-def test_a_good_design_is_called_so() -> None:
+def test_message_of_a_good_design() -> None:
     found = check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5))
     assert found.message.startswith("The inputs of the 15 rows identify every free parameter of chinchilla. Expected ")
     assert (found.law, found.rows, found.noise_level) == ("chinchilla", 15, 0.005)
@@ -256,12 +259,12 @@ def test_a_good_design_is_called_so() -> None:
 def test_a_parameter_without_any_effect_can_only_be_fixed() -> None:
     @law(inputs=dict(x=Input("")), response=Response("", real), source="a textbook", a=coefficient(), b=coefficient())
     def idle(x, *, a, b):
-        """A parameter that does nothing."""
+        """A parameter without effect."""
         return a * x
 
     found = check(idle, dict(x=np.geomspace(1, 10, 5)))
     assert found.parameters == ("b",)
-    assert "would help but not be enough, so fix b too." in found.message
+    assert "would help but not suffice, so fix b too." in found.message
 
 
 def test_the_report_is_a_table() -> None:
@@ -288,9 +291,9 @@ def test_numbers_are_plain_floats_and_the_check_cannot_be_changed() -> None:
         found.rows = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_the_limits_are_those_the_text_names() -> None:
+def test_the_limits_are_those_of_the_message() -> None:
     assert check.__doc__ is not None
-    assert (EXPONENT_LIMIT, FLOOR_LIMIT, TOGETHER) == (0.25, 1 / 8, 0.999)
+    assert (EXPONENT_LIMIT, FLOOR_LIMIT, COLLINEAR) == (0.25, 1 / 8, 0.999)
     for words in ("above 0.25", "above an eighth", "above 0.999"):
         assert words in " ".join(check.__doc__.split())
 
@@ -339,7 +342,7 @@ def test_given_parameters_need_not_hold_the_fixed_ones() -> None:
     assert check(CHINCHILLA, INPUTS, params=params, fixed=dict(E=1.8)).verdict == "identified"
 
 
-def test_one_run_more_than_needed_is_never_asked_for() -> None:
+def test_no_more_runs_are_added_than_needed() -> None:
     found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0))
     design = by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0)
     fewer = {name: np.append(values, [run[name] for run in found.cure[:-1]]) for name, values in design.items()}

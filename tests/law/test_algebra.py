@@ -1,4 +1,4 @@
-"""New laws from old ones: values, derivatives, declarations, identity, and a fit of what was made."""
+"""Algebra of laws: values, derivatives, declarations, identity, and a fit of a derived law."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ from tests.law_examples import (
     bits,
     capacity,
     chinchilla,
-    made,
+    declare_law,
     power_law,
     power_law_floor,
     repetition,
@@ -89,8 +89,8 @@ def test_a_renamed_law_is_the_law() -> None:
     assert other.formula.endswith(r"N \to M,\; A \to C,\; \alpha \to a")
     turned = rename(laws.get("overtraining_cm"), eta="slope")
     assert turned.parameters["a"].powers == (("C", "slope"), ("M", "-slope"))
-    anew = rename(chinchilla, N=Input("non-embedding parameters"))
-    assert anew.inputs["N"].unit == "non-embedding parameters" and anew.name == "chinchilla(N)"
+    renamed = rename(chinchilla, N=Input("non-embedding parameters"))
+    assert renamed.inputs["N"].unit == "non-embedding parameters" and renamed.name == "chinchilla(N)"
 
 
 def test_a_sum_adds_values_and_keeps_what_is_true_of_both() -> None:
@@ -116,7 +116,7 @@ def test_shared_parameters_are_one() -> None:
 
 
 def test_a_parameter_affine_in_one_part_only_is_not_affine_in_the_sum() -> None:
-    bent = made("bent", dict(x=Input("")), Response(""), lambda x, *, a: x**-a, a=exponent())
+    bent = declare_law("bent", dict(x=Input("")), Response(""), lambda x, *, a: x**-a, a=exponent())
     both = algebra.add(rename(power_law_floor, b="g"), bent, shared=["a"])
     assert "a" not in both.affine and "c" in both.affine
     np.testing.assert_allclose(both(2.0, c=1.0, a=3.0, g=0.5), 1 + 3 * 2**-0.5 + 2**-3.0, rtol=1e-15)
@@ -208,7 +208,7 @@ def test_routing_to_one_expert_is_the_base_law() -> None:
     )
 
 
-def test_a_chain_hands_the_loss_on() -> None:
+def test_a_chain_passes_the_loss_to_the_outer_law() -> None:
     chained = chain(chinchilla, accuracy, through="L")
     assert chained is compose(accuracy, L=chinchilla)
     assert chained.response is accuracy.response and list(chained.inputs) == ["N", "D"]
@@ -224,7 +224,7 @@ def test_a_chain_hands_the_loss_on() -> None:
     np.testing.assert_allclose(ladder(*ND, **CONSTANTS, a=-0.6, b=0.85), one_step(*ND, **shifted), rtol=1e-13)
 
 
-def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
+def test_a_location_on_a_removed_input_is_a_coefficient() -> None:
     peaks = laws.get("gaussian_peaks1")
     place = [key for key, kind in peaks.parameters.items() if kind.kind == "location"]
     inner: dict[str, Any] = {next(iter(peaks.inputs)): rename(signed, x="t", a="a_1", q="q_1")}
@@ -232,7 +232,7 @@ def test_a_place_on_a_gone_real_axis_is_a_coefficient() -> None:
     assert [composed.parameters[key].kind for key in place] == ["coefficient"]
 
 
-def test_derivatives_of_what_was_made() -> None:
+def test_derivatives_of_derived_laws() -> None:
     composed = tie(compose(chinchilla, N=capacity), beta="alpha")
     chained = chain(composed, accuracy, through="L")
     values = {key: CONSTANTS[key] for key in ("E", "A", "alpha", "B")} | GAINS | CURVE
@@ -250,7 +250,7 @@ def test_derivatives_of_what_was_made() -> None:
     np.testing.assert_allclose(mapped, chained(1e9, *BITS, 2e10, **values), rtol=1e-14)
 
 
-def test_a_law_made_twice_is_one_law_also_in_a_pickle() -> None:
+def test_equal_operations_return_the_same_law_also_after_pickling() -> None:
     for again in (
         lambda: fix(chinchilla, E=1.69),
         lambda: tie(chinchilla, beta="alpha"),
@@ -278,14 +278,14 @@ def test_a_compiled_program_is_used_again() -> None:
     assert len(traced) == 1
 
 
-def test_the_code_of_a_law_tells_recipes_apart() -> None:
+def test_the_code_of_a_law_distinguishes_recipes() -> None:
     one, other = fix(chinchilla, E=1.69, name="same"), fix(chinchilla, E=1.7, name="same")
     assert "A / N**alpha" in one.code and one.code != other.code
     assert law(inputs={}, response=Response(""), source="a textbook")(eval("lambda: 1.0")).code == ""
 
 
 def test_inputs_of_one_name_are_defined_where_all_are() -> None:
-    narrow = made(
+    narrow = declare_law(
         "narrow", dict(x=Input("", low=0.5, high=9.0, lower=1.0, typical=(1.0, 2.0))), Response(""), lambda x: x
     )
     merged = (shares + narrow).inputs["x"]
@@ -297,7 +297,7 @@ def test_a_response_can_be_declared_where_units_differ() -> None:
     assert both.response.unit == "nat or bit"
 
 
-def test_a_composed_law_is_fitted_through_the_public_door() -> None:
+def test_a_composed_law_is_fitted() -> None:
     composed = fix(compose(chinchilla, D=repetition), E=1.8)
     sizes = designs.grid(N=(1e8, 1e10, 5), U_D=(1e9, 3e10, 3), D=(3e9, 1e12, 6))
     truth = dict(A=480.0, alpha=0.35, B=2000.0, beta=0.37, R_D=12.0)

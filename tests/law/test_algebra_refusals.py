@@ -1,4 +1,4 @@
-"""What new laws from old ones refuse: one sentence that names the law and what to do."""
+"""Errors of the algebra of laws: one sentence that names the law and what to do."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "tie unknown": (lambda: tie(chinchilla, beta="gamma"), "tie names 'gamma', which is no parameter of chinchilla"),
     "tie in a row": (
         lambda: tie(chinchilla, beta="alpha", alpha="E"),
-        "tie sets beta of chinchilla to alpha, which itself goes; name a parameter that stays",
+        "tie sets beta of chinchilla to alpha, which is tied itself; name another parameter",
     ),
     "tie to itself": (
         lambda: tie(chinchilla, beta="beta"),
-        "tie sets beta of chinchilla to beta, which itself goes; name a parameter that stays",
+        "tie sets beta of chinchilla to beta, which is tied itself; name another parameter",
     ),
     "tie wider": (
         lambda: tie(signed, q="a"),
@@ -40,25 +40,25 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "rename unknown": (
         lambda: rename(chinchilla, betta="b"),
-        "rename names 'betta', which chinchilla has not (did you mean 'beta'?)",
+        "rename names 'betta', which chinchilla does not have (did you mean 'beta'?)",
     ),
     "rename taken": (
         lambda: rename(chinchilla, beta="alpha"),
-        "rename gives two things in chinchilla the name 'alpha'; choose another",
+        "rename uses the name 'alpha' twice in chinchilla; choose another",
     ),
     "declare a parameter": (
         lambda: rename(chinchilla, beta=Input("tokens")),
-        "rename declares 'beta' anew, which is a parameter of chinchilla and no input",
+        "rename gives an input for 'beta', which is a parameter of chinchilla",
     ),
     "sum of units": (
         lambda: chinchilla + bits,
-        "the responses of chinchilla (nat/token) and bits (bit/token) are in different units; convert one, or say what "
-        "their sum is with response",
+        "the responses of chinchilla (nat/token) and bits (bit/token) are in different units; convert one, or give "
+        "the unit of the sum as response",
     ),
     "equal names": (
         lambda: power_law_floor + power_law,
-        "power_law_floor and power_law both have a parameter 'a'; make it one with shared=['a'], or rename that of "
-        "power_law (rename, or prefix)",
+        "power_law_floor and power_law both have a parameter 'a'; identify them with shared=['a'], or rename that "
+        "of power_law (rename, or prefix)",
     ),
     "shared by one": (
         lambda: algebra.add(power_law_floor, shares, shared=["s"]),
@@ -70,8 +70,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "inputs of two units": (
         lambda: algebra.add(chinchilla, laws.get("kaplan_nd"), prefix="k_"),
-        "the input N counts parameters in chinchilla and non-embedding parameters in kaplan_nd; give one another name, "
-        "or declare it anew, with rename",
+        "the input N is in parameters in chinchilla, but in non-embedding parameters in kaplan_nd; rename or redeclare "
+        "one with rename",
     ),
     "input and parameter": (
         lambda: algebra.add(chinchilla, ratio, response=Response("nat/token")),
@@ -84,12 +84,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "compose units": (
         lambda: compose(chinchilla, D=capacity),
-        "precision_capacity gives parameters, but the input D of chinchilla counts tokens; convert, or declare the "
-        "input anew with rename",
+        "precision_capacity is in parameters, but the input D of chinchilla in tokens; convert, or redeclare the input "
+        "with rename",
     ),
     "chain through one of two": (
         lambda: chain(capacity, chinchilla),
-        "chain must say through which input of chinchilla it goes: N, D",
+        "chain needs through, the input of chinchilla to replace: N, D",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Coordinates: there and back for every law, starts that suit the data, and what centring is worth."""
+"""Coordinates: round trips for every law, starts in the range of the data, and conditioning by centring."""
 
 import functools
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from jaxscale.law import (
     real,
     unit,
 )
-from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, curved, draw, from_params, to_params
+from jaxscale.law.coordinates import EXPONENTS, Centre, centre_of, draw, from_params, to_params, transformed_mask
 from jaxscale.law.dimensions import dimensions
 from tests.contracts.law_contracts import CATALOGUE, Contracts, assert_close
 
@@ -84,7 +84,7 @@ def bent(x, *, height, power):
     source="a test",
 )
 def decay(t, *, start, rate, debt):
-    """A rate, whose size goes by that of the input, and numbers whose sizes go by that of the response."""
+    """A rate in the unit of the input, and parameters in the unit of the response."""
     return start * jnp.exp(-rate * t) + debt
 
 
@@ -146,7 +146,7 @@ def drawn_parameters_survive_there_and_back(law: Law) -> None:
 def coordinates_survive_there_and_back(law: Law) -> None:
     free = tuple(law.parameters)
     z = np.random.default_rng(1).uniform(-2.0, 2.0, (len(free), LANES))
-    # Large exponents and tiny powers of scales leave no room in a double, so those of a drawn start are used.
+    # Large exponents and tiny powers of scales overflow a double, so those of a drawn start are used.
     start = from_params(law, centre(law), free, drawn(law))
     z = np.stack(
         [np.asarray(start[k]) if law.parameters[name].kind == "exponent" else z[k] for k, name in enumerate(free)]
@@ -241,7 +241,7 @@ def term(law: Law, name: str, params: Mapping[str, Any], data: Centre) -> np.nda
     return np.exp(logs - sum(middle * power for middle, power in signed))
 
 
-def test_starts_fill_what_they_may() -> None:
+def test_starts_fill_their_ranges() -> None:
     params, data = drawn(laws.get("chinchilla"), 5), centre(laws.get("chinchilla"))
     assert params["E"].min() < 0.1 * data.response_low and params["E"].max() > 0.9 * data.response_low
     shares = term(laws.get("chinchilla"), "A", params, data) / data.response_size
@@ -305,10 +305,17 @@ def test_a_law_keeps_its_contracts_of_coordinates(law: Law) -> None:
     CONTRACTS.assert_all(law)
 
 
-def test_curved_coordinates_are_the_logarithms() -> None:
-    assert curved(laws.get("bnsl1"), ("a", "b", "c0", "c1", "d1", "f1")) == [True, True, False, False, True, True]
-    assert curved(every_other_kind, ("share", "rate", "debt")) == [True, True, False]
-    assert curved(own_coordinates, ("height", "tilt")) == [False, False]
+def test_log_and_logit_coordinates_are_marked() -> None:
+    assert transformed_mask(laws.get("bnsl1"), ("a", "b", "c0", "c1", "d1", "f1")) == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert transformed_mask(every_other_kind, ("share", "rate", "debt")) == [True, True, False]
+    assert transformed_mask(own_coordinates, ("height", "tilt")) == [False, False]
 
 
 def test_a_law_may_bring_its_own_coordinates() -> None:

@@ -1,4 +1,4 @@
-"""The declaration of a law: what it refuses, and that the result is an ordinary function."""
+"""Declaration of a law: validation, and use as an ordinary function."""
 
 import copy
 import inspect
@@ -42,7 +42,7 @@ from jaxscale.law import (
     alpha=exponent(),
 )
 def declared(N, *, E, A, alpha):
-    """What no model removes, plus what a finite model costs.
+    """Irreducible loss plus a power law in model size.
 
     More words.
     """
@@ -50,7 +50,7 @@ def declared(N, *, E, A, alpha):
 
 
 def declare(**changed: Any) -> Law:
-    """The law above, declared anew with some arguments changed; None leaves one out."""
+    """The law above with other arguments of its declaration; None omits one."""
     arguments: dict[str, Any] = dict(
         inputs=dict(N=Input("parameters")),
         response=Response("nat/token", positive),
@@ -71,7 +71,7 @@ REFUSED = {
     "unknown input of a location": (dict(A=location("D")), "field 'A': names the unknown input 'D'"),
     "unknown exponent": (dict(A=amplitude(N="beta")), "field 'A': names the unknown exponent 'beta'"),
     "unknown turned exponent": (dict(A=scale(N="-beta")), "field 'A': names the unknown exponent '-beta'"),
-    "no source": (dict(source=""), "field 'source': must name where the form comes from"),
+    "no source": (dict(source=""), "field 'source': must name the source of the formula"),
     "bad range": (dict(E=floor(range=(2.0, 1.0))), "field 'E': needs a range with low < high, but has (2.0, 1.0)"),
     "empty range": (dict(E=floor(range=(1.0, 1.0))), "field 'E': needs a range with low < high, but has (1.0, 1.0)"),
     "unknown affine": (dict(affine=("E", "C")), "field 'affine': names the unknown parameter 'C'"),
@@ -127,9 +127,9 @@ def test_a_declaration_error_is_a_value_error() -> None:
         declare(source="")
 
 
-def test_a_declared_law_knows_itself() -> None:
+def test_attributes_of_a_declared_law() -> None:
     assert declared.name == "declared"
-    assert declared.summary == "What no model removes, plus what a finite model costs."
+    assert declared.summary == "Irreducible loss plus a power law in model size."
     assert "More words." in (declared.__doc__ or "")
     assert repr(declared) == "<law declared(N; E, A, alpha)>"
     assert list(inspect.signature(declared).parameters) == ["N", "E", "A", "alpha"]
@@ -143,7 +143,7 @@ def test_a_declaration_cannot_be_changed_afterwards() -> None:
         declared.name = "other"  # type: ignore[misc]
 
 
-def test_kinds_have_the_supports_of_their_words() -> None:
+def test_supports_of_parameter_kinds() -> None:
     supports = {
         floor(): positive,
         exponent(): positive,

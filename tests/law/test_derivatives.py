@@ -1,4 +1,4 @@
-"""The form in which the engine evaluates laws: the same numbers and derivatives, without the work that is zero."""
+"""Evaluation of laws by the engine: equal values and derivatives, without terms that vanish."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_the_compiled_value_is_that_of_the_law(name: str) -> None:
 
 
 @pytest.mark.parametrize("transformed", [jax.vmap, lambda function: jax.jit(jax.vmap(function))], ids=["vmap", "jit"])
-def test_nested_jit_and_declared_derivatives_are_gone_through(transformed: Any) -> None:
+def test_nested_jit_and_custom_derivatives_are_traced(transformed: Any) -> None:
     params = dict(a=2.0 + np.arange(9), b=np.full(9, 0.3), c=np.linspace(-1, 1, 9))
     found, plain = transformed(both(nested))([np.geomspace(0.5, 50.0, 9)], params)
     np.testing.assert_allclose(found, plain, rtol=1e-13)
@@ -218,13 +218,13 @@ def test_the_first_order_has_the_same_slopes_and_nothing_more() -> None:
     np.testing.assert_allclose([y, *slopes], [full[0], *full[1]], rtol=1e-14)
 
 
-def test_traces_that_read_alike_but_hold_other_constants_are_not_shared() -> None:
+def test_traces_that_print_alike_with_different_constants_are_distinguished() -> None:
     first, second = (jax.jit(lambda x, c=c: jnp.sum(c * x)) for c in (np.array([1.0, 2.0]), np.array([10.0, 20.0])))
     y, (slope,), _ = expansion(lambda z, _: first(z[0]) + 100 * second(z[0]), [jnp.asarray(1.0)], ())
     assert float(y) == float(slope) == 3.0 + 3000.0
 
 
-def test_equal_work_is_done_once() -> None:
+def test_common_subexpressions_are_evaluated_once() -> None:
     z = [jnp.asarray(number) for number in TRUTH.values()]
     row = [jnp.asarray(1e9), jnp.asarray(2e10)]
 
@@ -237,15 +237,15 @@ def test_equal_work_is_done_once() -> None:
     assert text.count(" exp ") == text.count(" log ") == 2
 
 
-def test_an_error_inside_a_law_is_said_with_its_line() -> None:
+def test_an_error_inside_a_law_is_reported_with_its_line() -> None:
     @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
     def broken(x, *, b):
-        """A law with a slip of the pen."""
+        """A law with an error."""
         return x**b + missing  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
 
     line = broken.function.__code__.co_firstlineno + 3
     with pytest.raises(LawError, match=rf"^law 'broken' fails at .*test_derivatives.py, line {line}: NameError: "):
-        derivatives.tried(broken, {"x": np.ones(3)})
+        derivatives.check_traceable(broken, {"x": np.ones(3)})
 
 
 def test_a_law_that_returns_several_numbers_is_refused() -> None:
@@ -256,14 +256,14 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
 
     line = pair.function.__code__.co_firstlineno + 3
     with pytest.raises(LawError) as caught:
-        derivatives.tried(pair, {"x": np.ones(3)})
+        derivatives.check_traceable(pair, {"x": np.ones(3)})
     assert str(caught.value) == (
         f"law 'pair' must return one number for one row, but returns an array of shape (2,) at {__file__}, line {line}"
     )
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "description"),
     [
         (lambda y: None, "nothing (it has no return)"),
         (lambda y: (y, y), "a tuple"),
@@ -274,19 +274,19 @@ def test_a_law_that_returns_several_numbers_is_refused() -> None:
         (lambda y: 3, "a number of type int64, which is not real"),
     ],
 )
-def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: Any, said: str) -> None:
+def test_a_law_that_returns_no_real_number_is_refused_with_its_line(returned: Any, description: str) -> None:
     @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
     def odd(x, *, b):
-        """Something else than a number."""
+        """A return value that is not a number."""
         return returned(x**b)
 
     rows = Observations.from_table({"x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]}, inputs=["x"], response="y")
     for call in (lambda: fit(odd, rows), lambda: fit_many(odd, rows)):
         with pytest.raises(LawError) as caught:
             call()
-        told = f"law 'odd' must return one number for one row, but returns {said} at {__file__}, line "
+        message = f"law 'odd' must return one number for one row, but returns {description} at {__file__}, line "
         first = odd.function.__code__.co_firstlineno
-        assert str(caught.value) == told + str(first + 1 if "nothing" in said else first + 3)
+        assert str(caught.value) == message + str(first + 1 if "nothing" in description else first + 3)
 
 
 def looped(kind: str) -> Law:
@@ -340,7 +340,7 @@ def test_a_loop_has_the_derivatives_of_what_it_does(kind: str, order: int, x64: 
         np.testing.assert_allclose(mine, 0.0 if other is None else other, rtol=1e-11, atol=1e-15)
 
 
-def test_all_derivatives_of_a_loop_go_through_it_together(x64: None) -> None:
+def test_a_loop_runs_once_for_all_derivatives(x64: None) -> None:
     z, found = [jnp.asarray(v) for v in (0.5, 3.0, 0.4)], looped("fori")
 
     def everything(z: Any, x: Any) -> Any:
@@ -351,7 +351,7 @@ def test_all_derivatives_of_a_loop_go_through_it_together(x64: None) -> None:
     assert text.count("scan[") + text.count("while[") == 1
 
 
-def test_a_loop_that_is_written_out_at_length_is_warned_of() -> None:
+def test_a_long_unrolled_loop_gives_a_warning() -> None:
     @law(inputs=dict(x=Input("")), response=Response(""), source="a test", b=exponent())
     def long(x, *, b):
         """A sum of many terms."""
@@ -360,4 +360,4 @@ def test_a_loop_that_is_written_out_at_length_is_warned_of() -> None:
     with pytest.warns(
         UserWarning, match=r"^Law 'long' takes \d+ operations a row.* write a loop over steps as jax.lax"
     ):
-        derivatives.tried(long, {"x": np.ones(3)})
+        derivatives.check_traceable(long, {"x": np.ones(3)})

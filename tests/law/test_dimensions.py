@@ -73,10 +73,10 @@ def test_a_posterior_is_the_same_in_any_unit_of_the_inputs() -> None:
     assert "prior_range" not in {notice.code for notice in draws.notices}
 
 
-def test_responses_outside_the_range_of_a_default_prior_are_said() -> None:
+def test_responses_outside_the_range_of_a_default_prior_give_a_notice() -> None:
     x = np.geomspace(1.0, 100.0, 12)
     y = 300 + 500 * x**-0.5 * (1 + 0.01 * np.sin(7 * x))
     rows = jaxscale.Observations.from_table({"x": x, "y": y}, inputs=["x"], response="y")
     draws = jaxscale.posterior("power_law_floor", rows, progress=False)
-    (said,) = [notice.message for notice in draws.notices if notice.code == "prior_range"]
-    assert "declared for c" in said
+    (message,) = [notice.message for notice in draws.notices if notice.code == "prior_range"]
+    assert "declared for c" in message

@@ -9,7 +9,7 @@ import pytest
 import jaxscale
 from jaxscale import LawError, Observations, laws
 from jaxscale.law import algebra
-from jaxscale.law.fixed_values import why_not
+from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.noise import squared
 from tests.commands import refused, run
 
@@ -49,13 +49,13 @@ def line(runs: Observations) -> np.ndarray:
     ],
 )
 def test_ends_of_a_support_are_allowed_where_the_law_is_finite(name: str, values: dict, wrong: str | None) -> None:
-    assert why_not(laws.get(name), values) == wrong
+    assert describe_invalid(laws.get(name), values) == wrong
 
 
 def test_a_fraction_may_be_fixed_at_both_ends() -> None:
     law = laws.get("accuracy_sigmoid_loss")
-    assert why_not(law, {"b": 0.0}) is None and why_not(law, {"b": 1.0}) is None
-    assert why_not(laws.get("multifractal_tau"), {"p": 1.0}) is not None
+    assert describe_invalid(law, {"b": 0.0}) is None and describe_invalid(law, {"b": 1.0}) is None
+    assert describe_invalid(laws.get("multifractal_tau"), {"p": 1.0}) is not None
 
 
 def test_a_fit_without_a_floor_is_the_power_law(runs: Observations, line: np.ndarray) -> None:
@@ -106,5 +106,5 @@ def test_the_command_takes_the_end_of_a_support() -> None:
     words = ["fit", "runs.csv", "--law", "my_laws.py:my_law", "--allow-unidentified", "--json", "out.json"]
     assert run(*words, "--fix", "E=0").exit_code in (0, 3)
     assert json.loads(Path("out.json").read_text())["fixed"] == {"E": 0.0}
-    said = refused(*words, "--fix", "E=-1")
-    assert said == "Option --fix must keep E in its support (positive), but sets it to -1.0."
+    message = refused(*words, "--fix", "E=-1")
+    assert message == "Option --fix must keep E in its support (positive), but sets it to -1.0."

@@ -1,4 +1,4 @@
-"""Ties on the command line and in names: ``--tie beta=alpha`` and what is read back of such a fit."""
+"""Ties on the command line and in names: ``--tie beta=alpha`` and files of such fits."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_tied_law_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("chinchila(beta=alpha)", "Law 'chinchila' is not in the catalogue; nearest are chinchilla"),
         ("chinchilla(gamma=alpha)", "tie names 'gamma', which is no parameter of chinchilla"),
@@ -32,8 +32,8 @@ def test_a_tied_law_is_found_by_its_name() -> None:
         ("chinchilla()", r"Law 'chinchilla\(\)' is not in the catalogue"),
     ],
 )
-def test_other_names_are_refused(name: str, said: str) -> None:
-    with pytest.raises((ValueError, LawError), match=said):
+def test_other_names_are_refused(name: str, message: str) -> None:
+    with pytest.raises((ValueError, LawError), match=message):
         laws.get(name)
 
 
@@ -42,11 +42,11 @@ def test_the_command_ties_parameters_and_what_it_writes_is_read_again() -> None:
     words = ["fit", "runs.csv", "--law", "chinchilla", "--tie", "beta=alpha", "--noise", "squared"]
     result = run(*words, "--json", "out.json")
     assert result.exit_code == 0 and result.stdout.startswith("chinchilla(beta=alpha) fitted to runs.csv")
-    told = json.loads(Path("out.json").read_text())
-    assert told["law"] == TIED and list(told["params"]) == ["E", "A", "alpha", "B"]
+    saved = json.loads(Path("out.json").read_text())
+    assert saved["law"] == TIED and list(saved["params"]) == ["E", "A", "alpha", "B"]
     rows = Observations.from_table("runs.csv", inputs=["N", "D"], response="loss")
     expected = jaxscale.fit(TIED, rows, noise=squared())
-    np.testing.assert_allclose(list(told["params"].values()), list(expected.params.values()), rtol=1e-9)
+    np.testing.assert_allclose(list(saved["params"].values()), list(expected.params.values()), rtol=1e-9)
     read = Fit.load(Path("out.json"))
     assert read.predict(N=1e9, D=2e10) == expected.predict(N=1e9, D=2e10)
     refits = jaxscale.bootstrap(read, n_resamples=8, observations=rows)
@@ -60,12 +60,12 @@ def test_the_command_ties_parameters_and_what_it_writes_is_read_again() -> None:
 
 @pytest.mark.usefixtures("with_example")
 @pytest.mark.parametrize(
-    ("tie", "said"),
+    ("tie", "message"),
     [
         ("gamma=alpha", "Option --tie names 'gamma', which is no parameter of chinchilla."),
         ("alpha", "Option --tie must look like NAME=OTHER, but is 'alpha'."),
     ],
 )
-def test_a_tie_that_does_not_suit_the_law_is_refused(tie: str, said: str) -> None:
+def test_a_tie_that_does_not_suit_the_law_is_refused(tie: str, message: str) -> None:
     for command in ("fit", "posterior", "bootstrap", "profile", "check"):
-        assert refused(command, "runs.csv", "--law", "chinchilla", "--tie", tie) == said
+        assert refused(command, "runs.csv", "--law", "chinchilla", "--tie", tie) == message

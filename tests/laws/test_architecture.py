@@ -1,4 +1,4 @@
-"""Laws of architecture: limits, slopes, reductions and what published data say of them."""
+"""Laws of architecture: limits, slopes, reductions and fits to published data."""
 
 import math
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_one_stream_is_a_power_law_with_a_floor() -> None:
     np.testing.assert_allclose(laws.get("parallel_streams_rho")(N, 1.0, **params, rho=0.3), expected, rtol=1e-13)
 
 
-def test_eight_streams_are_worth_a_larger_model() -> None:
+def test_eight_streams_equal_a_larger_model() -> None:
     params = dict(E=0.75, A=1.12e7, alpha=0.222, k=0.4)
     larger = laws.get("parallel_streams")(1.832 * N, 1.0, **params)
     np.testing.assert_allclose(laws.get("parallel_streams")(N, 8.0, **params), larger, rtol=1e-4)

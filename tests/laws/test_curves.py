@@ -1,4 +1,4 @@
-"""Laws of general curves: limits, slopes, reductions and what published data say of them."""
+"""Laws of general curves: limits, slopes, reductions and fits to published data."""
 
 import csv
 import math
@@ -403,7 +403,7 @@ def test_a_product_of_powers_is_a_plane_in_the_logarithms() -> None:
     )
 
 
-def test_products_of_powers_take_as_many_inputs_as_they_are_asked_for() -> None:
+def test_products_of_powers_have_the_requested_number_of_inputs() -> None:
     assert laws.get("power_product3") is laws.get("power_product[3]") and laws.get("power_product1").name[-1] == "1"
     law = laws.get("power_product3")
     assert law.response.domain is positive

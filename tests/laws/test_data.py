@@ -1,4 +1,4 @@
-"""Laws of data: limits, slopes, reductions and what published data say of them."""
+"""Laws of data: limits, slopes, reductions and fits to published data."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ ND = np.array([[1e7, 1e9, 1e11], [2e9, 2e10, 5e12]])
 BASE = {key: CONSTRAINED[key] for key in ("E", "A", "alpha", "B", "beta")}
 
 
-def test_filtered_data_that_keep_their_worth_follow_a_power_law() -> None:
+def test_filtered_data_of_constant_utility_follow_a_power_law() -> None:
     utility = laws.get("filtering_utility")
     n = np.geomspace(1e5, 1e11, 7)
     power = 2.0 * n**-0.2 + 0.1

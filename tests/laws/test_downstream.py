@@ -1,4 +1,4 @@
-"""Laws of downstream: limits, slopes, reductions and what published data say of them."""
+"""Laws of downstream: limits, slopes, reductions and fits to published data."""
 
 import csv
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_parity_of_speech_and_text() -> None:
     np.testing.assert_allclose(compute(1e20 * ratio, k=0.01, g=0.1), compute(1e20, k=0.04, g=0.1), rtol=1e-12)
 
 
-def test_negation_turns_accuracy_over() -> None:
+def test_negation_inverts_accuracy() -> None:
     law, x = laws.get("negation_composite"), np.array([-1.0, 0.0, 1.0])
     a = 0.6 + 0.2 * x
     for x0, expected in ((100.0, 1 - a), (-100.0, a)):

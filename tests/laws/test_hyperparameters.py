@@ -1,4 +1,4 @@
-"""Laws of hyperparameters: limits, slopes, reductions and what published data say of them."""
+"""Laws of hyperparameters: limits, slopes, reductions and fits to published data."""
 
 import csv
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Laws of inference: limits, slopes, reductions and what published data say of them."""
+"""Laws of inference: limits, slopes, reductions and fits to published data."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Laws of loss: limits, slopes, reductions and what published data say of them."""
+"""Laws of loss: limits, slopes, reductions and fits to published data."""
 
 import csv
 import math
@@ -103,7 +103,7 @@ def test_with_an_outer_power_of_one_chinchilla_remains() -> None:
     np.testing.assert_allclose(outer, laws.get("chinchilla")(N, D, **BESIROGLU), rtol=1e-15)
 
 
-def test_frozen_parameters_without_worth_leave_kaplans_law() -> None:
+def test_frozen_parameters_of_weight_zero_leave_kaplans_law() -> None:
     kaplan = laws.get("kaplan_single")(N, X_c=8.8e13, alpha=0.076)
     frozen = laws.get("trainable_params_multiplier")(N, 1e10, N_c=8.8e13, alpha=0.076, w=0.0)
     np.testing.assert_allclose(frozen, kaplan, rtol=1e-15)

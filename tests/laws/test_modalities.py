@@ -1,4 +1,4 @@
-"""Laws of modalities: limits, slopes, reductions and what published data say of them."""
+"""Laws of modalities: limits, slopes, reductions and fits to published data."""
 
 import csv
 import math

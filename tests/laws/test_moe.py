@@ -1,4 +1,4 @@
-"""Laws of mixtures of experts: limits, slopes, reductions and what published data say of them."""
+"""Laws of mixtures of experts: limits, slopes, reductions and fits to published data."""
 
 import math
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_the_leverage_at_one_granularity_and_budget_is_its_marginals() -> None:
     np.testing.assert_allclose(logs, 0.05 * np.log(C) - 1.0, rtol=1e-12)
 
 
-def test_fine_grained_experts_end_in_chinchilla() -> None:
+def test_fine_grained_experts_approach_chinchilla() -> None:
     law, params = laws.get("fine_grained_moe"), published("fine_grained_moe", "krajewski2024")
     base = dict(E=params["c"], A=params["a"], alpha=params["alpha"], B=params["b"], beta=params["beta"])
     expected = laws.get("chinchilla")(N, D, **base)

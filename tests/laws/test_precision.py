@@ -1,4 +1,4 @@
-"""Laws of precision: limits, slopes, reductions and what published data say of them."""
+"""Laws of precision: limits, slopes, reductions and fits to published data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of reinforcement: limits, slopes, reductions and what published data say of them."""
+"""Laws of reinforcement: limits, slopes, reductions and fits to published data."""
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +102,7 @@ def test_the_tilted_answers_share_all_probability() -> None:
     np.testing.assert_allclose(laws.get("kl_tilt_kl2")(*ANSWERS, beta=1e6), 0.0, atol=1e-12)
 
 
-def test_a_nat_of_distance_buys_beta_of_reward() -> None:
+def test_reward_grows_by_beta_per_nat_of_divergence() -> None:
     reward, distance = (laws.get(f"kl_tilt_{name}2") for name in ("reward", "kl"))
     for beta in (0.3, 1.0, 4.0):
         slopes = [jax.grad(lambda b, law=law: law(*ANSWERS, beta=b))(beta) for law in (reward, distance)]

@@ -1,4 +1,4 @@
-"""Laws along a schedule: sums and changes of the rate, what they leave, and fits that are handed whole schedules."""
+"""Laws along a schedule: sums and changes of the rate, limits, and fits with whole schedules."""
 
 from typing import Any
 
@@ -297,7 +297,7 @@ def read(**changed: Any) -> Observations:
 REFUSED = {
     "unknown input": (
         dict(series=dict(rates={})),
-        "Argument series names 'rates', which is no input; map it to a column",
+        "Argument series names 'rates', which is not an input; map it to a column",
     ),
     "two axes": (
         dict(series=dict(schedule=dict(a=[[1.0]]))),

@@ -1,4 +1,4 @@
-"""Laws of other sciences: limits, slopes, reductions and what published data say of them."""
+"""Laws of other sciences: limits, slopes, reductions and fits to published data."""
 
 import math
 
@@ -76,7 +76,7 @@ def test_log_efficiency_is_a_line_in_the_time_to_deposit() -> None:
     assert float(laws.get("essential_threshold_time")(0.1, T0=1.0, St_c=0.125)) == math.inf
 
 
-def test_a_paste_at_rest_bears_its_yield_stress() -> None:
+def test_a_fluid_at_rest_has_its_yield_stress() -> None:
     assert float(laws.get("herschel_bulkley")(0.0, sigma_y=1.3, k=0.5, n=0.5)) == 1.3
 
 
@@ -122,7 +122,7 @@ def test_exponents_of_a_multifractal() -> None:
     np.testing.assert_allclose(moments, 0.7**q + 0.3**q, rtol=1e-12)
 
 
-def test_a_solar_cycle_peaks_where_it_is_said_to() -> None:
+def test_the_peak_of_a_solar_cycle() -> None:
     law = laws.get("hathaway")
     params = dict(A=200.0, b=50.0, t0=10.0)
     t = np.linspace(10.0, 200.0, 190001)

@@ -1,4 +1,4 @@
-"""Laws of theory: limits, slopes, reductions and what published data say of them."""
+"""Laws of theory: limits, slopes, reductions and fits to published data."""
 
 import math
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def test_log_log_slopes(case: str) -> None:
     np.testing.assert_allclose(slope(name, *inputs, **params), expected, rtol=2e-4)
 
 
-def test_rules_halve_where_they_say_so() -> None:
+def test_scaling_rules_halve() -> None:
     branch, edge = laws.get("branch_scale"), laws.get("edge_sharpness")
     np.testing.assert_allclose(branch(np.array([1.0, 4.0, 16.0]), **branch.published["hayou2023"]), [1.0, 0.5, 0.25])
     np.testing.assert_allclose(edge(np.array([0.5, 1.0, 2.0]), **edge.published["noci2024"]), [4.0, 2.0, 1.0])

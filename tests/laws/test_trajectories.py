@@ -1,4 +1,4 @@
-"""Laws of trajectories: limits, slopes, reductions and what published data say of them."""
+"""Laws of trajectories: limits, slopes, reductions and fits to published data."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Laws of transfer: limits, slopes, reductions and what published data say of them."""
+"""Laws of transfer: limits, slopes, reductions and fits to published data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -122,7 +122,7 @@ def test_the_best_teacher_is_not_the_strongest() -> None:
     assert loss.min() == pytest.approx(2.252, rel=1e-3)
 
 
-def test_a_poor_teacher_is_all_that_its_student_learns() -> None:
+def test_a_poor_teacher_does_not_help() -> None:
     np.testing.assert_allclose(DISTILLED(N, D, 50.0, **PARAMS), 50.0, rtol=1e-12)
 
 

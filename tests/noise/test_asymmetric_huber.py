@@ -1,4 +1,4 @@
-"""The asymmetric Huber loss: its limits, its optimum, and that every part of the package has it."""
+"""Asymmetric Huber loss: limits, optimum, and availability in all parts of the package."""
 
 import json
 from pathlib import Path

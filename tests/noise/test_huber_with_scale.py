@@ -1,4 +1,4 @@
-"""Huber's loss with a fitted scale: its estimating equations, its limits, and that all entrances agree."""
+"""Huber loss with a fitted scale: estimating equations, limits, and agreement of all interfaces."""
 
 import jax
 import numpy as np
@@ -41,14 +41,14 @@ def test_law_and_scale_solve_the_equations_of_proposal_two(outliers: int) -> Non
     np.testing.assert_allclose([psi.sum(), psi @ x], 0.0, atol=1e-8)
 
 
-def test_rows_far_away_move_it_little() -> None:
+def test_outliers_have_little_influence() -> None:
     clean, dirty = fitted(observed()), fitted(observed(2))
     squares = jaxscale.fit(line, observed(2), noise=noise.squared(), starts=64, polish=8, progress=False)
     for name, value in clean.params.items():
         assert abs(dirty.params[name] - value) < 0.2 * abs(squares.params[name] - value)
 
 
-def test_it_is_least_squares_where_few_rows_are_to_spare() -> None:
+def test_it_is_least_squares_with_few_degrees_of_freedom() -> None:
     rows = observed(rows=5)
     one, other = fitted(rows), jaxscale.fit(line, rows, noise=noise.squared(), starts=64, polish=8, progress=False)
     for name, value in other.params.items():

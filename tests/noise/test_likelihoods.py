@@ -1,4 +1,4 @@
-"""Likelihoods: the registry, densities against SciPy's, samples against densities, and what they refuse."""
+"""Likelihoods: registry, densities against SciPy, samples against densities, and errors."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ import jaxscale
 from jaxscale import DataError, Observations
 from jaxscale.cli.model_options import LIKELIHOODS
 from jaxscale.noise import likelihoods
-from jaxscale.noise.likelihood import Likelihood, replicated
+from jaxscale.noise.likelihood import Likelihood, replicate
 from jaxscale.noise.spaces import SPACES
 from tests.sampling_models import FEW, counting, modelled, of, power, share
 
@@ -36,10 +36,10 @@ def sites_of(likelihood: Likelihood) -> dict[str, Any]:
 def test_every_likelihood_is_one_class_that_its_constructor_makes() -> None:
     assert sorted(CLASSES) == list(LIKELIHOODS)
     for name, kind in CLASSES.items():
-        made = constructed(name)
-        assert type(made) is kind and isinstance(made, jaxscale.likelihoods.Likelihood)
-        assert not kind.__subclasses__() and "~ " in (kind.__doc__ or "") and made.describe()
-        assert {*sites_of(made)} == {*made.initial(np.array([0.1, -0.2, 0.1]), np.ones(3), 1)}
+        likelihood = constructed(name)
+        assert type(likelihood) is kind and isinstance(likelihood, jaxscale.likelihoods.Likelihood)
+        assert not kind.__subclasses__() and "~ " in (kind.__doc__ or "") and likelihood.describe()
+        assert {*sites_of(likelihood)} == {*likelihood.initial(np.array([0.1, -0.2, 0.1]), np.ones(3), 1)}
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -94,7 +94,7 @@ def test_samples_scatter_as_the_density_says(name: str) -> None:
     likelihood, count = constructed(name), 4000
     level = np.tile(LEVEL * (1.0 if likelihood.columns or not likelihood.counts else 20.0), (count, 1))
     sites = {key: np.full(count, SITES[key]) for key in likelihood.sites}
-    new = replicated(likelihood, 0, sites, level, DATA)
+    new = replicate(likelihood, 0, sites, level, DATA)
     n, m = DATA["n"], level[0]
     if name in MOMENTS:
         new, mean, sd = np.log(new), np.log(m), MOMENTS[name][1]
@@ -105,14 +105,14 @@ def test_samples_scatter_as_the_density_says(name: str) -> None:
         mean, sd = m, np.sqrt(m + (m**2 / 3.0 if name == "negative_binomial" else 0.0))
     np.testing.assert_allclose(np.mean(new, axis=0), mean, atol=float(np.max(5 * sd / np.sqrt(count))))
     np.testing.assert_allclose(np.std(new, axis=0), np.broadcast_to(sd, 3), rtol=0.1)
-    assert np.array_equal(replicated(likelihood, 0, sites, level, DATA), replicated(likelihood, 0, sites, level, DATA))
+    assert np.array_equal(replicate(likelihood, 0, sites, level, DATA), replicate(likelihood, 0, sites, level, DATA))
 
 
 def test_rows_of_a_run_share_its_effect_in_a_sample() -> None:
     likelihood = likelihoods.normal("linear", runs=True)
     sites = dict(scale=np.full(3000, 0.1), run_ratio=np.full(3000, 3.0))
     data = {"run": np.array([7, 2, 7]), "group": np.zeros(3, int)}
-    correlation = np.corrcoef(replicated(likelihood, 1, sites, np.zeros((3000, 3)), data).T)
+    correlation = np.corrcoef(replicate(likelihood, 1, sites, np.zeros((3000, 3)), data).T)
     assert correlation[0, 2] == pytest.approx(0.9, abs=0.03) and abs(correlation[0, 1]) < 0.06
     # Where an effect is given it is taken.
     given = likelihood.sample(
@@ -146,7 +146,7 @@ def test_counts_that_are_none_are_refused_by_row(name: str, wrong: float) -> Non
     with pytest.raises(DataError) as caught:
         jaxscale.posterior("power_law", rows, likelihood=constructed(name))
     assert str(caught.value) == (
-        f"dict, row 2: the response is {wrong:g}; counts must be whole numbers of at least 0 for the likelihood {name}."
+        f"dict, row 2: the response is {wrong:g}; counts must be non-negative integers for the likelihood {name}."
     )
 
 

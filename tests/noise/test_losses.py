@@ -1,4 +1,4 @@
-"""The losses against the textbook's formulas, and how a noise is made and refused."""
+"""Losses against textbook formulas, and construction of noises."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +26,7 @@ log_scales = st.floats(-3.0, 3.0)
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Without the type checks of the tests, as a person meets the package."""
+    """Without the type checks of the tests, as for users."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
@@ -34,7 +34,7 @@ def unchecked() -> Iterator[None]:
 
 
 def terms(noise: Noise, r: Any, delta: Any = np.inf, log_scale: Any = 0.0) -> tuple[float, ...]:
-    """The cost of a residual, its two derivatives and the weight of its parabola."""
+    """Loss of a residual, its two derivatives, and the weight of the majorising parabola."""
     r, loss = jnp.asarray(r), noise.loss
     return tuple(float(v) for v in (loss.value(r, delta, log_scale), *loss.slopes(r, delta, log_scale)))
 
@@ -47,7 +47,7 @@ def test_squared_is_half_the_square(r: float) -> None:
 
 @settings(max_examples=40)
 @given(residuals, thresholds)
-def test_huber_is_the_formula_of_the_field(r: float, delta: float) -> None:
+def test_huber_is_the_standard_formula(r: float, delta: float) -> None:
     inside = abs(r) <= delta
     rho = r * r / 2 if inside else delta * (abs(r) - delta / 2)
     first = r if inside else delta * np.sign(r)
@@ -102,8 +102,8 @@ EVERY_LOSS = pytest.mark.parametrize("make", [make for _, make in CASES], ids=[n
 
 
 def test_every_loss_is_covered() -> None:
-    made = {make(1.0, 0.0)[0].loss.name for _, make in CASES}
-    assert made == set(LOSSES)
+    names = {make(1.0, 0.0)[0].loss.name for _, make in CASES}
+    assert names == set(LOSSES)
 
 
 @EVERY_LOSS
@@ -160,7 +160,7 @@ def test_the_default_follows_the_domain(domain: Support, expected: Noise) -> Non
         (student_t(4.0, space="logit"), "student_t(df=4) on logit residuals"),
     ],
 )
-def test_a_noise_says_what_it_is(noise: Noise, words: str) -> None:
+def test_description_of_a_noise(noise: Noise, words: str) -> None:
     assert noise.describe() == words
 
 
@@ -211,7 +211,7 @@ def test_what_is_no_noise_is_refused(arguments: Any, settings: Any, message: str
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES)
-def test_every_maker_refuses_an_unknown_space(make: Callable[..., Noise]) -> None:
+def test_every_constructor_refuses_an_unknown_space(make: Callable[..., Noise]) -> None:
     with pytest.raises(ValueError, match=r"^Argument space must be one of linear, log, logit, but is 'sqrt'\.$"):
         make(space="sqrt")
 

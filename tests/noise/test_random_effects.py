@@ -1,4 +1,4 @@
-"""Effects of runs that are integrated out, against a dense rule."""
+"""Marginal likelihoods of runs against a dense quadrature rule."""
 
 import jax
 import jax.numpy as jnp
@@ -77,11 +77,13 @@ def test_slopes_are_those_of_the_integral(x64: None) -> None:
 
 def test_places_of_rows_by_run() -> None:
     run, used = np.array([2, 0, 2, 1, 2]), np.array([True, True, True, False, True])
-    np.testing.assert_array_equal(random_effects.places(run, used, 4, 3), [[1, -1, -1], [-1] * 3, [0, 2, 4], [-1] * 3])
-    assert random_effects.fullest(run, used) == 3 and random_effects.fullest(run, ~used) == 1
+    np.testing.assert_array_equal(
+        random_effects.run_rows(run, used, 4, 3), [[1, -1, -1], [-1] * 3, [0, 2, 4], [-1] * 3]
+    )
+    assert random_effects.longest_run(run, used) == 3 and random_effects.longest_run(run, ~used) == 1
 
 
-def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
+def test_runs_do_not_depend_on_each_other_or_on_padding(x64: None) -> None:
     rng = np.random.default_rng(0)
     run = np.repeat(np.arange(5), 3)
     level, y, weight = np.ones(15), np.exp(0.1 * rng.normal(size=15)), np.ones(15)
@@ -92,7 +94,7 @@ def test_runs_do_not_see_each_other_nor_the_room_there_is(x64: None) -> None:
         level,
         y[order],
         dict(weight=weight, group=np.zeros(15, int)),
-        random_effects.places(run[order], weight > 0, *shape),
+        random_effects.run_rows(run[order], weight > 0, *shape),
     )
     mixed = rng.permutation(15)
     small, wide = of(np.arange(15), (5, 3)), of(mixed, (8, 4))

@@ -393,5 +393,5 @@ def test_laws_need_observations_and_densities_take_none() -> None:
         jaxscale.compare("power_law", ROWS)
     with pytest.raises(ValueError, match=r"^Argument models must hold different laws, but holds line, line\.$"):
         jaxscale.compare([line, line], ROWS)
-    with pytest.raises(ValueError, match=r"^Arguments observations and likelihood must be given with laws only"):
+    with pytest.raises(ValueError, match=r"^Argument observations must be given with laws only"):
         jaxscale.compare({}, ROWS)

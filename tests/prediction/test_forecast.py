@@ -255,7 +255,7 @@ def test_benchmark_of_real_sweeps_uses_forecast(follows):
     sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
     fit_of_law, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
     np.testing.assert_allclose(fit_of_law[0], ends(follows), rtol=1e-12)
-    assert calibration_reality.scored(sweep, fit_of_law[0])["hits"] == len(FAR)
+    assert calibration_reality.score(sweep, fit_of_law[0])["hits"] == len(FAR)
     assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
 
 

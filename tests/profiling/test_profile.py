@@ -23,7 +23,7 @@ from jaxscale.plots import profile as profile_module
 from jaxscale.plots import style
 from jaxscale.profiling import likelihood_ratio
 from jaxscale.profiling.targets import validate_derived
-from jaxscale.utils.files import nulls
+from jaxscale.utils.files import replace_nonfinite
 from tests.lines import line
 from tests.real_sweeps import sweep
 
@@ -230,7 +230,7 @@ def test_open_end_is_reported() -> None:
 def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profile) -> None:
     again = pickle.loads(pickle.dumps(profiled))
     assert again.to_dict() == profiled.to_dict() and str(again) == str(profiled)
-    entries = json.loads(json.dumps(nulls(profiled.to_dict()), allow_nan=False))
+    entries = json.loads(json.dumps(replace_nonfinite(profiled.to_dict()), allow_nan=False))
     assert entries["method"] == "profile likelihood" and entries["params"]["m"]["level"] == 0.95
     assert len(entries["curves"]["m"]["params"]["c"]) == 21
     assert "95 % interval" in str(profiled) and "F with 1 and n - p" in str(profiled)

@@ -336,7 +336,7 @@ def test_another_data_set_does_not_recompile() -> None:
         for kind in ("case", "residual", "wild", "parametric"):
             jaxscale.bootstrap(fit, kind=kind, n_resamples=50)
         jaxscale.laplace(fit)
-        programs: Any = (descent._settle, linearize.linearise, linearize.params_at)
+        programs: Any = (descent._run_pool, linearize.linearise, linearize.params_at)
         return [program._cache_size() for program in programs]
 
     assert sizes(7) == sizes(8)

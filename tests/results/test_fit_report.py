@@ -301,7 +301,7 @@ def test_true_and_fitted_constants_are_tabulated(fitted: Fit) -> None:
 
 def test_long_lines_are_folded_between_words() -> None:
     message = "a table  kept\n" + "word " * 30
-    folded = text_module.folded(message.rstrip())
+    folded = text_module.fold(message.rstrip())
     assert folded.split("\n")[0] == "a table  kept"
     assert max(map(len, folded.split("\n"))) <= text_module.WIDTH
     assert folded.split() == message.split()

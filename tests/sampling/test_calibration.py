@@ -32,7 +32,7 @@ def test_a_share_inside_the_band_has_p_one_and_others_are_tested_against_the_nea
 
 def test_intervals_are_counted_on_both_sides():
     """An undefined interval covers nothing."""
-    cell = calibration_coverage.counted(np.array([0.0, 2.0, -2.0, np.nan]), np.array([2.0, 3.0, 0.0, 1.0]), 1.0)
+    cell = calibration_coverage.count_covered(np.array([0.0, 2.0, -2.0, np.nan]), np.array([2.0, 3.0, 0.0, 1.0]), 1.0)
     assert (cell["count"], cell["hits"], cell["too high"], cell["too low"]) == (4, 1, 1, 1)
     assert cell["width"] == 2.0
 
@@ -55,7 +55,7 @@ def test_every_sbc_case_has_a_prior_for_all_that_is_inferred():
     """Truths and data come from the priors; data sets are finite and in the response's domain."""
     for case in calibration_sbc.CASES:
         law = laws.get(case.law)
-        truth, sets = calibration_sbc.drawn(case, law, 3, seed=0)
+        truth, sets = calibration_sbc.simulate(case, law, 3, seed=0)
         assert set(law.parameters) <= set(truth)
         assert all(np.all(np.isfinite(one.response)) for one in sets)
 
@@ -68,7 +68,7 @@ def test_uniform_ranks_pass_and_concentrated_ones_fail():
 
 def test_sbc_of_a_straight_law_passes(tmp_path):
     """64 posteriors of a power law: no quantity's ranks are far from uniform."""
-    calibration_sbc.go(tmp_path, only="transfer_tokens", sets=64, say=lambda _: None)
+    calibration_sbc.run(tmp_path, only="transfer_tokens", sets=64, say=lambda _: None)
     sets = json.loads(next(tmp_path.glob("*.json")).read_text())
     assert set(sets["ranks"]) == {"k", "alpha", "beta", "scale", "log likelihood"}
     assert all(sum(counts) == 64 for counts in sets["ranks"].values())
@@ -79,15 +79,15 @@ def test_sbc_of_a_straight_law_passes(tmp_path):
 def test_ignoring_clusters_reduces_coverage(tmp_path):
     """Cluster-robust Wald intervals cover the truth far more often; existing results are not overwritten."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
-    calibration_coverage.go(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
-    cells = calibration_coverage.gathered(tmp_path)
+    calibration_coverage.run(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
+    cells = calibration_coverage.gather(tmp_path)
     naive, by_runs = (
         np.mean([cell["hits"] / cell["count"] for key, cell in cells.items() if key[3] == method])
         for method in ("Wald", "Wald, by runs")
     )
     assert naive < 0.7 < 0.8 < by_runs
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    calibration_coverage.go(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
+    calibration_coverage.run(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert "| Wald, by runs" in calibration_coverage.summary(cells)
 
@@ -95,8 +95,8 @@ def test_ignoring_clusters_reduces_coverage(tmp_path):
 def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
     """The parameters, and two extrapolated predictions."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs",),), sets=8, say=lambda _: None)
-    calibration_coverage.go(tmp_path, chosen=("posterior, normal",), **settings)
-    cells = calibration_coverage.gathered(tmp_path)
+    calibration_coverage.run(tmp_path, chosen=("posterior, normal",), **settings)
+    cells = calibration_coverage.gather(tmp_path)
     assert {key[2] for key in cells} == {"E", "A", "alpha", "value near", "value far"}
     assert all(cell["count"] == 8 and cell["hits"] >= 4 for cell in cells.values())
 
@@ -141,15 +141,15 @@ def test_wald_predictions_of_a_line_agree_with_theory():
     leverage = 1 / 10 + (new - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)
     half = stats.t.ppf(0.95, 8) * s * np.sqrt(1 + leverage)
     np.testing.assert_allclose(np.log(ends), line.intercept + line.slope * new + np.stack([-half, half]), rtol=1e-6)
-    score = calibration_reality.scored(sweep, ends)
+    score = calibration_reality.score(sweep, ends)
     assert score["count"] == 5 and score["hits"] + score["above"] + score["below"] == 5
 
 
 def test_the_command_knows_its_three_parts():
     """Other arguments raise an error."""
-    assert calibration.parsed(["sbc", "--fast"]).fast
+    assert calibration.parse_options(["sbc", "--fast"]).fast
     with pytest.raises(SystemExit) as ending:
-        calibration.parsed(["nothing"])
+        calibration.parse_options(["nothing"])
     assert ending.value.code == 2
 
 

@@ -102,6 +102,7 @@ LIKELIHOODS = {
 }
 
 
+@pytest.mark.usefixtures("implicit_promotion")
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_density_is_that_of_its_numpyro_program_and_its_gradient_is_right(name: str, x64: None) -> None:
     censored = powers(also=["seen"], run="run", group="group")

@@ -33,7 +33,7 @@ BINOMIAL = likelihoods.binomial("n")
         (dict(pooling={"c": "none"}), "Argument pooling names 'c', which is no free parameter of line"),
         (dict(pooling={"a": "some"}), "Argument pooling must be complete, partial or none, but is 'some' for a."),
         (dict(pooling={"a": "none"}), "pooling needs groups; name their column with group="),
-        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column beside the law's own"),
+        (dict(likelihood=BINOMIAL), "the likelihood needs the input 'n'; map it to a column in addition to the law's"),
         (dict(likelihood=likelihoods.normal("linear", scale_by="group")), "a scale per group needs groups"),
         (dict(likelihood=likelihoods.normal("linear", runs=True)), "run effects need runs"),
     ],
@@ -47,8 +47,8 @@ def test_invalid_arguments_of_posterior(arguments: dict[str, Any], message: str,
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ("log", "log residuals need responses above 0, but 1 of 4 are not; take a likelihood of linear residuals"),
-        ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; take a likelihood of linear"),
+        ("log", "log residuals need responses above 0, but 1 of 4 are not; use a likelihood of linear residuals"),
+        ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; use a likelihood of linear"),
     ],
 )
 def test_responses_outside_the_residual_space_raise(space: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Finished parts in a folder: whatever interrupts a run, the same call ends with the same bits."""
+"""Checkpoints: after any interruption, the same call ends with bitwise equal results."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxscale import JournalError, designs, fit, fit_many, grid, noise
+from jaxscale import JournalError, designs, fit, fit_many, noise, start_grid
 from jaxscale.cli import parsing
 from jaxscale.engine.runner import Runner
 from jaxscale.utils.checkpoint import Journal
@@ -22,13 +22,13 @@ Call = Callable[..., bytes]
 
 
 def one(**more: Any) -> bytes:
-    """With this noise standard errors come from resamples, which are parts too."""
+    """With this noise standard errors come from resamples, which are stored as parts too."""
     return fit(small, sweep(), **{"noise": noise.huber(1e-3), "n_resamples": 300, **more}).to_json().encode()
 
 
 def from_a_grid(**more: Any) -> bytes:
     axes = dict(E=np.linspace(0.1, 1.7, 12), A=np.geomspace(10, 1e4, 12), alpha=np.linspace(0.1, 0.9, 12))
-    return fit(small, sweep(), starts=grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
+    return fit(small, sweep(), starts=start_grid(**axes), noise=noise.squared("log"), **more).to_json().encode()
 
 
 def many(**more: Any) -> bytes:
@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Killed(BaseException):
-    """What no code of the library catches."""
+    """An exception that the library does not catch."""
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_what_a_killed_process_leaves_behind_does_not_matter(tmp_path: Path) -> 
 @pytest.fixture
 def refused(tmp_path: Path) -> Callable[..., str]:
     def message(**more: Any) -> str:
-        """What a call says that refuses the folder and leaves it as it is."""
+        """Message of a call that refuses the folder and leaves it unchanged."""
         before = contents(tmp_path)
         with pytest.raises(JournalError) as refusal:
             one(checkpoint=tmp_path, **more)
@@ -139,7 +139,7 @@ def test_a_damaged_part_is_refused(
     whole = one(checkpoint=tmp_path)
     place = sorted(tmp_path.glob("*.part"))[1]
     place.write_bytes(damage(place.read_bytes()))
-    assert refused() == f"Checkpoint file {place} is damaged; delete it to have its part computed again."
+    assert refused() == f"Checkpoint file {place} is damaged; delete it to compute its part again."
     place.unlink()
     assert one(checkpoint=tmp_path) == whole
 
@@ -159,8 +159,8 @@ def test_a_folder_of_another_run_is_refused(
     tmp_path: Path, refused: Callable[..., str], more: dict[str, Any], differs: str
 ) -> None:
     one(checkpoint=tmp_path)
-    said = refused(**more)
-    assert said == (
+    message = refused(**more)
+    assert message == (
         f"Checkpoint {tmp_path} belongs to another run (it differs in {differs}); give another folder, or delete "
         "this one."
     )
@@ -171,7 +171,7 @@ def test_a_folder_of_other_data_or_another_law_is_refused(tmp_path: Path) -> Non
     before = contents(tmp_path)
     with pytest.raises(JournalError, match=r"differs in data_sha256\)"):
         fit(small, sweep(1), noise=noise.huber(1e-3), n_resamples=300, checkpoint=tmp_path)
-    with pytest.raises(JournalError, match="differs in given, nested, noise, "):
+    with pytest.raises(JournalError, match="differs in given, n_resamples, nested, noise, "):
         fit_many(small, sweep(), noise=noise.huber(1e-3), checkpoint=tmp_path)
     assert contents(tmp_path) == before
 
@@ -184,7 +184,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path, refused: 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "3", "\udcff"])
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, refused: Callable[..., str], content: str) -> None:
     (tmp_path / "run.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start again."
+    assert refused() == f"Checkpoint {tmp_path / 'run.json'} cannot be read; delete the folder to start over."
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

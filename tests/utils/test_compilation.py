@@ -1,4 +1,4 @@
-"""Compiled programs: settings of the compiler, and what a program is inside other transformations."""
+"""Compiled programs: compiler settings, and programs inside other transformations."""
 
 import gc
 import weakref
@@ -35,7 +35,7 @@ def raised(x, power):
 @pytest.fixture
 def fresh_settings() -> Iterator[None]:
     """Settings are looked up before and after the test."""
-    known = (compilation._supported, compilation._compiles)
+    known = (compilation._supported_settings, compilation._compiles)
     for each in known:
         each.cache_clear()
     yield
@@ -73,9 +73,9 @@ def test_a_setting_that_the_compiler_does_not_know_is_left_out(
     monkeypatch: pytest.MonkeyPatch, fresh_settings: None
 ) -> None:
     monkeypatch.setitem(compilation.SETTINGS, "xla_no_such_setting", True)
-    known = compilation._supported(True)
+    known = compilation._supported_settings(True)
     assert "xla_no_such_setting" not in known
-    assert set(compilation._supported(False)) == set(known) - set(compilation.BRIEF)
+    assert set(compilation._supported_settings(False)) == set(known) - set(compilation.BRIEF)
     np.testing.assert_allclose(compiled(lambda x: 2 * x)(X), 2 * X, rtol=1e-6)
 
 

@@ -70,11 +70,13 @@ def test_a_folder_that_others_can_write_to_is_refused(
     changed = folder if which == "the folder" else folder.parent
     changed.chmod(mode)
     before = settings()
-    said = f"compiled programs are not kept in {folder}: it belongs to another user or can be written by others; give"
-    with pytest.warns(UserWarning, match=f"^{said}"):
+    message = (
+        f"compiled programs are not kept in {folder}: it belongs to another user or can be written by others; give"
+    )
+    with pytest.warns(UserWarning, match=f"^{message}"):
         assert jaxscale.enable_compilation_cache(folder) is None
     assert settings() == before
-    with pytest.raises(OSError, match=f"^{said}"):
+    with pytest.raises(OSError, match=f"^{message}"):
         compilation_cache.configure(folder)
     changed.chmod(0o700)
     assert jaxscale.enable_compilation_cache(folder) == str(folder)
@@ -143,6 +145,6 @@ print(folder, value, counts["cache_misses"], counts["cache_hits"])
 
 def test_it_is_documented_where_python_users_look() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme[readme.index("\n## From Python") : readme.index("\n### How sure")]
+    section = readme[readme.index("\n## Python") : readme.index("\n### Uncertainty")]
     assert "jaxscale.enable_compilation_cache()" in section
     assert "jaxscale.enable_compilation_cache()" in str(inspect.getdoc(jaxscale.enable_compilation_cache))

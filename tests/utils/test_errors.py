@@ -68,14 +68,14 @@ def test_an_error_has_a_code_and_an_argument_and_survives_copies(
     error: Any, code: str, argument: str | None, base: type[Exception]
 ) -> None:
     for each in (error, copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
-        assert isinstance(each, base) and type(each) is type(error)
+        assert isinstance(each, StructuredError) and isinstance(each, base) and type(each) is type(error)
         assert (each.code, each.argument, each.parts, str(each)) == (code, argument, error.parts, str(error))
 
 
-def test_an_unidentified_design_says_how_to_fit_all_the_same() -> None:
+def test_an_unidentified_design_says_how_to_fit_anyway() -> None:
     design = jaxscale.check(jaxscale.laws.get("chinchilla"), {"N": [1e8, 1e9, 1e10], "D": [2e9, 2e10, 2e11]})
     error = UnidentifiedError(design)
-    assert str(error) == f"{design.message} To fit all the same, add allow_unidentified=True."
+    assert str(error) == f"{design.message} To fit anyway, add allow_unidentified=True."
     again = pickle.loads(pickle.dumps(error))
     assert (again.code, again.argument, str(again)) == ("unidentified", None, str(error))
     assert again.design.message == design.message

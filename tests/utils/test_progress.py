@@ -1,4 +1,4 @@
-"""Progress, grids and memory: parts are counted, who waits sees a bar, and millions of starts are never laid out."""
+"""Progress bar, counts of parts, and memory of large grids of starts."""
 
 import inspect
 import subprocess
@@ -14,19 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxscale import fit, fit_many, grid, noise
+from jaxscale import fit, fit_many, noise, start_grid
 from jaxscale.engine import multistart
 from jaxscale.engine.multistart import Pool
 from jaxscale.engine.runner import Runner
-from jaxscale.engine.starts import Grid
+from jaxscale.engine.starts import StartGrid
 from jaxscale.utils import progress
-from jaxscale.utils.progress import Ticker, ticking
+from jaxscale.utils.progress import Ticker, show_progress
 from tests.sweeps import small, sweep
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Sets a clock that strikes at once, or never."""
+    """Timer that expires at once, or never."""
 
     def setting(patient: bool) -> None:
         class Timer:
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 @pytest.mark.parametrize("terminal, patient, shown", [(True, False, True), (True, True, False), (False, False, False)])
-def test_progress_is_shown_only_to_a_person_who_waits(
+def test_the_progress_bar_is_shown_only_on_terminals_after_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     clock: Callable[[bool], None],
@@ -62,7 +62,7 @@ def test_progress_is_shown_only_to_a_person_who_waits(
 ) -> None:
     clock(patient)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with ticking("fitting chinchilla") as ticker:
+    with show_progress("fitting chinchilla") as ticker:
         ticker.advance(3)
     captured = capsys.readouterr()
     assert captured.out == "" and ("fitting chinchilla" in captured.err) is shown
@@ -71,12 +71,12 @@ def test_progress_is_shown_only_to_a_person_who_waits(
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_person_can_ask_for_it_or_not(
+def test_the_progress_bar_can_be_switched_on_and_off(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: Callable[[bool], None], asked: bool
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: not asked)
-    with ticking("fitting chinchilla", asked):
+    with show_progress("fitting chinchilla", asked):
         pass
     assert ("fitting chinchilla" in capsys.readouterr().err) is asked
 
@@ -87,7 +87,7 @@ def test_a_terminal_that_moves_no_cursor_stays_clean(
     clock(True)
     monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with ticking("fitting chinchilla"):
+    with show_progress("fitting chinchilla"):
         pass
     assert capsys.readouterr().err == ""
 
@@ -97,7 +97,7 @@ def test_the_bar_ends_with_the_work_whatever_ends_it(
 ) -> None:
     clock(False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with pytest.raises(KeyboardInterrupt), ticking("fitting chinchilla"):
+    with pytest.raises(KeyboardInterrupt), show_progress("fitting chinchilla"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err.count("\x1b[?25h") == 1, "the cursor is there again"
 
@@ -128,22 +128,23 @@ def test_a_fit_counts_every_part_it_computes(call: Callable[..., Any], monkeypat
 @given(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=4), min_size=1, max_size=4))
 def test_points_of_a_grid_are_those_of_meshgrid(axes: list[list[float]]) -> None:
     names = "abcd"[: len(axes)]
-    some = grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
+    grid = start_grid(**{name: np.array(axis) for name, axis in zip(names, axes, strict=True)})
     mesh = np.meshgrid(*axes, indexing="ij")
-    assert (list(some), len(some), some.size, some.shape) == (list(names), len(axes), mesh[0].size, mesh[0].shape)
-    index = np.random.default_rng(0).integers(some.size, size=7)
+    assert (list(grid), len(grid), grid.size, grid.shape) == (list(names), len(axes), mesh[0].size, mesh[0].shape)
+    index = np.random.default_rng(0).integers(grid.size, size=7)
     for name, points in zip(names, mesh, strict=True):
-        assert np.array_equal(some[name], points.ravel())
-        assert np.array_equal(some.take(index)[name], points.ravel()[index])
+        assert np.array_equal(grid[name], points.ravel())
+        assert np.array_equal(grid.take(index)[name], points.ravel()[index])
 
 
 def test_a_grid_of_millions_takes_no_memory() -> None:
     tracemalloc.start()
-    some = Grid({"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)})
-    points = some.take(np.array([0, 3_999_999]))
+    axes = {"E": np.linspace(0.1, 1.7, 200), "A": np.geomspace(10, 1e4, 200), "alpha": np.linspace(0.1, 0.9, 100)}
+    grid = StartGrid(axes)
+    points = grid.take(np.array([0, 3_999_999]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert some.size == 4_000_000 and peak < 1e5
+    assert grid.size == 4_000_000 and peak < 1e5
     assert [float(values[1]) for values in points.values()] == [1.7, 1e4, 0.9]
 
 
@@ -151,7 +152,7 @@ class Placed(Exception):
     """The first block of a grid was handed over."""
 
 
-def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_a_large_grid_are_selected_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, picked, blocks = np.random.default_rng(0), [], []
 
     def choice(*arguments: Any, **settings: Any) -> np.ndarray:
@@ -164,11 +165,11 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
 
     monkeypatch.setattr(multistart, "BLOCK", 64)
     task = SimpleNamespace(problem=SimpleNamespace(size=3), place=place)
-    some = Grid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
+    grid = StartGrid({name: np.linspace(0.1, 0.9, count) for name, count in (("E", 200), ("A", 200), ("alpha", 100))})
     tracemalloc.start()
     with pytest.raises(Placed):
         # The type checker of the tests would refuse what stands in for the task and the generator.
-        inspect.unwrap(multistart._from_given)(task, some, 64, SimpleNamespace(choice=choice))  # pyright: ignore
+        inspect.unwrap(multistart._polish_explicit)(task, grid, 64, SimpleNamespace(choice=choice))  # pyright: ignore
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(picked[0].tolist())) == 64 and peak < 1e5
@@ -178,14 +179,14 @@ def test_a_grid_of_millions_is_picked_from_without_being_laid_out(monkeypatch: p
 SCORE = """
 import resource, sys
 import numpy as np
-from jaxscale import fit, grid, noise
+from jaxscale import fit, noise, start_grid
 from jaxscale.engine import multistart
 from tests.sweeps import small, sweep
 
 multistart.BLOCK = int(sys.argv[1])
 for count in (1000, 1_000_000):
     axes = [np.linspace(*ends, round(count ** (1 / 3))) for ends in ((0.1, 1.7), (10, 1e4), (0.1, 0.9))]
-    for starts in (count, grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
+    for starts in (count, start_grid(**dict(zip(("E", "A", "alpha"), axes, strict=True)))):
         fit(small, sweep(), starts=starts, polish=16, noise=noise.squared("log"))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 """
@@ -224,30 +225,30 @@ def kept(monkeypatch: pytest.MonkeyPatch, block: int, starts: Any) -> tuple[list
 
 
 def test_a_grid_scored_in_blocks_keeps_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = kept(monkeypatch, 65536, grid(**AXES))
+    whole = kept(monkeypatch, 65536, start_grid(**AXES))
     assert whole[2] == 12**3
     for block in (1000, 333):
-        parts = kept(monkeypatch, block, grid(**AXES))
+        parts = kept(monkeypatch, block, start_grid(**AXES))
         assert parts[2] == block and parts[1] == whole[1]
-        for some, others in zip(parts[0], whole[0], strict=True):
-            assert np.array_equal(some, others)
+        for grid, others in zip(parts[0], whole[0], strict=True):
+            assert np.array_equal(grid, others)
 
 
 def test_a_grid_is_the_same_as_its_points_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (kept(monkeypatch, 65536, some) for some in (grid(**AXES), dict(grid(**AXES))))
+    one, other = (kept(monkeypatch, 65536, grid) for grid in (start_grid(**AXES), dict(start_grid(**AXES))))
     assert one[1] == other[1]
-    for some, others in zip(one[0], other[0], strict=True):
-        assert np.array_equal(some, others)
+    for grid, others in zip(one[0], other[0], strict=True):
+        assert np.array_equal(grid, others)
 
 
-def test_a_pool_keeps_the_best_however_they_arrive() -> None:
+def test_a_pool_keeps_the_best_in_any_order_of_arrival() -> None:
     f = np.random.default_rng(0).integers(40, size=300).astype(float)
     z = np.arange(600.0).reshape(2, 300)
-    once = Pool(z[:, :0], f[:0], np.zeros(0, int)).joined(z, f, np.arange(300), 20)
+    once = Pool(z[:, :0], f[:0], np.zeros(0, int)).merge(z, f, np.arange(300), 20)
     assert np.array_equal(once.number, np.argsort(f, kind="stable")[:20])
     assert np.array_equal(once.z, z[:, once.number]) and np.array_equal(once.f, f[once.number])
     pool = Pool(z[:, :0], f[:0], np.zeros(0, int))
     for first in range(0, 300, 7):
         part = slice(first, first + 7)
-        pool = pool.joined(z[:, part], f[part], np.arange(300)[part], 20)
+        pool = pool.merge(z[:, part], f[part], np.arange(300)[part], 20)
     assert np.array_equal(pool.number, once.number) and np.array_equal(pool.z, once.z)

@@ -1,1 +1,1 @@
-"""Losses, one file each: a class and the function that makes a noise of it, found here by name."""
+"""Losses, one file each: a class and the constructor of its noise, which are found by name."""

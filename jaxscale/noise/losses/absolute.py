@@ -11,28 +11,28 @@ from jaxscale.noise.spaces import Space, space_of
 
 
 class Absolute(ClippedLoss):
-    """Absolute error, ``rho(r) = |r|``, whose optimum is a vertex; descents round it off by ``delta``."""
+    """Absolute error, ``rho(r) = |r|``, whose optimum is a vertex; descents smooth it with ``delta``."""
 
     name: ClassVar[str] = "absolute"
     vertex: ClassVar[bool] = True
 
     @property
     def threshold(self) -> Any:
-        """Zero."""
+        """Threshold 0."""
         return 0.0
 
     def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
-        """The objective of the weighted median."""
+        """Objective of the weighted median."""
         order = np.argsort(target, kind="stable")
         half = np.searchsorted(np.cumsum(weight[order]), 0.5 * np.sum(weight))
         return float(np.sum(weight * np.abs(target - target[order[min(half, len(order) - 1)]])))
 
     def centre(self, u: np.ndarray) -> float:
-        """The median."""
+        """Median."""
         return float(np.median(u))
 
     def without_scale(self, log_scale: float, mean: float) -> tuple[Loss, str]:
-        """Huber's loss with a threshold of 3 % of the mean absolute residual."""
+        """Huber loss with a threshold of 3 % of the mean absolute residual."""
         delta = VERTEX * mean
         return Huber(
             delta
@@ -40,12 +40,12 @@ class Absolute(ClippedLoss):
 
 
 def absolute(space: str | Space = "log") -> Noise:
-    """Absolute error, ``rho(r) = |r|``; a fit ends at the exact vertex.
+    """Absolute error, ``rho(r) = |r|``, also called least absolute deviations.
 
     >>> absolute().describe()
     'absolute on log residuals'
 
     Args:
-        space: where residuals are taken.
+        space: residual space.
     """
     return Noise(Absolute(), space_of(space))

@@ -1,26 +1,27 @@
-"""Huber's loss with another cost for predictions above their rows."""
+"""Asymmetric Huber loss."""
 
 from typing import Any, ClassVar
 
 import equinox as eqx
 
-from jaxscale.noise.loss import Loss, setting
+from jaxscale.noise.loss import Loss, as_array
 from jaxscale.noise.spaces import namespace
 
 
 class AsymmetricHuber(Loss):
-    """Huber's loss, ``over`` times as large where the law lies above the row: ``a(r) rho(r)``, a = over for r > 0.
+    """Asymmetric Huber loss, ``a(r) rho(r)`` with a = ``over`` where the prediction exceeds the response, else 1.
 
-    The law moves towards the lower envelope of the rows: runs that failed and lie above it pull little. At ``over`` = 1
-    it is Huber's loss; with a threshold far below the residuals the law is the quantile ``1 / (1 + over)`` of the rows.
+    With a large ``over`` the law follows the lower envelope of the responses, and failed runs above it have little
+    influence. With ``over`` = 1 it is the Huber loss; with a threshold far below the residuals the law is the quantile
+    ``1 / (1 + over)`` of the responses.
 
     Source:
         Newey and Powell, Asymmetric least squares estimation and testing, 1987 (without a threshold); Breckling and
         Chambers, M-quantiles, 1988.
     """
 
-    delta: Any = eqx.field(converter=setting)
-    over: Any = eqx.field(converter=setting)
+    delta: Any = eqx.field(converter=as_array)
+    over: Any = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
         "breckling1988quantiles": (
@@ -40,16 +41,16 @@ class AsymmetricHuber(Loss):
         return namespace(r).where(r > 0, self.over, 1.0)
 
     def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``a(r) c (r - c / 2)`` with c the residual cut to ``[-delta, delta]``."""
+        """Loss ``a(r) c (r - c / 2)`` with c the residual clipped to ``[-delta, delta]``."""
         inside = namespace(r).clip(r, -delta, delta)
         return self._factor(r) * inside * (r - 0.5 * inside)
 
     def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """The residual cut to ``[-delta, delta]``, times ``a(r)``."""
+        """Residual clipped to ``[-delta, delta]``, times ``a(r)``."""
         return self._factor(r) * namespace(r).clip(r, -delta, delta)
 
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """Those of Huber's loss times ``a(r)``."""
+        """Derivatives and weight of the Huber loss, times ``a(r)``."""
         xp, factor = namespace(r), self._factor(r)
         inside = xp.abs(r) <= delta
         weight = xp.where(inside, 1.0, delta / xp.maximum(xp.abs(r), xp.finfo(r.dtype).tiny))
@@ -57,14 +58,14 @@ class AsymmetricHuber(Loss):
 
     @property
     def threshold(self) -> Any:
-        """Delta."""
+        """Threshold ``delta``."""
         return self.delta
 
     def with_threshold(self, delta: Any) -> "AsymmetricHuber":
-        """The loss with another delta."""
+        """Loss with another ``delta``."""
         return AsymmetricHuber(delta, self.over)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Delta and the factor."""
+        """Settings ``delta`` and ``over``."""
         return {"delta": float(self.delta), "over": float(self.over)}

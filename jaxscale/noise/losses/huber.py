@@ -1,10 +1,10 @@
-"""Huber's loss: with a given threshold, with one that follows the scale, or asymmetric."""
+"""Huber loss with a given threshold, with a threshold relative to a fitted scale, or asymmetric."""
 
 from typing import Any
 
 import numpy as np
 
-from jaxscale.noise.loss import above_zero
+from jaxscale.noise.loss import validate_positive
 from jaxscale.noise.losses.asymmetric_huber import AsymmetricHuber
 from jaxscale.noise.losses.huber_with_scale import HuberWithScale
 from jaxscale.noise.losses.symmetric_huber import Huber
@@ -14,7 +14,7 @@ from jaxscale.utils.errors import ArgumentError
 
 
 def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
+    """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
 
     >>> huber(0.01).describe()
     'huber(delta=0.01) on log residuals'
@@ -22,9 +22,9 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
     Args:
         delta: Threshold of huber: a number in the unit of the residuals, or "scale" for 1.345 of the residuals' scale,
             which is fitted with the law (Huber's proposal 2).
-        space: where residuals are taken.
-        over: Factor of huber on the cost of predictions above their rows: 10 keeps the law at the lower envelope of the
-            rows, such as the frontier of runs some of which have failed.
+        space: residual space.
+        over: Factor of huber on the loss where the prediction exceeds the response: with 10 the law follows the lower
+            envelope of the rows, such as the frontier of runs some of which failed.
 
     Raises:
         ValueError: a setting is not positive, or ``over`` is given together with a fitted scale.
@@ -32,7 +32,7 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
     Source:
         Huber, Robust estimation of a location parameter, 1964; Huber and Ronchetti, Robust Statistics, 2009, chapter 7.
     """
-    factor, space = above_zero("over", over), space_of(space)
+    factor, space = validate_positive("over", over), space_of(space)
     symmetric = isinstance(factor, np.ndarray) and bool(np.all(factor == 1))
     if isinstance(delta, str) and delta == "scale":
         if not symmetric:
@@ -40,7 +40,7 @@ def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noi
         return Noise(HuberWithScale(), space)
     if isinstance(delta, str):
         delta = _number(delta)
-    delta = above_zero("delta", delta)
+    delta = validate_positive("delta", delta)
     return Noise(Huber(delta) if symmetric else AsymmetricHuber(delta, factor), space)
 
 

@@ -1,4 +1,4 @@
-"""Huber's loss with a threshold that follows the scale of the residuals (proposal 2)."""
+"""Huber loss with a fitted scale of the residuals (proposal 2)."""
 
 import math
 from typing import Any, ClassVar
@@ -10,15 +10,15 @@ from jaxscale.noise.loss import Loss
 from jaxscale.noise.losses.symmetric_huber import REFERENCES, Huber
 from jaxscale.noise.spaces import namespace
 
-# Huber's threshold in units of the residuals' scale: 95 % efficient for normal noise; and the mean of psi^2 there.
+# Threshold in units of the scale, with 95 % efficiency for normal noise, and the mean of psi^2 under normal noise.
 TUNING = 1.345
 CONSISTENT = 0.7101645482690484
 
 
 class HuberWithScale(Loss):
-    """Huber's loss of ``r / s`` with threshold 1.345, ``s rho(r / s)``, and a scale s fitted with the law.
+    """Huber loss with a concomitant scale, ``s rho(r / s)`` with threshold 1.345 and a scale s fitted with the law.
 
-    Law and scale minimise ``sum_i w_i s rho(r_i / s) + s beta (1 - p / n) sum_i w_i / 2`` together, which is convex in
+    Law and scale jointly minimise ``sum_i w_i s rho(r_i / s) + s beta (1 - p / n) sum_i w_i / 2``, which is convex in
     both for an affine law; ``beta`` is the mean of ``psi^2`` under the normal distribution, so that s is the standard
     deviation of normal noise.
 
@@ -31,14 +31,14 @@ class HuberWithScale(Loss):
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
     def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
-        """``c (r - s c / 2)`` with c the scaled residual cut to ``[-1.345, 1.345]``."""
+        """Loss ``c (r - s c / 2)`` with c the scaled residual clipped to ``[-1.345, 1.345]``."""
         xp = namespace(r)
         s = xp.exp(log_scale)
         inside = xp.clip(r / s, -TUNING, TUNING)
         return inside * (r - 0.5 * s * inside)
 
     def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
-        """The scaled residual cut to ``[-1.345, 1.345]``, ``1 / s`` inside, and the weight."""
+        """Scaled residual clipped to ``[-1.345, 1.345]``, ``1 / s`` inside and 0 outside, and the weight."""
         xp = namespace(r)
         u, inverse = r * xp.exp(-log_scale), xp.exp(-log_scale)
         within = xp.abs(u) <= TUNING
@@ -46,10 +46,10 @@ class HuberWithScale(Loss):
         return xp.clip(u, -TUNING, TUNING), within.astype(u.dtype) * inverse, weight
 
     def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
-        """``s beta (1 - p / n) sum w / 2``, shape (...,) of weight (..., n).
+        """Term ``s beta (1 - p / n) sum w / 2``, shape (...,) for weights of shape (..., n).
 
-        The share ``1 - p / n`` makes up for the residuals that the law's free parameters absorb: without outliers the
-        scale is that of least squares with n - p degrees of freedom.
+        The factor ``1 - p / n`` corrects for the free parameters of the law: without outliers the scale is that of
+        least squares with n - p degrees of freedom.
         """
         rows = jnp.sum(weight > 0, axis=-1).astype(weight.dtype)
         spare = jnp.maximum(rows - free, 0.5) / jnp.maximum(rows, 1)
@@ -57,13 +57,13 @@ class HuberWithScale(Loss):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """That the threshold follows the scale."""
+        """Setting ``delta="scale"``."""
         return {"delta": "scale"}
 
     def pseudo_residuals(
         self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
     ) -> tuple[np.ndarray, float]:
-        """``s psi(r / s) / m`` with m the share of rows inside the threshold, and ``1 + p / n (1 - m) / m``.
+        """Pseudo-residuals ``s psi(r / s) / m``, m the fraction inside the threshold, and ``1 + p / n (1 - m) / m``.
 
         Source:
             Huber and Ronchetti, Robust Statistics, 2009, section 7.6.
@@ -75,7 +75,7 @@ class HuberWithScale(Loss):
         return s * np.clip(u, -TUNING, TUNING) / inside, factor
 
     def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
-        """The objective of the best constant, by turns in the constant and in the scale."""
+        """Objective of the best constant, by alternating updates of constant and scale."""
         cost = 0.5 * CONSISTENT * max(len(target) - free, 0.5) / len(target) * float(np.sum(weight))
         centre, s = float(np.median(target)), float(np.std(target))
         for _ in range(200):
@@ -89,5 +89,5 @@ class HuberWithScale(Loss):
         return float(np.sum(weight * inside * (r - 0.5 * s * inside))) + cost * s
 
     def without_scale(self, log_scale: float, mean: float) -> tuple[Loss, str]:
-        """Huber's loss with the threshold that was fitted."""
+        """Huber loss with the fitted threshold."""
         return Huber(max(TUNING * float(np.exp(log_scale)), 1e-300)), ""

@@ -16,15 +16,15 @@ class Squared(ClippedLoss):
     quadratic: ClassVar[bool] = True
 
     def centre(self, u: np.ndarray) -> float:
-        """The mean."""
+        """Mean."""
         return float(np.mean(u))
 
     def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
-        """Normal with ``s^2 = sum u^2 / (n - p)``."""
+        """Normal distribution with ``s^2 = sum u^2 / (n - p)``."""
         return np.inf, float(np.sqrt(np.sum(u * u) / freedom))
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
-        """The variance of the residuals, which makes the statistic the F form."""
+        """Variance of the residuals, with which the statistic has an F distribution."""
         return float(np.sum(w * r * r) / (len(r) - size)), None, "(n - p) (S - S_min) / S_min, F with 1 and n - p"
 
 
@@ -35,6 +35,6 @@ def squared(space: str | Space = "linear") -> Noise:
     'squared on log residuals'
 
     Args:
-        space: where residuals are taken.
+        space: residual space.
     """
     return Noise(Squared(), space_of(space))

@@ -1,10 +1,10 @@
-"""Huber's loss with a given threshold."""
+"""Huber loss with a given threshold."""
 
 from typing import Any, ClassVar
 
 import equinox as eqx
 
-from jaxscale.noise.loss import ClippedLoss, setting
+from jaxscale.noise.loss import ClippedLoss, as_array
 
 REFERENCES = {
     "huber1964robust": (
@@ -22,22 +22,22 @@ REFERENCES = {
 
 
 class Huber(ClippedLoss):
-    """Huber's loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
+    """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
-    delta: Any = eqx.field(converter=setting)
+    delta: Any = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
     @property
     def threshold(self) -> Any:
-        """Delta."""
+        """Threshold ``delta``."""
         return self.delta
 
     def with_threshold(self, delta: Any) -> "Huber":
-        """Huber's loss with another delta."""
+        """Loss with another ``delta``."""
         return Huber(delta)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Delta."""
+        """Setting ``delta``."""
         return {"delta": float(self.delta)}
