@@ -225,13 +225,8 @@ class Binomial(TrialsLikelihood):
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
 
     def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-<<<<<<< HEAD
-        """Shares of successes."""
-        trials = jnp.asarray(data[self.trials], level.dtype)
-=======
         """Draw proportions of successes."""
-        trials = data[self.trials]
->>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
+        trials = jnp.asarray(data[self.trials], level.dtype)
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 

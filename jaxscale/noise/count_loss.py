@@ -72,13 +72,10 @@ class CountLoss(Loss):
         """
         inside = self._is_valid_mean(m)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-<<<<<<< HEAD
-        found = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, self._beside(m, data))
-        return jnp.where(inside, found, jnp.inf)
-=======
-        cost = -self.likelihood.log_prob(sites, jnp.where(inside, m, self.likelihood.middle), y, data)
+        cost = -self.likelihood.log_prob(
+            sites, jnp.where(inside, m, self.likelihood.middle), y, self._expand_columns(m, data)
+        )
         return jnp.where(inside, cost, jnp.inf)
->>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
 
     def derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """First and second derivative of the cost in the prediction, and the inverse variance of the response.
@@ -93,25 +90,21 @@ class CountLoss(Loss):
         inside = jnp.where(self._is_valid_mean(m), m, self.likelihood.middle)
         inside = jnp.clip(inside, limits.tiny, self.likelihood.level.high - limits.eps)
         sites = {name: jnp.exp(log_scale) for name in self.likelihood.sites}
-<<<<<<< HEAD
-        return first(m), _along(first, m), 1 / self.likelihood.variance(sites, inside, self._beside(m, data))
-=======
-        return first(m), _derivative(first, m), 1 / self.likelihood.variance(sites, inside, data)
->>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
+        return (
+            first(m),
+            _derivative(first, m),
+            1 / self.likelihood.variance(sites, inside, self._expand_columns(m, data)),
+        )
 
     def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
         """1: the objective is a negative log likelihood."""
         return 1.0, None, "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
 
-<<<<<<< HEAD
-    def _beside(self, m: Any, data: Mapping[str, Any]) -> dict[str, Any]:
+    def _expand_columns(self, m: Any, data: Mapping[str, Any]) -> dict[str, Any]:
         """The likelihood's columns with the axes of the predictions."""
         return {name: jnp.expand_dims(data[name], tuple(range(m.ndim - jnp.ndim(data[name])))) for name in self.columns}
 
-    def _allowed(self, m: Any) -> Any:
-=======
     def _is_valid_mean(self, m: Any) -> Any:
->>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
         return (m >= self.likelihood.level.low) & (m <= self.likelihood.level.high)
 
     def scale_derivatives(self, m: Any, y: Any, log_scale: Any, data: Mapping[str, Any]) -> tuple[Any, Any, Any]:
