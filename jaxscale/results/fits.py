@@ -178,7 +178,7 @@ class Fits:
             entries = json.loads(Path(path).read_text())
             shape, name = tuple(entries["shape"]), str(entries["law"])
             numbers = {key: np.array(entries[key], float if key == "objective" else int) for key in _ARRAYS}
-            by_parameter: dict[str, Any] = {
+            by_parameter = {
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
