@@ -12,7 +12,7 @@ COMPONENT = 1e-6
 
 def bread(
     jacobian: Float[np.ndarray, "row free"], weight: Float[np.ndarray, " row"]
-) -> tuple[Float[np.ndarray, "free free"], Bool[np.ndarray, " free"], Float[np.ndarray, " row"]]:
+) -> tuple[Float[np.ndarray, "free rank"], Bool[np.ndarray, " free"], Float[np.ndarray, " row"]]:
     """The inverse of ``J' W J`` by singular value decomposition; normal equations would square the condition number.
 
     Args:
