@@ -350,7 +350,7 @@ def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> La
         damping=jnp.where(kept, lanes.damping, damping),
         growth=jnp.where(kept, lanes.growth, growth),
         diagonal=select(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
-        newton=jnp.where(stage.stay | ~trial.finite, lanes.newton, better),
+        newton=jnp.where(jnp.logical_or(stage.stay, ~trial.finite), lanes.newton, better),
         toward=select(verdict.toward, lanes.toward),
         decrement=select(verdict.decrement, lanes.decrement),
         still=still,

@@ -182,7 +182,7 @@ class Fits:
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
-            arrays = {key: values.reshape(shape) for key, values in numbers.items()}
+            arrays: dict[str, Any] = {key: values.reshape(shape) for key, values in numbers.items()}
             fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **by_parameter, **arrays)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} does not hold fits ({error}); write them with Fits.save.") from error
