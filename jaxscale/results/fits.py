@@ -182,8 +182,9 @@ class Fits:
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
-            arrays: dict[str, Any] = {key: values.reshape(shape) for key, values in numbers.items()}
-            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **by_parameter, **arrays)
+            arrays = {key: values.reshape(shape) for key, values in numbers.items()}
+            axes, free = tuple(entries["axes"]), tuple(entries["free"])
+            fits = cls(name, free, axes, by_parameter["params"], **arrays, errors=by_parameter["errors"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} does not hold fits ({error}); write them with Fits.save.") from error
         return replace(fits, law=law_of_file(name, law, "fits"))
