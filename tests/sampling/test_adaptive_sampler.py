@@ -12,13 +12,14 @@ from jaxscale.results.intervals import Intervals
 from jaxscale.sampling import adaptive_sampler
 from jaxscale.sampling.adaptive_sampler import ImportanceSettings, NutsSettings, adaptive_sample
 from jaxscale.sampling.densities import Densities
+from jaxscale.sampling.log_density import Density
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import SamplerResult
 
 # Three posteriors without densities.
 EMPTY = Densities(
     Runner(),
-    None,
+    Density(lambda x, _: -0.5 * (x @ x), None),
     Mode(np.zeros((3, 1, 2)), np.zeros((3, 1)), np.zeros((3, 1, 2, 2)), np.zeros((3, 1))),
     np.zeros((3, 1)),
     np.random.default_rng(0),
