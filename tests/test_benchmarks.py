@@ -12,7 +12,7 @@ from benchmarks import peers, peers_jax, peers_packages, startup
 from jaxscale.cli import app
 
 OPTIMUM = 0.00101827401781
-# Of the published grid, one of the 8 % from which L-BFGS-B gets there.
+# One of the 8 % of the published grid from which L-BFGS-B converges to the optimum.
 GOOD = dict(e=0.5, a=5.0, b=20.0, alpha=0.5, beta=1.0)
 PUBLISHED_GEMSTONES = [
     [0.3966402, 1.0738808, -0.2097603, 6.2174536, 10.9040518, 0.2052808, 0.4741416, 0.3720965, 0.5116481]
@@ -33,7 +33,7 @@ def sweep(tables):
 
 @pytest.fixture
 def starts():
-    """Six starts, the first of which leads L-BFGS-B to the optimum."""
+    """Six starts, from the first of which L-BFGS-B reaches the optimum."""
     points = np.random.default_rng(0).uniform(0.8, 1.2, (6, 5))
     points[0] = 1
     return {name: value * points[:, k] for k, (name, value) in enumerate(GOOD.items())}

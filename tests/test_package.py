@@ -16,7 +16,7 @@ import jaxscale
 from tests.conftest import CHECKOUT, real_data
 
 README = CHECKOUT / "README.md"
-# What neither the import nor a fit needs: only some calls do.
+# Packages that neither the import nor a fit needs.
 LATE_IMPORTS = ("matplotlib", "narwhals", "numpyro", "optax", "optimistix", "pandas", "polars", "pyarrow", "rich")
 LATE_IMPORTS += ("scipy", "typer")
 # Every submodule, but not the one that runs the command line.
@@ -33,7 +33,7 @@ def python(program: str) -> str:
 
 
 def loaded() -> dict[str, object]:
-    """The attributes of the package once every submodule and every public name has been imported."""
+    """Attributes of the package after import of every submodule and public name."""
     for name in SUBMODULES:
         importlib.import_module(name)
     assert all(getattr(jaxscale, name) is not None for name in jaxscale.__all__)

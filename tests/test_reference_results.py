@@ -13,7 +13,7 @@ QUICK = [name for name, case in CASES.items() if case.quick]
 
 
 def numbers(record: Any) -> Any:
-    """A record without its texts, whose wording may change."""
+    """A record without texts, whose wording may change."""
     if isinstance(record, dict):
         return {key: numbers(value) for key, value in record.items() if key != "text"}
     return record

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxscale.bayes.pointwise import pointwise, unit_labels
 from jaxscale.data.features import prepare
@@ -230,7 +231,7 @@ def _escape(name: str) -> str:
     return name.replace("%", "%25").replace("/", "%2F") if "/" in name else name
 
 
-def _flags(name: str, values: np.ndarray) -> np.ndarray:
+def _flags(name: str, values: Shaped[np.ndarray, " draw"]) -> Shaped[np.ndarray, " draw"]:
     """Divergences as booleans, as ArviZ expects."""
     return values.astype(bool) if name == "diverging" and np.isin(values, (0, 1)).all() else values
 

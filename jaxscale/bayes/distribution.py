@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jaxtyping import Float, Int, Real
 from numpyro.distributions import constraints
 
 from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.noise.random_effects import run_rows
+from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.errors import ArgumentError
 
 
@@ -33,7 +35,12 @@ class Responses(dist.Distribution):
     pytree_data_fields = ("likelihood", "sites", "level", "data", "rows")
 
     def __init__(
-        self, likelihood: Likelihood, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any], rows: Any = None
+        self,
+        likelihood: Likelihood,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+        rows: Int[Array, "run most"] | None = None,
     ) -> None:
         self.likelihood, self.sites, self.level = likelihood, dict(sites), level
         self.data, self.rows = dict(data), rows
@@ -41,11 +48,11 @@ class Responses(dist.Distribution):
         super().__init__(*((shape, ()) if rows is None else ((), shape)))
 
     @constraints.dependent_property
-    def support(self) -> Any:
+    def support(self) -> constraints.Constraint:
         """The real numbers, one for each row."""
         return constraints.real if self.rows is None else constraints.real_vector
 
-    def log_prob(self, value: Any) -> Any:
+    def log_prob(self, value: Float[Array, " row"]) -> Float[Array, "..."]:
         """Log densities of the rows, shape (n,), or their joint density where run effects are integrated out."""
         bend = self.likelihood.log_jacobian(value, self.data)
         if self.rows is None:
@@ -53,7 +60,7 @@ class Responses(dist.Distribution):
         each = self.likelihood.log_prob_of_runs(self.sites, self.level, value, self.data, self.rows)
         return jnp.sum(each) + jnp.sum(self.data["weight"] * bend)
 
-    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+    def sample(self, key: RandomKey, sample_shape: tuple[int, ...] = ()) -> Float[Array, "... row"]:
         """Simulated responses, shape (*sample_shape, n)."""
         draw = lambda key: self.likelihood.sample(key, self.sites, self.level, self.data)  # noqa: E731
         if not sample_shape:
@@ -67,7 +74,7 @@ def program(model: Model) -> Callable[..., None]:
     own = _without_padding(model)
     rows, weight = own.length, own.data["weight"]
 
-    def run(response: Any = own.response, **given: Any) -> None:
+    def run(response: Float[Array, " row"] | None = own.response, **given: Numbers) -> None:
         _check_given(own, given)
         sites = _sample_sites(own, given)
         level = numpyro.deterministic("level", own.level_at(_params_of_rows(own, sites, given)))
@@ -92,7 +99,7 @@ def _without_padding(model: Model) -> Model:
     return replace(model, inputs=inputs, response=np.asarray(model.response)[used], data=data, places=rows)
 
 
-def _sample_sites(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+def _sample_sites(model: Model, given: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """A sample site per inferred quantity that is not given; those of groups and runs in their plates."""
     sites: dict[str, Any] = {}
     # Amplitudes after the exponents that their priors depend on.
@@ -107,7 +114,7 @@ def _sample_sites(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
     return sites
 
 
-def _prior(model: Model, name: str, sites: Mapping[str, Any]) -> dist.Distribution:
+def _prior(model: Model, name: str, sites: Mapping[str, Numbers]) -> dist.Distribution:
     """The prior of a site; that of an amplitude is rescaled by powers of the units of its inputs."""
     prior = model.priors[name].distribution
     if name not in model.rescaling:
@@ -116,7 +123,7 @@ def _prior(model: Model, name: str, sites: Mapping[str, Any]) -> dist.Distributi
     return dist.TransformedDistribution(prior, dist.transforms.AffineTransform(0.0, unit, prior.support))
 
 
-def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _params_of_rows(model: Model, sites: Mapping[str, Numbers], given: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """The law's parameters, scalars or one value per row; deterministic sites where partially pooled."""
     params = model.parameters(sites)
     for name, how in model.pooling:
@@ -126,7 +133,7 @@ def _params_of_rows(model: Model, sites: Mapping[str, Any], given: Mapping[str, 
     return {k: v if k in own or not jnp.ndim(v) else v[model.data["group"]] for k, v in params.items()}
 
 
-def _check_given(model: Model, given: Mapping[str, Any]) -> None:
+def _check_given(model: Model, given: Mapping[str, Numbers]) -> None:
     """Validate the names and shapes of given values.
 
     Raises:

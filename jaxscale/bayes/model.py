@@ -7,20 +7,24 @@ models of one structure are stacked and sampled as one batch, and new data do no
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.bayes.prior_density import Prior
 from jaxscale.bayes.reparameterization import Ridge, from_ridge, ridge_of, to_ridge
-from jaxscale.law import Law, positive, unit
+from jaxscale.law import Law, Support, positive, unit
 from jaxscale.law.coordinates import Centre, coordinate_at, dependency_order, has_own_coordinates, value_at
 from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
+from jaxscale.utils.arrays import Array, Number, Numbers
 from jaxscale.utils.compilation import compiled
+
+T = TypeVar("T")
 
 
 class Model(eqx.Module):
@@ -54,13 +58,13 @@ class Model(eqx.Module):
     runs: int = eqx.field(static=True)
     centred_groups: bool = eqx.field(static=True)
     priors: dict[str, Prior]
-    inputs: dict[str, Any]
-    response: Any
-    data: dict[str, Any]
-    places: Any
-    fixed: dict[str, Any]
+    inputs: dict[str, Float[Array, "... row"]]
+    response: Float[Array, "*problem row"]
+    data: dict[str, Real[Array, "*problem row"]]
+    places: Int[Array, "*problem run most"]
+    fixed: dict[str, Float[Array, "*problem"]]
     centre: Centre
-    rescaling: dict[str, dict[str, Any]] = eqx.field(default_factory=dict)
+    rescaling: dict[str, dict[str, Float[Array, "*problem"]]] = eqx.field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -103,7 +107,7 @@ class Model(eqx.Module):
             return None
         return ridge_of(self.law, self.free, lambda name: _native(positive, self.priors[name]))
 
-    def parts(self, x: Any) -> dict[str, Any]:
+    def parts(self, x: Float[Array, " size"]) -> dict[str, Float[Array, "..."]]:
         """The coordinates of every site from the vector of all coordinates."""
         blocks, place = {}, 0
         if self.ridge is not None:
@@ -114,7 +118,7 @@ class Model(eqx.Module):
             place += width
         return blocks
 
-    def sites(self, x: Any) -> tuple[dict[str, Any], Any]:
+    def sites(self, x: Float[Array, " size"]) -> tuple[dict[str, Float[Array, "..."]], Float[Array, ""]]:
         """Values of the sites at coordinates x of shape (size,), and the log determinant of the map."""
         z = self.parts(x)
         values, total, central = {}, 0.0, {}
@@ -146,7 +150,9 @@ class Model(eqx.Module):
                 total -= self.groups * jnp.log(spread)
         return values, total
 
-    def _map(self, name: str, z: Any, context: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _map(
+        self, name: str, z: Float[Array, "*group"], context: Mapping[str, Numbers]
+    ) -> tuple[Float[Array, "*group"], Float[Array, "*group"]]:
         """A parameter from its coordinate, and the log derivative of the map."""
         kind, prior = self.law.parameters[name], self.priors[self.site(name)]
         if not _native(kind.support, prior):
@@ -155,7 +161,7 @@ class Model(eqx.Module):
         param, slope = jax.jvp(at, (z,), (jnp.ones_like(z),))
         return param, jnp.log(jnp.abs(slope))
 
-    def parameters(self, sites: Mapping[str, Any]) -> dict[str, Any]:
+    def parameters(self, sites: Mapping[str, Numbers]) -> dict[str, Numbers]:
         """The law's parameters by name: scalars, or of shape (groups,) where groups have their own."""
         params = {**self.fixed, **{name: sites[self.site(name)] for name in self.free}}
         central = {name: jnp.mean(v) if jnp.ndim(v) else v for name, v in params.items()}
@@ -166,17 +172,17 @@ class Model(eqx.Module):
             params[name] = value_at(self.law, name, z_group, params, self.centre)
         return {name: params[name] for name in self.law.parameters}
 
-    def level(self, sites: Mapping[str, Any]) -> Any:
+    def level(self, sites: Mapping[str, Numbers]) -> Float[Array, " row"]:
         """Predictions of the law for every row, shape (n,)."""
         params = self.parameters(sites).items()
         return self.level_at({k: v[self.data["group"]] if jnp.ndim(v) else v for k, v in params})
 
-    def level_at(self, params: Mapping[str, Any]) -> Any:
+    def level_at(self, params: Mapping[str, Numbers]) -> Float[Array, " row"]:
         """Predictions of the law for every row, shape (n,), at parameters that are scalars or of shape (n,)."""
         axes = {name: 0 if jnp.ndim(v) else None for name, v in params.items()}
         return jax.vmap(lambda row, p: value(self.law, row, p), in_axes=(-1, axes))(self.inputs, params)
 
-    def log_prior(self, sites: Mapping[str, Any]) -> Any:
+    def log_prior(self, sites: Mapping[str, Numbers]) -> Float[Array, ""]:
         """The log prior density at values of the sites; -inf where a law's own coordinates leave a prior's support."""
         bounded = self.free if has_own_coordinates(self.law, self.free) else ()
         total = jnp.zeros(())
@@ -188,7 +194,7 @@ class Model(eqx.Module):
             total += jnp.sum(density)
         return total
 
-    def unit(self, name: str, sites: Mapping[str, Any]) -> Any:
+    def unit(self, name: str, sites: Mapping[str, Numbers]) -> Numbers:
         """Logarithm of the unit of a site's prior: 0 except for amplitudes that rescale with the inputs."""
         total: Any = 0.0
         for power, ratio in self.rescaling.get(name, {}).items():
@@ -196,7 +202,7 @@ class Model(eqx.Module):
             total = total + ratio * (value if jnp.ndim(value) == jnp.ndim(sites[name]) else jnp.mean(value))
         return total
 
-    def rows(self, sites: Mapping[str, Any]) -> Any:
+    def rows(self, sites: Mapping[str, Numbers]) -> Float[Array, " unit"]:
         """Weighted log likelihoods of the rows, or of the runs where run effects are integrated out."""
         level = self.level(sites)
         if self.marginal:
@@ -205,7 +211,7 @@ class Model(eqx.Module):
         each = self.likelihood.log_prob(sites, level, self.response, self.data)
         return jnp.where(weight > 0, weight * each, 0.0)
 
-    def log_density(self, x: Any) -> Any:
+    def log_density(self, x: Float[Array, " size"]) -> Float[Array, ""]:
         """Log posterior density at coordinates x of shape (size,), up to a constant; -inf where undefined."""
         sites, bend = self.sites(x)
         total = self.log_prior(sites) + jnp.sum(self.rows(sites)) + bend
@@ -255,7 +261,7 @@ class Model(eqx.Module):
 
         return program(self)
 
-    def coordinates_of(self, params: Mapping[str, Any], nuisance: Mapping[str, Any]) -> Any:
+    def coordinates_of(self, params: Mapping[str, Numbers], nuisance: Mapping[str, Numbers]) -> Float[Array, " size"]:
         """Coordinates of given parameters (scalars) and nuisance parameters, equal for all groups, shape (size,)."""
         places = {name: _off_bounds(self.law.parameters[name].support, v) for name, v in params.items()}
         places |= {name: move_inside(self.priors[self.site(name)], places[name]) for name in self.free}
@@ -283,7 +289,7 @@ class Model(eqx.Module):
         coordinates = jnp.concatenate(parts)
         return coordinates if self.ridge is None else to_ridge(self.ridge, coordinates)
 
-    def log_likelihood(self, sites: Mapping[str, Any]) -> np.ndarray:
+    def log_likelihood(self, sites: Mapping[str, Float[Array, "draw ..."]]) -> Float[np.ndarray, "draw unit"]:
         """Pointwise log likelihood of every draw, shape (draws, rows used), or (draws, runs used).
 
         These are densities of the responses in their own unit, regardless of the residual space, so that laws and
@@ -305,11 +311,11 @@ class Model(eqx.Module):
 
 
 @compiled
-def _rows_of(model: Model, sites: dict[str, Any]) -> Any:
+def _rows_of(model: Model, sites: dict[str, Float[Array, "draw ..."]]) -> Float[Array, "draw unit"]:
     return jax.lax.map(model.rows, sites, batch_size=256)
 
 
-def _log_volume(matrix: Any) -> Any:
+def _log_volume(matrix: Float[Array, "size size"]) -> Number:
     """Log absolute determinant by elimination with pivoting (see :class:`~jaxscale.engine.runner.Runner`)."""
     total = 0.0
     while len(matrix):
@@ -322,22 +328,22 @@ def _log_volume(matrix: Any) -> Any:
     return total
 
 
-def _native(support: Any, prior: Prior) -> bool:
+def _native(support: Support, prior: Prior) -> bool:
     """Whether a prior has the parameter's own support, so that its own coordinate can be used."""
     return prior.domain in {positive: ("positive", "real"), unit: ("unit", "real")}.get(support, ("real",))
 
 
-def _off_bounds(support: Any, start: Any) -> Any:
+def _off_bounds(support: Support, start: Numbers) -> Numbers:
     """An initial value with a finite coordinate: a fit may end at a bound of the unit interval."""
     return jnp.clip(start, 1e-3, 1 - 1e-3) if support is unit else start
 
 
-def _coordinate(prior: Prior, start: Any) -> Any:
+def _coordinate(prior: Prior, start: Numbers) -> Numbers:
     """The coordinate of a value, moved inside the prior's support where it lies outside."""
     return prior.unconstrained(move_inside(prior, jnp.asarray(start, float)))
 
 
-def move_inside(prior: Prior, value: Any) -> Any:
+def move_inside(prior: Prior, value: Numbers) -> Numbers:
     """A value, moved slightly inside the prior's support where it lies outside."""
     low, high = prior.ends
     if low is None and high is None:
@@ -352,7 +358,7 @@ def move_inside(prior: Prior, value: Any) -> Any:
     return held if high is None else jnp.where(held < high, held, high - step)
 
 
-def stack(models: list[Any]) -> Any:
+def stack(models: list[T]) -> T:
     """Models of one structure as one pytree with a leading axis of models."""
     return jax.tree.map(
         lambda *leaves: np.stack(

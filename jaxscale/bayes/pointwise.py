@@ -7,7 +7,9 @@ import dataclasses
 from typing import Any, cast
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from jaxscale.bayes.model import Model
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import pad
@@ -26,7 +28,7 @@ TOGETHER = 8_000_000
 LEAST = 25
 
 
-def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
+def pointwise(model: Model, sites: dict[str, Float[np.ndarray, "draw ..."]]) -> Float[np.ndarray, "draw unit"]:
     """Pointwise log likelihood of every unit for every draw, shape (draws, units).
 
     A sampled run effect b is integrated out, ``log int prod_i p(y_i | theta, b) N(b; 0, 1) db``, by adaptive
@@ -53,7 +55,12 @@ def pointwise(model: Any, sites: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _integrate_effects(model: Any, sites: dict[str, np.ndarray], runs: np.ndarray, belongs: np.ndarray) -> np.ndarray:
+def _integrate_effects(
+    model: Model,
+    sites: dict[str, Float[np.ndarray, "draw ..."]],
+    runs: Int[np.ndarray, " run"],
+    belongs: Float[np.ndarray, "row run"],
+) -> Float[np.ndarray, "draw run"]:
     """Marginal log likelihood of the runs for a block of draws, shape (draws, runs).
 
     Args:
@@ -69,7 +76,7 @@ def _integrate_effects(model: Any, sites: dict[str, np.ndarray], runs: np.ndarra
     shape = sites["run_effect"].shape
     middle, width = np.zeros((shape[0], len(runs))), np.ones((shape[0], len(runs)))
 
-    def terms(x: np.ndarray, log_w: np.ndarray) -> np.ndarray:
+    def terms(x: Float[np.ndarray, " node"], log_w: Float[np.ndarray, " node"]) -> Float[np.ndarray, "node draw run"]:
         """Log terms of the quadrature, shape (nodes, draws, runs)."""
         logs = []
         for node, log_weight in zip(x, log_w, strict=True):
@@ -95,7 +102,7 @@ def _integrate_effects(model: Any, sites: dict[str, np.ndarray], runs: np.ndarra
     return np.asarray(logsumexp(terms(steps, np.full(STEPS, np.log(steps[1] - steps[0]))), axis=0))
 
 
-def unit_labels(model: Any, observations: Observations | None) -> tuple[str, np.ndarray]:
+def unit_labels(model: Model, observations: Observations | None) -> tuple[str, Int[np.ndarray, " unit"]]:
     """The unit of the pointwise log likelihood, "row" or "run", and the number of its (first) row, shape (units,)."""
     used = np.flatnonzero(np.asarray(model.data["weight"]) > 0)
     rows = used + 1
@@ -106,7 +113,7 @@ def unit_labels(model: Any, observations: Observations | None) -> tuple[str, np.
     return "run", rows[np.unique(np.asarray(model.data["run"])[used], return_index=True)[1]]
 
 
-def scoring_model(model: Any, observations: Observations) -> Any:
+def scoring_model(model: Model, observations: Observations) -> Model:
     """A sampled model with other row weights, for scoring of held-out rows.
 
     Args:
@@ -133,7 +140,9 @@ def scoring_model(model: Any, observations: Observations) -> Any:
     return dataclasses.replace(model, inputs=inputs, response=wide.response, data=data, places=places)
 
 
-def psis_weights(log_ratios: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def psis_weights(
+    log_ratios: Float[np.ndarray, "draw column"], draws: Draws
+) -> tuple[Float[np.ndarray, "draw column"], Float[np.ndarray, " column"]]:
     """Pareto-smoothed importance weights and their k-hat.
 
     Args:
@@ -186,7 +195,7 @@ def efficiency(draws: Draws) -> float:
     return float(np.clip(np.nanmean(shares), 1e-3, 1.0))
 
 
-def _equal_weights(log_ratios: np.ndarray, share: float) -> bool:
+def _equal_weights(log_ratios: Float[np.ndarray, " draw"], share: float) -> bool:
     """Whether the largest weights are equal, so that there is no tail to fit."""
     n = len(log_ratios)
     tail = int(3 * np.sqrt(n / share)) if n * share > 225 else n // 5

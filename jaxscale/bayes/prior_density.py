@@ -8,7 +8,7 @@ of the default priors are implemented directly, so that they do not import NumPy
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -16,31 +16,34 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
+from jaxtyping import Float
+
+from jaxscale.utils.arrays import Array, Flags, Number, Numbers
 
 
-def _normal(x: Any, loc: Any, scale: Any) -> Any:
+def _normal(x: Numbers, loc: Numbers, scale: Numbers) -> Numbers:
     """``-((x - loc) / scale)^2 / 2 - log(scale sqrt(2 pi))``."""
     return -0.5 * ((x - loc) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi)
 
 
-def _log_normal(x: Any, loc: Any, scale: Any) -> Any:
+def _log_normal(x: Numbers, loc: Numbers, scale: Numbers) -> Numbers:
     """Normal log density of ``log x``, minus ``log x``."""
     log = jnp.log(x)
     return _normal(log, loc, scale) - log
 
 
-def _half_normal(x: Any, scale: Any) -> Any:
+def _half_normal(x: Numbers, scale: Numbers) -> Numbers:
     """Twice the density of a normal about 0."""
     return _normal(x, 0.0, scale) + math.log(2.0)
 
 
-def _gamma(x: Any, concentration: Any, rate: Any) -> Any:
+def _gamma(x: Numbers, concentration: Numbers, rate: Numbers) -> Numbers:
     """``x^(concentration - 1) exp(-rate x) rate^concentration / Gamma(concentration)``, its logarithm."""
     constant = concentration * jnp.log(rate) - special.gammaln(concentration)
     return constant + (concentration - 1) * jnp.log(x) - rate * x
 
 
-def _beta(x: Any, concentration1: Any, concentration0: Any) -> Any:
+def _beta(x: Numbers, concentration1: Numbers, concentration0: Numbers) -> Numbers:
     """``x^(concentration1 - 1) (1 - x)^(concentration0 - 1) / B(concentration1, concentration0)``, its logarithm."""
     constant = -special.betaln(concentration1, concentration0)
     return constant + special.xlogy(concentration1 - 1, x) + special.xlog1py(concentration0 - 1, -x)
@@ -67,7 +70,7 @@ class StandardPrior(eqx.Module):
     """
 
     family: str = eqx.field(static=True)
-    numbers: dict[str, Any]
+    numbers: dict[str, Float[Array, "*problem"]]
 
     @classmethod
     def of(cls, family: str, **numbers: float) -> "StandardPrior":
@@ -80,7 +83,7 @@ class StandardPrior(eqx.Module):
         return FAMILIES[self.family][1]
 
     @property
-    def ends(self) -> tuple[Any, Any]:
+    def ends(self) -> tuple[Number | None, Number | None]:
         """The least and the largest number that has probability; None where there is no end."""
         return ENDS[FAMILIES[self.family][1]]
 
@@ -89,17 +92,17 @@ class StandardPrior(eqx.Module):
         """What it is but for its numbers."""
         return self.family
 
-    def log_prob(self, x: Any) -> Any:
+    def log_prob(self, x: Numbers) -> Numbers:
         """The log density."""
         return FAMILIES[self.family][0](x, **self.numbers)
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Numbers) -> Flags:
         """Whether a number has probability."""
         low, high = self.ends
         inside = jnp.ones(jnp.shape(x), bool) if low is None else x > low
         return inside if high is None else inside & (x < high)
 
-    def constrained(self, z: Any) -> tuple[Any, Any]:
+    def constrained(self, z: Numbers) -> tuple[Numbers, Numbers]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         if self.domain == "positive":
             return jnp.exp(z), z
@@ -107,7 +110,7 @@ class StandardPrior(eqx.Module):
             return 1.0 / (1.0 + jnp.exp(-z)), -jax.nn.softplus(z) - jax.nn.softplus(-z)
         return z, jnp.zeros_like(z)
 
-    def unconstrained(self, x: Any) -> Any:
+    def unconstrained(self, x: Numbers) -> Numbers:
         """The coordinate of a number."""
         if self.domain == "positive":
             return jnp.log(x)
@@ -142,9 +145,9 @@ class NumPyroPrior(eqx.Module):
         numbers: its arrays, in the order of the names of the attributes that hold them.
     """
 
-    structure: Any = eqx.field(static=True)
+    structure: tuple[Hashable, ...] = eqx.field(static=True)
     domain: str | None = eqx.field(static=True)
-    numbers: list[Any]
+    numbers: list[Float[Array, "..."]]
 
     @property
     def distribution(self) -> Any:
@@ -152,7 +155,7 @@ class NumPyroPrior(eqx.Module):
         return _unflatten(self.structure, iter(self.numbers))
 
     @property
-    def ends(self) -> tuple[Any, Any]:
+    def ends(self) -> tuple[Number | None, Number | None]:
         """The least and the largest number that has probability; None where there is no end."""
         support = self.distribution.support
         return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
@@ -162,23 +165,23 @@ class NumPyroPrior(eqx.Module):
         """What it is but for its numbers."""
         return str(self.structure)
 
-    def log_prob(self, x: Any) -> Any:
+    def log_prob(self, x: Numbers) -> Numbers:
         """The log density."""
         with _implicit_promotion():
             return self.distribution.log_prob(x)
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Numbers) -> Flags:
         """Whether a number has probability."""
         return self.distribution.support(x)
 
-    def constrained(self, z: Any) -> tuple[Any, Any]:
+    def constrained(self, z: Numbers) -> tuple[Numbers, Numbers]:
         """The number at an unconstrained coordinate, and the log of the map's slope."""
         change = self._change
         with _implicit_promotion():
             x = change(z)
             return x, change.log_abs_det_jacobian(z, x)
 
-    def unconstrained(self, x: Any) -> Any:
+    def unconstrained(self, x: Numbers) -> Numbers:
         """The coordinate of a number."""
         with _implicit_promotion():
             return self._change.inv(x)
@@ -220,7 +223,7 @@ def describe(distribution: Any) -> str:
     return _format(type(distribution).__name__, numbers)
 
 
-def _format(family: str, numbers: Sequence[Any]) -> str:
+def _format(family: str, numbers: Sequence[Number]) -> str:
     values = [float(np.asarray(number)) for number in numbers]
     # The midpoint of a range may differ from zero by rounding.
     tiny = 1e-12 * max(map(abs, values), default=0.0)
@@ -249,7 +252,7 @@ def _flatten(tree: Any) -> tuple[Any, list[Any]]:
     return structure, [leaf for _, _, own in parts for leaf in own]
 
 
-def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
+def _unflatten(structure: Any, leaves: Iterator[Array]) -> Any:
     """The inverse of :func:`_flatten`."""
     if isinstance(structure[0], type):
         kind, inside, aside = structure

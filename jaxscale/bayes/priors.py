@@ -9,19 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.bayes.prior_density import Prior, StandardPrior, describe, prior_of
 from jaxscale.law import Law, Parameter, Support, positive, unit
 from jaxscale.law.coordinates import units_of
 from jaxscale.law.dimensions import RESPONSE, dimensions, scale_of
 from jaxscale.noise.likelihood import Likelihood
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 # Half the width of the central 95 %, in standard deviations.
 _WIDE = 1.96
 
 
-def default(law: Law, name: str, inputs: Mapping[str, Any]) -> Prior:
+def default(law: Law, name: str, inputs: Mapping[str, Float[Array, "... row"]]) -> Prior:
     """The default prior of a law's parameter.
 
     Positive parameters are log-normal over their range (half-normal where it starts at 0), fractions Beta, others
@@ -59,7 +61,7 @@ def _beta(low: float, high: float) -> Prior:
     return StandardPrior.of("Beta", concentration1=mean * count, concentration0=(1 - mean) * count)
 
 
-def _range(law: Law, name: str, inputs: Mapping[str, Any]) -> tuple[float, float]:
+def _range(law: Law, name: str, inputs: Mapping[str, Float[Array, "... row"]]) -> tuple[float, float]:
     kind = law.parameters[name]
     low, high = kind.range
     if kind.input is not None and kind.input in inputs:
@@ -75,14 +77,14 @@ def _range(law: Law, name: str, inputs: Mapping[str, Any]) -> tuple[float, float
     return low * unit, high * unit
 
 
-def ratio(law: Law, key: str, inputs: Mapping[str, Any]) -> float:
+def ratio(law: Law, key: str, inputs: Mapping[str, Float[Array, "... row"]]) -> float:
     """The logarithm of an input's size relative to its typical size."""
     if law.inputs[key].low < 0:
         return 0.0
     return float(np.log(scale_of(law.inputs[key], np.asarray(inputs[key], float), False, np)))
 
 
-def rescaling(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float]:
+def rescaling(law: Law, name: str, inputs: Mapping[str, Float[Array, "... row"]]) -> dict[str, float]:
     """How the default prior of an amplitude rescales with the inputs, per exponent.
 
     The range of an amplitude ``A`` of ``A * N**-alpha`` is declared for inputs of typical size: in other units it is
@@ -105,7 +107,7 @@ def rescaling(law: Law, name: str, inputs: Mapping[str, Any]) -> dict[str, float
     return {power: value for power, value in ratios.items() if value}
 
 
-def exceeded_ranges(law: Law, names: Sequence[str], response: np.ndarray) -> tuple[str, ...]:
+def exceeded_ranges(law: Law, names: Sequence[str], response: Float[np.ndarray, " row"]) -> tuple[str, ...]:
     """Parameters in the unit of the response whose declared range, and hence default prior, excludes the responses.
 
     Args:
@@ -172,7 +174,9 @@ def validate(
     return given
 
 
-def _check_support(name: str, prior: Prior, usual: tuple[Any, Any], support: Support | None) -> None:
+def _check_support(
+    name: str, prior: Prior, usual: tuple[Number | None, Number | None], support: Support | None
+) -> None:
     """Reject a prior whose support exceeds that of its site; an unbounded prior of a law's parameter is truncated."""
     low, high = prior.ends
     if support is not None and low is None and high is None:

@@ -8,17 +8,19 @@ with the prior on the shape of the former.
 """
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int
+
+from jaxscale.utils.arrays import Array, RandomKey
 
 # Importance weights are unreliable at or above this k-hat (Vehtari et al., section 3).
 KHAT_LIMIT = 0.7
 
 
-def smooth(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+def smooth(log_ratios: Float[np.ndarray, " draw"]) -> tuple[Float[np.ndarray, " draw"], float]:
     """Pareto-smoothed, normalised log weights and their k-hat.
 
     In NumPy, since XLA takes long to compile a sort.
@@ -53,7 +55,7 @@ def smooth(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
     return ratios - _log_sum(ratios), shape
 
 
-def _pareto(x: np.ndarray) -> tuple[float, float]:
+def _pareto(x: Float[np.ndarray, " tail"]) -> tuple[float, float]:
     """Shape and scale of a generalised Pareto distribution fitted to sorted excesses."""
     count = len(x)
     points = 30 + int(math.sqrt(count))
@@ -72,25 +74,25 @@ def _pareto(x: np.ndarray) -> tuple[float, float]:
     return float((shape * count + 5.0) / (count + 10.0)), float(scale)
 
 
-def _quantile(p: np.ndarray, shape: float, scale: float) -> np.ndarray:
+def _quantile(p: Float[np.ndarray, " tail"], shape: float, scale: float) -> Float[np.ndarray, " tail"]:
     if abs(shape) < 1e-12:
         return -scale * np.log1p(-p)
     return scale * np.expm1(-shape * np.log1p(-p)) / shape
 
 
-def _log_sum(values: np.ndarray) -> Any:
+def _log_sum(values: Float[np.ndarray, " draw"]) -> np.floating:
     """``log(sum(exp(values)))``."""
     top = values.max()
     return top + np.log(np.exp(values - top).sum())
 
 
-def effective_sample_size(log_weights: np.ndarray) -> float:
+def effective_sample_size(log_weights: Float[np.ndarray, " draw"]) -> float:
     """Effective sample size ``1 / sum w^2`` of normalised log weights of shape (draws,)."""
     with np.errstate(invalid="ignore"):
         return float(np.exp(-_log_sum(2 * log_weights)))
 
 
-def systematic(key: Any, log_weights: Any, count: int) -> Any:
+def systematic(key: RandomKey, log_weights: Float[Array, " draw"], count: int) -> Int[Array, " count"]:
     """Systematic resampling: ``count`` sorted indices, each repeated in proportion to its weight, to within one."""
     edges = jnp.cumsum(jnp.exp(log_weights))
     place = (jnp.arange(count, dtype=edges.dtype) + jr.uniform(key, dtype=edges.dtype)) / count * edges[-1]

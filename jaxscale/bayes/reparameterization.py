@@ -8,12 +8,13 @@ with the axes. The map has determinant 1.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
+from jaxtyping import Float
 
 from jaxscale.law import Law, positive
+from jaxscale.utils.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def ridge_of(law: Law, free: Sequence[str], logarithmic: Callable[[str], bool]) 
     return Ridge(place[floors[0]], tuple(place[name] for name in terms), tuple(exponents))
 
 
-def from_ridge(ridge: Ridge, x: Any) -> Any:
+def from_ridge(ridge: Ridge, x: Float[Array, " size"]) -> Float[Array, " size"]:
     """Logarithms of floor, terms and exponents from level, ratios and slopes, shape (size,)."""
     terms = jnp.asarray(ridge.terms)
     ratios = x[terms]
@@ -60,7 +61,7 @@ def from_ridge(ridge: Ridge, x: Any) -> Any:
     return x
 
 
-def to_ridge(ridge: Ridge, z: Any) -> Any:
+def to_ridge(ridge: Ridge, z: Float[Array, " size"]) -> Float[Array, " size"]:
     """Level, ratios and slopes from logarithms of floor, terms and exponents: the inverse of :func:`from_ridge`."""
     z = jnp.asarray(z)
     floor, terms = z[ridge.floor], z[jnp.asarray(ridge.terms)]

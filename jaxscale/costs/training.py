@@ -1,12 +1,14 @@
 """Training compute."""
 
-from typing import Any
+from jaxtyping import Real
+
+from jaxscale.utils.arrays import Value
 
 # A multiplication and an addition, for one forward and two backward products.
 _PER_PARAMETER_AND_TOKEN = 6.0
 
 
-def flops_6nd(N: Any, D: Any) -> Any:
+def flops_6nd(N: Real[Value, "*#shape"], D: Real[Value, "*#shape"]) -> Real[Value, "*#shape"]:
     """Training compute of a dense transformer, ``C = 6 N D``.
 
     Args:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.costs import flops_6nd
 from jaxscale.data.simulation import simulate
 from jaxscale.utils.errors import ArgumentError
 
 
-def grid(**axes: tuple[float, float, int]) -> dict[str, np.ndarray]:
+def grid(**axes: tuple[float, float, int]) -> dict[str, Float[np.ndarray, " row"]]:
     """Full factorial design with logarithmic spacing: ``grid(N=(1e7, 1e9, 5), D=(1e9, 1e11, 4))``.
 
     Args:
@@ -35,7 +36,7 @@ def grid(**axes: tuple[float, float, int]) -> dict[str, np.ndarray]:
 
 def isoflop(
     budgets: Sequence[float], sizes_per_budget: int, spread: float = 8.0, tokens_per_parameter: float = 20.0
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, " row"]]:
     """IsoFLOP design: model sizes and tokens at each compute budget, ``6 N D = C``.
 
     Args:
@@ -64,7 +65,7 @@ def isoflop(
     return {"N": N, "D": np.repeat(flops, sizes_per_budget) / flops_6nd(N, 1)}
 
 
-def example() -> dict[str, np.ndarray]:
+def example() -> dict[str, Float[np.ndarray, " row"]]:
     """Example data: 99 simulated runs at nine budgets, from the refitted Chinchilla law with 0.5 % noise.
 
     Returns:

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.data.series import label_of
@@ -87,7 +88,9 @@ def with_groups(law: Law, observations: Observations) -> Observations:
     return eqx.tree_at(lambda s: s.inputs, observations, inputs)
 
 
-def decode_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def decode_categories(
+    law: Law, inputs: Mapping[str, Shaped[np.ndarray, "... row"]]
+) -> dict[str, Shaped[np.ndarray, "... row"]]:
     """Replace the indices of categorical inputs by labels, as predictions take them."""
     return {
         name: np.array(law.inputs[name].categories)[values.astype(int)] if law.inputs[name].categories else values
@@ -95,7 +98,7 @@ def decode_categories(law: Law, inputs: Mapping[str, np.ndarray]) -> dict[str, n
     }
 
 
-def _encode_categories(law: Law, name: str, labels: Any) -> np.ndarray:
+def _encode_categories(law: Law, name: str, labels: Any) -> Float[np.ndarray, " row"]:
     """Indices of a categorical input among its categories."""
     known = law.inputs[name].categories
     several = np.asarray(labels, object)
@@ -123,7 +126,7 @@ def add_features(law: Law, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {**_features(law, given), **kept}
 
 
-def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
+def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[Shaped[np.ndarray, "..."]]:
     """Inputs of a law in its order, as predictions take them.
 
     Args:
@@ -149,7 +152,7 @@ def columns_of(law: Law, inputs: Mapping[str, Any]) -> list[np.ndarray]:
     ]
 
 
-def first_outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str, float] | None:
+def first_outside(law: Law, columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> tuple[str, str, float] | None:
     """First input outside its domain: name, violated bound in words, and offending value."""
     for name, column in columns.items():
         kind = law.inputs[name]
@@ -159,6 +162,6 @@ def first_outside(law: Law, columns: Mapping[str, np.ndarray]) -> tuple[str, str
     return None
 
 
-def _features(law: Law, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _features(law: Law, given: Mapping[str, Shaped[np.ndarray, "... row"]]) -> dict[str, Shaped[np.ndarray, "... row"]]:
     features = law.prepare(**given) if law.prepare is not None else {}
     return {name: np.asarray(values, float) for name, values in features.items() if name in law.inputs}

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from jaxscale.data.tables import Table, format_value, is_empty, number
 from jaxscale.utils.errors import DataError
@@ -52,7 +53,7 @@ class _Token(NamedTuple):
     position: int
 
 
-def where(expression: str, table: Table) -> np.ndarray:
+def where(expression: str, table: Table) -> Bool[np.ndarray, " row"]:
     """Mask of the rows of a table that satisfy a filter.
 
     Args:
@@ -85,7 +86,7 @@ class _Parser:
         self.next = 0
         self.depth = 0
 
-    def parse(self) -> np.ndarray:
+    def parse(self) -> Bool[np.ndarray, " row"]:
         mask = self._either()
         if self._peek().kind != "end":
             raise self._error("expected 'and', 'or' or the end")
@@ -125,19 +126,19 @@ class _Parser:
             f"The filter {self.shown} is wrong {place}: {what}; write it like loss < 3 and split == 'train'."
         )
 
-    def _either(self) -> np.ndarray:
+    def _either(self) -> Bool[np.ndarray, " row"]:
         mask = self._both()
         while self._keyword("or"):
             mask = mask | self._both()
         return mask
 
-    def _both(self) -> np.ndarray:
+    def _both(self) -> Bool[np.ndarray, " row"]:
         mask = self._simple()
         while self._keyword("and"):
             mask = mask & self._simple()
         return mask
 
-    def _simple(self) -> np.ndarray:
+    def _simple(self) -> Bool[np.ndarray, " row"]:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise self._error(f"nested more than {_DEEPEST} deep")
@@ -154,7 +155,7 @@ class _Parser:
         self.depth -= 1
         return mask
 
-    def _comparison(self) -> np.ndarray:
+    def _comparison(self) -> Bool[np.ndarray, " row"]:
         column = self._column()
         if self._peek().kind != "operator":
             raise self._error("expected one of == != < <= > >=")
@@ -184,7 +185,7 @@ class _Parser:
         return name
 
 
-def _against_number(table: Table, column: str, sign: str, value: float) -> np.ndarray:
+def _against_number(table: Table, column: str, sign: str, value: float) -> Bool[np.ndarray, " row"]:
     cells = table.column(column)
     if cells.dtype.kind in "biuf":
         return np.asarray(_COMPARE[sign](cells, value))
@@ -200,7 +201,7 @@ def _against_number(table: Table, column: str, sign: str, value: float) -> np.nd
     return np.asarray(_COMPARE[sign](values, value))
 
 
-def _against_text(table: Table, column: str, sign: str, text: str) -> np.ndarray:
+def _against_text(table: Table, column: str, sign: str, text: str) -> Bool[np.ndarray, " row"]:
     if sign in ("<", "<=", ">", ">="):
         raise FilterError(f"Column {column!r} cannot be compared with the text {text!r} by {sign}; use a number.")
     cells = table.column(column)

@@ -176,7 +176,7 @@ def _input_columns(inputs: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _numbers(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _numbers(table: Table, column: str, kept: Int[np.ndarray, " row"]) -> tuple[Float[np.ndarray, " row"], list[str]]:
     """Cells as float64, and one message for each cell that is not a finite number."""
     cells = table.column(column)[kept]
     if cells.dtype.kind in "biuf":
@@ -205,12 +205,14 @@ def _reason(cell: Any) -> str:
     return f"{format_value(text)} is not a number"
 
 
-def _negative(table: Table, column: str, kept: np.ndarray, values: np.ndarray) -> list[str]:
+def _negative(table: Table, column: str, kept: Int[np.ndarray, " row"], values: Float[np.ndarray, " row"]) -> list[str]:
     negative = np.flatnonzero((values < 0) & np.isfinite(values))
     return [f"column {column!r}, {table.position(kept[i])}: the weight {values[i]:g} is negative" for i in negative]
 
 
-def _codes(table: Table, column: str, kept: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+def _codes(
+    table: Table, column: str, kept: Int[np.ndarray, " row"]
+) -> tuple[Int[np.ndarray, " row"], tuple[str, ...], list[str]]:
     """Codes 0, 1, ... of the distinct cells in order of appearance, their labels, and messages for empty cells."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}

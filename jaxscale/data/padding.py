@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.utils.errors import ArgumentError
@@ -26,7 +27,7 @@ def pad(observations: Observations, size: int) -> Observations:
     if extra < 0:
         raise ArgumentError("size", f"must be at least the number of rows {len(observations)}, but is {size}.")
 
-    def maybe(values: np.ndarray | None) -> np.ndarray | None:
+    def maybe(values: Shaped[np.ndarray, " row"] | None) -> Shaped[np.ndarray, " bucket"] | None:
         return None if values is None else pad_columns(values, size)
 
     return dataclasses.replace(

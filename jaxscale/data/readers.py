@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from jaxscale.data.tables import Table, format_value
 from jaxscale.utils.errors import DataError
@@ -55,7 +56,9 @@ def _read_file(path: Path) -> Table:
     return _table(path.name, columns, rows, hashlib.sha256(content).hexdigest())
 
 
-def _table(name: str, columns: Mapping[str, np.ndarray], rows: Sequence[int] | None, sha256: str) -> Table:
+def _table(
+    name: str, columns: Mapping[str, Shaped[np.ndarray, " row"]], rows: Sequence[int] | None, sha256: str
+) -> Table:
     if not columns:
         raise DataError(f"{name} has no columns; it needs at least one.")
     lengths = {key: len(column) for key, column in columns.items()}
@@ -86,7 +89,7 @@ def _text(name: str, content: bytes) -> str:
     return text
 
 
-def _csv(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]:
+def _csv(name: str, content: bytes) -> tuple[dict[str, Shaped[np.ndarray, " row"]], list[int]]:
     reader = csv.reader(io.StringIO(_text(name, content), newline=""), strict=True)
     lines: list[tuple[int, list[str]]] = []
     start = 1
@@ -120,7 +123,7 @@ def _header(name: str, cells: list[str]) -> list[str]:
     return header
 
 
-def _jsonl(name: str, content: bytes) -> tuple[dict[str, np.ndarray], list[int]]:
+def _jsonl(name: str, content: bytes) -> tuple[dict[str, Shaped[np.ndarray, " row"]], list[int]]:
     # str.splitlines would also split at separators that JSON allows inside a string.
     lines = [(i, line) for i, line in enumerate(_text(name, content).split("\n"), 1) if line.strip()]
     records = [_record(name, i, line) for i, line in lines]
@@ -156,7 +159,7 @@ def _record(name: str, row: int, line: str) -> dict[str, Any]:
     return record
 
 
-def _parquet(name: str, content: bytes) -> tuple[dict[str, np.ndarray], None]:
+def _parquet(name: str, content: bytes) -> tuple[dict[str, Shaped[np.ndarray, " row"]], None]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -170,7 +173,7 @@ def _parquet(name: str, content: bytes) -> tuple[dict[str, np.ndarray], None]:
     return _frame_columns(frame), None
 
 
-def _frame_columns(source: Any) -> dict[str, np.ndarray]:
+def _frame_columns(source: Any) -> dict[str, Shaped[np.ndarray, " row"]]:
     import narwhals
 
     try:
@@ -188,7 +191,7 @@ def _frame_columns(source: Any) -> dict[str, np.ndarray]:
         raise DataError(f"The data frame cannot be read ({reason}); give its columns distinct names.") from None
 
 
-def _frame_column(series: Any) -> np.ndarray:
+def _frame_column(series: Any) -> Shaped[np.ndarray, " row"]:
     if series.dtype.is_float() or (series.dtype.is_integer() and not series.is_null().any()):
         return series.to_numpy()
     pairs = zip(series.to_list(), series.is_null().to_list(), strict=True)
@@ -210,14 +213,14 @@ def _array(key: str, value: Any) -> np.ndarray:
     return array if array.dtype.kind in "biuf" and not masked else _to_array(cells)
 
 
-def _objects(cells: Sequence[Any]) -> np.ndarray:
+def _objects(cells: Sequence[Any]) -> Shaped[np.ndarray, " row"]:
     array = np.empty(len(cells), dtype=object)
     for i, cell in enumerate(cells):
         array[i] = cell
     return array
 
 
-def _to_array(cells: Sequence[Any]) -> np.ndarray:
+def _to_array(cells: Sequence[Any]) -> Shaped[np.ndarray, " row"]:
     """Array of numbers if all cells are numbers, else of objects."""
     if all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in cells):
         array = np.asarray(cells)
@@ -226,7 +229,7 @@ def _to_array(cells: Sequence[Any]) -> np.ndarray:
     return _objects(cells)
 
 
-def _fingerprint(columns: Mapping[str, np.ndarray]) -> str:
+def _fingerprint(columns: Mapping[str, Shaped[np.ndarray, " row"]]) -> str:
     digest = hashlib.sha256()
     for key, column in columns.items():
         digest.update(repr((key, len(column))).encode("utf-8", "backslashreplace"))

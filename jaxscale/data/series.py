@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.data.tables import Table, is_empty
 from jaxscale.utils.errors import ArgumentError, did_you_mean
@@ -11,7 +12,7 @@ from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 def validate_series(
     series: Mapping[str, Mapping[Any, Any]], named: Mapping[str, str]
-) -> dict[str, dict[str, np.ndarray]]:
+) -> dict[str, dict[str, Float[np.ndarray, " step"]]]:
     """Validated sequences by input and label."""
     known: dict[str, dict[str, np.ndarray]] = {}
     for key, entries in series.items():
@@ -27,8 +28,8 @@ def validate_series(
 
 
 def places(
-    table: Table, column: str, kept: np.ndarray, known: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, tuple[np.ndarray, ...], list[str]]:
+    table: Table, column: str, kept: Int[np.ndarray, " row"], known: Mapping[str, Float[np.ndarray, " _"]]
+) -> tuple[Float[np.ndarray, " row"], tuple[Float[np.ndarray, " _"], ...], list[str]]:
     """Index of each row's sequence among those that are used, these sequences, and messages for unknown labels."""
     labels = [label_of(cell) for cell in table.column(column)[kept]]
     used = [label for label in dict.fromkeys(labels) if label is not None and label in known]

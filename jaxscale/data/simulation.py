@@ -7,27 +7,28 @@
 (['D', 'N', 'loss'], 21)
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.law import Law, positive, unit
 from jaxscale.laws import resolve
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import ArgumentError
 
 
 def simulate(
     law: Law | str,
     params: Mapping[str, float],
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     *,
     noise: float = 0.005,
     seed: int = 0,
-    run: Any = None,
+    run: Shaped[np.ndarray, " row"] | Sequence[Hashable] | None = None,
     response: str = "loss",
-) -> dict[str, np.ndarray]:
+) -> dict[str, Shaped[np.ndarray, " row"]]:
     """Simulate noisy responses of a law, in float64.
 
     A positive response is ``law * exp(noise * e)`` with ``e`` standard normal; the noise of a response between 0
@@ -75,7 +76,9 @@ def simulate(
     return {**columns, response: _add_noise(law, exact, shared[run]), "run": labels}
 
 
-def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _columns(
+    law: Law, inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]]
+) -> dict[str, Shaped[np.ndarray, "... row"]]:
     """Validated inputs as float64 columns in the law's order."""
     _check_names(law, "input", law.inputs, inputs)
     columns = {name: np.asarray(inputs[name], float) for name in law.inputs}
@@ -89,7 +92,7 @@ def _columns(law: Law, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _check_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _check_names(law: Law, what: str, wanted: Collection[str], given: Collection[str]) -> None:
     for name in wanted:
         if name not in given:
             raise ValueError(f"Law {law.name} needs the {what} {name}; its {what}s are {', '.join(wanted)}.")
@@ -98,7 +101,9 @@ def _check_names(law: Law, what: str, wanted: Mapping[str, Any], given: Mapping[
             raise ValueError(f"Law {law.name} has no {what} {name}; its {what}s are {', '.join(wanted)}.")
 
 
-def _add_noise(law: Law, exact: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def _add_noise(
+    law: Law, exact: Float[np.ndarray, " row"], noise: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, " row"]:
     if law.response.domain is positive:
         return exact * np.exp(noise)
     if law.response.domain is unit:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from jaxscale.utils.errors import DataError, did_you_mean
 
@@ -28,8 +29,8 @@ class Table:
         row_unit: what the numbers count: "line" of a text file, or "row".
     """
 
-    columns: Mapping[str, np.ndarray]
-    rows: np.ndarray
+    columns: Mapping[str, Shaped[np.ndarray, " row"]]
+    rows: Int[np.ndarray, " row"]
     name: str
     sha256: str
     row_unit: str = "row"
@@ -42,7 +43,7 @@ class Table:
         """Position of a row, for messages: "line 7" of a text file, "row 6" of a data frame."""
         return f"{self.row_unit} {self.rows[index]}"
 
-    def column(self, name: str) -> np.ndarray:
+    def column(self, name: str) -> Shaped[np.ndarray, " row"]:
         """Cells of one column.
 
         Raises:

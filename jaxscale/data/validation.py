@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxscale.data.observations import Observations, refuse_cells
 from jaxscale.law import Input, Law, Support, unit
@@ -111,7 +112,9 @@ def _check_response(law: Law, observations: Observations, space: ResidualSpace, 
     refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", cure)
 
 
-def _outside(observations: Observations, key: str, what: str, values: np.ndarray, low: float, high: float) -> list[str]:
+def _outside(
+    observations: Observations, key: str, what: str, values: Float[np.ndarray, "... row"], low: float, high: float
+) -> list[str]:
     """Messages for rows with a value outside an open interval."""
     fine, complaints = (values > low) & (values < high), []
     for i in np.flatnonzero(~np.all(fine.reshape(-1, len(observations)), axis=0)):
@@ -122,7 +125,7 @@ def _outside(observations: Observations, key: str, what: str, values: np.ndarray
     return complaints
 
 
-def _constant(values: np.ndarray) -> bool:
+def _constant(values: Float[np.ndarray, "... row"]) -> bool:
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max()) if len(values) else True
 
 
@@ -145,7 +148,7 @@ def _refuse_constant(law: Law, observations: Observations, key: str, free: Seque
     )
 
 
-def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+def _duplicates(law: Law, observations: Observations, used: Bool[np.ndarray, " row"]) -> list[Notice]:
     values = np.vstack([*(observations.inputs[key] for key in law.inputs), observations.response]).T
     seen: set[bytes] = set()
     copies = []
@@ -163,7 +166,7 @@ def _duplicates(law: Law, observations: Observations, used: np.ndarray) -> list[
     return [Notice("duplicate_rows", f"{observations.name}: {message}; remove them unless they are replicates.")]
 
 
-def _units(law: Law, observations: Observations, used: np.ndarray) -> list[Notice]:
+def _units(law: Law, observations: Observations, used: Bool[np.ndarray, " row"]) -> list[Notice]:
     return [
         Notice("units", _unit_message(observations, key, entry, observations.inputs[key][used]))
         for key, entry in law.inputs.items()
@@ -185,7 +188,7 @@ def _percents(law: Law, observations: Observations) -> list[Notice]:
     ]
 
 
-def _unit_message(observations: Observations, key: str, entry: Input, values: np.ndarray) -> str:
+def _unit_message(observations: Observations, key: str, entry: Input, values: Float[np.ndarray, "... row"]) -> str:
     smallest, largest, (_, high) = float(values.min()), float(values.max()), entry.sizes
     # A unit is plausible if both the smallest and the largest value are then in the range of the law.
     fitting = [

@@ -1,13 +1,14 @@
 """Parameters at a bound of their support, and starts from which a refit can leave the bound."""
 
 import math
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.law import Support, positive, real
 from jaxscale.law.coordinates import coordinate_at, has_own_coordinates
+from jaxscale.utils.arrays import Value
 
 # Relative size below which a term, a floor or a fraction counts as zero.
 NEGLIGIBLE = 1e-6
@@ -59,7 +60,7 @@ def _bound_reached(optimum: Optimum, name: str) -> float | None:
     return high if np.isfinite(high) and high - value <= NEGLIGIBLE * width else None
 
 
-def move_off_bounds(optimum: Optimum) -> np.ndarray:
+def move_off_bounds(optimum: Optimum) -> Float[np.ndarray, " size"]:
     """Coordinates of the optimum with parameters at a bound moved inside, as starts of a refit.
 
     Args:
@@ -84,7 +85,7 @@ def move_off_bounds(optimum: Optimum) -> np.ndarray:
     return moved
 
 
-def unbounded(support: Support, value: Any) -> Any:
+def unbounded(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """Transform values to the real line: the logarithm of a positive number, the logit of a fraction."""
     low, high = support.low, support.high
     with np.errstate(divide="ignore"):
@@ -105,7 +106,7 @@ def slope_of_unbounded(support: Support, value: float) -> float:
     return 1 / max(value - low if math.isfinite(low) else high - value, 1e-300)
 
 
-def bounded(support: Support, place: Any) -> Any:
+def bounded(support: Support, place: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The inverse of :func:`unbounded`."""
     low, high = support.low, support.high
     with np.errstate(over="ignore"):

@@ -1,20 +1,27 @@
 """Scheduling of descents: sizes of batches, scoring of starts, and a pool whose finished lanes are replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree
 
 from jaxscale.engine import newton
 from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.runner import Runner, chunks, compile_ahead
 from jaxscale.engine.starts import evaluate_params, score
+from jaxscale.utils.arrays import Array, Value
 from jaxscale.utils.compilation import compiled, compiled_calls
+
+D = TypeVar("D")
+T = TypeVar("T")
+# Rows that all lanes share, those of each lane, or a function of lane numbers that gives theirs.
+Rows = Float[np.ndarray, "... row"] | Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,17 @@ def sizes(n: int) -> Sizes:
 
 
 @compiled
-def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> Any:
-    def block(part: Any) -> Any:
+def _score(
+    problem: Problem,
+    u: Float[Array, "free start"],
+    z: Float[Array, "free start"],
+    drawn: Bool[Array, " start"],
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+) -> tuple[Float[Array, "size start"], Float[Array, " start"]]:
+    def block(
+        part: tuple[Float[Array, "free start"], Float[Array, "free start"], Bool[Array, " start"]],
+    ) -> tuple[Float[Array, "size start"], Float[Array, " start"]]:
         u, z, drawn = part
         return score(problem, u, z, drawn, response, weight)
 
@@ -79,11 +95,16 @@ def _score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: 
 
 
 @compiled
-def _place(problem: Problem, params: Any, response: Any, weight: Any) -> Any:
+def _place(
+    problem: Problem,
+    params: dict[str, Float[Array, " start"]],
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+) -> tuple[Float[Array, "size start"], Float[Array, " start"]]:
     return _map_blocks(lambda part: evaluate_params(problem, part, response, weight), params, response.shape[-1])
 
 
-def _map_blocks(function: Any, starts: Any, n: int) -> Any:
+def _map_blocks(function: Callable[[D], T], starts: D, n: int) -> T:
     """Map ``function`` over blocks of starts (the last axis), so that intermediate arrays stay in cache."""
     width = sizes(n).for_starts(jax.tree.leaves(starts)[0].shape[-1]).parallel
     few = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], -1, width), -2, 0), starts)
@@ -94,15 +115,22 @@ def _map_blocks(function: Any, starts: Any, n: int) -> Any:
 class _Slots(eqx.Module):
     """Lanes in parallel: places in the pool, problem, state, transformed responses, weights, iterations left."""
 
-    place: Any
+    place: Int[Array, " lane"]
     problem: Problem
     lanes: Lanes
-    target: Any
-    weight: Any
-    left: Any
+    target: Float[Array, "lane row"]
+    weight: Float[Array, "lane row"]
+    left: Int[Array, " lane"]
 
 
-def run_pool(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: Any, width: int) -> Lanes:
+def run_pool(
+    problem: Problem,
+    pool: Lanes,
+    response: Float[Array, "pool row"],
+    weight: Float[Array, "pool row"],
+    budget: Int[Value, ""],
+    width: int,
+) -> Lanes:
     """Run every lane of a pool until it has stopped or used its budget, ``width`` lanes in parallel.
 
     A finished lane is replaced by the next one, so that no slot stays idle while another lane is slow. The result of a
@@ -120,10 +148,10 @@ def run_pool(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: 
     target = problem.noise.transform(response)
     queue = _queue(pool.status == newton.RUNNING, width)
 
-    def load(place: Any) -> _Slots:
+    def load(place: Int[Array, " lane"]) -> _Slots:
         return _load(problem, pool, target, weight, place, jnp.full((width,), budget))
 
-    def round(state: Any) -> Any:
+    def round(state: tuple[_Slots, Int[Array, ""], Lanes]) -> tuple[_Slots, Int[Array, ""], Lanes]:
         slots, following, done = state
         slots, done = _advance(slots, done)
         over = (slots.lanes.status != newton.RUNNING) | (slots.left <= 0)
@@ -135,7 +163,7 @@ def run_pool(problem: Problem, pool: Lanes, response: Any, weight: Any, budget: 
     return jax.lax.while_loop(lambda state: jnp.any(state[0].place < count), round, state)[2]
 
 
-def _queue(running: Any, width: int) -> Any:
+def _queue(running: Bool[Array, " pool"], width: int) -> Int[Array, " place"]:
     """Places of the running lanes, then places outside the pool, to which writing has no effect."""
     count = len(running)
     order = jnp.argsort(~running, stable=True)
@@ -143,7 +171,14 @@ def _queue(running: Any, width: int) -> Any:
     return jnp.concatenate([order, jnp.full((width,), count, order.dtype)])
 
 
-def _load(problem: Problem, pool: Lanes, target: Any, weight: Any, slot: Any, left: Any) -> _Slots:
+def _load(
+    problem: Problem,
+    pool: Lanes,
+    target: Float[Array, "pool row"],
+    weight: Float[Array, "pool row"],
+    slot: Int[Array, " lane"],
+    left: Int[Array, " lane"],
+) -> _Slots:
     """Lanes at given places of a pool with their data; places outside the pool are idle."""
     count = pool.status.shape[0]
     place = jnp.minimum(slot, count - 1)
@@ -160,14 +195,20 @@ def _advance(slots: _Slots, done: Lanes) -> tuple[_Slots, Lanes]:
     return eqx.tree_at(lambda s: (s.lanes, s.left), slots, (lanes, slots.left - STEPS_PER_ROUND)), done
 
 
-def _replace_finished(slots: _Slots, new: _Slots, over: Any) -> _Slots:
+def _replace_finished(slots: _Slots, new: _Slots, over: Bool[Array, " lane"]) -> _Slots:
     """Slots in which finished lanes are replaced by new ones; the data are those of the new places throughout."""
     lanes = jax.tree.map(lambda a, b: jnp.where(over, a, b), new.lanes, slots.lanes)
     return eqx.tree_at(lambda s: (s.lanes, s.left), new, (lanes, jnp.where(over, new.left, slots.left)))
 
 
 @compiled
-def _run_pool(problem: Problem, lanes: Lanes, response: Any, weight: Any, budget: Any) -> Lanes:
+def _run_pool(
+    problem: Problem,
+    lanes: Lanes,
+    response: Float[Array, "pool row"],
+    weight: Float[Array, "pool row"],
+    budget: Int[Array, ""],
+) -> Lanes:
     width = sizes(response.shape[-1]).for_lanes(len(response)).width
     return run_pool(problem, lanes, response, weight, budget, width)
 
@@ -184,27 +225,33 @@ class Task:
     """
 
     problem: Problem
-    response: np.ndarray
-    weight: np.ndarray
+    response: Float[np.ndarray, " row"]
+    weight: Float[np.ndarray, " row"]
     runner: Runner = Runner()
 
-    def score(self, u: np.ndarray, z: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def score(
+        self, u: Float[np.ndarray, "free start"], z: Float[np.ndarray, "free start"], drawn: Bool[np.ndarray, " start"]
+    ) -> tuple[Float[np.ndarray, "size start"], Float[np.ndarray, " start"]]:
         """Apply :func:`jaxscale.engine.starts.score` to any number of starts."""
 
-        def arguments(index: np.ndarray) -> tuple[Any, ...]:
+        def arguments(index: Int[np.ndarray, " part"]) -> tuple[PyTree, ...]:
             return self.problem, u[:, index], z[:, index], drawn[index], self.response, self.weight
 
         return self._in_chunks(_score, arguments, u.shape[1])
 
-    def place(self, params: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def place(
+        self, params: Mapping[str, Float[np.ndarray, " start"]]
+    ) -> tuple[Float[np.ndarray, "size start"], Float[np.ndarray, " start"]]:
         """Apply :func:`jaxscale.engine.starts.evaluate_params` to any number of parameter vectors."""
 
-        def arguments(index: np.ndarray) -> tuple[Any, ...]:
+        def arguments(index: Int[np.ndarray, " part"]) -> tuple[PyTree, ...]:
             return self.problem, {name: v[index] for name, v in params.items()}, self.response, self.weight
 
         return self._in_chunks(_place, arguments, len(next(iter(params.values()))))
 
-    def _in_chunks(self, program: Any, arguments: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def _in_chunks(
+        self, program: Callable[..., PyTree], arguments: Callable[[np.ndarray], tuple[PyTree, ...]], count: int
+    ) -> tuple[Float[np.ndarray, "size start"], Float[np.ndarray, " start"]]:
         parts = [arguments(index) for index in chunks(count, sizes(len(self.response)).for_starts(count).scored)]
         ends = self.runner(program, parts)
         z = np.concatenate([end[0] for end in ends], axis=-1)[:, :count]
@@ -224,7 +271,7 @@ class Task:
         rows = (np.ascontiguousarray(np.broadcast_to(data, (pool, n))) for data in (self.response, self.weight))
         compile_ahead(_run_pool, (self.problem, lanes, *rows, np.asarray(2 * STEPS_PER_ROUND)))
 
-    def descend(self, z: np.ndarray, **settings: Any) -> Lanes:
+    def descend(self, z: Float[np.ndarray, "size lane"], **settings: Any) -> Lanes:
         """Apply :func:`descend` to the responses and weights of the task."""
         return descend(self.runner, self.problem, z, self.response, self.weight, **settings)
 
@@ -232,15 +279,15 @@ class Task:
 def descend(
     runner: Runner,
     problem: Problem,
-    z: np.ndarray,
-    response: Any,
-    weight: Any,
+    z: Float[np.ndarray, "size lane"],
+    response: Rows,
+    weight: Rows,
     *,
-    direct: Any = False,
+    direct: Bool[np.ndarray, " lane"] | bool = False,
     warm: bool = False,
     longest: int = MAX_STEPS,
     lanes: Lanes | None = None,
-    member: np.ndarray | None = None,
+    member: Int[np.ndarray, " lane"] | None = None,
     rows: int | None = None,
 ) -> Lanes:
     """Polish every lane.
@@ -268,7 +315,7 @@ def descend(
     size = sizes(n).for_lanes(len(running))
     budget = np.asarray(-(-longest // STEPS_PER_ROUND) * STEPS_PER_ROUND)
 
-    def part(index: np.ndarray) -> tuple[Any, ...]:
+    def part(index: Int[np.ndarray, " part"]) -> tuple[PyTree, ...]:
         place = np.concatenate([index, np.repeat(index[:1], size.pool - len(index))])
         lanes = jax.tree.map(lambda a: a[..., place], state)
         lanes.status[len(index) :] = newton.FLAT
@@ -286,14 +333,14 @@ def descend(
     return state
 
 
-def _rows(data: Any, place: np.ndarray, n: int) -> np.ndarray:
+def _rows(data: Rows, place: Int[np.ndarray, " pool"], n: int) -> Float[np.ndarray, "pool row"]:
     """Rows of the given lanes, shape (lanes, n), of data as in :func:`descend`."""
     if callable(data):
         return np.asarray(data(place))
     return np.ascontiguousarray(data[place] if data.ndim == 2 else np.broadcast_to(data, (len(place), n)))
 
 
-def _write(state: Lanes, index: np.ndarray, ended: Lanes) -> None:
+def _write(state: Lanes, index: Int[np.ndarray, " part"], ended: Lanes) -> None:
     """Write the first lanes of a part to their places; the others are padding."""
     for whole, piece in zip(jax.tree.leaves(state), jax.tree.leaves(ended), strict=True):
         whole[..., index] = piece[..., : len(index)]

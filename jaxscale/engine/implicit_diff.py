@@ -6,16 +6,20 @@ differentiable functions of the optimum, so that higher derivatives are exact to
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, PyTree
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.objective import Problem
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
+
+T = TypeVar("T")
 
 NOT_DIFFERENTIABLE = (
     "With an absolute loss the optimum is a vertex, whose derivative is not defined everywhere; "
@@ -23,18 +27,25 @@ NOT_DIFFERENTIABLE = (
 )
 
 
-def overwrite_rows(keep: Any, data: Any) -> Any:
+def overwrite_rows(keep: Bool[Array, " row"], data: T) -> T:
     """Overwrite rows (the last axis) that are not kept by the first row that is."""
     first = jnp.argmax(keep)
     return jax.tree.map(lambda a: jnp.where(keep, a, a[..., first, None]), data)
 
 
-def _residuals(problem: Problem, z: Any, inputs: Mapping[str, Any], response: Any) -> Any:
+def _residuals(
+    problem: Problem,
+    z: Float[Array, " size"],
+    inputs: Mapping[str, Float[Array, "... row"]],
+    response: Float[Array, " row"],
+) -> Float[Array, " row"]:
     fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, inputs)
     return problem.noise.transform(fitted) - problem.noise.transform(response)
 
 
-def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
+def _usable(
+    problem: Problem, z: Float[Array, " size"], response: Float[Array, " row"], weight: Float[Array, " row"]
+) -> Bool[Array, " row"]:
     """Rows of positive weight, and those of weight 0 that are inside the law's domain and have a residual."""
     law, inputs = problem.law, problem.inputs
     valid = jnp.isfinite(problem.noise.transform(response))
@@ -45,7 +56,9 @@ def _usable(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
     return keep & jnp.isfinite(_residuals(problem, z, *overwrite_rows(keep, (inputs, response)))) | (weight > 0)
 
 
-def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
+def objective(
+    problem: Problem, z: Float[Array, " size"], response: Float[Array, " row"], weight: Float[Array, " row"]
+) -> Float[Array, ""]:
     """Objective ``sum w rho(r)`` at coordinates z of shape (size,), as a function that JAX differentiates.
 
     A row of weight 0 keeps its own residual, so that the derivative in its weight is the influence that the row
@@ -63,7 +76,13 @@ def objective(problem: Problem, z: Any, response: Any, weight: Any) -> Any:
 
 
 @jax.custom_jvp
-def implicit_optimum(problem: Problem, response: Any, weight: Any, z: Any, f: Any) -> tuple[Any, Any]:
+def implicit_optimum(
+    problem: Problem,
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    z: Float[Array, " size"],
+    f: Float[Array, ""],
+) -> tuple[Float[Array, " size"], Float[Array, ""]]:
     """Return a given optimum and its objective, with implicit derivatives with respect to the data.
 
     Args:
@@ -77,14 +96,19 @@ def implicit_optimum(problem: Problem, response: Any, weight: Any, z: Any, f: An
 
 
 @implicit_optimum.defjvp
-def _implicit_optimum_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _implicit_optimum_jvp(
+    primals: tuple[Problem, Float[Array, " row"], Float[Array, " row"], Float[Array, " size"], Float[Array, ""]],
+    tangents: tuple[PyTree, ...],
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     problem, response, weight, *_ = primals
     if problem.noise.loss.vertex:
         raise TypeError(NOT_DIFFERENTIABLE)
     z, f = implicit_optimum(*primals)
     data, change = (problem, response, weight), tangents[:3]
 
-    def cost(z: Any, problem: Problem, response: Any, weight: Any) -> Any:
+    def cost(
+        z: Float[Array, " size"], problem: Problem, response: Float[Array, " row"], weight: Float[Array, " row"]
+    ) -> Float[Array, ""]:
         return objective(problem, z, response, weight)
 
     gradient = jax.grad(cost)
@@ -94,7 +118,7 @@ def _implicit_optimum_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
     return (z, f), (dz, df)
 
 
-def _solve_scaled(hessian: Any, right: Any) -> Any:
+def _solve_scaled(hessian: Float[Array, "size size"], right: Float[Array, " size"]) -> Float[Array, " size"]:
     """Solve ``H x = right`` with the diagonal scaled to 1; 0 for a coordinate that the objective does not depend on."""
     size = jax.lax.stop_gradient(jnp.sqrt(jnp.abs(jnp.diagonal(hessian))))
     idle = size == 0
@@ -104,10 +128,16 @@ def _solve_scaled(hessian: Any, right: Any) -> Any:
 
 
 @compiled
-def _weight_gradient(problem: Problem, response: Any, weight: Any, z: Any, slope: Mapping[str, Any]) -> Any:
+def _weight_gradient(
+    problem: Problem,
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    z: Float[Array, " size"],
+    slope: Mapping[str, Float[Array, ""]],
+) -> Float[Array, " row"]:
     """Derivative in the weight of every row, shape (n,), of a quantity with these slopes in the parameters."""
 
-    def params(weight: Any) -> Any:
+    def params(weight: Float[Array, " row"]) -> dict[str, Float[Array, ""]]:
         return problem.params(implicit_optimum(problem, response, weight, z, jnp.zeros_like(z[0]))[0])
 
     return jax.vjp(params, weight)[1](slope)[0]
@@ -115,11 +145,11 @@ def _weight_gradient(problem: Problem, response: Any, weight: Any, z: Any, slope
 
 def influence(
     problem: Problem,
-    z: np.ndarray,
+    z: Float[np.ndarray, " size"],
     wide: Observations,
     params: Mapping[str, float],
     of: Callable[[dict[str, Any]], Any],
-) -> np.ndarray:
+) -> Float[np.ndarray, " row"]:
     """Influence of every row: the derivative of a quantity in its weight at an optimum, shape (n,).
 
     Args:

@@ -1,14 +1,19 @@
 """Least absolute deviations: the exact vertex of a fit by sequential linear programming."""
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.engine.linearize import linearise
 from jaxscale.engine.objective import Problem
 
 
 def vertex(
-    problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, most: int = 60
-) -> tuple[np.ndarray, float, float]:
+    problem: Problem,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
+    most: int = 60,
+) -> tuple[Float[np.ndarray, " size"], float, float]:
     """Exact minimum of the absolute loss near z, by linear programmes in a trust region.
 
     Args:
@@ -27,7 +32,7 @@ def vertex(
     rows = np.flatnonzero(weight > 0)
     w = weight[rows]
 
-    def at(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    def at(z: Float[np.ndarray, " size"]) -> tuple[Float[np.ndarray, " used"], Float[np.ndarray, "used size"], float]:
         linear = linearise(problem, z, response)
         r = np.asarray(linear.residual)[rows]
         return r, np.asarray(linear.slope)[rows], float(np.sum(w * np.abs(r)))

@@ -1,19 +1,25 @@
 """Quasi-Newton descents: optax's L-BFGS in centred coordinates, vectorised over lanes."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, PyTree
 
 from jaxscale.engine.implicit_diff import objective
 from jaxscale.engine.objective import Problem
-from jaxscale.noise import huber
+from jaxscale.noise import Noise, huber
+from jaxscale.utils.arrays import Array
 
 # Huber threshold that smooths an absolute loss.
 SMOOTHING = 1e-3
 
 
-def minimize_lbfgs(problem: Problem, z: Any, response: Any, weight: Any, steps: int) -> Any:
+def minimize_lbfgs(
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    response: Float[Array, " row"],
+    weight: Float[Array, " row"],
+    steps: int,
+) -> Float[Array, "size lane"]:
     """Run L-BFGS from the start of every lane, and return the final coordinates, shape (size, lanes).
 
     An absolute loss is replaced by a Huber loss with a small threshold. A lane whose objective is not finite stays at
@@ -33,16 +39,16 @@ def minimize_lbfgs(problem: Problem, z: Any, response: Any, weight: Any, steps: 
     if problem.noise.loss.vertex:
         smooth = _with_noise(problem, huber(SMOOTHING, problem.noise.space))
 
-    def value(z: Any) -> Any:
+    def value(z: Float[Array, " size"]) -> Float[Array, ""]:
         return objective(smooth, z, response, weight)
 
     slope = optax.value_and_grad_from_state(value)
 
-    def descent(start: Any) -> Any:
-        def unfinished(state: Any) -> Any:
+    def descent(start: Float[Array, " size"]) -> Float[Array, " size"]:
+        def unfinished(state: tuple[PyTree, ...]) -> Bool[Array, ""]:
             return (state[0] < steps) & (state[-1] < 3)
 
-        def step(state: Any) -> Any:
+        def step(state: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
             k, z, before, inner, still = state
             f, g = slope(z, state=inner)
             # optax counts iterations in integers of two sizes.
@@ -61,5 +67,5 @@ def minimize_lbfgs(problem: Problem, z: Any, response: Any, weight: Any, steps: 
     return jnp.where(jnp.all(jnp.isfinite(ends), axis=0), ends, z)
 
 
-def _with_noise(problem: Problem, noise: Any) -> Problem:
+def _with_noise(problem: Problem, noise: Noise) -> Problem:
     return Problem(problem.law, problem.free, noise, problem.inputs, problem.fixed, problem.centre)

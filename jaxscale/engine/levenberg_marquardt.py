@@ -7,12 +7,12 @@ and decides whether the step is accepted and how the damping changes.
 Source: Marquardt (1963), J. SIAM 11, 431; Nielsen (1999), Damping parameter in Marquardt's method, IMM-REP-1999-05.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from jaxscale.engine.objective import Local, Problem
 from jaxscale.law.coordinates import transformed_mask
+from jaxscale.utils.arrays import Array, Number, Value
 
 # Trust radius: a coordinate is the logarithm of a term, and a model of its exponential holds for about one unit.
 STEP_CAP = 1.0
@@ -35,7 +35,7 @@ ROUNDING_DIGITS = 8
 SMALL_DECREASE = 1e-12
 
 
-def scaling(local: Local, before: Any, least: Any) -> Any:
+def scaling(local: Local, before: Float[Value, "*#coordinate"], least: Number) -> Float[Array, "size lane"]:
     """Marquardt's scaling: the diagonal of the majorising model, which falls slowly.
 
     Args:
@@ -50,22 +50,27 @@ def scaling(local: Local, before: Any, least: Any) -> Any:
     )
 
 
-def rounding_error(local: Local) -> Any:
+def rounding_error(local: Local) -> Float[Array, " lane"]:
     """The error of the objective from rounding alone."""
     return ROUNDING_DIGITS * jnp.finfo(local.f.dtype).eps * jnp.abs(local.f) + local.rounding
 
 
-def quadratic_form(matrix: Any, d: Any) -> Any:
+def quadratic_form(matrix: Float[Array, "size size lane"], d: Float[Array, "size lane"]) -> Float[Array, " lane"]:
     """``d' matrix d`` of every lane; shapes (p, p, lanes) and (p, lanes)."""
     return jnp.sum(d[:, None] * matrix * d[None, :], axis=(0, 1))
 
 
-def gain_ratio(actual: Any, predicted: Any) -> Any:
+def gain_ratio(actual: Float[Array, " lane"], predicted: Float[Array, " lane"]) -> Float[Array, " lane"]:
     """The decrease of the objective over the decrease that the model predicts."""
     return actual / jnp.maximum(predicted, jnp.finfo(predicted.dtype).tiny)
 
 
-def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tuple[Any, Any]:
+def damping_update(
+    damping: Float[Array, " lane"],
+    factor: Float[Array, " lane"],
+    ratio: Float[Array, " lane"],
+    accepted: Bool[Array, " lane"],
+) -> tuple[Float[Array, " lane"], Float[Array, " lane"]]:
     """Nielsen's rule: reduce the damping parameter by the gain ratio, or raise it at a growing rate after rejections.
 
     Args:
@@ -82,14 +87,14 @@ def damping_update(damping: Any, factor: Any, ratio: Any, accepted: Any) -> tupl
     return damping, jnp.where(accepted, FIRST_FACTOR, jnp.minimum(factor * 2, LARGEST_FACTOR))
 
 
-def bounded_coordinates(problem: Problem) -> Any:
+def bounded_coordinates(problem: Problem) -> Bool[Array, " size"]:
     """Mask of coordinates that the trust radius bounds, shape (p,): nonlinear ones of the law, and the log scale."""
     return jnp.asarray(
         [*transformed_mask(problem.law, problem.free), *([True] * (problem.size - len(problem.free)))],
     )
 
 
-def within_trust_radius(d: Any, bounded: Any) -> Any:
+def within_trust_radius(d: Float[Array, "size lane"], bounded: Bool[Array, " size"]) -> Float[Array, "size lane"]:
     """Shorten a step so that no bounded coordinate moves by more than the trust radius."""
     longest = jnp.max(jnp.where(bounded[:, None], jnp.abs(d), 0.0), axis=0)
     # The lower bound in the division only keeps it finite.

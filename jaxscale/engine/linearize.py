@@ -1,13 +1,15 @@
 """Linearisation of a problem at one point: parameters, predictions, residuals and their derivatives."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxscale.engine.objective import Problem, each_row
 from jaxscale.law.derivatives import value
+from jaxscale.utils.arrays import Array, Number, Value
 from jaxscale.utils.compilation import compiled
 
 
@@ -18,33 +20,33 @@ class Linear(eqx.Module):
     coordinates (n, size), ``change`` the parameters' derivative in the coordinates (p, size).
     """
 
-    params: dict[str, Any]
-    prediction: Any
-    residual: Any
-    jacobian: Any
-    slope: Any
-    change: Any
+    params: dict[str, Number]
+    prediction: Float[Array, " row"]
+    residual: Float[Array, " row"]
+    jacobian: Float[Array, "row free"]
+    slope: Float[Array, "row size"]
+    change: Float[Array, "free size"]
 
 
 @compiled(brief=True)
-def params_at(problem: Problem, z: Any) -> dict[str, Any]:
+def params_at(problem: Problem, z: Float[Array, "size ..."]) -> dict[str, Float[Value, "..."]]:
     """Parameters by name at coordinates z of shape (size,) or (size, lanes)."""
     return problem.params(z)
 
 
 @compiled(brief=True)
-def linearise(problem: Problem, z: Any, response: Any) -> Linear:
+def linearise(problem: Problem, z: Float[Array, " size"], response: Float[Array, " row"]) -> Linear:
     """Parameters, predictions, residuals and their derivatives at coordinates z of shape (size,)."""
 
-    def named(z: Any) -> Any:
+    def named(z: Float[Array, " size"]) -> Float[Array, " free"]:
         params = problem.params(z)
         return jnp.stack([params[name] for name in problem.free]) if problem.free else jnp.zeros((0,))
 
     params = problem.params(z)
     free = {name: params[name] for name in problem.free}
 
-    def at(row: Any) -> Any:
-        def both(free: Any) -> tuple[Any, Any]:
+    def at(row: Mapping[str, Float[Array, "..."]]) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, " free"]]:
+        def both(free: Mapping[str, Number]) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, ""]]]:
             y = value(problem.law, row, {**problem.fixed, **free})
             r = problem.noise.transform(y)
             return r, (y, r)

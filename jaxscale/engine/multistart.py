@@ -1,11 +1,11 @@
 """Multistart optimisation: score many starts, polish the best and a random sample, and summarise the minima."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import Task
@@ -14,6 +14,7 @@ from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import StartGrid, StartList, crossover, hypercube
 from jaxscale.law.coordinates import transformed_mask
 from jaxscale.noise.loss import Loss
+from jaxscale.utils.arrays import Numbers
 
 # Few explicit starts are supplemented by neighbours up to this number of lanes.
 NEIGHBOURS = 32
@@ -59,7 +60,7 @@ class SearchResult:
     landscape: Landscape
 
 
-def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
+def tolerance(loss: Loss, f: Numbers, rows: Numbers) -> Numbers:
     """Tolerance within which two objectives count as equal: 1e-6, relative (absolute per row for likelihoods)."""
     slip = 1e2 * np.finfo(float).eps
     # A loss with a concomitant scale is linear in the residuals, a squared one quadratic.
@@ -68,7 +69,11 @@ def tolerance(loss: Loss, f: Any, rows: Any) -> Any:
 
 
 def _landscape(
-    problem: Problem, lanes: Lanes, scored: int, independent: np.ndarray, weight: np.ndarray
+    problem: Problem,
+    lanes: Lanes,
+    scored: int,
+    independent: Bool[np.ndarray, " lane"],
+    weight: Float[np.ndarray, " row"],
 ) -> tuple[int, Landscape]:
     """Index of the best lane, and the landscape of all lanes."""
     rows = float(np.sum(weight))
@@ -107,11 +112,17 @@ def _landscape(
 class Pool:
     """The best starts scored so far in order: coordinates, objectives, running numbers."""
 
-    z: np.ndarray
-    f: np.ndarray
-    number: np.ndarray
+    z: Float[np.ndarray, "size start"]
+    f: Float[np.ndarray, " start"]
+    number: Int[np.ndarray, " start"]
 
-    def merge(self, z: np.ndarray, f: np.ndarray, number: np.ndarray, most: int) -> "Pool":
+    def merge(
+        self,
+        z: Float[np.ndarray, "size start"],
+        f: Float[np.ndarray, " start"],
+        number: Int[np.ndarray, " start"],
+        most: int,
+    ) -> "Pool":
         """The best starts of this pool and the given ones."""
         f = np.concatenate([self.f, f])
         order = np.argsort(f, kind="stable")[:most]
@@ -164,7 +175,7 @@ def search(
 
 def _polish_random(
     task: Task, count: int, polish: int, generator: np.random.Generator
-) -> tuple[Lanes, np.ndarray, int]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"], int]:
     """Polished lanes of random starts, a mask of the independent sample, and the number of scored starts.
 
     The search has two waves; an easy problem needs only the first, which is small.
@@ -180,7 +191,7 @@ def _polish_random(
 
 def _wave(
     task: Task, count: int, polish: int, generator: np.random.Generator, children: bool
-) -> tuple[Lanes, np.ndarray]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     """Score random starts and polish the best and an independent sample; returns the lanes and a mask of the sample."""
     independent, polished = polish // 2, polish - polish // 2
     dimensions = len(task.problem.free)
@@ -213,7 +224,7 @@ def _wave(
 
 def _polish_explicit(
     task: Task, explicit: StartGrid | StartList, polish: int, generator: np.random.Generator
-) -> tuple[Lanes, np.ndarray, int]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"], int]:
     """As :func:`_polish_random` for explicit starts: the best and a random sample of the others."""
     count = explicit.size
     polished = polish - polish // 2 if polish < count else count
@@ -242,7 +253,9 @@ def _polish_explicit(
     return _polish_to_common_threshold(task, task.descend(whole)), flags, count
 
 
-def _add_neighbours(task: Task, z: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _add_neighbours(
+    task: Task, z: Float[np.ndarray, "size start"], generator: np.random.Generator
+) -> Float[np.ndarray, "size lane"]:
     """Explicit starts, the same with affine parameters projected, and neighbours that fill the batch."""
     problem = task.problem
     free = z[: len(problem.free)]

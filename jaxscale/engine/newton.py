@@ -8,11 +8,12 @@ Near the optimum undamped Newton steps continue until the gradient is rounding e
 """
 
 import functools
-from typing import Any
+from types import ModuleType
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.levenberg_marquardt import (
     GAIN_ACCEPTED,
@@ -29,6 +30,7 @@ from jaxscale.engine.levenberg_marquardt import (
 )
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.noise.loss import VERTEX
+from jaxscale.utils.arrays import Array, Value
 
 RUNNING, CONVERGED, FLAT, STALLED, NONFINITE = range(5)
 STATUS = {
@@ -72,7 +74,9 @@ RIDGE = 1e-14
 DONE = 1e-24
 
 
-def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
+def solve_damped(
+    matrix: Float[Array, "size size lane"], g: Float[Array, "size lane"]
+) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """Solve ``matrix @ x = g`` for every lane, and report whether the matrix is positive definite.
 
     Args:
@@ -87,11 +91,15 @@ def solve_damped(matrix: Any, g: Any) -> tuple[Any, Any]:
     return jax.scipy.linalg.cho_solve((lower, True), g.T[..., None])[..., 0].T, good
 
 
-def _eliminate(matrix: Any, g: Any) -> tuple[Any, Any]:
+def _eliminate(
+    matrix: Float[Array, "size size lane"], g: Float[Array, "size lane"]
+) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """As :func:`solve_damped`, by elimination over the last axis of lanes: faster than LAPACK for small systems."""
     p = len(g)
 
-    def column(j: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def column(
+        j: Int[Value, ""], state: tuple[Float[Array, "size columns lane"], Bool[Array, " lane"]]
+    ) -> tuple[Float[Array, "size columns lane"], Bool[Array, " lane"]]:
         table, good = state
         pivot = table[j, j]
         good = good & (pivot > 0) & (pivot < jnp.inf)
@@ -108,23 +116,29 @@ def _eliminate(matrix: Any, g: Any) -> tuple[Any, Any]:
 class Lanes(eqx.Module):
     """State of a batch of descents; the last axis of every array is that of lanes."""
 
-    z: Any
+    z: Float[Array, "size lane"]
     local: Local
-    delta: Any
-    goal: Any
-    damping: Any
-    growth: Any
-    diagonal: Any
-    newton: Any
-    toward: Any
-    decrement: Any
-    still: Any
-    status: Any
-    steps: Any
+    delta: Float[Array, " lane"]
+    goal: Float[Array, " lane"]
+    damping: Float[Array, " lane"]
+    growth: Float[Array, " lane"]
+    diagonal: Float[Array, "size lane"]
+    newton: Bool[Array, " lane"]
+    toward: Float[Array, "size lane"]
+    decrement: Float[Array, " lane"]
+    still: Int[Array, " lane"]
+    status: Int[Array, " lane"]
+    steps: Int[Array, " lane"]
 
 
 def init_lanes(
-    problem: Problem, z: Any, *, direct: Any = False, warm: bool = False, goal: Any = None, xp: Any = jnp
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    *,
+    direct: Bool[Array, " lane"] | bool = False,
+    warm: bool = False,
+    goal: Float[Array, " lane"] | None = None,
+    xp: ModuleType = jnp,
 ) -> Lanes:
     """Initial state of lanes at their starts; nothing is evaluated yet.
 
@@ -139,13 +153,13 @@ def init_lanes(
     """
     p, lanes = z.shape
     ones = xp.ones((lanes,), z.dtype)
-    goal = ones * xp.asarray(problem.noise.loss.threshold if goal is None else goal, z.dtype)
+    last = ones * xp.asarray(problem.noise.loss.threshold if goal is None else goal, z.dtype)
     none = xp.zeros((p, p, lanes), z.dtype)
     return Lanes(
         z=z,
         local=Local(xp.inf * ones, xp.zeros_like(z), none, none, ones, ones),
-        delta=xp.where(xp.asarray(direct) & (goal > 0), goal, xp.inf),
-        goal=goal,
+        delta=xp.where(xp.asarray(direct) & (last > 0), last, xp.inf),
+        goal=last,
         damping=ones * (WARM_DAMPING if warm else DAMPING),
         growth=2.0 * ones,
         diagonal=xp.zeros_like(z),
@@ -158,16 +172,16 @@ def init_lanes(
     )
 
 
-def _scaling(local: Local, before: Any) -> Any:
+def _scaling(local: Local, before: Float[Value, "*#coordinate"]) -> Float[Array, "size lane"]:
     # Real parameters may have any unit, so that slopes may differ by many orders of magnitude.
     return scaling(local, before, jnp.finfo(local.g.dtype).eps ** 4)
 
 
-def _ridge(local: Local) -> Any:
+def _ridge(local: Local) -> Float[Array, "size size lane"]:
     return RIDGE * _scaling(local, 0.0)[None] * jnp.eye(local.g.shape[0], dtype=local.g.dtype)[:, :, None]
 
 
-def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
+def _candidates(lanes: Lanes) -> tuple[Float[Array, "size lane"], Float[Array, "size lane"], Bool[Array, " lane"]]:
     """Steps of the damped exact and the damped majorising model, and whether the first exists."""
     here = lanes.local
     damped = _damping(lanes)
@@ -177,12 +191,14 @@ def _candidates(lanes: Lanes) -> tuple[Any, Any, Any]:
     return exact, safe, jnp.split(good, 2)[0]
 
 
-def _damping(lanes: Lanes) -> Any:
+def _damping(lanes: Lanes) -> Float[Array, "size size lane"]:
     eye = jnp.eye(len(lanes.z), dtype=lanes.z.dtype)[:, :, None]
     return lanes.damping[None, None] * lanes.diagonal[None] * eye + _ridge(lanes.local)
 
 
-def _limit_runaway(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> Any:
+def _limit_runaway(
+    lanes: Lanes, d: Float[Array, "size lane"], use_exact: Bool[Array, " lane"], logarithmic: Bool[Array, " size"]
+) -> Float[Array, "size lane"]:
     """Limit coordinates that tend to minus infinity to the step cap, and solve for the others given that.
 
     In the logarithm of a number whose optimum is not positive the predicted step is unbounded: scaling the whole step
@@ -199,7 +215,7 @@ def _limit_runaway(lanes: Lanes, d: Any, use_exact: Any, logarithmic: Any) -> An
     return jnp.where(jnp.any(falls, axis=0) & good, moved, d)
 
 
-def _newton(local: Local) -> tuple[Any, Any]:
+def _newton(local: Local) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
     """Undamped Newton step and predicted decrease ``g' H^-1 g / 2``; infinite where H is not positive definite."""
     x, good = solve_damped(local.exact + _ridge(local), local.g)
     dot = jnp.sum(x * local.g, axis=0)
@@ -212,35 +228,41 @@ class _Stage(eqx.Module):
     ``rounding`` is the rounding error of the objective.
     """
 
-    rounding: Any
-    goal: Any
-    delta: Any
-    stay: Any
-    close: Any
+    rounding: Float[Array, " lane"]
+    goal: Float[Array, " lane"]
+    delta: Float[Array, " lane"]
+    stay: Bool[Array, " lane"]
+    close: Bool[Array, " lane"]
 
 
 class _Trial(eqx.Module):
     """Trial step: the models at its end, the actual and both predicted decreases, and the gain ratio."""
 
-    d: Any
+    d: Float[Array, "size lane"]
     there: Local
-    finite: Any
-    actual: Any
-    predicted_exact: Any
-    predicted_safe: Any
-    ratio: Any
+    finite: Bool[Array, " lane"]
+    actual: Float[Array, " lane"]
+    predicted_exact: Float[Array, " lane"]
+    predicted_safe: Float[Array, " lane"]
+    ratio: Float[Array, " lane"]
 
 
 class _Verdict(eqx.Module):
     """Whether the step is accepted, the Newton step that follows, and whether undamped steps still converge."""
 
-    accept: Any
-    toward: Any
-    decrement: Any
-    converges: Any
+    accept: Bool[Array, " lane"]
+    toward: Float[Array, "size lane"]
+    decrement: Float[Array, " lane"]
+    converges: Bool[Array, " lane"]
 
 
-def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -> Lanes:
+def _step(
+    problem: Problem,
+    lanes: Lanes,
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    rows: Float[Array, " lane"],
+) -> Lanes:
     """One iteration of every running lane."""
     stage = _stage(problem, lanes, rows)
     d, use_exact = _propose(problem, lanes, stage)
@@ -251,7 +273,7 @@ def _step(problem: Problem, lanes: Lanes, target: Any, weight: Any, rows: Any) -
     return jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, lanes)
 
 
-def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
+def _stage(problem: Problem, lanes: Lanes, rows: Float[Array, " lane"]) -> _Stage:
     """Continuation in the threshold of a robust loss, which shrinks once a lane has nearly converged.
 
     Args:
@@ -274,12 +296,14 @@ def _stage(problem: Problem, lanes: Lanes, rows: Any) -> _Stage:
     return _Stage(rounding, goal, delta, stay, ~stay & _predicts_at_most(lanes, CLOSE, rounding) & (delta <= goal))
 
 
-def _predicts_at_most(lanes: Lanes, share: Any, rounding: Any) -> Any:
+def _predicts_at_most(
+    lanes: Lanes, share: Float[Value, "*#lane"], rounding: Float[Array, " lane"]
+) -> Bool[Array, " lane"]:
     """Whether the decrease predicted by a Newton step is below a relative tolerance, up to rounding."""
     return lanes.decrement <= share * jnp.abs(lanes.local.f) + rounding
 
 
-def _propose(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
+def _propose(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Float[Array, "size lane"], Bool[Array, " lane"]]:
     """Step of every lane within its trust radius, and whether the exact model proposed it."""
     exact, safe, good = _candidates(lanes)
     use_exact = stage.close if problem.reweighted else good & lanes.newton | stage.close
@@ -289,7 +313,7 @@ def _propose(problem: Problem, lanes: Lanes, stage: _Stage) -> tuple[Any, Any]:
     return jnp.where(stage.stay | ~jnp.all(jnp.isfinite(d), axis=0), 0.0, d), use_exact
 
 
-def _trial(here: Local, d: Any, use_exact: Any, there: Local) -> _Trial:
+def _trial(here: Local, d: Float[Array, "size lane"], use_exact: Bool[Array, " lane"], there: Local) -> _Trial:
     """Compare the decrease of the objective by a step with the predictions of both models."""
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0)
     slope = jnp.sum(here.g * d, axis=0)
@@ -316,7 +340,7 @@ def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> La
     better = jnp.abs(trial.actual - trial.predicted_exact) <= jnp.abs(trial.actual - trial.predicted_safe)
     small = jnp.abs(trial.actual) <= SMALL_DECREASE * jnp.abs(lanes.local.f) + stage.rounding
     still = jnp.where(stage.stay | accept & ~small, 0, lanes.still + 1)
-    kept = stage.stay | stage.close
+    kept: Array = stage.stay | stage.close
     select = functools.partial(jnp.where, accept)
     return Lanes(
         z=select(lanes.z + trial.d, lanes.z),
@@ -326,7 +350,7 @@ def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> La
         damping=jnp.where(kept, lanes.damping, damping),
         growth=jnp.where(kept, lanes.growth, growth),
         diagonal=select(_scaling(trial.there, lanes.diagonal), lanes.diagonal),
-        newton=jnp.where(stage.stay | ~trial.finite, lanes.newton, better),
+        newton=jnp.where(jnp.logical_or(stage.stay, ~trial.finite), lanes.newton, better),
         toward=select(verdict.toward, lanes.toward),
         decrement=select(verdict.decrement, lanes.decrement),
         still=still,
@@ -335,7 +359,9 @@ def _update(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict) -> La
     )
 
 
-def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Any) -> Any:
+def _status(
+    lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails: Bool[Array, " lane"]
+) -> Int[Array, " lane"]:
     """Status of every lane after a step; ``fails`` marks lanes that further damped steps do not improve."""
     stuck = ~stage.close & (stage.delta <= stage.goal) & fails
     ended = jnp.where(stuck, jnp.where(_predicts_at_most(lanes, NEARLY, stage.rounding), FLAT, STALLED), RUNNING)
@@ -345,7 +371,14 @@ def _status(lanes: Lanes, stage: _Stage, trial: _Trial, verdict: _Verdict, fails
     return jnp.where(stage.close & (~verdict.converges | done), CONVERGED, first).astype(jnp.int32)
 
 
-def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+def advance(
+    problem: Problem,
+    lanes: Lanes,
+    response: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    steps: Int[Value, ""],
+    enough: int | None = None,
+) -> Lanes:
     """Run all lanes until each has stopped, or for ``steps`` iterations.
 
     Args:
@@ -359,11 +392,18 @@ def advance(problem: Problem, lanes: Lanes, response: Any, weight: Any, steps: A
     return iterate(problem, lanes, problem.noise.transform(response), weight, steps, enough)
 
 
-def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any, enough: int | None = None) -> Lanes:
+def iterate(
+    problem: Problem,
+    lanes: Lanes,
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    steps: Int[Value, ""],
+    enough: int | None = None,
+) -> Lanes:
     """As :func:`advance`, for responses that are already in the residual space."""
     rows = jnp.sum(weight, axis=-1)
 
-    def unfinished(state: Any) -> Any:
+    def unfinished(state: tuple[Int[Array, ""], Lanes]) -> Bool[Array, ""]:
         k, current = state
         on = (k < steps) & jnp.any(current.status == RUNNING)
         if enough is None:
@@ -371,14 +411,14 @@ def iterate(problem: Problem, lanes: Lanes, target: Any, weight: Any, steps: Any
         f = jnp.where(jnp.isfinite(current.local.f), current.local.f, jnp.inf)
         return on & (jnp.sum(lowest(f) & (current.status == CONVERGED)) < enough)
 
-    def body(state: Any) -> Any:
+    def body(state: tuple[Int[Array, ""], Lanes]) -> tuple[Int[Array, ""], Lanes]:
         k, current = state
         return k + 1, _step(problem, current, target, weight, rows)
 
     return jax.lax.while_loop(unfinished, body, (jnp.asarray(0), lanes))[1]
 
 
-def lowest(f: Any) -> Any:
+def lowest(f: Float[Array, " lane"]) -> Bool[Array, " lane"]:
     """Mask of the lowest objectives, up to rounding."""
     least = jnp.min(f)
     return f <= least + 1e3 * jnp.finfo(f.dtype).eps * jnp.abs(least)

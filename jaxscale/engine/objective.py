@@ -3,17 +3,22 @@
 Rows are the last axis of data, lanes the first; results have the lanes last.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
 
 from jaxscale.law import Law
 from jaxscale.law.coordinates import Centre, to_params
 from jaxscale.law.derivatives import expansion, value
 from jaxscale.noise.noise import Noise
+from jaxscale.utils.arrays import Array, Flags, Number, Value
+
+D = TypeVar("D", bound=tuple[Any, ...])
+T = TypeVar("T")
 
 # Rows per block; a quarter of them where each holds several numbers.
 BLOCK = 512
@@ -31,14 +36,14 @@ class Problem(eqx.Module):
     law: Law = eqx.field(static=True)
     free: tuple[str, ...] = eqx.field(static=True)
     noise: Noise
-    inputs: dict[str, Any]
-    fixed: dict[str, Any]
+    inputs: dict[str, Float[Array, "... row"]]
+    fixed: dict[str, Float[Value, "*#lane"]]
     centre: Centre
     apart: bool = eqx.field(static=True, default=False)
-    held: dict[str, tuple[Any, Any]] = eqx.field(default_factory=dict)
+    held: dict[str, tuple[Flags, Float[Value, "*#lane"]]] = eqx.field(default_factory=dict)
     reweighted: bool = eqx.field(static=True, default=False)
 
-    def own(self, place: Any) -> "Problem":
+    def own(self, place: Int[Array, " lane"]) -> "Problem":
         """The problem of the lanes at these places, where data sets are fitted together."""
         if not self.apart:
             return self
@@ -47,7 +52,7 @@ class Problem(eqx.Module):
         return eqx.tree_at(lambda s: (s.inputs, s.centre, s.fixed, s.held), self, taken)
 
     @property
-    def lane_axes(self) -> Any:
+    def lane_axes(self) -> "Problem":
         """Leaves that have an axis of lanes, as ``in_axes`` of ``vmap`` at given rows."""
         shared = jax.tree.map(lambda _: None, self)
         if not self.apart:
@@ -56,11 +61,11 @@ class Problem(eqx.Module):
         return eqx.tree_at(lambda s: (s.centre, s.fixed, s.held), shared, mapped, is_leaf=lambda leaf: leaf is None)
 
     @property
-    def row_axes(self) -> Any:
+    def row_axes(self) -> dict[str, int | None]:
         """``in_axes`` of one row of inputs over lanes."""
         return {name: 0 if self.apart else None for name in self.law.inputs}
 
-    def law_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def law_inputs(self, inputs: Mapping[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
         """The inputs of the law, without the columns of a likelihood."""
         return {name: inputs[name] for name in self.law.inputs}
 
@@ -75,15 +80,17 @@ class Problem(eqx.Module):
         """Number of coordinates: the free parameters, and the log scale of the noise where it is fitted."""
         return len(self.free) + self.noise.infers_scale
 
-    def params(self, z: Any) -> dict[str, Any]:
+    def params(self, z: Sequence[Number] | Float[Array, "size ..."]) -> dict[str, Float[Value, "..."]]:
         """Parameters by name at coordinates ``z[k]``."""
         return to_params(self.law, self.centre, self.free, z, self.fixed, self.held)
 
-    def predict(self, z: Any, inputs: Mapping[str, Any]) -> Any:
+    def predict(
+        self, z: Sequence[Number] | Float[Array, " size"], inputs: Mapping[str, Float[Array, "..."]]
+    ) -> Float[Array, ""]:
         """Value of the law at coordinates z for one row of inputs."""
         return value(self.law, inputs, self.params(z))
 
-    def log_scale(self, z: Any, column: bool = False) -> Any:
+    def log_scale(self, z: Float[Array, "size ..."], column: bool = False) -> Float[Value, "..."]:
         """Log scale of the noise: the last coordinate where it is fitted; with ``column`` of shape (lanes, 1)."""
         if self.noise.infers_scale:
             return z[len(self.free)][:, None] if column else z[len(self.free)]
@@ -96,12 +103,12 @@ class Local(eqx.Module):
     ``spread`` is the sum of absolute residuals, ``rounding`` a bound on the rounding error of the value.
     """
 
-    f: Any
-    g: Any
-    safe: Any
-    exact: Any
-    spread: Any
-    rounding: Any
+    f: Float[Array, " lane"]
+    g: Float[Array, "size lane"]
+    safe: Float[Array, "size size lane"]
+    exact: Float[Array, "size size lane"]
+    spread: Float[Array, " lane"]
+    rounding: Float[Array, " lane"]
 
 
 class _RowFactors(eqx.Module):
@@ -112,14 +119,21 @@ class _RowFactors(eqx.Module):
     fitted scale of the noise the value's two derivatives in it, shape (lanes, sums); ``tilt`` is that of ``pull``.
     """
 
-    pull: Any
-    safe: Any
-    bend: Any
-    sums: Any
-    tilt: Any
+    pull: Float[Array, "lane row"]
+    safe: Float[Array, "lane row"]
+    bend: Float[Array, "lane row"]
+    sums: Float[Array, "lane sums"]
+    tilt: Float[Array, "lane row"] | None
 
 
-def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, weight: Any) -> _RowFactors:
+def _factors(
+    problem: Problem,
+    y: Float[Array, "lane row"],
+    log_scale: Float[Value, "*#lane"],
+    delta: Float[Array, "lane 1"],
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+) -> _RowFactors:
     """Factors of the derivatives at values y of the law, shape (lanes, rows)."""
     noise, loss, space = problem.noise, problem.noise.loss, problem.noise.space
     keep = weight != 0
@@ -138,13 +152,13 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
     tilt = None
     if noise.infers_scale:
         # The cost depends on the scale too: its own derivatives are exact and positive.
-        def cost(s: Any) -> Any:
+        def cost(s: Float[Array, "lane 1"]) -> Float[Array, "lane row"]:
             return w * loss.value(r, delta, s)
 
-        def pulled(s: Any) -> Any:
+        def pulled(s: Float[Array, "lane 1"]) -> Float[Array, "lane row"]:
             return w * loss.slopes(r, delta, s)[0] * stretch
 
-        def slope(function: Any) -> Any:
+        def slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
             return lambda s: jax.jvp(function, (s,), (jnp.ones_like(s),))[1]
 
         sums += [slope(cost)(log_scale), slope(slope(cost))(log_scale)]
@@ -153,7 +167,14 @@ def _factors(problem: Problem, y: Any, log_scale: Any, delta: Any, target: Any, 
     return _RowFactors(pull, squared * majorant, squared * second + w * first * stretched, totals, tilt)
 
 
-def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight: Any, data: Any) -> _RowFactors:
+def _count_factors(
+    problem: Problem,
+    m: Float[Array, "lane row"],
+    log_scale: Float[Value, "*#lane"],
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    data: Mapping[str, Float[Array, "... row"]],
+) -> _RowFactors:
     """Factors of counts, whose cost is a function of the law's values m and the responses, not of residuals."""
     loss: Any = problem.noise.loss
     keep = weight != 0
@@ -171,21 +192,30 @@ def _count_factors(problem: Problem, m: Any, log_scale: Any, target: Any, weight
     return _RowFactors(w * first, w * safe, w * second, totals, tilt)
 
 
-def dot(subscripts: str, *arrays: Any) -> Any:
+def dot(subscripts: str, *arrays: Float[Array, "..."]) -> Float[jax.Array, "..."]:
     """Apply ``einsum`` in full precision on every device."""
     return jnp.einsum(subscripts, *arrays, precision=jax.lax.Precision.HIGHEST)
 
 
-def _per_lane(problem: Problem, function: Any) -> Any:
+def _per_lane(problem: Problem, function: Callable[..., T]) -> Callable[..., T]:
     """Map ``function(problem, z, rest)`` over lanes, the first axis of z."""
     return jax.vmap(function, in_axes=(problem.lane_axes, 0, problem.row_axes))
 
 
-def _evaluate_block(problem: Problem, z: Any, delta: Any, inputs: Any, target: Any, weight: Any) -> Any:
+def _evaluate_block(
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    delta: Float[Array, " lane"],
+    inputs: Mapping[str, Float[Array, "... row"]],
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+) -> Local:
     """Contribution of a block of rows to :class:`Local`."""
     size = len(problem.free)
 
-    def expanded(problem: Problem, z: Any, row: Any) -> Any:
+    def expanded(
+        problem: Problem, z: tuple[Number, ...], row: Mapping[str, Float[Array, "..."]]
+    ) -> tuple[Float[Array, ""], list[Float[Array, ""]], list[Float[Array, ""] | None]]:
         return expansion(lambda z, rest: rest[0].predict(z, rest[1]), z, (problem, row))
 
     over_one = jax.vmap(expanded, in_axes=(None, None, -1))
@@ -206,14 +236,22 @@ def _evaluate_block(problem: Problem, z: Any, delta: Any, inputs: Any, target: A
     return _assemble(rows, linear[:, :size].T, jnp.moveaxis(safe, 0, -1), exact, slopes)
 
 
-def _products(rows: _RowFactors, slopes: Any) -> tuple[Any, Any]:
+def _products(
+    rows: _RowFactors, slopes: Float[Array, "lane free row"]
+) -> tuple[Float[Array, "lane free free"], Float[Array, "lane free free"]]:
     """Matrices ``sum safe * dy dy'`` and ``sum bend * dy dy'``, shape (lanes, p, p)."""
     weighted = jnp.concatenate([rows.safe[:, None] * slopes, rows.bend[:, None] * slopes], axis=1)
     both = dot("wpr,wqr->wpq", weighted, slopes)
     return both[:, : slopes.shape[1]], both[:, slopes.shape[1] :]
 
 
-def _assemble(rows: _RowFactors, g: Any, safe: Any, exact: Any, slopes: Any) -> Local:
+def _assemble(
+    rows: _RowFactors,
+    g: Float[Array, "free lane"],
+    safe: Float[Array, "free free lane"],
+    exact: Float[Array, "free free lane"],
+    slopes: Float[Array, "lane free row"],
+) -> Local:
     """Assemble :class:`Local` with the derivatives in a fitted scale of the noise; lanes last."""
     f, spread, rounding, *scale = rows.sums.T
     if scale:
@@ -224,7 +262,9 @@ def _assemble(rows: _RowFactors, g: Any, safe: Any, exact: Any, slopes: Any) -> 
     return Local(f, g, safe, exact, spread, rounding)
 
 
-def _add_border(matrix: Any, edge: Any, corner: Any) -> Any:
+def _add_border(
+    matrix: Float[Array, "free free lane"], edge: Float[Array, "free lane"], corner: Float[Array, " lane"]
+) -> Float[Array, "size size lane"]:
     below = jnp.concatenate([edge, corner[None]])
     return jnp.concatenate([jnp.concatenate([matrix, edge[:, None]], axis=1), below[None]])
 
@@ -233,14 +273,20 @@ def _pairs(size: int) -> list[tuple[int, int]]:
     return [(k, m) for k in range(size) for m in range(k + 1)]
 
 
-def _square(packed: Any, size: int) -> Any:
+def _square(packed: Float[Array, "pair lane"], size: int) -> Float[Array, "free free lane"]:
     """Symmetric matrix of shape (size, size, lanes) from its lower triangle by rows."""
     place = {pair: i for i, pair in enumerate(_pairs(size))}
     rows = [jnp.stack([packed[place[max(k, m), min(k, m)]] for m in range(size)]) for k in range(size)]
     return jnp.stack(rows)
 
 
-def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> Local:
+def evaluate(
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    delta: Float[Array, " lane"],
+    target: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+) -> Local:
     """Value, gradient and both Hessians of the objective for every lane.
 
     Args:
@@ -270,7 +316,7 @@ def evaluate(problem: Problem, z: Any, delta: Any, target: Any, weight: Any) -> 
     )
 
 
-def over_rows(total: Any, data: Any, block: int) -> Any:
+def over_rows(total: Callable[[D], T], data: D, block: int) -> T:
     """Sum ``total(rows)`` over blocks of rows (the last axis), so that memory does not grow with their number."""
     n = data[-1].shape[-1]
     if n <= block or n % block:
@@ -281,7 +327,7 @@ def over_rows(total: Any, data: Any, block: int) -> Any:
     return jax.lax.scan(lambda acc, part: (jax.tree.map(jnp.add, acc, total(part)), None), empty, blocks)[0]
 
 
-def each_row(problem: Problem, function: Any) -> Any:
+def each_row(problem: Problem, function: Callable[[dict[str, Array]], T]) -> T:
     """Map ``function(row)`` over rows of the inputs, a block at a time; rows are the first axis of the results."""
     rows = {name: jnp.moveaxis(jnp.asarray(problem.inputs[name]), -1, 0) for name in problem.law.inputs}
     n = len(next(iter(rows.values())))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.engine.objective import Problem
@@ -22,13 +23,13 @@ class Optimum:
     """
 
     problem: Problem
-    z: np.ndarray
-    response: np.ndarray
-    weight: np.ndarray
+    z: Float[np.ndarray, " size"]
+    response: Float[np.ndarray, " row"]
+    weight: Float[np.ndarray, " row"]
     linear: Linear
 
     @property
-    def used(self) -> np.ndarray:
+    def used(self) -> Bool[np.ndarray, " row"]:
         """Mask of rows with positive weight, shape (n,)."""
         return self.weight > 0
 
@@ -48,7 +49,12 @@ class Optimum:
         return float(self.problem.log_scale(self.z))
 
 
-def optimum_of(problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray) -> Optimum:
+def optimum_of(
+    problem: Problem,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
+) -> Optimum:
     """Linearise a problem at its optimum."""
     linear = jax.tree.map(np.asarray, linearise(problem, z, response))
     return Optimum(problem, z, response, weight, linear)

@@ -6,7 +6,7 @@ for bit, for any number of lanes, threads, devices and processes of one kind of 
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Int, PyTree, Shaped
 
+from jaxscale.utils.arrays import Value
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import Program, compiled_calls
 from jaxscale.utils.progress import Ticker
@@ -26,13 +28,13 @@ _lock = threading.Lock()
 _alone = threading.Lock()
 
 
-def _signature(program: Any, arguments: Any) -> Any:
+def _signature(program: Callable[..., PyTree], arguments: tuple[PyTree, ...]) -> Hashable:
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((np.shape(leaf), np.result_type(leaf).str) for leaf in leaves)
     return program, jnp.result_type(float).name, structure, shapes
 
 
-def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
+def compile_ahead(program: Callable[..., PyTree], arguments: tuple[PyTree, ...]) -> None:
     """Compile a program in a background thread, by running it once on arguments that need no iterations."""
     signature = _signature(program, arguments)
     x64 = jnp.result_type(float) == jnp.float64
@@ -55,7 +57,7 @@ def compile_ahead(program: Any, arguments: tuple[Any, ...]) -> None:
 _background: dict[str, ThreadPoolExecutor] = {}
 
 
-def await_compiled(program: Any, arguments: tuple[Any, ...]) -> Any:
+def await_compiled(program: Callable[..., PyTree], arguments: tuple[PyTree, ...]) -> Hashable:
     """Wait until a background compilation for a call has ended, and return the signature of the call."""
     signature = _signature(program, arguments)
     with _lock:
@@ -77,12 +79,12 @@ class Runner:
             parts that solve batches of systems by LAPACK (jaxlib 0.10).
     """
 
-    mesh: Any = None
+    mesh: jax.sharding.Mesh | None = None
     journal: Journal | None = None
     ticker: Ticker | None = None
     alone: bool = False
 
-    def __call__(self, program: Any, parts: list[tuple[Any, ...]]) -> list[Any]:
+    def __call__(self, program: Callable[..., PyTree], parts: list[tuple[Any, ...]]) -> list[Any]:
         """Results of ``program(*part)`` for every part, as NumPy arrays, in order."""
         if self.journal is None:
             return self._run(program, parts)
@@ -107,7 +109,7 @@ class Runner:
     def _workers(self) -> int:
         return 1 if self.alone or jax.default_backend() != "cpu" else os.cpu_count() or 1
 
-    def _run(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _run(self, program: Callable[..., PyTree], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self.mesh is not None:
             return self._sharded(program, parts)
         x64 = jnp.result_type(float) == jnp.float64
@@ -130,10 +132,11 @@ class Runner:
         with ThreadPoolExecutor(workers) as pool:
             return [*done, *pool.map(inside, parts[alone:])]
 
-    def _sharded(self, program: Any, parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def _sharded(self, program: Callable[..., PyTree], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run one part on each device at a time; every process receives all results."""
         from jax.sharding import NamedSharding, PartitionSpec
 
+        assert self.mesh is not None
         devices = self.mesh.size
         sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         run = _sharded_program(program, self.mesh)
@@ -142,7 +145,7 @@ class Runner:
             batch = list(parts[first : first + devices])
             whole = [*batch, *batch[-1:] * (devices - len(batch))]
 
-            def spread(*leaves: Any) -> Any:
+            def spread(*leaves: Shaped[Value, "..."]) -> jax.Array:
                 stacked = np.stack([np.asarray(leaf) for leaf in leaves])
                 return jax.make_array_from_callback(stacked.shape, sharding, lambda index: stacked[index])  # noqa: B023
 
@@ -157,20 +160,20 @@ class Runner:
 
 
 @lru_cache(maxsize=64)
-def _sharded_program(program: Any, mesh: Any) -> Any:
+def _sharded_program(program: Callable[..., PyTree], mesh: jax.sharding.Mesh) -> Program:
     """The program sharded over the devices of a mesh, one part each along the first axis."""
     from jax.sharding import PartitionSpec
 
     axes = PartitionSpec(mesh.axis_names)
 
-    def one(*part: Any) -> Any:
+    def one(*part: PyTree) -> PyTree:
         ends = program(*jax.tree.map(lambda a: a[0], part))
         return jax.tree.map(lambda a: a[None], ends)
 
     return Program(jax.shard_map(one, mesh=mesh, in_specs=axes, out_specs=axes, check_vma=False))
 
 
-def _gather(array: Any) -> np.ndarray:
+def _gather(array: jax.Array) -> Shaped[np.ndarray, "..."]:
     if jax.process_count() == 1:
         return np.asarray(array)
     from jax.experimental.multihost_utils import process_allgather
@@ -178,7 +181,7 @@ def _gather(array: Any) -> np.ndarray:
     return np.asarray(process_allgather(array, tiled=True))
 
 
-def _on_any_process(missing: np.ndarray) -> np.ndarray:
+def _on_any_process(missing: Bool[np.ndarray, " part"]) -> Bool[np.ndarray, " part"]:
     """Mask of parts that any process lacks: all processes have to compute the same parts."""
     if jax.process_count() == 1:
         return missing
@@ -187,7 +190,7 @@ def _on_any_process(missing: np.ndarray) -> np.ndarray:
     return np.any(np.asarray(process_allgather(missing)), axis=0)
 
 
-def chunks(count: int, width: int) -> list[np.ndarray]:
+def chunks(count: int, width: int) -> list[Int[np.ndarray, " start"]]:
     """Index arrays of one width that cover ``count`` lanes; the last one is padded by repeating a lane."""
     index = np.arange(-(-count // width) * width).reshape(-1, width)
     return list(np.minimum(index, count - 1))

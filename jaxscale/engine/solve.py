@@ -1,7 +1,7 @@
 """Differentiable fit of a law for use inside jitted programs."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -9,15 +9,20 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.engine.implicit_diff import implicit_optimum, overwrite_rows
 from jaxscale.engine.newton import CONVERGED, FLAT
 from jaxscale.engine.objective import Problem
-from jaxscale.engine.solve_search import make_search
+from jaxscale.engine.solve_search import Initial, make_search
 from jaxscale.law import Law
-from jaxscale.law.coordinates import centre_of
+from jaxscale.law.coordinates import Centre, centre_of
 from jaxscale.noise import Noise, default
+from jaxscale.utils.arrays import Array, Number, RandomKey, Value
 from jaxscale.utils.compilation import compiled
+
+# Noise, inputs, fixed values, responses and weights.
+Data = tuple[Noise, dict[str, Float[Array, "... row"]], dict[str, Number], Float[Array, " row"], Float[Array, " row"]]
 
 MAX_STEPS = 300
 
@@ -25,9 +30,9 @@ MAX_STEPS = 300
 class Solution(eqx.Module):
     """Result of :func:`solve`: parameters by name, objective, status (a code of ``engine.newton.STATUS``)."""
 
-    params: dict[str, Any]
-    objective: Any
-    status: Any
+    params: dict[str, Float[Array, "*problem"]]
+    objective: Float[Array, "*problem"]
+    status: Int[Array, "*problem"]
 
     @property
     def ok(self) -> Any:
@@ -37,14 +42,14 @@ class Solution(eqx.Module):
 
 def solve(
     law: Law,
-    inputs: Mapping[str, Any],
-    response: Any,
+    inputs: Mapping[str, Real[Value, "... row"] | Sequence[Number]],
+    response: Real[Array, " row"] | Sequence[Number],
     *,
-    weight: Any = None,
+    weight: Real[Value, "*#row"] | Sequence[Number] | None = None,
     noise: Noise | None = None,
-    starts: int | Mapping[str, Any] = 256,
-    key: Any = None,
-    fixed: Mapping[str, Any] | None = None,
+    starts: int | Mapping[str, Real[Value, "*#start"] | Sequence[Number]] = 256,
+    key: RandomKey | None = None,
+    fixed: Mapping[str, Number] | None = None,
     method: Literal["newton", "gauss_newton", "lbfgs"] = "newton",
 ) -> Solution:
     """Fit a law inside a jitted program: a pure function of arrays, without validation.
@@ -112,7 +117,7 @@ def solve(
 _warned: set[str] = set()
 
 
-def _warn_of_precision(response: Any) -> None:
+def _warn_of_precision(response: Real[Array, " row"] | Sequence[Number]) -> None:
     """Warn once that a float64 response is solved in float32."""
     if _warned or getattr(response, "dtype", None) != np.float64 or jnp.result_type(float) == np.float64:
         return
@@ -125,7 +130,9 @@ def _warn_of_precision(response: Any) -> None:
 
 
 @compiled(nested=True, static_argnames=("law", "starts", "method", "longest"))
-def _search(law: Law, data: Any, initial: Any, starts: int, method: str, longest: int) -> tuple[Any, Any, Any, Any]:
+def _search(
+    law: Law, data: Data, initial: Initial, starts: int, method: str, longest: int
+) -> tuple[Float[Array, " size"], Float[Array, ""], Centre, Int[Array, ""]]:
     """Coordinates and objective of the best lane, centre of the data, and status, without derivatives."""
     noise, columns, values, y, w = data
     # The contents of a row of weight 0 must not matter, not even to the centre of the data.
@@ -137,7 +144,9 @@ def _search(law: Law, data: Any, initial: Any, starts: int, method: str, longest
 
 
 @compiled(nested=True, static_argnames=("law",))
-def _differentiable(law: Law, data: Any, z: Any, objective: Any, centre: Any) -> tuple[dict[str, Any], Any]:
+def _differentiable(
+    law: Law, data: Data, z: Float[Array, " size"], objective: Float[Array, ""], centre: Centre
+) -> tuple[dict[str, Float[Array, ""]], Float[Array, ""]]:
     """Parameters and objective as functions of the data; parameters by name do not depend on the centre."""
     noise, columns, values, y, w = data
     problem = Problem(law, _free(law, values), noise, columns, values, centre)
@@ -145,5 +154,5 @@ def _differentiable(law: Law, data: Any, z: Any, objective: Any, centre: Any) ->
     return problem.params(z), objective
 
 
-def _free(law: Law, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _free(law: Law, values: Mapping[str, Number]) -> tuple[str, ...]:
     return tuple(name for name in law.parameters if name not in values)

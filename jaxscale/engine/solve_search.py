@@ -5,14 +5,15 @@ therefore puts the lanes of all problems into pools (:func:`jaxscale.engine.desc
 depend on the batch, so that the result of a problem does not depend on the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jaxtyping import Bool, Float, Int, PyTree, Shaped
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import run_pool, sizes
@@ -21,6 +22,13 @@ from jaxscale.engine.newton import Lanes
 from jaxscale.engine.objective import Problem
 from jaxscale.engine.starts import evaluate_params, score
 from jaxscale.law import Law
+from jaxscale.law.coordinates import Centre
+from jaxscale.noise import Noise
+from jaxscale.utils.arrays import Array, RandomKey, Value
+
+T = TypeVar("T")
+# The random key of the starts, or starts by name.
+Initial = RandomKey | dict[str, Float[Array, "*#start"]]
 
 # Starts that are polished, and the number of lanes that must agree on the lowest objective to end the descent.
 POLISHED, ENOUGH = 16, 3
@@ -29,7 +37,7 @@ FIRST = 8
 
 
 @lru_cache(maxsize=64)
-def make_search(starts: int, method: str, longest: int) -> Any:
+def make_search(starts: int, method: str, longest: int) -> Callable[..., tuple[Array, Array, Array]]:
     """Search with static settings: ``search(problem, response, weight, initial)``.
 
     It returns coordinates, objective and status of the best lane.
@@ -40,13 +48,17 @@ def make_search(starts: int, method: str, longest: int) -> Any:
         longest: maximum number of iterations of a lane.
     """
 
-    def one(problem: Problem, y: Any, w: Any, initial: Any) -> tuple[Any, Any, Any]:
+    def one(
+        problem: Problem, y: Float[Array, " row"], w: Float[Array, " row"], initial: Initial
+    ) -> tuple[Float[Array, " size"], Float[Array, ""], Int[Array, ""]]:
         return _search_one(problem, y, w, initial, starts, method, longest)
 
     search: Any = jax.custom_batching.custom_vmap(one)
 
     @search.def_vmap
-    def _(size: int, batched: Any, problem: Problem, *data: Any) -> tuple[Any, Any]:
+    def _(
+        size: int, batched: Sequence[PyTree], problem: Problem, *data: PyTree[Shaped[Array, "..."]]
+    ) -> tuple[PyTree, tuple[bool, bool, bool]]:
         if method == "lbfgs" or problem.noise.loss.vertex or any(jax.tree.leaves(batched[0].noise)):
             return _vmap_batched(one, size, batched, problem, *data), (True, True, True)
         parts = lambda p: (p.inputs, p.centre, p.fixed)  # noqa: E731
@@ -58,11 +70,21 @@ def make_search(starts: int, method: str, longest: int) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int) -> Any:
+def _make_batch_search(
+    law: Law, free: tuple[str, ...], reweighted: bool, starts: int, longest: int
+) -> Callable[..., tuple[Array, Array, Array]]:
     """Search of a batch of problems: every argument but the noise has a leading axis of problems."""
 
-    def all_of(noise: Any, own: Any, y: Any, w: Any, initial: Any) -> tuple[Any, Any, Any]:
-        def start(part: Any) -> Any:
+    def all_of(
+        noise: Noise,
+        own: tuple[dict[str, Float[Array, "problem ..."]], Centre, dict[str, Float[Array, " problem"]]],
+        y: Float[Array, "problem row"],
+        w: Float[Array, "problem row"],
+        initial: PyTree[Shaped[Array, "problem ..."]],
+    ) -> tuple[Float[Array, "problem size"], Float[Array, " problem"], Int[Array, " problem"]]:
+        def start(
+            part: tuple[PyTree, Float[Array, " row"], Float[Array, " row"], Initial],
+        ) -> Float[Array, "size lane"]:
             (inputs, centre, fixed), y, w, initial = part
             return _initial_coordinates(Problem(law, free, noise, inputs, fixed, centre), y, w, initial, starts)
 
@@ -74,7 +96,9 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
         together = min(max(1, size.pool // min(FIRST, lanes)), count)
         places = jnp.arange(-(-count // together) * together).reshape(-1, together)
 
-        def part(place: Any) -> tuple[Any, Any, Any]:
+        def part(
+            place: Int[Array, " together"],
+        ) -> tuple[Float[Array, "together size"], Float[Array, " together"], Int[Array, " together"]]:
             index = jnp.minimum(place, count - 1)
             inputs, centre, fixed = jax.tree.map(lambda a: jnp.repeat(a[index], lanes, axis=0), own)
             problem = Problem(law, free, noise, inputs, fixed, centre, True, reweighted=reweighted)
@@ -84,7 +108,7 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
             early = jnp.tile(jnp.arange(lanes) < FIRST, together)
             real = jnp.repeat(place < count, lanes)
 
-            def wave(k: Any, pool: Lanes) -> Lanes:
+            def wave(k: Int[Value, ""], pool: Lanes) -> Lanes:
                 late = (
                     jnp.repeat(~jax.vmap(_has_agreement)(*_by_problem((pool.local.f, pool.status), lanes)), lanes)
                     & ~early
@@ -105,7 +129,9 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
     many: Any = jax.custom_batching.custom_vmap(all_of)
 
     @many.def_vmap
-    def _(size: int, batched: Any, noise: Any, *data: Any) -> tuple[Any, Any]:
+    def _(
+        size: int, batched: Sequence[PyTree], noise: Noise, *data: PyTree[Shaped[Array, "..."]]
+    ) -> tuple[PyTree, tuple[bool, bool, bool]]:
         if any(jax.tree.leaves(batched[0])):
             return _vmap_batched(all_of, size, batched, noise, *data), (True, True, True)
         whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), _broadcast(size, data, tuple(batched[1:])))
@@ -115,22 +141,26 @@ def _make_batch_search(law: Law, free: tuple[str, ...], reweighted: bool, starts
     return many
 
 
-def _vmap_batched(function: Any, size: int, batched: Any, *data: Any) -> Any:
+def _vmap_batched(
+    function: Callable[..., T], size: int, batched: Sequence[PyTree], *data: PyTree[Shaped[Array, "..."]]
+) -> T:
     """Apply ``vmap`` to a function over the batched arguments."""
     axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
     return jax.vmap(function, in_axes=axes, axis_size=size)(*data)
 
 
-def _broadcast(size: int, data: Any, batched: Any) -> Any:
+def _broadcast(size: int, data: T, batched: PyTree) -> T:
     """Broadcast the data to a leading axis of problems."""
     return jax.tree.map(lambda a, mapped: a if mapped else jnp.broadcast_to(a, (size, *a.shape)), data, batched)
 
 
-def _by_problem(arrays: Any, lanes: int) -> Any:
+def _by_problem(arrays: T, lanes: int) -> T:
     return jax.tree.map(lambda a: a.reshape(-1, lanes), arrays)
 
 
-def _initial_coordinates(problem: Problem, y: Any, w: Any, initial: Any, starts: int) -> Any:
+def _initial_coordinates(
+    problem: Problem, y: Float[Array, " row"], w: Float[Array, " row"], initial: Initial, starts: int
+) -> Float[Array, "size lane"]:
     """Initial coordinates of the lanes, shape (size, lanes): explicit starts, or the best of random ones."""
     if isinstance(initial, Mapping):
         given = {name: jnp.atleast_1d(value) for name, value in {**problem.fixed, **initial}.items()}
@@ -143,21 +173,21 @@ def _initial_coordinates(problem: Problem, y: Any, w: Any, initial: Any, starts:
     return z[:, jnp.argsort(f)[: min(POLISHED, starts)]]
 
 
-def _direct_mask(lanes: int) -> Any:
+def _direct_mask(lanes: int) -> Bool[Array, " lane"]:
     """Mask of lanes that keep to the basin they start in; the others start with a large threshold."""
     return jnp.arange(lanes) % 4 > 0
 
 
-def _finite(f: Any) -> Any:
+def _finite(f: Float[Array, "*lane"]) -> Float[Array, "*lane"]:
     return jnp.where(jnp.isfinite(f), f, jnp.inf)
 
 
-def _has_agreement(f: Any, status: Any) -> Any:
+def _has_agreement(f: Float[Array, " lane"], status: Int[Array, " lane"]) -> Bool[Array, ""]:
     """Whether enough lanes of a problem have converged to the lowest objective."""
     return jnp.sum((status == newton.CONVERGED) & newton.lowest(_finite(f))) >= ENOUGH
 
 
-def _best(f: Any, status: Any) -> Any:
+def _best(f: Float[Array, " lane"], status: Int[Array, " lane"]) -> Int[Array, ""]:
     """Index of the lowest lane; among lanes that differ by rounding only, one that has converged."""
     f = _finite(f)
     ended = (status == newton.CONVERGED) & newton.lowest(f)
@@ -165,8 +195,14 @@ def _best(f: Any, status: Any) -> Any:
 
 
 def _search_one(
-    problem: Problem, y: Any, w: Any, initial: Any, starts: int, method: str, longest: int
-) -> tuple[Any, Any, Any]:
+    problem: Problem,
+    y: Float[Array, " row"],
+    w: Float[Array, " row"],
+    initial: Initial,
+    starts: int,
+    method: str,
+    longest: int,
+) -> tuple[Float[Array, " size"], Float[Array, ""], Int[Array, ""]]:
     """Coordinates, objective and status of the best lane of one problem."""
     z = _initial_coordinates(problem, y, w, initial, starts)
     wide = jnp.broadcast_to(y, (z.shape[1], y.shape[0]))
@@ -182,11 +218,13 @@ def _search_one(
     return z, objective, lanes.status[best]
 
 
-def _refine_vertex(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, longest: int) -> tuple[Any, Any]:
+def _refine_vertex(
+    problem: Problem, lanes: Lanes, best: Int[Array, ""], y: Float[Array, " row"], w: Float[Array, " row"], longest: int
+) -> tuple[Float[Array, " size"], Float[Array, ""]]:
     """Vertex of an absolute loss from its smoothed minimum: shrink delta, then Newton steps on the active rows."""
     lane = jax.tree.map(lambda a: a[..., best][..., None], lanes)
 
-    def shrink(lane: Lanes, share: Any) -> tuple[Lanes, None]:
+    def shrink(lane: Lanes, share: Float[Array, ""]) -> tuple[Lanes, None]:
         goal = share * lane.local.spread / jnp.sum(w)
         again = newton.init_lanes(problem, lane.z, warm=True)
         start = eqx.tree_at(lambda s: (s.goal, s.delta), again, (goal, goal))
@@ -194,11 +232,11 @@ def _refine_vertex(problem: Problem, lanes: Lanes, best: Any, y: Any, w: Any, lo
 
     lane, _ = jax.lax.scan(shrink, lane, jnp.asarray([1e-2, 1e-3, 1e-4, 1e-5], y.dtype))
 
-    def residuals(z: Any) -> Any:
+    def residuals(z: Float[Array, " size"]) -> Float[Array, " row"]:
         fitted = jax.vmap(problem.predict, in_axes=(None, -1))(z, problem.inputs)
         return problem.noise.transform(fitted) - problem.noise.transform(y)
 
-    def cost(z: Any) -> Any:
+    def cost(z: Float[Array, " size"]) -> Float[Array, ""]:
         return jnp.sum(w * jnp.abs(residuals(z)))
 
     z = lane.z[:, 0]

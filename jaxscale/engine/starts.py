@@ -5,17 +5,19 @@ the law is affine are then set by weighted least squares given the others (varia
 that the search is over the rest only. Scoring a start costs one evaluation.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxscale.engine.newton import solve_damped
 from jaxscale.engine.objective import Problem, dot, over_rows
 from jaxscale.law.coordinates import draw, from_params
 from jaxscale.law.derivatives import expansion, value
+from jaxscale.utils.arrays import Array, Number, Value
 
 
 class StartGrid(Mapping[str, np.ndarray]):
@@ -27,17 +29,17 @@ class StartGrid(Mapping[str, np.ndarray]):
         axes: the values of each parameter.
     """
 
-    def __init__(self, axes: Mapping[str, Any]) -> None:
+    def __init__(self, axes: Mapping[str, Real[Array, " points"] | Sequence[Number] | float]) -> None:
         self.axes = {name: np.atleast_1d(np.asarray(values, float)) for name, values in axes.items()}
         self.shape = tuple(len(values) for values in self.axes.values())
         self.size = int(np.prod(self.shape, dtype=np.int64))
 
-    def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def take(self, index: Int[np.ndarray, " start"]) -> dict[str, Float[np.ndarray, " start"]]:
         """The points at these indices, in the order of ``numpy.meshgrid(..., indexing="ij")``."""
         places = np.unravel_index(index, self.shape)
         return {name: values[place] for (name, values), place in zip(self.axes.items(), places, strict=True)}
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Float[np.ndarray, " start"]:
         """Values of one parameter at every point."""
         along = [-1 if axis == name else 1 for axis in self.axes]
         return np.broadcast_to(self.axes[name].reshape(along), self.shape).ravel()
@@ -54,22 +56,24 @@ class StartGrid(Mapping[str, np.ndarray]):
 class StartList:
     """Explicit starts: parameters by name, each of shape (starts,)."""
 
-    def __init__(self, params: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, params: Mapping[str, Float[np.ndarray, " start"]]) -> None:
         self.params = dict(params)
         self.size = len(next(iter(self.params.values())))
 
-    def take(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def take(self, index: Int[np.ndarray, " start"]) -> dict[str, Float[np.ndarray, " start"]]:
         """The starts at these indices."""
         return {name: values[index] for name, values in self.params.items()}
 
 
-def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
+def hypercube(generator: np.random.Generator, count: int, dimensions: int) -> Float[np.ndarray, "dimensions count"]:
     """Latin hypercube sample in the unit cube, shape (dimensions, count)."""
     ranks = generator.permuted(np.tile(np.arange(count), (dimensions, 1)), axis=1)
     return (ranks + generator.uniform(size=ranks.shape)) / count
 
 
-def crossover(generator: np.random.Generator, parents: np.ndarray, count: int) -> np.ndarray:
+def crossover(
+    generator: np.random.Generator, parents: Float[np.ndarray, "dimensions parent"], count: int
+) -> Float[np.ndarray, "dimensions count"]:
     """Crossover of good starts with jitter, shape (dimensions, count).
 
     Where terms of a law are found one at a time (two periods, two peaks), a child combines a term
@@ -89,21 +93,32 @@ def crossover(generator: np.random.Generator, parents: np.ndarray, count: int) -
     return child + width * spread * generator.standard_normal(child.shape)
 
 
-def _law(problem: Problem, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+def _law(
+    problem: Problem, params: Mapping[str, Float[Array, " lane"]], inputs: Mapping[str, Float[Array, "... row"]]
+) -> Float[Array, "lane row"]:
     """Values of the law for every lane and row, shape (lanes, n)."""
 
-    def one(params: Any, row: Any) -> Any:
+    def one(params: Mapping[str, Number], row: Mapping[str, Float[Array, "..."]]) -> Float[Array, ""]:
         return value(problem.law, row, params)
 
     per_row = jax.vmap(one, in_axes=(None, -1))
     return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
-def _expand(problem: Problem, names: list[str], params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+def _expand(
+    problem: Problem,
+    names: list[str],
+    params: Mapping[str, Float[Array, " lane"]],
+    inputs: Mapping[str, Float[Array, "... row"]],
+) -> tuple[Float[Array, "lane row"], list[Float[Array, "lane row"]], list[Float[Array, "lane row"]]]:
     """Values of the law and its slopes in the named parameters for every lane and row, each of shape (lanes, n)."""
 
-    def one(params: Any, row: Any) -> Any:
-        def given(moving: Any, rest: Any) -> Any:
+    def one(
+        params: Mapping[str, Number], row: Mapping[str, Float[Array, "..."]]
+    ) -> tuple[Float[Array, ""], list[Float[Array, ""]], list[Float[Array, ""]]]:
+        def given(
+            moving: Sequence[Number], rest: tuple[Mapping[str, Number], Mapping[str, Float[Array, "..."]]]
+        ) -> Float[Array, ""]:
             return value(problem.law, rest[1], {**rest[0], **dict(zip(names, moving, strict=True))})
 
         return expansion(given, [params[name] for name in names], (params, row), order=1)
@@ -112,7 +127,12 @@ def _expand(problem: Problem, names: list[str], params: Mapping[str, Any], input
     return jax.vmap(per_row, in_axes=(0, problem.row_axes))(dict(params), problem.law_inputs(inputs))
 
 
-def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any) -> dict[str, Any]:
+def project(
+    problem: Problem,
+    params: dict[str, Float[Array, " lane"]],
+    response: Float[Array, "*#lane row"],
+    weight: Float[Array, "*#lane row"],
+) -> dict[str, Float[Array, " lane"]]:
     """Set the parameters in which the law is affine by weighted least squares, for each lane.
 
     Residuals are weighted so that they are those of the noise's space to first order. Where a solution is outside the
@@ -129,7 +149,9 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
         return params
     space = problem.noise.space
 
-    def columns(part: Any) -> Any:
+    def columns(
+        part: tuple[dict[str, Float[Array, "... row"]], Float[Array, "*#lane row"], Float[Array, "*#lane row"]],
+    ) -> Float[Array, "affine columns lane"]:
         inputs, y, w = part[0], jnp.atleast_2d(part[1]), jnp.atleast_2d(part[2])
         stretch = space.derivative(y)
         base, slopes, _ = _expand(problem, names, params, inputs)
@@ -154,7 +176,9 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     low = jnp.asarray([s.low for s in supports], gram.dtype)[:, None]
     high = jnp.asarray([s.high for s in supports], gram.dtype)[:, None]
 
-    def solve(_: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+    def solve(
+        _: Int[Value, ""], state: tuple[Bool[Array, "affine lane"], Float[Array, "affine lane"]]
+    ) -> tuple[Bool[Array, "affine lane"], Float[Array, "affine lane"]]:
         free = state[0]
         both = free[:, None] & free[None, :]
         held = jnp.where(free, 0.0, drawn)
@@ -170,7 +194,14 @@ def project(problem: Problem, params: dict[str, Any], response: Any, weight: Any
     return {**params, **{name: solution[k] for k, name in enumerate(names)}}
 
 
-def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: Any) -> tuple[Any, Any]:
+def score(
+    problem: Problem,
+    u: Float[Array, "free lane"],
+    z: Float[Array, "free lane"],
+    drawn: Bool[Array, " lane"],
+    response: Float[Array, "... row"],
+    weight: Float[Array, "... row"],
+) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
     """Coordinates and objective of starts, with affine parameters set by :func:`project`.
 
     Args:
@@ -193,7 +224,12 @@ def score(problem: Problem, u: Any, z: Any, drawn: Any, response: Any, weight: A
     return evaluate_params(problem, project(problem, params, response, weight), response, weight)
 
 
-def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, weight: Any) -> tuple[Any, Any]:
+def evaluate_params(
+    problem: Problem,
+    params: Mapping[str, Float[Array, " lane"]],
+    response: Float[Array, "... row"],
+    weight: Float[Array, "... row"],
+) -> tuple[Float[Array, "size lane"], Float[Array, " lane"]]:
     """Coordinates and objective of parameters, each of shape (lanes,); shapes as :func:`score`."""
     coordinates = from_params(problem.law, problem.centre, problem.free, params)
     # A parameter that is held may be at an end of its support, where it has no coordinate and needs none.
@@ -203,11 +239,13 @@ def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, 
     z = jnp.stack([jnp.asarray(value) for value in coordinates]) if coordinates else jnp.zeros((0, 1))
     lanes = z.shape[1]
 
-    def residual(inputs: Any, y: Any) -> Any:
+    def residual(inputs: Mapping[str, Float[Array, "... row"]], y: Float[Array, "... row"]) -> Float[Array, "lane row"]:
         return problem.noise.transform(_law(problem, params, inputs)) - problem.noise.transform(y)
 
-    def summed(cost: Any) -> Any:
-        def part(data: Any) -> Any:
+    def summed(cost: Callable[[Array], Array]) -> Float[Array, " lane"]:
+        def part(
+            data: tuple[dict[str, Float[Array, "... row"]], Float[Array, "... row"], Float[Array, "... row"]],
+        ) -> Float[Array, " lane"]:
             inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
             r = residual(inputs, y)
             return dot("wr,r->w", jnp.where(w > 0, w * cost(r), 0.0), jnp.ones(r.shape[-1], r.dtype))
@@ -231,11 +269,19 @@ def evaluate_params(problem: Problem, params: Mapping[str, Any], response: Any, 
     return jnp.where(valid, z, 0.0), jnp.where(valid, f, jnp.inf)
 
 
-def _count_objective(problem: Problem, params: Mapping[str, Any], log_scale: Any, response: Any, weight: Any) -> Any:
+def _count_objective(
+    problem: Problem,
+    params: Mapping[str, Float[Array, " lane"]],
+    log_scale: Float[Value, "..."],
+    response: Float[Array, "... row"],
+    weight: Float[Array, "... row"],
+) -> Float[Array, " lane"]:
     """Negative log likelihood of counts at given parameters, shape (lanes,)."""
     loss: Any = problem.noise.loss
 
-    def part(data: Any) -> Any:
+    def part(
+        data: tuple[dict[str, Float[Array, "... row"]], Float[Array, "... row"], Float[Array, "... row"]],
+    ) -> Float[Array, " lane"]:
         inputs, y, w = data[0], jnp.atleast_2d(data[1]), jnp.atleast_2d(data[2])
         cost = loss.cost(_law(problem, params, inputs), y, log_scale, inputs)
         return jnp.sum(jnp.where(w > 0, w * cost, 0.0), axis=-1)

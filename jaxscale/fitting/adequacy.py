@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear
@@ -46,7 +47,7 @@ def residuals_of(observations: Observations, linear: Linear) -> Residuals:
     )
 
 
-def _r2(y: np.ndarray, missed: np.ndarray, weight: np.ndarray) -> float:
+def _r2(y: Float[np.ndarray, " row"], missed: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"]) -> float:
     spread = float(np.sum(weight * (y - np.average(y, weights=weight)) ** 2))
     value = 1 - float(np.sum(weight * missed**2)) / spread if spread > 0 else math.nan
     return value if math.isfinite(value) else math.nan

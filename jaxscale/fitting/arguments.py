@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.core as jax_core
 import numpy as np
+from jaxtyping import Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.starts import StartGrid, StartList
@@ -18,6 +19,7 @@ from jaxscale.noise import Noise
 from jaxscale.noise.count_likelihoods import CountLikelihood
 from jaxscale.noise.count_loss import count_noise
 from jaxscale.noise.likelihood import Likelihood, check_columns
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Function, Setting, did_you_mean
 
 # Pooling of a parameter over groups: one value for all, a hierarchical prior (posteriors only), or one value each.
@@ -38,7 +40,7 @@ def apply_bounds(law: Law, bounds: Mapping[str, Sequence[float | int]]) -> Law:
 
 
 def apply_pooling(
-    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Any] | None
+    law: Law, observations: Observations, pooling: Mapping[str, str], fixed: Mapping[str, Number] | None
 ) -> Law:
     """The law with one value per group of every parameter that is not pooled.
 
@@ -96,7 +98,9 @@ def number_of_starts(starts: Any) -> int:
     return int(starts)
 
 
-def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, float]) -> StartGrid | StartList:
+def explicit_starts(
+    law: Law, starts: Mapping[str, Real[Value, " _"] | Sequence[Number] | Number], values: Mapping[str, float]
+) -> StartGrid | StartList:
     """Explicit starts as a grid or equally long arrays, with the fixed parameters."""
     axes = starts.axes if isinstance(starts, StartGrid) else starts
     given = {name: np.atleast_1d(np.asarray(value, float)) for name, value in axes.items()}
@@ -129,8 +133,8 @@ def explicit_starts(law: Law, starts: Mapping[str, Any], values: Mapping[str, fl
 def validate_law(
     law: Law | str,
     observations: Observations,
-    key: Any,
-    fixed: Mapping[str, Any] | None,
+    key: int | np.integer,
+    fixed: Mapping[str, Number] | None,
     bounds: Mapping[str, Sequence[float | int]] | None,
     pooling: Mapping[str, str] | None,
 ) -> tuple[Law, dict[str, float]]:

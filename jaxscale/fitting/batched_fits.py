@@ -1,5 +1,6 @@
 """Batched multistart over many fits, with a second search where few starts agree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, PyTree, Shaped
 
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import pad
@@ -23,6 +25,7 @@ from jaxscale.law import Law
 from jaxscale.law.coordinates import centre_of
 from jaxscale.noise import Noise
 from jaxscale.results.fits import Fits
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket
 
@@ -35,10 +38,18 @@ TOGETHER_ON_DEVICE, NUMBERS = (1, 64, 1024), 2**25
 
 
 @compiled(static_argnames=("best", "random"))
-def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, best: int, random: int) -> Any:
+def _starts(
+    problem: Problem,
+    delta: Float[Array, " problem"],
+    u: Float[Array, "free start"],
+    response: Float[Array, "problem row"],
+    weight: Float[Array, "problem row"],
+    best: int,
+    random: int,
+) -> Float[Array, "problem size kept"]:
     """Coordinates of the best starts and of the first, random starts per problem, shape (problems, size, k)."""
 
-    def one(part: Any) -> Any:
+    def one(part: tuple[PyTree, Number, Float[Array, " row"], Float[Array, " row"]]) -> Float[Array, "size kept"]:
         (inputs, fixed, centre, held), delta, y, w = part
         noise = problem.noise.with_threshold(delta)
         own = Problem(problem.law, problem.free, noise, inputs, fixed, centre, held=held)
@@ -55,7 +66,7 @@ def _starts(problem: Problem, delta: Any, u: Any, response: Any, weight: Any, be
 
 
 @compiled
-def _params_by_name(problem: Problem, z: Any) -> dict[str, Any]:
+def _params_by_name(problem: Problem, z: Float[Array, "size lane"]) -> dict[str, Float[Array, " lane"]]:
     return {name: jnp.broadcast_to(v, z.shape[1:]) for name, v in problem.params(z).items()}
 
 
@@ -93,7 +104,9 @@ class Problems:
         self.delta = np.array([float(noise.loss.threshold) for noise in noises])[level]
         self.problem = Problem(law, free, noises[0], inputs, fixed, centre, True, held)
 
-    def search(self, starts: int, polish: int, generator: np.random.Generator) -> tuple[Lanes, np.ndarray, np.ndarray]:
+    def search(
+        self, starts: int, polish: int, generator: np.random.Generator
+    ) -> tuple[Lanes, Int[np.ndarray, " problem"], Int[np.ndarray, " problem"]]:
         """The best lane of every problem, its number of agreeing starts and of polished starts."""
         count = len(self.which)
         best = max(polish - polish // 4, 1)
@@ -129,7 +142,9 @@ class Problems:
         assert lanes is not None
         return lanes, agree, polished
 
-    def _initial_coordinates(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+    def _initial_coordinates(
+        self, members: Int[np.ndarray, " member"], u: Float[np.ndarray, "free start"], best: int, random: int
+    ) -> Float[np.ndarray, "member size kept"]:
         parts = []
         counts = TOGETHER if jax.default_backend() == "cpu" else TOGETHER_ON_DEVICE
         together = next((count for count in counts if count >= len(members)), counts[-1])
@@ -140,7 +155,13 @@ class Problems:
         run = _starts_program(best, random)
         return np.concatenate(self.runner(run, parts))[: len(members)]
 
-    def _descend(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Lanes:
+    def _descend(
+        self,
+        members: Int[np.ndarray, " lane"],
+        z: Float[np.ndarray, "size lane"],
+        weight: Callable[[np.ndarray], np.ndarray] | None = None,
+        **settings: bool,
+    ) -> Lanes:
         """Polished lanes of the problems with the given indices, each on its own data."""
         problem = self._single_problem() if self.alone else self.problem
         lanes = newton.init_lanes(problem, z, goal=self.delta[members], xp=np, **settings)
@@ -161,15 +182,15 @@ class Problems:
         inputs, fixed, centre = jax.tree.map(lambda a: a[0], (whole.inputs, whole.fixed, whole.centre))
         return Problem(self.law, self.free, whole.noise, inputs, fixed, centre)
 
-    def refit(self, base: Lanes, tables: list[np.ndarray]) -> Lanes:
+    def refit(self, base: Lanes, tables: list[Float[np.ndarray, "weighting _"]]) -> Lanes:
         """Refits of every problem with every weighting, started at the problem's optimum."""
         count = len(tables[0])
         members = np.repeat(np.arange(len(self.which)), count)
         extra = self.response.shape[1]
         factors = np.stack([np.pad(table, ((0, 0), (0, extra - table.shape[1]))) for table in tables])
 
-        def weight(lanes: np.ndarray) -> Any:
-            def of(index: np.ndarray) -> np.ndarray:
+        def weight(lanes: Int[np.ndarray, " lane"]) -> Callable[[np.ndarray], np.ndarray]:
+            def of(index: Int[np.ndarray, " part"]) -> Float[np.ndarray, "part row"]:
                 sets = self.which[members[lanes[index]]]
                 return self.weight[sets] * factors[sets, lanes[index] % count]
 
@@ -187,10 +208,10 @@ class Problems:
     def results(
         self,
         lanes: Lanes,
-        agree: np.ndarray,
-        polished: np.ndarray,
+        agree: Int[np.ndarray, " problem"],
+        polished: Int[np.ndarray, " problem"],
         axes: dict[str, bool],
-        tables: list[np.ndarray] | None,
+        tables: list[Float[np.ndarray, "weighting _"]] | None,
     ) -> Fits:
         """Results of the lanes as arrays over the requested axes."""
         weightings = 1 if tables is None else len(tables[0])
@@ -224,7 +245,7 @@ class Problems:
         )
         return replace(fits, solved=SolvedProblems(self, lanes, members, tables))
 
-    def single(self, member: int) -> tuple[Problem, np.ndarray]:
+    def single(self, member: int) -> tuple[Problem, Int[np.ndarray, " size"]]:
         """One problem by itself, without the values that it holds fixed among its free parameters, and which are free.
 
         Args:
@@ -257,10 +278,10 @@ class SolvedProblems:
 
     problems: Problems
     lanes: Lanes
-    members: np.ndarray
-    tables: list[np.ndarray] | None
+    members: Int[np.ndarray, " fit"]
+    tables: list[Float[np.ndarray, "weighting _"]] | None
 
-    def standard_errors(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def standard_errors(self) -> tuple[dict[str, Float[np.ndarray, " fit"]], Float[np.ndarray, " fit"]]:
         """Standard errors of every parameter, shape (fits,), and degrees of freedom, shape (fits,).
 
         They are those of :func:`jaxscale.fit`; NaN where a fit takes them from resamples and for fixed parameters.
@@ -296,7 +317,7 @@ class SolvedProblems:
 _PROGRAMS: dict[tuple[int, int], Any] = {}
 
 
-def _starts_program(best: int, random: int) -> Any:
+def _starts_program(best: int, random: int) -> Callable[..., Array]:
     """:func:`_starts` with its static arguments bound, cached so that equal arguments give the same object."""
     if (best, random) not in _PROGRAMS:
         program = partial(_starts, best=best, random=random)
@@ -305,14 +326,18 @@ def _starts_program(best: int, random: int) -> Any:
     return _PROGRAMS[best, random]
 
 
-def _best(f: np.ndarray, status: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+def _best(
+    f: Float[np.ndarray, "problem lane"],
+    status: Int[np.ndarray, "problem lane"],
+    tolerance: Float[np.ndarray, " problem"],
+) -> Int[np.ndarray, " problem"]:
     """Index of the best lane of every problem, shape (problems,); among ties one that converged."""
     settled = np.where(np.isin(status, (newton.CONVERGED, newton.FLAT)), f, np.inf)
     tied = settled.min(axis=1) <= f.min(axis=1) + tolerance
     return np.where(tied, settled.argmin(axis=1), f.argmin(axis=1))
 
 
-def _replace_worse(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
+def _replace_worse(lanes: Lanes, place: Int[np.ndarray, " lane"], others: Lanes) -> None:
     """Replace lanes in place by others with a lower objective."""
     known = lanes.local.f[place]
     better = others.local.f < np.where(np.isfinite(known), known, np.inf)
@@ -320,6 +345,8 @@ def _replace_worse(lanes: Lanes, place: np.ndarray, others: Lanes) -> None:
         old[..., place] = np.where(better, new, old[..., place])
 
 
-def _gather_index(top: np.ndarray, array: np.ndarray) -> np.ndarray:
+def _gather_index(
+    top: Int[np.ndarray, " problem"], array: Shaped[np.ndarray, "... problem lane"]
+) -> Int[np.ndarray, "... problem 1"]:
     """Indices for ``take_along_axis`` along the last axis of an array of any rank."""
     return np.broadcast_to(top[:, None], (*array.shape[:-1], 1))

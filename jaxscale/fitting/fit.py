@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Real
 
 from jaxscale.data.features import decode_categories, prepare
 from jaxscale.data.observations import Observations
@@ -45,6 +46,7 @@ from jaxscale.results.fit import Fit
 from jaxscale.results.parts import Design, StandardErrors
 from jaxscale.results.provenance import fingerprint, identity, provenance_of
 from jaxscale.results.refit_problem import RefitProblem
+from jaxscale.utils.arrays import Array, Number, Value
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import UnidentifiedError
 from jaxscale.utils.notices import Notice
@@ -58,9 +60,9 @@ def fit(
     *,
     noise: Noise | None = None,
     likelihood: Likelihood | None = None,
-    starts: int | Mapping[str, Any] = 4096,
+    starts: int | Mapping[str, Real[Value, " _"] | Sequence[Number] | Number] = 4096,
     seed: int = 0,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Number] | None = None,
     bounds: Mapping[str, Sequence[float | int]] | None = None,
     pooling: Mapping[str, str] | None = None,
     polish: int = 64,
@@ -68,7 +70,7 @@ def fit(
     errors: Errors | None = None,
     noise_level: float = 0.005,
     allow_unidentified: bool = False,
-    mesh: Any = None,
+    mesh: Mesh | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fit:
@@ -257,7 +259,7 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
     return replace(fitted, design=summary, notices=(*notices, *fitted.notices))
 
 
-def start_grid(**axes: Sequence[float] | np.ndarray) -> StartGrid:
+def start_grid(**axes: Real[Array, " _"] | Sequence[Number] | Number) -> StartGrid:
     """A full grid of starts, for ``fit(..., starts=start_grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
 
     Points are generated on demand, so that millions of them take no memory.
@@ -274,11 +276,11 @@ def _errors(uncertainty: Covariance, n_resamples: int, bounds: dict[str, float])
     )
 
 
-def _finite(value: Any) -> float:
+def _finite(value: Number) -> float:
     return float(value) if np.isfinite(value) else float("nan")
 
 
-def _correlation(covariance: np.ndarray) -> tuple[tuple[float, ...], ...]:
+def _correlation(covariance: Float[np.ndarray, "free free"]) -> tuple[tuple[float, ...], ...]:
     deviation = np.sqrt(np.diag(covariance))
     with np.errstate(invalid="ignore", divide="ignore"):
         table = covariance / np.outer(deviation, deviation)

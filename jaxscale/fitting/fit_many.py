@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Real
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
@@ -20,6 +21,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise import Noise, default, squared
 from jaxscale.noise.measurement_errors import weight_by_errors
 from jaxscale.results.provenance import identity
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 from jaxscale.utils.progress import show_progress
@@ -32,11 +34,11 @@ def fit_many(
     *,
     noise: Noise | Sequence[Noise] | None = None,
     fixed: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
-    weight: Any = None,
+    weight: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None = None,
     starts: int = 256,
     polish: int = 8,
     seed: int = 0,
-    mesh: Any = None,
+    mesh: Mesh | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fits:
@@ -137,7 +139,11 @@ def _check_arguments(
             raise ArgumentError(name, f"must be a positive number, but is {number!r}.")
 
 
-def _weightings(weights: Any, sets: list[Observations], single: bool) -> list[np.ndarray] | None:
+def _weightings(
+    weights: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None,
+    sets: list[Observations],
+    single: bool,
+) -> list[Float[np.ndarray, "weighting _"]] | None:
     """Weightings per data set, each of shape (weightings, n)."""
     if weights is None:
         return None

@@ -1,6 +1,7 @@
 """Test of heteroscedasticity: regression of squared residuals on prediction, inputs and leverage."""
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.engine.optimum import Optimum
 from jaxscale.fitting.sandwich import bread
@@ -9,7 +10,7 @@ from jaxscale.fitting.sandwich import bread
 FEWEST, REJECTED = 15, 0.01
 
 
-def heteroscedasticity_test(optimum: Optimum, residual: np.ndarray) -> str:
+def heteroscedasticity_test(optimum: Optimum, residual: Float[np.ndarray, " row"]) -> str:
     """Koenker's studentised Breusch-Pagan test: its result in words where it rejects homoscedasticity, else empty.
 
     ``n R^2`` of the regression of the squared residuals on the prediction, the inputs (logarithms where these are
@@ -45,7 +46,7 @@ def heteroscedasticity_test(optimum: Optimum, residual: np.ndarray) -> str:
     return f"the residuals are heteroscedastic (Breusch-Pagan-Koenker test: {p_text})"
 
 
-def _regressors(optimum: Optimum) -> np.ndarray:
+def _regressors(optimum: Optimum) -> Float[np.ndarray, "row column"]:
     """Regressors of the variance, shape (n, k)."""
     problem, linear, weight = optimum.problem, optimum.linear, optimum.weight
     columns = [np.asarray(problem.noise.transform(np.asarray(linear.prediction)))]

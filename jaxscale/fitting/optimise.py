@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.data.padding import pad
@@ -41,7 +42,7 @@ class SearchOutcome:
     """Result of a search: optimum, Hessian of the objective, certificate and basins."""
 
     optimum: Optimum
-    hessian: np.ndarray
+    hessian: Float[np.ndarray, "size size"]
     objective: float
     certificate: float
     found: SearchResult
@@ -112,7 +113,7 @@ def _basins(problem: Problem, result: SearchResult) -> tuple[Basin, ...]:
     )
 
 
-def _basin(problem: Problem, z: np.ndarray, objective: float, count: int) -> Basin:
+def _basin(problem: Problem, z: Float[np.ndarray, " size"], objective: float, count: int) -> Basin:
     params = params_at(problem, z)
     values = {name: float(params[name]) for name in problem.law.parameters}
     return Basin(objective, count, values)

@@ -1,9 +1,8 @@
 """Batched refits from the optimum, and the case bootstrap of a fit's standard errors."""
 
-from typing import Any
-
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.engine import newton
 from jaxscale.engine.descent import descend, sizes
@@ -17,8 +16,11 @@ TOGETHER = 256
 
 
 def case_weights(
-    weight: np.ndarray, run: np.ndarray | None, n_resamples: int, generator: np.random.Generator
-) -> np.ndarray:
+    weight: Float[np.ndarray, " row"],
+    run: Int[np.ndarray, " row"] | None,
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "resample row"]:
     """Weights of case resamples, shape (n_resamples, n); of whole runs where runs have several rows.
 
     Args:
@@ -43,13 +45,13 @@ def case_weights(
 def refit_batch(
     runner: Runner,
     problem: Problem,
-    z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, "... row"],
+    weight: Float[np.ndarray, "... row"],
     count: int,
     *,
     keep: bool = False,
-) -> tuple[Lanes, np.ndarray]:
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     """Refits of many data sets from one optimum; failures are retried once with damped steps.
 
     A data set with fewer rows than free parameters has no unique optimum, so its refit counts as failed.
@@ -83,8 +85,13 @@ def refit_batch(
 
 
 def _refit(
-    runner: Runner, problem: Problem, z: np.ndarray, response: np.ndarray, weight: np.ndarray, count: int
-) -> tuple[Lanes, np.ndarray]:
+    runner: Runner,
+    problem: Problem,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, "... row"],
+    weight: Float[np.ndarray, "... row"],
+    count: int,
+) -> tuple[Lanes, Bool[np.ndarray, " lane"]]:
     start = np.repeat(z[:, None], count, axis=1)
     lanes = descend(runner, problem, start, response, weight, direct=True, warm=True)
     enough = np.broadcast_to(np.sum(weight > 0, axis=-1) >= len(problem.free), count)
@@ -96,28 +103,28 @@ def _refit(
         better = _converged(retry)
         settled[failed] = better
 
-        def put(old: Any, new: Any) -> None:
+        def put(old: Shaped[np.ndarray, "... lane"], new: Shaped[np.ndarray, "... failed"]) -> None:
             old[..., failed] = np.where(better, new, old[..., failed])
 
         jax.tree.map(put, lanes, retry)
     return lanes, settled
 
 
-def _converged(lanes: Lanes) -> np.ndarray:
+def _converged(lanes: Lanes) -> Bool[np.ndarray, " lane"]:
     return np.isin(lanes.status, (newton.CONVERGED, newton.FLAT))
 
 
 def bootstrap(
     runner: Runner,
     problem: Problem,
-    z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
+    z: Float[np.ndarray, " size"],
+    response: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
     *,
-    run: np.ndarray | None = None,
+    run: Int[np.ndarray, " row"] | None = None,
     n_resamples: int = 400,
     generator: np.random.Generator,
-) -> tuple[dict[str, np.ndarray], int]:
+) -> tuple[dict[str, Float[np.ndarray, " resample"]], int]:
     """Case bootstrap of the parameters, each refit started at the optimum.
 
     Args:

@@ -4,12 +4,15 @@ An undetermined direction makes only the variances of its parameters infinite.
 """
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 # Components of an undetermined direction above this are not rounding errors.
 COMPONENT = 1e-6
 
 
-def bread(jacobian: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bread(
+    jacobian: Float[np.ndarray, "row free"], weight: Float[np.ndarray, " row"]
+) -> tuple[Float[np.ndarray, "free rank"], Bool[np.ndarray, " free"], Float[np.ndarray, " row"]]:
     """The inverse of ``J' W J`` by singular value decomposition; normal equations would square the condition number.
 
     Args:
@@ -34,7 +37,9 @@ def bread(jacobian: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndar
     return root, lost, np.sum(left[:, known] ** 2, axis=1)
 
 
-def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
+def classical(
+    jacobian: Float[np.ndarray, "row free"], residual: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"]
+) -> tuple[Float[np.ndarray, "free free"], int]:
     """Covariance of least squares, ``s^2 (J' W J)^-1`` with ``s^2 = sum w r^2 / (n - p)``.
 
     Args:
@@ -54,7 +59,9 @@ def classical(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) ->
     return mark_infinite(variance * root @ root.T, lost), freedom
 
 
-def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
+def hc3(
+    jacobian: Float[np.ndarray, "row free"], residual: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"]
+) -> tuple[Float[np.ndarray, "free free"], int]:
     """Heteroscedasticity-consistent covariance of least squares (HC3), with ``r_i / (1 - h_i)`` in place of the noise.
 
     Args:
@@ -80,18 +87,20 @@ def hc3(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> tuple
     return mark_infinite(moves.T @ moves, lost), freedom
 
 
-def mark_infinite(covariance: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def mark_infinite(
+    covariance: Float[np.ndarray, "free free"], lost: Bool[np.ndarray, " free"]
+) -> Float[np.ndarray, "free free"]:
     """A covariance with infinite entries for the given parameters."""
     return np.where(lost[:, None] | lost, np.inf, covariance)
 
 
 def sandwich(
-    hessian: np.ndarray,
-    scores: np.ndarray,
-    change: np.ndarray,
-    run: np.ndarray | None,
-    bend: np.ndarray | None = None,
-) -> tuple[np.ndarray, int]:
+    hessian: Float[np.ndarray, "size size"],
+    scores: Float[np.ndarray, "row size"],
+    change: Float[np.ndarray, "quantity size"],
+    run: Int[np.ndarray, " row"] | None,
+    bend: Float[np.ndarray, "row size size"] | None = None,
+) -> tuple[Float[np.ndarray, "quantity quantity"], int]:
     """Sandwich covariance ``H^-1 (sum s s') H^-1``; with runs cluster-robust, from scores summed within runs.
 
     With ``bend`` each run is left out in turn instead, ``d_g = (H - H_g)^-1 s_g``, and the covariance is

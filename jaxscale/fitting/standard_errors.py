@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxscale.engine.bounds import at_bounds, move_off_bounds, unbounded
 from jaxscale.engine.optimum import Optimum
@@ -15,6 +16,7 @@ from jaxscale.fitting.heteroscedasticity import heteroscedasticity_test
 from jaxscale.fitting.refits import bootstrap
 from jaxscale.fitting.sandwich import bread, classical, hc3, mark_infinite, sandwich
 from jaxscale.noise.noise import Noise
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
 
@@ -42,7 +44,7 @@ class Covariance:
         percentiles: percentiles of the resamples by parameter, at the probabilities :data:`SHARES`.
     """
 
-    matrix: np.ndarray
+    matrix: Float[np.ndarray, "free free"]
     method: str
     freedom: int
     reason: str = ""
@@ -67,9 +69,9 @@ class Resampling:
 
 def covariance_of(
     optimum: Optimum,
-    hessian: np.ndarray,
+    hessian: Float[np.ndarray, "size size"],
     resampling: Resampling,
-    run: np.ndarray | None = None,
+    run: Int[np.ndarray, " _"] | None = None,
     sigma: bool = False,
     errors: Errors | None = None,
 ) -> Covariance:
@@ -112,7 +114,7 @@ def covariance_of(
     return replace(result, matrix=mark_infinite(result.matrix, _undetermined(optimum, result.matrix, bounds)))
 
 
-def clusters_of(run: np.ndarray | None, weight: np.ndarray) -> np.ndarray | None:
+def clusters_of(run: Int[np.ndarray, " _"] | None, weight: Float[np.ndarray, " row"]) -> Int[np.ndarray, " row"] | None:
     """Codes of the runs of padded rows, shape (n,); None where no run has several rows of positive weight.
 
     Args:
@@ -132,7 +134,9 @@ def _check_errors(errors: Errors | None, noise: Noise, clustered: bool) -> None:
         raise ArgumentError("errors", f"must be left out here, as {reason}, but is {errors!r}.")
 
 
-def _undetermined(optimum: Optimum, matrix: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+def _undetermined(
+    optimum: Optimum, matrix: Float[np.ndarray, "free free"], bounds: Mapping[str, float]
+) -> Bool[np.ndarray, " free"]:
     """Parameters whose standard error is a large multiple of their value and of their natural unit, shape (p,)."""
     problem, linear = optimum.problem, optimum.linear
     runaway = np.zeros(len(problem.free), bool)
@@ -158,7 +162,7 @@ def _least_squares(optimum: Optimum, errors: Errors | None) -> Covariance:
     return Covariance(matrix * factor**2, "classical", freedom)
 
 
-def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | None) -> Covariance:
+def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: Int[np.ndarray, " row"] | None) -> Covariance:
     """Bootstrap standard errors from the central 68 % of resamples, which is robust to outlying refits."""
     problem, weight, size = optimum.problem, optimum.weight, len(optimum.problem.free)
     used, n_resamples = np.flatnonzero(weight > 0), resampling.n_resamples
@@ -195,7 +199,9 @@ def _bootstrap(optimum: Optimum, resampling: Resampling, clusters: np.ndarray | 
     return Covariance(correlation * np.outer(spread, spread), method, freedom, "", failed, percentiles)
 
 
-def _parameter_sandwich(optimum: Optimum, clusters: np.ndarray | None) -> tuple[np.ndarray, int]:
+def _parameter_sandwich(
+    optimum: Optimum, clusters: Int[np.ndarray, " row"] | None
+) -> tuple[Float[np.ndarray, "free free"], int]:
     """The sandwich covariance in the parameters themselves, for coordinates that are flat at a bound."""
     linear, weight, used = optimum.linear, optimum.weight, np.flatnonzero(optimum.used)
     log_scale = optimum.problem.log_scale(optimum.z)
@@ -207,8 +213,11 @@ def _parameter_sandwich(optimum: Optimum, clusters: np.ndarray | None) -> tuple[
 
 
 def robust_covariance(
-    optimum: Optimum, hessian: np.ndarray, change: np.ndarray, clusters: np.ndarray | None
-) -> tuple[np.ndarray, int]:
+    optimum: Optimum,
+    hessian: Float[np.ndarray, "size size"],
+    change: Float[np.ndarray, "quantity size"],
+    clusters: Int[np.ndarray, " row"] | None,
+) -> tuple[Float[np.ndarray, "quantity quantity"], int]:
     """Sandwich covariance of functions of the coordinates with derivative ``change``, clustered by runs.
 
     Args:
@@ -238,7 +247,7 @@ def robust_covariance(
     return sandwich(hessian, scores, change, clusters[used], shares)
 
 
-def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
+def _information(optimum: Optimum, hessian: Float[np.ndarray, "size size"]) -> Covariance:
     """The inverse of the observed information of a maximum likelihood fit."""
     size, change = len(optimum.problem.free), np.asarray(optimum.linear.change)
     count = size if scale_diverges(optimum, hessian) else len(hessian)
@@ -251,13 +260,15 @@ def _information(optimum: Optimum, hessian: np.ndarray) -> Covariance:
     return Covariance(half.T @ half, "observed information", optimum.freedom)
 
 
-def scale_diverges(optimum: Optimum, hessian: np.ndarray) -> bool:
+def scale_diverges(optimum: Optimum, hessian: Float[np.ndarray, "size size"]) -> bool:
     """Whether the counts show no overdispersion, so that the nuisance parameter diverges."""
     noise = optimum.problem.noise
     return bool(noise.loss.counts and noise.infers_scale and not hessian[-1, -1] > 1e-6 * optimum.rows)
 
 
-def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
+def _slopes_of_rows(
+    optimum: Optimum, log_scale: Number
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """The derivatives of :func:`_slopes`; for counts with respect to the prediction."""
     problem, linear = optimum.problem, optimum.linear
     if problem.noise.loss.counts:
@@ -266,7 +277,13 @@ def _slopes_of_rows(optimum: Optimum, log_scale: Any) -> tuple[Any, Any, Any]:
 
 
 @compiled(brief=True)
-def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -> tuple[Any, Any, Any]:
+def _slopes_of_counts(
+    noise: Noise,
+    m: Float[Array, " row"],
+    y: Float[Array, " row"],
+    log_scale: Number,
+    data: Mapping[str, Real[Array, "... row"]],
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """First and expected second derivative of every row's loss in the prediction, and the first in the log scale."""
     loss: Any = noise.loss
     s = jnp.broadcast_to(log_scale, m.shape)
@@ -275,7 +292,9 @@ def _slopes_of_counts(noise: Noise, m: Any, y: Any, log_scale: Any, data: Any) -
 
 
 @compiled(brief=True)
-def _slopes(noise: Noise, r: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+def _slopes(
+    noise: Noise, r: Float[Array, " row"], log_scale: Number
+) -> tuple[Float[Array, " row"], Float[Array, " row"], Float[Array, " row"]]:
     """First and second derivative of every row's loss in the residual, and the first in the log scale, shape (n,)."""
     first, second, _ = noise.loss.slopes(r, jnp.asarray(noise.loss.threshold, r.dtype), log_scale)
     cost = jax.vmap(jax.grad(lambda s, r: noise.loss.value(r, jnp.inf, s)), in_axes=(None, 0))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.identification.fisher_information import (
     RANK,
@@ -42,13 +43,13 @@ def _cure_by_index(information: Information) -> tuple[list[dict[str, Any]], bool
     return (runs, enough) if enough else _greedy(information, candidates)
 
 
-def _cost(law: Law, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def _cost(law: Law, inputs: Mapping[str, Float[np.ndarray, "... row"]]) -> Float[np.ndarray, "... row"]:
     """Cost of runs: the product of the positive inputs, proportional to compute for parameters and tokens."""
     columns = [values for name, values in inputs.items() if law.inputs[name].low >= 0]
     return np.prod(columns, axis=0) if columns else np.zeros(len(next(iter(inputs.values()))))
 
 
-def _candidates(information: Information) -> dict[str, np.ndarray]:
+def _candidates(information: Information) -> dict[str, Float[np.ndarray, " row"]]:
     """Grid over the range of the inputs and a factor of four beyond, or a sample of it."""
     law, inputs = information.law, information.inputs
     inner = {1: 17, 2: 5, 3: 3}.get(len(inputs), 2)
@@ -66,7 +67,7 @@ def _candidates(information: Information) -> dict[str, np.ndarray]:
     return {name: crossed[:, k] for k, name in enumerate(inputs)}
 
 
-def _levels(values: np.ndarray, low: float, high: float, inner: int) -> np.ndarray:
+def _levels(values: Float[np.ndarray, "... row"], low: float, high: float, inner: int) -> Float[np.ndarray, " level"]:
     first, last = values.min(), values.max()
     if low >= 0:
         spread = 4.0 if not constant(values) else 16.0
@@ -78,7 +79,9 @@ def _levels(values: np.ndarray, low: float, high: float, inner: int) -> np.ndarr
     return rounded[(rounded > low) & (rounded < high)]
 
 
-def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> tuple[list[dict[str, float]], bool]:
+def _greedy(
+    information: Information, candidates: Mapping[str, Float[np.ndarray, " row"]]
+) -> tuple[list[dict[str, float]], bool]:
     runs: list[dict[str, float]] = []
     count = len(next(iter(candidates.values())))
     if not count:
@@ -114,7 +117,7 @@ def _greedy(information: Information, candidates: Mapping[str, np.ndarray]) -> t
     return runs, is_identified(information)
 
 
-def _volume(stacked: np.ndarray) -> np.ndarray:
+def _volume(stacked: Float[np.ndarray, "*batch row free"]) -> Float[np.ndarray, "..."]:
     """Log determinant of the information, with singular values bounded away from zero."""
     values = np.linalg.svd(stacked, compute_uv=False)
     return np.median(np.sum(np.log(values + RANK), axis=-1), axis=-1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.law import Law, positive
 from jaxscale.law.slopes import slopes
@@ -52,12 +53,12 @@ class Information:
 
     law: Law
     free: tuple[str, ...]
-    inputs: dict[str, np.ndarray]
-    sets: dict[str, np.ndarray]
+    inputs: dict[str, Float[np.ndarray, "... row"]]
+    sets: dict[str, Real[np.ndarray, " set"]]
     noise_level: float
-    triangle: np.ndarray
-    lowest: np.ndarray
-    typical: np.ndarray
+    triangle: Float[np.ndarray, "set size free"]
+    lowest: Float[np.ndarray, " set"]
+    typical: Float[np.ndarray, " set"]
 
     @property
     def rows(self) -> int:
@@ -68,9 +69,9 @@ class Information:
 def compute_information(
     law: Law,
     free: Sequence[str],
-    inputs: Mapping[str, np.ndarray],
-    weight: np.ndarray,
-    sets: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Float[np.ndarray, "... row"]],
+    weight: Float[np.ndarray, " row"],
+    sets: Mapping[str, Real[np.ndarray, " set"]],
     noise_level: float,
 ) -> Information:
     """Compute the Fisher information of a design about the free parameters.
@@ -112,7 +113,9 @@ def compute_information(
     return replace(information, triangle=_triangle(np.concatenate([information.triangle, scaled], axis=1)))
 
 
-def _standardise(information: Information, responses: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def _standardise(
+    information: Information, responses: Float[np.ndarray, "set row"], slope: Float[np.ndarray, "set row free"]
+) -> Float[np.ndarray, "set row free"]:
     """Slopes in units of the expected noise, relative to each response, or to the typical one if it may be 0."""
     # Relative noise divides the slope by the same number for log and logit residuals.
     relative = default(information.law.response).space.relative
@@ -120,14 +123,16 @@ def _standardise(information: Information, responses: np.ndarray, slope: np.ndar
     return slope / (information.noise_level * size[..., None])
 
 
-def _triangle(rows: np.ndarray) -> np.ndarray:
+def _triangle(rows: Float[np.ndarray, "set row free"]) -> Float[np.ndarray, "set size free"]:
     # Scaled, since squares of slopes may overflow.
     largest = np.max(np.abs(rows), axis=-2, keepdims=True)
     largest = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return np.asarray(np.linalg.qr(rows / largest, mode="r")) * largest
 
 
-def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spectrum(
+    triangle: Float[np.ndarray, "*set size free"],
+) -> tuple[Float[np.ndarray, "*set free"], Float[np.ndarray, "*set free free"], Float[np.ndarray, "*set free"]]:
     """Singular values and vectors of the column-scaled information, and standard errors.
 
     Args:
@@ -150,7 +155,9 @@ def spectrum(triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values, vectors, np.where(lost, np.inf, stderr)
 
 
-def excess(law: Law, free: Sequence[str], stderr: np.ndarray, lowest: np.ndarray) -> np.ndarray:
+def excess(
+    law: Law, free: Sequence[str], stderr: Float[np.ndarray, "... set free"], lowest: Float[np.ndarray, "... set"]
+) -> Float[np.ndarray, "... free"]:
     """Standard errors relative to their limits: above 1 a parameter is not identified.
 
     Args:
@@ -184,7 +191,7 @@ class Pair:
     parameters: tuple[str, ...]
 
 
-def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[Pair]:
+def pairs(law: Law, free: Sequence[str], inputs: Mapping[str, Float[np.ndarray, "... row"]]) -> list[Pair]:
     """Collinear pairs of inputs, with the free amplitudes and exponents that only curvature then separates.
 
     A pair has no parameters if these remain identified: one exponent for both inputs, a fixed exponent or
@@ -216,12 +223,12 @@ def _free_terms(powers: Mapping[str, Any], free: Sequence[str], name: str) -> li
     return [(term, power) for term, power in entries if term in free and power in free]
 
 
-def constant(values: np.ndarray) -> bool:
+def constant(values: Float[np.ndarray, "... row"]) -> bool:
     """Whether an input is constant up to rounding."""
     return bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
-def distinct(values: np.ndarray) -> int:
+def distinct(values: Float[np.ndarray, "... row"]) -> int:
     """Number of distinct values of an input, up to five percent."""
     count, start = 0, -np.inf
     for value in np.sort(values):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.engine.starts import hypercube
 from jaxscale.identification.augment import cure
@@ -29,6 +30,7 @@ from jaxscale.law.derivatives import check_traceable
 from jaxscale.law.fixed_values import describe_invalid
 from jaxscale.laws import resolve
 from jaxscale.noise import default
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 _DRAWN_SETS = 16
@@ -97,11 +99,11 @@ class DesignCheck:
 
 def check(
     law: Law | str,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     *,
     fixed: Mapping[str, float] | None = None,
     noise_level: float = 0.005,
-    weight: Any = None,
+    weight: Real[Array, " row"] | Sequence[Number] | None = None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
 ) -> DesignCheck:
     """Check from the inputs alone whether a design identifies the parameters of a law.
@@ -134,7 +136,11 @@ def check(
 
 
 def check_in_any_unit(
-    law: Law, inputs: Mapping[str, Any], fixed: Mapping[str, float], noise_level: float, weight: Any
+    law: Law,
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
+    fixed: Mapping[str, float],
+    noise_level: float,
+    weight: Real[Array, " row"] | Sequence[Number] | None,
 ) -> DesignCheck | None:
     """Design check before a fit, at plausible parameters for inputs in any unit.
 
@@ -156,12 +162,12 @@ def check_in_any_unit(
 
 def check_at(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     fixed: Mapping[str, float],
-    weight: np.ndarray,
+    weight: Float[np.ndarray, " row"],
     params: Mapping[str, float],
-    prediction: np.ndarray,
-    response: np.ndarray,
+    prediction: Float[np.ndarray, " row"],
+    response: Float[np.ndarray, " row"],
     noise_level: float,
 ) -> DesignCheck | None:
     """Design check of a fit, at the fitted parameters and the observed scatter.
@@ -196,13 +202,13 @@ def check_at(
 
 def _check(
     law: Law,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
     fixed: Mapping[str, float] | None,
     noise_level: float,
-    weight: Any,
+    weight: Real[Array, " row"] | Sequence[Number] | None,
     params: Mapping[str, float] | Sequence[Mapping[str, float]] | None,
     published: bool,
-    sets: dict[str, np.ndarray] | None = None,
+    sets: dict[str, Real[np.ndarray, " set"]] | None = None,
     slack: float = 1.0,
 ) -> DesignCheck:
     columns, weights = _columns(law, inputs, weight)
@@ -222,7 +228,11 @@ def _check(
         return _assess(compute_information(law, free, columns, weights, sets, noise_level), slack)
 
 
-def _columns(law: Law, inputs: Mapping[str, Any], weight: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _columns(
+    law: Law,
+    inputs: Mapping[str, Shaped[Value, "..."] | Sequence[Number]],
+    weight: Real[Array, " row"] | Sequence[Number] | None,
+) -> tuple[dict[str, Float[np.ndarray, "... used"]], Float[np.ndarray, " used"]]:
     """Validated inputs and weights of the rows with positive weight."""
     for name in law.inputs:
         if name not in inputs:
@@ -260,7 +270,9 @@ def _check_values(law: Law, argument: str, values: Mapping[str, float]) -> dict[
     return {name: float(values[name]) for name in law.parameters if name in values}
 
 
-def _stack_params(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _stack_params(
+    law: Law, params: Mapping[str, float] | Sequence[Mapping[str, float]], fixed: Mapping[str, float]
+) -> dict[str, Float[np.ndarray, " set"]]:
     given = [params] if isinstance(params, Mapping) else list(params)
     if not given:
         raise ArgumentError("params", "must hold at least one parameter set, but is empty.")
@@ -273,8 +285,8 @@ def _stack_params(law: Law, params: Any, fixed: Mapping[str, float]) -> dict[str
 
 
 def _default_sets(
-    law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float], published: bool
-) -> dict[str, np.ndarray]:
+    law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]], fixed: Mapping[str, float], published: bool
+) -> dict[str, Float[np.ndarray, " set"]]:
     """Published parameter sets, if requested and the units match, else random plausible ones; shape (sets,)."""
     with jax.enable_x64(True):
         centre = _centre(law, columns)
@@ -289,7 +301,7 @@ def _default_sets(
         return {name: np.broadcast_to(np.asarray(drawn[name], float), (_DRAWN_SETS,)) for name in law.parameters}
 
 
-def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
+def _uniform(law: Law, free: Sequence[str]) -> Float[np.ndarray, "param set"]:
     """Uniform numbers for :func:`draw`, in the plausible quantiles of each range; shape (free, sets)."""
     u = hypercube(np.random.default_rng(0), _DRAWN_SETS, len(free))
     for k, name in enumerate(free):
@@ -302,7 +314,9 @@ def _uniform(law: Law, free: Sequence[str]) -> np.ndarray:
     return u
 
 
-def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _places(
+    law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]], fixed: Mapping[str, float]
+) -> dict[str, Float[np.ndarray, "... place"]]:
     """Locations on the axis of a positive input, evenly spaced in its logarithm, so that breaks do not coincide."""
     by_input: dict[str, list[str]] = {}
     for name, kind in law.parameters.items():
@@ -318,13 +332,15 @@ def _places(law: Law, columns: Mapping[str, np.ndarray], fixed: Mapping[str, flo
     return locations
 
 
-def _centre(law: Law, columns: Mapping[str, np.ndarray]) -> Centre:
+def _centre(law: Law, columns: Mapping[str, Float[np.ndarray, "... row"]]) -> Centre:
     """Centre of the inputs, with responses of size 1 (or 1/2 for fractions), since only relative sizes matter."""
     low, high = {positive: (0.5, 2.0), unit: (0.25, 0.75)}.get(law.response.domain, (-1.0, 1.0))
     return centre_of(law, columns, np.array([low, (low + high) / 2 if low > 0 else high, high]), np)
 
 
-def _with_fixed(law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]) -> Mapping[str, Any]:
+def _with_fixed(
+    law: Law, centre: Centre, params: Mapping[str, float], fixed: Mapping[str, float]
+) -> Mapping[str, Numbers]:
     """Replace values of a parameter set by fixed ones so that every term keeps its size at the centre of the inputs."""
     if not fixed:
         return params
@@ -363,7 +379,10 @@ def _assess(information: Information, slack: float) -> DesignCheck:
 
 
 def _trades(
-    free: Sequence[str], values: np.ndarray, vectors: np.ndarray, parameters: Sequence[str]
+    free: Sequence[str],
+    values: Float[np.ndarray, " free"],
+    vectors: Float[np.ndarray, "free free"],
+    parameters: Sequence[str],
 ) -> tuple[tuple[str, ...], ...]:
     """Names of the parameters in the weakest direction of each parameter that is not identified."""
     spoiling = np.abs(vectors) / np.maximum(values, RANK * max(values[0], 1e-300))[:, None]

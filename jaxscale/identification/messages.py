@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.identification.fisher_information import (
     EXPONENT_LIMIT,
@@ -76,14 +77,14 @@ def _parameters_of(law: Law, name: str) -> list[str]:
     return names
 
 
-def _few(name: str, values: np.ndarray, levels: int) -> str:
+def _few(name: str, values: Float[np.ndarray, "... row"], levels: int) -> str:
     middle = f"{np.median(values):.3g}"
     if constant(values):
         return f"{name} takes one value ({middle})"
     return f"{name} hardly varies around {middle}" if levels == 1 else f"{name} takes only two values"
 
 
-def _line(pair: Pair, inputs: Mapping[str, np.ndarray]) -> str:
+def _line(pair: Pair, inputs: Mapping[str, Float[np.ndarray, "... row"]]) -> str:
     first, second = inputs[pair.first], inputs[pair.second]
     if abs(pair.slope - 1) < _SAME_POWER:
         return f"{pair.second} is proportional to {pair.first} ({pair.second} / {pair.first} = {_span(second / first)})"
@@ -92,7 +93,7 @@ def _line(pair: Pair, inputs: Mapping[str, np.ndarray]) -> str:
     return f"{pair.second} follows {pair.first} as {pair.first}**{pair.slope:.3g}"
 
 
-def _span(values: np.ndarray) -> str:
+def _span(values: Float[np.ndarray, "... row"]) -> str:
     low, high = f"{values.min():.3g}", f"{values.max():.3g}"
     return low if low == high else f"{low} to {high}"
 

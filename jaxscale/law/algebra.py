@@ -15,13 +15,15 @@ same name raise an error unless they are ``shared``, or those of the later law a
 :func:`rename`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from types import NotImplementedType
 from typing import Any
 
 from jaxscale.law.algebra_builders import BUILDERS, compatible_units
 from jaxscale.law.declaration import Input, Response
 from jaxscale.law.declare import Law
 from jaxscale.law.fixed_values import describe_invalid
+from jaxscale.utils.arrays import Number
 from jaxscale.utils.errors import LawError, did_you_mean
 
 _CACHE: dict[Any, Law] = {}
@@ -72,7 +74,7 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
     return apply_operation("tie", (law,), name, tuple((key, ties[key]) for key in law.parameters if key in ties))
 
 
-def bound(law: Law, /, *, name: str | None = None, **bounds: Any) -> Law:
+def bound(law: Law, /, *, name: str | None = None, **bounds: Sequence[Number]) -> Law:
     """Restrict parameters of a law to intervals: ``bound(power_law_floor, c=(0, 2))``.
 
     Args:
@@ -255,7 +257,7 @@ def chain(
     return compose(second, shared=shared, prefix=prefix, name=name, **{through or next(iter(second.inputs)): first})
 
 
-def apply_operation(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Any, ...]) -> Law:
+def apply_operation(operation: str, parts: tuple[Law, ...], name: str | None, options: tuple[Hashable, ...]) -> Law:
     """Apply an operation to laws, cached; pickled laws are reconstructed with it."""
     recipe = (operation, parts, name, options)
     if recipe not in _CACHE:
@@ -275,12 +277,12 @@ def _check_names(law: Law, operation: str, names: Iterable[str]) -> None:
             raise LawError(f"{operation} names {key!r}, which is no parameter of {law.name}{hint}")
 
 
-def _sum(self: Law, other: Any) -> Any:
+def _sum(self: Law, other: Any) -> Law | NotImplementedType:
     """Sum of two laws, see :func:`add`."""
     return add(self, other) if isinstance(other, Law) else NotImplemented
 
 
-def _product(self: Law, other: Any) -> Any:
+def _product(self: Law, other: Any) -> Law | NotImplementedType:
     """Product of two laws, see :func:`multiply`."""
     return multiply(self, other) if isinstance(other, Law) else NotImplemented
 

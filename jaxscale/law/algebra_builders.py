@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Shaped
 
 from jaxscale.law.declaration import Input, Parameter, Response, categorical, interval, positive, real, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.declare import law as declare
 from jaxscale.law.family import OTHERS, with_signature
+from jaxscale.utils.arrays import Array, Numbers
 from jaxscale.utils.errors import LawError
 
 
-def _fix(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _fix(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, float], ...]) -> Law:
     (old,), values = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in values}
     text = ", ".join(f"{key}={value:g}" for key, value in values.items())
@@ -41,7 +43,7 @@ def _fix(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _tie(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _tie(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, str], ...]) -> Law:
     (old,), ties = parts, dict(options)
     parameters = {key: kind for key, kind in old.parameters.items() if key not in ties}
     # The law is not affine in a parameter that replaces one in which it is not affine.
@@ -66,7 +68,7 @@ def _tie(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _bound(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _bound(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, float, float], ...]) -> Law:
     (old,), ends = parts, {key: (low, high) for key, low, high in options}
     parameters = {}
     for key, kind in old.parameters.items():
@@ -91,7 +93,7 @@ def _bound(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _by_group(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, ...], tuple[str, ...]]) -> Law:
     (old,), (labels, own) = parts, options
     names = [{key: copy_of(key, label) for key in own} for label in labels]
     parameters = {}
@@ -100,7 +102,7 @@ def _by_group(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
         copies = names if key in own else names[:1]
         parameters |= {each.get(key, key): _adapt(kind, each) for each in copies}
 
-    def value(given: Mapping[str, Any]) -> Any:
+    def value(given: Mapping[str, Numbers]) -> Numbers:
         place = jnp.round(given["group"])
         indicators = [jnp.where(place == k, 1.0, 0.0) for k in range(len(labels))]
         # A sum of products, since its slopes are the indicators themselves.
@@ -137,10 +139,10 @@ def copies(law: Law) -> dict[str, list[str]]:
     return {key: [copy_of(key, label) for label in labels] if key in own else [key] for key in old.parameters}
 
 
-def _rename(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _rename(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, str | Input], ...]) -> Law:
     (old,) = parts
     declared = {key: value for key, value in options if isinstance(value, Input)}
-    names = {key: value for key, value in options if key not in declared}
+    names = {key: value for key, value in options if not isinstance(value, Input)}
     text = ", ".join(f"{key}→{new}" for key, new in names.items())
     return _law(
         parts,
@@ -161,15 +163,21 @@ def _rename(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     )
 
 
-def _add(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _add(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, ...], str, Response | None]) -> Law:
     return _combine(parts, name, options, "+", jnp.add)
 
 
-def _multiply(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _multiply(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, ...], str, Response | None]) -> Law:
     return _combine(parts, name, options, "*", jnp.multiply)
 
 
-def _combine(parts: tuple[Law, ...], name: str | None, options: Any, sign: str, operation: Callable[..., Any]) -> Law:
+def _combine(
+    parts: tuple[Law, ...],
+    name: str | None,
+    options: tuple[tuple[str, ...], str, Response | None],
+    sign: str,
+    operation: Callable[..., Any],
+) -> Law:
     first, second = parts
     shared, prefix, response = options
     parameters, names = _merge_parameters(parts, shared, prefix)
@@ -209,7 +217,7 @@ def _combine(parts: tuple[Law, ...], name: str | None, options: Any, sign: str, 
     )
 
 
-def _compose(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
+def _compose(parts: tuple[Law, ...], name: str | None, options: tuple[tuple[str, ...], tuple[str, ...], str]) -> Law:
     keys, shared, prefix = options
     outer, inner = parts[0], dict(zip(keys, parts[1:], strict=True))
     parameters, names = _merge_parameters(parts, shared, prefix, hidden=keys)
@@ -222,7 +230,7 @@ def _compose(parts: tuple[Law, ...], name: str | None, options: Any) -> Law:
     within = {key for law in inner.values() for key in law.inputs}
     used = {new for law, new in zip(parts[1:], names[1:], strict=True) for new in _translate(law.parameters, new)}
 
-    def value(given: Mapping[str, Any]) -> Any:
+    def value(given: Mapping[str, Numbers]) -> Numbers:
         values = {key: _value(law, given, own[key]) for key, law in inner.items()}
         return _value(outer, {**given, **values}, names[0])
 
@@ -246,7 +254,7 @@ def _law(
     inputs: Mapping[str, Input],
     parameters: Mapping[str, Parameter],
     response: Response,
-    value: Callable[[Mapping[str, Any]], Any],
+    value: Callable[[Mapping[str, Numbers]], Numbers],
     summary: str,
     formula: str,
     *,
@@ -262,7 +270,7 @@ def _law(
 
     beside = {key for key in parameters if not key.isidentifier()}
 
-    def function(*columns: Any, **params: Any) -> Any:
+    def function(*columns: Numbers, **params: Numbers) -> Numbers:
         given = inspect.signature(function).bind(*columns, **params).arguments
         others = given.pop(OTHERS, {})
         for key in sorted(beside ^ others.keys()):
@@ -295,7 +303,7 @@ def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[...
     if len(having) == 1 and not any(key in names for key in having[0].inputs):
         return having[0].prepare
 
-    def prepare(**given: Any) -> dict[str, Any]:
+    def prepare(**given: Shaped[Array, "..."]) -> dict[str, Shaped[Array, "..."]]:
         computed: dict[str, Any] = {}
         for part in having:
             features = part.prepare(**{name: given[name] for name in part.sources}) if part.prepare else {}
@@ -305,7 +313,7 @@ def _preparation(parts: Sequence[Law], names: Mapping[str, str]) -> Callable[...
     return with_signature(prepare, (), dict.fromkeys(name for part in having for name in part.sources))
 
 
-def _value(law: Law, given: Mapping[str, Any], names: Mapping[str, str] | None = None) -> Any:
+def _value(law: Law, given: Mapping[str, Numbers], names: Mapping[str, str] | None = None) -> Numbers:
     """Value of a law at inputs and parameters that have other names."""
     names = names or {}
     columns = (given[names.get(key, key)] for key in law.inputs)
@@ -428,7 +436,7 @@ def _symbol(name: str) -> str:
     return rf"{letter}_{{\mathrm{{{index}}}}}" if index else letter
 
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[..., Law]] = {
     "fix": _fix,
     "tie": _tie,
     "bound": _bound,

@@ -7,15 +7,17 @@ fail. The coordinate of A is therefore the log of the term at the centre of the 
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.law.declaration import Parameter, Support, positive, unit
 from jaxscale.law.declare import Law
 from jaxscale.law.dimensions import RESPONSE, dimensions, factors, scale_of
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 
 # Range of positive exponents of starts, as is common for scaling laws; beyond it the objective is flat.
 EXPONENTS = (0.05, 1.5)
@@ -27,16 +29,22 @@ LEVELS, COEFFICIENTS, PLAIN = (1e-3, 10.0), (-3.0, 3.0), (1e-2, 1e2)
 class Centre(eqx.Module):
     """Location and scale of the data for coordinates and starts: a few numbers for each column."""
 
-    middle: dict[str, Any]
-    low: dict[str, Any]
-    high: dict[str, Any]
-    response_low: Any
-    response_high: Any
-    response_size: Any
-    unit: dict[str, Any] = eqx.field(default_factory=dict)
+    middle: dict[str, Float[Value, "*lane"]]
+    low: dict[str, Float[Value, "*lane"]]
+    high: dict[str, Float[Value, "*lane"]]
+    response_low: Float[Value, "*lane"]
+    response_high: Float[Value, "*lane"]
+    response_size: Float[Value, "*lane"]
+    unit: dict[str, Float[Value, "*lane"]] = eqx.field(default_factory=dict)
 
 
-def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp, units: bool = True) -> Centre:
+def centre_of(
+    law: Law,
+    inputs: Mapping[str, Real[Array, "... row"]],
+    response: Real[Array, " _"],
+    xp: ModuleType = jnp,
+    units: bool = True,
+) -> Centre:
     """Compute the centre of the data: log geometric mean (or mean) and range of each input, range of the response.
 
     Args:
@@ -59,7 +67,9 @@ def centre_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any = jnp,
     return Centre(middle, low, high, xp.min(y), xp.max(y), size, units_by_name)
 
 
-def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dict[str, Any]:
+def units_of(
+    law: Law, inputs: Mapping[str, Real[Array, "... row"]], response: Number | None, xp: ModuleType
+) -> dict[str, Float[Value, ""]]:
     """Units of the parameters at the scale of the data, for parameters that have a unit.
 
     The unit of a rate of x is the inverse of the scale of x. A parameter in the unit of the response is scaled by the
@@ -88,7 +98,7 @@ def units_of(law: Law, inputs: Mapping[str, Any], response: Any, xp: Any) -> dic
     return units
 
 
-def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre) -> Any:
+def _shift(law: Law, kind: Parameter, params: Mapping[str, Numbers], centre: Centre) -> Float[Value, "..."]:
     """Shift ``sum_i exponent_i * log input_i`` at the centre, with the declared signs."""
     total = 0.0
     for name, power in kind.powers:
@@ -97,7 +107,7 @@ def _shift(law: Law, kind: Parameter, params: Mapping[str, Any], centre: Centre)
     return total
 
 
-def _power(kind: Parameter, params: Mapping[str, Any]) -> Any:
+def _power(kind: Parameter, params: Mapping[str, Numbers]) -> Float[Value, "..."]:
     name = kind.powers[0][1]
     return -params[name[1:]] if name.startswith("-") else params[name]
 
@@ -111,10 +121,10 @@ def to_params(
     law: Law,
     centre: Centre,
     free: Sequence[str],
-    z: Any,
-    fixed: Mapping[str, Any],
-    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
-) -> dict[str, Any]:
+    z: Sequence[Numbers] | Float[Array, "size ..."],
+    fixed: Mapping[str, Numbers],
+    held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]] = MappingProxyType({}),
+) -> dict[str, Numbers]:
     """Convert coordinates of free parameters and values of fixed ones to parameters by name.
 
     Args:
@@ -139,11 +149,11 @@ def has_own_coordinates(law: Law, free: Sequence[str]) -> bool:
     return law.coordinates is not None and len(free) == len(law.parameters)
 
 
-def _hold(held: Mapping[str, tuple[Any, Any]], name: str, value: Any) -> Any:
+def _hold(held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]], name: str, value: Numbers) -> Numbers:
     return jnp.where(held[name][0], held[name][1], value) if name in held else value
 
 
-def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def value_at(law: Law, name: str, z: Numbers, params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """Value of a parameter from its coordinate, given the parameters that it depends on."""
     kind = law.parameters[name]
     if kind.support is unit:
@@ -161,7 +171,7 @@ def value_at(law: Law, name: str, z: Any, params: Mapping[str, Any], centre: Cen
     return z
 
 
-def _between_ends(support: Support, z: Any) -> Any:
+def _between_ends(support: Support, z: Numbers) -> Numbers:
     """Value in a user-defined interval from an unconstrained number, by logit or logarithm."""
     low, high = support.low, support.high
     if math.isinf(high):
@@ -169,7 +179,7 @@ def _between_ends(support: Support, z: Any) -> Any:
     return high - jnp.exp(-z) if math.isinf(low) else low + (high - low) / (1.0 + jnp.exp(-z))
 
 
-def _from_ends(support: Support, value: Any) -> Any:
+def _from_ends(support: Support, value: Numbers) -> Numbers:
     """The inverse of :func:`_between_ends`."""
     low, high = support.low, support.high
     if math.isinf(high):
@@ -188,7 +198,7 @@ def has_relative_range(law: Law, name: str) -> bool:
     return all(law.inputs[key].relative for key in dimensions(law).get(name, {}))
 
 
-def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Any]) -> list[Any]:
+def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[str, Numbers]) -> list[Numbers]:
     """Coordinates of the free parameters in order, the inverse of :func:`to_params`."""
     if has_own_coordinates(law, free):
         z = law.coordinates[1](params, centre)  # pyright: ignore[reportOptionalSubscript]
@@ -196,7 +206,7 @@ def from_params(law: Law, centre: Centre, free: Sequence[str], params: Mapping[s
     return [coordinate_at(law, name, params[name], params, centre) for name in free]
 
 
-def coordinate_at(law: Law, name: str, value: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def coordinate_at(law: Law, name: str, value: Numbers, params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """Coordinate of a parameter, given the parameters that it depends on, the inverse of :func:`value_at`."""
     kind = law.parameters[name]
     if kind.support is unit:
@@ -223,10 +233,10 @@ def draw(
     law: Law,
     centre: Centre,
     free: Sequence[str],
-    u: Any,
-    fixed: Mapping[str, Any],
-    held: Mapping[str, tuple[Any, Any]] = MappingProxyType({}),
-) -> dict[str, Any]:
+    u: Sequence[Numbers] | Float[Array, "free ..."],
+    fixed: Mapping[str, Numbers],
+    held: Mapping[str, tuple[Shaped[Value, "..."], Numbers]] = MappingProxyType({}),
+) -> dict[str, Numbers]:
     """Parameters of starts from uniform numbers, in plausible ranges scaled by the data.
 
     Floors are below the smallest response, amplitudes give terms of 1e-3 to 1 times the
@@ -247,7 +257,7 @@ def draw(
     return params
 
 
-def _draw(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _draw(law: Law, name: str, u: Float[Value, "..."], params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     """Plausible value of a parameter; if a user-defined interval excludes it, a value from the whole interval."""
     support = law.parameters[name].support
     value = _plausible(law, name, u, params, centre)
@@ -260,7 +270,7 @@ def _draw(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre
     return jnp.where((value > low) & (value < high), value, anywhere)
 
 
-def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: Centre) -> Any:
+def _plausible(law: Law, name: str, u: Float[Value, "..."], params: Mapping[str, Numbers], centre: Centre) -> Numbers:
     kind = law.parameters[name]
     low, high = kind.range
     size = centre.response_size
@@ -286,7 +296,7 @@ def _plausible(law: Law, name: str, u: Any, params: Mapping[str, Any], centre: C
     return _between(kind, low, high, u)
 
 
-def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
+def _in_unit(law: Law, name: str, u: Float[Value, "..."], unit: Numbers) -> Numbers:
     """Value relative to the unit of the data; half of the values relative to the declared unit if that is ambiguous."""
     kind, exponents = law.parameters[name], dimensions(law)[name]
     low, high = kind.range
@@ -302,7 +312,7 @@ def _in_unit(law: Law, name: str, u: Any, unit: Any) -> Any:
     return jnp.where(twice < 1, _between(kind, low, high, jnp.clip(twice, 0, 1)), plain * unit)
 
 
-def _between(kind: Parameter, low: float, high: float, u: Any) -> Any:
+def _between(kind: Parameter, low: float, high: float, u: Float[Value, "..."]) -> Numbers:
     """Interpolate in a range, logarithmically if it is on one side of 0."""
     if low > 0 or high < 0:
         near, far = (low, high) if low > 0 else (high, low)

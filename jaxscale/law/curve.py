@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.law.declare import Law, between
 
@@ -11,7 +12,7 @@ _COLUMNS, _ROWS = 60, 12
 _WIDE = 10.0
 
 
-def curve(law: Law, name: str, count: int = 121) -> tuple[np.ndarray, np.ndarray]:
+def curve(law: Law, name: str, count: int = 121) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """Curve of a law along one input at typical parameters, with the other inputs in the middle of their ranges.
 
     Args:
@@ -29,7 +30,7 @@ def curve(law: Law, name: str, count: int = 121) -> tuple[np.ndarray, np.ndarray
     return x, np.broadcast_to(y, x.shape)
 
 
-def is_wide(values: np.ndarray) -> bool:
+def is_wide(values: Float[np.ndarray, " point"]) -> bool:
     """Whether an axis with these values is logarithmic."""
     return bool(values.min() > 0 and values.max() > _WIDE * values.min())
 

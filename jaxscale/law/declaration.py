@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 Range = tuple[float, float]
 
@@ -128,8 +127,10 @@ _RANGES: dict[str, Range] = {
 }
 
 
-def _parameter(kind: str, support: Support, range: Range | None, *powers: Any, **about: Any) -> Parameter:
-    return Parameter(kind, support, range or _RANGES[kind], *powers, declared=range is not None, **about)
+def _parameter(
+    kind: str, support: Support, range: Range | None, powers: tuple[tuple[str, str], ...] = (), **about: str
+) -> Parameter:
+    return Parameter(kind, support, range or _RANGES[kind], powers, declared=range is not None, **about)
 
 
 def floor(support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "") -> Parameter:

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.law.declaration import (
     Check,
@@ -33,6 +34,7 @@ from jaxscale.law.declaration import (
     Range,
     Response,
 )
+from jaxscale.utils.arrays import Numbers, Value
 from jaxscale.utils.errors import LawError
 
 
@@ -61,17 +63,17 @@ class Law:
     either_sign: str | None = None
     recipe: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
 
-    def __call__(self, *inputs: Any, **params: Any) -> Any:
+    def __call__(self, *inputs: Numbers, **params: Numbers) -> Any:
         """Evaluate the law: inputs by position in the declared order, parameters by name."""
         return self.function(*map(_avoid_overflow, inputs), **params)
 
     if TYPE_CHECKING:
 
-        def __add__(self, other: Any) -> "Law":
+        def __add__(self, other: "Law") -> "Law":
             """Sum of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
-        def __mul__(self, other: Any) -> "Law":
+        def __mul__(self, other: "Law") -> "Law":
             """Product of two laws; defined in :mod:`jaxscale.law.algebra`."""
             ...
 
@@ -161,12 +163,12 @@ def _common(first: Range, second: Range) -> Range:
     return (low, high) if low < high else first
 
 
-def between(low: float, high: float, share: Any) -> Any:
+def between(low: float, high: float, share: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """Interpolate in a range at a fraction ``share``, logarithmically if the range is positive."""
     return low * (high / low) ** share if low > 0 else low + share * (high - low)
 
 
-def _avoid_overflow(value: Any) -> Any:
+def _avoid_overflow(value: Numbers) -> Numbers:
     # JAX's default integers have 32 bits and overflow silently, for example for 70 billion.
     if isinstance(value, int | np.integer) or (isinstance(value, np.ndarray) and value.dtype.kind in "iu"):
         return value if np.all(np.abs(value) < 2**31) else np.asarray(value, float)

@@ -8,17 +8,21 @@ second derivatives that vanish identically are detected in the trace and not com
 import inspect
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var
+from jaxtyping import Float, PyTree, Shaped
 
 from jaxscale.law.declare import Law
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 from jaxscale.utils.errors import LawError
+
+T = TypeVar("T")
 
 # Number of operations above which a warning is given, since compile time grows faster than linearly; no law of the
 # catalogue has as many.
@@ -27,13 +31,13 @@ _CALLS = ("jit", "pjit", "closed_call")
 _COSTLY = ("exp", "exp2", "expm1", "log", "log1p", "pow", "tanh", "logistic", "sin", "cos", "erf", "lgamma", "digamma")
 
 
-def power(x: Any, y: Any) -> Any:
+def power(x: Numbers, y: Numbers) -> Float[Array, "..."]:
     """Power ``x**y`` as ``exp(y * log(x))``, with the smallest number in place of 0; a negative x gives NaN."""
     tiny = jnp.finfo(jnp.result_type(x, y)).tiny
     return jnp.exp(y * jnp.log(jnp.where(x == 0, tiny, x)))
 
 
-def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+def value(law: Law, inputs: Mapping[str, Numbers], params: Mapping[str, Number]) -> Float[Array, ""]:
     """Value of the law at one row, with powers rewritten as exponentials.
 
     Args:
@@ -52,17 +56,17 @@ def value(law: Law, inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Any
 
 
 @lru_cache(maxsize=1024)
-def _trace(law: Law, kinds: tuple[Any, ...], precision: str) -> ClosedJaxpr:
+def _trace(law: Law, kinds: tuple[tuple[tuple[int, ...], str], ...], precision: str) -> ClosedJaxpr:
     names = tuple(law.parameters)
     count = len(law.inputs)
 
-    def call(*numbers: Any) -> Any:
+    def call(*numbers: Shaped[Value, "..."]) -> Number:
         return law(*numbers[:count], **dict(zip(names, numbers[count:], strict=True)))
 
     return jax.make_jaxpr(call)(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in kinds))
 
 
-def check_traceable(law: Law, inputs: Mapping[str, Any]) -> None:
+def check_traceable(law: Law, inputs: Mapping[str, Shaped[Array, "... row"]]) -> None:
     """Trace a law as a fit does, so that an error in it is reported with its file and line.
 
     Args:
@@ -97,7 +101,7 @@ def _trial(law: Law, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, bool, in
     """Describe an invalid return value of a law, whether it is None, and count its operations for a row."""
     returned: list[Any] = []
 
-    def call(*numbers: Any) -> float:
+    def call(*numbers: Shaped[Value, "..."]) -> float:
         count = len(law.inputs)
         returned.append(law(*numbers[:count], **dict(zip(law.parameters, numbers[count:], strict=True))))
         return 0.0
@@ -130,14 +134,14 @@ def _place(function: Callable[..., Any], word: str) -> str:
     return f"{code.co_filename}, line {places[-1] if places else first}"
 
 
-def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) -> list[Any]:
+def _run(closed: ClosedJaxpr, arguments: Sequence[Shaped[Value, "..."]], vary: Sequence[bool]) -> list[Array]:
     """Evaluate a trace, rewriting powers whose exponent depends on an argument that may vary."""
     jaxpr = closed.jaxpr
     known: dict[Any, Any] = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     known.update(zip(jaxpr.invars, arguments, strict=True))
     varying = {variable for variable, varies in zip(jaxpr.invars, vary, strict=True) if varies}
 
-    def read(variable: Any) -> Any:
+    def read(variable: Var | Literal) -> Shaped[Value, "..."]:
         return variable.val if isinstance(variable, Literal) else known[variable]
 
     for equation in jaxpr.eqns:
@@ -158,7 +162,7 @@ def _run(closed: ClosedJaxpr, arguments: Sequence[Any], vary: Sequence[bool]) ->
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def inline(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def inline(function: Callable[..., Any], *arguments: PyTree) -> Callable[..., Any]:
     """Trace a function once for arguments of these shapes, with nested jitted functions inlined.
 
     Transformations process nested jitted functions repeatedly: a Hessian under ``vmap`` is traced in less than half
@@ -171,29 +175,29 @@ def inline(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     leaves, structure = jax.tree.flatten(arguments)
     ends: list[Any] = []
 
-    def plain(*leaves: Any) -> list[Any]:
+    def plain(*leaves: Shaped[Value, "..."]) -> list[Array]:
         results, end = jax.tree.flatten(function(*jax.tree.unflatten(structure, leaves)))
         ends.append(end)
         return results
 
     closed = jax.make_jaxpr(plain)(*leaves)
 
-    def flat(*arguments: Any) -> Any:
+    def flat(*arguments: PyTree) -> Any:
         leaves = jax.tree.leaves(arguments)
         return jax.tree.unflatten(ends[0], _run(closed, leaves, [False] * len(leaves)))
 
     return flat
 
 
-def _slope(function: Callable[..., Any], z: Sequence[Any], k: int) -> Any:
+def _slope(function: Callable[..., Any], z: Sequence[Numbers], k: int) -> Float[Array, "..."]:
     """Derivative in the k-th argument alone, so that terms independent of it are known to be zero."""
     one = jnp.ones_like(z[k])
     return jax.jvp(lambda x: function(*z[:k], x, *z[k + 1 :]), (z[k],), (one,))[1]
 
 
 def expansion(
-    function: Callable[..., Any], z: Sequence[Any], rest: Any, order: int = 2
-) -> tuple[Any, list[Any], list[Any]]:
+    function: Callable[[Sequence[Array], T], Array], z: Sequence[Number], rest: T, order: int = 2
+) -> tuple[Float[Array, ""], list[Float[Array, ""]], list[Float[Array, ""] | None]]:
     """Value, slopes and second derivatives of ``function(z, rest)`` at one point.
 
     Args:
@@ -209,7 +213,7 @@ def expansion(
     leaves, structure = jax.tree.flatten(rest)
     count = len(z)
 
-    def given(*numbers: Any) -> Any:
+    def given(*numbers: Shaped[Value, "..."]) -> Float[Array, ""]:
         return function(numbers[:count], jax.tree.unflatten(structure, numbers[count:]))
 
     numbers = [*z, *leaves]
@@ -219,8 +223,8 @@ def expansion(
     if has_loop(once.jaxpr):
         return _in_one_pass(once, numbers, count, order)
 
-    def everything(*numbers: Any) -> list[Any]:
-        def plain(*z: Any) -> Any:
+    def everything(*numbers: Shaped[Value, "..."]) -> list[Float[Array, ""]]:
+        def plain(*z: Number) -> Float[Array, ""]:
             return _run(once, [*z, *numbers[count:]], [False] * len(numbers))[0]
 
         z = numbers[:count]
@@ -246,7 +250,9 @@ def has_loop(jaxpr: Jaxpr) -> bool:
     return False
 
 
-def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: int) -> tuple[Any, list[Any], list[Any]]:
+def _in_one_pass(
+    once: ClosedJaxpr, numbers: Sequence[Shaped[Value, "..."]], count: int, order: int
+) -> tuple[Float[Array, ""], list[Float[Array, ""]], list[Float[Array, ""]]]:
     """As :func:`expansion`, for a trace with loops: each loop runs once for all derivatives.
 
     Derivatives taken one at a time would each repeat the loop.
@@ -256,12 +262,12 @@ def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: i
     def along(function: Callable[..., Any]) -> Callable[..., Any]:
         """Value of the function and its derivatives in all directions."""
 
-        def both(z: Any) -> tuple[Any, Any]:
+        def both(z: Float[Array, " size"]) -> tuple[PyTree, PyTree]:
             return jax.vmap(lambda d: jax.jvp(function, (z,), (d,)), out_axes=(None, 0))(ones)
 
         return both
 
-    def plain(z: Any) -> Any:
+    def plain(z: Float[Array, " size"]) -> Float[Array, ""]:
         return _run(once, [*z, *numbers[count:]], [False] * len(numbers))[0]
 
     if order == 1:
@@ -271,7 +277,7 @@ def _in_one_pass(once: ClosedJaxpr, numbers: Sequence[Any], count: int, order: i
     return y, list(slope), [second[k, m] for k in range(count) for m in range(k + 1)]
 
 
-def _eliminate_common(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any]:
+def _eliminate_common(closed: ClosedJaxpr, arguments: Sequence[Shaped[Value, "..."]]) -> list[Array]:
     """Evaluate a trace with common subexpression elimination, keeping the results of costly operations.
 
     The compiler eliminates common subexpressions too, but recomputes an exponential in each fusion that uses it.
@@ -282,7 +288,7 @@ def _eliminate_common(closed: ClosedJaxpr, arguments: Sequence[Any]) -> list[Any
     names: dict[Any, Any] = {}
     seen: dict[Any, Any] = {}
 
-    def name(variable: Any) -> Any:
+    def name(variable: Var | Literal) -> Hashable:
         if isinstance(variable, Literal):
             return ("literal", str(variable.aval), float(variable.val)) if jnp.ndim(variable.val) == 0 else id(variable)
         return names.get(variable, variable)

@@ -8,14 +8,16 @@ slopes at a few points and parameters. If there is no solution the law fixes the
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from types import ModuleType
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.law.algebra_builders import copies
 from jaxscale.law.declaration import Input, unit
 from jaxscale.law.declare import Law
+from jaxscale.utils.arrays import Array, Value
 
 RESPONSE = "response"
 # Rows and parameter sets of the linear system: the smallest sizes that the design check compiles.
@@ -119,7 +121,12 @@ def _infer(law: Law) -> tuple[dict[str, dict[str, float]], tuple[str, ...], tupl
     return exponents_by_name, tuple(fixed), plain
 
 
-def _solve(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value: np.ndarray) -> dict[str, float]:
+def _solve(
+    names: tuple[str, ...],
+    moves: Float[np.ndarray, "set row param"],
+    change: Float[np.ndarray, "set row"],
+    value: Float[np.ndarray, "set row"],
+) -> dict[str, float]:
     """Exponents that solve Euler's identity; empty if there is no solution."""
     table, goal, level = moves.reshape(-1, len(names)), change.ravel(), np.abs(value).ravel()
     weight = 1 / np.maximum(np.abs(table).max(axis=1) + np.abs(goal) + 1e-6 * level, np.finfo(float).tiny)
@@ -144,7 +151,7 @@ def _solve(names: tuple[str, ...], moves: np.ndarray, change: np.ndarray, value:
     return dict(zip(names, exponents.tolist(), strict=True))
 
 
-def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _sample(law: Law) -> tuple[dict[str, Float[np.ndarray, " row"]], dict[str, Float[np.ndarray, " set"]]]:
     """Random inputs in their typical ranges and plausible parameters, in the law's units."""
     from jaxscale.law.coordinates import centre_of, draw
 
@@ -157,7 +164,7 @@ def _sample(law: Law) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return columns, {name: np.broadcast_to(np.asarray(drawn[name], float), (SETS,)) for name in law.parameters}
 
 
-def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
+def _places(kind: Input, generator: np.random.Generator) -> Float[np.ndarray, " row"]:
     low, high = kind.sizes
     share = generator.uniform(0.05, 0.95, ROWS)
     if np.isfinite(kind.low) and np.isfinite(kind.high):
@@ -169,18 +176,22 @@ def _places(kind: Input, generator: np.random.Generator) -> np.ndarray:
 
 
 def _change(
-    law: Law, names: tuple[str, ...], columns: dict[str, np.ndarray], sets: dict[str, np.ndarray], name: str
-) -> np.ndarray:
+    law: Law,
+    names: tuple[str, ...],
+    columns: dict[str, Float[np.ndarray, " row"]],
+    sets: dict[str, Float[np.ndarray, " set"]],
+    name: str,
+) -> Float[np.ndarray, "set row"]:
     """Logarithmic derivative ``x df/dx`` in one input, by a fourth-order finite difference."""
     from jaxscale.law.slopes import slopes
 
-    def at(steps: int) -> np.ndarray:
+    def at(steps: int) -> Float[np.ndarray, "set row"]:
         return slopes(law, names, {**columns, name: columns[name] * np.exp(steps * STEP)}, sets)[0]
 
     return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * STEP)
 
 
-def scale_of(kind: Input, values: Any, plain: bool, xp: Any) -> Any:
+def scale_of(kind: Input, values: Float[Array, "... row"], plain: bool, xp: ModuleType) -> Float[Value, ""]:
     """Scale of an input: the geometric mean of its values, or their range if they may be negative.
 
     Args:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 
 from jaxscale.law.declare import Law, between
 from jaxscale.law.derivatives import value
+from jaxscale.utils.arrays import Number
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 
 # Points along each input at which the law is evaluated, as fractions of its typical range.
@@ -61,7 +61,7 @@ def _finite(law: Law, values: Mapping[str, float]) -> bool:
     return True
 
 
-def validate_fixed(law: Law, fixed: Mapping[str, Any] | None) -> dict[str, float]:
+def validate_fixed(law: Law, fixed: Mapping[str, Number] | None) -> dict[str, float]:
     """Validate fixed values: names and supports; returns floats in the law's order."""
     values = {name: float(value) for name, value in (fixed or {}).items()}
     for name in values:

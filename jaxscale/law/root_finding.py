@@ -1,16 +1,18 @@
 """Root finding for implicit laws, differentiable by the implicit function theorem."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from jaxscale.utils.arrays import Array, Numbers, Value
 
 # Number of halvings that reduce any plausible bracket to the spacing of float64.
 HALVINGS = 60
 
 
-def bracketed_root(residual: Callable[[Any], Any], low: Any, high: Any) -> Any:
+def bracketed_root(residual: Callable[[Array], Array], low: Numbers, high: Numbers) -> Float[Array, "..."]:
     """Root of a monotone function inside a bracket, elementwise and differentiable.
 
     Bisection finds the root without derivatives, in a fixed number of halvings; two Newton steps
@@ -35,7 +37,9 @@ def bracketed_root(residual: Callable[[Any], Any], low: Any, high: Any) -> Any:
     dtype = jnp.result_type(low, high, at_low)
     rising = at_high > at_low
 
-    def halve(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+    def halve(
+        _: Int[Value, ""], ends: tuple[Float[Array, "*shape"], Float[Array, "*shape"]]
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         low, high = ends
         middle = low + 0.5 * (high - low)
         below = (residual(middle) < 0) == rising

@@ -1,12 +1,13 @@
 """Values and slopes of a law over rows, for several parameter sets."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.law.declare import Law
+from jaxscale.utils.arrays import Array, Number, Numbers
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.padding import bucket, pad_columns
 
@@ -15,8 +16,10 @@ ROWS = 1024
 
 
 @compiled(brief=True, static_argnums=0)
-def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> tuple[Any, Any]:
-    def value(params: Any, row: Any) -> tuple[Any, Any]:
+def _value_and_slope(
+    law: Law, inputs: dict[str, Float[Array, "... row"]], sets: dict[str, Real[Array, " set"]]
+) -> tuple[Float[Array, "set row"], dict[str, Float[Array, "set row"]]]:
+    def value(params: dict[str, Number], row: dict[str, Numbers]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         response = law(*(row[name] for name in law.inputs), **params)
         return response, response
 
@@ -26,8 +29,11 @@ def _value_and_slope(law: Law, inputs: dict[str, Any], sets: dict[str, Any]) -> 
 
 
 def slopes(
-    law: Law, free: Sequence[str], inputs: Mapping[str, np.ndarray], sets: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    law: Law,
+    free: Sequence[str],
+    inputs: Mapping[str, Float[np.ndarray, "... row"]],
+    sets: Mapping[str, Real[np.ndarray, " set"]],
+) -> tuple[Float[np.ndarray, "set row"], Float[np.ndarray, "set row free"]]:
     """Responses, shape (sets, n), and their slopes in the free parameters, shape (sets, n, free)."""
     n = next(iter(inputs.values())).shape[-1]
     size = min(bucket(n), ROWS)

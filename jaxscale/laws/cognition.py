@@ -7,6 +7,7 @@ from jax.nn import sigmoid
 from jax.scipy.special import gammaln, logsumexp
 
 from jaxscale.law import Check, Input, Response, law, location, positive_number, real, unit
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "sciences"
 GRADE = Input("grade", low=-math.inf, typical=(15.0, 25.0))
@@ -43,7 +44,7 @@ def grade_logistic(g, r, *, m):
     return sigmoid(m * (r - g))
 
 
-def _log_choose(n, k):
+def _log_choose(n: Numbers, k: Numbers) -> Numbers:
     return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 

@@ -1,9 +1,10 @@
 """Critical points in systems of finite size."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxscale.law import (
     Check,
@@ -18,6 +19,8 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.law.coordinates import Centre
+from jaxscale.utils.arrays import Array, Numbers
 
 FAMILY = "sciences"
 EDGE = Input("sites along an edge", typical=(4.0, 64.0))
@@ -57,7 +60,9 @@ def fss_collapse(A, L, *, a, b, c0, tau, c3, c4):
     return c0 * L**-a * u**-tau * jnp.exp(-c3 * u - c4 * u**2)
 
 
-def _master(L, J, *, J_c, nu, x, f0, f1, f2, f3):
+def _master(
+    L: Numbers, J: Numbers, *, J_c: Numbers, nu: Numbers, x: Numbers, f0: Numbers, f1: Numbers, f2: Numbers, f3: Numbers
+) -> Numbers:
     """Scaling function: a cubic in the scaled distance from the critical point."""
     z = (J - J_c) / J_c * L ** (1 / nu)
     return L ** (x / nu) * (f0 + z * (f1 + z * (f2 + z * f3)))
@@ -76,7 +81,7 @@ def _identified_coordinates(power: str, falling: Callable[[Any], Any], slope: Ca
         slope: ``dv / d(ln L)`` at ``ln L``.
     """
 
-    def to_params(z: Any, centre: Any) -> dict[str, Any]:
+    def to_params(z: Sequence[Numbers] | Float[Array, "size ..."], centre: Centre) -> dict[str, Numbers]:
         edge = centre.middle["L"]
         nu, falls = jnp.exp(z[1]), jnp.exp(z[8])
         share = z[7] / falls
@@ -86,7 +91,7 @@ def _identified_coordinates(power: str, falling: Callable[[Any], Any], slope: Ca
         c = share / (1 - share) * jnp.exp(jnp.minimum(falls * falling(edge), LARGEST))
         return {"J_c": jnp.exp(z[0] + centre.middle["J"]), "nu": nu, "x": x, **curve, "c": c, power: falls}
 
-    def from_params(params: Mapping[str, Any], centre: Any) -> list[Any]:
+    def from_params(params: Mapping[str, Numbers], centre: Centre) -> list[Numbers]:
         edge = centre.middle["L"]
         nu, falls, x = params["nu"], params[power], params["x"]
         more = params["c"] * jnp.exp(-falls * falling(edge))

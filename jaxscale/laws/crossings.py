@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, amplitude, exponent, law, positive, positive_number
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "curves"
 X = Input("")
@@ -22,7 +23,7 @@ def _declarations(terms: int) -> dict[str, Any]:
     return declared
 
 
-def _log_terms(x: Any, params: dict[str, Any], terms: int) -> list[Any]:
+def _log_terms(x: Numbers, params: dict[str, Numbers], terms: int) -> list[Numbers]:
     """The logarithm of each power law."""
     return [jnp.log(params[f"a{i}"]) - params[f"b{i}"] * jnp.log(x) for i in range(1, terms + 1)]
 

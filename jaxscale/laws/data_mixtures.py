@@ -19,7 +19,9 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.law.declaration import Parameter
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "mixtures"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -29,12 +31,12 @@ SHARE = Input("share", low=-1e-9, high=1 + 1e-9, typical=(0.05, 0.95))
 LOSS = Response("nat/token", positive)
 
 
-def numbered(name: str, count: int, kind: Any) -> dict[str, Any]:
+def numbered(name: str, count: int, kind: Parameter | Input | float) -> dict[str, Any]:
     """``name1`` to ``name<count>``, all of one kind."""
     return {f"{name}{i}": kind for i in range(1, count + 1)}
 
 
-def power(share: Any, by: Any) -> Any:
+def power(share: Numbers, by: Numbers) -> Numbers:
     """``share**by`` whose value and slopes are 0 where the share is 0."""
     present = share > 0
     return jnp.where(present, jnp.where(present, share, 1.0) ** by, 0.0)

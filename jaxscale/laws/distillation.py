@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, amplitude, exponent, floor, law, positive, positive_number
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "transfer"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -20,12 +21,28 @@ RECALLED = dict(c0=2.549, c1=522.6, f1=0.090, d1=1.315, A=2243.0, alpha=0.321, B
 SUPERVISED = dict(E_s=1.220, A_s=3355.0, alpha_s=0.408, B_s=18186.0, beta_s=0.431, gamma_s=0.452)
 
 
-def _log_power(N, D, A, alpha, B, beta, gamma):
+def _log_power(
+    N: Numbers, D: Numbers, A: Numbers, alpha: Numbers, B: Numbers, beta: Numbers, gamma: Numbers
+) -> Numbers:
     """The log of ``(A / N**alpha + B / D**beta)**gamma``."""
     return gamma * jnp.logaddexp(jnp.log(A) - alpha * jnp.log(N), jnp.log(B) - beta * jnp.log(D))
 
 
-def _student(N_S, D_S, L_T, Ls, c0, c1, f1, d1, A, alpha, B, beta, gamma):
+def _student(
+    N_S: Numbers,
+    D_S: Numbers,
+    L_T: Numbers,
+    Ls: Numbers,
+    c0: Numbers,
+    c1: Numbers,
+    f1: Numbers,
+    d1: Numbers,
+    A: Numbers,
+    alpha: Numbers,
+    B: Numbers,
+    beta: Numbers,
+    gamma: Numbers,
+) -> Numbers:
     # In logs, as (L_T / (Ls * d1))**(1 / f1) overflows where the turn is sharp.
     weak = jnp.logaddexp(0.0, (jnp.log(L_T) - jnp.log(Ls) - jnp.log(d1)) / f1)
     return L_T + jnp.exp(-c0 * jnp.log(L_T) - c1 * f1 * weak + _log_power(N_S, D_S, A, alpha, B, beta, gamma))

@@ -1,6 +1,7 @@
 """Emergent abilities, and metrics that make them appear sudden."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from jaxscale.law import (
 )
 from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import LEAST_LOG, exp_minus_exp
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e7, 1e12))
@@ -68,7 +70,7 @@ def _parts(count: int) -> dict[str, Any]:
     return parts
 
 
-def _log_losses(N, parts):
+def _log_losses(N: Numbers, parts: Mapping[str, Numbers]) -> list[Numbers]:
     log_N = jnp.log(N)
     return [jnp.log(parts[f"c{i}"]) - parts[f"alpha{i}"] * log_N for i in range(1, len(parts) // 2 + 1)]
 

@@ -20,6 +20,7 @@ from jaxscale.law import (
     real,
 )
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "curves"
 TIME = Input("", low=-math.inf, typical=(0.0, 100.0))
@@ -153,7 +154,7 @@ def _terms(count: int) -> dict[str, Any]:
     return declared
 
 
-def _sum(x: Any, params: dict[str, Any], count: int) -> Any:
+def _sum(x: Numbers, params: dict[str, Numbers], count: int) -> Numbers:
     """The sum of the exponentials."""
     return sum(params[f"a{i}"] * jnp.exp(-params[f"b{i}"] * x) for i in range(1, count + 1))
 

@@ -1,28 +1,29 @@
 """Loss whose data exponent changes with the model size."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, real
 from jaxscale.law.coordinates import Centre
+from jaxscale.utils.arrays import Array, Numbers
 
 FAMILY = "loss"
 
 
-def _curve(value: Any, slope: Any, power: Any, log_N0: Any) -> tuple[Any, Any]:
+def _curve(value: Numbers, slope: Numbers, power: Numbers, log_N0: Numbers) -> tuple[Numbers, Numbers]:
     """The ``c`` and ``k`` of ``c * N**power + k`` that has this value and slope in ``log N`` at ``N0``."""
     return slope / power * jnp.exp(-power * log_N0), value - slope / power
 
 
-def _anchor(c: Any, power: Any, k: Any, log_N0: Any) -> tuple[Any, Any]:
+def _anchor(c: Numbers, power: Numbers, k: Numbers, log_N0: Numbers) -> tuple[Numbers, Numbers]:
     """The value and the slope in ``log N`` of ``c * N**power + k`` at ``N0``."""
     term = c * jnp.exp(power * log_N0)
     return term + k, power * term
 
 
-def _to_params(z: Any, centre: Centre) -> dict[str, Any]:
+def _to_params(z: Sequence[Numbers] | Float[Array, "size ..."], centre: Centre) -> dict[str, Numbers]:
     """Parameters from the values and slopes at the centre of the data, in the order of the parameters.
 
     The log floor, the log of the data term and the log data exponent are anchored at the sizes ``N0`` and
@@ -37,7 +38,7 @@ def _to_params(z: Any, centre: Centre) -> dict[str, Any]:
     return dict(s=s, q=q, S=S, B=B, b=b, Q=Q, A=A, a=a, E=E)
 
 
-def _from_params(params: Mapping[str, Any], centre: Centre) -> list[Any]:
+def _from_params(params: Mapping[str, Numbers], centre: Centre) -> list[Numbers]:
     """The inverse of :func:`_to_params`."""
     log_N0, log_D0 = centre.middle["N"], centre.middle["D"]
     floor, floor_slope = _anchor(params["s"], params["q"], params["S"], log_N0)

@@ -5,6 +5,7 @@ import math
 import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, fraction, law, positive, positive_number, real
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "sciences"
 ORDER = Input("order of the moment", low=-math.inf, typical=(-5.0, 5.0))
@@ -35,11 +36,11 @@ def wavelet_spectrum(j, *, c, H):
     return c - (2 * H + 1) * j
 
 
-def _tau(q, p):
+def _tau(q: Numbers, p: Numbers) -> Numbers:
     return -jnp.logaddexp(q * jnp.log(p), q * jnp.log1p(-p)) / math.log(2)
 
 
-def _strength(q, p):
+def _strength(q: Numbers, p: Numbers) -> Numbers:
     # The slope of _tau: the two boxes' singularities, weighted by what each gives to the moment.
     large, small = jnp.log(p), jnp.log1p(-p)
     share = 1 / (1 + jnp.exp(q * (small - large)))

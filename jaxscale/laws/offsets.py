@@ -1,13 +1,14 @@
 """A power and an exponential on top of a constant, with parameters of either sign."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from jaxscale.law import Check, Input, Response, amplitude, coefficient, exponent, floor, law, real
 from jaxscale.law.coordinates import Centre
+from jaxscale.utils.arrays import Array, Numbers
 
 FAMILY = "curves"
 STANDARD = "a standard form without a single source"
@@ -38,7 +39,7 @@ def power_law_offset(x, *, c, a, b):
     return c + a * x**b
 
 
-def _to_params(z: Any, centre: Centre) -> dict[str, Any]:
+def _to_params(z: Sequence[Numbers] | Float[Array, "size ..."], centre: Centre) -> dict[str, Numbers]:
     """Parameters from the values at both ends of the data, and the rate over their span."""
     low, span = centre.low["x"], centre.high["x"] - centre.low["x"]
     first, last, rate = z[0], z[1], z[2]
@@ -46,7 +47,7 @@ def _to_params(z: Any, centre: Centre) -> dict[str, Any]:
     return dict(c=first - term, a=term * jnp.exp(-b * low), b=b)
 
 
-def _from_params(params: Mapping[str, Any], centre: Centre) -> list[Any]:
+def _from_params(params: Mapping[str, Numbers], centre: Centre) -> list[Numbers]:
     """The inverse of :func:`_to_params`."""
     first, last = (
         params["c"] + params["a"] * jnp.exp(params["b"] * end) for end in (centre.low["x"], centre.high["x"])

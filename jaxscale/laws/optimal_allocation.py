@@ -16,6 +16,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "loss"
 COMPUTE = Input("FLOPs", lower=1e12, typical=(1e17, 1e25))
@@ -42,7 +43,7 @@ TERMS: dict[str, Any] = dict(
 )
 
 
-def _compute_exponent(a_N, a_B, a_S):
+def _compute_exponent(a_N: Numbers, a_B: Numbers, a_S: Numbers) -> Numbers:
     return 1 / (1 / a_S + 1 / a_B + 1 / a_N)
 
 
@@ -110,7 +111,7 @@ def kaplan_allocation_s(C, *, s0, a_N, a_B, a_S):
     return s0 * C ** (_compute_exponent(a_N, a_B, a_S) / a_S)
 
 
-def _log_ratio(A, alpha, B, beta):
+def _log_ratio(A: Numbers, alpha: Numbers, B: Numbers, beta: Numbers) -> Numbers:
     """The log of ``(alpha * A / (beta * B))**(1 / (alpha + beta))``."""
     return (jnp.log(alpha * A) - jnp.log(beta * B)) / (alpha + beta)
 

@@ -1,13 +1,16 @@
 """Over-optimisation of a policy against a proxy reward model."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from jax.nn import softmax
+from jaxtyping import Float
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, law, positive, positive_number, real, unit
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Array, Numbers
 
 FAMILY = "reinforcement"
 PARAMETERS = Input("parameters", lower=1e5)
@@ -44,11 +47,11 @@ def best_of_n_kl(n):
     return jnp.log(n) - (n - 1) / n
 
 
-def _bon(d: Any, alpha: Any, beta: Any) -> Any:
+def _bon(d: Numbers, alpha: Numbers, beta: Numbers) -> Numbers:
     return d * (alpha - beta * d)
 
 
-def _rl(d: Any, alpha: Any, beta: Any) -> Any:
+def _rl(d: Numbers, alpha: Numbers, beta: Numbers) -> Numbers:
     # d * log(d) is 0 at d = 0, where its gradient has no finite value.
     return d * (alpha - beta * jnp.log(jnp.where(d == 0, 1.0, d)))
 
@@ -196,7 +199,9 @@ def _tilted(others: int, quantity: str) -> dict[str, Any]:
     )
 
 
-def _answers(values: Any, beta: Any) -> tuple[Any, Any, Any]:
+def _answers(
+    values: Sequence[Numbers], beta: Numbers
+) -> tuple[Float[Array, "answer ..."], Float[Array, "answer ..."], Float[Array, "answer ..."]]:
     """Reference, tilted probabilities and rewards, the answers along the first axis."""
     *values, beta = jnp.broadcast_arrays(*values, beta)
     p, r = (jnp.stack(values[start::2]) for start in (0, 1))

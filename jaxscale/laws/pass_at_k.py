@@ -20,6 +20,7 @@ from jaxscale.law import (
 )
 from jaxscale.law.family import Family, with_signature
 from jaxscale.laws.probability import one_of_many
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "inference"
 SAMPLES = Input("samples", typical=(1.0, 1e4))
@@ -93,7 +94,7 @@ def pass_at_k_unbiased(n, s, k):
     return jnp.where(sure, 1.0, -jnp.expm1(log_failure))
 
 
-def _log_ways(n: Any, k: Any) -> Any:
+def _log_ways(n: Numbers, k: Numbers) -> Numbers:
     """The log of the number of ordered ways to draw k of n."""
     return gammaln(n + 1) - gammaln(n - k + 1)
 

@@ -18,6 +18,7 @@ from jaxscale.law import (
     real,
     unit,
 )
+from jaxscale.utils.arrays import Numbers
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -30,7 +31,7 @@ WITH_OFFSETS = dict(g_w=2.6745, g_a=2.2102, g_kv=0.9578, n_w=0.3037, n_a=1.4072,
 WIDE = 1e9
 
 
-def _log_capacity(P, g, n):
+def _log_capacity(P: Numbers, g: Numbers, n: Numbers) -> Numbers:
     """The log of ``1 - exp(-P / g + n)``, held at the log of 1e-6 where too few bits are left."""
     return jnp.log(-jnp.expm1(-jnp.maximum(P / g - n, 1e-6)))
 
@@ -113,7 +114,9 @@ def precision_capacity_loss(N, D, P_w, P_a, P_kv, *, E, A, alpha, B, beta, g_w, 
     return E + A / N_eff**alpha + B / D**beta
 
 
-def _degradation(N_eff, D, P_post, C_T, g_D, g_N, g_post, b):
+def _degradation(
+    N_eff: Numbers, D: Numbers, P_post: Numbers, C_T: Numbers, g_D: Numbers, g_N: Numbers, g_post: Numbers, b: Numbers
+) -> Numbers:
     return C_T * jnp.exp(b - P_post / g_post + g_D * jnp.log(D) - g_N * jnp.log(N_eff))
 
 

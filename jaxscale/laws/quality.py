@@ -20,6 +20,7 @@ from jaxscale.law import (
     real,
 )
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Number, Numbers
 
 FAMILY = "data"
 ERROR = Response("error", positive)
@@ -29,13 +30,13 @@ FILTERING = "Scaling Laws for Data Filtering: Data Curation cannot be Compute Ag
 PASSES = 128
 
 
-def _log_utility(n, u, power: Callable[[Any], Any]):
+def _log_utility(n: Numbers, u: Numbers, power: Callable[[Any], Any]) -> Numbers:
     """``b_1 * log(n_1) + sum_j b_j * log(n_j / n_(j-1))`` over the passes, with ``b_j = power(j)``.
 
     A pass that has not started has ``n_j = n_(j-1)`` and adds nothing; the last one takes the rest.
     """
 
-    def one(j):
+    def one(j: Number):
         started = jnp.where(j == 1, 1.0, jnp.minimum((j - 1) * u, n))
         ended = jnp.where(j == PASSES, n, jnp.minimum(j * u, n))
         return power(j) * jnp.log(ended / started)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, positive, positive_number, real
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "curves"
 
@@ -19,7 +20,7 @@ def _declarations(degree: int) -> dict[str, Any]:
     return declared
 
 
-def _polynomial(x: Any, coefficients: list[Any]) -> Any:
+def _polynomial(x: Numbers, coefficients: list[Numbers]) -> Numbers:
     """A polynomial from its coefficients, lowest power first."""
     total = coefficients[-1]
     for value in reversed(coefficients[:-1]):

@@ -16,6 +16,7 @@ from jaxscale.law import (
     positive,
     positive_number,
 )
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "theory"
 LOSS = Response("loss", positive)
@@ -33,11 +34,11 @@ def _factor(meaning: str) -> Parameter:
     return positive_number(range=(1e-6, 1e9), meaning=meaning)
 
 
-def _power(base: Any, power: Any) -> Any:
+def _power(base: Numbers, power: Numbers) -> Numbers:
     return jnp.exp(power * jnp.log(base))
 
 
-def _size_power(a: Any, b: Any) -> Any:
+def _size_power(a: Numbers, b: Numbers) -> Numbers:
     return jnp.minimum(a - 1, 2 * b)
 
 

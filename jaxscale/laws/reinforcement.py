@@ -22,6 +22,7 @@ from jaxscale.law import (
     scale,
     unit,
 )
+from jaxscale.utils.arrays import Numbers
 
 PARAMETERS = Input("parameters", lower=1e5)
 UPDATES = Input("updates per step", typical=(0.1, 32.0))
@@ -203,11 +204,11 @@ BUDGET: dict[str, Any] = dict(
 PROBE = dict(b1=256 ** (1 / 0.3), b2=0.3, D_min=1e5, beta_J=1e10, alpha_J=0.5)
 
 
-def _data(sigma, D_min, beta_J, alpha_J):
+def _data(sigma: Numbers, D_min: Numbers, beta_J: Numbers, alpha_J: Numbers) -> Numbers:
     return D_min + (beta_J / sigma) ** alpha_J
 
 
-def _compute(sigma, N, b1, b2, data):
+def _compute(sigma: Numbers, N: Numbers, b1: Numbers, b2: Numbers, data: Numbers) -> Numbers:
     return 10 * N * (b1 / sigma) ** b2 * sigma * data
 
 

@@ -1,10 +1,12 @@
 """Loss curves under a learning-rate schedule."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.law import (
     Input,
@@ -18,6 +20,7 @@ from jaxscale.law import (
     positive_number,
     real,
 )
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 
 PARAMETERS = Input("parameters", lower=1e5)
 TOKENS = Input("tokens", lower=1e6)
@@ -33,7 +36,9 @@ JUMP = 1.5
 SMALLEST_RATE = 1e-30
 
 
-def _validate_steps(step: Any, schedule: Any) -> tuple[np.ndarray, np.ndarray]:
+def _validate_steps(
+    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
+) -> tuple[Int[np.ndarray, "*row"], Float[np.ndarray, " step"]]:
     """Steps as indices into the schedule."""
     rates, index = np.asarray(schedule, float), np.asarray(step).astype(int)
     if np.any(rates < 0):
@@ -55,7 +60,13 @@ def _drops(rates: np.ndarray, rises: bool) -> np.ndarray:
     return drops
 
 
-def annealing_sums(step: Any, schedule: Any, *, memory: float = 0.999, rises: bool = False) -> dict[str, Any]:
+def annealing_sums(
+    step: Real[Value, "*row"],
+    schedule: Real[Array, " step"] | Sequence[Number],
+    *,
+    memory: float = 0.999,
+    rises: bool = False,
+) -> dict[str, Any]:
     """The sums over a schedule in ``lr_annealing``.
 
     ``S1 = sum_i eta_i``, ``S2 = sum_i m_i`` with ``m_i = memory * m_(i-1) + eta_(i-1) - eta_i``
@@ -76,7 +87,9 @@ def annealing_sums(step: Any, schedule: Any, *, memory: float = 0.999, rises: bo
     return dict(S1=np.cumsum(rates)[index], S2=np.cumsum(momentum)[index])
 
 
-def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 64) -> dict[str, Any]:
+def rate_changes(
+    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number], *, rises: bool = True, knots: int = 64
+) -> dict[str, Any]:
     """Changes of a schedule for ``multi_power``, each with its rate and the sum of rates since.
 
     Up to ``knots`` changes are kept as they are. More are merged, neighbours of one sign at a time, into pairs that
@@ -114,7 +127,9 @@ def rate_changes(step: Any, schedule: Any, *, rises: bool = True, knots: int = 6
     return dict(S1=total[index].reshape(shape), fall=fall, rate=rate, travel=travel)
 
 
-def changes_after_warmup(step: Any, schedule: Any) -> dict[str, Any]:
+def changes_after_warmup(
+    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
+) -> dict[str, Any]:
     """:func:`rate_changes` without the rises of the warm-up."""
     return rate_changes(step, schedule, rises=False)
 
@@ -257,7 +272,20 @@ POWERS: dict[str, Any] = dict(
 )
 
 
-def _multi_power(S1, fall, rate, travel, *, L0, A, alpha, B, C, beta, gamma):
+def _multi_power(
+    S1: Numbers,
+    fall: Numbers,
+    rate: Numbers,
+    travel: Numbers,
+    *,
+    L0: Numbers,
+    A: Numbers,
+    alpha: Numbers,
+    B: Numbers,
+    C: Numbers,
+    beta: Numbers,
+    gamma: Numbers,
+) -> Numbers:
     gain = -jnp.expm1(-beta * jnp.log1p(C * travel * rate**-gamma)) * fall
     return L0 + A * S1**-alpha - B * (jnp.sum(gain, axis=0) if jnp.ndim(gain) > jnp.ndim(S1) else gain)
 

@@ -8,6 +8,7 @@ from jax.nn import sigmoid
 
 from jaxscale.law import Check, Input, Law, Response, coefficient, exponent, fraction, law, real, unit
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "downstream"
 PARAMETERS = Input("parameters", lower=1e5, typical=(1e8, 1e12))
@@ -78,7 +79,7 @@ def observational_skill_compute(C, *, theta, nu):
     return theta * jnp.log(C) + nu
 
 
-def _above_guessing(c, log_odds):
+def _above_guessing(c: Numbers, log_odds: Numbers) -> Numbers:
     return 1 - (1 - c) * sigmoid(-log_odds)
 
 
@@ -123,7 +124,7 @@ def _sloth(count: int) -> Law:
 sloth = Family("sloth", _sloth, largest=8, listed=(1, 2, 3))
 
 
-def _skill(s, t, alpha, beta1, beta2, beta3):
+def _skill(s: Numbers, t: Numbers, alpha: Numbers, beta1: Numbers, beta2: Numbers, beta3: Numbers) -> Numbers:
     size, data = jnp.log(s / 1e9), jnp.log(t / 1e12)
     return alpha + beta1 * size + beta2 * data + beta3 * size * data
 

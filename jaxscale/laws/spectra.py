@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxscale.law import Input, Law, Response, coefficient, law, location, positive_number, real
 from jaxscale.law.family import Family, with_signature
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "curves"
 ANYTHING = Response("", real)
@@ -31,7 +32,7 @@ def _areas(count: int) -> tuple[str, ...]:
     return tuple(f"b{3 * i + 1}" for i in range(count))
 
 
-def _peaks(x: Any, b: dict[str, Any], count: int) -> Any:
+def _peaks(x: Numbers, b: dict[str, Numbers], count: int) -> Numbers:
     """The sum of the peaks."""
     total = 0.0
     for i in range(count):

@@ -3,11 +3,12 @@
 import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, coefficient, exponent, law, positive, positive_number
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "sciences"
 
 
-def _expm1_ratio(z):
+def _expm1_ratio(z: Numbers) -> Numbers:
     """``expm1(z) / z``, by its series where the quotient would lose digits of its derivatives."""
     near = jnp.abs(z) < 0.05
     series = 1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5 * (1 + z / 6 * (1 + z / 7 * (1 + z / 8))))))

@@ -1,11 +1,10 @@
 """Selection among samples with an imperfect verifier."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from jaxscale.law import Check, Input, Response, fraction, law, positive, positive_number, real, unit
 from jaxscale.laws.probability import one_of_many
+from jaxscale.utils.arrays import Numbers
 
 FAMILY = "inference"
 SAMPLES = Input("samples", typical=(1.0, 100.0))
@@ -14,7 +13,7 @@ RIGHT = fraction(range=(0.0, 0.6), meaning="chance that a sample is right and ac
 WRONG = fraction(range=(0.0, 0.4), meaning="chance that a sample is wrong and accepted")
 
 
-def _accepted_per_chance(s: Any, k: Any) -> Any:
+def _accepted_per_chance(s: Numbers, k: Numbers) -> Numbers:
     """``(1 - (1 - s)**k) / s``, which is k at s = 0."""
     safe = jnp.where(s > 0, s, 0.5)
     return jnp.where(s > 0, one_of_many(safe, k) / safe, k)

@@ -1,6 +1,6 @@
 """Noise of a fit: losses and residual spaces."""
 
-from typing import Any
+from collections.abc import Callable
 
 from jaxscale.noise.losses.absolute import absolute as absolute
 from jaxscale.noise.losses.huber import huber as huber
@@ -14,7 +14,7 @@ from jaxscale.noise.spaces import SPACES as SPACES
 from jaxscale.noise.spaces import Space as Space
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> Callable[..., Noise]:
     """Constructor of a noise, for losses that are not imported above."""
     if name.startswith("_") or name not in constructors():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

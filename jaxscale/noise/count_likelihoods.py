@@ -3,14 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import jax.scipy.special as special
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Int, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.law import Support, positive, unit
@@ -18,6 +18,7 @@ from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
 from jaxscale.noise.losses.squared import squared
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import SPACES, Space
+from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.errors import ArgumentTypeError, DataError
 
 __all__ = ["beta_binomial", "binomial", "negative_binomial", "poisson"]
@@ -36,7 +37,9 @@ class CountLikelihood(Likelihood):
     censored: str | None = eqx.field(static=True, default=None, init=False)
 
     @abstractmethod
-    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def variance(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], data: Mapping[str, Real[Array, "... row"]]
+    ) -> Float[Array, "*lane row"]:
         """Variance of the response, shape (n,)."""
 
     @property
@@ -58,15 +61,24 @@ class CountLikelihood(Likelihood):
         """Description of the likelihood, as reports print it."""
         return f"{self.name.replace('_', '-')} counts"
 
-    def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
+    def log_prob_of_runs(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        y: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+        rows: Int[Array, "run most"],
+    ) -> Float[Array, " run"]:
         """Not available: there are no effects of runs."""
         raise NotImplementedError(f"{self.name} counts have no effects of runs.")
 
-    def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_jacobian(self, y: Float[Array, " row"], data: Mapping[str, Real[Array, "... row"]]) -> Float[Array, " row"]:
         """Zero: the distribution is discrete."""
         return jnp.zeros_like(y)
 
-    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+    def initial(
+        self, residual: Float[np.ndarray, " row"], target: Float[np.ndarray, " row"], free: int
+    ) -> dict[str, float]:
         """Initial values of the sites."""
         return {name: site.initial for name, site in self.sites.items()}
 
@@ -178,7 +190,14 @@ class TrialsLikelihood(CountLikelihood):
             raise DataError(f"{observations.first(bad)}: {message}, of which {hits[bad][0]:g} would be successes.")
 
     @abstractmethod
-    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+    def log_mass(
+        self,
+        sites: Mapping[str, Numbers],
+        p: Float[Array, "*lane row"],
+        hits: Float[Array, "*lane row"],
+        trials: Float[Array, "*#lane row"],
+        ways: Float[Array, "*lane row"],
+    ) -> Float[Array, "*lane row"]:
         """Log probability of successes with expected proportion p.
 
         Args:
@@ -189,7 +208,13 @@ class TrialsLikelihood(CountLikelihood):
             ways: logarithm of the binomial coefficient.
         """
 
-    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_prob(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        y: Float[Array, "*#lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, "*lane row"]:
         """Log probability of the successes in every row, shape (n,)."""
         trials = data[self.trials]
         k = y * trials
@@ -198,7 +223,7 @@ class TrialsLikelihood(CountLikelihood):
         p = jnp.clip(level, tiny, 1 - jnp.finfo(level.dtype).epsneg)
         return self.log_mass(sites, p, k, trials, ways)
 
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Clip proportions to 0.001 to 0.999."""
         return np.clip(response, 1e-3, 1 - 1e-3)
 
@@ -216,22 +241,32 @@ class Binomial(TrialsLikelihood):
 
     name: ClassVar[str] = "binomial"
 
-    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def variance(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], data: Mapping[str, Real[Array, "... row"]]
+    ) -> Float[Array, "*lane row"]:
         """Variance ``p (1 - p) / n``."""
         return level * (1 - level) / data[self.trials]
 
-    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+    def log_mass(
+        self,
+        sites: Mapping[str, Numbers],
+        p: Float[Array, "*lane row"],
+        hits: Float[Array, "*lane row"],
+        trials: Float[Array, "*#lane row"],
+        ways: Float[Array, "*lane row"],
+    ) -> Float[Array, "*lane row"]:
         """Log probability ``k log p + (n - k) log(1 - p) + log C(n, k)``."""
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
 
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
-<<<<<<< HEAD
-        """Shares of successes."""
-        trials = jnp.asarray(data[self.trials], level.dtype)
-=======
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw proportions of successes."""
-        trials = data[self.trials]
->>>>>>> 29e497a44d643c17f8c6cb5c51ca77f7c4cb8044
+        trials = jnp.asarray(data[self.trials], level.dtype)
         return jr.binomial(key, trials, jnp.clip(level, 0.0, 1.0)) / trials
 
 
@@ -240,7 +275,9 @@ class BetaBinomial(TrialsLikelihood):
 
     name: ClassVar[str] = "beta_binomial"
 
-    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def variance(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], data: Mapping[str, Real[Array, "... row"]]
+    ) -> Float[Array, "*lane row"]:
         """Variance ``p (1 - p) / n (1 + (n - 1) / (concentration + 1))``."""
         trials = data[self.trials]
         return level * (1 - level) / trials * (1 + (trials - 1) / (sites["concentration"] + 1))
@@ -250,12 +287,25 @@ class BetaBinomial(TrialsLikelihood):
         """Site ``concentration``: infinite for a binomial distribution."""
         return {"concentration": Site("LogNormal", dict(loc=4.0, scale=2.0), 50.0)}
 
-    def log_mass(self, sites: Mapping[str, Any], p: Any, hits: Any, trials: Any, ways: Any) -> Any:
+    def log_mass(
+        self,
+        sites: Mapping[str, Numbers],
+        p: Float[Array, "*lane row"],
+        hits: Float[Array, "*lane row"],
+        trials: Float[Array, "*#lane row"],
+        ways: Float[Array, "*lane row"],
+    ) -> Float[Array, "*lane row"]:
         """Log probability ``log B(k + a, n - k + b) - log B(a, b) + log C(n, k)``, ``a = p c``, ``b = (1 - p) c``."""
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]
         return ways + special.betaln(hits + a, trials - hits + b) - special.betaln(a, b)
 
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw proportions of successes, with a beta-distributed probability in each row."""
         first, second = jr.split(key)
         p, trials = jnp.clip(level, 0.0, 1.0), jnp.asarray(data[self.trials], level.dtype)
@@ -294,7 +344,7 @@ class MeanLikelihood(CountLikelihood):
                 f"the likelihood {self.name}."
             )
 
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Raise counts to at least 1/2."""
         return np.maximum(response, 0.5)
 
@@ -308,16 +358,30 @@ class Poisson(MeanLikelihood):
 
     name: ClassVar[str] = "poisson"
 
-    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def variance(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], data: Mapping[str, Real[Array, "... row"]]
+    ) -> Float[Array, "*lane row"]:
         """Variance ``m``."""
         return level
 
-    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_prob(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        y: Float[Array, "*#lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, "*lane row"]:
         """Log probability ``y log m - m - log y!``."""
         m = _positive(level)
         return special.xlogy(y, m) - m - special.gammaln(y + 1)
 
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw counts."""
         return jr.poisson(key, _positive(level)).astype(level.dtype)
 
@@ -331,7 +395,9 @@ class NegativeBinomial(MeanLikelihood):
 
     name: ClassVar[str] = "negative_binomial"
 
-    def variance(self, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def variance(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], data: Mapping[str, Real[Array, "... row"]]
+    ) -> Float[Array, "*lane row"]:
         """Variance ``m + m^2 / k``."""
         return level + level * level / sites["dispersion"]
 
@@ -340,19 +406,33 @@ class NegativeBinomial(MeanLikelihood):
         """Site ``dispersion``, the k of the variance."""
         return {"dispersion": Site("LogNormal", dict(loc=2.0, scale=2.0), 10.0)}
 
-    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_prob(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        y: Float[Array, "*#lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, "*lane row"]:
         """Log probability ``log Gamma(y + k) - log Gamma(k) - log y! + y log(m / (m + k)) + k log(k / (m + k))``."""
         m, k = _positive(level), sites["dispersion"]
         ways = special.gammaln(y + k) - special.gammaln(k) - special.gammaln(y + 1)
         return ways + special.xlogy(y, m / (m + k)) - k * jnp.log1p(m / k)
 
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw counts."""
         first, second = jr.split(key)
         m, k = _positive(level), sites["dispersion"]
         return jr.poisson(second, m * jr.gamma(first, k, level.shape) / k).astype(level.dtype)
 
-    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+    def initial(
+        self, residual: Float[np.ndarray, " row"], target: Float[np.ndarray, " row"], free: int
+    ) -> dict[str, float]:
         """Moment estimate of the dispersion from the residuals of the surrogate's fit."""
         m = residual + target
         m, r = m[np.isfinite(m) & (m > 0)], residual[np.isfinite(m) & (m > 0)]
@@ -390,7 +470,9 @@ def negative_binomial() -> NegativeBinomial:
     return NegativeBinomial()
 
 
-def _trials_input(trials: Any) -> tuple[str, np.ndarray | None]:
+def _trials_input(
+    trials: str | float | Sequence[float] | Real[np.ndarray, " n"],
+) -> tuple[str, Float[np.ndarray, "*row"] | None]:
     """Name of the input of trials, and the numbers if they are given."""
     if isinstance(trials, str):
         return trials, None
@@ -406,5 +488,5 @@ def _trials_input(trials: Any) -> tuple[str, np.ndarray | None]:
     return "trials", numbers
 
 
-def _positive(level: Any) -> Any:
+def _positive(level: Float[Array, "*lane row"]) -> Float[Array, "*lane row"]:
     return jnp.maximum(level, jnp.finfo(level.dtype).tiny)

@@ -3,15 +3,17 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Int, Key, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space
+from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import DataError, Setting
 
@@ -112,11 +114,24 @@ class Likelihood(eqx.Module):
         """
 
     @abstractmethod
-    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_prob(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        y: Float[Array, "*#lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, "*lane row"]:
         """Log density of the residual (or count) of every row, shape (n,), given effects of runs in ``sites``."""
 
     @abstractmethod
-    def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
+    def log_prob_of_runs(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        y: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+        rows: Int[Array, "run most"],
+    ) -> Float[Array, " run"]:
         """Marginal log density of the rows of each run, with its effect integrated out, shape (runs,).
 
         Args:
@@ -128,15 +143,21 @@ class Likelihood(eqx.Module):
         """
 
     @abstractmethod
-    def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_jacobian(self, y: Float[Array, " row"], data: Mapping[str, Real[Array, "... row"]]) -> Float[Array, " row"]:
         """Log Jacobian of the residual in the response, ``log |t'(y)|``, shape (n,)."""
 
     @abstractmethod
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw responses, shape (n,); effects of runs are drawn too unless ``sites`` holds them."""
 
     @abstractmethod
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Move responses off the ends of their range, so that logarithms are finite."""
 
     @abstractmethod
@@ -144,7 +165,9 @@ class Likelihood(eqx.Module):
         """Observations for the fit of the surrogate."""
 
     @abstractmethod
-    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+    def initial(
+        self, residual: Float[np.ndarray, " row"], target: Float[np.ndarray, " row"], free: int
+    ) -> dict[str, float]:
         """Initial values of the nuisance parameters.
 
         Args:
@@ -189,13 +212,23 @@ def check_columns(likelihood: Likelihood, observations: Observations) -> None:
 
 
 @compiled
-def _sample(likelihood: Likelihood, keys: Any, sites: dict[str, Any], level: Any, data: dict[str, Any]) -> Any:
+def _sample(
+    likelihood: Likelihood,
+    keys: Key[Array, " draw"],
+    sites: dict[str, Float[Array, "draw ..."]],
+    level: Float[Array, "draw row"],
+    data: dict[str, Real[Array, "... row"]],
+) -> Float[Array, "draw row"]:
     return jax.vmap(likelihood.sample, in_axes=(0, 0, 0, None))(keys, sites, level, data)
 
 
 def replicate(
-    likelihood: Likelihood, seed: int, sites: Mapping[str, Any], level: np.ndarray, data: Mapping[str, Any]
-) -> np.ndarray:
+    likelihood: Likelihood,
+    seed: int,
+    sites: Mapping[str, Float[Array, "draw ..."]],
+    level: Float[np.ndarray, "draw row"],
+    data: Mapping[str, Real[Array, "... row"]],
+) -> Float[np.ndarray, "draw row"]:
     """Posterior predictive responses for every draw, shape (draws, n).
 
     Args:

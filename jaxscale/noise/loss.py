@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Real
 
 from jaxscale.noise.spaces import namespace
 from jaxscale.noise.student_t_fit import student_t_fit
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 from jaxscale.utils.errors import ArgumentError
 
 # For a loss with a threshold the Hessian is informative only if at least this fraction of the residuals is inside it,
@@ -46,11 +48,13 @@ class Loss(eqx.Module):
     concomitant_scale: ClassVar[bool] = False
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {}
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Loss ``rho(r)`` at the threshold ``delta``."""
         raise NotImplementedError
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """Derivatives ``rho'(r)`` and ``rho''(r)``, and the weight ``rho'(r) / r`` of the majorising parabola."""
         raise NotImplementedError
 
@@ -59,24 +63,24 @@ class Loss(eqx.Module):
         """Inputs that the loss needs in addition to those of the law."""
         return ()
 
-    def initial_scale(self, mean: Any) -> Any:
+    def initial_scale(self, mean: Float[Array, "*lane"]) -> Float[Array, "*lane"]:
         """Initial value of a fitted scale: the mean absolute residual."""
         return mean
 
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Move responses into the interior of their range, for centring."""
         return response
 
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def psi(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Derivative ``rho'(r)``."""
         return self.slopes(r, delta, log_scale)[0]
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> Number:
         """Residual beyond which the loss is not quadratic: infinite for squared error, zero for absolute error."""
         return np.inf
 
-    def with_threshold(self, delta: Any) -> "Loss":
+    def with_threshold(self, delta: Numbers) -> "Loss":
         """Loss with another threshold; the loss itself if it has none."""
         return self
 
@@ -91,11 +95,11 @@ class Loss(eqx.Module):
         return self.infers_scale
 
     @property
-    def log_scale(self) -> Any:
+    def log_scale(self) -> Number:
         """Logarithm of a given scale."""
         return 0.0
 
-    def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
+    def scale_cost(self, free: int, weight: Float[np.ndarray, " row"], log_scale: Numbers) -> Float[Array, "*lane"]:
         """Term of a concomitant scale in the objective, shape (...,) for weights of shape (..., n)."""
         raise NotImplementedError
 
@@ -114,7 +118,7 @@ class Loss(eqx.Module):
         """Whether ``exp(-rho)`` is proportional to a density that a posterior may use."""
         return self.quadratic or self.in_nats
 
-    def curvature_describes(self, residual: np.ndarray, size: int) -> bool:
+    def curvature_describes(self, residual: Float[np.ndarray, " row"], size: int) -> bool:
         """Whether standard errors can be computed from the Hessian of the objective.
 
         Args:
@@ -125,8 +129,8 @@ class Loss(eqx.Module):
         return bool(not self.vertex and inside >= min(size + INSIDE * (len(residual) - size), len(residual)))
 
     def pseudo_residuals(
-        self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
-    ) -> tuple[np.ndarray, float]:
+        self, residual: Float[np.ndarray, " row"], log_scale: float, used: Bool[np.ndarray, " row"], size: int
+    ) -> tuple[Float[np.ndarray, " row"], float]:
         """Pseudo-residuals for the covariance of least squares, shape (n,), and a correction factor.
 
         Args:
@@ -137,7 +141,9 @@ class Loss(eqx.Module):
         """
         return residual, 1.0
 
-    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+    def of_constant(
+        self, target: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], log_scale: float, free: int
+    ) -> float:
         """Objective of the best constant, ``min_c sum w rho(c - t)``, by bisection on its slope.
 
         Args:
@@ -155,7 +161,7 @@ class Loss(eqx.Module):
             low, high = (middle, high) if slope < 0 else (low, middle)
         return float(np.sum(weight * self.value(high - target, self.threshold, log_scale)))
 
-    def centre(self, u: np.ndarray) -> float:
+    def centre(self, u: Float[np.ndarray, " row"]) -> float:
         """M-estimate of location, ``argmin_c sum rho(u - c)``, by iteratively reweighted means from the median.
 
         Args:
@@ -169,7 +175,7 @@ class Loss(eqx.Module):
             centre = float(np.sum(pull * u) / np.sum(pull))
         return centre
 
-    def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
+    def distribution(self, u: Float[np.ndarray, " row"], freedom: int, log_scale: float) -> tuple[float, float]:
         """Degrees of freedom and scale of the Student-t distribution of a parametric bootstrap.
 
         They are fitted to the residuals, with the scale multiplied by ``sqrt(n / (n - p))``, unless the loss is itself
@@ -192,7 +198,9 @@ class Loss(eqx.Module):
         """
         return self, ""
 
-    def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
+    def statistic_unit(
+        self, r: Float[np.ndarray, " row"], w: Float[np.ndarray, " row"], size: int
+    ) -> tuple[float, float | None, str]:
         """Scale ``c = E[psi^2] / E[psi']`` of the profile statistic ``2 (f - f_min) / c``.
 
         ``E[psi']`` is a mean over rows; if few residuals are inside the threshold it is the range of psi times the
@@ -231,16 +239,18 @@ class ClippedLoss(Loss):
     Squared error is its limit for an infinite threshold, absolute error (over delta) that for a threshold of zero.
     """
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Loss ``c (r - c / 2)``."""
         inside = namespace(r).clip(r, -delta, delta)
         return inside * (r - 0.5 * inside)
 
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def psi(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Residual clipped to ``[-delta, delta]``."""
         return namespace(r).clip(r, -delta, delta)
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """Residual clipped to ``[-delta, delta]``, 1 inside and 0 outside, and weight ``min(1, delta / |r|)``."""
         xp = namespace(r)
         inside = xp.abs(r) <= delta
@@ -248,12 +258,12 @@ class ClippedLoss(Loss):
         return xp.clip(r, -delta, delta), inside.astype(r.dtype), weight
 
 
-def as_array(value: Any) -> Any:
+def as_array(value: Numbers | str) -> Real[Array, "..."]:
     """Convert a setting of a loss to an array, so that a new value does not trigger compilation."""
     return value if isinstance(value, jax.Array) else np.asarray(value, float)
 
 
-def validate_positive(name: str, value: Any) -> Any:
+def validate_positive(name: str, value: Numbers | str) -> Real[Array, "..."]:
     """Validate a positive and finite setting; a JAX array is returned unchanged.
 
     Raises:
@@ -270,7 +280,7 @@ def validate_positive(name: str, value: Any) -> Any:
     return number
 
 
-def bandwidth_at_zero(r: np.ndarray, size: int) -> tuple[float, float]:
+def bandwidth_at_zero(r: Float[np.ndarray, " row"], size: int) -> tuple[float, float]:
     """Bandwidth around zero and the fraction of residuals inside, for a density estimate at zero.
 
     As many of the smallest residuals as there are parameters are omitted, since the fit can make these zero.

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise import Noise
@@ -36,7 +37,7 @@ def weight_by_errors(observations: Observations, noise: Noise) -> Observations:
     return dataclasses.replace(observations, weight=observations.weight / errors**2)
 
 
-def scatter_notice(residual: np.ndarray, weight: np.ndarray, free: int) -> list[Notice]:
+def scatter_notice(residual: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], free: int) -> list[Notice]:
     """Notice if the residuals are larger than the known errors allow (chi-squared test).
 
     Args:

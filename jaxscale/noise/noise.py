@@ -12,11 +12,13 @@ from functools import cache
 from typing import Any
 
 import equinox as eqx
+from jaxtyping import Real
 
 from jaxscale.law import Response
 from jaxscale.noise import losses
 from jaxscale.noise.loss import Loss
 from jaxscale.noise.spaces import Space, default_space
+from jaxscale.utils.arrays import Numbers, Value
 from jaxscale.utils.errors import ArgumentError
 
 
@@ -36,11 +38,11 @@ class Noise(eqx.Module):
         """Whether the scale of the noise is fitted with the law."""
         return self.loss.infers_scale
 
-    def transform(self, y: Any) -> Any:
+    def transform(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """Map a response or prediction to the residual space."""
         return self.space.forward(y)
 
-    def with_threshold(self, delta: Any) -> "Noise":
+    def with_threshold(self, delta: Numbers) -> "Noise":
         """Noise with another threshold of its loss."""
         return Noise(self.loss.with_threshold(delta), self.space)
 

@@ -3,12 +3,14 @@
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.special as special
 import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxscale.utils.arrays import Array, Number
 
 # Quadrature nodes about each of two peaks of the integrand, and fixed-point iterations to find a peak.
 TRAPEZE, STEPS = np.linspace(-1.0, 1.0, 25), 4
@@ -20,7 +22,9 @@ SHARP = 16.0
 TOGETHER, LARGEST = 8, 1e30
 
 
-def run_rows(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndarray:
+def run_rows(
+    run: Int[np.ndarray, " row"], used: Bool[np.ndarray, " row"], runs: int, most: int
+) -> Int[np.ndarray, "run most"]:
     """Indices of the rows of each run, padded by -1, shape (runs, most).
 
     Args:
@@ -36,12 +40,14 @@ def run_rows(run: np.ndarray, used: np.ndarray, runs: int, most: int) -> np.ndar
     return rows
 
 
-def longest_run(run: np.ndarray, used: np.ndarray) -> int:
+def longest_run(run: Int[np.ndarray, " row"], used: Bool[np.ndarray, " row"]) -> int:
     """Number of rows of the longest run."""
     return int(np.bincount(run[used], minlength=1).max())
 
 
-def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
+def student_t_runs(
+    z: Float[Array, "run most"], weight: Float[Array, "run most"], ratio: Number, df: Number
+) -> Float[Array, " run"]:
     """Log marginal likelihood ``log int N(b; 0, ratio^2) prod_i t(z_i - b; df)^w_i db`` of every run.
 
     Distant rows of a run make the integrand multimodal. Each of its two largest peaks has a trapezoidal rule in
@@ -59,7 +65,7 @@ def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
     lone = special.gammaln(0.5 * (df + 1)) - special.gammaln(0.5 * df) - 0.5 * jnp.log(df * jnp.pi)
     constant = lone * jnp.sum(weight, axis=1) - jnp.log(ratio) - 0.5 * jnp.log(2 * jnp.pi)
 
-    def integrand(b: Any) -> Any:
+    def integrand(b: Float[Array, "run place"]) -> Float[Array, "run place"]:
         """Log integrand at values b of the effect of every run, up to a constant, shape (runs, count)."""
         return -0.5 * (b / ratio) ** 2 - 0.5 * (df + 1) * _logs(z, weight, b, df)
 
@@ -77,7 +83,9 @@ def student_t_runs(z: Any, weight: Any, ratio: Any, df: Any) -> Any:
     return constant + special.logsumexp(integrand(flat(b)), axis=1, b=flat(measure))
 
 
-def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
+def _logs(
+    z: Float[Array, "run most"], weight: Float[Array, "run most"], b: Float[Array, "run place"], df: Number
+) -> Float[Array, "run place"]:
     """Sum ``sum_i w_i log(1 + (z_i - b)^2 / df)`` at b of shape (runs, count), a few rows at a time."""
     few = min(TOGETHER, z.shape[1])
     extra = -z.shape[1] % few
@@ -85,20 +93,26 @@ def _logs(z: Any, weight: Any, b: Any, df: Any) -> Any:
     # With weights of 0 and 1 a single logarithm of a product suffices.
     even = jnp.all((weight == 0) | (weight == 1))
 
-    def product(part: Any) -> Any:
+    def product(part: tuple[Float[Array, "few run 1"], Float[Array, "few run 1"]]) -> Float[Array, "run place"]:
         factors = [
             jnp.where(w > 0, jnp.minimum(1 + (z - b) ** 2 / df, LARGEST), 1.0) for z, w in zip(*part, strict=True)
         ]
         return jnp.log(functools.reduce(operator.mul, factors))
 
-    def each(part: Any) -> Any:
+    def each(part: tuple[Float[Array, "few run 1"], Float[Array, "few run 1"]]) -> Float[Array, "run place"]:
         return sum(w * jnp.log1p((z - b) ** 2 / df) for z, w in zip(*part, strict=True))
 
     step = lambda total, part: (total + jax.lax.cond(even, product, each, part), None)  # noqa: E731
     return jax.lax.scan(step, jnp.zeros_like(b), (blocks(z), blocks(weight)))[0]
 
 
-def _peaks(integrand: Callable[[Any], Any], z: Any, weight: Any, ratio: Any, df: Any) -> tuple[Any, Any, Any]:
+def _peaks(
+    integrand: Callable[[Array], Array],
+    z: Float[Array, "run most"],
+    weight: Float[Array, "run most"],
+    ratio: Number,
+    df: Number,
+) -> tuple[Float[Array, "run 2"], Float[Array, "run 2"], Float[Array, "run 2"]]:
     """Centres, widths and reach of the two largest peaks, shape (runs, 2); equal if there is only one."""
     pull = 1 / (ratio * ratio)
     centre = jnp.stack([jnp.zeros(len(z)), jnp.min(z, axis=1), jnp.max(z, axis=1)], axis=1)

@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.random as jr
 import jax.scipy.special as special
 import jax.scipy.stats as stats
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.noise.likelihood import Likelihood, ScaleBy, Site
@@ -20,6 +21,7 @@ from jaxscale.noise.losses.student_t import student_t as student_t_loss
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.random_effects import student_t_runs
 from jaxscale.noise.spaces import Space, space_of
+from jaxscale.utils.arrays import Array, Number, Numbers, RandomKey
 from jaxscale.utils.errors import ArgumentError, DataError, Setting
 
 __all__ = ["laplace", "normal", "student_t"]
@@ -51,15 +53,17 @@ class ResidualLikelihood(Likelihood):
             raise ArgumentError("scale_by", f"must be constant, level or group, but is {self.scale_by!r}.")
 
     @abstractmethod
-    def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log density of a standardised residual."""
 
     @abstractmethod
-    def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_survival(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """``log P(T > t)`` of a standardised residual."""
 
     @abstractmethod
-    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(
+        self, key: RandomKey, shape: tuple[int, ...], sites: Mapping[str, Numbers]
+    ) -> Float[Array, "..."]:
         """Draw standardised residuals."""
 
     @property
@@ -144,13 +148,21 @@ class ResidualLikelihood(Likelihood):
     def check_unambiguous(self, observations: Observations) -> None:
         """Do nothing: responses are never ambiguous."""
 
-    def scales(self, sites: Mapping[str, Any], level: Any, group: Any) -> Any:
+    def scales(
+        self, sites: Mapping[str, Numbers], level: Float[Array, "*lane row"], group: Int[Array, " row"]
+    ) -> Float[Array, "*lane row"]:
         """Scale of the residual of every row, shape (n,)."""
         if self.scale_by == "level":
             return sites["scale"] * jnp.exp(sites["power"] * jnp.log(jnp.abs(level)))
         return sites["scale"][group] if self.scale_by == "group" else jnp.broadcast_to(sites["scale"], level.shape)
 
-    def log_prob(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_prob(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, "*lane row"],
+        y: Float[Array, "*#lane row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, "*lane row"]:
         """Log density ``log p((t(y) - t(law)) / scale) - log(scale)``, or log survival if censored; shape (n,)."""
         transform = self.space.forward
         s = self.scales(sites, level, data["group"])
@@ -163,7 +175,14 @@ class ResidualLikelihood(Likelihood):
             return observed
         return jnp.where(data[self.censored] > 0, self.log_survival(t, sites), observed)
 
-    def log_prob_of_runs(self, sites: Mapping[str, Any], level: Any, y: Any, data: Mapping[str, Any], rows: Any) -> Any:
+    def log_prob_of_runs(
+        self,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        y: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+        rows: Int[Array, "run most"],
+    ) -> Float[Array, " run"]:
         """Marginal log density of the residuals of every run, shape (runs,) by code (0 for padding).
 
         The effect ``b ~ Normal(0, run_ratio)`` that the rows of a run share, in units of each row's own scale, is
@@ -176,16 +195,28 @@ class ResidualLikelihood(Likelihood):
         z = jnp.where(weight > 0, of_runs(transform(y) - transform(level)), 0.0) / s
         return self.log_density_of_runs(z, weight, jnp.sum(weight * jnp.log(s), axis=1), sites)
 
-    def log_density_of_runs(self, z: Any, weight: Any, scaled: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density_of_runs(
+        self,
+        z: Float[Array, "run most"],
+        weight: Float[Array, "run most"],
+        scaled: Float[Array, " run"],
+        sites: Mapping[str, Numbers],
+    ) -> Float[Array, " run"]:
         """Log density of standardised residuals z, shape (runs, most), less ``scaled = sum w log s``; shape (runs,)."""
         raise NotImplementedError(f"Effects of runs of {self.name} residuals are sampled.")
 
-    def log_jacobian(self, y: Any, data: Mapping[str, Any]) -> Any:
+    def log_jacobian(self, y: Float[Array, " row"], data: Mapping[str, Real[Array, "... row"]]) -> Float[Array, " row"]:
         """Log Jacobian ``log |t'(y)|``; 0 for a censored row, whose likelihood is a probability."""
         slope = self.space.log_derivative(y)
         return slope if self.censored is None else jnp.where(data[self.censored] > 0, 0.0, slope)
 
-    def sample(self, key: Any, sites: Mapping[str, Any], level: Any, data: Mapping[str, Any]) -> Any:
+    def sample(
+        self,
+        key: RandomKey,
+        sites: Mapping[str, Numbers],
+        level: Float[Array, " row"],
+        data: Mapping[str, Real[Array, "... row"]],
+    ) -> Float[Array, " row"]:
         """Draw responses ``t^-1(t(law) + scale * (run_ratio * b_run + e))``, shape (n,)."""
         first, second = jr.split(key)
         e = self.draw_standardised(first, level.shape, sites)
@@ -196,7 +227,7 @@ class ResidualLikelihood(Likelihood):
             e = e + sites["run_ratio"] * jr.normal(second, level.shape)[codes]
         return self.space.inverse(self.space.forward(level) + self.scales(sites, level, data["group"]) * e)
 
-    def interior(self, response: np.ndarray) -> np.ndarray:
+    def interior(self, response: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """Return responses unchanged."""
         return response
 
@@ -204,7 +235,9 @@ class ResidualLikelihood(Likelihood):
         """Return observations unchanged."""
         return observations
 
-    def initial(self, residual: np.ndarray, target: np.ndarray, free: int) -> dict[str, float]:
+    def initial(
+        self, residual: Float[np.ndarray, " row"], target: Float[np.ndarray, " row"], free: int
+    ) -> dict[str, float]:
         """Initial scale from the size of the residuals, smaller if there are effects of runs."""
         values = {name: site.initial for name, site in self.sites.items()}
         r = residual[np.isfinite(residual)]
@@ -214,7 +247,7 @@ class ResidualLikelihood(Likelihood):
         scale = float(max(self.spread(r, free), floor))
         return values | {"scale": scale / np.sqrt(2.0) if self.runs else scale}
 
-    def spread(self, residual: np.ndarray, free: int) -> float:
+    def spread(self, residual: Float[np.ndarray, " row"], free: int) -> float:
         """Robust standard deviation of residuals: 1.4826 times the median of their absolute values."""
         return 1.4826 * float(np.median(np.abs(residual)))
 
@@ -247,19 +280,27 @@ class Normal(ResidualLikelihood):
         """Squared error, or Student-t with censoring."""
         return squared(self.space) if self.censored is None else student_t_loss(4.0, space=self.space)
 
-    def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log density ``-t^2 / 2 - log(2 pi) / 2``."""
         return stats.norm.logpdf(t)
 
-    def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_survival(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log survival ``log Phi(-t)``."""
         return stats.norm.logsf(t)
 
-    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(
+        self, key: RandomKey, shape: tuple[int, ...], sites: Mapping[str, Numbers]
+    ) -> Float[Array, "..."]:
         """Draw from the standard normal distribution."""
         return jr.normal(key, shape)
 
-    def log_density_of_runs(self, z: Any, weight: Any, scaled: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density_of_runs(
+        self,
+        z: Float[Array, "run most"],
+        weight: Float[Array, "run most"],
+        scaled: Float[Array, " run"],
+        sites: Mapping[str, Numbers],
+    ) -> Float[Array, " run"]:
         """Log density ``-log(1 + v W) / 2 - (sum w z^2 - v (sum w z)^2 / (1 + v W)) / 2`` up to constants.
 
         With residuals ``z_i`` in units of their scales, weights ``w_i``, ``W = sum w_i`` and ``v = run_ratio^2``.
@@ -269,7 +310,7 @@ class Normal(ResidualLikelihood):
         alone = -scaled - jnp.sum(weight * (0.5 * jnp.log(2 * jnp.pi) + 0.5 * z * z), axis=1)
         return alone - 0.5 * jnp.log1p(v * heavy) + 0.5 * v * pulled**2 / (1 + v * heavy)
 
-    def spread(self, residual: np.ndarray, free: int) -> float:
+    def spread(self, residual: Float[np.ndarray, " row"], free: int) -> float:
         """Standard deviation of residuals."""
         return float(np.sqrt(np.sum(residual * residual) / max(len(residual) - free, 1)))
 
@@ -283,7 +324,9 @@ class StudentT(ResidualLikelihood):
 
     name: ClassVar[str] = "student_t"
     calibrated: ClassVar[tuple[ScaleBy, ...]] = ("constant",)
-    df: Any = eqx.field(default=None, converter=lambda v: None if v is None else np.asarray(v, float))
+    df: Float[np.ndarray, ""] | None = eqx.field(
+        default=None, converter=lambda v: None if v is None else np.asarray(v, float)
+    )
 
     @property
     def marginal(self) -> bool:
@@ -300,19 +343,27 @@ class StudentT(ResidualLikelihood):
         """Name of the distribution with its degrees of freedom."""
         return f"student_t(df {'inferred' if self.df is None else f'{self.df:g}'})"
 
-    def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log density ``-(df + 1) / 2 log(1 + t^2 / df)`` up to a constant."""
         return stats.t.logpdf(t, sites.get("df", self.df))
 
-    def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_survival(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log survival ``log P(T > t)``."""
         return _t_survival(t, sites.get("df", self.df))
 
-    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(
+        self, key: RandomKey, shape: tuple[int, ...], sites: Mapping[str, Numbers]
+    ) -> Float[Array, "..."]:
         """Draw from the standard Student-t distribution."""
         return jr.t(key, sites.get("df", self.df), shape)
 
-    def log_density_of_runs(self, z: Any, weight: Any, scaled: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density_of_runs(
+        self,
+        z: Float[Array, "run most"],
+        weight: Float[Array, "run most"],
+        scaled: Float[Array, " run"],
+        sites: Mapping[str, Numbers],
+    ) -> Float[Array, " run"]:
         """Log density ``log int Normal(b; 0, run_ratio) prod_i t(z_i - b; df)^w_i db``, by quadrature."""
         each = student_t_runs(z, weight, sites["run_ratio"], sites.get("df", self.df))
         return jnp.where(jnp.any(weight > 0, axis=1), each - scaled, 0.0)
@@ -324,15 +375,17 @@ class Laplace(ResidualLikelihood):
     name: ClassVar[str] = "laplace"
     differentiable: ClassVar[bool] = False
 
-    def log_density(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_density(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log density ``-|t| - log(2)``."""
         return stats.laplace.logpdf(t)
 
-    def log_survival(self, t: Any, sites: Mapping[str, Any]) -> Any:
+    def log_survival(self, t: Float[Array, "*shape"], sites: Mapping[str, Numbers]) -> Float[Array, "*shape"]:
         """Log survival, ``log(1/2) - t`` above 0."""
         return jnp.where(t > 0, jnp.log(0.5) - t, jnp.log1p(-0.5 * jnp.exp(jnp.minimum(t, 0.0))))
 
-    def draw_standardised(self, key: Any, shape: tuple[int, ...], sites: Mapping[str, Any]) -> Any:
+    def draw_standardised(
+        self, key: RandomKey, shape: tuple[int, ...], sites: Mapping[str, Numbers]
+    ) -> Float[Array, "..."]:
         """Draw from the standard Laplace distribution."""
         return jr.laplace(key, shape)
 
@@ -401,7 +454,7 @@ def _check_censored(observations: Observations, name: str | None) -> None:
         )
 
 
-def _t_survival(t: Any, df: Any) -> Any:
+def _t_survival(t: Float[Array, "*shape"], df: Number) -> Float[Array, "*shape"]:
     """Log survival ``log P(T > t)`` by quadrature, differentiable in df and accurate in the tails.
 
     JAX's incomplete beta function has no derivative in df, and underflows. Up to 2 the density is integrated from 0.

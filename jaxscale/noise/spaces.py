@@ -5,17 +5,20 @@ arrays.
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from types import ModuleType
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.law import Support, positive, real, unit
+from jaxscale.utils.arrays import Numbers, Value
 from jaxscale.utils.errors import ArgumentError
 
 
-def namespace(values: Any) -> Any:
+def namespace(values: Numbers) -> ModuleType:
     """Array library of values: NumPy for its arrays and Python numbers, else JAX."""
     return np if isinstance(values, np.ndarray | np.generic | float | int) else jnp
 
@@ -38,23 +41,23 @@ class Space(eqx.Module):
     percent: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, y: Any) -> Any:
+    def forward(self, y: Real[Value, "*shape"]) -> Float[Value, "*shape"]:
         """Transform responses, ``t(y)``."""
 
     @abstractmethod
-    def inverse(self, t: Any) -> Any:
+    def inverse(self, t: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """Inverse transformation: ``y`` with ``t(y) = t``."""
 
     @abstractmethod
-    def derivative(self, y: Any) -> Any:
+    def derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """Derivative ``t'(y)``."""
 
     @abstractmethod
-    def second_derivative(self, y: Any) -> Any:
+    def second_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """Second derivative ``t''(y)``."""
 
     @abstractmethod
-    def log_derivative(self, y: Any) -> Any:
+    def log_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """Log derivative ``log t'(y)``, the log Jacobian of residuals in responses."""
 
     def __str__(self) -> str:
@@ -93,23 +96,23 @@ class Linear(Space):
         """Description of the residuals."""
         return "raw residuals"
 
-    def forward(self, y: Any) -> Any:
+    def forward(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t(y) = y``."""
         return y
 
-    def inverse(self, t: Any) -> Any:
+    def inverse(self, t: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``y = t``."""
         return t
 
-    def derivative(self, y: Any) -> Any:
+    def derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t'(y) = 1``."""
         return namespace(y).ones_like(y)
 
-    def second_derivative(self, y: Any) -> Any:
+    def second_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t''(y) = 0``."""
         return namespace(y).zeros_like(y)
 
-    def log_derivative(self, y: Any) -> Any:
+    def log_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``log t'(y) = 0``."""
         return namespace(y).zeros_like(y)
 
@@ -122,25 +125,25 @@ class Log(Space):
     interior: ClassVar[float] = 1.0
     percent: ClassVar[bool] = True
 
-    def forward(self, y: Any) -> Any:
+    def forward(self, y: Real[Value, "*shape"]) -> Float[Value, "*shape"]:
         """``t(y) = log y``."""
         return namespace(y).log(y)
 
-    def inverse(self, t: Any) -> Any:
+    def inverse(self, t: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``y = exp t``, with t limited to avoid overflow."""
         xp = namespace(t)
         return xp.exp(xp.minimum(t, 700.0))
 
-    def derivative(self, y: Any) -> Any:
+    def derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t'(y) = 1 / y``."""
         return 1 / y
 
-    def second_derivative(self, y: Any) -> Any:
+    def second_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t''(y) = -1 / y^2``."""
         slope = 1 / y
         return -slope * slope
 
-    def log_derivative(self, y: Any) -> Any:
+    def log_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``log t'(y) = -log y``."""
         return -namespace(y).log(y)
 
@@ -152,25 +155,25 @@ class Logit(Space):
     support: ClassVar[Support] = unit
     interior: ClassVar[float] = 0.5
 
-    def forward(self, y: Any) -> Any:
+    def forward(self, y: Real[Value, "*shape"]) -> Float[Value, "*shape"]:
         """``t(y) = log y - log(1 - y)``."""
         xp = namespace(y)
         return xp.log(y) - xp.log1p(-y)
 
-    def inverse(self, t: Any) -> Any:
+    def inverse(self, t: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``y = 1 / (1 + exp(-t))``."""
         return 0.5 * (1 + namespace(t).tanh(0.5 * t))
 
-    def derivative(self, y: Any) -> Any:
+    def derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t'(y) = 1 / (y (1 - y))``."""
         return 1 / (y * (1 - y))
 
-    def second_derivative(self, y: Any) -> Any:
+    def second_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t''(y) = (2 y - 1) / (y (1 - y))^2``."""
         slope = 1 / (y * (1 - y))
         return (2 * y - 1) * slope * slope
 
-    def log_derivative(self, y: Any) -> Any:
+    def log_derivative(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``log t'(y) = -log y - log(1 - y)``."""
         xp = namespace(y)
         return -xp.log(y) - xp.log1p(-y)

@@ -1,17 +1,19 @@
 """Cross-validation of posteriors: leave-one-out and leave-future-out predictive densities."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int, Real
 
 from jaxscale.bayes.pointwise import pointwise, psis_weights, scoring_model, unit_labels
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.data.observations import Observations
 from jaxscale.law import Law
 from jaxscale.results.draws import NO_MODEL, Draws
+from jaxscale.utils.arrays import Number
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, did_you_mean
 from jaxscale.utils.notices import CODES, Notice
 from jaxscale.utils.text import item, wrap
@@ -41,10 +43,10 @@ class Elpd:
     elpd: float
     se: float
     p_loo: float
-    pointwise: np.ndarray
-    khat: np.ndarray
+    pointwise: Float[np.ndarray, " unit"]
+    khat: Float[np.ndarray, " unit"]
     unit: str
-    labels: np.ndarray
+    labels: Int[np.ndarray, " unit"]
     data: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
@@ -100,7 +102,7 @@ def loo(draws: Draws) -> Elpd:
 def leave_future_out(
     posterior: Callable[[Observations], Draws],
     observations: Observations,
-    size: str | np.ndarray,
+    size: str | Real[np.ndarray, " row"] | Sequence[Number],
     *,
     first: float | None = None,
     refits: int = 3,
@@ -166,7 +168,7 @@ class _LeaveFutureOut:
     unit = ""
 
     def __init__(
-        self, posterior: Callable[[Observations], Draws], observations: Observations, scale: np.ndarray
+        self, posterior: Callable[[Observations], Draws], observations: Observations, scale: Float[np.ndarray, " row"]
     ) -> None:
         self.posterior, self.observations, self.scale = posterior, observations, scale
         self.fits, self.fitted = 0, -math.inf
@@ -218,7 +220,9 @@ def _check_draws(draws: Draws) -> None:
     draws.require_ok()
 
 
-def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray, str]:
+def _scale(
+    observations: Observations, by: str | Real[np.ndarray, " row"] | Sequence[Number]
+) -> tuple[Float[np.ndarray, " row"], str]:
     """The size of every row, or the largest of its run where it has one, and the name of the size."""
     if isinstance(by, str):
         if by not in observations.inputs or observations.inputs[by].ndim != 1:
@@ -241,7 +245,7 @@ def _scale(observations: Observations, by: str | np.ndarray) -> tuple[np.ndarray
     return largest[observations.run], label
 
 
-def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
+def _mean(log_weights: Float[np.ndarray, "draw _"], each: Float[np.ndarray, "draw unit"]) -> Float[np.ndarray, " unit"]:
     """Log of the weighted mean density of every unit, shape (units,)."""
     from scipy.special import logsumexp
 
@@ -251,10 +255,10 @@ def _mean(log_weights: np.ndarray, each: np.ndarray) -> np.ndarray:
 def _elpd(
     law: Law | str,
     method: str,
-    scores: np.ndarray,
-    khat: np.ndarray,
+    scores: Float[np.ndarray, " unit"],
+    khat: Float[np.ndarray, " unit"],
     unit: str,
-    labels: np.ndarray,
+    labels: Int[np.ndarray, " unit"],
     data: Observations | None,
     about: Mapping[str, Any],
     p_loo: float = math.nan,
@@ -272,6 +276,6 @@ def _elpd(
     return Elpd(law, method, float(scores.sum()), se, p_loo, scores, khat, unit, labels, sha256, about, notices)
 
 
-def standard_error(values: np.ndarray) -> float:
+def standard_error(values: Float[np.ndarray, " unit"]) -> float:
     """Standard error of a sum of pointwise values."""
     return float(math.sqrt(len(values) * np.var(values, ddof=1))) if len(values) > 1 else math.nan

@@ -1,9 +1,11 @@
 """Model discrepancy: a Gaussian process for the deviation of a law from the data, with variances integrated out."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
+
+from jaxscale.utils.arrays import Value
 
 # Grids of variance ratios to the noise, evenly spaced in logarithms: of the discrepancy, and of the run effects.
 # A discrepancy of 0 means that the law is correctly specified.
@@ -24,14 +26,14 @@ class ResidualDistribution:
         tau: ratio of the standard deviation of the discrepancy to it, shape (s,).
     """
 
-    weight: np.ndarray
-    mean: np.ndarray
-    spread: np.ndarray
+    weight: Float[np.ndarray, " setting"]
+    mean: Float[np.ndarray, "setting new"]
+    spread: Float[np.ndarray, "setting new"]
     freedom: int
-    sigma: np.ndarray
-    tau: np.ndarray
+    sigma: Float[np.ndarray, " setting"]
+    tau: Float[np.ndarray, " setting"]
 
-    def quantile(self, share: float) -> np.ndarray:
+    def quantile(self, share: float) -> Float[np.ndarray, " new"]:
         """Quantiles of the mixture by bisection between those of its components, shape (m,)."""
         from scipy.special import stdtr, stdtrit
 
@@ -45,7 +47,7 @@ class ResidualDistribution:
             low, high = np.where(below, guess, low), np.where(below, high, guess)
         return np.where(finite, 0.5 * (low + high), 0.0 if share == 0.5 else np.copysign(np.inf, share - 0.5))
 
-    def deviation(self) -> np.ndarray:
+    def deviation(self) -> Float[np.ndarray, " new"]:
         """Standard deviations, shape (m,)."""
         if self.freedom < 3:
             return np.full(self.mean.shape[1], np.nan)
@@ -67,13 +69,13 @@ class ResidualDistribution:
 
 
 def predict_residuals(
-    jacobian: np.ndarray,
-    residual: np.ndarray,
-    weight: np.ndarray,
-    slopes: np.ndarray,
-    size: np.ndarray,
-    sizes: np.ndarray,
-    run: np.ndarray | None = None,
+    jacobian: Float[np.ndarray, "row free"],
+    residual: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
+    slopes: Float[np.ndarray, "new free"],
+    size: Float[np.ndarray, " row"],
+    sizes: Float[np.ndarray, " new"],
+    run: Int[np.ndarray, " row"] | None = None,
 ) -> ResidualDistribution:
     """Predictive distribution of new residuals given those of the data, by universal kriging.
 
@@ -125,19 +127,19 @@ def predict_residuals(
     return ResidualDistribution(each / each.sum(), mean, spread, freedom, sigma, tau)
 
 
-def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def covariance(a: Float[np.ndarray, " first"], b: Float[np.ndarray, " second"]) -> Float[np.ndarray, "first second"]:
     """Covariance of a straight line plus an integrated Wiener process on either side of 0, shape (len(a), len(b))."""
     a, b = a[:, None], b[None, :]
     least, most = np.minimum(np.abs(a), np.abs(b)), np.maximum(np.abs(a), np.abs(b))
     return 1 + a * b + np.where(a * b > 0, least**2 * (3 * most - least) / 6, 0.0)
 
 
-def _prior() -> np.ndarray:
+def _prior() -> Float[np.ndarray, " misfit"]:
     """Log prior of the discrepancy: probability 1/2 that it is zero, else half-Cauchy."""
     others = np.exp(_half_cauchy(DISCREPANCIES[1:]))
     return np.log(0.5 * np.concatenate([[1.0], others / others.sum()]))
 
 
-def _half_cauchy(variance: Any) -> Any:
+def _half_cauchy(variance: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """Log density of a log variance whose square root is half-Cauchy, up to a constant."""
     return 0.5 * np.log(variance) - np.log1p(variance)

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.data.features import columns_of, first_outside, prepare
 from jaxscale.data.observations import Observations
@@ -19,6 +20,7 @@ from jaxscale.noise import Space, default, squared
 from jaxscale.prediction.discrepancy import predict_residuals
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError, DataError, Setting, did_you_mean
 from jaxscale.utils.padding import bucket, pad_columns
 
@@ -27,10 +29,10 @@ def forecast(
     law: Law | str,
     observations: Observations,
     *,
-    at: Mapping[str, Any],
+    at: Mapping[str, Shaped[Value, "..."] | Sequence[Number | str] | str],
     size: str | Sequence[str] | None = None,
     level: float = 0.9,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Number] | None = None,
     space: str | Space | None = None,
     seed: int = 0,
     allow_unidentified: bool = False,
@@ -155,7 +157,9 @@ def forecast(
     )
 
 
-def _new_inputs(law: Law, at: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _new_inputs(
+    law: Law, at: Mapping[str, Shaped[Value, "..."] | Sequence[Number | str] | str]
+) -> dict[str, Shaped[np.ndarray, "... new"]]:
     """The new inputs by name, broadcast to one length, rows last."""
     columns = {name: np.atleast_1d(column) for name, column in zip(law.inputs, columns_of(law, at), strict=True)}
     counts = {column.shape[-1] for column in columns.values()} - {1}
@@ -182,8 +186,10 @@ def _size_names(law: Law, by: str | Sequence[str] | None) -> list[str]:
 
 
 def _sizes(
-    names: Sequence[str], inputs: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    names: Sequence[str],
+    inputs: Mapping[str, Float[np.ndarray, "... row"]],
+    new: Mapping[str, Float[np.ndarray, "... new"]],
+) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " new"]]:
     """Log sizes of the data, scaled to [0, 1], and of the new inputs on the same scale."""
     for name in names:
         if inputs[name].ndim > 1 or not (np.all(inputs[name] > 0) and np.all(new[name] > 0)):
@@ -195,7 +201,9 @@ def _sizes(
     return (size - low) / wide, (sizes - low) / wide
 
 
-def _linear(refit: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _linear(
+    refit: RefitProblem, inputs: dict[str, Float[np.ndarray, "... row"]]
+) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, "row free"]]:
     """The fitted law in the residual space and its derivatives in the free parameters, at given inputs."""
     count = next(iter(inputs.values())).shape[-1]
     wide = {name: pad_columns(column, bucket(count)) for name, column in inputs.items()}
@@ -206,7 +214,7 @@ def _linear(refit: RefitProblem, inputs: dict[str, np.ndarray]) -> tuple[np.ndar
     return middle[:count], np.asarray(linear.jacobian)[:count]
 
 
-def _labels(law: Law, new: Mapping[str, np.ndarray]) -> list[str]:
+def _labels(law: Law, new: Mapping[str, Float[np.ndarray, "... new"]]) -> list[str]:
     """Unique labels of the new inputs."""
     count = next(iter(new.values())).shape[-1]
     labels: list[str] = []

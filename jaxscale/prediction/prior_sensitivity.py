@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.bayes.pointwise import psis_weights
 from jaxscale.bayes.psis import KHAT_LIMIT
@@ -94,7 +95,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
     return PriorSensitivity(draws.law, rows, khats)
 
 
-def distance(values: np.ndarray, weights: np.ndarray) -> float:
+def distance(values: Float[np.ndarray, " draw"], weights: Float[np.ndarray, " draw"]) -> float:
     """Cumulative Jensen-Shannon distance between draws and the same draws with weights, between 0 and 1.
 
     ``sqrt((CJS(P | Q) + CJS(Q | P)) / int (P + Q))`` with ``CJS(P | Q) = int P log2(2 P / (P + Q)) + (Q - P) / (2 ln
@@ -117,14 +118,16 @@ def distance(values: np.ndarray, weights: np.ndarray) -> float:
     return max(_one_sided_distance(even, scaled, gap), _one_sided_distance(1 - even, 1 - scaled, gap))
 
 
-def _one_sided_distance(p: np.ndarray, q: np.ndarray, gap: np.ndarray) -> float:
+def _one_sided_distance(
+    p: Float[np.ndarray, " place"], q: Float[np.ndarray, " place"], gap: Float[np.ndarray, " place"]
+) -> float:
     middle = 0.5 * (p + q)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)
     return math.sqrt(max(float(terms @ gap), 0.0) / float((p + q) @ gap))
 
 
-def _effects(draws: Draws) -> Any:
+def _effects(draws: Draws) -> Float[np.ndarray, " draw"]:
     """Log density of group and run effects, shape (draws,), which are not user-specified priors."""
     names = [name for name in draws.nuisance if name == "run_effect" or name.endswith("_offset")]
     total = np.zeros(len(draws))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.prediction.cross_validation import Elpd
 from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
@@ -12,7 +13,7 @@ from jaxscale.utils.errors import ArgumentError, ArgumentTypeError
 EXACT = 1e-10
 
 
-def optimal_weights(log_density: np.ndarray) -> np.ndarray:
+def optimal_weights(log_density: Float[np.ndarray, "unit model"]) -> Float[np.ndarray, " model"]:
     """Weights of the optimal mixture, shape (models,), from log densities of shape (units, models)."""
     from scipy.optimize import nnls
 
@@ -39,7 +40,7 @@ def optimal_weights(log_density: np.ndarray) -> np.ndarray:
     return w
 
 
-def _loss(p: np.ndarray, w: np.ndarray) -> float:
+def _loss(p: Float[np.ndarray, "unit model"], w: Float[np.ndarray, " model"]) -> float:
     with np.errstate(divide="ignore"):
         return float(w.sum() - np.mean(np.log(p @ w)))
 

@@ -8,12 +8,12 @@ Source: Nocedal and Wright (2006), Numerical Optimization, 2nd ed., chapters 17 
 """
 
 from functools import lru_cache
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.descent import sizes
 from jaxscale.engine.levenberg_marquardt import (
@@ -34,7 +34,8 @@ from jaxscale.engine.newton import DONE, solve_damped
 from jaxscale.engine.objective import Local, Problem, evaluate
 from jaxscale.engine.runner import Runner
 from jaxscale.results.quantities import Quantity
-from jaxscale.utils.compilation import compiled
+from jaxscale.utils.arrays import Array
+from jaxscale.utils.compilation import Program, compiled
 
 # Stiffness of the augmented Lagrangian along the constraint, relative to the objective in its own metric.
 STIFF = 10.0
@@ -64,12 +65,12 @@ RUNNING, ENDED, STUCK = range(3)
 class _Constraint(eqx.Module):
     """The constraint ``h = (q - goal) / unit`` of every lane, with gradient a and Hessian b."""
 
-    h: Any
-    a: Any
-    b: Any
+    h: Float[Array, " lane"]
+    a: Float[Array, "size lane"]
+    b: Float[Array, "size size lane"]
 
     @property
-    def finite(self) -> Any:
+    def finite(self) -> Bool[Array, " lane"]:
         """Whether value and derivatives are finite."""
         finite = jnp.isfinite(self.h) & jnp.all(jnp.isfinite(self.a), axis=0)
         return finite & jnp.all(jnp.isfinite(self.b), axis=(0, 1))
@@ -78,76 +79,78 @@ class _Constraint(eqx.Module):
 class _State(eqx.Module):
     """State of the lanes: coordinates, objective, constraint, Lagrange multiplier, damping."""
 
-    z: Any
+    z: Float[Array, "size lane"]
     local: Local
     constraint: _Constraint
-    multiplier: Any
-    damping: Any
-    growth: Any
-    diagonal: Any
-    exactly: Any
-    predicted_decrease: Any
-    still: Any
-    status: Any
+    multiplier: Float[Array, " lane"]
+    damping: Float[Array, " lane"]
+    growth: Float[Array, " lane"]
+    diagonal: Float[Array, "size lane"]
+    exactly: Bool[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
+    still: Int[Array, " lane"]
+    status: Int[Array, " lane"]
 
 
 class _Model(eqx.Module):
     """The step of one local model, its multiplier, and the predicted decrease of the augmented Lagrangian."""
 
-    d: Any
-    multiplier: Any
-    predicted_decrease: Any
-    good: Any
+    d: Float[Array, "size lane"]
+    multiplier: Float[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
+    good: Bool[Array, " lane"]
 
 
 class _Data(eqx.Module):
     """Constants of a descent: the held quantity of each lane with value and unit, and the data."""
 
-    which: Any
-    goal: Any
-    unit: Any
-    delta: Any
-    target: Any
-    weight: Any
+    which: Int[Array, " lane"]
+    goal: Float[Array, " lane"]
+    unit: Float[Array, " lane"]
+    delta: Float[Array, " lane"]
+    target: Float[Array, "lane row"]
+    weight: Float[Array, "lane row"]
 
 
 class _Trial(eqx.Module):
     """The trial step, with its multiplier and predicted decrease."""
 
-    d: Any
-    multiplier: Any
-    predicted_decrease: Any
-    use_exact: Any
+    d: Float[Array, "size lane"]
+    multiplier: Float[Array, " lane"]
+    predicted_decrease: Float[Array, " lane"]
+    use_exact: Bool[Array, " lane"]
     # Lanes near their optimum, and those at it.
-    close: Any
-    over: Any
+    close: Bool[Array, " lane"]
+    over: Bool[Array, " lane"]
     # Whether the exact model has a step, and whether it equals that of the majorising model.
-    good: Any
-    same: Any
+    good: Bool[Array, " lane"]
+    same: Bool[Array, " lane"]
     # Error of the objective from rounding alone.
-    rounding: Any
+    rounding: Float[Array, " lane"]
 
 
 class _Acceptance(eqx.Module):
     """Acceptance of a step, with the resulting damping, trust in the exact model and status."""
 
-    accept: Any
-    damping: Any
-    growth: Any
-    better: Any
-    still: Any
-    status: Any
+    accept: Bool[Array, " lane"]
+    damping: Float[Array, " lane"]
+    growth: Float[Array, " lane"]
+    better: Bool[Array, " lane"]
+    still: Int[Array, " lane"]
+    status: Int[Array, " lane"]
 
 
-def quantities(of: tuple[Quantity, ...], problem: Problem, z: Any) -> Any:
+def quantities(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, " size"]) -> Float[Array, " quantity"]:
     """All quantities at one point, shape (quantities,)."""
     params = problem.params(z)
     return jnp.stack([jnp.asarray(one(params), z.dtype) for one in of])
 
 
-def _constraint(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _Constraint:
-    def one(z: Any, which: Any, goal: Any, unit: Any) -> tuple[Any, Any, Any]:
-        def h(z: Any) -> Any:
+def _constraint(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lane"], data: _Data) -> _Constraint:
+    def one(
+        z: Float[Array, " size"], which: Int[Array, ""], goal: Float[Array, ""], unit: Float[Array, ""]
+    ) -> tuple[Float[Array, ""], Float[Array, " size"], Float[Array, "size size"]]:
+        def h(z: Float[Array, " size"]) -> Float[Array, ""]:
             return (quantities(of, problem, z)[which] - goal) / unit
 
         return h(z), jax.grad(h)(z), jax.hessian(h)(z)
@@ -156,16 +159,20 @@ def _constraint(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data)
     return _Constraint(h, a.T, jnp.moveaxis(b, 0, -1))
 
 
-def _dot(a: Any, b: Any) -> Any:
+def _dot(a: Float[Array, "size lane"], b: Float[Array, "size lane"]) -> Float[Array, " lane"]:
     return jnp.sum(a * b, axis=0)
 
 
-def _stiffness(state: _State) -> Any:
+def _stiffness(state: _State) -> Float[Array, " lane"]:
     a = state.constraint.a
     return STIFF / jnp.maximum(_dot(a, a / state.diagonal), jnp.finfo(a.dtype).tiny)
 
 
-def _solve(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
+def _solve(
+    state: _State, stiff: Float[Array, " lane"]
+) -> list[
+    tuple[Float[Array, "size size lane"], Float[Array, "size lane"], Float[Array, "size lane"], Bool[Array, " lane"]]
+]:
     """For the exact and the majorising model: Hessian H of the Lagrangian, ``H^-1 g``, ``H^-1 a``, success."""
     here, c, diagonal = state.local, state.constraint, state.diagonal
     eye = jnp.eye(len(state.z), dtype=c.a.dtype)[:, :, None]
@@ -178,13 +185,21 @@ def _solve(state: _State, stiff: Any) -> list[tuple[Any, Any, Any, Any]]:
     return list(zip(hessians, parts[::2], parts[1::2], fine[::2], strict=True))
 
 
-def _models(problem: Problem, state: _State, stiff: Any) -> list[_Model]:
+def _models(problem: Problem, state: _State, stiff: Float[Array, " lane"]) -> list[_Model]:
     """The step by the exact and by the majorising model of the objective."""
     bounded = bounded_coordinates(problem)
     return [_model(state, stiff, bounded, *solved) for solved in _solve(state, stiff)]
 
 
-def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a: Any, good: Any) -> _Model:
+def _model(
+    state: _State,
+    stiff: Float[Array, " lane"],
+    bounded: Bool[Array, " size"],
+    hessian: Float[Array, "size size lane"],
+    x_g: Float[Array, "size lane"],
+    x_a: Float[Array, "size lane"],
+    good: Bool[Array, " lane"],
+) -> _Model:
     """The step to the constraint's linearisation that minimises the model, by elimination of the multiplier."""
     g, a, diagonal = state.local.g, state.constraint.a, state.diagonal
     # Damping also shortens the step towards the constraint.
@@ -203,7 +218,7 @@ def _model(state: _State, stiff: Any, bounded: Any, hessian: Any, x_g: Any, x_a:
     )
 
 
-def _propose(problem: Problem, state: _State, stiff: Any) -> _Trial:
+def _propose(problem: Problem, state: _State, stiff: Float[Array, " lane"]) -> _Trial:
     """The step of the trusted model; near convergence that of the exact model."""
     exact, safe = _models(problem, state, stiff)
     f, rounding = jnp.abs(state.local.f), rounding_error(state.local)
@@ -234,7 +249,9 @@ def _step(of: tuple[Quantity, ...], problem: Problem, state: _State, data: _Data
     return jax.tree.map(lambda first, second: jnp.where(running, first, second), new, state)
 
 
-def _acceptance(state: _State, trial: _Trial, stiff: Any, there: Local, constraint: _Constraint) -> _Acceptance:
+def _acceptance(
+    state: _State, trial: _Trial, stiff: Float[Array, " lane"], there: Local, constraint: _Constraint
+) -> _Acceptance:
     """Accept or reject a step by the decrease of the augmented Lagrangian."""
     here, before, after = state.local, state.constraint.h, constraint.h
     finite = jnp.isfinite(there.f) & jnp.all(jnp.isfinite(there.g), axis=0) & constraint.finite
@@ -251,7 +268,12 @@ def _acceptance(state: _State, trial: _Trial, stiff: Any, there: Local, constrai
 
 
 def _update(
-    state: _State, trial: _Trial, verdict: _Acceptance, z: Any, there: Local, constraint: _Constraint
+    state: _State,
+    trial: _Trial,
+    verdict: _Acceptance,
+    z: Float[Array, "size lane"],
+    there: Local,
+    constraint: _Constraint,
 ) -> _State:
     """Update the lanes whose step is accepted; increase the damping of the others."""
     new = _State(
@@ -276,7 +298,7 @@ def _update(
     return jax.tree.map(lambda first, second: jnp.where(go, first, second), new, unchanged)
 
 
-def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Data) -> _State:
+def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Float[Array, "size lane"], data: _Data) -> _State:
     """Initial state of the lanes."""
     local = evaluate(problem, z, data.delta, data.target, data.weight)
     constraint = _constraint(of, problem, z, data)
@@ -297,22 +319,28 @@ def _initial_state(of: tuple[Quantity, ...], problem: Problem, z: Any, data: _Da
 
 
 @lru_cache(maxsize=32)
-def _program(of: tuple[Quantity, ...]) -> Any:
+def _program(of: tuple[Quantity, ...]) -> Program:
     """The compiled program for the quantities, cached by function object."""
 
     @compiled
     def minimise_constrained(
-        problem: Problem, z: Any, which: Any, goal: Any, unit: Any, response: Any, weight: Any
-    ) -> Any:
+        problem: Problem,
+        z: Float[Array, "size lane"],
+        which: Int[Array, " lane"],
+        goal: Float[Array, " lane"],
+        unit: Float[Array, " lane"],
+        response: Float[Array, " row"],
+        weight: Float[Array, " row"],
+    ) -> tuple[Float[Array, "size lane"], Float[Array, " lane"], Float[Array, " lane"], Int[Array, " lane"]]:
         lanes = z.shape[1]
         delta = jnp.broadcast_to(jnp.asarray(problem.noise.loss.threshold, z.dtype), (lanes,))
         target = jnp.broadcast_to(problem.noise.transform(response), (lanes, *response.shape))
         data = _Data(which, goal, unit, delta, target, jnp.broadcast_to(weight, target.shape))
 
-        def going(pair: Any) -> Any:
+        def going(pair: tuple[Int[Array, ""], _State]) -> Bool[Array, ""]:
             return (pair[0] < LONGEST) & jnp.any(pair[1].status == RUNNING)
 
-        def body(pair: Any) -> Any:
+        def body(pair: tuple[Int[Array, ""], _State]) -> tuple[Int[Array, ""], _State]:
             return pair[0] + 1, _step(of, problem, pair[1], data)
 
         end = jax.lax.while_loop(going, body, (jnp.asarray(0), _initial_state(of, problem, z, data)))[1]
@@ -322,11 +350,13 @@ def _program(of: tuple[Quantity, ...]) -> Any:
 
 
 @lru_cache(maxsize=32)
-def gradients_of(of: tuple[Quantity, ...]) -> Any:
+def gradients_of(of: tuple[Quantity, ...]) -> Program:
     """A program that gives quantities and their derivatives in the coordinates, shapes (k,) and (k, size)."""
 
     @compiled
-    def gradients(problem: Problem, z: Any) -> tuple[Any, Any]:
+    def gradients(
+        problem: Problem, z: Float[Array, " size"]
+    ) -> tuple[Float[Array, " quantity"], Float[Array, "quantity size"]]:
         return quantities(of, problem, z), jax.jacfwd(lambda z: quantities(of, problem, z))(z)
 
     return gradients
@@ -336,13 +366,13 @@ def minimise_constrained(
     runner: Runner,
     problem: Problem,
     of: tuple[Quantity, ...],
-    z: np.ndarray,
-    which: np.ndarray,
-    goal: np.ndarray,
-    unit: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+    z: Float[np.ndarray, "size lane"],
+    which: Int[np.ndarray, " lane"],
+    goal: Float[np.ndarray, " lane"],
+    unit: Float[np.ndarray, " lane"],
+    response: Float[np.ndarray, " row"],
+    weight: Float[np.ndarray, " row"],
+) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
     """Minimise the objective of every lane with its quantity held at a value.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.runner import Runner
@@ -41,7 +42,7 @@ class Contour:
     levels: tuple[float, ...]
     thresholds: tuple[float, ...]
     estimate: tuple[float, float]
-    polygons: np.ndarray
+    polygons: Float[np.ndarray, "level point 2"]
     about: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 

@@ -9,6 +9,7 @@ import math
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float
 
 from jaxscale.engine.bounds import at_bounds, bounded, interval_about, move_off_bounds, slope_of_unbounded, unbounded
 from jaxscale.engine.descent import descend
@@ -120,7 +121,12 @@ def profile_intervals(fit: Fit, t: float) -> dict[str, tuple[float, float]]:
 
 
 def _crossings(
-    fit: Fit, profile: "_Profile", sides: list[tuple[str, int]], tables: list[np.ndarray], t: float, beyond: bool
+    fit: Fit,
+    profile: "_Profile",
+    sides: list[tuple[str, int]],
+    tables: list[Float[np.ndarray, " _"]],
+    t: float,
+    beyond: bool,
 ) -> dict[tuple[str, int], float]:
     """The value on each side at which the root statistic equals t; sides on which it stays below are left out."""
     if not sides:
@@ -164,14 +170,14 @@ class _Profile:
         none = np.zeros((1, len(fit.free)), bool)
         self.lowest = float(self._descend(none, 0.0 + none, self.z[:, None])[1][0])
 
-    def _bend(self, residual: np.ndarray) -> np.ndarray:
+    def _bend(self, residual: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
         """The square root of the curvature of each row's loss."""
         loss = self.problem.noise.loss
         if not np.isfinite(float(loss.threshold)):
             return np.ones(len(residual))
         return np.sqrt(np.asarray(loss.slopes(residual, loss.threshold, loss.log_scale)[1], float))
 
-    def values(self, name: str, sign: int) -> np.ndarray:
+    def values(self, name: str, sign: int) -> Float[np.ndarray, " point"]:
         """Values of a parameter on one side of its estimate, nearest first; none beyond a bound."""
         value, error, support = self.fit.params[name], self.fit.stderr[name], self.supports[name]
         error = error if math.isfinite(error) else max(abs(value), 1e-3)
@@ -185,7 +191,9 @@ class _Profile:
         slope = min(max(error * slope_of_unbounded(support, value), 1e-3), 3.0)
         return np.asarray(bounded(support, place + sign * np.geomspace(0.1 * slope, REACH, POINTS)))
 
-    def rises(self, sides: list[tuple[str, int]], tables: list[np.ndarray]) -> list[np.ndarray]:
+    def rises(
+        self, sides: list[tuple[str, int]], tables: list[Float[np.ndarray, " _"]]
+    ) -> list[Float[np.ndarray, " _"]]:
         """Root statistics for arrays of values of one parameter each."""
         places = np.repeat([self.fit.free.index(name) for name, _ in sides], list(map(len, tables)))
         side = np.repeat(np.arange(len(sides)), list(map(len, tables)))
@@ -201,19 +209,26 @@ class _Profile:
         rise = np.sqrt(np.maximum(2 * (f - self.lowest) / self.unit[places], 0.0))
         return [rise[side == k] for k in range(len(sides))]
 
-    def _inside(self, z: np.ndarray) -> np.ndarray:
+    def _inside(self, z: Float[np.ndarray, "size lane"]) -> Float[np.ndarray, "size lane"]:
         """Coordinates with parameters at a bound moved off it, so that they can leave it."""
         at_bound = np.array([name in self.bounds for name in self.fit.free] + [False] * (len(z) - len(self.fit.free)))
         return np.where(at_bound[:, None], self.z[:, None], z)
 
-    def _descend(self, flags: np.ndarray, values: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _descend(
+        self,
+        flags: Bool[np.ndarray, "lane free"],
+        values: Float[np.ndarray, "lane free"],
+        start: Float[np.ndarray, "size lane"],
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         """Coordinates and minimum of the objective of every lane with its parameters held; infinite where undefined."""
         problem = hold_parameters(self.problem, flags, values)
         lanes = descend(Runner(), problem, start, self.wide.response, self.wide.weight, direct=True)
         return np.asarray(lanes.z), np.where(np.isfinite(lanes.local.f), lanes.local.f, np.inf)
 
 
-def _crossing(value: float, table: np.ndarray, rise: np.ndarray, t: float, beyond: bool = False) -> float | None:
+def _crossing(
+    value: float, table: Float[np.ndarray, " point"], rise: Float[np.ndarray, " point"], t: float, beyond: bool = False
+) -> float | None:
     """The value at which the root statistic is t, by log-log interpolation; None where it stays below."""
     fine = np.isfinite(rise) & (rise > 0)
     far, rise = np.abs(table[fine] - value), np.maximum.accumulate(rise[fine])

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.descent import descend
@@ -24,6 +25,7 @@ from jaxscale.law.coordinates import from_params
 from jaxscale.noise.noise import Noise
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import RefitProblem, refit_problem
+from jaxscale.utils.arrays import Value
 from jaxscale.utils.errors import Setting, UsageError
 
 # The smallest curvature, relative to the largest, at which parameters are identified.
@@ -50,13 +52,13 @@ class ProfileSetup:
 
     problem: Problem
     wide: Observations
-    z: np.ndarray
+    z: Float[np.ndarray, " size"]
     f: float
-    covariance: np.ndarray
+    covariance: Float[np.ndarray, "size size"]
     linear: Linear
     unit: float
     freedom: float
-    clusters: np.ndarray | None
+    clusters: Int[np.ndarray, " row"] | None
     about: dict[str, Any]
     density: float | None
 
@@ -67,10 +69,12 @@ def _plain(law: Law) -> Law:
     return law if law.coordinates is None else replace(law, coordinates=None)
 
 
-def hold_parameters(problem: Problem, flags: np.ndarray, values: np.ndarray) -> Problem:
+def hold_parameters(
+    problem: Problem, flags: Bool[np.ndarray, "lane free"], values: Float[np.ndarray, "lane free"]
+) -> Problem:
     """A problem whose lanes hold given parameters at given values, both of shape (lanes, free parameters)."""
 
-    def spread(a: Any) -> np.ndarray:
+    def spread(a: Real[Value, "..."]) -> Float[np.ndarray, "lane ..."]:
         return np.broadcast_to(np.asarray(a, float), (len(flags), *np.shape(a)))
 
     inputs, fixed, centre = jax.tree.map(spread, (problem.inputs, problem.fixed, problem.centre))
@@ -142,7 +146,7 @@ def smooth(refit: RefitProblem) -> tuple[Problem, dict[str, Any]]:
     return eqx.tree_at(lambda s: s.noise, problem, Noise(loss, problem.noise.space)), about
 
 
-def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
+def _inverse(curvatures: list[Float[np.ndarray, "size size"]]) -> Float[np.ndarray, "size size"]:
     for hessian in curvatures:
         scale = 1 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), np.finfo(float).tiny))
         scaled = hessian * np.outer(scale, scale)
@@ -156,7 +160,9 @@ def _inverse(curvatures: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def cluster_ratios(setup: ProfileSetup, slopes_of: np.ndarray) -> np.ndarray:
+def cluster_ratios(
+    setup: ProfileSetup, slopes_of: Float[np.ndarray, "quantity size"]
+) -> Float[np.ndarray, "quantity quantity"]:
     """Cluster-robust covariance of quantities relative to the model-based covariance, shape (k, k).
 
     Args:

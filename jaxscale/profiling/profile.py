@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import params_at
@@ -53,10 +54,10 @@ class Curve:
     name: str
     estimate: float
     stderr: float
-    values: np.ndarray
-    statistic: np.ndarray
-    root: np.ndarray
-    params: dict[str, np.ndarray]
+    values: Float[np.ndarray, " point"]
+    statistic: Float[np.ndarray, " point"]
+    root: Float[np.ndarray, " point"]
+    params: dict[str, Float[np.ndarray, " point"]]
     lower: float
     upper: float
 
@@ -280,7 +281,9 @@ def _curves(
     return curves, notices
 
 
-def _named_values(setup: ProfileSetup, z: np.ndarray, values: np.ndarray, held: str | None) -> dict[str, np.ndarray]:
+def _named_values(
+    setup: ProfileSetup, z: Float[np.ndarray, "size point"], values: Float[np.ndarray, " point"], held: str | None
+) -> dict[str, Float[np.ndarray, " point"]]:
     """All parameters along a profile of one parameter (held) or of a derived quantity, shape (points,)."""
     problem = setup.problem
     if held is not None:

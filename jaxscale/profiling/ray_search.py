@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.descent import descend
 from jaxscale.engine.newton import CONVERGED, FLAT
@@ -13,6 +13,7 @@ from jaxscale.law import Support, positive, unit
 from jaxscale.profiling.constrained_newton import minimise_constrained
 from jaxscale.profiling.likelihood_ratio import ProfileSetup, hold_parameters
 from jaxscale.results.quantities import Quantity
+from jaxscale.utils.arrays import Value
 
 # Extent of the search: in standard errors, and as the logarithm of a factor.
 FURTHEST = 1e3
@@ -24,14 +25,14 @@ MOST = 80
 Hold = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def to_unbounded(support: Support, value: Any) -> Any:
+def to_unbounded(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """A parameter's value on the unbounded scale: its logarithm or logit where its support is bounded."""
     if support is positive:
         return np.log(value)
     return np.log(value) - np.log1p(-value) if support is unit else value
 
 
-def from_unbounded(support: Support, value: Any) -> Any:
+def from_unbounded(support: Support, value: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
     """The inverse of :func:`to_unbounded`."""
     if support is positive:
         return np.exp(value)
@@ -64,11 +65,16 @@ class Rays:
 
     setup: ProfileSetup
     hold: Hold
-    tangent: np.ndarray
-    unit: np.ndarray
-    limit: np.ndarray
+    tangent: Float[np.ndarray, "size ray"]
+    unit: Float[np.ndarray, " ray"]
+    limit: Float[np.ndarray, " ray"]
 
-    def at(self, index: np.ndarray, x: np.ndarray, starts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def at(
+        self,
+        index: Int[np.ndarray, " place"],
+        x: Float[np.ndarray, " place"],
+        starts: list[Float[np.ndarray, "size place"]],
+    ) -> tuple[Float[np.ndarray, "size place"], Float[np.ndarray, " place"]]:
         """Coordinates and statistics at given distances, each the best of several starts of shape (size, k)."""
         count, k = len(starts), len(index)
         z, f = self.hold(np.tile(index, count), np.tile(x, count), np.concatenate(starts, axis=1))
@@ -79,7 +85,12 @@ class Rays:
 
 
 def parameter_rays(
-    runner: Runner, setup: ProfileSetup, steps: np.ndarray, held: np.ndarray, units: np.ndarray, limit: np.ndarray
+    runner: Runner,
+    setup: ProfileSetup,
+    steps: Float[np.ndarray, "ray free"],
+    held: Bool[np.ndarray, "ray free"],
+    units: Float[np.ndarray, " ray"],
+    limit: Float[np.ndarray, " ray"],
 ) -> Rays:
     """Rays along which parameters are held.
 
@@ -94,7 +105,9 @@ def parameter_rays(
     problem, wide = setup.problem, setup.wide
     supports = [problem.law.parameters[name].support for name in problem.free]
 
-    def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def hold(
+        index: Int[np.ndarray, " lane"], x: Float[np.ndarray, " lane"], z: Float[np.ndarray, "size lane"]
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         lanes = hold_parameters(problem, held[index], values_on(setup, steps[index] * x[:, None]))
         ended = descend(runner, lanes, z, wide.response, wide.weight, direct=True, warm=True)
         failed = np.flatnonzero(~np.isin(ended.status, (CONVERGED, FLAT)))
@@ -116,7 +129,7 @@ def parameter_rays(
     return Rays(setup, hold, moved, units, limit)
 
 
-def values_on(setup: ProfileSetup, moved: np.ndarray) -> np.ndarray:
+def values_on(setup: ProfileSetup, moved: Float[np.ndarray, "lane free"]) -> Float[np.ndarray, "lane free"]:
     """Values of the free parameters at given offsets from the optimum on the unbounded scale, shape (lanes, p)."""
     values = np.zeros_like(moved)
     for k, name in enumerate(setup.problem.free):
@@ -130,12 +143,12 @@ def derived_rays(
     runner: Runner,
     setup: ProfileSetup,
     of: tuple[Quantity, ...],
-    middle: np.ndarray,
-    slope: np.ndarray,
-    error: np.ndarray,
-    side: np.ndarray,
-    which: np.ndarray,
-    units: np.ndarray,
+    middle: Float[np.ndarray, " quantity"],
+    slope: Float[np.ndarray, "quantity size"],
+    error: Float[np.ndarray, " quantity"],
+    side: Float[np.ndarray, " ray"],
+    which: Int[np.ndarray, " ray"],
+    units: Float[np.ndarray, " ray"],
 ) -> Rays:
     """Rays along which derived quantities are held: ray r holds ``which[r]`` at ``middle + side * error * x``.
 
@@ -152,7 +165,9 @@ def derived_rays(
     """
     wide = setup.wide
 
-    def hold(index: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def hold(
+        index: Int[np.ndarray, " lane"], x: Float[np.ndarray, " lane"], z: Float[np.ndarray, "size lane"]
+    ) -> tuple[Float[np.ndarray, "size lane"], Float[np.ndarray, " lane"]]:
         k = which[index]
         goal = middle[k] + side[index] * error[k] * x
         return minimise_constrained(runner, setup.problem, of, z, k, goal, error[k], wide.response, wide.weight)
@@ -162,7 +177,9 @@ def derived_rays(
     return Rays(setup, hold, toward[:, which] * side, units, np.full(len(side), FURTHEST))
 
 
-def crossing(rays: Rays, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def crossing(
+    rays: Rays, threshold: Float[np.ndarray, " ray"]
+) -> tuple[Float[np.ndarray, " ray"], Float[np.ndarray, "size ray"]]:
     """The distance on every ray at which the root statistic reaches its threshold.
 
     A bracketed secant search: the root statistic is nearly linear, so it takes few iterations. Each iteration refits

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.engine.runner import Runner
 from jaxscale.law import Support
@@ -22,21 +22,21 @@ class Targets:
     """Quantities that are profiled together, two rays each: the lower side first."""
 
     names: tuple[str, ...]
-    middle: np.ndarray
-    slope: np.ndarray
-    error: np.ndarray
-    stderr: np.ndarray
-    ratio: np.ndarray
+    middle: Float[np.ndarray, " quantity"]
+    slope: Float[np.ndarray, "quantity size"]
+    error: Float[np.ndarray, " quantity"]
+    stderr: Float[np.ndarray, " quantity"]
+    ratio: Float[np.ndarray, " quantity"]
     supports: tuple[Support, ...]
     rays: Rays
     values: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def _sides(count: int) -> tuple[np.ndarray, np.ndarray]:
+def _sides(count: int) -> tuple[Int[np.ndarray, " ray"], Float[np.ndarray, " ray"]]:
     return np.repeat(np.arange(count), 2), np.tile([-1.0, 1.0], count)
 
 
-def _ratio(setup: ProfileSetup, slope: np.ndarray) -> np.ndarray:
+def _ratio(setup: ProfileSetup, slope: Float[np.ndarray, "quantity size"]) -> Float[np.ndarray, " quantity"]:
     """Ratio of the cluster-robust to the model-based variance of each quantity, shape (k,)."""
     return np.array([float(cluster_ratios(setup, one[None])[0, 0]) for one in slope])
 
@@ -58,7 +58,7 @@ def parameter_targets(runner: Runner, setup: ProfileSetup, names: tuple[str, ...
     limit = np.array([search_limit(supports[k], error[k]) for k in which])
     rays = parameter_rays(runner, setup, steps, held, setup.unit * ratio[which], limit)
 
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def values(ray: Int[np.ndarray, " place"], x: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:
         return values_on(setup, steps[ray] * x[:, None])[np.arange(len(ray)), column[ray]]
 
     return Targets(names, middle, slope, error, error / scale, ratio, supports, rays, values)
@@ -90,13 +90,13 @@ def derived_targets(runner: Runner, setup: ProfileSetup, derived: dict[str, Quan
     which, side = _sides(len(of))
     rays = derived_rays(runner, setup, of, middle, slope, error, side, which, setup.unit * ratio[which])
 
-    def values(ray: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def values(ray: Int[np.ndarray, " place"], x: Float[np.ndarray, " place"]) -> Float[np.ndarray, " place"]:
         return middle[which[ray]] + side[ray] * error[which[ray]] * x
 
     return Targets(tuple(derived), middle, slope, error, error, ratio, (), rays, values)
 
 
-def validate_params(fit: Any, names: Sequence[str] | None) -> tuple[str, ...]:
+def validate_params(fit: Fit, names: Sequence[str] | None) -> tuple[str, ...]:
     """Validated names of free parameters of a fit; default: all of them."""
     if not isinstance(fit, Fit):
         raise ArgumentTypeError("fit", f"must be a Fit (make one with jaxscale.fit), but is {type(fit).__name__}.")

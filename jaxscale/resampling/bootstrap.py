@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Int
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import move_off_bounds
@@ -42,7 +44,7 @@ def bootstrap(
     n_resamples: int = 1000,
     seed: int = 0,
     observations: Observations | None = None,
-    mesh: Any = None,
+    mesh: Mesh | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
@@ -178,7 +180,7 @@ def check_groups(fit: Fit, by: str | None) -> None:
         )
 
 
-def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
+def codes_of(rows: Observations, unit: str) -> Int[np.ndarray, " row"] | None:
     """Codes of the resampling units of the rows; None where every row is a unit.
 
     Raises:
@@ -199,7 +201,7 @@ def codes_of(rows: Observations, unit: str) -> np.ndarray | None:
     return codes
 
 
-def check_arguments(kind: str, by: str | None, signs: str, n_resamples: Any, loss: Loss) -> None:
+def check_arguments(kind: str, by: str | None, signs: str, n_resamples: int | np.integer, loss: Loss) -> None:
     """Validate arguments of a bootstrap that do not depend on the data.
 
     Args:
@@ -236,7 +238,7 @@ def draws_of(
     fit: Fit,
     refit: RefitProblem,
     lanes: Lanes,
-    settled: np.ndarray,
+    settled: Bool[np.ndarray, " resample"],
     method: str,
     about: dict[str, Any],
     notices: list[Notice],

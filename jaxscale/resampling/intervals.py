@@ -7,7 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 
+from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise
 from jaxscale.law import positive
 from jaxscale.law.coordinates import from_params
@@ -21,6 +23,7 @@ from jaxscale.results.fit import LOGARITHMIC, Fit
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name
 from jaxscale.results.refit_problem import RefitProblem, is_of, refit_problem
+from jaxscale.utils.arrays import Array, Numbers
 from jaxscale.utils.errors import ArgumentError, Setting
 
 METHODS = ("percentile", "basic", "bca", "studentised")
@@ -39,9 +42,9 @@ class _Quantities:
     """
 
     names: list[str]
-    value: np.ndarray
-    draws: np.ndarray
-    logarithm: np.ndarray
+    value: Float[np.ndarray, " quantity"]
+    draws: Float[np.ndarray, "draw quantity"]
+    logarithm: Bool[np.ndarray, " quantity"]
 
 
 def bootstrap_intervals(
@@ -147,7 +150,7 @@ def _without_curvature(noise: Noise) -> ValueError:
     )
 
 
-def _table(draws: Draws, of: Functions | None) -> tuple[list[str], np.ndarray]:
+def _table(draws: Draws, of: Functions | None) -> tuple[list[str], Float[np.ndarray, "draw quantity"]]:
     """Names of the scalar quantities, arrays flattened, and their values, shape (draws, k)."""
     quantities = {name: draws.params[name] for name in draws.free} if of is None else {}
     for name, function in (of or {}).items():
@@ -170,22 +173,24 @@ def _quantities(draws: Draws, fit: Fit, of: Functions | None) -> _Quantities:
     return _Quantities(names, _table(point, of)[1][0], draws_of_quantities, np.array(wide))
 
 
-def _deviation(values: _Quantities, q: np.ndarray) -> np.ndarray:
+def _deviation(values: _Quantities, q: Float[np.ndarray, "... quantity"]) -> Float[np.ndarray, "... quantity"]:
     """Deviation of q from the value at the fit, on the log scale where that is used."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.log(q / values.value)
     return np.where(values.logarithm, ratio, q - values.value)
 
 
-def _reflect(values: _Quantities, quantiles: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _reflect(
+    values: _Quantities, quantiles: Float[np.ndarray, "2 quantity"], size: Float[np.ndarray, " quantity"]
+) -> Float[np.ndarray, "2 quantity"]:
     """Ends ``q - size * quantile``, upper quantile first."""
     moved = -size * quantiles[::-1]
     return np.where(values.logarithm, values.value * np.exp(np.clip(moved, -700, 700)), values.value + moved)
 
 
 def _bca(
-    values: _Quantities, left: np.ndarray, ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    values: _Quantities, left: Float[np.ndarray, "unit quantity"], ends: Float[np.ndarray, " 2"]
+) -> tuple[Float[np.ndarray, " quantity"], Float[np.ndarray, " quantity"], dict[str, Float[np.ndarray, " quantity"]]]:
     """Ends, bias correction and acceleration, from the jackknife values, shape (units, k)."""
     from scipy.special import ndtr, ndtri
 
@@ -206,8 +211,13 @@ def _bca(
 
 
 def _studentised(
-    draws: Draws, fit: Fit, rows: Any, values: _Quantities, of: Functions | None, ends: np.ndarray
-) -> tuple[np.ndarray, int]:
+    draws: Draws,
+    fit: Fit,
+    rows: Observations | None,
+    values: _Quantities,
+    of: Functions | None,
+    ends: Float[np.ndarray, " 2"],
+) -> tuple[Float[np.ndarray, "2 quantity"], int]:
     """Ends, and the number of refits without a standard error, which are left out."""
     with jax.enable_x64(True):
         refit = refit_problem(fit, rows)
@@ -249,7 +259,7 @@ def _studentised(
     return _reflect(values, np.quantile(t[good], ends, axis=0), se[0]), int(np.sum(~good))
 
 
-def _coordinates(refit: RefitProblem, draws: Draws) -> np.ndarray:
+def _coordinates(refit: RefitProblem, draws: Draws) -> Float[np.ndarray, "size draw"]:
     """Coordinates of the draws, shape (size, draws)."""
     params = {name: jnp.asarray(value) for name, value in draws.params.items()}
     z = from_params(refit.law, refit.problem.centre, refit.problem.free, params)
@@ -257,14 +267,14 @@ def _coordinates(refit: RefitProblem, draws: Draws) -> np.ndarray:
     return np.asarray(jnp.stack([*z, *scale]))
 
 
-def _slopes(draws: Draws, fit: Fit, of: Functions) -> np.ndarray:
+def _slopes(draws: Draws, fit: Fit, of: Functions) -> Float[np.ndarray, "draw quantity free"]:
     """Jacobians of the quantities in the free parameters at the fit and every draw, shape (1 + draws, k, p)."""
     params = {
         name: jnp.concatenate([jnp.asarray([fit.params[name]], float), jnp.asarray(value)])
         for name, value in draws.params.items()
     }
 
-    def flat(params: dict[str, Any]) -> Any:
+    def flat(params: dict[str, Numbers]) -> Float[Array, " quantity"]:
         return jnp.concatenate([jnp.ravel(jnp.asarray(function(params), float)) for function in of.values()])
 
     table = jax.vmap(jax.jacfwd(flat))(params)

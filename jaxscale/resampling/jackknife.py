@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.bounds import move_off_bounds
@@ -13,6 +14,7 @@ from jaxscale.resampling.bootstrap import UNITS, check_groups, codes_of, draws_o
 from jaxscale.results.draws import Draws
 from jaxscale.results.fit import Fit
 from jaxscale.results.refit_problem import observations_of, refit_problem
+from jaxscale.utils.arrays import Value
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
 
@@ -64,7 +66,7 @@ def jackknife(fit: Fit, *, cluster: str | None = None, observations: Observation
     return draws
 
 
-def jackknife_stderr(values: np.ndarray) -> Any:
+def jackknife_stderr(values: Float[np.ndarray, "unit ..."]) -> Float[Value, "..."]:
     """Jackknife standard error ``sqrt((G - 1) / G * sum_g (q_g - mean q)^2)`` over the first axis.
 
     Args:

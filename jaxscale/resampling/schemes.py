@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.engine.linearize import Linear
 from jaxscale.fitting.refits import case_weights
@@ -34,12 +35,14 @@ class Resamples:
         about: settings of the scheme.
     """
 
-    response: np.ndarray
-    weight: np.ndarray
+    response: Float[np.ndarray, "... row"]
+    weight: Float[np.ndarray, "... row"]
     about: dict[str, Any]
 
 
-def cases(refit: RefitProblem, unit: np.ndarray | None, n_resamples: int, generator: np.random.Generator) -> Resamples:
+def cases(
+    refit: RefitProblem, unit: Int[np.ndarray, " row"] | None, n_resamples: int, generator: np.random.Generator
+) -> Resamples:
     """Case resampling: rows, or whole units, drawn with replacement."""
     weight = case_weights(refit.wide.weight, unit, n_resamples, generator)
     return Resamples(refit.wide.response, weight, {})
@@ -59,7 +62,7 @@ def residual(refit: RefitProblem, linear: Linear, n_resamples: int, generator: n
 def wild(
     refit: RefitProblem,
     linear: Linear,
-    unit: np.ndarray | None,
+    unit: Int[np.ndarray, " row"] | None,
     signs: str,
     n_resamples: int,
     generator: np.random.Generator,
@@ -98,7 +101,7 @@ def parametric(refit: RefitProblem, linear: Linear, n_resamples: int, generator:
     noise, n = refit.problem.noise, len(u)
     df, scale = noise.loss.distribution(u, freedom(refit), float(refit.problem.log_scale(refit.z)))
 
-    def noisy(count: int) -> np.ndarray:
+    def noisy(count: int) -> Float[np.ndarray, "resample count"]:
         size = (n_resamples, count)
         return generator.standard_normal(size) if np.isinf(df) else generator.standard_t(df, size)
 
@@ -122,7 +125,7 @@ def freedom(refit: RefitProblem) -> int:
     return int(np.sum(refit.wide.weight > 0)) - len(refit.problem.free)
 
 
-def basis(refit: RefitProblem, linear: Linear) -> np.ndarray:
+def basis(refit: RefitProblem, linear: Linear) -> Float[np.ndarray, "used rank"]:
     """Orthonormal basis of the columns ``sqrt(w) df/dz`` over rows of positive weight, shape (rows, rank)."""
     used = np.flatnonzero(refit.wide.weight > 0)
     columns = np.sqrt(refit.wide.weight[used])[:, None] * linear.slope[used][:, : len(refit.problem.free)]
@@ -131,7 +134,12 @@ def basis(refit: RefitProblem, linear: Linear) -> np.ndarray:
     return left[:, values > max(columns.shape) * np.finfo(float).eps * values[0]]
 
 
-def variance_components(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+def variance_components(
+    u: Float[np.ndarray, " used"],
+    root: Float[np.ndarray, " used"],
+    q: Float[np.ndarray, "used rank"],
+    codes: Int[np.ndarray, " used"],
+) -> tuple[float, float]:
     """Variance components, between and within runs, by the method of moments.
 
     With ``M = I - Q Q'`` residuals are ``u = M (Z b + e)``, so that for the projection W off the run means
@@ -147,7 +155,7 @@ def variance_components(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: n
     z[np.arange(len(u)), codes] = root
     weight = np.sum(z * z, axis=0)
 
-    def off_means(a: np.ndarray) -> np.ndarray:
+    def off_means(a: Float[np.ndarray, "used ..."]) -> Float[np.ndarray, "used ..."]:
         return a - z @ ((z.T @ a).T / weight).T
 
     projected = z - q @ (q.T @ z)
@@ -165,14 +173,18 @@ def variance_components(u: np.ndarray, root: np.ndarray, q: np.ndarray, codes: n
     return (float(between), float(within)) if within > 0 else (single[1], 0.0)
 
 
-def _scaled_residuals(refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _scaled_residuals(
+    refit: RefitProblem, linear: Linear
+) -> tuple[Int[np.ndarray, " used"], Float[np.ndarray, " used"], Float[np.ndarray, " used"]]:
     """Rows of positive weight, the roots of the weights, and ``u = sqrt(w) (response - law)`` in the noise's space."""
     used = np.flatnonzero(refit.wide.weight > 0)
     root = np.sqrt(refit.wide.weight[used])
     return used, root, -root * linear.residual[used]
 
 
-def _leave_out_residuals(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _leave_out_residuals(
+    u: Float[np.ndarray, " used"], q: Float[np.ndarray, "used rank"], codes: Int[np.ndarray, " used"]
+) -> Float[np.ndarray, " used"]:
     """``sqrt((G - 1) / G) (I - H_gg)^-1 u_g`` for every unit g, from the small system ``I - Q_g' Q_g``."""
     groups = int(codes.max()) + 1
     grams, sums = np.zeros((groups, q.shape[1], q.shape[1])), np.zeros((groups, q.shape[1]))
@@ -192,7 +204,11 @@ def _leave_out_residuals(u: np.ndarray, q: np.ndarray, codes: np.ndarray) -> np.
 
 
 def _simulate(
-    refit: RefitProblem, linear: Linear, used: np.ndarray, noise: np.ndarray, about: dict[str, Any]
+    refit: RefitProblem,
+    linear: Linear,
+    used: Int[np.ndarray, " used"],
+    noise: Float[np.ndarray, "resample used"],
+    about: dict[str, Any],
 ) -> Resamples:
     """Responses of the fitted law with resampled noise, shape (n_resamples, n)."""
     y = refit.wide.response

@@ -1,32 +1,40 @@
 """Batched standard errors of refits, for studentised bootstrap intervals."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from jaxscale.engine.descent import sizes
 from jaxscale.engine.objective import Problem, evaluate
 from jaxscale.engine.runner import Runner
+from jaxscale.utils.arrays import Array, Numbers
 from jaxscale.utils.compilation import compiled
 
 
 @compiled
 def _covariances(
-    problem: Problem, z: Any, response: Any, weight: Any, counts: Any, codes: Any, classical: Any
-) -> tuple[Any, Any]:
+    problem: Problem,
+    z: Float[Array, "size lane"],
+    response: Float[Array, "lane row"],
+    weight: Float[Array, "lane row"],
+    counts: Float[Array, "lane row"],
+    codes: Int[Array, " row"],
+    classical: Bool[Array, ""],
+) -> tuple[Float[Array, "lane size size"], Float[Array, "lane free size"]]:
     """Covariance of the coordinates of every lane, and the Jacobian of the free parameters in them; lanes first."""
     noise = problem.noise
     target = noise.transform(response)
     delta = jnp.broadcast_to(jnp.asarray(noise.loss.threshold, z.dtype), z.shape[1:])
     local = evaluate(problem, z, delta, target, weight * counts)
 
-    def cost(z: Any, row: Any, target: Any) -> Any:
+    def cost(z: Float[Array, " size"], row: Mapping[str, Numbers], target: Float[Array, ""]) -> Float[Array, ""]:
         r = noise.transform(problem.predict(z, row)) - target
         return noise.loss.value(r, noise.loss.threshold, problem.log_scale(z))
 
-    def named(z: Any) -> Any:
+    def named(z: Float[Array, " size"]) -> Float[Array, " free"]:
         params = problem.params(z)
         return jnp.stack([params[name] for name in problem.free])
 
@@ -34,7 +42,7 @@ def _covariances(
     scores = jax.vmap(per_row, in_axes=(0, None, 0))(z.T, problem.inputs, target)
     scores = jnp.where(weight[..., None] > 0, scores * weight[..., None], 0.0)
 
-    def summed(scores: Any, counts: Any) -> Any:
+    def summed(scores: Float[Array, "row size"], counts: Float[Array, " row"]) -> Float[Array, "size size"]:
         # A unit drawn c times counts as c units with the same score.
         sums = jax.ops.segment_sum(scores, codes, len(codes))
         times = jnp.maximum(jax.ops.segment_max(counts, codes, len(codes)), 0.0)
@@ -53,13 +61,13 @@ def _covariances(
 
 def covariances(
     problem: Problem,
-    z: np.ndarray,
-    response: np.ndarray,
-    weight: np.ndarray,
-    counts: Any,
-    codes: np.ndarray | None,
+    z: Float[np.ndarray, "size lane"],
+    response: Float[np.ndarray, "... row"],
+    weight: Float[np.ndarray, " row"],
+    counts: Numbers,
+    codes: Int[np.ndarray, " row"] | None,
     classical: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, "lane size size"], Float[np.ndarray, "lane free size"]]:
     """Covariances of refits, each from its own data, up to a common factor.
 
     Classical ``sum w r^2 (J' W J)^-1``, or the sandwich ``H^-1 (sum s s') H^-1`` with scores summed within units.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real, Shaped
 
 from jaxscale.data.features import columns_of, first_outside
 from jaxscale.data.observations import Observations
@@ -17,6 +18,7 @@ from jaxscale.laws import resolve
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.quantities import Quantities, Quantity, by_name, single
+from jaxscale.utils.arrays import Number, Numbers, Value
 from jaxscale.utils.errors import ArgumentError, NotUsableError, did_you_mean
 from jaxscale.utils.notices import Notice
 
@@ -32,7 +34,7 @@ NO_MODEL = "have no model (draws of one group, refits and files read without obs
 class _DrawParameters(dict[str, Any]):
     """Parameters of one draw by name; an unknown name raises an error that lists the known ones."""
 
-    def __init__(self, law: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, law: str, params: Mapping[str, Numbers]) -> None:
         super().__init__(params)
         self.law = law
 
@@ -46,11 +48,16 @@ class _DrawParameters(dict[str, Any]):
 class _LabelledParameters(dict[str, np.ndarray]):
     """The law's parameters by name; lookup also accepts the row labels of tables."""
 
-    def __init__(self, params: Mapping[str, np.ndarray], nuisance: Mapping[str, np.ndarray], groups: Any) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Float[np.ndarray, "draw ..."]],
+        nuisance: Mapping[str, Float[np.ndarray, "draw ..."]],
+        groups: tuple[str, ...],
+    ) -> None:
         super().__init__(params)
         self.nuisance, self.groups = nuisance, groups
 
-    def __missing__(self, name: str) -> np.ndarray:
+    def __missing__(self, name: str) -> Float[np.ndarray, " draw"]:
         printed = dict(self.nuisance)
         for key, values in {**self, **self.nuisance}.items():
             printed |= scalars(key, values, self.groups)
@@ -84,12 +91,12 @@ class Draws:
     """
 
     law: Law | str
-    params: dict[str, np.ndarray]
+    params: dict[str, Float[np.ndarray, "draw ..."]]
     method: str
     free: tuple[str, ...]
-    nuisance: dict[str, np.ndarray] = field(default_factory=dict)
+    nuisance: dict[str, Float[np.ndarray, "draw ..."]] = field(default_factory=dict)
     chains: int = 1
-    stats: dict[str, np.ndarray] = field(default_factory=dict)
+    stats: dict[str, Shaped[np.ndarray, " draw"]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     ok: bool = True
@@ -128,7 +135,7 @@ class Draws:
             reasons = "; ".join(notice.message for notice in self.notices)
             raise NotUsableError(f"These draws ({self.method}) are not usable: {reasons}")
 
-    def derive(self, quantity: Quantity) -> np.ndarray:
+    def derive(self, quantity: Quantity) -> Shaped[np.ndarray, "draw ..."]:
         """A function of the parameters for every draw, shape (draws, ...).
 
         >>> draws.derive(lambda p: p["beta"] / (p["alpha"] + p["beta"]))  # doctest: +SKIP
@@ -151,7 +158,7 @@ class Draws:
                     "jnp.where instead of if."
                 ) from error
 
-    def predict(self, **inputs: Any) -> np.ndarray:
+    def predict(self, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str) -> Float[np.ndarray, "draw ..."]:
         """Predictions of the law for every draw, shape (draws, ...), followed by the shape of the inputs.
 
         Raises:
@@ -226,7 +233,9 @@ class Draws:
             group_names=(),
         )
 
-    def responses(self, seed: int = 0, **inputs: Any) -> np.ndarray:
+    def responses(
+        self, seed: int = 0, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str
+    ) -> Float[np.ndarray, "draw row"]:
         """Posterior predictive responses, prediction plus noise, shape (draws, n).
 
         Args:
@@ -254,7 +263,9 @@ class Draws:
         rows = {"run": np.arange(level.shape[1]), "group": np.zeros(level.shape[1], int)}
         return replicate(scatter, generator_of(seed)[0], self.nuisance, level, rows)
 
-    def quantiles(self, levels: Any, quantity: Quantity | None = None) -> dict[str, np.ndarray] | np.ndarray:
+    def quantiles(
+        self, levels: Real[Value, "..."] | Sequence[Number], quantity: Quantity | None = None
+    ) -> dict[str, Float[Value, "..."]] | Float[Value, "..."]:
         """Quantiles of every free parameter by name, or of a function of the parameters.
 
         Args:
@@ -368,7 +379,7 @@ class Draws:
             raise ArgumentError("observations", "must be given with a likelihood or priors, for the model.")
         return read
 
-    def _raise_shapes(self, law: Law, columns: list[np.ndarray]) -> None:
+    def _raise_shapes(self, law: Law, columns: list[Shaped[np.ndarray, "..."]]) -> None:
         """Reject inputs that do not broadcast; an input of the law may have several numbers per row."""
         try:
             jax.eval_shape(lambda: law(*map(jnp.asarray, columns), **{name: 1.0 for name in law.parameters}))
@@ -377,7 +388,9 @@ class Draws:
             raise ValueError(f"Inputs must be numbers or equally long arrays, but have shapes {shapes}.") from error
 
 
-def scalars(name: str, values: np.ndarray, groups: Sequence[str] = ()) -> list[tuple[str, np.ndarray]]:
+def scalars(
+    name: str, values: Shaped[np.ndarray, "draw ..."], groups: Sequence[str] = ()
+) -> list[tuple[str, Shaped[np.ndarray, " draw"]]]:
     """The scalar components of a parameter as (label, values): ``name``, ``name[group]`` or ``name[index]``."""
     if values.ndim == 1:
         return [(name, values)]

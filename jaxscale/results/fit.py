@@ -1,12 +1,14 @@
 """A fitted law with standard errors, diagnostics and provenance."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from jaxscale.data.features import columns_of
 from jaxscale.data.observations import Observations
@@ -18,6 +20,7 @@ from jaxscale.results.fit_file import from_entries, to_entries
 from jaxscale.results.intervals import Intervals, check_level
 from jaxscale.results.parts import Design, Landscape, Provenance, Residuals, StandardErrors
 from jaxscale.results.quantities import Quantity, single
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import ArgumentError, did_you_mean
 from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
@@ -84,7 +87,7 @@ class Fit:
         """Whether the status is "converged"."""
         return self.status == "converged"
 
-    def predict(self, **inputs: Any) -> Any:
+    def predict(self, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str) -> Float[Value, "..."]:
         """Predictions of the law at its fitted parameters.
 
         Args:
@@ -131,7 +134,9 @@ class Fit:
             self.law, f"fit, {self.errors.method} standard errors", level, rows, about, self.notices, self.ok
         )
 
-    def influence(self, quantity: str | Quantity, observations: Observations | None = None) -> np.ndarray:
+    def influence(
+        self, quantity: str | Quantity, observations: Observations | None = None
+    ) -> Float[np.ndarray, " row"]:
         """Influence of every row on a quantity: its derivative with respect to the row's weight at the optimum.
 
         ``d quantity / d w_i``, exact (for a Huber loss on its active set, while no residual crosses delta). To first

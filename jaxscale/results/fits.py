@@ -1,6 +1,7 @@
 """Results of ``fit_many``: a batch of fits of one law, as arrays."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.data.features import columns_of
 from jaxscale.engine.bounds import interval_about
@@ -15,6 +17,7 @@ from jaxscale.engine.newton import CONVERGED, FLAT, STATUS
 from jaxscale.law import Law
 from jaxscale.laws import law_of_file, resolve
 from jaxscale.results.intervals import check_level
+from jaxscale.utils.arrays import Number, Value
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.files import replace_nonfinite, write_atomically
 from jaxscale.utils.notices import Notice
@@ -46,22 +49,22 @@ class Fits:
     law: Law | str
     free: tuple[str, ...]
     axes: tuple[str, ...]
-    params: dict[str, np.ndarray]
-    objective: np.ndarray
-    status: np.ndarray
-    agree: np.ndarray
-    polished: np.ndarray
-    steps: np.ndarray
-    errors: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    params: dict[str, Float[np.ndarray, "*shape"]]
+    objective: Float[np.ndarray, "*shape"]
+    status: Int[np.ndarray, "*shape"]
+    agree: Int[np.ndarray, "*shape"]
+    polished: Int[np.ndarray, "*shape"]
+    steps: Int[np.ndarray, "*shape"]
+    errors: dict[str, Float[np.ndarray, "*shape"]] = field(default_factory=dict, compare=False, repr=False)
     solved: Any = field(default=None, compare=False, repr=False)
 
     @property
-    def ok(self) -> np.ndarray:
+    def ok(self) -> Bool[np.ndarray, "*shape"]:
         """Which fits converged."""
         return np.isin(self.status, (CONVERGED, FLAT))
 
     @property
-    def status_names(self) -> np.ndarray:
+    def status_names(self) -> Shaped[np.ndarray, "*shape"]:
         """The status of every fit in words."""
         return np.asarray(np.array([STATUS[code] for code in range(len(STATUS))])[self.status])
 
@@ -73,7 +76,7 @@ class Fits:
         return (Notice("not_converged", message),) if failed else ()
 
     @property
-    def stderr(self) -> dict[str, np.ndarray]:
+    def stderr(self) -> dict[str, Float[np.ndarray, "*shape"]]:
         """Standard errors of the free parameters, as in :func:`jaxscale.fit`; NaN where that uses resampling."""
         if not self.errors:
             if self.solved is None:
@@ -83,7 +86,9 @@ class Fits:
             self.errors.update({name: values.reshape(self.objective.shape) for name, values in arrays.items()})
         return {name: self.errors[name] for name in self.free}
 
-    def intervals(self, level: float = 0.9) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def intervals(
+        self, level: float = 0.9
+    ) -> dict[str, tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]]:
         """Wald confidence intervals of the free parameters, with t quantiles.
 
         They are computed on the log scale of positive parameters and the logit scale of fractions.
@@ -110,7 +115,7 @@ class Fits:
             ends[name] = (lower.T, upper.T)
         return ends
 
-    def predict(self, **inputs: Any) -> np.ndarray:
+    def predict(self, **inputs: Shaped[Value, "..."] | Sequence[Number | str] | str) -> Float[np.ndarray, "..."]:
         """Predictions of every fit.
 
         Args:
@@ -173,12 +178,13 @@ class Fits:
             entries = json.loads(Path(path).read_text())
             shape, name = tuple(entries["shape"]), str(entries["law"])
             numbers = {key: np.array(entries[key], float if key == "objective" else int) for key in _ARRAYS}
-            by_parameter: dict[str, Any] = {
+            by_parameter = {
                 key: {name: np.array(values, float).reshape(shape) for name, values in entries[key].items()}
                 for key in ("params", "errors")
             }
             arrays = {key: values.reshape(shape) for key, values in numbers.items()}
-            fits = cls(name, tuple(entries["free"]), tuple(entries["axes"]), **by_parameter, **arrays)
+            axes, free = tuple(entries["axes"]), tuple(entries["free"])
+            fits = cls(name, free, axes, by_parameter["params"], **arrays, errors=by_parameter["errors"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} does not hold fits ({error}); write them with Fits.save.") from error
         return replace(fits, law=law_of_file(name, law, "fits"))

@@ -79,7 +79,7 @@ class Intervals(Mapping[str, tuple[float, float]]):
         }
 
 
-def check_level(level: Any) -> None:
+def check_level(level: float) -> None:
     """Validate a coverage level.
 
     Raises:

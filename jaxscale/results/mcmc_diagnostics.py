@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
+from jaxtyping import Float
 
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.notices import Notice
 
@@ -16,7 +18,7 @@ ENOUGH, TOO_FEW = 400, 100
 ENERGETIC = 0.3
 
 
-def convergence(chains: np.ndarray) -> dict[str, float]:
+def convergence(chains: Float[np.ndarray, "chain draw"]) -> dict[str, float]:
     """Rank-normalised split R-hat, bulk and tail effective sample size of one quantity, shape (chains, draws)."""
     import arviz_stats.base as base
 
@@ -30,7 +32,7 @@ def convergence(chains: np.ndarray) -> dict[str, float]:
     }
 
 
-def ebfmi(energy: np.ndarray) -> np.ndarray:
+def ebfmi(energy: Float[np.ndarray, "chain draw"]) -> Float[np.ndarray, " chain"]:
     """Energy Bayesian fraction of missing information (E-BFMI) per chain, ``mean (E_i - E_(i-1))^2 / var E``.
 
     NaN where a chain has one draw or a constant energy.
@@ -46,17 +48,17 @@ def ebfmi(energy: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _rhats(x: Any) -> Any:
+def _rhats(x: Float[Array, "chain draw ..."]) -> Float[Array, " quantity"]:
     """Rank-normalised split R-hat (the larger of bulk and tail), shape (...,), from shape (chains, draws, ...)."""
     half = x.shape[1] // 2
     split = jnp.concatenate([x[:, :half], x[:, -half:]])
 
-    def one(values: Any) -> Any:
-        def scores(v: Any) -> Any:
+    def one(values: Float[Array, "chain draw"]) -> Float[Array, ""]:
+        def scores(v: Float[Array, "chain draw"]) -> Float[Array, "chain draw"]:
             ranks = jnp.argsort(jnp.argsort(v.ravel())).reshape(v.shape).astype(v.dtype) + 1.0
             return ndtri((ranks - 0.375) / (v.size + 0.25))
 
-        def plain(v: Any) -> Any:
+        def plain(v: Float[Array, "chain draw"]) -> Float[Array, ""]:
             n = v.shape[1]
             within = jnp.mean(jnp.var(v, axis=1, ddof=1))
             between = jnp.var(jnp.mean(v, axis=1), ddof=1)
@@ -69,7 +71,7 @@ def _rhats(x: Any) -> Any:
     return jax.lax.map(lambda k: one(flat[:, :, k]), jnp.arange(flat.shape[2]))
 
 
-def largest_rhat(x: np.ndarray) -> np.ndarray:
+def largest_rhat(x: Float[np.ndarray, "problem chain draw size"]) -> Float[np.ndarray, " problem"]:
     """The largest R-hat over the coordinates of every posterior, from draws of shape (posteriors, chains, draws, size).
 
     Equal to ArviZ's value except for ties (which continuous draws do not have), and vectorised over posteriors. NaN

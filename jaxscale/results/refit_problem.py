@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
@@ -36,10 +37,10 @@ class RefitProblem:
 
     law: Law
     problem: Problem
-    z: np.ndarray
+    z: Float[np.ndarray, " size"]
     wide: Observations
     observations: Observations
-    clusters: np.ndarray | None
+    clusters: Int[np.ndarray, " row"] | None
 
     @property
     def optimum(self) -> Optimum:
@@ -115,7 +116,7 @@ def _is_that_of(fit: Fit) -> bool:
     return (problem.free, fixed, problem.noise.to_dict()) == (fit.free, fit.fixed, fit.noise.to_dict())
 
 
-def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> np.ndarray:
+def coordinates_of(problem: Problem, params: Mapping[str, float], scale: float | None) -> Float[np.ndarray, " size"]:
     """Coordinates of parameter values, with the log scale of the noise where it is fitted, shape (size,).
 
     Args:

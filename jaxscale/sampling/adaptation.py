@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int, UInt32
 
 from jaxscale.bayes import psis
 from jaxscale.sampling.gaussian_mixture import fit_mixture
@@ -47,10 +48,10 @@ LEAST = 100.0
 class _Round:
     """Draws of one proposal, and their log densities under the proposals of the mixture."""
 
-    x: np.ndarray
-    log_density: np.ndarray
+    x: Float[np.ndarray, "draw size"]
+    log_density: Float[np.ndarray, " draw"]
     proposal: Proposal
-    by: list[np.ndarray]
+    by: list[Float[np.ndarray, " draw"]]
 
 
 class Adaptation:
@@ -61,13 +62,13 @@ class Adaptation:
         seed: words of the seed.
     """
 
-    def __init__(self, proposal: Proposal, seed: np.ndarray) -> None:
+    def __init__(self, proposal: Proposal, seed: UInt32[np.ndarray, " 2"]) -> None:
         self.modes = self.proposal = proposal
         self.seed, self.rounds, self.number = seed, [], 0
         self.passed = self.over = False
         self.weighted: WeightedDraws
 
-    def propose(self, count: int) -> np.ndarray:
+    def propose(self, count: int) -> Float[np.ndarray, "draw size"]:
         """Draws of the proposal of this round, shape (draws, size)."""
         # Nearly normal posteriors finish in two rounds; others need more draws.
         if self.number >= TOGETHER:
@@ -77,7 +78,7 @@ class Adaptation:
             self.proposal, *noise_of([*self.seed, self.number], self.proposal.log_weights, count, size)
         )
 
-    def add(self, x: np.ndarray, log_density: np.ndarray) -> None:
+    def add(self, x: Float[np.ndarray, "draw size"], log_density: Float[np.ndarray, " draw"]) -> None:
         """Weight the draws of this round jointly with those of the previous one, and fit the next proposal."""
         self.rounds = self.rounds[-(TOGETHER - 1) :]
         for earlier in self.rounds:
@@ -97,7 +98,7 @@ class Adaptation:
         """Effective sample size relative to the number of weighted draws."""
         return self.weighted.ess / len(self.weighted.x)
 
-    def resample(self, count: int) -> np.ndarray:
+    def resample(self, count: int) -> Int[np.ndarray, " draw"]:
         """Indices of equally weighted draws among the weighted draws."""
         return resample(self.seed, self.weighted.log_weights, count)
 

@@ -3,14 +3,14 @@
 Every function works on many posteriors of one structure at once, see :mod:`jaxscale.sampling.densities`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Int, PyTree, UInt32
 
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.results import mcmc_diagnostics
@@ -20,7 +20,7 @@ from jaxscale.sampling.densities import Densities
 from jaxscale.sampling.importance import EFFICIENT, Proposal
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import SamplerResult
-from jaxscale.utils.compilation import compiled
+from jaxscale.utils.compilation import Program, compiled
 from jaxscale.utils.errors import ArgumentError
 
 METHODS = ("auto", "importance", "nuts", "laplace")
@@ -90,14 +90,14 @@ class NutsSettings:
 
 
 @lru_cache(maxsize=64)
-def _program(function: Any, **static: int) -> Any:
+def _program(function: Callable[..., PyTree], **static: int) -> Program:
     """A jitted function with its static arguments bound, cached, and named for checkpoints."""
     program = compiled(partial(function, **static))
     program.__name__ = "_".join([function.__name__, *map(str, static.values())])  # pyright: ignore
     return program
 
 
-def stack_starts(starts: Sequence[np.ndarray]) -> np.ndarray:
+def stack_starts(starts: Sequence[Float[np.ndarray, " size"]]) -> Float[np.ndarray, "component size"]:
     """Starts of one posterior padded to COMPONENTS by repeating the first."""
     return np.stack([starts[k] if k < len(starts) else starts[0] for k in range(COMPONENTS)])
 
@@ -140,7 +140,7 @@ def _laplace(densities: Densities, weighted: SamplerResult) -> SamplerResult:
     return replace(weighted, x=x, method=np.full(count, "laplace", dtype=object), stats=nothing)
 
 
-def _with_chains(weighted: SamplerResult, chains: SamplerResult, places: np.ndarray) -> SamplerResult:
+def _with_chains(weighted: SamplerResult, chains: SamplerResult, places: Int[np.ndarray, " place"]) -> SamplerResult:
     """Importance sampling with NUTS in place of it for the given posteriors, except where the chains are worse."""
     # Chains that have not mixed do not replace weights with a good k-hat and a fair effective sample size.
     fair = (weighted.khat[places] < KHAT_LIMIT) & (weighted.share[places] > FAIR)
@@ -180,8 +180,11 @@ def importance_sample(densities: Densities, settings: ImportanceSettings) -> Sam
 
 
 def _adapt(
-    densities: Densities, members: np.ndarray, seeds: np.ndarray, settings: ImportanceSettings
-) -> tuple[np.ndarray, ...]:
+    densities: Densities,
+    members: Int[np.ndarray, " member"],
+    seeds: UInt32[np.ndarray, "member 2"],
+    settings: ImportanceSettings,
+) -> tuple[Float[np.ndarray, "member ..."], ...]:
     """Draws of the given posteriors, log densities, k-hat, and effective sample size, absolute and relative."""
     each = [Adaptation(_proposal(densities, int(k)), seed) for k, seed in zip(members, seeds, strict=True)]
     for _ in range(settings.rounds):
@@ -206,7 +209,7 @@ def _proposal(densities: Densities, k: int) -> Proposal:
     return Proposal(densities.mode.x[k, used], roots, np.linalg.inv(roots), densities.log_weights[k, used])
 
 
-def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSettings) -> SamplerResult:
+def nuts_sample(densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings) -> SamplerResult:
     """NUTS on the given posteriors; those with divergences are sampled again with smaller steps.
 
     Source: Hoffman and Gelman (2014), The No-U-Turn Sampler.
@@ -235,7 +238,7 @@ def nuts_sample(densities: Densities, members: np.ndarray, settings: NutsSetting
     return result
 
 
-def _divergences(sampled: SamplerResult) -> np.ndarray:
+def _divergences(sampled: SamplerResult) -> Float[np.ndarray, " member"]:
     return sampled.stats["diverging"].sum(axis=1)
 
 
@@ -244,14 +247,14 @@ class _Chains:
     """Running chains of the given posteriors: arguments of the program, state, and draws so far."""
 
     densities: Densities
-    members: np.ndarray
+    members: Int[np.ndarray, " member"]
     mode: Mode
-    accept: np.ndarray
-    program: Any
-    state: Any
-    draws: Any = None
+    accept: Float[np.ndarray, " member"]
+    program: Program
+    state: PyTree
+    draws: PyTree = None
 
-    def advance(self) -> Any:
+    def advance(self) -> PyTree:
         """Advance the chains by a block of draws."""
         self.state, block = self.densities.run(
             self.program, self.members, self.mode, self.state, self.accept, alone=True
@@ -274,7 +277,9 @@ class _Chains:
         return bool(np.all(mcmc_diagnostics.largest_rhat(self.draws[0]) <= mcmc_diagnostics.MIXED))
 
 
-def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> SamplerResult:
+def _sample_chains(
+    densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings, accept: float
+) -> SamplerResult:
     """Chains of the given posteriors; an interruption keeps the draws so far."""
     chains, interrupted = _initialise(densities, members, settings, accept), False
     try:
@@ -295,7 +300,9 @@ def _sample_chains(densities: Densities, members: np.ndarray, settings: NutsSett
     return _of_chains(chains, settings, interrupted)
 
 
-def _initialise(densities: Densities, members: np.ndarray, settings: NutsSettings, accept: float) -> _Chains:
+def _initialise(
+    densities: Densities, members: Int[np.ndarray, " member"], settings: NutsSettings, accept: float
+) -> _Chains:
     """Initialise chains about the distinct modes; duplicates start at the best mode."""
     distinct = np.isfinite(densities.log_weights[members])[:, :, None]
     mode = jax.tree.map(lambda a: a[members], densities.mode)

@@ -3,12 +3,13 @@
 All numbers come from ``python -m benchmarks.calibration coverage``; change them only after rerunning it.
 """
 
-from typing import Any
-
 import numpy as np
+from jaxtyping import Float
 
+from jaxscale.bayes.model import Model
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.sampling.importance import EFFICIENT
+from jaxscale.utils.arrays import Array
 
 # The tables are in benchmarks/README.md. In short, for nominal 90 % intervals of ten laws, 1,000 simulated sweeps per
 # cell, default priors, over the parameters, the optimal size and an extrapolated value: a Student-t posterior of 12,
@@ -27,7 +28,7 @@ METHODS = ("importance", "nuts")
 UNEVEN = 1e-3
 
 
-def rank_correlation(residual: np.ndarray, level: np.ndarray) -> tuple[float, float]:
+def rank_correlation(residual: Float[np.ndarray, " row"], level: Float[np.ndarray, " row"]) -> tuple[float, float]:
     """Rank correlation of absolute residuals with the level, and its p-value; (0, 1) for too few rows.
 
     Args:
@@ -41,7 +42,7 @@ def rank_correlation(residual: np.ndarray, level: np.ndarray) -> tuple[float, fl
     return _spearman(size, level)
 
 
-def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def _spearman(x: Float[np.ndarray, " row"], y: Float[np.ndarray, " row"]) -> tuple[float, float]:
     """Spearman's rank correlation and its two-sided p-value by the t distribution.
 
     Equal to ``scipy.stats.spearmanr``, whose import takes most of a second.
@@ -55,7 +56,7 @@ def _spearman(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(correlation), float(2 * stdtr(freedom, -abs(t)))
 
 
-def _ranks(x: np.ndarray) -> np.ndarray:
+def _ranks(x: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
     """Ranks from 1; ties have the mean of their ranks."""
     _, places, counts = np.unique(x, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
@@ -129,7 +130,9 @@ def variant_of(likelihood: Likelihood) -> str:
     return f"A scale by {likelihood.scale_by} and run effects" if likelihood.runs else ""
 
 
-def limitation_of(model: Any, method: str, efficiency: float, residuals: tuple[Any, Any] | None) -> str:
+def limitation_of(
+    model: Model, method: str, efficiency: float, residuals: tuple[Float[Array, " row"], Float[Array, " row"]] | None
+) -> str:
     """Why a sampled posterior lies outside the calibrated designs; empty where it lies inside.
 
     Args:

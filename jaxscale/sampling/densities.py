@@ -4,20 +4,19 @@ Models are stacked and passed to programs in parts of one fixed size, on the cor
 that there is one compiled program per law and bucket of rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, PyTree, Shaped, UInt32
 
 from jaxscale.engine.runner import Runner
 from jaxscale.sampling import modes
-from jaxscale.sampling.density_programs import curvatures, log_densities
+from jaxscale.sampling.density_programs import LogDensity, curvatures, log_densities
 from jaxscale.sampling.modes import Mode
+from jaxscale.utils.arrays import Array
 
-# Anything with log_density and length: the model of a law, or a user's density.
-Model = Any
 # Posteriors per call of a program: few on a CPU core, limited by its cache, many on an accelerator.
 WIDTH = 8
 DEVICE_WIDTH = 256
@@ -44,9 +43,9 @@ class Densities:
     """
 
     runner: Runner
-    model: Model
+    model: LogDensity
     mode: Mode
-    log_weights: np.ndarray
+    log_weights: Float[np.ndarray, "problem component"]
     generator: np.random.Generator
 
     @property
@@ -55,19 +54,27 @@ class Densities:
         return len(self.log_weights)
 
     @property
-    def modes(self) -> np.ndarray:
+    def modes(self) -> Int[np.ndarray, " problem"]:
         """The number of distinct modes of each posterior, shape (posteriors,)."""
         return np.isfinite(self.log_weights).sum(axis=1)
 
-    def keys(self, count: int) -> np.ndarray:
+    def keys(self, count: int) -> UInt32[np.ndarray, "count 2"]:
         """New seeds, shape (count, 2)."""
         return self.generator.integers(2**32, size=(count, 2), dtype=np.uint32)
 
-    def run(self, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False) -> Any:
+    def run(
+        self,
+        program: Callable[..., PyTree],
+        members: Int[np.ndarray, " member"],
+        *arrays: PyTree[Shaped[Array, "..."]],
+        alone: bool = False,
+    ) -> PyTree:
         """Run a program over the models with the given indices; see :class:`Runner` for ``alone``."""
         return _run(self.runner, self.model, _width(self.count), program, members, *arrays, alone=alone)
 
-    def log_densities(self, members: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def log_densities(
+        self, members: Int[np.ndarray, " member"], x: Float[np.ndarray, "member draw size"]
+    ) -> Float[np.ndarray, "member draw"]:
         """Log densities of draws of the given posteriors, shape (members, draws, size), a block of draws at a time."""
         draws = x.shape[1]
         step = BLOCK if jax.default_backend() == "cpu" else -(-draws // BLOCK) * BLOCK
@@ -82,7 +89,12 @@ class Densities:
         return np.concatenate(rows)[: len(members), :draws]
 
 
-def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np.random.Generator) -> Densities:
+def densities_of(
+    runner: Runner,
+    model: LogDensity,
+    starts: Float[np.ndarray, "problem component size"],
+    generator: np.random.Generator,
+) -> Densities:
     """Posterior densities with their modes, from given starts.
 
     Args:
@@ -97,7 +109,7 @@ def densities_of(runner: Runner, model: Model, starts: np.ndarray, generator: np
     posteriors, components, size = starts.shape
     width = _width(posteriors) * components
 
-    def curved(x: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, ...]:
+    def curved(x: Float[np.ndarray, "place size"], places: Int[np.ndarray, " place"]) -> tuple[np.ndarray, ...]:
         return _run(runner, model, width, curvatures, places // components, x)
 
     mode = modes.find_modes(curved, starts.reshape(-1, size))
@@ -115,8 +127,14 @@ def _width(count: int) -> int:
 
 
 def _run(
-    runner: Runner, model: Model, width: int, program: Any, members: np.ndarray, *arrays: Any, alone: bool = False
-) -> Any:
+    runner: Runner,
+    model: LogDensity,
+    width: int,
+    program: Callable[..., PyTree],
+    members: Int[np.ndarray, " member"],
+    *arrays: PyTree[Shaped[Array, "..."]],
+    alone: bool = False,
+) -> PyTree:
     parts = [
         (own, *jax.tree.map(lambda a: a[group], arrays))  # noqa: B023
         for group, own in _groups(model, members, width)
@@ -125,7 +143,9 @@ def _run(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(members)], *ends)
 
 
-def _groups(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, Model]]:
+def _groups(
+    model: LogDensity, members: Int[np.ndarray, " member"], width: int
+) -> Iterator[tuple[np.ndarray, LogDensity]]:
     """Indices in groups of one size with their models; the last index pads the last group."""
     count = len(members)
     places = np.minimum(np.arange(-(-count // width) * width), count - 1)
@@ -133,7 +153,7 @@ def _groups(model: Model, members: np.ndarray, width: int) -> Iterator[tuple[np.
         yield group, jax.tree.map(lambda a: a[members[group]], model)  # noqa: B023
 
 
-def _sort(mode: Mode) -> tuple[Mode, np.ndarray]:
+def _sort(mode: Mode) -> tuple[Mode, Float[np.ndarray, "problem component"]]:
     """Modes sorted by evidence, best first, and the log weights of their mixture; duplicates have no weight."""
     evidence = _evidence(mode)
     order = np.argsort(-evidence, axis=1, kind="stable")
@@ -146,7 +166,7 @@ def _sort(mode: Mode) -> tuple[Mode, np.ndarray]:
         return mode, np.log(weight / weight.sum(axis=1, keepdims=True))
 
 
-def _evidence(mode: Mode) -> np.ndarray:
+def _evidence(mode: Mode) -> Float[np.ndarray, "problem component"]:
     """Log evidence of the normal approximation at every mode, up to a constant; -inf where undefined."""
     value = np.where(np.isfinite(mode.log_density), mode.log_density, -np.inf)
     diagonal = np.abs(np.diagonal(mode.root, axis1=-2, axis2=-1))
@@ -155,7 +175,7 @@ def _evidence(mode: Mode) -> np.ndarray:
     return np.where(np.isnan(evidence), -np.inf, evidence)
 
 
-def _distinct(mode: Mode, evidence: np.ndarray) -> np.ndarray:
+def _distinct(mode: Mode, evidence: Float[np.ndarray, "problem component"]) -> Bool[np.ndarray, "problem component"]:
     """Which modes, best first, have enough evidence and are not duplicates of a better one."""
     distinct = evidence > evidence[:, :1] - BELOW
     distinct[:, 0] = True

@@ -3,25 +3,45 @@
 A model is any pytree with ``log_density`` and ``length``; models of one structure are stacked.
 """
 
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.law.derivatives import inline
 from jaxscale.sampling import modes
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.compilation import compiled
 
 
-def _log_density(model: Any, x: Any) -> Any:
+@runtime_checkable
+class LogDensity(Protocol):
+    """What samplers draw from: a model of a law, or a log density of the user's with its data."""
+
+    @property
+    def length(self) -> int:
+        """How many numbers the data hold at most along one axis."""
+        ...
+
+    def log_density(self, x: Float[Array, " size"]) -> Real[Array, ""]:
+        """The log density at x."""
+        ...
+
+
+def _log_density(model: LogDensity, x: Float[Array, " size"]) -> Float[Array, ""]:
     return model.log_density(x)
 
 
 @compiled(brief=True)
-def curvatures(model: Any, x: Any) -> tuple[Any, Any, Any]:
+def curvatures(
+    model: LogDensity, x: Float[Array, "problem size"]
+) -> tuple[Float[Array, " problem"], Float[Array, "problem size"], Float[Array, "problem size size"]]:
     """Value, gradient and Hessian of every model's log density at its own point x, shape (models, size)."""
 
-    def at(m: Any, x: Any) -> tuple[Any, Any, Any]:
+    def at(
+        m: LogDensity, x: Float[Array, " size"]
+    ) -> tuple[Float[Array, ""], Float[Array, " size"], Float[Array, "size size"]]:
         m = getattr(m, "smooth", m)
         log_density = inline(_log_density, m, x)
         return modes.curvature(lambda x: log_density(m, x), x)
@@ -41,11 +61,11 @@ def _together(length: int, draws: int) -> tuple[int, int]:
 
 
 @compiled
-def log_densities(model: Any, x: Any) -> Any:
+def log_densities(model: LogDensity, x: Float[Array, "problem draw size"]) -> Float[Array, "problem draw"]:
     """The log density of every model at its draws x, shape (models, draws, size)."""
     models, draws = _together(model.length, x.shape[1])
 
-    def one(part: Any) -> Any:
+    def one(part: tuple[LogDensity, Float[Array, "draw size"]]) -> Float[Array, " draw"]:
         m, x = part
         return jax.lax.map(lambda x: _log_density(m, x), x, batch_size=draws)
 

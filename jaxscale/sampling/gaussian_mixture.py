@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, UInt32
 
 # EM iterations, and the prior weight, in draws, of half the overall covariance towards which components shrink.
 STEPS, HELD = 12, 4.0
@@ -19,14 +20,14 @@ class GaussianMixture(NamedTuple):
         root: of the covariance of all draws, lower triangular.
     """
 
-    weights: np.ndarray
-    means: np.ndarray
-    roots: np.ndarray
-    mean: np.ndarray
-    root: np.ndarray
+    weights: Float[np.ndarray, " component"]
+    means: Float[np.ndarray, "component size"]
+    roots: Float[np.ndarray, "component size size"]
+    mean: Float[np.ndarray, " size"]
+    root: Float[np.ndarray, "size size"]
 
 
-def fit_mixture(x: np.ndarray, seed: np.ndarray, components: int) -> GaussianMixture:
+def fit_mixture(x: Float[np.ndarray, "draw size"], seed: UInt32[np.ndarray, " 2"], components: int) -> GaussianMixture:
     """Fit a Gaussian mixture to draws by EM, in whitened coordinates.
 
     Args:
@@ -66,7 +67,9 @@ def fit_mixture(x: np.ndarray, seed: np.ndarray, components: int) -> GaussianMix
     return GaussianMixture(weights, middle + means @ whole.T, whole @ np.linalg.cholesky(covariances), middle, whole)
 
 
-def _initial_means(y: np.ndarray, seed: np.ndarray, components: int) -> np.ndarray:
+def _initial_means(
+    y: Float[np.ndarray, "size draw"], seed: UInt32[np.ndarray, " 2"], components: int
+) -> Float[np.ndarray, "component size"]:
     """Initial means of the components by capped k-means++ seeding: draws far from each other."""
     generator = np.random.default_rng([*seed, 2])
     means, near = np.empty((components, len(y))), np.full(y.shape[1], np.inf)

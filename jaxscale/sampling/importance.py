@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jaxtyping import Float, Int, UInt32
+
+from jaxscale.utils.arrays import Number
 
 # Degrees of freedom of the proposals: heavier tails than a posterior of many rows has.
 DF = 5.0
@@ -24,10 +26,10 @@ class Proposal(eqx.Module):
         log_weights: shape (components,); -inf where a component is not used.
     """
 
-    means: Any
-    roots: Any
-    inverses: Any
-    log_weights: Any
+    means: Float[np.ndarray, "component size"]
+    roots: Float[np.ndarray, "component size size"]
+    inverses: Float[np.ndarray, "component size size"]
+    log_weights: Float[np.ndarray, " component"]
 
 
 class WeightedDraws(eqx.Module):
@@ -41,14 +43,14 @@ class WeightedDraws(eqx.Module):
         ess: effective sample size.
     """
 
-    x: Any
-    log_density: Any
-    log_weights: Any
-    khat: Any
-    ess: Any
+    x: Float[np.ndarray, "draw size"]
+    log_density: Float[np.ndarray, " draw"]
+    log_weights: Float[np.ndarray, " draw"]
+    khat: float
+    ess: float
 
 
-def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
+def log_density_of(proposal: Proposal, x: Float[np.ndarray, "draw size"]) -> Float[np.ndarray, " draw"]:
     """The log density of a proposal at x of shape (draws, size), shape (draws,)."""
     size = x.shape[1]
     used = np.flatnonzero(proposal.log_weights > -np.inf)
@@ -63,7 +65,9 @@ def log_density_of(proposal: Proposal, x: np.ndarray) -> np.ndarray:
     return top + np.log(np.exp(terms - top).sum(axis=0))
 
 
-def draw_proposal(proposal: Proposal, component: np.ndarray, noise: np.ndarray) -> np.ndarray:
+def draw_proposal(
+    proposal: Proposal, component: Int[np.ndarray, " draw"], noise: Float[np.ndarray, "draw size"]
+) -> Float[np.ndarray, "draw size"]:
     """Draws of a proposal, shape (draws, size).
 
     Args:
@@ -78,7 +82,9 @@ def draw_proposal(proposal: Proposal, component: np.ndarray, noise: np.ndarray) 
     return x
 
 
-def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def noise_of(
+    seed: Sequence[Number], log_weights: Float[np.ndarray, " component"], count: int, size: int
+) -> tuple[Int[np.ndarray, " draw"], Float[np.ndarray, "draw size"]]:
     """Components and noise of ``count`` draws, by NumPy: JAX's random numbers take seconds to compile.
 
     Args:
@@ -94,7 +100,9 @@ def noise_of(seed: Sequence[Any], log_weights: np.ndarray, count: int, size: int
     return component.astype(np.int32), generator.standard_normal((count, size)) * stretch
 
 
-def resample(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarray:
+def resample(
+    seed: UInt32[np.ndarray, " 2"], log_weights: Float[np.ndarray, " proposed"], draws: int
+) -> Int[np.ndarray, " draw"]:
     """Indices of equally weighted draws by systematic resampling, in random order.
 
     Args:
@@ -109,7 +117,7 @@ def resample(seed: np.ndarray, log_weights: np.ndarray, draws: int) -> np.ndarra
     return generator.permutation(index)
 
 
-def temper(log_weights: np.ndarray, enough: float) -> np.ndarray:
+def temper(log_weights: Float[np.ndarray, " draw"], enough: float) -> Float[np.ndarray, " draw"]:
     """Log weights tempered by the power, at most 1, at which the effective sample size is as given; shape (draws,).
 
     Args:

@@ -1,10 +1,10 @@
 """Initial values of the mode search of a posterior, from the best fits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.bayes.model import Model, stack
 from jaxscale.data.observations import Observations
@@ -14,10 +14,11 @@ from jaxscale.law.derivatives import value
 from jaxscale.noise.likelihood import Likelihood
 from jaxscale.results.fit import Fit
 from jaxscale.sampling.adaptive_sampler import COMPONENTS
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.compilation import compiled
 
 
-def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray:
+def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> Float[np.ndarray, "component size"]:
     """Starts of the mode search: coordinates of the given parameters, padded by the first, shape (components, size)."""
     points = [places[k] if k < len(places) else places[0] for k in range(COMPONENTS)]
     nuisance = [nuisance_at(model, place) for place in points]
@@ -28,7 +29,9 @@ def starts_at(model: Model, places: Sequence[Mapping[str, float]]) -> np.ndarray
 
 
 @compiled(brief=True)
-def coordinates_of(model: Model, params: Any, nuisance: Any) -> Any:
+def coordinates_of(
+    model: Model, params: dict[str, Float[Array, " problem"]], nuisance: dict[str, Float[Array, " problem"]]
+) -> Float[Array, "problem size"]:
     """Coordinates of parameters and nuisance parameters of every stacked model, shape (models, size)."""
     return jax.vmap(lambda m, p, n: m.coordinates_of(p, n))(model, params, nuisance)
 
@@ -50,7 +53,7 @@ def surrogate_fit(
 
 
 @compiled(brief=True)
-def residuals_at(model: Model, params: dict[str, Any]) -> tuple[Any, Any]:
+def residuals_at(model: Model, params: dict[str, Number]) -> tuple[Float[Array, " row"], Float[Array, " row"]]:
     """Residuals at given parameters and the transformed responses, both of shape (n,)."""
     transform = model.likelihood.space.forward
     level = jax.vmap(lambda row: value(model.law, row, params), in_axes=-1)(model.inputs)

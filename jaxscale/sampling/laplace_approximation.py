@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.data.observations import Observations
 from jaxscale.engine.linearize import Linear, linearise, params_at
@@ -74,7 +75,7 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
     )
 
 
-def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[np.ndarray, int, str]:
+def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[Float[np.ndarray, "size size"], int, str]:
     """Covariance of the coordinates, degrees of freedom, and the estimator."""
     problem, weight = refit.problem, refit.wide.weight
     used = np.flatnonzero(weight > 0)
@@ -102,7 +103,7 @@ def _covariance(fit: Fit, refit: RefitProblem, linear: Linear) -> tuple[np.ndarr
     return variance * np.linalg.inv(scaled) * np.outer(unit, unit), freedom, "inverse Hessian"
 
 
-def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[np.ndarray, int, str]:
+def _of_fit(fit: Fit, linear: Linear, size: int) -> tuple[Float[np.ndarray, "size size"], int, str]:
     """The covariance behind the fit's own standard errors, in the coordinates."""
     stderr, free = np.array([fit.stderr[name] for name in fit.free]), len(fit.free)
     if not np.all(np.isfinite(stderr)):

@@ -1,13 +1,13 @@
 """Sampling from a user-defined log density."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, PyTree, Real
 
 from jaxscale.bayes.model import stack
 from jaxscale.engine.runner import Runner
@@ -15,6 +15,7 @@ from jaxscale.results import mcmc_diagnostics
 from jaxscale.results.draws import Draws
 from jaxscale.sampling.adaptive_sampler import COMPONENTS, NutsSettings, adaptive_sample, check_settings, stack_starts
 from jaxscale.sampling.densities import densities_of
+from jaxscale.utils.arrays import Array, Number
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.random import generator_of
 
@@ -27,8 +28,8 @@ class Density(eqx.Module):
         data: a pytree of arrays.
     """
 
-    function: Callable[[Any, Any], Any] = eqx.field(static=True)
-    data: Any
+    function: Callable[[Array, PyTree], Array] = eqx.field(static=True)
+    data: PyTree
 
     @property
     def length(self) -> int:
@@ -40,15 +41,15 @@ class Density(eqx.Module):
         """Whether parts run one at a time: a user's function may call LAPACK (:class:`.Runner`)."""
         return True
 
-    def log_density(self, x: Any) -> Any:
+    def log_density(self, x: Float[Array, " size"]) -> Real[Array, ""]:
         """The log density at x, shape (size,)."""
         return self.function(x, self.data)
 
 
 def sample(
-    log_density: Callable[[Any, Any], Any],
-    start: Any,
-    data: Any = None,
+    log_density: Callable[[Array, PyTree], Array],
+    start: Real[Array, "..."] | Sequence[Number],
+    data: PyTree = None,
     *,
     method: str = "auto",
     num_chains: int = 8,

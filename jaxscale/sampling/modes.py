@@ -9,6 +9,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxscale.utils.arrays import Array
 
 STEPS = 100
 # Largest step of a coordinate: coordinates are logarithms or on the scale of the data.
@@ -30,16 +33,21 @@ class Mode(eqx.Module):
         predicted_gain: predicted increase of a further Newton step.
     """
 
-    x: Any
-    log_density: Any
-    root: Any
-    predicted_gain: Any
+    x: Float[Array, "*batch size"]
+    log_density: Float[Array, "*batch"]
+    root: Float[Array, "*batch size size"]
+    predicted_gain: Float[Array, "*batch"]
 
 
 class _Local:
     """Quadratic model of ``-log density`` at a batch of points, with gradients along the Hessian's eigenvectors."""
 
-    def __init__(self, f: np.ndarray, g: np.ndarray, hessian: np.ndarray) -> None:
+    def __init__(
+        self,
+        f: Float[np.ndarray, " start"],
+        g: Float[np.ndarray, "start size"],
+        hessian: Float[np.ndarray, "start size size"],
+    ) -> None:
         finite: Any = np.isfinite(hessian).all(axis=(-2, -1))
         matrix = np.where(finite[:, None, None], hessian, np.eye(g.shape[-1]))
         values, self.axes = np.linalg.eigh(0.5 * (matrix + np.swapaxes(matrix, -1, -2)))
@@ -49,18 +57,20 @@ class _Local:
         self.slope = np.einsum("nji,nj->ni", self.axes, np.where(np.isfinite(g), g, 0.0))
 
     @property
-    def predicted_gain(self) -> np.ndarray:
+    def predicted_gain(self) -> Float[np.ndarray, " start"]:
         """Predicted decrease of an undamped Newton step."""
         with np.errstate(over="ignore"):
             return 0.5 * np.sum(self.slope**2 / self.curvature, axis=-1)
 
-    def put(self, index: np.ndarray, others: "_Local", places: np.ndarray) -> None:
+    def put(self, index: Bool[np.ndarray, " others"], others: "_Local", places: Int[np.ndarray, " place"]) -> None:
         """Replace the points at the given places by chosen ones of the others."""
         for name in ("f", "slope", "curvature", "axes"):
             getattr(self, name)[places] = getattr(others, name)[index]
 
 
-def find_modes(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: np.ndarray) -> Mode:
+def find_modes(
+    curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], start: Float[np.ndarray, "start size"]
+) -> Mode:
     """Maximise log densities from a batch of starts.
 
     Args:
@@ -72,7 +82,7 @@ def find_modes(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]
     every = np.arange(count)
     x, damping = start.copy(), np.full(count, 1e-3)
 
-    def at(x: np.ndarray, places: np.ndarray) -> _Local:
+    def at(x: Float[np.ndarray, "place size"], places: Int[np.ndarray, " place"]) -> _Local:
         f, g, hessian = (-np.asarray(a) for a in curved(x, places))
         return _Local(f, g, hessian)
 
@@ -100,12 +110,14 @@ def find_modes(curved: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]
     return Mode(x, -here.f, np.swapaxes(upper, -1, -2) * sign[:, None, :], here.predicted_gain)
 
 
-def curvature(log_density: Callable[[Any], Any], x: Any) -> tuple[Any, Any, Any]:
+def curvature(
+    log_density: Callable[[Array], Array], x: Float[Array, " size"]
+) -> tuple[Float[Array, ""], Float[Array, " size"], Float[Array, "size size"]]:
     """Value, gradient and Hessian of a log density at x of shape (size,), inside a program."""
     # Forward over forward mode compiles in half the time; forward over reverse mode runs faster for many coordinates.
     slope_of = jax.jacfwd if len(x) <= FORWARD else jax.jacrev
 
-    def slope(x: Any) -> tuple[Any, tuple[Any, Any]]:
+    def slope(x: Float[Array, " size"]) -> tuple[Float[Array, " size"], tuple[Float[Array, ""], Float[Array, " size"]]]:
         g, f = slope_of(lambda x: (log_density(x),) * 2, has_aux=True)(x)
         return g, (f, g)
 

@@ -1,13 +1,13 @@
 """Posterior of a new group under partial pooling."""
 
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float, Int
 
 from jaxscale.bayes import psis
 from jaxscale.bayes.build_model import check_types, model_of
@@ -17,6 +17,7 @@ from jaxscale.data.features import prepare
 from jaxscale.data.observations import Observations
 from jaxscale.law.coordinates import coordinate_at, dependency_order, value_at
 from jaxscale.results.draws import NO_MODEL, OF_ALL, Draws
+from jaxscale.utils.arrays import Array, Numbers, RandomKey
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
 from jaxscale.utils.notices import Notice
@@ -98,17 +99,19 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 
 @compiled(brief=True, static_argnames="count")
-def _resample(log_weights: Any, key: Any, count: int) -> Any:
+def _resample(log_weights: Float[Array, "draw candidate"], key: RandomKey, count: int) -> Int[Array, " draw"]:
     """Indices of equally weighted draws in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 
 
 @compiled(static_argnames="candidates")
-def _candidates(model: Model, sites: dict[str, Any], key: Any, candidates: int) -> dict[str, Any]:
+def _candidates(
+    model: Model, sites: dict[str, Float[Array, "draw ..."]], key: RandomKey, candidates: int
+) -> dict[str, Float[Array, "draw candidate"]]:
     """Parameters of candidate groups, shape (draws, candidates)."""
     pooled = dict(model.pooling)
 
-    def one(sites: dict[str, Any], key: Any) -> dict[str, Any]:
+    def one(sites: dict[str, Numbers], key: RandomKey) -> dict[str, Float[Array, " candidate"]]:
         params = {**model.fixed, **{name: sites[model.site(name)] for name in model.free}}
         central = dict(params)
         normals = jr.normal(key, (len(model.free), candidates), jnp.result_type(float))

@@ -1,5 +1,6 @@
 """Posterior of a law's parameters, by importance sampling with NUTS as a fallback."""
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, PyTree
 
 from jaxscale.bayes.build_model import check_types, model_of
 from jaxscale.bayes.model import Model, stack
@@ -35,6 +38,7 @@ from jaxscale.sampling.initial_values import (
     surrogate_fit,
 )
 from jaxscale.sampling.sampler_result import SamplerResult
+from jaxscale.utils.arrays import Array
 from jaxscale.utils.checkpoint import Journal
 from jaxscale.utils.compilation import compiled
 from jaxscale.utils.errors import ArgumentError
@@ -51,15 +55,15 @@ def posterior(
     *,
     likelihood: Likelihood | None = None,
     priors: Mapping[str, Any] | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, float] | None = None,
     pooling: Mapping[str, str] | None = None,
     method: Method = "auto",
     num_chains: int = 8,
     num_samples: int = 1000,
     num_warmup: int = 500,
     seed: int = 0,
-    mesh: Any = None,
-    checkpoint: Any = None,
+    mesh: Mesh | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
     """Sample from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
@@ -154,10 +158,10 @@ def prior_families(model: Model) -> str:
 
 
 @compiled(brief=True)
-def _sites_and_params(model: Model, x: Any) -> dict[str, Any]:
+def _sites_and_params(model: Model, x: Float[Array, "problem draw size"]) -> dict[str, PyTree]:
     """Sites, parameters, log prior and log determinant of the map for draws x, shape (models, draws, size)."""
 
-    def one(m: Model, x: Any) -> dict[str, Any]:
+    def one(m: Model, x: Float[Array, " size"]) -> dict[str, PyTree]:
         sites, bend = m.sites(x)
         return {
             "sites": sites,
@@ -169,7 +173,7 @@ def _sites_and_params(model: Model, x: Any) -> dict[str, Any]:
     return jax.vmap(jax.vmap(one, in_axes=(None, 0)))(model, x)
 
 
-def draws_by_name(densities: Densities, sampled: SamplerResult) -> dict[str, Any]:
+def draws_by_name(densities: Densities, sampled: SamplerResult) -> dict[str, PyTree]:
     """Sites, parameters, log prior and log likelihood of every draw of every posterior."""
     every = np.arange(densities.count)
     values = densities.run(_sites_and_params, every, sampled.x)
@@ -180,7 +184,7 @@ def draws_by_name(densities: Densities, sampled: SamplerResult) -> dict[str, Any
     return values | {"log_likelihood": density - values["log_prior"] - values.pop("bend")}
 
 
-def _with_range_notice(draws: Draws, law: Law, names: Sequence[str], response: np.ndarray) -> Draws:
+def _with_range_notice(draws: Draws, law: Law, names: Sequence[str], response: Float[np.ndarray, " row"]) -> Draws:
     """The draws with a notice where responses lie outside the range behind a default prior."""
     beyond = exceeded_ranges(law, names, response)
     if not beyond:

@@ -1,11 +1,14 @@
 """Posteriors of many data sets in one batch."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.bayes.build_model import check_types, model_of, padded_run_sizes
 from jaxscale.bayes.model import Model, stack
@@ -49,13 +52,13 @@ class Posteriors:
     """
 
     law: Law
-    params: dict[str, np.ndarray]
-    nuisance: dict[str, np.ndarray]
-    method: np.ndarray
-    khat: np.ndarray
-    ess: np.ndarray
-    rhat: np.ndarray
-    divergences: np.ndarray
+    params: dict[str, Float[np.ndarray, "problem draw ..."]]
+    nuisance: dict[str, Float[np.ndarray, "problem draw ..."]]
+    method: Shaped[np.ndarray, " problem"]
+    khat: Float[np.ndarray, " problem"]
+    ess: Float[np.ndarray, " problem"]
+    rhat: Float[np.ndarray, " problem"]
+    divergences: Int[np.ndarray, " problem"]
     chains: int
     models: Model
 
@@ -64,7 +67,7 @@ class Posteriors:
         return len(self.method)
 
     @property
-    def ok(self) -> np.ndarray:
+    def ok(self) -> Bool[np.ndarray, " problem"]:
         """Which posteriors are usable: k-hat below its limit, or mixed chains with few divergences."""
         mixed = (self.rhat < 1.05) & (self.divergences < 0.01 * self.params[next(iter(self.params))].shape[1])
         return np.where(self.method == "nuts", mixed, ~(self.khat >= KHAT_LIMIT))
@@ -76,15 +79,15 @@ def posterior_many(
     *,
     likelihood: Likelihood | None = None,
     priors: Mapping[str, Any] | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, float] | None = None,
     starts: Mapping[str, Any] | None = None,
     method: Method = "auto",
     num_chains: int = 4,
     num_samples: int = 250,
     num_warmup: int = 500,
     seed: int = 0,
-    mesh: Any = None,
-    checkpoint: Any = None,
+    mesh: Mesh | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Posteriors:
     """Sample the posteriors of one law on many data sets as one batch; see :func:`posterior`.

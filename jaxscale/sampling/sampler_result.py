@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from jaxscale.bayes.psis import KHAT_LIMIT
 from jaxscale.sampling.importance import EFFICIENT
@@ -28,24 +29,26 @@ class SamplerResult:
         interrupted: whether sampling was interrupted, so that there are fewer draws.
     """
 
-    x: np.ndarray
-    method: np.ndarray
-    khat: np.ndarray
-    ess: np.ndarray
-    share: np.ndarray
+    x: Float[np.ndarray, "problem draw size"]
+    method: Shaped[np.ndarray, " problem"]
+    khat: Float[np.ndarray, " problem"]
+    ess: Float[np.ndarray, " problem"]
+    share: Float[np.ndarray, " problem"]
     chains: int
-    stats: dict[str, np.ndarray]
-    rhat: np.ndarray
-    modes: np.ndarray
+    stats: dict[str, Float[np.ndarray, "problem draw"]]
+    rhat: Float[np.ndarray, " problem"]
+    modes: Int[np.ndarray, " problem"]
     interrupted: bool = False
 
-    def of(self, index: np.ndarray) -> "SamplerResult":
+    def of(self, index: Shaped[np.ndarray, " chosen"]) -> "SamplerResult":
         """The chosen posteriors."""
         arrays = ("x", "method", "khat", "ess", "share", "rhat", "modes")
         own = {name: getattr(self, name)[index] for name in arrays}
         return replace(self, **own, stats={name: values[index] for name, values in self.stats.items()})
 
-    def put(self, places: np.ndarray, others: "SamplerResult", index: np.ndarray) -> None:
+    def put(
+        self, places: Int[np.ndarray, " place"], others: "SamplerResult", index: Bool[np.ndarray, " others"]
+    ) -> None:
         """Replace the posteriors at the given places by chosen ones of the others."""
         self.x[places], self.rhat[places] = others.x[index], others.rhat[index]
         for name, values in self.stats.items():

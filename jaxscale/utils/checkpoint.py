@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree, Shaped
 
 from jaxscale.utils.errors import UsageError
 from jaxscale.utils.files import write_atomically
@@ -63,7 +64,7 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(place, json.dumps(manifest, indent=1).encode())
 
-    def key(self, program: str, arguments: Any) -> str:
+    def key(self, program: str, arguments: PyTree) -> str:
         """Key of a part: a hash of the program's name and of every number that it is given."""
         digest = hashlib.sha256(program.encode())
         for leaf in jax.tree.leaves(arguments):
@@ -72,7 +73,7 @@ class Journal:
             digest.update(array.tobytes())
         return digest.hexdigest()[:40]
 
-    def read(self, key: str) -> list[np.ndarray] | None:
+    def read(self, key: str) -> list[Shaped[np.ndarray, "..."]] | None:
         """The arrays of a finished part, or None.
 
         Raises:
@@ -89,7 +90,7 @@ class Journal:
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             return [stored[f"a{k}"] for k in range(len(stored.files))]
 
-    def write(self, key: str, arrays: Sequence[np.ndarray]) -> None:
+    def write(self, key: str, arrays: Sequence[Shaped[np.ndarray, "..."]]) -> None:
         """Store the arrays of a finished part."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{f"a{k}": np.asarray(array) for k, array in enumerate(arrays)})

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.core
+from jaxtyping import PyTree
 
 from jaxscale.utils import memory_maps
 
@@ -61,7 +62,7 @@ class Program:
         with _lock:
             _programs.add(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: PyTree, **kwargs: PyTree) -> PyTree:
         """Call the compiled function."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
             return self.inside(*args, **kwargs)

@@ -1,6 +1,7 @@
 """Padding of arrays to size buckets, so that few programs are compiled."""
 
 import numpy as np
+from jaxtyping import Shaped
 
 _SMALLEST_BUCKET = 16
 
@@ -20,7 +21,7 @@ def bucket(count: int) -> int:
     return size
 
 
-def pad_columns(values: np.ndarray, size: int) -> np.ndarray:
+def pad_columns(values: Shaped[np.ndarray, "... row"], size: int) -> Shaped[np.ndarray, "... bucket"]:
     """Pad to ``size`` rows (the last axis) by repeating the first one."""
     extra = size - values.shape[-1]
     return np.concatenate([values, np.repeat(values[..., :1], extra, axis=-1)], axis=-1)

@@ -1,4 +1,4 @@
-"""Draws as ArviZ trees and as files: nothing is lost on the way, and what is no file of draws is refused."""
+"""Conversion of draws to ArviZ trees and NetCDF files, and validation of files."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ ROWS, CHAINS, DRAWS = 12, 4, 25
 
 
 def sampled(runs: bool = False, excluded: int = 3) -> Draws:
-    """Draws with groups, fixed numbers, chains, stats and a model, none of them fitted."""
+    """Draws with groups, fixed parameters, chains, stats and a model, without fitting."""
     generator = np.random.default_rng(0)
     x = np.linspace(-1, 2, ROWS)
     table: dict[str, Any] = {"x": x, "y": 1 + x, "w": np.where(np.arange(ROWS) == excluded, 0.0, 1.0)}
@@ -144,10 +144,10 @@ def test_draws_without_a_model_convert() -> None:
 
 @pytest.mark.parametrize("name", ["draws.json", "draws"])
 def test_another_extension_raises(tmp_path: Path, name: str) -> None:
-    wanted = f"{name} does not end in .nc, as files of draws do; end it in .nc.$"
-    with pytest.raises(ValueError, match=wanted):
+    reference = f"{name} does not end in .nc, as files of draws do; end it in .nc.$"
+    with pytest.raises(ValueError, match=reference):
         sampled().save(tmp_path / name)
-    with pytest.raises(ValueError, match=wanted):
+    with pytest.raises(ValueError, match=reference):
         Draws.load(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -184,9 +184,9 @@ def test_model_is_rebuilt_from_observations(tmp_path: Path, runs: bool) -> None:
     draws = replace(sampled(runs), ok=True)
     with jax.enable_x64(True):
         sites = {name: (draws.params | draws.nuisance)[name] for name in draws.model.shapes}
-        told = {"log_likelihood": jax.vmap(lambda s: draws.model.rows(s).sum())(sites)}
-        told["log_prior"] = jax.vmap(draws.model.log_prior)(sites)
-    draws = replace(draws, stats=draws.stats | {name: np.asarray(values) for name, values in told.items()})
+        log_densities = {"log_likelihood": jax.vmap(lambda s: draws.model.rows(s).sum())(sites)}
+        log_densities["log_prior"] = jax.vmap(draws.model.log_prior)(sites)
+    draws = replace(draws, stats=draws.stats | {name: np.asarray(values) for name, values in log_densities.items()})
     path = tmp_path / "draws.nc"
     draws.save(path)
     own: dict[str, Any] = dict(observations=draws.observations, likelihood=likelihoods.normal("linear"))
@@ -195,7 +195,7 @@ def test_model_is_rebuilt_from_observations(tmp_path: Path, runs: bool) -> None:
     np.testing.assert_array_equal(loo(again).pointwise, loo(draws).pointwise)
     np.testing.assert_array_equal(again.responses(x=[1.0, 2.0]), draws.responses(x=[1.0, 2.0]))
     other = replace(own["observations"], response=own["observations"].response + 0.1)
-    said = "^Argument {} and observations must be those that the draws were made with, but are others"
+    message = "^Argument {} and observations must be those that the draws were made with, but are others"
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("likelihood", dict(likelihood=likelihoods.laplace("linear"))),
         ("likelihood", dict(likelihood=likelihoods.student_t(space="linear"))),
@@ -203,7 +203,7 @@ def test_model_is_rebuilt_from_observations(tmp_path: Path, runs: bool) -> None:
         ("priors", dict(priors={"scale": dist.LogNormal(0.0, 1.0)})),
     ]
     for name, changes in wrong:
-        with pytest.raises(ValueError, match=said.format(name)):
+        with pytest.raises(ValueError, match=message.format(name)):
             Draws.load(path, line, **(own | changes))
     with pytest.raises(ValueError, match="^Argument observations must be given with a likelihood or priors"):
         Draws.load(path, line, likelihood=own["likelihood"])

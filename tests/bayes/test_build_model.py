@@ -1,4 +1,4 @@
-"""What a model refuses before anything is computed: counts, marks, names and priors that cannot be meant."""
+"""Validation of models: counts, censoring, names and priors."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ NORMAL = likelihoods.normal("linear")
 
 @law(inputs=dict(x=Input("")), response=Response("share", unit), p=fraction(), source="a test")
 def share(x, *, p):
-    """One chance."""
+    """A constant probability."""
     return p + 0 * x
 
 
 @law(inputs=dict(x=Input("")), response=Response("", positive), a=coefficient(), source="a test")
 def falling(x, *, a):
-    """A share in the guise of a loss."""
+    """A fraction declared as a positive response."""
     return jnp.exp(-a * x)
 
 
@@ -38,7 +38,7 @@ def scaled(x, *, scale, b):
 
 @law(inputs=dict(x=Input("")), response=Response("", real), b=coefficient(), b_spread=coefficient(), source="a test")
 def spread(x, *, b, b_spread):
-    """A line that has a parameter of the name of another's spread."""
+    """A line with a parameter named like the spread of another."""
     return b_spread + b * x
 
 
@@ -59,7 +59,7 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("response", "trials", "said"),
+    ("response", "trials", "message"),
     [
         ([0.5, 1.25], [10, 200], "dict, row 2: a response of 1.25 with 200 trials (n); the response must be"),
         ([45.0, 80.0], [20, 20], "or their proportion of the trials, from 0 to 1 (divide percents by 100)."),
@@ -70,11 +70,11 @@ def built(law: Any, observations: Observations, likelihood: Any, **more: Any) ->
         ([0.5, 0.0], [10, 2.5], "dict, row 2: 2.5 trials (n); trials must be positive integers."),
     ],
 )
-def test_invalid_counts_raise(response: list[float], trials: list[float], said: str) -> None:
+def test_invalid_counts_raise(response: list[float], trials: list[float], message: str) -> None:
     for likelihood in (likelihoods.binomial("n"), likelihoods.beta_binomial("n")):
         with pytest.raises(DataError) as caught:
             built(share, counted(response, trials), likelihood)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 def test_whole_numbers_with_one_above_1_are_counts_of_successes() -> None:
@@ -102,7 +102,7 @@ def test_rows_of_weight_0_are_not_validated() -> None:
     data = counted([0.5, 250.0, 0.3, 0.0], [10, 0.5, 10, 10], [1.0, 0.0, 1.0, 1.0])
     model = built(share, data, likelihoods.binomial("n"))
     assert np.isfinite(model.log_likelihood({"p": np.array([0.3])})).all()
-    # The fit from which draws begin does not look at them either.
+    # The surrogate fit does not use them either.
     drawn = jaxscale.posterior(share, data, likelihood=likelihoods.binomial("n"), method="laplace", num_samples=20)
     assert np.isfinite(drawn.params["p"]).all()
     seen = grouped(["a", "b", "a"], seen=[0.0, 1.0, 2.0])
@@ -119,24 +119,24 @@ def test_counts_of_a_law_of_positive_responses_may_be_none_or_all() -> None:
     )
     x, grid = data.inputs["x"], np.linspace(1e-3, 2, 4001)
     p = np.exp(-grid[:, None] * x)
-    # The prior is wide enough not to matter.
+    # The prior is wide enough to have no effect.
     weight = np.exp(np.sum(10 * data.response * np.log(p) + 10 * (1 - data.response) * np.log1p(-p), axis=1))
     mean = np.sum(weight * grid) / np.sum(weight)
     assert abs(drawn.params["a"].mean() - mean) < 0.01
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "message"),
     [
         ([0.0, 1.0, 2.0], "dict, row 3: the indicator of censoring (seen) is 2; it must be 1 where the response is"),
         ([0.5, 1.0, 0.0], "dict, row 1: the indicator of censoring (seen) is 0.5; it must be 1 where the response is"),
         ([1.0, 1.0, 1.0], "dict: every row is censored (seen is 1), so there is no observed response; add rows that"),
     ],
 )
-def test_invalid_censoring_indicators_raise(seen: list[float], said: str) -> None:
+def test_invalid_censoring_indicators_raise(seen: list[float], message: str) -> None:
     with pytest.raises(DataError) as caught:
         built(share, grouped(["a", "b", "a"], seen=seen), likelihoods.normal("linear", censored="seen"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_parameter_names_must_differ_from_nuisance_parameters() -> None:
@@ -147,7 +147,7 @@ def test_parameter_names_must_differ_from_nuisance_parameters() -> None:
         "Parameter 'scale' of scaled has the name of a parameter of the likelihood; rename it: "
         "jaxscale.rename(law, scale='scale_of_law')."
     )
-    # A value that is fixed would hide it all the same; another name is none of its business.
+    # A fixed parameter conflicts as well; other names do not.
     with pytest.raises(ValueError, match="Parameter 'scale' of scaled has the name"):
         built(scaled, data, NORMAL, fixed={"scale": 1.0})
     assert "scale_of_law" in built(jaxscale.rename(scaled, scale="scale_of_law"), data, NORMAL).shapes

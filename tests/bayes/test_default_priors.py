@@ -1,4 +1,4 @@
-"""The default priors of a law, as users see them."""
+"""Default priors as NumPyro distributions."""
 
 import numpy as np
 import numpyro.distributions as dist

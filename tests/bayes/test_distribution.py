@@ -1,4 +1,4 @@
-"""Models as NumPyro programs: sites and plates, the joint density, predictive draws, and programs around them."""
+"""Models as NumPyro programs: sites, plates, joint density, predictive draws, enclosing programs."""
 
 from typing import Any
 
@@ -83,13 +83,13 @@ def test_every_parameter_is_a_site_and_rows_are_a_plate(name: str, x64: None) ->
     assert sampled == set(model.shapes)
     assert trace["obs"]["is_observed"] and trace["obs"]["value"].shape == (rows,) == trace["level"]["value"].shape
     plates = {key: site["value"].shape for key, site in trace.items() if site["type"] == "plate"}
-    wanted = {} if model.marginal else {"row": (rows,)}
+    reference = {} if model.marginal else {"row": (rows,)}
     if model.pooling:
-        wanted["group"] = (model.groups,)
+        reference["group"] = (model.groups,)
         assert trace["E"]["type"] == "deterministic" and trace["E"]["value"].shape == (model.groups,)
     if model.runs:
-        wanted["run"] = (model.runs,)
-    assert plates == wanted
+        reference["run"] = (model.runs,)
+    assert plates == reference
     assert set(model.shapes) <= set(trace)
 
 

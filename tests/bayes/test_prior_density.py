@@ -1,4 +1,4 @@
-"""Densities of priors against NumPyro's, and that no process orders their numbers in its own way."""
+"""Prior densities agree with NumPyro's, with an order of hyperparameters that is fixed between processes."""
 
 import os
 import subprocess
@@ -107,7 +107,7 @@ with jax.enable_x64(True):
     programs = [(density_programs.curvatures, draws[:, 0]), (density_programs.log_densities, draws)]
     for program, x in (*programs, (posterior._sites_and_params, draws)):
         print(program.__name__, hashlib.sha256(program.jitted.lower(model, x).as_text().encode()).hexdigest())
-print(posterior.families(model))
+print(posterior.prior_families(model))
 """
 
 

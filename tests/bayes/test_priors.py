@@ -1,4 +1,4 @@
-"""Priors of one's own: what they may be, where they end, and that a checkpoint tells them apart."""
+"""User priors: validation, truncation, checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (dict(c=dist.Uniform(-60.0, 60.0)), "gives c the prior Uniform(-60, 60), which reaches beyond what it may be"),
         (dict(c=dist.Uniform(-3.0, -2.0)), "which reaches beyond what it may be, above 0; give one that does not."),
@@ -37,10 +37,10 @@ FEW: dict[str, Any] = dict(num_chains=2, num_samples=1000, progress=False)
         (dict(c=dist.Poisson(3.0)), "Argument priors must hold densities over numbers, but c has Poisson(3)."),
     ],
 )
-def test_invalid_priors_raise(given: dict[str, Any], said: str) -> None:
+def test_invalid_priors_raise(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:
         jaxscale.posterior("power_law_floor", ROWS, priors=given)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("given", [dist.Uniform(0.0, 1.6), dist.Uniform(1.0, 1.6), dist.Pareto(1.8, 0.2)])
@@ -49,7 +49,7 @@ def test_initial_values_lie_inside_the_priors(given: dist.Distribution) -> None:
     low, high = prior_of(given).ends
     assert drawn.params["c"].min() >= low and (high is None or drawn.params["c"].max() <= high)
     near = high if high is not None else low
-    # The data want 1.71: what is left of the posterior leans against the nearer end.
+    # The maximum likelihood estimate is 1.71: the truncated posterior concentrates at the nearer end.
     assert abs(np.median(drawn.params["c"]) - near) < 0.02
     assert drawn.about["khat"] < 0.7
 
@@ -71,7 +71,7 @@ def test_unbounded_prior_is_truncated_to_the_support() -> None:
     source="a test",
 )
 def own(x, *, a, b):
-    """A line in coordinates of its own."""
+    """A line with its own coordinates."""
     return a + b * x
 
 
@@ -96,12 +96,14 @@ def test_priors_are_truncated_in_a_laws_own_coordinates() -> None:
         (dist.TruncatedNormal(0.0, 1.0, high=1.0), 3.0, 0.98),
     ],
 )
-def test_initial_value_is_moved_inside_the_support(prior: dist.Distribution, value: float, moved: float, x64: None) -> None:
+def test_initial_value_is_moved_inside_the_support(
+    prior: dist.Distribution, value: float, moved: float, x64: None
+) -> None:
     assert float(move_inside(prior_of(prior), jnp.asarray(value))) == pytest.approx(moved, rel=1e-6)
 
 
 def test_checkpoint_distinguishes_families_of_priors(tmp_path: Path) -> None:
-    """Normal, Cauchy and Laplace hold the same two numbers."""
+    """Normal, Cauchy and Laplace have the same two hyperparameters."""
     given = dict(c=dist.Normal(1.0, 0.1))
     first = jaxscale.posterior("power_law_floor", ROWS, priors=given, checkpoint=tmp_path / "one", **FEW)
     again = jaxscale.posterior("power_law_floor", ROWS, priors=given, checkpoint=tmp_path / "one", **FEW)
@@ -124,7 +126,7 @@ def test_density_that_is_nowhere_finite_raises(x64: None) -> None:
 def test_the_density_of_every_site_counts_once(x64: None) -> None:
     model = modelled(likelihoods.student_t(), powers())
     sites, _ = model.sites(jnp.zeros(model.size))
-    # The range of the amplitude, and so its prior, holds for inputs of size 1: in that unit it is counted.
+    # The range of the amplitude, and hence its prior, is declared for inputs of size 1.
     usual = np.exp(np.mean(np.log(powers().inputs["N"]))) ** -float(sites["alpha"])
     counted = {**sites, "A": sites["A"] * usual}
     whole = sum(float(model.priors[name].log_prob(counted[name])) for name in model.shapes) + np.log(usual)

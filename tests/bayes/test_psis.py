@@ -14,7 +14,7 @@ from jaxscale.bayes import psis
 def test_weights_and_khat_agree_with_arviz(scale: float, count: int) -> None:
     ratios = scale * np.random.default_rng(0).standard_t(5, count)
     weights, khat = psis.smooth(ratios)
-    # ArviZ is handed log likelihoods, whose negatives are the ratios of leaving one out.
+    # ArviZ takes log likelihoods, whose negatives are the leave-one-out log ratios.
     known, shape = array_stats.psislw(-ratios)
     np.testing.assert_allclose(weights, known, rtol=1e-8, atol=1e-8)
     assert khat == pytest.approx(float(shape), rel=1e-8)

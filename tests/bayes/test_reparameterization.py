@@ -1,4 +1,4 @@
-"""Coordinates along the ridges of floor and terms: there and back, volumes kept, and which laws have them."""
+"""Reparameterisation of floor and terms: inverse, determinant, and the laws that have it."""
 
 import functools
 

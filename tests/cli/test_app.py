@@ -1,4 +1,4 @@
-"""The command line: what it prints and writes, and that every mistake ends in one sentence and exit status 2."""
+"""The command line: output, files, errors and exit statuses."""
 
 import ast
 import importlib.metadata
@@ -26,7 +26,7 @@ FAST = ("--starts", "256", "--resamples", "40")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv."""
+    """Every test runs in its own folder with the example sweep in runs.csv."""
     monkeypatch.chdir(tmp_path)
     Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path
@@ -53,10 +53,10 @@ def test_fit_command_writes_the_result_of_fit(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("Written: out.json, out.png\n")
     assert Path("out.png").read_bytes().startswith(b"\x89PNG")
-    told = json.loads(Path("out.json").read_text())
-    assert {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins"} <= set(told)
-    assert {"notices", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(told)
-    assert {"scored", "polished", "converged", "agree"} <= set(told["starts"])
+    entries = json.loads(Path("out.json").read_text())
+    assert {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins"} <= set(entries)
+    assert {"notices", "status", "seed", "versions", "data_sha256", "certificate", "correlation"} <= set(entries)
+    assert {"scored", "polished", "converged", "agree"} <= set(entries["starts"])
     fit = Fit.load(Path("out.json"))
     assert fit.to_json() == Path("out.json").read_text()
     assert f"{fit}\n\nWritten" in result.stdout
@@ -69,7 +69,7 @@ def test_fit_command_writes_the_result_of_fit(folder: Path) -> None:
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the command hands to the library, which then refuses."""
+    """Record the arguments that the command passes to the library, which then raises an error."""
     return remembering(monkeypatch, fit=fit_module)
 
 
@@ -169,15 +169,15 @@ def test_law_from_a_file_is_fitted_and_read_back() -> None:
 
 def test_an_unidentified_design_is_refused_unless_allowed_and_then_recorded() -> None:
     proportional()
-    said = refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json")
-    assert "D is proportional to N" in said
-    assert said.endswith("To fit anyway, add --allow-unidentified.")
+    expected_message = refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json")
+    assert "D is proportional to N" in expected_message
+    assert expected_message.endswith("To fit anyway, add --allow-unidentified.")
     assert not Path("out.json").exists()
     result = run("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--allow-unidentified", *FAST)
     assert result.exit_code in (0, 3)
-    told = json.loads(Path("out.json").read_text())
-    assert told["design"]["allowed"] is True and told["design"]["verdict"] == "not identified"
-    assert "unidentified" in [warning["code"] for warning in told["notices"]]
+    entries = json.loads(Path("out.json").read_text())
+    assert entries["design"]["allowed"] is True and entries["design"]["verdict"] == "not identified"
+    assert "unidentified" in [warning["code"] for warning in entries["notices"]]
 
 
 def test_unreliable_result_is_written_and_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,8 +217,8 @@ def test_system_error_is_reported_with_its_path(monkeypatch: pytest.MonkeyPatch)
         raise OSError(28, "No space left on device", "out.csv")
 
     monkeypatch.setattr(files, "write_together", full)
-    said = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--output", "out.csv")
-    assert said == "out.csv: No space left on device."
+    expected_message = refused("simulate", "chinchilla", "--isoflop", "1e18:1e19:2", "--output", "out.csv")
+    assert expected_message == "out.csv: No space left on device."
 
 
 def test_check_needs_no_response_and_prints_the_verdict() -> None:
@@ -227,9 +227,9 @@ def test_check_needs_no_response_and_prints_the_verdict() -> None:
     assert good.exit_code == 0 and good.stdout.startswith("Design check of chinchilla: identified")
     proportional()
     bad = run("check", "bad.csv", "--law", "chinchilla", "--json")
-    told = json.loads(bad.stdout)
-    assert bad.exit_code == 2 and told["verdict"] == "not identified"
-    assert told["cure"] and set(told["cure"][0]) == {"N", "D"}
+    entries = json.loads(bad.stdout)
+    assert bad.exit_code == 2 and entries["verdict"] == "not identified"
+    assert entries["cure"] and set(entries["cure"][0]) == {"N", "D"}
     fixed = run(
         "check", "bad.csv", "--law", "chinchilla", "--json", "--fix", "beta=0.37", "--fix", "B=2000", "--fix", "E=1.8"
     )
@@ -316,9 +316,12 @@ def test_the_shape_of_a_law_is_drawn_into_a_file() -> None:
 
 def test_a_law_without_parameters_has_nothing_to_fit() -> None:
     write("n.csv", [["n", "loss"], *([str(n), str(n / 100)] for n in range(2, 30))])
-    message = "best_of_n_kl has no parameters to fit; call it for its values."
-    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == message
-    assert refused("check", "n.csv", "--law", "best_of_n_kl") == f"{said}identify."
+    expected = "best_of_n_kl has no parameters to fit; call it for its values."
+    assert refused("fit", "n.csv", "--law", "best_of_n_kl") == expected
+    assert (
+        refused("check", "n.csv", "--law", "best_of_n_kl")
+        == "best_of_n_kl has no parameters, so there is nothing to identify."
+    )
 
 
 def test_notices_lists_every_code() -> None:
@@ -334,7 +337,7 @@ def test_version_and_help() -> None:
 
 
 def test_help_and_mistyped_options_import_no_numerical_library(folder: Path) -> None:
-    """They must answer at once; each of these libraries takes longer to import than the answer to print."""
+    """Each of these libraries takes longer to import than the answer to print."""
     program = """
 import contextlib, io, sys
 from jaxscale.cli.app import app

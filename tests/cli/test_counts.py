@@ -41,12 +41,12 @@ def test_counts_with_trials_name_their_column() -> None:
     result = run(*words, "--trials", "tried", "--json", "out.json", "--quiet")
     assert result.exit_code == 0, result.output
     assert json.loads(Path("out.json").read_text())["noise"]["trials"] == "trials"
-    said = refused(*words)
-    assert said == "Option --likelihood binomial needs the number of trials; name its column with --trials."
+    message = refused(*words)
+    assert message == "Option --likelihood binomial needs the number of trials; name its column with --trials."
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["--likelihood", "normal"],
@@ -73,6 +73,6 @@ def test_counts_with_trials_name_their_column() -> None:
         ),
     ],
 )
-def test_invalid_arguments_of_a_count_fit(words: list[str], said: str) -> None:
+def test_invalid_arguments_of_a_count_fit(words: list[str], message: str) -> None:
     given = ["fit", "counts.csv", "--law", "power_law", *([] if "--response" in words else ["--response", "y"])]
-    assert refused(*given, *words) == said
+    assert refused(*given, *words) == message

@@ -1,4 +1,4 @@
-"""How the commands of uncertainty end: refused before the fit, marked after it, interrupted with what is finished."""
+"""Exits of the uncertainty commands: errors before the fit, unreliable results, interruptions."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ COMMANDS = typer.main.get_command(app.app).commands  # pyright: ignore[reportAtt
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected_message"),
     [
         (
             ["profile", "--param", "alpha", "--fix", "alpha=0.34"],
@@ -58,11 +58,11 @@ COMMANDS = typer.main.get_command(app.app).commands  # pyright: ignore[reportAtt
     ],
 )
 def test_invalid_options_are_reported_before_the_fit(
-    words: list[Any], said: str, monkeypatch: pytest.MonkeyPatch
+    words: list[Any], expected_message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = remembering(monkeypatch, fit=fit)
     command, *options = words
-    assert refused(command, "runs.csv", *LAW, *options) == said
+    assert refused(command, "runs.csv", *LAW, *options) == expected_message
     assert not seen
 
 
@@ -106,8 +106,8 @@ def test_forecast_hides_options_that_it_rejects() -> None:
 
 
 def test_unknown_inputs_are_reported_with_known_ones() -> None:
-    said = refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
-    assert said == "my_law has no input 'X'; its inputs are N."
+    expected_message = refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", "--at", "X=3")
+    assert expected_message == "my_law has no input 'X'; its inputs are N."
 
 
 def test_interrupted_bootstrap_reports_finished_refits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,9 +121,9 @@ def test_interrupted_bootstrap_reports_finished_refits(monkeypatch: pytest.Monke
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; finished draws are kept.\n")
     assert "case bootstrap, 20 of 30 refits, all converged" in result.stdout
-    told = json.loads(Path("out.json").read_text())
-    assert (told["n_resamples"], told["finished"], told["ok"]) == (30, 20, True)
-    assert told["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
+    output_json = json.loads(Path("out.json").read_text())
+    assert (output_json["n_resamples"], output_json["finished"], output_json["ok"]) == (30, 20, True)
+    assert output_json["notices"][-1]["message"] == "Resampling was interrupted; 20 of 30 refits finished."
     monkeypatch.setattr(
         bootstrap, "refit_batch", lambda *given, **settings: (refitted(*given)[0], refitted(*given)[1][:1])
     )
@@ -202,9 +202,7 @@ def test_references_are_spelled_as_options_and_commands(command: str | None, par
         (["forecast", "runs.csv", *LAW[:2]], "argument", "at"),
     ],
 )
-def test_errors_are_printed_as_json(
-    words: list[Any], code: str, argument: str | None, named: bool
-) -> None:
+def test_errors_are_printed_as_json(words: list[Any], code: str, argument: str | None, named: bool) -> None:
     proportional("proportional.csv")
     before = sorted(Path().iterdir())
     result = run(*words, "--json", *(["out.json"] if named else []))

@@ -1,4 +1,4 @@
-"""What the commands share: laws from files, checked paths, files written together, the compilation cache."""
+"""Shared functions of commands: laws from files, output paths, atomic writes, compilation cache."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content, name, said",
+    "content, name, message",
     [
         ("def f(:\n", "my_law", "laws.py, line 1: invalid syntax; correct this line."),
         ("x = 1\ny = nope\n", "my_law", "laws.py, line 2: NameError: name 'nope' is not defined"),
@@ -35,13 +35,13 @@ def test_a_law_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_error_in_a_file_of_laws_is_reported_with_its_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, name: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("laws.py").write_text(content)
     with pytest.raises(ValueError) as refusal:
         lookup.find_law(f"laws.py:{name}" if name else "laws.py")
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
@@ -52,15 +52,13 @@ def test_csv_round_trip_is_bitwise(values: list[float]) -> None:
 
 
 def test_read_only_folder_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Whoever runs the tests may be allowed to write everywhere.
+    # The user that runs the tests may have write access everywhere.
     monkeypatch.setattr(parsing.os, "access", lambda path, mode: False)
     with pytest.raises(ValueError, match="is not writable; choose another folder"):
         parsing.check_outputs(tmp_path / "out.json")
 
 
-def test_full_folder_is_reported_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_folder_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsing.check_outputs(tmp_path / "out.json")
     assert not list(tmp_path.iterdir()), "the trial leaves nothing behind"
 
@@ -100,8 +98,8 @@ def test_unusable_compilation_cache_is_reported_on_standard_error(
         parsing.enable_compilation_cache()
         assert settings()[0] is None
         folder = tmp_path.resolve() / "file" / "jaxscale" / "xla"
-        said = f"jaxscale: compiled programs are not kept in {folder}: {folder.parent}: Not a directory.\n"
-        assert capsys.readouterr().err == said
+        message = f"jaxscale: compiled programs are not kept in {folder}: {folder.parent}: Not a directory.\n"
+        assert capsys.readouterr().err == message
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         parsing.enable_compilation_cache()
         assert settings()[0] == str(tmp_path.resolve() / "cache" / "jaxscale" / "xla")

@@ -1,4 +1,4 @@
-"""What the command line refuses: one sentence, exit status 2, and no file."""
+"""Errors of the command line: one sentence, exit status 2, and no file."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from tests.commands import refused, rows, run, write
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in a folder of its own that holds the example as runs.csv."""
+    """Every test runs in its own folder with the example sweep in runs.csv."""
     monkeypatch.chdir(tmp_path)
     Path("runs.csv").write_text(parsing.csv_text(designs.example()))
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "column, cell, said",
+    "column, cell, message",
     [
         (0, "", "bad.csv, column 'N', line 4: the cell is empty"),
         (0, "nan", "column 'N', line 4: nan is not a number"),
@@ -30,17 +30,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (2, "3,5", "bad.csv, line 4: 4 cells under a header of 3"),
     ],
 )
-def test_invalid_cell_is_reported_and_nothing_is_written(folder: Path, column: int, cell: str, said: str) -> None:
+def test_invalid_cell_is_reported_and_nothing_is_written(folder: Path, column: int, cell: str, message: str) -> None:
     lines = rows()
     lines[3][column] = cell
     write("bad.csv", lines)
     before = sorted(folder.iterdir())
-    assert said in refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--plot", "out.png")
+    assert message in refused("fit", "bad.csv", "--law", "chinchilla", "--json", "out.json", "--plot", "out.png")
     assert sorted(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
         ("", "bad.csv is empty"),
         ("N,D,loss\n", "bad.csv"),
@@ -50,14 +50,14 @@ def test_invalid_cell_is_reported_and_nothing_is_written(folder: Path, column: i
         ("N,D,N\n1,2,3\n", "the header names column 'N' 2 times"),
     ],
 )
-def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> None:
+def test_a_table_that_cannot_be_fitted_is_refused(content: str, message: str) -> None:
     Path("bad.csv").write_text(content)
-    assert said in refused("fit", "bad.csv", "--law", "chinchilla", "--response", "loss", "--json", "out.json")
+    assert message in refused("fit", "bad.csv", "--law", "chinchilla", "--response", "loss", "--json", "out.json")
     assert not Path("out.json").exists()
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (["runs.csv", "--law", "zzz"], "Law 'zzz' is not in the catalogue; jaxscale laws lists all."),
         (["nowhere.csv"], "There is no file nowhere.csv"),
@@ -100,9 +100,9 @@ def test_a_table_that_cannot_be_fitted_is_refused(content: str, said: str) -> No
         (["runs.csv", "--plot", "a.jpg"], "a.jpg does not end in a supported figure format"),
     ],
 )
-def test_a_wrong_argument_is_refused_before_any_work(folder: Path, words: list[str], said: str) -> None:
+def test_a_wrong_argument_is_refused_before_any_work(folder: Path, words: list[str], message: str) -> None:
     law = [] if "--law" in words else ["--law", "chinchilla"]
-    assert said in refused("fit", *words, *law)
+    assert message in refused("fit", *words, *law)
     assert [path.name for path in folder.iterdir()] == ["runs.csv"]
 
 
@@ -121,7 +121,7 @@ def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) 
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (
             ["chinchilla"],
@@ -139,6 +139,6 @@ def test_an_unknown_option_or_a_value_out_of_range_is_refused(words: list[str]) 
         (["chinchilla", "--isoflop", "1e18:1e20:3", "--noise", "-1"], "Option --noise must be zero or positive"),
     ],
 )
-def test_a_design_that_cannot_be_simulated_is_refused(folder: Path, words: list[str], said: str) -> None:
-    assert said in refused("simulate", *words, "--output", "out.csv")
+def test_a_design_that_cannot_be_simulated_is_refused(folder: Path, words: list[str], message: str) -> None:
+    assert message in refused("simulate", *words, "--output", "out.csv")
     assert not Path("out.csv").exists()

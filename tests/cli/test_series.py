@@ -1,4 +1,4 @@
-"""The command line with schedules: series read from a file of their own."""
+"""The command line with schedules: series from a separate file."""
 
 from pathlib import Path
 
@@ -84,19 +84,19 @@ def test_series_that_cannot_be_read_are_refused(case: str) -> None:
 
 def test_invalid_cells_and_unknown_labels_are_reported() -> None:
     Path("rates.csv").write_text("run,lr\nlinear,3e-4\nlinear,x\n")
-    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
-    assert "rates.csv, column 'lr', line 3: 'x' is not a number" in told
+    message = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert "rates.csv, column 'lr', line 3: 'x' is not a number" in message
     Path("rates.csv").write_text("run,lr\nlinear,3e-4\n")
-    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
-    assert "curves.csv, column 'schedule', line 2: there is no series 'constant'" in told
+    message = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert "curves.csv, column 'schedule', line 2: there is no series 'constant'" in message
 
 
 def test_law_without_sources_rejects_series() -> None:
-    told = refused("fit", "curves.csv", "--law", "chinchilla", "--series", SERIES)
-    assert told == "chinchilla takes no series 'schedule'; it takes none; leave out --series."
+    message = refused("fit", "curves.csv", "--law", "chinchilla", "--series", SERIES)
+    assert message == "chinchilla takes no series 'schedule'; it takes none; leave out --series."
 
 
 def test_source_without_a_column_is_reported() -> None:
     Path("curves.csv").write_text("when,schedule,loss\n1,linear,3.0\n")
-    told = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
-    assert told.startswith("lr_annealing needs the input step, and curves.csv has no column of that name;")
+    message = refused("fit", "curves.csv", "--law", "lr_annealing", "--series", SERIES)
+    assert message.startswith("lr_annealing needs the input step, and curves.csv has no column of that name;")

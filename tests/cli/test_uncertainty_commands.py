@@ -1,4 +1,4 @@
-"""The commands of uncertainty: what they print and write, and that every mistake ends in one sentence and status 2."""
+"""The uncertainty commands: output, files, errors and exit statuses."""
 
 import json
 import math
@@ -28,12 +28,12 @@ SMALL = ("--method", "importance", "--num-chains", 2, "--num-samples", 500)
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the command hands to the library, which then refuses."""
+    """Record the arguments that the command passes to the library, which then raises an error."""
     return remembering(monkeypatch, posterior=sampling, bootstrap=bootstrap)
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, *notices: Notice, ok: bool = True, shape: Any = (200,)) -> None:
-    """Let the sampler end with some draws by NUTS that carry notices."""
+    """Replace the sampler by one that returns NUTS draws with notices."""
     values = np.random.default_rng(0).normal(0.3, 0.01, shape)
     about = {"chains": 2, "draws": 200, "divergences": 0, "steps": 6.8, "seed": 0, "seconds": 1.0, "priors": {}}
     made = Draws("my_law", {"alpha": values}, "nuts", ("alpha",), chains=2, about=about, notices=notices, ok=ok)
@@ -56,26 +56,28 @@ def test_a_posterior_is_reported_and_written() -> None:
     assert "Fixed          E 1.8" in lines
     assert result.stdout.endswith("Written: out.json, out.nc\n")
     assert len(Draws.load("out.nc", law=lookup.find_law("my_laws.py"))) == 1000
-    told = json.loads(Path("out.json").read_text())
-    assert set(told["params"]) == {"A", "alpha", "scale"}
-    assert set(told["params"]["alpha"]) == {"estimate", "sd", "lower", "upper", "level"}
-    assert (told["method"], told["divergences"], told["notices"]) == ("importance", 0, [])
-    assert told["params"]["alpha"]["level"] == 0.8
-    assert (told["fixed"], told["seed"], told["ok"]) == ({"E": 1.8}, 3, True)
-    assert told["khat"] < 0.7 and told["seconds"] > 0
+    entries = json.loads(Path("out.json").read_text())
+    assert set(entries["params"]) == {"A", "alpha", "scale"}
+    assert set(entries["params"]["alpha"]) == {"estimate", "sd", "lower", "upper", "level"}
+    assert (entries["method"], entries["divergences"], entries["notices"]) == ("importance", 0, [])
+    assert entries["params"]["alpha"]["level"] == 0.8
+    assert (entries["fixed"], entries["seed"], entries["ok"]) == ({"E": 1.8}, 3, True)
+    assert entries["khat"] < 0.7 and entries["seconds"] > 0
     printed = run(*words, "--json")
     again = json.loads(printed.stdout)
-    assert again["params"] == told["params"]
+    assert again["params"] == entries["params"]
 
 
 def test_nuts_reports_its_diagnostics() -> None:
     words = ["--method", "nuts", "--num-chains", 2, "--num-samples", 250, "--num-warmup", 250, "--fix", "E=1.8"]
     result = run("posterior", "runs.csv", *LAW, *words, "--json", "-")
-    told = json.loads(result.stdout)
-    assert told["method"] == "nuts" and told["khat"] is None
-    assert {"estimate", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(told["params"]["alpha"])
-    assert told["params"]["alpha"]["rhat"] < 1.1 and told["params"]["alpha"]["ess_bulk"] > 50
-    assert result.exit_code == (0 if told["ok"] else 3)
+    entries = json.loads(result.stdout)
+    assert entries["method"] == "nuts" and entries["khat"] is None
+    assert {"estimate", "sd", "lower", "upper", "level", "rhat", "ess_bulk", "ess_tail"} == set(
+        entries["params"]["alpha"]
+    )
+    assert entries["params"]["alpha"]["rhat"] < 1.1 and entries["params"]["alpha"]["ess_bulk"] > 50
+    assert result.exit_code == (0 if entries["ok"] else 3)
 
 
 def test_a_likelihood_replaces_the_noise(handed: list[Any]) -> None:
@@ -121,8 +123,8 @@ def test_scale_by_level_or_group(by: str, handed: list[Any]) -> None:
     words = ["--law", "my_laws.py:my_law", "--likelihood", "normal", "--scale-by", by]
     words += ["--group", "k"] if by == "group" else []
     assert refused("posterior", "own.csv", *words) == "Enough."
-    told = {"level": "a power of the level", "group": "for each group"}[by]
-    assert handed[0][2]["likelihood"].describe().endswith(told)
+    entries = {"level": "a power of the level", "group": "for each group"}[by]
+    assert handed[0][2]["likelihood"].describe().endswith(entries)
 
 
 def test_counts_need_trials(handed: list[Any]) -> None:
@@ -132,12 +134,12 @@ def test_counts_need_trials(handed: list[Any]) -> None:
     refused("posterior", "counts.csv", *words, "--likelihood", "beta_binomial", "--trials", "tried")
     _, observations, settings = handed[0]
     assert set(observations.inputs["trials"].tolist()) == {4.0} and settings["likelihood"].trials == "trials"
-    said = refused("posterior", "counts.csv", *words, "--likelihood", "binomial")
-    assert said == "Option --likelihood binomial needs the number of trials; name its column with --trials."
+    message = refused("posterior", "counts.csv", *words, "--likelihood", "binomial")
+    assert message == "Option --likelihood binomial needs the number of trials; name its column with --trials."
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--likelihood", "cauchy"], "Option --likelihood must be one of beta_binomial, binomial, laplace, "),
         (["--likelihood", "normal", "--noise", "huber"], "Option --noise must not be given with --likelihood normal"),
@@ -175,8 +177,8 @@ def test_counts_need_trials(handed: list[Any]) -> None:
         ),
     ],
 )
-def test_invalid_posterior_options_are_reported_before_any_work(words: list[Any], said: str) -> None:
-    assert said in refused("posterior", "runs.csv", "--law", "my_laws.py:my_law", *words)
+def test_invalid_posterior_options_are_reported_before_any_work(words: list[Any], message: str) -> None:
+    assert message in refused("posterior", "runs.csv", "--law", "my_laws.py:my_law", *words)
 
 
 def test_an_unidentified_design_is_refused_with_a_likelihood_too(handed: list[Any]) -> None:
@@ -193,8 +195,8 @@ def test_unusable_draws_are_written_and_exit_with_3(monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 3
     assert result.stderr == "jaxscale: sampled, but not usable; see the notices of the report.\n"
     assert "not_mixed: R-hat is above 1.01 for alpha 1.200." in result.stdout
-    told = json.loads(Path("out.json").read_text())
-    assert told["ok"] is False and told["notices"][-1]["code"] == "not_mixed"
+    entries = json.loads(Path("out.json").read_text())
+    assert entries["ok"] is False and entries["notices"][-1]["code"] == "not_mixed"
 
 
 def test_draws_and_json_are_saved_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +210,7 @@ def test_draws_and_json_are_saved_together_or_not_at_all(monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device", "draws.nc")
 
     monkeypatch.setattr(Draws, "save", full)
-    # What was drawn is told all the same.
+    # The report is printed anyway.
     result = run("posterior", "runs.csv", *LAW, "--json", "none.json", "--save", "none.nc", "--quiet")
     assert (result.exit_code, result.stderr) == (2, "jaxscale: draws.nc: No space left on device.\n")
     assert result.stdout.startswith("my_law given runs.csv") and "Written" not in result.stdout
@@ -228,8 +230,8 @@ def test_groups_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupt_keeps_finished_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn(monkeypatch, Notice("interrupted", "Sampling was interrupted; 200 draws are kept."))
     result = run("posterior", "runs.csv", *LAW, "--json", "out.json", "--checkpoint", "parts")
-    told = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
-    assert (result.exit_code, result.stderr) == (130, told)
+    entries = "jaxscale: interrupted; finished draws are kept; the same command resumes from parts.\n"
+    assert (result.exit_code, result.stderr) == (130, entries)
     assert json.loads(Path("out.json").read_text())["notices"][0]["code"] == "interrupted"
 
     def interrupted(*_: Any, **__: Any) -> None:
@@ -237,8 +239,8 @@ def test_interrupt_keeps_finished_draws(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(sampling, "posterior", interrupted)
     result = run("posterior", "runs.csv", *LAW, "--checkpoint", "parts")
-    told = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
-    assert (result.exit_code, result.stdout, result.stderr) == (130, "", told)
+    entries = "jaxscale: interrupted; finished parts are kept in parts: the same command goes on there\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", entries)
     result = run("posterior", "runs.csv", *LAW)
     assert (result.exit_code, result.stderr) == (130, "jaxscale: interrupted; nothing was written\n")
 
@@ -247,16 +249,16 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
     words = ["bootstrap", "runs.csv", *LAW, "--resamples", 60, "--intervals", "bca"]
     result = run(*words)
     assert result.exit_code == 0, result.output
-    said = (
+    message = (
         "Method case bootstrap, 60 refits, all converged; BCa intervals (acceleration from 99 leave-one-row-out refits)"
     )
-    assert said in " ".join(result.stdout.split())
+    assert message in " ".join(result.stdout.split())
     assert "Fitted with    squared on raw residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
-    told = json.loads(run(*words, "--json", "--quiet").stdout)
-    assert told["method"] == "bca of case bootstrap" and set(told["params"]) == {"E", "A", "alpha"}
-    assert {"estimate", "sd", "lower", "upper", "level"} <= set(told["params"]["alpha"])
-    assert told["n_resamples"] == 60 and told["seconds"] > 0 and told["khat"] is None
+    entries = json.loads(run(*words, "--json", "--quiet").stdout)
+    assert entries["method"] == "bca of case bootstrap" and set(entries["params"]) == {"E", "A", "alpha"}
+    assert {"estimate", "sd", "lower", "upper", "level"} <= set(entries["params"]["alpha"])
+    assert entries["n_resamples"] == 60 and entries["seconds"] > 0 and entries["khat"] is None
 
 
 def test_invalid_bootstrap_options_are_reported(handed: list[Any]) -> None:
@@ -279,12 +281,12 @@ def test_invalid_bootstrap_options_are_reported(handed: list[Any]) -> None:
 
 def test_a_profile_is_reported_for_the_parameters_that_were_named() -> None:
     result = run("profile", "runs.csv", *LAW, "--param", "alpha", "--level", 0.95, "--json")
-    told = json.loads(result.stdout)
-    assert result.exit_code == 0 and list(told["params"]) == ["alpha"] and told["method"] == "profile likelihood"
-    row = told["params"]["alpha"]
+    entries = json.loads(result.stdout)
+    assert result.exit_code == 0 and list(entries["params"]) == ["alpha"] and entries["method"] == "profile likelihood"
+    row = entries["params"]["alpha"]
     assert row["lower"] < row["estimate"] < row["upper"] and row["level"] == 0.95
-    said = refused("profile", "runs.csv", *LAW, "--param", "alpa")
-    assert said == "Option --param must be one of E, A, alpha, but is 'alpa' (did you mean 'alpha'?)."
+    message = refused("profile", "runs.csv", *LAW, "--param", "alpa")
+    assert message == "Option --param must be one of E, A, alpha, but is 'alpa' (did you mean 'alpha'?)."
 
 
 def test_larger_runs_are_forecast() -> None:
@@ -297,15 +299,15 @@ def test_larger_runs_are_forecast() -> None:
     assert "80 % interval" in lines[6] and [line.split("  ")[0] for line in lines[8:10]] == ["N = 7e+10", "N = 4e+11"]
     assert "Size           N" in lines and "Fixed          E 1.8" in lines
     assert any(line.startswith("P(law holds)   0.") for line in lines)
-    told = json.loads(Path("out.json").read_text())
+    entries = json.loads(Path("out.json").read_text())
     law, data = lookup.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
     there = forecast(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
-    assert told["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
-    assert (told["law_holds"], told["method"]) == (there.about["law_holds"], "law and misfit")
+    assert entries["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
+    assert (entries["law_holds"], entries["method"]) == (there.about["law_holds"], "law and misfit")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ([], "Option --at must give the inputs of the new runs: --at N=...."),
         (["--at", "N=7e10,x"], "Option --at must look like NAME=NUMBER or NAME=NUMBER,NUMBER, but is 'N=7e10,x'."),
@@ -322,8 +324,8 @@ def test_larger_runs_are_forecast() -> None:
         ),
     ],
 )
-def test_invalid_forecast_options_are_reported(words: list[Any], said: str) -> None:
-    assert refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", *words) == said
+def test_invalid_forecast_options_are_reported(words: list[Any], message: str) -> None:
+    assert refused("forecast", "runs.csv", "--law", "my_laws.py:my_law", *words) == message
 
 
 def test_help_lists_commands_and_options() -> None:
@@ -381,7 +383,7 @@ def test_report_prints_long_priors_one_per_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper", "said"),
+    ("lower", "upper", "message"),
     [
         (0.32, 0.36, "0.3200 to 0.3600"),
         (0.32, math.inf, "above 0.3200"),
@@ -390,14 +392,14 @@ def test_report_prints_long_priors_one_per_line() -> None:
         (math.nan, math.nan, "none"),
     ],
 )
-def test_infinite_interval_end_is_open(lower: float, upper: float, said: str) -> None:
+def test_infinite_interval_end_is_open(lower: float, upper: float, message: str) -> None:
     rows = {"alpha": TABLE["alpha"] | {"lower": lower, "upper": upper}}
     shown = str(Intervals("chinchilla", "profile likelihood", 0.9, rows))
-    assert shown.splitlines()[-1].endswith(said)
+    assert shown.splitlines()[-1].endswith(message)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         *(
             (
@@ -444,8 +446,8 @@ def test_infinite_interval_end_is_open(lower: float, upper: float, said: str) ->
         ),
     ],
 )
-def test_unused_groups_are_reported(words: list[Any], said: str, handed: list[Any]) -> None:
+def test_unused_groups_are_reported(words: list[Any], message: str, handed: list[Any]) -> None:
     _, *body = rows()
     write("own.csv", [["N", "loss", "k"], *([row[0], row[2], f"k{i % 3}"] for i, row in enumerate(body))])
     command, *more = words
-    assert refused(command, "own.csv", "--law", "my_laws.py:my_law", "--group", "k", *more) == said
+    assert refused(command, "own.csv", "--law", "my_laws.py:my_law", "--group", "k", *more) == message

@@ -1,4 +1,4 @@
-"""Whether a fit describes its data: constants, degrees of freedom, precision, minima that matter."""
+"""Adequacy of a fit: comparison with a constant, degrees of freedom, precision, other minima."""
 
 import dataclasses
 import math
@@ -74,7 +74,7 @@ def test_only_declared_ranges_are_checked(good: jaxscale.Fit) -> None:
     source="a test",
 )
 def decay(t: Any, *, a: Any, k: Any) -> Any:
-    """A decay whose rate has a range, meant for times around ten hours."""
+    """A decay whose rate has a range declared for times of about ten hours."""
     return a * jnp.exp(-k * t)
 
 
@@ -87,12 +87,12 @@ def test_ranges_are_compared_in_the_unit_of_the_data(unit: float, rate: float, i
     observations = Observations.from_table(table, inputs=["t"], response="y")
     fit = jaxscale.fit(decay, observations, noise=noise.squared("log"), starts=64, polish=8)
     low, high = 1e-3 * 10 / 3 / unit, 1e-1 * 10 / 3 / unit
-    said = [f"k = {fit.params['k']:.6g} lies outside {low:.3g} to {high:.3g}."]
-    assert [notice.message for notice in fit.notices if notice.code == "outside_range"] == ([] if inside else said)
+    message = [f"k = {fit.params['k']:.6g} lies outside {low:.3g} to {high:.3g}."]
+    assert [notice.message for notice in fit.notices if notice.code == "outside_range"] == ([] if inside else message)
 
 
 def test_fit_worse_than_a_constant_is_reported() -> None:
-    # Without a slope and a level that suits, the law cannot follow.
+    # With these fixed values the law cannot describe the data.
     bad = fitted(fixed={"a": 0.0, "b": 0.0})
     assert bad.residuals.r2 < 0 and bad.status == "worse_than_constant"
     assert "worse_than_constant" in codes(bad)
@@ -113,7 +113,7 @@ def test_outliers_of_a_robust_loss_do_not_mark_the_fit() -> None:
     assert fit.status == "converged"
     (notice,) = (notice for notice in fit.notices if notice.code == "outlying_rows")
     assert "without the row farthest from the law" in notice.message
-    # Least squares passes by no row, and too few rows have none to spare.
+    # Least squares ignores no row, and a small sample has no outlier to trim.
     assert assess(dataclasses.replace(fit, noise=noise.squared()))[1] == "worse_than_constant"
     residuals = dataclasses.replace(fit.residuals, r2_trimmed=0.2)
     assert assess(dataclasses.replace(fit, residuals=residuals))[1] == "worse_than_constant"
@@ -165,9 +165,9 @@ def test_no_degrees_of_freedom_is_reported() -> None:
     none = fitted(Y[:3], X[:3])
     assert none.status == "no_degrees_of_freedom" and "no_degrees_of_freedom" in codes(none)
     assert "few_degrees_of_freedom" not in codes(none)
-    said = text(none)
-    assert "R^2            not meaningful" in said
-    assert "none, as there are no degrees of freedom: 3 rows and 3 free parameters" in " ".join(said.split())
+    message = text(none)
+    assert "R^2            not meaningful" in message
+    assert "none, as there are no degrees of freedom: 3 rows and 3 free parameters" in " ".join(message.split())
     one = fitted(Y[:4], X[:4])
     (notice,) = (notice for notice in one.notices if notice.code == "few_degrees_of_freedom")
     assert notice.message.startswith("4 rows and 3 free parameters leave one degree of freedom")
@@ -181,9 +181,9 @@ def assessed(fit: jaxscale.Fit, **changes: Any) -> dict[str, str]:
 
 
 def test_degrees_of_freedom_of_clustered_fits(good: jaxscale.Fit) -> None:
-    for freedom, said in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
+    for freedom, message in ((0, "1 run leaves no degree of freedom"), (1, "2 runs leave one degree of freedom")):
         assert assessed(good, errors=StandardErrors("cluster sandwich", freedom))["few_degrees_of_freedom"].startswith(
-            said
+            message
         )
 
 
@@ -192,8 +192,8 @@ def test_poorly_determined_parameters_are_reported(good: jaxscale.Fit) -> None:
     spread = np.ptp(Y)
     # The level against the spread of the responses, the slope and the curvature against sizes in the data's own units.
     large = {"a": 1.01 * spread, "b": 1e4, "c": 1e-3}
-    said = assessed(good, stderr=large)["poorly_determined"]
-    assert "a = " in said and "; b = " in said and "c = " not in said
+    message = assessed(good, stderr=large)["poorly_determined"]
+    assert "a = " in message and "; b = " in message and "c = " not in message
     assert assessed(good, stderr={"a": 0.99 * spread, "b": 19.9, "c": math.nan}) == {}
     named = (*good.notices, Notice("flat", "a and b trade off: the runs do not separate them."))
     assert assessed(good, stderr=large, notices=named) == {}

@@ -1,4 +1,4 @@
-"""Fits of counts: against direct maximum likelihood, with errors and what they refuse."""
+"""Fits of counts: direct maximum likelihood, standard errors, validation."""
 
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def fits() -> dict[str, Fit]:
 
 
 def nats(name: str, theta: np.ndarray) -> float:
-    """Minus the log likelihood, written out; theta holds the two free parameters and the log nuisance parameter."""
+    """Negative log likelihood; theta holds the two free parameters and the log nuisance parameter."""
     y, n, k = COUNTS[name], TRIALS, np.exp(theta[2]) if len(theta) > 2 else 0.0
     if law_of(name) == "power_law":
         m = theta[0] * X ** theta[1]
@@ -85,7 +85,7 @@ def test_optimum_agrees_with_direct_maximum_likelihood(name: str, fits: dict[str
         method="Nelder-Mead",
         options=dict(xatol=1e-11, fatol=1e-13, maxiter=4000, maxfev=4000),
     )
-    # The value of a function tells its optimum to the root of its digits; the gradient tells the rest.
+    # A function value determines its optimum to half of its digits; the gradient determines the rest.
     np.testing.assert_allclose(found.x, 0.0, atol=1e-5 if close > 1e-8 else 3e-7)
     step = np.eye(len(theta)) * 1e-4
     slope = [(nats(name, theta * (1 + d)) - nats(name, theta * (1 - d))) / 2e-4 for d in step]
@@ -200,7 +200,7 @@ POISSON = likelihoods.poisson()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             dict(likelihood=likelihoods.normal()),
@@ -222,10 +222,10 @@ POISSON = likelihoods.poisson()
         ),
     ],
 )
-def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_of_a_count_fit(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, DataError)) as caught:
         jaxscale.fit("power_law", rows_of("poisson"), **arguments)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 def test_non_counts_and_known_errors_raise() -> None:

@@ -1,4 +1,4 @@
-"""The front door: arguments, standard errors by design, notices, files, compilations, intervals."""
+"""``fit``: arguments, standard errors, notices, files, compilations, intervals."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ traces = [0]
     published=dict(here=dict(TRUE)),
 )
 def counted(N, D, *, E, A, alpha, B, beta):
-    """Chinchilla that counts how often it is traced."""
+    """The Chinchilla law with a counter of traces."""
     traces[0] += 1
     return E + A / N**alpha + B / D**beta
 
@@ -72,7 +72,7 @@ def test_default_noise_and_provenance(huber_fit):
 
 def test_landscape_counts(huber_fit):
     starts = huber_fit.landscape
-    # An easy problem is settled by the first, small wave.
+    # An easy problem needs only the first, small wave.
     assert starts.scored == 512
     # An easy problem: the first wave is enough.
     assert starts.independent == 16
@@ -105,9 +105,9 @@ def test_json_round_trip_bit_for_bit(huber_fit, tmp_path):
     again = jaxscale.Fit.load(path, law=counted)
     assert again == huber_fit
     assert again.to_json() == text == path.read_text()
-    told = json.loads(text)
-    wanted = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "notices"}
-    assert wanted | {"status", "seed", "versions", "data_sha256"} <= set(told)
+    entries = json.loads(text)
+    expected = {"law", "params", "stderr", "objective", "rows_read", "rows_used", "starts", "basins", "notices"}
+    assert expected | {"status", "seed", "versions", "data_sha256"} <= set(entries)
     assert again.predict(N=1e9, D=2e10) == huber_fit.predict(N=1e9, D=2e10)
 
 
@@ -151,7 +151,7 @@ def test_intervals_cover_by_t_quantiles_and_stay_positive(huber_fit):
 
 
 def test_intervals_of_checkpoints_cover_the_truth():
-    """48 checkpoints of 12 runs that share their luck: clustered intervals cover, independent ones do not."""
+    """48 checkpoints of 12 runs with run effects: cluster-robust intervals cover, independent ones do not."""
     hits = {True: 0, False: 0}
     sweeps, design = 40, isoflop(np.geomspace(1e18, 1e22, 4).tolist(), 3)
     for seed in range(sweeps):
@@ -173,7 +173,7 @@ def test_intervals_of_checkpoints_cover_the_truth():
             )
             low, high = fit.intervals(0.95)["alpha"]
             hits[clustered] += low <= TRUE["alpha"] <= high
-    # 40 draws at 95 %: fewer than 33 would be a 1 in 1,000 accident.
+    # 40 draws at 95 %: fewer than 33 have a probability of 1 in 1,000.
     assert hits[True] >= 33
     assert hits[False] <= 30
 
@@ -307,7 +307,7 @@ def test_predict_needs_all_inputs(huber_fit):
 
 
 def program_sizes() -> dict[str, int]:
-    """How many shapes each program of a fit has been compiled for."""
+    """Number of compiled shapes of each program of a fit."""
     programs: dict[str, Any] = dict(settle=descent._run_pool, score=descent._score, linearise=linearize.linearise)
     return {name: program._cache_size() for name, program in programs.items()}
 

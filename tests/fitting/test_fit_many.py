@@ -1,4 +1,4 @@
-"""Many fits as one batch: the same answers as one by one, whatever stands beside them."""
+"""Batches of fits agree with single fits, whatever else is in the batch."""
 
 import inspect
 from dataclasses import replace
@@ -23,7 +23,7 @@ WEIGHTS = np.random.default_rng(0).multinomial(20, np.ones(20) / 20, size=6).ast
 
 
 def bits(fits: Fits, place: Any = ...) -> list[bytes]:
-    """Every number of some fits."""
+    """Every number of a batch of fits."""
     arrays = [*fits.params.values(), fits.objective, fits.status, fits.agree, fits.polished, fits.steps]
     return [np.ascontiguousarray(array[place]).tobytes() for array in arrays]
 
@@ -51,10 +51,10 @@ def test_all_combinations_agree_with_a_loop(sets: list[Observations]) -> None:
     assert {array.shape for array in (fits.agree, fits.polished, fits.steps, fits.ok, fits.status_names)} == {(2, 3, 2)}
     assert fits.ok.all() and set(fits.status_names.ravel()) <= {"converged", "flat"}
     assert np.all((1 <= fits.agree) & (fits.agree <= fits.polished))
-    for i, some in enumerate(sets):
+    for i, data in enumerate(sets):
         for j, fixed in enumerate(FIXED):
             for k, level in enumerate(NOISES):
-                one = fit(small, some, fixed=fixed, noise=level, n_resamples=0)
+                one = fit(small, data, fixed=fixed, noise=level, n_resamples=0)
                 assert fits.objective[i, j, k] == pytest.approx(one.objective, rel=1e-11)
                 for name, value in one.params.items():
                     assert fits.params[name][i, j, k] == pytest.approx(value, rel=1e-7), name
@@ -80,19 +80,19 @@ def test_result_does_not_depend_on_other_deltas(sets: list[Observations]) -> Non
 
 
 def test_a_fitted_scale_is_that_of_a_single_fit(sets: list[Observations], together: Fits) -> None:
-    for k, some in enumerate(sets):
-        one = fit(small, some)
+    for k, data in enumerate(sets):
+        one = fit(small, data)
         assert one.noise.loss.settings["delta"] == "scale"
         assert together.objective[k] == pytest.approx(one.objective, rel=1e-11)
         assert [together.params[name][k] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
 
 
 def test_known_errors_are_weights_as_in_a_single_fit(sets: list[Observations]) -> None:
-    some = sets[0]
-    known = replace(some, sigma=some.response * np.geomspace(1e-3, 1e-1, len(some)))
-    fits, one = fit_many(small, [known, some]), fit(small, known)
+    data = sets[0]
+    known = replace(data, sigma=data.response * np.geomspace(1e-3, 1e-1, len(data)))
+    fits, one = fit_many(small, [known, data]), fit(small, known)
     assert [fits.params[name][0] for name in TRUE] == pytest.approx([*one.params.values()], rel=1e-7)
-    plain = fit(small, some, noise=noise.squared("log"))
+    plain = fit(small, data, noise=noise.squared("log"))
     assert [fits.params[name][1] for name in TRUE] == pytest.approx([*plain.params.values()], rel=1e-7)
     with pytest.raises(ValueError, match="Argument noise must be squared error where every row has a known error"):
         fit_many(small, [known], noise=NOISES)
@@ -119,7 +119,7 @@ def test_weightings_are_refits_with_weights_in_the_table(refits: Fits) -> None:
 
 
 def test_every_data_set_has_its_own_weightings(sets: list[Observations], refits: Fits) -> None:
-    ones = [np.ones((6, len(some))) for some in sets[1:]]
+    ones = [np.ones((6, len(data))) for data in sets[1:]]
     fits = fit_many(small, sets, weight=[WEIGHTS, *ones], noise=noise.squared("log"))
     assert fits.axes == ("data", "weight") and fits.objective.shape == (4, 6)
     np.testing.assert_allclose(fits.objective[0], refits.objective, rtol=1e-11)
@@ -161,7 +161,7 @@ def test_values_of_rows_left_out_have_no_effect() -> None:
     response = wild.response.copy()
     response[3] = 50.0
     settings: dict[str, Any] = dict(weight=weights, noise=noise.squared("log"))
-    odd, even = (fit_many(small, some, **settings) for some in (replace(wild, response=response), wild))
+    odd, even = (fit_many(small, data, **settings) for data in (replace(wild, response=response), wild))
     assert odd.objective[0] == pytest.approx(even.objective[0], rel=1e-11)
 
 
@@ -169,7 +169,7 @@ def test_values_of_rows_left_out_have_no_effect() -> None:
 def test_failed_data_set_is_marked_and_affects_no_other(
     sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What no check lets through: a response without a logarithm.
+    # A response without a logarithm, which validation would reject.
     monkeypatch.setattr(fit_many_module, "checked", lambda *_: [])
     bad = replace(sets[1], response=np.where(np.arange(33) == 4, -1.0, sets[1].response))
     worse = replace(sets[3], response=np.full(20, np.nan))
@@ -178,7 +178,7 @@ def test_failed_data_set_is_marked_and_affects_no_other(
     assert fits.status_names.tolist() == ["converged", "nonfinite", "converged", "nonfinite"]
     assert np.isnan(fits.objective[[1, 3]]).all() and fits.agree[[1, 3]].tolist() == [0, 0]
     assert bits(fits, 0) == bits(together, 0) and bits(fits, 2) == bits(together, 2)
-    weights = [np.ones((2, len(some))) for some in sets]
+    weights = [np.ones((2, len(data))) for data in sets]
     fits = fit_many(small, [sets[0], bad, sets[2], worse], weight=weights)
     assert fits.ok.tolist() == [[True] * 2, [False] * 2, [True] * 2, [False] * 2]
     good = fit_many(small, sets, weight=weights)
@@ -186,7 +186,7 @@ def test_failed_data_set_is_marked_and_affects_no_other(
 
 
 def program_sizes() -> dict[str, int]:
-    """How many shapes each program has been compiled for."""
+    """Number of compiled shapes of each program."""
     programs: dict[str, Any] = dict(
         starts=batched_fits._starts, named=batched_fits._params_by_name, settle=descent._run_pool
     )
@@ -219,7 +219,7 @@ def test_few_starts_are_enough_for_a_call() -> None:
 
 
 class Scripted(batched_fits.Problems):
-    """A batch whose searches end as the test says: the objectives and ends of two polished starts, round by round."""
+    """A batch with given objectives and statuses of two polished starts per round."""
 
     rounds: list[tuple[list[float], list[int]]]
 
@@ -235,11 +235,11 @@ class Scripted(batched_fits.Problems):
 
 
 def scripted(rounds: list[tuple[list[float], list[int]]]) -> tuple[float, int, int, int]:
-    """Objective, status, how many agree, how many were polished."""
+    """Objective, status, number of agreeing starts, number of polished starts."""
     settings: Any = (small, tuple(TRUE), {}, [sweep()], [{}], [noise.squared("log")], True, runner.Runner())
-    some = Scripted(*settings)
-    some.rounds = list(rounds)
-    lanes, agree, polished = some.search(16, 2, np.random.default_rng(0))
+    data = Scripted(*settings)
+    data.rounds = list(rounds)
+    lanes, agree, polished = data.search(16, 2, np.random.default_rng(0))
     assert lanes.z[0, 0] == lanes.local.f[0]
     return float(lanes.local.f[0]), int(lanes.status[0]), int(agree[0]), int(polished[0])
 
@@ -248,7 +248,7 @@ GOOD, STALLED = newton.CONVERGED, newton.STALLED
 
 
 @pytest.mark.parametrize(
-    ("rounds", "told"),
+    ("rounds", "expected"),
     [
         ([([1.0] * 8, [GOOD] * 8)], (1.0, GOOD, 8, 8)),
         ([([1.0, *[2.0] * 7], [GOOD] * 8), ([3.0] * 8, [GOOD] * 8)], (1.0, GOOD, 1, 16)),
@@ -259,9 +259,9 @@ GOOD, STALLED = newton.CONVERGED, newton.STALLED
     ],
 )
 def test_agreement_counts_starts_of_all_rounds(
-    rounds: list[tuple[list[float], list[int]]], told: tuple[float, int, int, int]
+    rounds: list[tuple[list[float], list[int]]], expected: tuple[float, int, int, int]
 ) -> None:
-    assert scripted(rounds) == told
+    assert scripted(rounds) == expected
 
 
 def test_exact_data_agree() -> None:
@@ -274,7 +274,7 @@ def test_exact_data_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (dict(noise=[]), "Argument noise must not be empty."),
         (dict(fixed=[]), "Argument fixed must not be empty."),
@@ -344,16 +344,16 @@ def test_exact_data_agree() -> None:
         ),
     ],
 )
-def test_argument_messages(arguments: dict[str, Any], said: str) -> None:
+def test_argument_messages(arguments: dict[str, Any], message: str) -> None:
     settings = {"observations": sweep(), **arguments}
     with pytest.raises(ValueError) as refusal:
         fit_many(small, settings.pop("observations"), **settings)
-    assert str(refusal.value) == said
+    assert str(refusal.value) == message
 
 
 def test_wrong_observations_and_unknown_laws_raise() -> None:
     with pytest.raises(TypeError) as refusal:
-        # Under the tests' own type checker the call would not get that far.
+        # The runtime type checker of the tests would reject the call earlier.
         inspect.unwrap(fit_many)(small, [sweep(), {"N": [1.0]}])
     assert str(refusal.value) == (
         "Argument observations must be Observations (make them with Observations.from_table) or a sequence of them, "

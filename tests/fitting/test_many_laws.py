@@ -52,7 +52,7 @@ def test_maps_stay_bounded_and_other_functions_stay_compiled() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, most, *own, unchanged = done.stdout.splitlines()[-1].split()
-    # Each law takes some 200 maps.
+    # Each law takes about 200 memory maps.
     assert int(most) <= int(first) + 400
     assert own == ["0", "1", "1"], "the process's own function was compiled or traced again"
     assert unchanged == "True", "a fit changed a setting of the process"

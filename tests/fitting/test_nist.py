@@ -14,7 +14,7 @@ DIGITS, MEDIAN = 9.5, 10.5
 
 @pytest.fixture(scope="module")
 def fits(data: Path) -> dict[tuple[str, str], tuple[nist.Problem, jaxscale.Fit]]:
-    """Every problem fitted from both published starts and from its ranges alone."""
+    """Fits of every problem from both published starts and from a search within its ranges."""
     found = {}
     for name in nist.FORMS:
         problem = nist.problem(data, name)

@@ -1,4 +1,4 @@
-"""Fits in which each group has its own value of some parameters."""
+"""Fits with one parameter value per group."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def fitted(rows: Observations, **settings: Any) -> Fit:
 
 @pytest.fixture(scope="module")
 def shared_size(table) -> Fit:
-    """One amplitude, an exponent for each group."""
+    """A common amplitude with one exponent per group."""
     return fitted(observed(table), pooling={"a": "complete", "b": "none"})
 
 

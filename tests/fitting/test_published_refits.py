@@ -1,4 +1,4 @@
-"""Real tables whose source, or an independent fit, gives a reference: the law of the family reaches it or better.
+"""Published tables with a reference objective, which the fitted law must reach.
 
 The replication of Chinchilla, Gemstones and repeated data are in ``test_real_data.py``, the learning-rate schedules in
 ``test_schedules.py``.
@@ -30,12 +30,12 @@ def fitted(law: Any, rows: Any, response: str, inputs: Any, **settings: Any) -> 
 
 
 def rms(fit: Fit) -> float:
-    """Of the residuals in the noise's space: for squared errors the objective in other words."""
+    """Root mean square of the residuals in the residual space."""
     return float(np.sqrt(2 * fit.objective / fit.rows_used))
 
 
 def squares(law: str, params: dict[str, float], rows: pd.DataFrame, response: str, columns: list[str]) -> float:
-    """The objective of squared errors at some parameters."""
+    """The squared-error objective at given parameters."""
     predicted = laws.get(law)(*(rows[name].to_numpy(float) for name in columns), **params)
     return 0.5 * float(np.sum((np.asarray(predicted, float) - rows[response].to_numpy()) ** 2))
 
@@ -142,8 +142,8 @@ TWO_DOMAINS = {
 def test_mixtures_of_two_domains(data: Path) -> None:
     rows = table(data, "mixture_2domain").query("step == 30000")
     for (size, domain, share), (*params, reference) in TWO_DOMAINS.items():
-        some = rows[(rows.model_size == size) & (rows.domain == domain)]
-        fit = fitted("data_mixing_exp1", some, "loss", dict(r1=share), noise=RAW)
+        subset = rows[(rows.model_size == size) & (rows.domain == domain)]
+        fit = fitted("data_mixing_exp1", subset, "loss", dict(r1=share), noise=RAW)
         assert rms(fit) <= reference + 5e-5
         assert [fit.params[name] for name in ("c", "k", "t1")] == pytest.approx(params, abs=1.5e-4)
 
@@ -217,8 +217,8 @@ def test_first_step_of_the_model_ladder(data: Path, response: str, params: Any, 
 def test_zero_shot_errors_against_compute(data: Path) -> None:
     rows = table(data, "openclip_zeroshot").query("downstream_dataset == 'imagenet1k'")
     first = rows.upstream_dataset == "CLIP-WIT"
-    for some, count, exponent in ((rows[first], 3, -0.1638), (rows[~first], 29, -0.1012)):
-        fit = fitted("power_law", some, "error", dict(x="macs_total"), noise=LOGS, starts=64)
+    for subset, count, exponent in ((rows[first], 3, -0.1638), (rows[~first], 29, -0.1012)):
+        fit = fitted("power_law", subset, "error", dict(x="macs_total"), noise=LOGS, starts=64)
         assert fit.rows_used == count and fit.params["b"] == pytest.approx(exponent, abs=5e-5)
 
 

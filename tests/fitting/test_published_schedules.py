@@ -1,4 +1,4 @@
-"""Laws along a schedule on published curves: their constants' errors, and fits that are no worse."""
+"""Schedule laws on published curves: errors of the published constants, and fits at least as good."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published and recomputed optima of real sweeps, through the public door at default settings."""
+"""Published and recomputed optima of real sweeps, at default settings."""
 
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def huber_fit(epoch: Observations) -> jaxscale.Fit:
 def test_the_replication_of_chinchilla(huber_fit):
     assert huber_fit.rows_used == 240
     assert huber_fit.objective <= 0.00101827401781
-    told = dict(alpha=0.3473105, beta=0.3671724, E=1.817218, A=477.826, B=2143.417)
+    published = dict(alpha=0.3473105, beta=0.3671724, E=1.817218, A=477.826, B=2143.417)
     digits = dict(alpha=5e-8, beta=5e-8, E=5e-7, A=5e-4, B=5e-4)
-    for name, value in told.items():
+    for name, value in published.items():
         assert huber_fit.params[name] == pytest.approx(value, abs=digits[name]), name
     assert huber_fit.status == "converged"
     assert huber_fit.certificate < 1e-12
@@ -51,14 +51,14 @@ def test_its_bootstrap_standard_errors_are_the_published_ones(huber_fit):
 def test_the_published_table_is_the_absolute_loss_optimum(epoch):
     fit = jaxscale.fit("chinchilla", epoch, noise=noise.absolute(), n_resamples=2)
     assert fit.objective == pytest.approx(1.1294946536, abs=5e-11)
-    told = dict(A=482.00605, B=2085.43625, E=1.81686413, alpha=0.34781307, beta=0.36585416)
+    published = dict(A=482.00605, B=2085.43625, E=1.81686413, alpha=0.34781307, beta=0.36585416)
     digits = dict(A=5e-6, B=5e-6, E=5e-9, alpha=5e-9, beta=5e-9)
-    for name, value in told.items():
+    for name, value in published.items():
         assert fit.params[name] == pytest.approx(value, abs=digits[name]), name
     assert fit.certificate < 1e-14
     with np.errstate(all="raise"):
         residual = np.log(fit.predict(N=epoch.inputs["N"], D=epoch.inputs["D"])) - np.log(epoch.response)
-    assert np.sum(np.abs(residual) < 1e-12) == 5  # A vertex: as many rows fitted exactly as there are parameters.
+    assert np.sum(np.abs(residual) < 1e-12) == 5  # A vertex: as many rows are fitted exactly as there are parameters.
 
 
 def test_squared_and_student_optima_of_the_same_rows(epoch):
@@ -106,7 +106,7 @@ def test_gemstones_by_run_has_clustered_errors(data):
     alone = jaxscale.fit("chinchilla", sweep(data, "gemstones", "in_fit_le_100b == 1"), noise=noise.squared("log"))
     assert clustered.params == alone.params
     assert clustered.errors == StandardErrors("cluster sandwich", 21)
-    # Checkpoints of one run share its luck: 220 rows know less about alpha than 220 runs would.
+    # Checkpoints of a run are correlated: 220 rows are less informative about alpha than 220 runs.
     assert clustered.stderr["alpha"] > 1.5 * alone.stderr["alpha"]
 
 

@@ -1,4 +1,4 @@
-"""Laws of every family, drawn from known constants and fitted again; all of them: python -m benchmarks.refit."""
+"""Parameter recovery on simulated data for laws of every family; for all laws: python -m benchmarks.refit."""
 
 import logging
 from dataclasses import replace
@@ -74,13 +74,13 @@ def test_compilations_are_seen(caplog: pytest.LogCaptureFixture) -> None:
     source="a test",
 )
 def pair(x, *, a1, b1, a2, b2):
-    """Two terms that may swap."""
+    """Two exchangeable terms."""
     return a1 * x**-b1 + a2 * x**-b2
 
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Columns, Fit]:
-    """A sweep of the pair, and a fit that was told its constants."""
+    """A sweep of the pair, and a fit with its true constants."""
     columns, fit = refit.fit_sweep(laws.get("knowledge_bits"))
     return refit.sweep(pair), replace(fit, law=pair, params=pair.typical)
 
@@ -136,7 +136,7 @@ def test_probabilities_near_zero_are_not_observations() -> None:
         source="a test",
     )
     def step(x, *, k):
-        """A chance that soon saturates."""
+        """A probability that saturates early."""
         return 1 / (1 + jax.numpy.exp(-k * x))
 
     columns = refit.sweep(step, rows=20)

@@ -1,4 +1,4 @@
-"""Inputs of users whose work went wrong, each with its right value: independent least squares or a reported number."""
+"""Regression tests of user reports, with independent least squares or reported values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_counts_of_zero_are_fitted_by_least_squares(table) -> None:
     affine=("a", "c"),
 )
 def rising(T, *, a, b, c):
-    """An exponential whose declaration says nothing of its sizes."""
+    """An exponential without declared ranges."""
     return a * jnp.exp(b * T) + c
 
 
@@ -133,8 +133,8 @@ def test_a_law_that_does_not_describe_the_rows_is_marked(table) -> None:
     frame = table("memorising_regime")
     inputs = {"N": "num_params", "D": "num_tokens"}
     assert fitted("chinchilla", frame, inputs, "val_loss", noise=None).status == "worse_than_constant"
-    some = fitted("chinchilla", frame[frame.num_tokens <= 250000], inputs, "val_loss", noise=None)
-    assert some.status == "converged" and "worse_than_constant" not in codes(some)
+    fit_of_subset = fitted("chinchilla", frame[frame.num_tokens <= 250000], inputs, "val_loss", noise=None)
+    assert fit_of_subset.status == "converged" and "worse_than_constant" not in codes(fit_of_subset)
 
 
 def test_a_shift_in_raw_flops_is_no_flat_direction(table) -> None:

@@ -1,4 +1,4 @@
-"""Resamples that cannot be refitted, and those that an interruption leaves."""
+"""Failed and interrupted bootstrap refits."""
 
 from dataclasses import replace
 from typing import Any
@@ -48,7 +48,7 @@ def in_parts_of(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interruption after so many descents."""
+    """Interrupt after a number of descents."""
     descend, calls = refits.descend, []
 
     def once(*arguments: Any, **more: Any) -> Any:
@@ -77,16 +77,21 @@ def test_interruption_keeps_finished_refits(monkeypatch: pytest.MonkeyPatch) -> 
     whole = jaxscale.bootstrap(fit, n_resamples=48)
     in_parts_of(8, monkeypatch)
     interrupted(4, monkeypatch)
-    some = jaxscale.bootstrap(fit, n_resamples=48)
-    np.testing.assert_array_equal(some.params["m"], whole.params["m"][:32])
-    assert (len(some), some.about["finished"], some.about["n_resamples"], some.about["failed"]) == (32, 32, 48, 0)
-    assert [(n.code, n.message) for n in some.notices] == [
+    interrupted_draws = jaxscale.bootstrap(fit, n_resamples=48)
+    np.testing.assert_array_equal(interrupted_draws.params["m"], whole.params["m"][:32])
+    assert (
+        len(interrupted_draws),
+        interrupted_draws.about["finished"],
+        interrupted_draws.about["n_resamples"],
+        interrupted_draws.about["failed"],
+    ) == (32, 32, 48, 0)
+    assert [(n.code, n.message) for n in interrupted_draws.notices] == [
         ("interrupted", "Resampling was interrupted; 32 of 48 refits finished.")
     ]
-    assert some.ok and "case bootstrap, 32 of 48 refits, all converged" in str(some)
+    assert interrupted_draws.ok and "case bootstrap, 32 of 48 refits, all converged" in str(interrupted_draws)
     monkeypatch.undo()
-    table = jaxscale.bootstrap_intervals(some, fit, method="studentised")
-    assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == some.notices
+    table = jaxscale.bootstrap_intervals(interrupted_draws, fit, method="studentised")
+    assert table["m"][0] < fit.params["m"] < table["m"][1] and table.notices == interrupted_draws.notices
 
 
 def test_interruption_without_finished_refits_raises(monkeypatch: pytest.MonkeyPatch) -> None:

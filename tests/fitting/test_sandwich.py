@@ -1,4 +1,4 @@
-"""Standard errors against their formulas, resamples against theory, and exact least absolute deviations."""
+"""Covariance formulas, case resampling, and exact least absolute deviations."""
 
 import jax
 import numpy as np
@@ -171,7 +171,7 @@ def test_the_bootstrap_of_a_mean_has_the_standard_error_of_theory() -> None:
     )
     assert failed == 0 and draws["m"].shape == (400,)
     theory = np.std(y) / np.sqrt(ROWS)
-    # 400 draws know their spread to 3.5 %.
+    # The standard deviation of 400 draws has a relative error of 3.5 %.
     assert np.std(draws["m"]) == pytest.approx(theory, rel=0.12)
     assert np.mean(draws["m"]) == pytest.approx(y.mean(), abs=5 * theory / 20)
 

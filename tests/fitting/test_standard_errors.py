@@ -1,4 +1,4 @@
-"""Standard errors of least squares: heteroscedastic, known, undetermined; and the intervals made of them."""
+"""Standard errors and intervals of least squares: heteroscedastic, known, undetermined."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_heteroscedastic_residuals_get_hc3() -> None:
 
 def test_heteroscedasticity_test_has_one_percent_size() -> None:
     seen = [fitted(rows_of(responses(False, seed))).errors.method for seed in range(1, 121)]
-    # Of 120 at 1 %: more than six has a chance below 2e-4.
+    # Of 120 at 1 %: more than six has a probability below 2e-4.
     assert seen.count("hc3") <= 6
     assert fitted(rows_of(responses(True, 0)[:16], X[:16])).errors.method == "classical"
 
@@ -114,14 +114,14 @@ def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
     law = bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2))
     assert law.name == "power_law_floor(0.5<c<2.0)" and jaxscale.laws.get(law.name) is law
     assert bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2.0)) is law
-    for bounds, said in (
+    for bounds, message in (
         (dict(c=(2, 1)), "bound leaves no value for c"),
         (dict(c=(-2, 0)), "bound leaves no value for c"),
         (dict(c=3), "bound needs two numbers for c"),
         (dict(d=(0, 1)), "bound names 'd', which is no parameter"),
     ):
         given: Any = bounds
-        with pytest.raises(LawError, match=said):
+        with pytest.raises(LawError, match=message):
             bound(jaxscale.laws.get("power_law_floor"), **given)
     with pytest.raises(ValueError, match="Argument bounds must leave out 'c', which is fixed"):
         fitted(rows_of(X + 3, X + 3), "power_law_floor", bounds={"c": (0, 1)}, fixed={"c": 0.5})

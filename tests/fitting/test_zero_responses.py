@@ -1,4 +1,4 @@
-"""Responses of zero: counts, accuracies and shares that a fit of linear residuals takes as they are."""
+"""Responses of zero, which need linear residuals or counts."""
 
 from pathlib import Path
 
@@ -39,9 +39,9 @@ def test_later_methods_accept_responses_of_zero(shares: Observations) -> None:
     ahead = jaxscale.forecast(
         "logistic3", shares, at={"x": 1800.0}, space="linear", fixed=LEVEL, allow_unidentified=True
     )
-    (told,) = ahead.params.values()
+    (row,) = ahead.params.values()
     level = 1 / (1 + np.exp(-0.0072885 * (1800 - 1074.355)))
-    assert 0.9 * level < told["estimate"] < 1.1 * level and told["lower"] < level < told["upper"]
+    assert 0.9 * level < row["estimate"] < 1.1 * level and row["lower"] < level < row["upper"]
     with pytest.raises(DataError, match=r"or use linear residuals \(space='linear'\)"):
         jaxscale.forecast("logistic3", shares, at={"x": 1800.0}, fixed=LEVEL)
 

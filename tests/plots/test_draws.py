@@ -1,4 +1,4 @@
-"""Plots of draws: what they show is what was drawn, and they are written like every other figure."""
+"""Plots of draws: contents and files."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def observed(**more: Any) -> Observations:
 
 
 def drawn(data: Observations, likelihood: Any = None, **nuisance: Any) -> Draws:
-    """Draws about the truth; the model is what they are said to come from."""
+    """Simulated draws about the true parameters, with a model."""
     generator = np.random.default_rng(0)
     params = {name: np.full(COUNT, value) for name, value in TRUTH.items()}
     for name in ("E", "alpha"):
@@ -100,7 +100,7 @@ def test_groups_are_plotted_separately(draws: Draws) -> None:
 
 
 def edges(collection: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The lower and the upper edge of a band over 100 places."""
+    """Lower and upper edge of a band at 100 inputs."""
     y = collection.get_paths()[0].vertices[:, 1]
     return y[1:101], y[102:202][::-1]
 
@@ -117,7 +117,7 @@ def test_band_shows_responses_and_law(draws: Draws) -> None:
     spread = np.sqrt(SCALE**2 + np.var(np.log(level), axis=0))
     np.testing.assert_allclose(np.mean((wide[1] - wide[0]) / spread), 2 * 1.645, rtol=0.05)
     np.testing.assert_allclose(np.mean((narrow[1] - narrow[0]) / spread), 2 * 0.674, rtol=0.05)
-    # Residuals stay what they were when observations are moved.
+    # Moving observations to the curve keeps their residuals.
     x, y = top.collections[2].get_offsets().T
     residual = np.log(DATA.response) - np.log(np.median(draws.predict(**DATA.inputs), axis=0))
     np.testing.assert_allclose(np.log(y / np.median(draws.predict(N=x, D=1e11), axis=0)), residual, atol=1e-12)
@@ -130,8 +130,8 @@ def test_other_inputs_may_follow_the_first(draws: Draws) -> None:
     top = band(draws, DATA, "N", {"D": lambda N: 20 * N}).axes[0]
     line = np.asarray(top.lines[0].get_xdata())
     assert line[-1] == pytest.approx(1e11) and top.get_yscale() == "log"
-    wanted = np.median(draws.predict(N=line, D=20 * line), axis=0)
-    np.testing.assert_allclose(top.lines[0].get_ydata(), wanted, rtol=1e-12)
+    expected = np.median(draws.predict(N=line, D=20 * line), axis=0)
+    np.testing.assert_allclose(top.lines[0].get_ydata(), expected, rtol=1e-12)
     assert top.get_legend().get_texts()[-1].get_text() == "observations, moved to its D"
 
 
@@ -172,8 +172,8 @@ def test_predictive_check_shows_replicated_responses(draws: Draws) -> None:
 def test_predictive_check_excludes_rows_of_weight_zero() -> None:
     design = {name: DATA.inputs[name] for name in ("N", "D")}
     table = {**design, "loss": DATA.response, "w": np.where(np.arange(20) < 12, 1.0, 0.0)}
-    some = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
-    assert len(predictive(drawn(some)).axes[0].lines[0].get_ydata()) == 12
+    weighted = Observations.from_table(table, inputs=["N", "D"], response="loss", weight="w")
+    assert len(predictive(drawn(weighted)).axes[0].lines[0].get_ydata()) == 12
 
 
 def test_band_of_counts_simulates_counts() -> None:

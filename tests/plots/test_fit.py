@@ -1,4 +1,4 @@
-"""Plots: what the panels show, what their axes say, and the files they become."""
+"""Plots of fits and laws: panels, axes and files."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def figure(fitted: Fit) -> Any:
 
 @pytest.fixture(scope="module")
 def curve(fitted: Fit) -> tuple[Fit, Observations]:
-    """A law of one input at the constants that its data were drawn from."""
+    """A law of one input at the constants that generated its data."""
     law, truth = laws.get("power_law_floor"), dict(c=1.7, a=300.0, b=0.33)
     table = simulate(law, truth, {"x": np.geomspace(1e7, 1e11, 40)}, noise=0.01)
     known = replace(fitted, law=law, params=truth)
@@ -97,17 +97,17 @@ def test_the_band_is_twice_the_residuals_root_mean_square(curve: tuple[Fit, Obse
 
 
 @pytest.mark.parametrize(
-    "space, said",
+    "space, message",
     [("linear", "prediction minus observation (nat/token)"), ("logit", "prediction minus observation (logit)")],
 )
-def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, said: str) -> None:
+def test_residuals_are_drawn_in_the_space_of_the_noise(fitted: Fit, space: str, message: str) -> None:
     # A logit needs responses between 0 and 1.
     params = {**fitted.params, "E": 0.1, "A": 0.1 * fitted.params["A"], "B": 0.1 * fitted.params["B"]}
     table = simulate(laws.get("chinchilla"), params, {name: sweep().inputs[name] for name in ("N", "D")})
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     changed = replace(fitted, params=params, noise=noise.squared(space), status="not_converged")
     figure = fit_module.plot(changed, observations)
-    assert labels(figure.axes[1])[1] == said
+    assert labels(figure.axes[1])[1] == message
     assert figure.get_suptitle().endswith("[not converged]")
     assert style.render(figure, "png").startswith(MAGIC["png"])
 

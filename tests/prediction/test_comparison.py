@@ -1,4 +1,4 @@
-"""Log predictive densities against exact ones, and the weights of mixtures against known optima."""
+"""Log predictive densities against exact values, and stacking weights against known optima."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -66,7 +66,7 @@ def drawn(data: Observations, count: int = 20_000, ratio: float = 2.0, likelihoo
 
 
 def exact(data: Observations, units: list[np.ndarray], ratio: float = 2.0) -> np.ndarray:
-    """Log density of every unit given all rows outside it."""
+    """Log density of every unit given all other rows."""
     v, scores = covariance_of(data, ratio), []
     for rows in units:
         seen = data.weight.copy()
@@ -87,7 +87,7 @@ X = np.linspace(-1, 1, 30)
 Y = 1 + 2 * X + SCALE * generator.standard_normal(30)
 ROWS = observed(X, Y)
 RUNS = observed(X, Y + 2 * SCALE * generator.standard_normal(10)[np.arange(30) % 10], run=np.arange(30) % 10)
-# The same, of which some could be censored, so that effects of runs are sampled.
+# The same with possible censoring, so that run effects are sampled.
 SEEN = replace(RUNS, inputs={**RUNS.inputs, "seen": np.zeros(30)})
 
 
@@ -98,19 +98,19 @@ def simple() -> Draws:
 
 def test_loo_is_the_exact_leave_one_out_density(simple: Draws) -> None:
     found = loo(simple)
-    wanted = exact(ROWS, [np.array([i]) for i in range(30)])
-    np.testing.assert_allclose(found.pointwise, wanted, atol=0.01)
-    assert found.elpd == pytest.approx(wanted.sum(), abs=0.05)
-    assert found.se == pytest.approx(np.sqrt(30) * np.std(wanted, ddof=1), rel=0.02)
+    expected = exact(ROWS, [np.array([i]) for i in range(30)])
+    np.testing.assert_allclose(found.pointwise, expected, atol=0.01)
+    assert found.elpd == pytest.approx(expected.sum(), abs=0.05)
+    assert found.se == pytest.approx(np.sqrt(30) * np.std(expected, ddof=1), rel=0.02)
     assert (found.unit, found.method, len(found), found.notices) == ("row", "loo", 30, ())
     assert np.all(found.khat < 0.5) and found.labels.tolist() == list(ROWS.rows)
-    # Two parameters whose prior is wide.
+    # Two parameters with a wide prior.
     within = sum(
         stats.norm.logpdf(Y[i], x @ mean, np.sqrt(x @ covariance @ x + SCALE**2))
         for mean, covariance in [gaussian(ROWS, covariance_of(ROWS, 0.0))]
         for i, x in enumerate(np.stack([np.ones(30), X], axis=1))
     )
-    assert found.p_loo == pytest.approx(within - wanted.sum(), abs=0.05)
+    assert found.p_loo == pytest.approx(within - expected.sum(), abs=0.05)
 
 
 def test_loo_is_what_arviz_computes(simple: Draws) -> None:
@@ -122,17 +122,17 @@ def test_loo_is_what_arviz_computes(simple: Draws) -> None:
         params={name: values[:400] for name, values in simple.params.items()},
         nuisance={name: values[:400] for name, values in simple.nuisance.items()},
     )
-    wanted = arviz.loo(few.to_arviz(), pointwise=True, reff=1.0)
+    expected = arviz.loo(few.to_arviz(), pointwise=True, reff=1.0)
     found = loo(few)
-    np.testing.assert_allclose(found.pointwise, wanted.elpd_i.values, rtol=1e-12)
-    np.testing.assert_allclose(found.khat, wanted.pareto_k.values, rtol=1e-12)
-    assert found.p_loo == pytest.approx(wanted.p, rel=1e-10)
+    np.testing.assert_allclose(found.pointwise, expected.elpd_i.values, rtol=1e-12)
+    np.testing.assert_allclose(found.khat, expected.pareto_k.values, rtol=1e-12)
+    assert found.p_loo == pytest.approx(expected.p, rel=1e-10)
 
 
 def test_a_run_is_left_out_whole() -> None:
     found = loo(drawn(RUNS))
-    wanted = exact(RUNS, [np.flatnonzero(RUNS.run == run) for run in range(10)])
-    np.testing.assert_allclose(found.pointwise, wanted, atol=0.03)
+    expected = exact(RUNS, [np.flatnonzero(RUNS.run == run) for run in range(10)])
+    np.testing.assert_allclose(found.pointwise, expected, atol=0.03)
     assert found.unit == "run" and found.labels.tolist() == list(RUNS.rows[:10])
     assert "10 runs" in str(found)
 
@@ -142,9 +142,9 @@ def test_sampled_effects_are_integrated_out(ratio: float) -> None:
     plain = drawn(RUNS, 40, ratio)
     heavy = drawn(SEEN, 40, ratio, likelihoods.student_t(1e7, "linear", runs=True, censored="seen"))
     effects = np.random.default_rng(1).standard_normal((40, heavy.model.runs))
-    wanted = pointwise(plain.model, {**plain.params, **plain.nuisance})
+    expected = pointwise(plain.model, {**plain.params, **plain.nuisance})
     found = pointwise(heavy.model, {**heavy.params, **heavy.nuisance, "run_effect": effects})
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,17 +153,17 @@ def test_effects_under_heavy_tails_are_integrated_out(monkeypatch: pytest.Monkey
     t = (RUNS.response - draws.params["c"][:, None] - draws.params["m"][:, None] * X) / SCALE
     each = stats.t.logpdf(t[..., None] - 2 * b, 4.0) - np.log(SCALE)
     whole = np.stack([each[:, RUNS.run == run].sum(axis=1) for run in range(10)], axis=1) + stats.norm.logpdf(b)
-    wanted = np.log(np.sum(np.exp(whole), axis=2) * (b[1] - b[0]))
+    expected = np.log(np.sum(np.exp(whole), axis=2) * (b[1] - b[0]))
     sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((6, draws.model.runs))}
-    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
-    # Where nothing may be censored, inside of the likelihood.
+    np.testing.assert_allclose(pointwise(draws.model, sites), expected, atol=1e-4)
+    # Without censoring, inside the likelihood.
     inside = drawn(RUNS, 6, likelihood=likelihoods.student_t(4.0, "linear", runs=True))
     assert inside.model.runs == 0
     found = pointwise(inside.model, {**inside.params, **inside.nuisance})
-    np.testing.assert_allclose(found, wanted, atol=1e-8)
-    # However few draws are held at a time.
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    # Regardless of the block size.
     monkeypatch.setattr("jaxscale.bayes.pointwise.TOGETHER", 25 * 10 * 4)
-    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=1e-4)
+    np.testing.assert_allclose(pointwise(draws.model, sites), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [0.3, 2.0, 20.0])
@@ -173,15 +173,15 @@ def test_effects_under_residuals_with_kinks_are_integrated_out(ratio: float, cen
     draws = drawn(seen, 3, ratio, likelihoods.laplace("linear", runs=True, censored="seen"))
     b = np.linspace(-9, 9, 60_001)
     t = (RUNS.response - draws.params["c"][:, None] - draws.params["m"][:, None] * X) / SCALE
-    wanted = np.empty((3, 10))
+    expected = np.empty((3, 10))
     for k, run in np.ndindex(3, 10):
         away = t[k, RUNS.run == run, None] - ratio * b
         each = np.where(
             seen.inputs["seen"][RUNS.run == run, None] > 0, stats.laplace.logsf(away), stats.laplace.logpdf(away)
         ) - np.log(SCALE) * (seen.inputs["seen"][RUNS.run == run, None] == 0)
-        wanted[k, run] = np.log(np.trapezoid(np.exp(each.sum(axis=0) + stats.norm.logpdf(b)), b))
+        expected[k, run] = np.log(np.trapezoid(np.exp(each.sum(axis=0) + stats.norm.logpdf(b)), b))
     sites = {**draws.params, **draws.nuisance, "run_effect": np.zeros((3, draws.model.runs))}
-    np.testing.assert_allclose(pointwise(draws.model, sites), wanted, atol=5e-4)
+    np.testing.assert_allclose(pointwise(draws.model, sites), expected, atol=5e-4)
 
 
 def test_rows_with_high_khat_are_named() -> None:
@@ -234,12 +234,14 @@ def counted(calls: list[int]) -> Callable[[Observations], Draws]:
 def test_leave_future_out_agrees_with_exact_densities(refits: int, first: float | None, fits: int) -> None:
     calls: list[int] = []
     found = leave_future_out(counted(calls), ROWS, "x", first=first, refits=refits)
-    v, begun = covariance_of(ROWS, 0.0), calls[0]
-    assert begun == (15 if first is None else 3)
-    wanted = [conditional(ROWS, v, np.where(np.arange(30) < i, 1.0, 0.0), np.array([i])) for i in range(begun, 30)]
-    np.testing.assert_allclose(found.pointwise, wanted, atol=0.05)
-    assert found.labels.tolist() == list(ROWS.rows[begun:])
-    # From three rows on, weights fail once: the posterior is drawn anew there, as nobody asked for.
+    v, first_count = covariance_of(ROWS, 0.0), calls[0]
+    assert first_count == (15 if first is None else 3)
+    expected = [
+        conditional(ROWS, v, np.where(np.arange(30) < i, 1.0, 0.0), np.array([i])) for i in range(first_count, 30)
+    ]
+    np.testing.assert_allclose(found.pointwise, expected, atol=0.05)
+    assert found.labels.tolist() == list(ROWS.rows[first_count:])
+    # After three rows the weights fail once, and the posterior is sampled again.
     assert found.about["refits"] == len(calls) == fits
     assert np.isnan(found.khat).sum() == fits and not np.any(found.khat >= 0.7)
     assert found.method == "leave-future-out by x" and np.isnan(found.p_loo)
@@ -251,8 +253,8 @@ def test_runs_are_added_whole_at_their_largest_size() -> None:
     found = leave_future_out(drawn, runs, size, first=4.5, refits=10)
     v = covariance_of(runs, 2.0)
     rows = [np.arange(3 * k, min(3 * k + 3, 29)) for k in range(10)]
-    wanted = [conditional(runs, v, np.where(np.arange(30) < 3 * k, runs.weight, 0.0), rows[k]) for k in range(5, 10)]
-    np.testing.assert_allclose(found.pointwise[1:], wanted[1:], atol=0.05)
+    expected = [conditional(runs, v, np.where(np.arange(30) < 3 * k, runs.weight, 0.0), rows[k]) for k in range(5, 10)]
+    np.testing.assert_allclose(found.pointwise[1:], expected[1:], atol=0.05)
     assert found.unit == "run" and found.about["first"] == "scale up to 4.2"
 
 
@@ -291,16 +293,16 @@ def test_fits_must_agree_on_what_a_unit_is() -> None:
 
 
 def known(first: float, second: float, one: int, other: int) -> np.ndarray:
-    """Units that the first model knows better, and units that the second does."""
+    """Units that the first model predicts better, and units that the second does."""
     return np.log(np.array([[first, second]] * one + [[second, first]] * other))
 
 
 @pytest.mark.parametrize("one, other", [(30, 10), (20, 20), (39, 1), (40, 0)])
 def test_weights_of_two_models_are_their_closed_form(one: int, other: int) -> None:
     a, b = 0.9, 0.2
-    wanted = np.clip((one * (a + b) / (one + other) - b) / (a - b), 0, 1)
+    expected = np.clip((one * (a + b) / (one + other) - b) / (a - b), 0, 1)
     found = optimal_weights(known(a, b, one, other))
-    np.testing.assert_allclose(found, [wanted, 1 - wanted], atol=1e-9)
+    np.testing.assert_allclose(found, [expected, 1 - expected], atol=1e-9)
 
 
 @settings(max_examples=40)
@@ -310,7 +312,7 @@ def test_stacking_weights_are_optimal(seed: int, models: int, units: int, spread
     w = optimal_weights(log_density)
     assert np.all(w >= 0) and w.sum() == pytest.approx(1)
     p = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    # The gain of any mixture v is at most mean((p v) / (p w)) - 1, which is largest at a corner.
+    # The gain of a mixture v is at most mean((p v) / (p w)) - 1, which is largest at a vertex.
     assert np.max(np.mean(p / (p @ w)[:, None], axis=0)) - 1 <= 1e-10
 
 
@@ -372,7 +374,7 @@ def test_empty_and_non_finite_comparisons_raise() -> None:
 
 
 def test_compare_laws_samples_their_posteriors() -> None:
-    """The same numbers as of posteriors that are drawn one by one."""
+    """The results agree with those of separate posteriors."""
     laws = ["power_law", "power_law_offset"]
     x = np.geomspace(1, 1e3, 24)
     y = (1.5 + 2.0 * x**-0.4) * np.exp(0.01 * np.random.default_rng(0).standard_normal(24))

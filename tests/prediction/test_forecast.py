@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalSubscript=false
-"""Foretelling: intervals beyond the data, when the law itself may be somewhat wrong."""
+"""Forecasts with model discrepancy: formulas, coverage, validation."""
 
 import json
 import math
@@ -25,13 +25,13 @@ def straight(x):
 
 
 def observed(x, y, **columns):
-    """Rows of an input X and a response, and what else is told."""
+    """Observations of an input X and a response, with further columns."""
     table = {"X": x, "loss": y, **columns}
     return jaxscale.Observations.from_table(table, inputs=["X"], response="loss", **{name: name for name in columns})
 
 
 def power(x, bend=0.0, noise=0.0, seed=0):
-    """A power law with a floor, in logs bent off quadratically beyond the middle of the data."""
+    """A power law with a floor and a quadratic deviation in log space beyond the middle of the data."""
     s = np.maximum(np.log(x / 1e19), 0.0)
     scatter = noise * np.random.default_rng(seed).standard_normal(len(x))
     return (1.7 + 710 * x**-0.15) * np.exp(bend * s**2 + scatter)
@@ -53,7 +53,7 @@ def textbook(jacobian, residual, slopes, level=0.9):
 
 
 def test_discrepancy_is_a_line_plus_integrated_wiener_process():
-    """``1 + a b + int_0^min (a - u)(b - u) du``; to the two sides of the smallest size the processes are apart."""
+    """``1 + a b + int_0^min (a - u)(b - u) du``; the processes on both sides of the smallest size are independent."""
     for a, b in ((0.3, 0.8), (1.0, 1.0), (1.7, 0.2)):
         area = integrate.quad(lambda u, a=a, b=b: (a - u) * (b - u), 0, min(a, b))[0]
         np.testing.assert_allclose(covariance(np.array([a]), np.array([b])), 1 + a * b + area, rtol=1e-12)
@@ -105,7 +105,7 @@ def test_each_setting_is_generalised_least_squares_and_its_weight_the_restricted
 
 
 def test_correctly_specified_law_gives_the_t_prediction_interval(monkeypatch):
-    """With no misfit there is one Student-t, whose quantiles bisection finds."""
+    """Without discrepancy the mixture is one Student-t."""
     monkeypatch.setattr(discrepancy, "DISCREPANCIES", np.array([0.0]))
     monkeypatch.setattr(discrepancy, "_prior", lambda: np.zeros(1))
     x, z = np.linspace(0, 1, 9), np.array([1.5, 4.0])
@@ -119,7 +119,7 @@ def test_correctly_specified_law_gives_the_t_prediction_interval(monkeypatch):
 
 
 def test_intervals_have_nominal_coverage_under_the_law():
-    """Straight lines with normal noise: a little more coverage than the textbook's 90 %, widths a sixth above it."""
+    """Lines with normal noise: coverage slightly above 90 %, widths a sixth above the t interval."""
     generator = np.random.default_rng(3)
     x, z = np.linspace(0, 1, 25), np.linspace(1.05, 1.5, 6)
     held, plain, wider, sure = [], [], [], []
@@ -139,7 +139,7 @@ def test_intervals_have_nominal_coverage_under_the_law():
 
 
 def test_intervals_have_nominal_coverage_under_discrepancy():
-    """A misfit that shows: least squares is far too sure, and a law that holds is all but excluded."""
+    """A large discrepancy: least squares intervals are far too narrow, and a correct law is almost excluded."""
     generator = np.random.default_rng(4)
     x, z = np.linspace(0, 1, 25), np.linspace(1.05, 1.5, 6)
     both = np.concatenate([x, z])
@@ -159,7 +159,7 @@ def test_intervals_have_nominal_coverage_under_discrepancy():
 
 
 def test_run_effects_widen_intervals_of_a_new_run():
-    """A run's own luck, as large as three times the scatter within runs: intervals for a new run hold it."""
+    """Run effects of three times the noise within runs: intervals of a new run cover them."""
     generator = np.random.default_rng(5)
     x, run = np.tile(np.linspace(0, 1, 4), 8) / 2 + np.repeat(np.arange(8), 4) / 16, np.repeat(np.arange(8), 4)
     z = np.array([1.1])
@@ -171,12 +171,12 @@ def test_run_effects_widen_intervals_of_a_new_run():
             belief = predict_residuals(straight(x), r, np.ones(32), straight(z), x, z, codes)
             found.append(belief.quantile(0.05)[0] < new < belief.quantile(0.95)[0])
     assert 0.85 < np.mean(held) < 0.99
-    # Taken as independent, the rows promise too much; the sets are the same.
+    # Rows treated as independent give intervals that are too narrow on the same data.
     assert np.mean(alone) < np.mean(held)
 
 
 def test_unidentified_directions_have_infinite_intervals():
-    """Two columns that are the same at the data and differ beyond: anything may come."""
+    """Two columns that coincide at the data and differ beyond: the interval is infinite."""
     x = np.linspace(0, 1, 8)
     J = np.stack([np.ones(8), x, x], axis=1)
     H = np.array([[1.0, 1.2, 1.2], [1.0, 1.2, 1.5]])
@@ -196,13 +196,13 @@ def test_with_two_degrees_of_freedom_there_is_no_standard_deviation():
 
 @pytest.fixture(scope="module")
 def follows():
-    """Foretold from data of the law."""
+    """A forecast from data simulated from the law."""
     data = observed(X, power(X, noise=0.003, seed=4))
     return jaxscale.forecast("compute_power_floor", data, at={"X": FAR}, progress=False)
 
 
 def test_forecast_under_the_law_is_unbiased(follows):
-    """The exact law lies inside; the table names every place, in order."""
+    """The true law lies inside; the table labels every new input, in order."""
     lower, upper = ends(follows)
     assert np.all((lower < power(FAR)) & (power(FAR) < upper))
     assert np.all(np.log(upper / lower) < 0.04)
@@ -218,19 +218,19 @@ def test_forecast_under_the_law_is_unbiased(follows):
 
 
 def test_forecast_is_hardly_wider_than_least_squares(follows):
-    """The law is nearly straight in its parameters here: the textbook's interval at the fit, by finite differences."""
+    """The law is nearly linear in its parameters here: compare with the t prediction interval at the fit."""
     data = observed(X, power(X, noise=0.003, seed=4))
-    made = jaxscale.fit("compute_power_floor", data, noise=jaxscale.noise.squared("log"), progress=False)
+    fit_of_law = jaxscale.fit("compute_power_floor", data, noise=jaxscale.noise.squared("log"), progress=False)
     law = laws.get("compute_power_floor")
 
     def slopes(x):
         columns = []
-        for name, value in made.params.items():
-            up, down = ({**made.params, name: value * (1 + sign * 1e-4)} for sign in (1, -1))
+        for name, value in fit_of_law.params.items():
+            up, down = ({**fit_of_law.params, name: value * (1 + sign * 1e-4)} for sign in (1, -1))
             columns.append(np.log(np.asarray(law(x, **up)) / np.asarray(law(x, **down))) / 2e-4)
         return np.stack(columns, axis=1)
 
-    residual = np.log(data.response) - np.log(made.predict(X=X))
+    residual = np.log(data.response) - np.log(fit_of_law.predict(X=X))
     _, half = textbook(slopes(X), residual, slopes(FAR))
     lower, upper = ends(follows)
     ratio = np.log(upper / lower) / (2 * half)
@@ -238,7 +238,7 @@ def test_forecast_is_hardly_wider_than_least_squares(follows):
 
 
 def test_forecast_widens_under_discrepancy_and_covers(follows):
-    """The same law with a bend that goes on: beyond the data the interval is much wider, the more so the farther."""
+    """The same law with a growing deviation: beyond the data the interval is much wider, increasing with distance."""
     y = power(X, bend=0.004, noise=0.003, seed=4)
     found = jaxscale.forecast("compute_power_floor", observed(X, y), at={"X": FAR}, progress=False)
     lower, upper = ends(found)
@@ -250,17 +250,17 @@ def test_forecast_widens_under_discrepancy_and_covers(follows):
 
 
 def test_benchmark_of_real_sweeps_uses_forecast(follows):
-    """The rows that are held out are foretold from the others."""
+    """Held-out rows are forecast from the others."""
     y, held = np.append(power(X, noise=0.003, seed=4), power(FAR)), np.arange(len(X) + len(FAR)) >= len(X)
     sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
-    made, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
-    np.testing.assert_allclose(made[0], ends(follows), rtol=1e-12)
-    assert calibration_reality.score(sweep, made[0])["hits"] == len(FAR)
+    fit_of_law, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
+    np.testing.assert_allclose(fit_of_law[0], ends(follows), rtol=1e-12)
+    assert calibration_reality.score(sweep, fit_of_law[0])["hits"] == len(FAR)
     assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
 
 
 def test_forecast_ignores_rows_of_weight_0_and_row_order(follows):
-    """The same intervals, to rounding, from shuffled rows with a wild one among them."""
+    """The same intervals, to rounding, from shuffled rows with an outlier of weight 0."""
     order = np.random.default_rng(7).permutation(24)
     x, y = np.append(X, 1e22)[order], np.append(power(X, noise=0.003, seed=4), 9.0)[order]
     data = observed(x, y, weight=np.append(np.ones(23), 0.0)[order])
@@ -269,7 +269,7 @@ def test_forecast_ignores_rows_of_weight_0_and_row_order(follows):
 
 
 def test_levels_are_nested_and_labels_are_unique():
-    """Intervals of one belief, here with runs of two rows, about one median."""
+    """Intervals of one predictive distribution, with runs of two rows, about one median."""
     data = observed(X, power(X, noise=0.003, seed=4), run=np.arange(23) // 2)
     inner = jaxscale.forecast("compute_power_floor", data, at={"X": [1e22, 1e22]}, level=0.5, progress=False)
     outer = jaxscale.forecast("compute_power_floor", data, at={"X": 1e22}, level=0.95, progress=False)
@@ -279,7 +279,7 @@ def test_levels_are_nested_and_labels_are_unique():
 
 
 def test_forecast_of_a_fraction_stays_in_the_unit_interval():
-    """A response between 0 and 1 is foretold in its logit."""
+    """A response between 0 and 1 is forecast on the logit scale."""
     k = np.geomspace(1, 100, 12)
     y = np.exp(-1.5 * k**-0.4) * np.exp(0.02 * np.random.default_rng(8).standard_normal(12))
     data = jaxscale.Observations.from_table({"k": k, "y": y}, inputs=["k"], response="y")
@@ -289,7 +289,7 @@ def test_forecast_of_a_fraction_stays_in_the_unit_interval():
 
 
 def test_forecast_of_real_responses():
-    """A straight line in log x without any noise is foretold exactly; a fixed parameter takes no freedom."""
+    """A noise-free line in log x is forecast exactly; a fixed parameter uses no degree of freedom."""
     x = np.geomspace(1, 100, 12)
     data = jaxscale.Observations.from_table({"x": x, "y": 2 - 3 * np.log(x)}, inputs=["x"], response="y")
     found = jaxscale.forecast("log_linear", data, at={"x": 1e4}, fixed={"a": 2.0}, progress=False)
@@ -312,7 +312,7 @@ FLAT = jaxscale.Observations.from_table(
     ("changes", "error", "message"),
     [
         (dict(level=1.0), ValueError, "Argument level must lie between 0 and 1, but is 1.0."),
-        # Types are checked by beartype before the function sees them; its own words are for people without it.
+        # beartype checks types before the function, whose own messages are for users without it.
         (dict(at=[1e22]), TypeError, "at"),
         (dict(at={}), ValueError, "compute_power_floor needs the input X to predict."),
         (dict(at={"x": 1.0}), ValueError, "compute_power_floor has no input 'x'"),
@@ -351,7 +351,7 @@ FLAT = jaxscale.Observations.from_table(
     ],
 )
 def test_invalid_arguments_of_forecast(changes, error, message):
-    """Every message."""
+    """All error messages."""
     arguments = dict(law="compute_power_floor", observations=DATA, at={"X": 1e22}, progress=False) | changes
     with pytest.raises(error) as raised:
         jaxscale.forecast(**arguments)

@@ -32,7 +32,7 @@ def drawn(prior: tuple[float, float], data: tuple[float, int]) -> Draws:
 
 
 def apart(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The distance between two normals, on a fine grid."""
+    """Cumulative Jensen-Shannon distance between two normals, on a fine grid."""
     low = min(one[0] - 9 * one[1], other[0] - 9 * other[1])
     high = max(one[0] + 9 * one[1], other[0] + 9 * other[1])
     x = np.linspace(low, high, 200_001)
@@ -61,8 +61,8 @@ def test_conjugate_normals_are_diagnosed(prior: tuple[float, float], data: tuple
     assert row["diagnosis"] == diagnosis
     now = scaled(prior, data, 1.0, 1.0)
     for part, powers in {"prior": lambda a: (a, 1.0), "likelihood": lambda a: (1.0, a)}.items():
-        wanted = np.mean([apart(now, scaled(prior, data, *powers(a))) / abs(math.log2(a)) for a in (0.8, 1.25)])
-        assert row[part] == pytest.approx(wanted, rel=0.15, abs=0.004)
+        expected = np.mean([apart(now, scaled(prior, data, *powers(a))) / abs(math.log2(a)) for a in (0.8, 1.25)])
+        assert row[part] == pytest.approx(expected, rel=0.15, abs=0.004)
     assert all(khat < 0.7 for khat in found.khat.values())
 
 
@@ -71,9 +71,9 @@ def test_the_distance_is_that_of_arviz() -> None:
     generator = np.random.default_rng(1)
     values = generator.standard_normal(500)
     lower, upper = (w / w.sum() for w in generator.uniform(0.1, 1, (2, 500)))
-    wanted = base.array_stats.power_scale_sense(values[None], lower[None], upper[None], 0.8, 1.25)
+    expected = base.array_stats.power_scale_sense(values[None], lower[None], upper[None], 0.8, 1.25)
     found = 0.5 * (distance(values, lower) / -math.log2(0.8) + distance(values, upper) / math.log2(1.25))
-    assert found == pytest.approx(float(wanted), rel=1e-9)
+    assert found == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_distance_lies_between_0_and_1() -> None:
@@ -93,8 +93,8 @@ def test_threshold_is_a_quarter_of_a_standard_deviation() -> None:
 def test_group_effects_are_not_scaled() -> None:
     draws = drawn((0.0, 100.0), (3.0, 5))
     offset = np.random.default_rng(3).standard_normal((COUNT, 40))
-    told = draws.stats["log_prior"] + stats.norm.logpdf(offset).sum(axis=1)
-    grouped = replace(draws, nuisance={"m_offset": offset}, stats=draws.stats | {"log_prior": told})
+    log_density = draws.stats["log_prior"] + stats.norm.logpdf(offset).sum(axis=1)
+    grouped = replace(draws, nuisance={"m_offset": offset}, stats=draws.stats | {"log_prior": log_density})
     found = prior_sensitivity(grouped)
     plain = prior_sensitivity(draws).rows["m"]
     for part in ("prior", "likelihood"):

@@ -1,4 +1,4 @@
-"""Profile likelihood: exact intervals and ellipses, textbook profiles, independent refits, and what is refused."""
+"""Profile likelihood: exact intervals and ellipses, published profiles, independent refits, validation."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ y = 1.0 + 0.5 * x + np.random.default_rng(0).standard_normal(ROWS)
     source="Bates and Watts (1988)",
 )
 def puromycin(x, *, v, k):
-    """Michaelis and Menten."""
+    """Michaelis-Menten kinetics."""
     return v * x / (k + x)
 
 
@@ -131,9 +131,9 @@ def test_profile_of_puromycin_agrees_with_the_reference() -> None:
     best = fit.params["k"]
     assert profile["k"].lower == pytest.approx(brentq(excess, best / 3, best, xtol=1e-14), rel=1e-8)
     assert profile["k"].upper == pytest.approx(brentq(excess, best, best * 3, xtol=1e-14), rel=1e-8)
-    wanted = [10 * (squares(k) - lowest) / lowest for k in profile["k"].values]
-    np.testing.assert_allclose(profile["k"].statistic, wanted, rtol=1e-9, atol=1e-9)
-    # A curved quantity, and all parameters along its profile.
+    reference = [10 * (squares(k) - lowest) / lowest for k in profile["k"].values]
+    np.testing.assert_allclose(profile["k"].statistic, reference, rtol=1e-9, atol=1e-9)
+    # A nonlinear quantity, and all parameters along its profile.
     along = profile["ratio"]
     np.testing.assert_allclose(along.params["v"] / along.params["k"], along.values, rtol=1e-10)
 
@@ -205,7 +205,7 @@ def test_a_law_with_its_own_coordinates_has_the_same_profile(straight: Fit, prof
 
 
 def test_open_end_is_reported() -> None:
-    # All but one row saturate, so that k may as well be zero.
+    # All but one row saturate, so that k = 0 is not rejected.
     place = np.arange(1.0, 13.0)
     response = place / (0.01 + place) + 0.05 * np.random.default_rng(2).standard_normal(12)
     response[0] = 0.93
@@ -220,7 +220,7 @@ def test_open_end_is_reported() -> None:
     assert other.message == "The profile of ratio does not reach its threshold above the estimate."
     assert "open_profile: The profile of k" in str(profile)
     contour = jaxscale.contour(fit, ("v", "k"), level=(0.5, 0.9), points=16)
-    # Straight down, k goes and v stays.
+    # In the downward direction k decreases at constant v.
     assert np.isnan(contour.polygons[1, 12]).all() and np.isfinite(contour.polygons[1, 4]).all()
     assert contour.notices[-1].message == "The contour of v and k at level 0.9 is open in 1 directions."
     for figure in (profile_module.plot_profile(profile), profile_module.plot_contour(contour)):
@@ -230,9 +230,9 @@ def test_open_end_is_reported() -> None:
 def test_a_profile_is_a_table_a_dictionary_and_a_pickle(profiled: jaxscale.Profile) -> None:
     again = pickle.loads(pickle.dumps(profiled))
     assert again.to_dict() == profiled.to_dict() and str(again) == str(profiled)
-    told = json.loads(json.dumps(replace_nonfinite(profiled.to_dict()), allow_nan=False))
-    assert told["method"] == "profile likelihood" and told["params"]["m"]["level"] == 0.95
-    assert len(told["curves"]["m"]["params"]["c"]) == 21
+    entries = json.loads(json.dumps(replace_nonfinite(profiled.to_dict()), allow_nan=False))
+    assert entries["method"] == "profile likelihood" and entries["params"]["m"]["level"] == 0.95
+    assert len(entries["curves"]["m"]["params"]["c"]) == 21
     assert "95 % interval" in str(profiled) and "F with 1 and n - p" in str(profiled)
     figure = profile_module.plot_profile(profiled)
     assert [panel.get_xlabel() for panel in figure.axes[:4]] == ["c", "m", "sum", "slope"]
@@ -329,9 +329,9 @@ for call in (lambda: jaxscale.profile(3), lambda: jaxscale.contour(3), lambda: v
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    stranger = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
+    wrong_type = "Argument fit must be a Fit (make one with jaxscale.fit), but is int."
     none = "Argument quantity must map names to functions of the parameters, but 'bad' maps to none."
-    assert done.stdout.splitlines() == [stranger, stranger, none]
+    assert done.stdout.splitlines() == [wrong_type, wrong_type, none]
     assert validate_derived(double, ()) == {"double": double}
 
 

@@ -1,4 +1,4 @@
-"""Bibliography: what a law and a fit rest on, as BibTeX."""
+"""BibTeX citations of laws and fits."""
 
 import dataclasses
 import re
@@ -32,13 +32,13 @@ def keys(text: str) -> list[str]:
 def test_a_source_names_papers_or_a_standard_form(law: Law) -> None:
     for part in law.source.split("; "):
         assert part == part.strip() and part and not part.endswith(".")
-        # Whatever has a year or a number has an author too, and has been read whole.
+        # A source with a year or an arXiv number has an author and is parsed completely.
         named = papers(part)
         assert len(named) == (part != citation.UNCONFIRMED and "a standard " not in part)
         assert all(paper.author or not re.search(r", .* \d{4}$|arXiv", paper.title) for paper in named)
     assert citation.UNCONFIRMED not in law.source or law.source.endswith(f"; {citation.UNCONFIRMED}")
     for entry in citation.bibtex(law).split("\n\n"):
-        # A comment stands in the place of papers where the source names none.
+        # A source without papers gives a comment.
         assert ENTRY.fullmatch(entry) if papers(law.source) else entry.startswith(f"% {law.name}: ")
         assert entry.count("{") == entry.count("}")
 

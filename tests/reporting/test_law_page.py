@@ -1,4 +1,4 @@
-"""Pages of laws and the list of the catalogue: they hold all that is declared, and fit the terminal."""
+"""Pages of laws and the listing of the catalogue: contents and width."""
 
 import math
 
@@ -16,7 +16,7 @@ CATALOGUE = laws.catalogue()
 
 
 def flowing(text: str) -> str:
-    """A page without its line breaks, in which a sentence can be looked for."""
+    """A page without line breaks."""
     return " ".join(text.split())
 
 
@@ -32,38 +32,38 @@ def line_of(text: str, start: str) -> str:
     source="a test",
 )
 def bare(x, z, u, *, c, b):
-    """Bare."""
+    """A law without a formula."""
     return c + x + z * b + u
 
 
 def test_listing_shows_inputs_and_summary_of_every_law() -> None:
     text = law_page.listing(CATALOGUE.values())
-    said = flowing(text)
+    message = flowing(text)
     for entry in CATALOGUE.values():
         count = {0: "no parameters", 1: "1 parameter"}.get(len(entry.parameters), f"{len(entry.parameters)} parameters")
         response = entry.response.unit or "any unit"
         named = f"{entry.name} ({', '.join(entry.inputs)}): {response}, {count} {entry.summary.replace('``', '')} ["
-        assert named in said
+        assert named in message
     assert max(map(len, text.split("\n"))) <= text_module.WIDTH
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_page_shows_the_whole_declaration(name: str) -> None:
     entry = laws.get(name)
-    # Operation by operation, those inside nested jit too: what is compiled serves the whole catalogue.
+    # Operation by operation, also inside nested jit, so that compiled operations serve the whole catalogue.
     with jax.disable_jit():
         text = law_page.page(entry)
-    said = flowing(text)
+    message = flowing(text)
     assert max(map(len, text.split("\n"))) <= text_module.WIDTH
-    assert entry.summary.replace("``", "") in said and entry.source in said and "``" not in said
-    assert f"Family {entry.family} Source" in said and "Formula none" not in said
+    assert entry.summary.replace("``", "") in message and entry.source in message and "``" not in message
+    assert f"Family {entry.family} Source" in message and "Formula none" not in message
     table = text[text.index("\nParameter ") :] if entry.parameters else ""
     for parameter, declared in entry.parameters.items():
         assert line_of(table, f"{parameter} ").split()[1:3] == [declared.kind, declared.support.name]
     for label, values in entry.published.items():
-        assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in said
+        assert f"{label}: " + ", ".join(f"{key}={value:g}" for key, value in values.items()) in message
     assert "\nShape: " in text and text.endswith(f"\n\n{citation.bibtex(entry)}")
-    assert ("no parameters to fit." in said) is (not entry.parameters)
+    assert ("no parameters to fit." in message) is (not entry.parameters)
 
 
 def test_page_shows_ranges_of_inputs() -> None:
@@ -119,7 +119,7 @@ def test_locations_are_spread_over_the_range_of_their_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("y = a * x**-b1", "y = a · x^-b₁"),
         ("L = (N_c / N)**(alpha_N / alpha_D)", "L = (N_c / N)^(α_N / α_D)"),
@@ -128,8 +128,8 @@ def test_locations_are_spread_over_the_range_of_their_input() -> None:
         ("prod_(j=2..k) (n_j) + D_cpt", "Π_(j=2..k) (nⱼ) + D_cpt"),
     ],
 )
-def test_formula_is_printed_in_mathematical_notation(code: str, said: str) -> None:
-    assert readable(code) == said
+def test_formula_is_printed_in_mathematical_notation(code: str, message: str) -> None:
+    assert readable(code) == message
 
 
 def test_families_are_counted_and_listed() -> None:

@@ -1,4 +1,4 @@
-"""Bootstraps, jackknife and Laplace draws against closed forms of a straight line."""
+"""Bootstrap, jackknife and Laplace draws against closed forms for a line."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests import sweeps
 from tests.lines import ROWS, RUN, WEIGHT, X, columns_of, fitted, least_squares, observed
 
 MANY = 4000
-# 4,000 draws know a variance to 2.2 % where the draws are normal.
+# The variance of 4,000 normal draws has a relative error of 2.2 %.
 VARIANCE = 0.09
 
 
@@ -66,12 +66,12 @@ def test_every_draw_is_the_least_squares_of_its_resample(which, settings, method
     fit = request.getfixturevalue(which)
     draws = jaxscale.bootstrap(fit, n_resamples=40, seed=3, **settings)
     assert (draws.method, len(draws), draws.ok) == (method, 40, True)
-    told = dict(kind=settings["kind"], unit=unit, n_resamples=40, failed=0, seed=3)
-    assert {name: draws.about[name] for name in told} == told
+    about = dict(kind=settings["kind"], unit=unit, n_resamples=40, failed=0, seed=3)
+    assert {name: draws.about[name] for name in about} == about
     again, lines = parts(fit)
-    some = bootstrap.resamples(again, lines, settings["kind"], unit, settings.get("signs", "rademacher"), 40, 3)
-    response = np.broadcast_to(some.response, (40, len(again.wide)))[:, :ROWS]
-    weight = np.broadcast_to(some.weight, (40, len(again.wide)))[:, :ROWS]
+    samples = bootstrap.resamples(again, lines, settings["kind"], unit, settings.get("signs", "rademacher"), 40, 3)
+    response = np.broadcast_to(samples.response, (40, len(again.wide)))[:, :ROWS]
+    weight = np.broadcast_to(samples.weight, (40, len(again.wide)))[:, :ROWS]
     np.testing.assert_allclose(table(draws), least_squares(response, weight), rtol=1e-8)
     assert np.std(table(draws), axis=0).min() > 0
     np.testing.assert_array_equal(draws.stats["replicate"], np.arange(40))
@@ -97,9 +97,9 @@ def test_the_parametric_bootstrap_has_the_classical_standard_errors(weighted) ->
 @pytest.mark.usefixtures("x64")
 def test_parametric_bootstrap_draws_run_effects(by_run) -> None:
     again, lines = parts(by_run)
-    some = schemes.parametric(again, lines, MANY, np.random.default_rng(0))
-    luck = some.response[:, :ROWS] - lines.prediction[:ROWS]
-    row, run = some.about["noise"]["scale"], some.about["noise"]["scale_of_runs"]
+    samples = schemes.parametric(again, lines, MANY, np.random.default_rng(0))
+    luck = samples.response[:, :ROWS] - lines.prediction[:ROWS]
+    row, run = samples.about["noise"]["scale"], samples.about["noise"]["scale_of_runs"]
     assert row > 0 and run > 0
     same = RUN[:, None] == RUN
     np.testing.assert_allclose(np.cov(luck.T), run**2 * same + row**2 * np.eye(ROWS), atol=0.1 * (run**2 + row**2))
@@ -126,12 +126,12 @@ def test_signs_have_mean_zero_and_variance_one() -> None:
 @pytest.mark.usefixtures("x64")
 def test_the_wild_cluster_bootstrap_has_the_cluster_sandwich_of_the_fit(by_run) -> None:
     again, lines = parts(by_run)
-    some = schemes.wild(again, lines, again.clusters, "rademacher", 1, np.random.default_rng(0))
+    samples = schemes.wild(again, lines, again.clusters, "rademacher", 1, np.random.default_rng(0))
     columns = np.stack([np.ones(ROWS), X], axis=1)
-    moved = (some.response[0, :ROWS] - lines.prediction[:ROWS])[:, None] * columns
+    moved = (samples.response[0, :ROWS] - lines.prediction[:ROWS])[:, None] * columns
     sums = np.stack([moved[run == RUN].sum(axis=0) for run in np.unique(RUN)])
     bread = np.linalg.inv(columns.T @ columns)
-    # Over all signs the covariance is the sum of each run's own share.
+    # Over all signs the covariance is the sum of the contributions of the runs.
     expected = np.sqrt(np.diag(bread @ sums.T @ sums @ bread))
     assert by_run.errors.method == "cluster sandwich"
     np.testing.assert_allclose(expected, [by_run.stderr["c"], by_run.stderr["m"]], rtol=1e-8)
@@ -146,7 +146,7 @@ def test_moments_of_a_balanced_layout_are_its_analysis_of_variance() -> None:
     within = np.sum((u - u.mean(axis=1, keepdims=True)) ** 2) / 24
     found = schemes.variance_components(u.ravel(), np.ones(30), q, codes)
     np.testing.assert_allclose(found, [(between - within) / 5, within])
-    # Runs that differ less than their rows do have no effect of their own.
+    # Runs that vary less than their rows have zero variance.
     alike = u - u.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(
         schemes.variance_components(alike.ravel(), np.ones(30), q, codes), [0, np.sum(alike**2) / 29]
@@ -286,11 +286,11 @@ def test_laplace_draws_of_robust_fits() -> None:
     median = fitted(observations, noise=noise.absolute("linear"))
     draws = jaxscale.laplace(median, num_samples=20_000)
     assert draws.about["covariance"] == "bootstrap"
-    for fit, some in ((median, draws), (student, jaxscale.laplace(student, num_samples=20_000))):
+    for fit, samples in ((median, draws), (student, jaxscale.laplace(student, num_samples=20_000))):
         freedom = fit.errors.freedom
         for name in ("c", "m"):
             wide = fit.stderr[name] * np.sqrt(freedom / (freedom - 2))
-            assert np.std(some.params[name]) == pytest.approx(wide, rel=0.05)
+            assert np.std(samples.params[name]) == pytest.approx(wide, rel=0.05)
     without = fitted(observations, noise=noise.absolute("linear"), n_resamples=0)
     with pytest.raises(ValueError, match=r"The fit has no standard errors.*; fit again with n_resamples=400"):
         jaxscale.laplace(without)
@@ -309,7 +309,7 @@ def test_the_sandwich_of_the_coordinates_becomes_that_of_the_fit() -> None:
 
 
 def test_laplace_draws_of_an_interpolating_fit() -> None:
-    # Five of eight rows lie inside delta, three of which the parameters account for: the curvature there says little.
+    # Five of eight rows lie inside delta, for three parameters: the curvature is not informative.
     fit = jaxscale.fit(sweeps.small, sweeps.sweep(rows=8), noise=noise.huber(1e-3), n_resamples=50)
     assert fit.errors.method == "bootstrap"
     assert jaxscale.laplace(fit).about["covariance"] == "bootstrap"
@@ -320,11 +320,13 @@ def test_laplace_needs_degrees_of_freedom(plain) -> None:
     exact = fitted(observed(weight=few))
     with pytest.raises(ValueError, match=r"The optimum of line has no finite covariance.*use jaxscale\.bootstrap"):
         jaxscale.laplace(exact)
-    said = r"Resampling needs more rows than free parameters, but there are 2 rows and 2 parameters; add rows or fix"
+    expected_message = (
+        r"Resampling needs more rows than free parameters, but there are 2 rows and 2 parameters; add rows or fix"
+    )
     for kind in bootstrap.KINDS:
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=expected_message):
             jaxscale.bootstrap(exact, kind=kind)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=expected_message):
         jaxscale.jackknife(exact)
 
 
@@ -391,7 +393,7 @@ def test_data_that_cannot_be_resampled_raise(plain) -> None:
     one = fitted(observed(run=RUN, group=np.zeros(ROWS)))
     with pytest.raises(ValueError, match="Argument cluster is 'group', but all rows belong to one group"):
         jaxscale.bootstrap(one, kind="cluster", cluster="group")
-    # All that varies lies in one run.
+    # All variation lies within one run.
     lopsided = fitted(observed(run=np.where(X > X.min(), 0, 1)))
     with pytest.raises(ValueError, match=r"Argument kind must not be 'wild' here: without one of the runs"):
         jaxscale.bootstrap(lopsided, kind="wild")

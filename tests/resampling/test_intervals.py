@@ -1,4 +1,4 @@
-"""Intervals from a bootstrap against SciPy, closed forms and t quantiles."""
+"""Bootstrap intervals against SciPy, closed forms and t quantiles."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ AT_TWO = {"at two": lambda p: p["c"] + 2 * p["m"]}
 
 @law(inputs=dict(x=Input("", low=-np.inf)), response=Response("", real), m=coefficient(), source="a test")
 def rate(x, *, m):
-    """Through the origin: one parameter, with leverage."""
+    """A line through the origin: one parameter, with leverage."""
     return m * x
 
 
@@ -81,7 +81,7 @@ def test_bca_intervals_are_those_of_scipy(level: float) -> None:
     def slope(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.sum(x * y, axis=axis) / np.sum(x * x, axis=axis)
 
-    # SciPy takes our replicates as its own and adds its bias and acceleration.
+    # SciPy is given these replicates and computes bias correction and acceleration.
     ours: Any = type("Result", (), {"bootstrap_distribution": draws.params["m"]})()
     expected = stats.bootstrap(
         (observations.inputs["x"], observations.response),
@@ -125,7 +125,7 @@ def test_studentised_intervals_of_a_line_are_t_intervals() -> None:
     percentile = jaxscale.bootstrap_intervals(draws, fit)
     for name, (low, high) in fit.intervals(0.9).items():
         assert found[name] == pytest.approx((low, high), abs=0.02 * (high - low))
-        # Percentiles know nothing of the few degrees of freedom.
+        # Percentiles ignore the degrees of freedom.
         assert percentile[name][1] - percentile[name][0] < 0.9 * (high - low)
     # The delta method: the law at x = 2 is linear in its parameters.
     covariance = np.outer(list(fit.stderr.values()), list(fit.stderr.values())) * np.array(fit.correlation)
@@ -140,11 +140,11 @@ def by_hand(fit: Any, draws: Any, kind: str, codes: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         again = refit_problem(fit)
         lines = jax.tree.map(np.asarray, linearize.linearise(again.problem, again.z, again.wide.response))
-        some = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
+        samples = resamples(again, lines, kind, draws.about["unit"], "rademacher", len(draws), draws.about["seed"])
     count = 1 + len(draws)
     response, weight = np.empty((count, ROWS)), np.ones((count, ROWS))
-    response[0], response[1:] = fit.observations.response, some.response[..., :ROWS]
-    weight[1:] = some.weight[..., :ROWS]
+    response[0], response[1:] = fit.observations.response, samples.response[..., :ROWS]
+    weight[1:] = samples.weight[..., :ROWS]
     columns = np.stack([np.ones(ROWS), X], axis=1)
     ends = []
     for y, w in zip(response, weight, strict=True):
@@ -188,7 +188,7 @@ def test_standard_errors_of_refits_are_those_of_a_fit(loss: noise.Noise) -> None
     z = np.repeat(again.z[:, None], 3, axis=1)
     covariance, change = covariances(again.problem, z, again.wide.response, again.wide.weight, 1.0, None, False)
     n, q = 20, len(again.z)
-    # The fit's has a factor n / (n - q) before it.
+    # That of the fit has the factor n / (n - q).
     for k, name in enumerate(fit.free):
         stderr = np.sqrt(n / (n - q) * change[2, k] @ covariance[2] @ change[2, k])
         assert stderr == pytest.approx(fit.stderr[name], rel=1e-6)

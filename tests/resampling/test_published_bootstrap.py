@@ -26,7 +26,7 @@ def fit(data: Path) -> jaxscale.Fit:
 
 def test_the_published_resamples_have_the_published_standard_errors(fit) -> None:
     # The published resamples are those of NumPy's old generator with seed 42; each was refitted from the constants of
-    # Hoffmann et al., which ends where the optimum leads to.
+    # Hoffmann et al., which reaches the same optimum.
     old = np.random.RandomState(42)
     counts = np.stack([np.bincount(old.choice(240, size=240), minlength=240) for _ in range(4000)])
     fits = jaxscale.fit_many("chinchilla", fit.observations, noise=noise.huber(1e-3), weight=counts)

@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false
-"""What draws refuse at their door: one sentence that names what was given and what to do."""
+"""Validation of the arguments of draws and of functions of draws."""
 
 import functools
 import math
@@ -39,7 +39,7 @@ def two(N, D, *, A, b):
 
 @law(inputs=dict(w=Input(""), N=Input("")), response=Response("", real), c=coefficient(), source="a test")
 def mixed(w, N, *, c):
-    """A law of an input that holds several numbers a row."""
+    """A law whose input has several numbers per row."""
     return c * jnp.sum(w, axis=0) + N
 
 
@@ -155,19 +155,21 @@ def test_numpy_integers_are_seeds() -> None:
 
 
 def test_arguments_of_wrong_type_raise(untyped: None) -> None:
-    said = r"^Argument observations must be Observations \(make them with Observations.from_table\), but is "
+    expected_message = (
+        r"^Argument observations must be Observations \(make them with Observations.from_table\), but is "
+    )
     for other, name in (("demo.csv", "str"), (TABLE, "dict")):
-        with pytest.raises(TypeError, match=said + name):
+        with pytest.raises(TypeError, match=expected_message + name):
             jaxscale.posterior("chinchilla", other)
-        with pytest.raises(TypeError, match=said + "str"):
+        with pytest.raises(TypeError, match=expected_message + "str"):
             jaxscale.posterior_many("chinchilla", other)
     with pytest.raises(TypeError, match=r"^Argument observations must be a sequence of Observations, but is a single"):
         jaxscale.posterior_many(line, DATA)
     for other in ("normal", huber()):
-        said = "^Argument likelihood must be one of jaxscale.noise.likelihoods, such as likelihoods.normal"
-        with pytest.raises(TypeError, match=said):
+        expected_message = "^Argument likelihood must be one of jaxscale.noise.likelihoods, such as likelihoods.normal"
+        with pytest.raises(TypeError, match=expected_message):
             jaxscale.posterior(line, DATA, likelihood=other)
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=expected_message):
             jaxscale.posterior_many(line, [DATA], likelihood=other)
     assert isinstance(likelihoods.normal(), likelihoods.Likelihood)
 
@@ -176,7 +178,7 @@ def test_comparison_of_wrong_types_raises(untyped: None) -> None:
     with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is Intervals\.$"):
         loo(DRAWS.intervals())
     with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is NoneType\.$"):
-        leave_future_out(lambda some: None, DATA, "x")
+        leave_future_out(lambda data: None, DATA, "x")
     for call in (compare, stacking):
         with pytest.raises(
             TypeError, match=r"^Argument elpds must map names to what loo handed back, .* holds list\.$"

@@ -1,4 +1,4 @@
-"""Reports say what a result holds, in numbers that its standard errors justify."""
+"""Text report of a fit."""
 
 import math
 import re
@@ -40,7 +40,7 @@ def six(x: Any, *, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    """The example sweep, fitted; told as if one parameter had been fixed."""
+    """A fit of the example sweep, reported as if one parameter were fixed."""
     observations = Observations.from_table(designs.example(), inputs=["N", "D"], response="loss")
     found = fit("chinchilla", observations, starts=256)
     free = found.free[:4]
@@ -59,7 +59,7 @@ def changed(fitted: Fit, **entries: Any) -> str:
 
 
 def flowing(text: str) -> str:
-    """A report without its line breaks, in which a sentence can be looked for."""
+    """A report without line breaks."""
     return " ".join(text.split())
 
 
@@ -75,20 +75,20 @@ def test_report_is_80_columns_wide_without_final_newline(fitted: Fit) -> None:
 
 
 def test_report_states_data_method_and_diagnostics(fitted: Fit) -> None:
-    said = flowing(fit_report.text(fitted))
-    assert said.startswith("chinchilla fitted to dict (99 of 99 rows)")
-    assert "Status converged" in said
-    assert f"Noise huber (delta = scale, scale = {fitted.scale:.4g}) on log residuals" in said
-    assert "(predicted relative decrease below 1e-12)" in said
-    assert f"Residuals {100 * math.expm1(fitted.residuals.rms):.3g} % root mean square" in said
-    assert f"largest in row {fitted.residuals.largest_row}: prediction" in said
-    assert "classical (homoscedastic noise); intervals by t quantiles with 94 degrees of freedom" in said
-    assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in said
-    assert f"{fitted.landscape.agree} of {fitted.landscape.independent} independent starts reached" in said
-    assert "Other basins none" in said
-    assert "Design check identified (at 0.5 % noise; condition number" in said
-    assert f"N = N, D = D, response = loss; sha256 {fitted.provenance.data_sha256[:12]}" in said
-    assert "seed 0; python" in said and f"jax {fitted.provenance.versions['jax']}" in said
+    message = flowing(fit_report.text(fitted))
+    assert message.startswith("chinchilla fitted to dict (99 of 99 rows)")
+    assert "Status converged" in message
+    assert f"Noise huber (delta = scale, scale = {fitted.scale:.4g}) on log residuals" in message
+    assert "(predicted relative decrease below 1e-12)" in message
+    assert f"Residuals {100 * math.expm1(fitted.residuals.rms):.3g} % root mean square" in message
+    assert f"largest in row {fitted.residuals.largest_row}: prediction" in message
+    assert "classical (homoscedastic noise); intervals by t quantiles with 94 degrees of freedom" in message
+    assert f"{fitted.landscape.scored} scored, {fitted.landscape.polished} polished" in message
+    assert f"{fitted.landscape.agree} of {fitted.landscape.independent} independent starts reached" in message
+    assert "Other basins none" in message
+    assert "Design check identified (at 0.5 % noise; condition number" in message
+    assert f"N = N, D = D, response = loss; sha256 {fitted.provenance.data_sha256[:12]}" in message
+    assert "seed 0; python" in message and f"jax {fitted.provenance.versions['jax']}" in message
 
 
 def test_every_parameter_has_a_line_and_fixed_ones_are_marked(fitted: Fit) -> None:
@@ -105,7 +105,7 @@ def test_missing_standard_error_is_printed_as_none(fitted: Fit) -> None:
     missing = {**fitted.stderr, "A": math.nan}
     text = changed(fitted, stderr=missing, observations=None)
     assert line_of(text, "A ").split()[2:] == ["none", "none"]
-    # The rows give an interval all the same: that of the profile likelihood.
+    # The interval is that of the profile likelihood.
     cells = line_of(changed(fitted, stderr=missing), "A ").split()
     assert cells[2] == "none" and cells[4] == "to"
     assert [float(cells[3]), float(cells[5])] == pytest.approx(fitted.intervals()["A"], rel=0.05)
@@ -115,8 +115,8 @@ def test_strong_correlations_are_listed_from_the_strongest(fitted: Fit) -> None:
     table = np.eye(4)
     for i, j, value in [(1, 2, 0.95), (0, 3, -0.99), (0, 1, 0.9)]:
         table[i, j] = table[j, i] = value
-    some = changed(fitted, correlation=tuple(map(tuple, table.tolist())))
-    assert line_of(some, "Correlations").split(maxsplit=1)[1] == "E and B -0.990; A and alpha +0.950"
+    fit_with_correlations = changed(fitted, correlation=tuple(map(tuple, table.tolist())))
+    assert line_of(fit_with_correlations, "Correlations").split(maxsplit=1)[1] == "E and B -0.990; A and alpha +0.950"
     none = changed(fitted, correlation=tuple(map(tuple, np.eye(4).tolist())))
     assert line_of(none, "Correlations").endswith("none above 0.9 in absolute value")
 
@@ -125,10 +125,10 @@ def test_at_most_ten_correlations_are_listed(fitted: Fit) -> None:
     free = tuple("abcdef")
     numbers = dict.fromkeys(free, 1.0)
     table = tuple(tuple(0.92 + 0.001 * (i + j) if i != j else 1.0 for j in range(6)) for i in range(6))
-    made = replace(fitted, law=six, free=free, params=numbers, stderr=numbers, correlation=table)
-    said = flowing(fit_report.text(made))
-    assert "Correlations e and f +0.929; d and f +0.928;" in said
-    assert said.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in said
+    changes = replace(fitted, law=six, free=free, params=numbers, stderr=numbers, correlation=table)
+    message = flowing(fit_report.text(changes))
+    assert "Correlations e and f +0.929; d and f +0.928;" in message
+    assert message.count(" +0.9") == 10 and "; and 5 more above 0.9 in absolute value Starts" in message
 
 
 def test_missing_standard_errors_are_explained(fitted: Fit) -> None:
@@ -154,15 +154,13 @@ def test_missing_standard_errors_are_explained(fitted: Fit) -> None:
         (100.0, math.nan, "none"),
     ],
 )
-def test_interval_ends_are_rounded_to_their_precision(
-    fitted: Fit, value: float, error: float, interval: str
-) -> None:
-    made = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}, "observations": None}
-    assert re.search(rf"  {interval}$", line_of(changed(fitted, **made), "A "))
+def test_interval_ends_are_rounded_to_their_precision(fitted: Fit, value: float, error: float, interval: str) -> None:
+    changes = {"params": {**fitted.params, "A": value}, "stderr": {**fitted.stderr, "A": error}, "observations": None}
+    assert re.search(rf"  {interval}$", line_of(changed(fitted, **changes), "A "))
 
 
 @pytest.mark.parametrize(
-    "method, said",
+    "method, message",
     [
         ("classical", "classical (homoscedastic noise);"),
         ("hc3", "HC3, as the residuals are heteroscedastic;"),
@@ -172,11 +170,11 @@ def test_interval_ends_are_rounded_to_their_precision(
         ("known errors", "from the known errors of the rows; intervals by normal quantiles"),
     ],
 )
-def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, said: str) -> None:
+def test_the_source_of_the_standard_errors_is_named(fitted: Fit, method: str, message: str) -> None:
     reason = "the residuals are heteroscedastic" if method == "hc3" else ""
     text = flowing(changed(fitted, errors=StandardErrors(method, 2, 7, reason)))
     by = "percentiles" if "bootstrap" in method else "t quantiles"
-    assert said + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
+    assert message + f" intervals by {by} with 2 degrees of freedom" * (method != "known errors") in text
 
 
 def test_basins_design_and_status_are_reported(fitted: Fit) -> None:
@@ -209,7 +207,7 @@ def test_notice_is_printed_with_its_remedy(fitted: Fit, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen, said, unit",
+    "chosen, message, unit",
     [
         (
             noise.squared(),
@@ -223,17 +221,19 @@ def test_notice_is_printed_with_its_remedy(fitted: Fit, code: str) -> None:
         ),
     ],
 )
-def test_residuals_are_reported_in_the_residual_space(fitted: Fit, chosen: noise.Noise, said: str, unit: str) -> None:
+def test_residuals_are_reported_in_the_residual_space(
+    fitted: Fit, chosen: noise.Noise, message: str, unit: str
+) -> None:
     residuals = Residuals(0.25, 0.125, -1.0, 3, "row", math.nan, math.nan)
     scale = chosen.loss.settings.get("scale")
     text = flowing(changed(fitted, noise=chosen, scale=scale, residuals=residuals))
-    assert said in text and unit in text
+    assert message in text and unit in text
     assert "largest in row 3: prediction 1 below the response" in text
     assert "R^2 undefined" in text
 
 
 @pytest.mark.parametrize(
-    ("largest", "said"),
+    ("largest", "message"),
     [
         (-1.1394, "prediction 68 % below"),
         (0.01, "prediction 1.01 % above"),
@@ -242,13 +242,13 @@ def test_residuals_are_reported_in_the_residual_space(fitted: Fit, chosen: noise
         (800.0, "prediction over 1000000 % above"),
     ],
 )
-def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest: float, said: str) -> None:
+def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest: float, message: str) -> None:
     text = flowing(changed(fitted, residuals=replace(fitted.residuals, largest=largest, row_unit="line")))
-    assert f"largest in line {fitted.residuals.largest_row}: {said} the response" in text
+    assert f"largest in line {fitted.residuals.largest_row}: {message} the response" in text
 
 
 @pytest.mark.parametrize(
-    "certificate, said",
+    "certificate, message",
     [
         (1e-9, "below 1e-08"),
         (3e-3, "0.003"),
@@ -256,13 +256,15 @@ def test_residuals_of_logarithms_are_shares_of_the_response(fitted: Fit, largest
         (math.inf, "unknown"),
     ],
 )
-def test_certificate_is_reported_as_predicted_decrease(fitted: Fit, certificate: float, said: str) -> None:
-    assert f"predicted relative decrease {said})" in flowing(changed(fitted, certificate=certificate))
+def test_certificate_is_reported_as_predicted_decrease(fitted: Fit, certificate: float, message: str) -> None:
+    assert f"predicted relative decrease {message})" in flowing(changed(fitted, certificate=certificate))
 
 
-@pytest.mark.parametrize("r2, said", [(0.9994, "0.99940"), (0.5, "0.5000"), (1.0, "1.000000000000"), (-3.0, "-3.0000")])
-def test_r2_has_digits_where_it_differs_from_one(fitted: Fit, r2: float, said: str) -> None:
-    assert line_of(changed(fitted, residuals=replace(fitted.residuals, r2=r2)), "R^2").split()[1] == said
+@pytest.mark.parametrize(
+    "r2, message", [(0.9994, "0.99940"), (0.5, "0.5000"), (1.0, "1.000000000000"), (-3.0, "-3.0000")]
+)
+def test_r2_has_digits_where_it_differs_from_one(fitted: Fit, r2: float, message: str) -> None:
+    assert line_of(changed(fitted, residuals=replace(fitted.residuals, r2=r2)), "R^2").split()[1] == message
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-6, 1e6))
@@ -281,12 +283,12 @@ def test_a_number_without_a_standard_error_has_six_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    "share, said",
+    "share, message",
     [(1000.0, "over 10000 %"), (0.52, "52 %"), (3.0, "300 %"), (0.0123, "1.2 %"), (7e-37, "below 1e-10 %")],
 )
-def test_a_relative_error_is_short(fitted: Fit, share: float, said: str) -> None:
+def test_a_relative_error_is_short(fitted: Fit, share: float, message: str) -> None:
     stderr = {**fitted.stderr, "E": share * fitted.params["E"]}
-    assert f"  {said}  " in line_of(changed(fitted, stderr=stderr), "E ")
+    assert f"  {message}  " in line_of(changed(fitted, stderr=stderr), "E ")
 
 
 def test_true_and_fitted_constants_are_tabulated(fitted: Fit) -> None:
@@ -298,8 +300,8 @@ def test_true_and_fitted_constants_are_tabulated(fitted: Fit) -> None:
 
 
 def test_long_lines_are_folded_between_words() -> None:
-    said = "a table  kept\n" + "word " * 30
-    folded = text_module.fold(said.rstrip())
+    message = "a table  kept\n" + "word " * 30
+    folded = text_module.fold(message.rstrip())
     assert folded.split("\n")[0] == "a table  kept"
     assert max(map(len, folded.split("\n"))) <= text_module.WIDTH
-    assert folded.split() == said.split()
+    assert folded.split() == message.split()

@@ -1,4 +1,4 @@
-"""Fits: predictions, standard errors, intervals and files of many fits at once."""
+"""Batches of fits: predictions, standard errors, intervals and files."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What stands over the numbers of a table of intervals: a mean of draws is no estimate, and refits no sample of it."""
+"""Column labels of interval tables: means of draws, estimates, jackknife standard errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What draws say of themselves: chains that have not mixed, numbers that are not known, draws that are too few."""
+"""MCMC diagnostics: convergence, undefined values, numbers of draws."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ CHAINS, EACH = 4, 250
 
 
 def chains(**params: np.ndarray) -> Draws:
-    """Draws as NUTS hands them back, chain after chain."""
+    """Draws as returned by NUTS, with concatenated chains."""
     count = len(next(iter(params.values())))
     energy = np.random.default_rng(9).standard_normal(count)
     stats = {"diverging": np.zeros(count), "energy": energy}
@@ -35,9 +35,9 @@ def test_mixed_chains_have_no_notices() -> None:
 
 @pytest.mark.parametrize("order", [("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a"), ("b", "c", "a")])
 def test_nan_diagnostics_count_as_failures(order: tuple[str, ...]) -> None:
-    """Python's max and min drop NaN or not by its place."""
+    """Python's max and min keep or drop NaN depending on the order."""
     slow = good(1)
-    # R-hat of 1.03 or so: to be told, but no reason to refuse.
+    # R-hat of about 1.03: a notice, but the draws are usable.
     slow[:EACH] += 0.6
     values = {"a": slow, "b": np.full(CHAINS * EACH, 2.0), "c": good(2)}
     alone, usable = mcmc_diagnostics.assess(chains(a=slow, c=good(2)))
@@ -67,7 +67,7 @@ def test_ebfmi_of_one_draw_is_nan() -> None:
 
 @pytest.mark.parametrize("method", ["importance", "laplace"])
 @pytest.mark.parametrize(
-    ("count", "about", "said"),
+    ("count", "about", "message"),
     [
         (99, {}, "There are 99 draws, fewer than 100."),
         (100, {}, ""),
@@ -77,10 +77,10 @@ def test_ebfmi_of_one_draw_is_nan() -> None:
         (5, {"ess": 3.0}, "There are 5 draws, fewer than 100."),
     ],
 )
-def test_too_few_independent_draws_are_reported(method: str, count: int, about: dict[str, Any], said: str) -> None:
+def test_too_few_independent_draws_are_reported(method: str, count: int, about: dict[str, Any], message: str) -> None:
     notices, usable = mcmc_diagnostics.assess(Draws("line", {"a": good()[:count]}, method, ("a",), about=about))
-    assert usable == (not said)
-    assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", said)] if said else [])
+    assert usable == (not message)
+    assert [(notice.code, notice.message) for notice in notices] == ([("few_draws", message)] if message else [])
 
 
 def normal(x: Any, _: Any) -> Any:
@@ -95,7 +95,7 @@ def test_draws_of_a_density_can_be_printed() -> None:
     assert (few.about["draws"], few.about["chains"]) == (20, 1) and "importance sampling" in str(few)
     assert not few.ok and [notice.code for notice in few.notices] == ["few_draws"]
     assert "x[1]" in str(jaxscale.sample(normal, np.zeros(2), method="laplace"))
-    # Three draws a chain are kept of all that were sampled, and the sampler does not stumble over them.
+    # Three draws per chain are too few for R-hat.
     none = jaxscale.sample(normal, np.zeros(2), method="nuts", num_chains=2, num_samples=3)
     assert len(none) == 6 and not none.ok
     assert "R-hat is above 1.01 for x[0] (unknown), x[1] (unknown)" in none.notices[0].message

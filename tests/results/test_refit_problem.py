@@ -1,4 +1,4 @@
-"""A fit read from a file goes on with the very numbers that were fitted, and with no others."""
+"""Refit problem of a fit read from a file, and the check of its observations."""
 
 import json
 from typing import Any
@@ -57,9 +57,9 @@ def test_same_rows_of_a_longer_table_are_accepted(kept: str) -> None:
 
 
 def test_a_file_of_an_older_version_is_read_and_compared_by_table_rows_and_columns(kept: str) -> None:
-    told = json.loads(kept)
-    del told["used_sha256"]
-    older = jaxscale.Fit.from_json(json.dumps(told), line)
+    entries = json.loads(kept)
+    del entries["used_sha256"]
+    older = jaxscale.Fit.from_json(json.dumps(entries), line)
     assert older.provenance.used_sha256 == "" and is_of(older, read())
     assert not is_of(older, read(response="other")) and not is_of(older, observed())
 

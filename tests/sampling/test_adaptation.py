@@ -1,4 +1,4 @@
-"""Adaptive importance sampling: long, bent ridges are followed to their ends, and draws have the right moments."""
+"""Adaptive importance sampling: coverage of curved ridges, and moments of the draws."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ SIZE, BEND = 5, 0.15
 
 
 def bent(x: np.ndarray) -> np.ndarray:
-    """Log density of a ridge along the first coordinate, of standard deviation 3, that bends into the second."""
+    """Log density of a curved ridge, of standard deviation 3 along the first coordinate."""
     rest = x[:, 1:].copy()
     rest[:, 0] -= BEND * (x[:, 0] ** 2 - 9.0)
     return -0.5 * (x[:, 0] / 3) ** 2 - 0.5 * np.sum(rest**2, axis=1)
@@ -25,7 +25,7 @@ def normal(x: np.ndarray) -> np.ndarray:
 
 
 def adapted(density: Callable[[np.ndarray], np.ndarray], seed: int, mode: np.ndarray) -> Adaptation:
-    """Rounds about a mode with the curvature of a standard normal, until they end."""
+    """Adaptation from a mode with the curvature of a standard normal, until it ends."""
     root = np.eye(SIZE)[None]
     found = Adaptation(Proposal(mode[None], root, root, np.zeros(1)), np.array([seed, 7], np.uint32))
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Which method a posterior ends with."""
+"""Choice between importance sampling and NUTS."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +12,14 @@ from jaxscale.results.intervals import Intervals
 from jaxscale.sampling import adaptive_sampler
 from jaxscale.sampling.adaptive_sampler import ImportanceSettings, NutsSettings, adaptive_sample
 from jaxscale.sampling.densities import Densities
+from jaxscale.sampling.log_density import Density
 from jaxscale.sampling.modes import Mode
 from jaxscale.sampling.sampler_result import SamplerResult
 
-# Three posteriors that nothing is computed of.
+# Three posteriors without densities.
 EMPTY = Densities(
     Runner(),
-    None,
+    Density(lambda x, _: -0.5 * (x @ x), None),
     Mode(np.zeros((3, 1, 2)), np.zeros((3, 1)), np.zeros((3, 1, 2, 2)), np.zeros((3, 1))),
     np.zeros((3, 1)),
     np.random.default_rng(0),
@@ -35,7 +36,7 @@ def sampled(method: str, khat: float, share: float, rhat: float, count: int = 3)
 
 @pytest.fixture
 def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SamplerResult]:
-    """The adaptive sampler on three posteriors, given what importance sampling and NUTS end with."""
+    """The adaptive sampler on three posteriors, with given results of importance sampling and NUTS."""
 
     def run(khat: list[float], share: list[float], rhat: list[float]) -> SamplerResult:
         def importance_sample(*_: Any) -> SamplerResult:
@@ -58,7 +59,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SamplerResult]:
         (0.3, 0.15, 1.0, "nuts"),
         (0.8, 0.5, 1.0, "nuts"),
         (0.3, 0.15, 1.03, "nuts"),
-        # Chains that are far from mixing are no better than uneven weights that can be trusted; but than others.
+        # Chains that have not mixed replace unreliable weights, but not uneven weights with a good k-hat.
         (0.3, 0.15, 1.2, "importance"),
         (0.3, 0.15, np.nan, "importance"),
         (0.3, 0.05, 1.2, "nuts"),
@@ -68,7 +69,7 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SamplerResult]:
 def test_falls_back_to_nuts_when_weights_are_poor(
     auto: Callable[..., SamplerResult], khat: float, effective: float, rhat: float, method: str
 ) -> None:
-    # The others beside it: one that importance sampling serves, one that only NUTS does.
+    # The other posteriors: one for importance sampling, one for NUTS.
     found = auto([khat, 0.1, 0.9], [effective, 0.6, 0.6], [rhat, 1.0, 1.0])
     assert found.method.tolist() == [method, "importance", "nuts"]
     ends = [1.0 if one == "nuts" else 0.0 for one in found.method]

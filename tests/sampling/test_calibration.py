@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
-"""The calibration benchmark: its counting, its designs and its fast form."""
+"""The calibration benchmark: coverage counts, designs, quick run."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from jaxscale.utils.notices import Notice
 
 
 def test_holm_correction_stops_at_the_first_non_rejection():
-    """Holm's thresholds are level / n, level / (n - 1), ...; after the first that stands all others stand."""
+    """Holm's thresholds are level / n, level / (n - 1), ...; after the first non-rejection none is rejected."""
     assert calibration_coverage.holm([0.01, 0.04, 0.03, 0.5]).tolist() == [True, False, False, False]
     assert calibration_coverage.holm([0.001, 0.01, 0.02, 0.5]).tolist() == [True, True, True, False]
 
@@ -31,7 +31,7 @@ def test_a_share_inside_the_band_has_p_one_and_others_are_tested_against_the_nea
 
 
 def test_intervals_are_counted_on_both_sides():
-    """An interval that does not exist holds nothing."""
+    """An undefined interval covers nothing."""
     cell = calibration_coverage.count_covered(np.array([0.0, 2.0, -2.0, np.nan]), np.array([2.0, 3.0, 0.0, 1.0]), 1.0)
     assert (cell["count"], cell["hits"], cell["too high"], cell["too low"]) == (4, 1, 1, 1)
     assert cell["width"] == 2.0
@@ -42,10 +42,10 @@ def test_sweeps_are_the_same_for_a_seed_and_lie_in_the_law_s_domain(design):
     """Every law of the coverage study can be drawn in every design."""
     for case in calibration_sweeps.CASES:
         law, shape = laws.get(case.law), calibration_sweeps.DESIGNS[design]
-        columns, response, run, made = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)
+        columns, response, run, sets = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)
         again = calibration_sweeps.sweeps(case, law, shape, 2, seed=1)[1]
         assert np.array_equal(response, again) and np.all(np.isfinite(response))
-        assert response.shape == (2, shape.runs * shape.checkpoints) and len(made) == 2
+        assert response.shape == (2, shape.runs * shape.checkpoints) and len(sets) == 2
         assert (run is not None) == (shape.checkpoints > 1)
         for name, column in columns.items():
             assert np.all((column >= law.inputs[name].low) & (column <= law.inputs[name].high))
@@ -55,9 +55,9 @@ def test_every_sbc_case_has_a_prior_for_all_that_is_inferred():
     """Truths and data come from the priors; data sets are finite and in the response's domain."""
     for case in calibration_sbc.CASES:
         law = laws.get(case.law)
-        truth, made = calibration_sbc.simulate(case, law, 3, seed=0)
+        truth, sets = calibration_sbc.simulate(case, law, 3, seed=0)
         assert set(law.parameters) <= set(truth)
-        assert all(np.all(np.isfinite(one.response)) for one in made)
+        assert all(np.all(np.isfinite(one.response)) for one in sets)
 
 
 def test_uniform_ranks_pass_and_concentrated_ones_fail():
@@ -69,15 +69,15 @@ def test_uniform_ranks_pass_and_concentrated_ones_fail():
 def test_sbc_of_a_straight_law_passes(tmp_path):
     """64 posteriors of a power law: no quantity's ranks are far from uniform."""
     calibration_sbc.run(tmp_path, only="transfer_tokens", sets=64, say=lambda _: None)
-    made = json.loads(next(tmp_path.glob("*.json")).read_text())
-    assert set(made["ranks"]) == {"k", "alpha", "beta", "scale", "log likelihood"}
-    assert all(sum(counts) == 64 for counts in made["ranks"].values())
-    assert min(calibration_sbc.p_value(np.array(counts)) for counts in made["ranks"].values()) > 1e-4
+    sets = json.loads(next(tmp_path.glob("*.json")).read_text())
+    assert set(sets["ranks"]) == {"k", "alpha", "beta", "scale", "log likelihood"}
+    assert all(sum(counts) == 64 for counts in sets["ranks"].values())
+    assert min(calibration_sbc.p_value(np.array(counts)) for counts in sets["ranks"].values()) > 1e-4
     assert "transfer_tokens" in calibration_sbc.summary(tmp_path)
 
 
 def test_ignoring_clusters_reduces_coverage(tmp_path):
-    """Wald intervals by runs hold the truth far more often; a folder that is full is left alone."""
+    """Cluster-robust Wald intervals cover the truth far more often; existing results are not overwritten."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs x 8",),), sets=48, say=lambda _: None)
     calibration_coverage.run(tmp_path, chosen=("Wald", "Wald, by runs"), **settings)
     cells = calibration_coverage.gather(tmp_path)
@@ -93,7 +93,7 @@ def test_ignoring_clusters_reduces_coverage(tmp_path):
 
 
 def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
-    """The parameters, and the law's value at two places beyond the data."""
+    """The parameters, and two extrapolated predictions."""
     settings: dict[str, Any] = dict(only="compute_power_floor", groups=(("12 runs",),), sets=8, say=lambda _: None)
     calibration_coverage.run(tmp_path, chosen=("posterior, normal",), **settings)
     cells = calibration_coverage.gather(tmp_path)
@@ -102,7 +102,7 @@ def test_posterior_intervals_are_counted_for_every_quantity(tmp_path):
 
 
 def test_the_largest_third_is_held_out_and_runs_stay_whole():
-    """By size; of a run with several rows all or none."""
+    """Held out by size; runs are not split."""
     rows = read_table(
         {
             "params": [1.0, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6],
@@ -120,7 +120,7 @@ def test_the_largest_third_is_held_out_and_runs_stay_whole():
 
 
 def test_the_best_row_of_each_cell_is_kept():
-    """The least response of every combination."""
+    """The smallest response of every combination."""
     rows = read_table({"N": [1.0, 1, 2, 2], "loss": [3.0, 2, 1, 4]})
     assert calibration_reality._best(rows, np.ones(4, bool), "loss", "N").tolist() == [False, True, True, False]
 
@@ -146,7 +146,7 @@ def test_wald_predictions_of_a_line_agree_with_theory():
 
 
 def test_the_command_knows_its_three_parts():
-    """And nothing else."""
+    """Other arguments raise an error."""
     assert calibration.parse_options(["sbc", "--fast"]).fast
     with pytest.raises(SystemExit) as ending:
         calibration.parse_options(["nothing"])
@@ -157,7 +157,7 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "message"),
     [
         (dict(rows=FEW + 1), ""),
         (dict(rows=240, likelihood=likelihoods.student_t(), method="nuts"), ""),
@@ -182,16 +182,16 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
-def test_posterior_outside_the_calibrated_designs_is_reported(facts, said):
-    """Inside them the check is silent; outside its sentence goes into a notice."""
+def test_posterior_outside_the_calibrated_designs_is_reported(facts, message):
+    """Inside them there is no message; outside it becomes a notice."""
     whole: dict[str, Any] = dict(law="chinchilla", free=5, likelihood=likelihoods.normal(), method="importance") | facts
-    told = limitation(**whole)
-    assert told.startswith(said) and bool(told) == bool(said)
-    assert Notice("not_calibrated", told).code == "not_calibrated"
+    reason = limitation(**whole)
+    assert reason.startswith(message) and bool(reason) == bool(message)
+    assert Notice("not_calibrated", reason).code == "not_calibrated"
 
 
 def test_likelihood_without_calibration_is_named():
-    """Scales by level or group of normal residuals were, without effects of runs."""
+    """Scales by level or group of normal residuals were studied, without run effects."""
     kinds = likelihoods
     assert variant_of(kinds.normal()) == variant_of(kinds.student_t(runs=True)) == ""
     assert variant_of(kinds.normal(scale_by="group")) == variant_of(kinds.normal(scale_by="level")) == ""
@@ -201,7 +201,7 @@ def test_likelihood_without_calibration_is_named():
 
 
 def test_heteroscedasticity_is_a_rank_correlation():
-    """Of the size of the residuals; few rows, equal ones and those without a number say nothing."""
+    """Rank correlation of absolute residuals; undefined for few, constant or NaN residuals."""
     level = np.arange(1.0, 21.0)
     assert rank_correlation(level * np.where(np.arange(20) % 2, 1.0, -1.0), level) == (1.0, 0.0)
     assert rank_correlation(1 / level, level)[0] == -1.0
@@ -210,7 +210,7 @@ def test_heteroscedasticity_is_a_rank_correlation():
 
 
 def test_rank_correlation_agrees_with_scipy():
-    """With many, few and no ties among the residuals, for trends of any strength."""
+    """With many, few and no ties, for trends of any strength."""
     for count, steps, slope in itertools.product((8, 9, 40, 240, 2000), (3, 1000, 10**9), (0.0, 0.1, -1.0, 30.0)):
         generator = np.random.default_rng(count)
         level = generator.standard_normal(count)
@@ -224,7 +224,7 @@ def test_rank_correlation_agrees_with_scipy():
 
 @pytest.mark.parametrize("scale_by", ["constant", "level"])
 def test_noise_that_grows_with_the_level_is_reported(scale_by):
-    """By the notice of a posterior with one scale, which names the cure."""
+    """By a notice of a posterior with a constant scale, with its remedy."""
     generator = np.random.default_rng(0)
     x = np.geomspace(1.0, 1e4, 60)
     level = 0.1 + 0.8 * x / (100.0 + x)
@@ -234,5 +234,5 @@ def test_noise_that_grows_with_the_level_is_reported(scale_by):
     drawn = jaxscale.posterior(
         "hill", sweep, likelihood=likelihood, method="importance", num_samples=100, progress=False
     )
-    told = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
-    assert any("so take scale_by='level'" in one for one in told) == (scale_by == "constant")
+    reason = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
+    assert any("so take scale_by='level'" in one for one in reason) == (scale_by == "constant")

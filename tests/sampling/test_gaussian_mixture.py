@@ -1,4 +1,4 @@
-"""Mixtures fitted to draws, and what they do for importance sampling."""
+"""Gaussian mixtures fitted to draws, as proposals of importance sampling."""
 
 import jax.numpy as jnp
 import jax.scipy.stats as stats
@@ -27,7 +27,7 @@ def test_two_clusters_are_found_with_their_shares_places_and_spreads(k: int) -> 
     np.testing.assert_allclose(found.weights[order], [0.3, 0.7], atol=0.01)
     np.testing.assert_allclose(found.means[order], [[20.0, -20.0], [0.0, 5.0]], atol=0.06)
     covariances = (found.roots @ found.roots.transpose(0, 2, 1))[order]
-    # Shrunk a little towards half of the covariance of all draws: by 8 draws among 6,000 and 14,000.
+    # Slightly shrunk towards half of the covariance of all draws: by 8 draws among 6,000 and 14,000.
     np.testing.assert_allclose(np.diagonal(covariances, axis1=1, axis2=2), [[0.25, 4.0], [1.0, 1.0]], rtol=0.5)
 
 
@@ -80,7 +80,7 @@ def test_zero_weights_stay_zero() -> None:
 
 
 def bent(x, _):
-    """A normal whose second coordinate follows the square of the first: no normal proposal is near it."""
+    """A banana-shaped density, for which a normal proposal is poor."""
     return stats.norm.logpdf(x[0]) + stats.norm.logpdf(x[1], x[0] ** 2, 0.3)
 
 

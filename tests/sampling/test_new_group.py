@@ -1,4 +1,4 @@
-"""Parameters pooled over groups, and groups that were not among the data."""
+"""Partial pooling over groups, and posteriors of new groups."""
 
 import dataclasses
 from pathlib import Path
@@ -55,10 +55,10 @@ def draws() -> jaxscale.Draws:
 
 
 def test_centred_and_noncentred_parameterisations_agree() -> None:
-    """The density of the sites is the same however the groups' coordinates are chosen."""
+    """The density of the sites does not depend on the parameterisation of the groups."""
     model = built(8, a="partial")
     assert model.centred_groups and not built(2, a="partial").centred_groups
-    other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, apart=False), model.response)
+    other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, centred_groups=False), model.response)
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).standard_normal(model.size))
         sites, bend = model.sites(x)
@@ -68,7 +68,7 @@ def test_centred_and_noncentred_parameterisations_agree() -> None:
         same, plain = other.sites(vector)
         for name in sites:
             np.testing.assert_allclose(same[name], sites[name], rtol=1e-12)
-        # The map from places to offsets stretches each by the spread.
+        # The map from centred to non-centred coordinates scales by the spread.
         np.testing.assert_allclose(plain - bend, len(LEVELS) * jnp.log(sites["a_spread"]), rtol=1e-10)
         np.testing.assert_allclose(model.log_density(x) - bend, other.log_density(vector) - plain, rtol=1e-12)
 
@@ -90,7 +90,7 @@ def test_groups_and_population_are_recovered(draws: jaxscale.Draws) -> None:
 
 
 def test_partial_pooling_shrinks_group_estimates() -> None:
-    """With two noisy rows a group's level is drawn towards the others'; the least squares mean is not."""
+    """With two noisy rows the level of a group shrinks towards the others; the least squares mean does not."""
     observations = grouped(2, seed=3)
     # The spreads of the means are 0.400 and 0.407; with 500 draws they have errors of less than 0.001.
     few: dict[str, Any] = {**NUTS, "num_chains": 2}
@@ -107,7 +107,7 @@ def test_run_of_a_new_group_informs_its_parameters(draws: jaxscale.Draws) -> Non
     assert abs(seen.params["a"].mean() - 2.0) < 0.2
     assert seen.ok
     assert seen.predict(x=[0.0, 1.0]).shape == (len(draws), 2)
-    # What groups share stays what it was.
+    # Shared parameters are unchanged.
     assert abs(seen.params["b"].mean() - draws.params["b"].mean()) < 0.05
     np.testing.assert_array_equal(new_group(draws, run).params["a"], seen.params["a"])
 
@@ -121,7 +121,7 @@ def test_one_group_predicts_by_its_own_parameters(draws: jaxscale.Draws) -> None
 
 
 def test_draws_of_one_group_exclude_shared_quantities(draws: jaxscale.Draws) -> None:
-    """Rows of all groups are not scored with the parameters of one."""
+    """Rows of all groups cannot be scored with the parameters of one group."""
     own = draws.of_group("f1")
     assert own.model is None and own.observations is None
     assert set(own.params) == {"a", "b"} and set(own.nuisance) == {"scale"}
@@ -129,7 +129,7 @@ def test_draws_of_one_group_exclude_shared_quantities(draws: jaxscale.Draws) -> 
     with pytest.raises(ValueError, match=r"These draws \(nuts\) have no model"):
         jaxscale.loo(own)
     assert "log_likelihood" not in own.to_arviz().children
-    # Its new measurements scatter as those of all groups do.
+    # New responses have the noise of all groups.
     new = own.responses(x=np.zeros(20))
     assert new.shape == (len(draws), 20)
     scatter = np.sqrt(own.params["a"].var() + np.mean(own.nuisance["scale"] ** 2))
@@ -143,9 +143,7 @@ def test_a_group_has_its_own_scale() -> None:
     with jax.enable_x64(True):
         model = model_of(line, grouped(4, levels=LEVELS[:2]), likelihood)
     draws = jaxscale.Draws(line, {"a": one, "b": one}, "nuts", ("a", "b"), {"scale": scale}, model=model)
-    with pytest.raises(
-        ValueError, match=r"^Each group has a scale of its own; choose a group first: draws.of_group\('0'\)"
-    ):
+    with pytest.raises(ValueError, match=r"^Each group has its own scale; choose a group first: draws.of_group\('0'\)"):
         draws.responses(x=1.0)
     for group, size in enumerate((0.1, 2.0)):
         assert draws.of_group(group).responses(x=np.ones(50)).std() == pytest.approx(size, rel=0.03)
@@ -164,18 +162,22 @@ def test_draws_from_a_file_have_no_model(draws: jaxscale.Draws, tmp_path: Path) 
     draws.save(tmp_path / "draws.nc")
     loaded = jaxscale.Draws.load(tmp_path / "draws.nc", line)
     assert loaded.groups == draws.groups and loaded.params["a[f3]"].tolist() == draws.params["a"][:, 3].tolist()
-    said = r"have no model \(draws of one group, refits and files read without observations have none\)"
-    with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + said):
+    message = r"have no model \(draws of one group, refits and files read without observations have none\)"
+    with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + message):
         new_group(loaded)
-    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so how responses scatter is not known"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(nuts\) " + message + ", so the likelihood of responses is unknown"
+    ):
         loaded.responses(x=1.0)
-    with pytest.raises(ValueError, match=r"^These draws \(nuts\) " + said + ", so their likelihood cannot be computed"):
+    with pytest.raises(
+        ValueError, match=r"^These draws \(nuts\) " + message + ", so their likelihood cannot be computed"
+    ):
         jaxscale.loo(loaded)
-    told = jaxscale.Draws.load(
+    draws_with_model = jaxscale.Draws.load(
         tmp_path / "draws.nc", line, observations=draws.observations, likelihood=likelihoods.normal("linear")
     )
-    np.testing.assert_array_equal(new_group(told).params["a"], new_group(draws).params["a"])
-    np.testing.assert_array_equal(jaxscale.loo(told).pointwise, jaxscale.loo(draws).pointwise)
+    np.testing.assert_array_equal(new_group(draws_with_model).params["a"], new_group(draws).params["a"])
+    np.testing.assert_array_equal(jaxscale.loo(draws_with_model).pointwise, jaxscale.loo(draws).pointwise)
 
 
 def test_refusals(draws: jaxscale.Draws) -> None:

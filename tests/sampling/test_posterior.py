@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""The posterior door: against closed forms and integrals, NumPyro's densities, itself, and what it refuses."""
+"""Posteriors: closed forms, numerical integrals, NumPyro densities, method agreement, validation."""
 
 import logging
 from typing import Any
@@ -27,9 +27,9 @@ def integrated(logs: np.ndarray, *values: np.ndarray) -> list[tuple[float, float
     return [(m, float(np.sqrt(np.sum(weight * (v - m) ** 2)))) for m, v in zip(means, values, strict=True)]
 
 
-def alike(drawn: np.ndarray, told: tuple[float, float], share: float = 0.08) -> None:
-    """Moments of some thousand draws are those told."""
-    mean, sd = told
+def alike(drawn: np.ndarray, target: tuple[float, float], share: float = 0.08) -> None:
+    """Moments of thousands of draws agree with the given ones."""
+    mean, sd = target
     assert abs(np.mean(drawn) - mean) < share * sd
     assert np.std(drawn) == pytest.approx(sd, rel=share)
 
@@ -38,7 +38,7 @@ def straight_truth(observations: Observations) -> list[tuple[float, float]]:
     """Moments of a, b and scale: normal given the scale, which is integrated on a grid."""
     X, y = np.column_stack([np.ones(len(observations)), observations.inputs["x"]]), observations.response
     logs, scales = np.linspace(np.log(0.02), np.log(3.0), 4001), []
-    # The range of the slope holds for inputs that spread over 1, and these spread over 3.
+    # The range of the slope is declared for inputs with a spread of 1; these have 3.
     prior = np.diag(np.array([6 / 3.92, 2 / 3.92]) ** -2)
     moments, weights = [], []
     for log in logs:
@@ -66,15 +66,15 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
     drawn = jaxscale.posterior(line, observations, method=method, num_chains=4, num_samples=2000, progress=False)
     assert drawn.method == ("importance" if method == "auto" else "nuts") and drawn.ok
     values = (drawn.params["a"], drawn.params["b"], drawn.nuisance["scale"])
-    for value, told in zip(values, straight_truth(observations), strict=True):
-        alike(value, told)
+    for value, target in zip(values, straight_truth(observations), strict=True):
+        alike(value, target)
 
 
 def test_importance_sampling_and_nuts_agree(fitted: jaxscale.Fit) -> None:
     rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
-    told = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
+    target = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
     for drawn in rungs:
-        assert drawn.about["likelihood"] == told
+        assert drawn.about["likelihood"] == target
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
         assert set(drawn.nuisance) == {"scale", "df"}
         assert drawn.about["priors"]["df"] == "Gamma(2, 0.1)"
@@ -143,7 +143,7 @@ def test_rows_of_weight_zero_do_not_matter(x64: None) -> None:
     plain, wide = powers(), powers()
     N, y = np.append(plain.inputs["N"], [1e30, 1e-3]), np.append(plain.response, [1e9, 1e-9])
     wide = of(dict(N=N, y=y, w=np.append(np.ones(40), [0.0, 0.0])), "N", weight="w")
-    models = [modelled(likelihoods.student_t(), some) for some in (plain, wide)]
+    models = [modelled(likelihoods.student_t(), data) for data in (plain, wide)]
     x = models[0].coordinates_of(TRUE, dict(scale=0.01, df=5.0))
     assert float(models[0].log_density(jnp.asarray(x))) == float(models[1].log_density(jnp.asarray(x)))
 
@@ -168,7 +168,7 @@ def test_normal_prior_of_a_positive_parameter_is_truncated_at_zero(x64: None) ->
         sites, _ = model.sites(jnp.asarray(x))
         assert float(sites["alpha"]) > 0
         others = sum(float(model.priors[name].log_prob(sites[name])) for name in ("E", "scale"))
-        # The amplitude's range holds for inputs of size 1, as the law declares no typical one.
+        # The amplitude's range is declared for inputs of size 1, since the law has no typical size.
         usual = np.exp(np.mean(np.log(powers().inputs["N"]))) ** -float(sites["alpha"])
         others += float(model.priors["A"].log_prob(sites["A"] * usual)) + np.log(usual)
         expected = others + stats.norm.logpdf(float(sites["alpha"]), -1.0, 0.5)
@@ -219,8 +219,10 @@ def test_censored_responses() -> None:
     t = (y - c[..., None]) / np.exp(log)[..., None]
     each = np.where(seen > 0, stats.norm.logsf(t), stats.norm.logpdf(t) - log[..., None])
     logs = each.sum(axis=-1) + stats.norm.logpdf(c, 0.0, 20 / 3.92) + stats.norm.logpdf(log, 0.0, 5.0)
-    for value, told in zip((drawn.params["c"], np.log(drawn.nuisance["scale"])), integrated(logs, c, log), strict=True):
-        alike(value, told, 0.15)
+    for value, target in zip(
+        (drawn.params["c"], np.log(drawn.nuisance["scale"])), integrated(logs, c, log), strict=True
+    ):
+        alike(value, target, 0.15)
 
 
 def test_posterior_many_agrees_with_posterior(fitted: jaxscale.Fit) -> None:
@@ -287,17 +289,17 @@ def test_the_survival_of_students_t_and_its_slope_in_df(x64: None) -> None:
 
 
 def test_the_likelihood_of_a_fit_is_that_of_its_noise() -> None:
-    told = [
+    target = [
         (noise.squared("log"), "normal on log residuals"),
         (noise.student_t(4.0), "student_t(df 4) on log residuals"),
         (noise.huber(1e-3, "linear"), "student_t(df inferred) on linear residuals"),
     ]
-    for one, words in told:
+    for one, words in target:
         assert likelihoods.of_noise(one).describe() == words
 
 
 def test_mode_search_starts_inside_the_support(x64: None) -> None:
-    """A fraction that the fit puts at 1 has no finite coordinate there."""
+    """A fraction fitted at 1 has no finite coordinate."""
     model = modelled(
         likelihoods.binomial("n"), of(dict(x=X + 2, n=np.full(12, 10.0), y=np.full(12, 1.0)), "x", "n"), share
     )
@@ -307,7 +309,7 @@ def test_mode_search_starts_inside_the_support(x64: None) -> None:
 
 def test_uncalibrated_design_is_reported() -> None:
     few = jaxscale.posterior(line, straight(), likelihood=likelihoods.laplace("linear"), method="importance", **FEW)
-    told = {notice.code: notice.message for notice in few.notices}
-    assert told["not_calibrated"] == (
+    target = {notice.code: notice.message for notice in few.notices}
+    assert target["not_calibrated"] == (
         "Not calibrated for this design: Intervals of a laplace likelihood were not studied."
     )

@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false
-"""What posteriors refuse: one sentence that names the argument, before anything is fitted."""
+"""Validation of posterior arguments, before fitting."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ BINOMIAL = likelihoods.binomial("n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (dict(method="mcmc"), "Argument method must be one of auto, importance, nuts, laplace, but is 'mcmc'."),
         (dict(num_chains=0), "Argument num_chains must be a positive number, but is 0."),
@@ -38,25 +38,25 @@ BINOMIAL = likelihoods.binomial("n")
         (dict(likelihood=likelihoods.normal("linear", runs=True)), "run effects need runs"),
     ],
 )
-def test_invalid_arguments_of_posterior(arguments: dict[str, Any], said: str, untyped: None) -> None:
+def test_invalid_arguments_of_posterior(arguments: dict[str, Any], message: str, untyped: None) -> None:
     with pytest.raises((ValueError, DataError)) as caught:
         jaxscale.posterior(line, **(dict(observations=straight()) | arguments))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "message"),
     [
         ("log", "log residuals need responses above 0, but 1 of 4 are not; use a likelihood of linear residuals"),
         ("logit", "logit residuals need responses between 0 and 1, but 3 of 4 are not; use a likelihood of linear"),
     ],
 )
-def test_responses_outside_the_residual_space_raise(space: Any, said: str) -> None:
+def test_responses_outside_the_residual_space_raise(space: Any, message: str) -> None:
     observations = of(dict(x=[1.0, 2.0, 3.0, 4.0], y=[0.5, 0.0, 2.0, 1.0]), "x")
     starts = {"a": np.zeros(1), "b": np.ones(1)}
     with pytest.raises(DataError) as caught:
         jaxscale.posterior_many(line, [observations], likelihood=likelihoods.normal(space), starts=starts)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_other_invalid_arguments(x64: None) -> None:
@@ -67,12 +67,12 @@ def test_other_invalid_arguments(x64: None) -> None:
         jaxscale.posterior_many(line, [])
     with pytest.raises(ValueError, match="Argument pooling must be empty for farseer, which has coordinates of its"):
         rows = dict(N=np.geomspace(1e8, 1e10, 12), D=np.geomspace(1e10, 1e9, 12), y=np.linspace(0.9, 0.5, 12))
-        some = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")
-        modelled(likelihoods.normal(), some, jaxscale.laws.get("farseer"), pooling={"s": "none"})
+        grouped_data = of(rows | dict(g=np.arange(12) % 2), "N", "D", group="g")
+        modelled(likelihoods.normal(), grouped_data, jaxscale.laws.get("farseer"), pooling={"s": "none"})
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: likelihoods.student_t(0.0), "Argument df must be above 0, but is 0.0."),
         (lambda: likelihoods.normal("cube"), "Argument space must be one of "),  # pyright: ignore
@@ -84,10 +84,10 @@ def test_other_invalid_arguments(x64: None) -> None:
         (lambda: jaxscale.sample(lambda x, _: jnp.log(x[0]), [-1.0]), "Argument start must be where the log density"),
     ],
 )
-def test_invalid_likelihoods_and_densities(make: Any, said: str, untyped: None) -> None:
+def test_invalid_likelihoods_and_densities(make: Any, message: str, untyped: None) -> None:
     with pytest.raises(ValueError) as caught:
         make()
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 def test_prior_text_rounds_its_midpoint() -> None:

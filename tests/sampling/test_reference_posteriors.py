@@ -1,4 +1,4 @@
-"""Reference posteriors of posteriordb: the sampler draws what Stan drew (the models that are fast)."""
+"""Agreement with reference posteriors of posteriordb from Stan (the fast models)."""
 
 from pathlib import Path
 

@@ -1,8 +1,9 @@
 """Absolute error."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.noise.loss import VERTEX, ClippedLoss, Loss
 from jaxscale.noise.losses.symmetric_huber import Huber
@@ -17,17 +18,19 @@ class Absolute(ClippedLoss):
     vertex: ClassVar[bool] = True
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> float:
         """Threshold 0."""
         return 0.0
 
-    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+    def of_constant(
+        self, target: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], log_scale: float, free: int
+    ) -> float:
         """Objective of the weighted median."""
         order = np.argsort(target, kind="stable")
         half = np.searchsorted(np.cumsum(weight[order]), 0.5 * np.sum(weight))
         return float(np.sum(weight * np.abs(target - target[order[min(half, len(order) - 1)]])))
 
-    def centre(self, u: np.ndarray) -> float:
+    def centre(self, u: Float[np.ndarray, " row"]) -> float:
         """Median."""
         return float(np.median(u))
 

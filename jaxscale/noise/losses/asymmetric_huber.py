@@ -3,9 +3,11 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
+from jaxtyping import Float, Real
 
 from jaxscale.noise.loss import Loss, as_array
 from jaxscale.noise.spaces import namespace
+from jaxscale.utils.arrays import Array, Numbers, Value
 
 
 class AsymmetricHuber(Loss):
@@ -20,8 +22,8 @@ class AsymmetricHuber(Loss):
         Chambers, M-quantiles, 1988.
     """
 
-    delta: Any = eqx.field(converter=as_array)
-    over: Any = eqx.field(converter=as_array)
+    delta: Numbers = eqx.field(converter=as_array)
+    over: Real[Array, ""] = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
         "breckling1988quantiles": (
@@ -37,19 +39,21 @@ class AsymmetricHuber(Loss):
         )
     }
 
-    def _factor(self, r: Any) -> Any:
+    def _factor(self, r: Float[Value, "*shape"]) -> Float[Value, "*shape"]:
         return namespace(r).where(r > 0, self.over, 1.0)
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Loss ``a(r) c (r - c / 2)`` with c the residual clipped to ``[-delta, delta]``."""
         inside = namespace(r).clip(r, -delta, delta)
         return self._factor(r) * inside * (r - 0.5 * inside)
 
-    def psi(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def psi(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Residual clipped to ``[-delta, delta]``, times ``a(r)``."""
         return self._factor(r) * namespace(r).clip(r, -delta, delta)
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """Derivatives and weight of the Huber loss, times ``a(r)``."""
         xp, factor = namespace(r), self._factor(r)
         inside = xp.abs(r) <= delta
@@ -57,11 +61,11 @@ class AsymmetricHuber(Loss):
         return factor * xp.clip(r, -delta, delta), factor * inside.astype(r.dtype), factor * weight
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> Real[Array, ""]:
         """Threshold ``delta``."""
         return self.delta
 
-    def with_threshold(self, delta: Any) -> "AsymmetricHuber":
+    def with_threshold(self, delta: Numbers) -> "AsymmetricHuber":
         """Loss with another ``delta``."""
         return AsymmetricHuber(delta, self.over)
 

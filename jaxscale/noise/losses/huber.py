@@ -1,7 +1,5 @@
 """Huber loss with a given threshold, with a threshold relative to a fitted scale, or asymmetric."""
 
-from typing import Any
-
 import numpy as np
 
 from jaxscale.noise.loss import validate_positive
@@ -10,10 +8,11 @@ from jaxscale.noise.losses.huber_with_scale import HuberWithScale
 from jaxscale.noise.losses.symmetric_huber import Huber
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, space_of
+from jaxscale.utils.arrays import Numbers
 from jaxscale.utils.errors import ArgumentError
 
 
-def huber(delta: Any = 1e-3, space: str | Space = "log", over: Any = 1.0) -> Noise:
+def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers | str = 1.0) -> Noise:
     """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta * (|r| - delta / 2)``.
 
     >>> huber(0.01).describe()

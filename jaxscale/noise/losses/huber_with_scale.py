@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Real
 
 from jaxscale.noise.loss import Loss
 from jaxscale.noise.losses.symmetric_huber import REFERENCES, Huber
 from jaxscale.noise.spaces import namespace
+from jaxscale.utils.arrays import Array, Numbers, Value
 
 # Threshold in units of the scale, with 95 % efficiency for normal noise, and the mean of psi^2 under normal noise.
 TUNING = 1.345
@@ -30,14 +32,16 @@ class HuberWithScale(Loss):
     concomitant_scale: ClassVar[bool] = True
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Loss ``c (r - s c / 2)`` with c the scaled residual clipped to ``[-1.345, 1.345]``."""
         xp = namespace(r)
         s = xp.exp(log_scale)
         inside = xp.clip(r / s, -TUNING, TUNING)
         return inside * (r - 0.5 * s * inside)
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """Scaled residual clipped to ``[-1.345, 1.345]``, ``1 / s`` inside and 0 outside, and the weight."""
         xp = namespace(r)
         u, inverse = r * xp.exp(-log_scale), xp.exp(-log_scale)
@@ -45,7 +49,7 @@ class HuberWithScale(Loss):
         weight = inverse * xp.where(within, 1.0, TUNING / xp.maximum(xp.abs(u), TUNING))
         return xp.clip(u, -TUNING, TUNING), within.astype(u.dtype) * inverse, weight
 
-    def scale_cost(self, free: int, weight: Any, log_scale: Any) -> Any:
+    def scale_cost(self, free: int, weight: Float[Array, "... row"], log_scale: Numbers) -> Float[Array, "..."]:
         """Term ``s beta (1 - p / n) sum w / 2``, shape (...,) for weights of shape (..., n).
 
         The factor ``1 - p / n`` corrects for the free parameters of the law: without outliers the scale is that of
@@ -61,8 +65,8 @@ class HuberWithScale(Loss):
         return {"delta": "scale"}
 
     def pseudo_residuals(
-        self, residual: np.ndarray, log_scale: float, used: np.ndarray, size: int
-    ) -> tuple[np.ndarray, float]:
+        self, residual: Float[np.ndarray, " row"], log_scale: float, used: Bool[np.ndarray, " row"], size: int
+    ) -> tuple[Float[np.ndarray, " row"], float]:
         """Pseudo-residuals ``s psi(r / s) / m``, m the fraction inside the threshold, and ``1 + p / n (1 - m) / m``.
 
         Source:
@@ -74,7 +78,9 @@ class HuberWithScale(Loss):
         factor = 1 + size / used.sum() * (1 - inside) / inside
         return s * np.clip(u, -TUNING, TUNING) / inside, factor
 
-    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+    def of_constant(
+        self, target: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], log_scale: float, free: int
+    ) -> float:
         """Objective of the best constant, by alternating updates of constant and scale."""
         cost = 0.5 * CONSISTENT * max(len(target) - free, 0.5) / len(target) * float(np.sum(weight))
         centre, s = float(np.median(target)), float(np.std(target))

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxscale.noise.loss import ClippedLoss
 from jaxscale.noise.noise import Noise
@@ -15,15 +16,17 @@ class Squared(ClippedLoss):
     name: ClassVar[str] = "squared"
     quadratic: ClassVar[bool] = True
 
-    def centre(self, u: np.ndarray) -> float:
+    def centre(self, u: Float[np.ndarray, " row"]) -> float:
         """Mean."""
         return float(np.mean(u))
 
-    def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
+    def distribution(self, u: Float[np.ndarray, " row"], freedom: int, log_scale: float) -> tuple[float, float]:
         """Normal distribution with ``s^2 = sum u^2 / (n - p)``."""
         return np.inf, float(np.sqrt(np.sum(u * u) / freedom))
 
-    def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
+    def statistic_unit(
+        self, r: Float[np.ndarray, " row"], w: Float[np.ndarray, " row"], size: int
+    ) -> tuple[float, float | None, str]:
         """Variance of the residuals, with which the statistic has an F distribution."""
         return float(np.sum(w * r * r) / (len(r) - size)), None, "(n - p) (S - S_min) / S_min, F with 1 and n - p"
 

@@ -6,17 +6,21 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Real
 
 from jaxscale.noise.loss import Loss, as_array, validate_positive
 from jaxscale.noise.noise import Noise
 from jaxscale.noise.spaces import Space, namespace, space_of
+from jaxscale.utils.arrays import Array, Number, Numbers, Value
 
 
 class StudentT(Loss):
     """Negative log density of Student's t, ``log s + (df + 1)/2 log(1 + r^2 / (df s^2))`` up to a constant."""
 
-    df: Any = eqx.field(converter=as_array)
-    scale: Any = eqx.field(converter=lambda value: None if value is None else as_array(value), default=None)
+    df: Real[Array, ""] = eqx.field(converter=as_array)
+    scale: Real[Array, ""] | None = eqx.field(
+        converter=lambda value: None if value is None else as_array(value), default=None
+    )
     name: ClassVar[str] = "student_t"
     in_nats: ClassVar[bool] = True
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {
@@ -33,13 +37,15 @@ class StudentT(Loss):
         )
     }
 
-    def value(self, r: Any, delta: Any, log_scale: Any) -> Any:
+    def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
         """Loss ``log s + (df + 1)/2 log(1 + t^2 / df)`` with ``t = r / s``."""
         xp = namespace(r)
         t = r * xp.exp(-log_scale)
         return log_scale + 0.5 * (self.df + 1) * xp.log1p(t * t / self.df)
 
-    def slopes(self, r: Any, delta: Any, log_scale: Any) -> tuple[Any, Any, Any]:
+    def slopes(
+        self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
+    ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
         """Derivatives ``w r`` and ``d(w r) / dr``, and the weight ``w = (df + 1) / (df s^2 + r^2)``."""
         inverse = namespace(r).exp(-2 * log_scale)
         below = self.df + r * r * inverse
@@ -57,7 +63,7 @@ class StudentT(Loss):
         return True
 
     @property
-    def log_scale(self) -> Any:
+    def log_scale(self) -> Number:
         """Logarithm of the given scale."""
         return 0.0 if self.scale is None else jnp.log(self.scale)
 
@@ -66,7 +72,9 @@ class StudentT(Loss):
         """Settings ``df`` and, if given, ``scale``."""
         return {"df": float(self.df)} | ({} if self.scale is None else {"scale": float(self.scale)})
 
-    def of_constant(self, target: np.ndarray, weight: np.ndarray, log_scale: float, free: int) -> float:
+    def of_constant(
+        self, target: Float[np.ndarray, " row"], weight: Float[np.ndarray, " row"], log_scale: float, free: int
+    ) -> float:
         """Objective of a stationary constant, by expectation maximisation from the median."""
         df, centre, scale = float(self.df), float(np.median(target)), float(np.exp(log_scale))
         s = max(float(np.std(target)), scale) if self.infers_scale else scale
@@ -79,16 +87,18 @@ class StudentT(Loss):
         cost = math.log(s) + 0.5 * (df + 1) * np.log1p(((target - centre) / s) ** 2 / df)
         return float(np.sum(weight * cost))
 
-    def distribution(self, u: np.ndarray, freedom: int, log_scale: float) -> tuple[float, float]:
+    def distribution(self, u: Float[np.ndarray, " row"], freedom: int, log_scale: float) -> tuple[float, float]:
         """Degrees of freedom and scale of the fit."""
         return float(self.df), float(np.exp(log_scale))
 
-    def statistic_unit(self, r: np.ndarray, w: np.ndarray, size: int) -> tuple[float, float | None, str]:
+    def statistic_unit(
+        self, r: Float[np.ndarray, " row"], w: Float[np.ndarray, " row"], size: int
+    ) -> tuple[float, float | None, str]:
         """1: the objective is a negative log likelihood."""
         return 1.0, None, "2 (f - f_min), chi-squared: the objective is minus a log-likelihood"
 
 
-def student_t(df: Any = 4.0, scale: Any = None, space: str | Space = "log") -> Noise:
+def student_t(df: Numbers | str = 4.0, scale: Numbers | str | None = None, space: str | Space = "log") -> Noise:
     """Student-t loss, ``log s + (df + 1)/2 * log(1 + r^2 / (df s^2))`` up to a constant.
 
     >>> student_t(3).describe()

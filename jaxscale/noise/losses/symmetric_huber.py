@@ -3,8 +3,10 @@
 from typing import Any, ClassVar
 
 import equinox as eqx
+from jaxtyping import Real
 
 from jaxscale.noise.loss import ClippedLoss, as_array
+from jaxscale.utils.arrays import Array, Numbers
 
 REFERENCES = {
     "huber1964robust": (
@@ -24,16 +26,16 @@ REFERENCES = {
 class Huber(ClippedLoss):
     """Huber loss, ``r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``."""
 
-    delta: Any = eqx.field(converter=as_array)
+    delta: Real[Array, ""] = eqx.field(converter=as_array)
     name: ClassVar[str] = "huber"
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = REFERENCES
 
     @property
-    def threshold(self) -> Any:
+    def threshold(self) -> Real[Array, ""]:
         """Threshold ``delta``."""
         return self.delta
 
-    def with_threshold(self, delta: Any) -> "Huber":
+    def with_threshold(self, delta: Numbers) -> "Huber":
         """Loss with another ``delta``."""
         return Huber(delta)
 
