@@ -72,7 +72,7 @@ def sparse_match(a, s, theta, *, n):
 
     Source: Ahmad 2016, arXiv:1601.00720.
     """
-    n, a, s, theta = (value[..., None] for value in jnp.broadcast_arrays(n, a, s, jnp.ceil(theta)))
+    n, a, s, theta = (value[..., None] for value in jnp.broadcast_arrays(1.0 * n, 1.0 * a, 1.0 * s, jnp.ceil(theta)))
     b = theta + jnp.arange(_TERMS, dtype=theta.dtype).reshape((1,) * (theta.ndim - 1) + (-1,))
     counted = b <= jnp.minimum(s, a)
     b = jnp.where(counted, b, 0.0)
