@@ -58,7 +58,7 @@ def test_centred_and_noncentred_parameterisations_agree() -> None:
     """The density of the sites does not depend on the parameterisation of the groups."""
     model = built(8, a="partial")
     assert model.centred_groups and not built(2, a="partial").centred_groups
-    other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, apart=False), model.response)
+    other = eqx.tree_at(lambda m: m.response, dataclasses.replace(model, centred_groups=False), model.response)
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).standard_normal(model.size))
         sites, bend = model.sites(x)
@@ -143,9 +143,7 @@ def test_a_group_has_its_own_scale() -> None:
     with jax.enable_x64(True):
         model = model_of(line, grouped(4, levels=LEVELS[:2]), likelihood)
     draws = jaxscale.Draws(line, {"a": one, "b": one}, "nuts", ("a", "b"), {"scale": scale}, model=model)
-    with pytest.raises(
-        ValueError, match=r"^Each group has a scale of its own; choose a group first: draws.of_group\('0'\)"
-    ):
+    with pytest.raises(ValueError, match=r"^Each group has its own scale; choose a group first: draws.of_group\('0'\)"):
         draws.responses(x=1.0)
     for group, size in enumerate((0.1, 2.0)):
         assert draws.of_group(group).responses(x=np.ones(50)).std() == pytest.approx(size, rel=0.03)
@@ -168,7 +166,7 @@ def test_draws_from_a_file_have_no_model(draws: jaxscale.Draws, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"^Argument draws must come from posterior, but these \(nuts\) " + message):
         new_group(loaded)
     with pytest.raises(
-        ValueError, match=r"^These draws \(nuts\) " + message + ", so how responses scatter is not known"
+        ValueError, match=r"^These draws \(nuts\) " + message + ", so the likelihood of responses is unknown"
     ):
         loaded.responses(x=1.0)
     with pytest.raises(
