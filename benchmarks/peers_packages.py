@@ -104,7 +104,7 @@ def chinchilla_package(sweep: Sweep, every: int = 1, delta: float = 1e-3) -> Pac
 
 
 def simple_scaling_laws_package(sweep: Sweep, draws: int = 1, delta: float = 1e-3) -> PackageRun:
-    """Run the package ``simple-scaling-laws`` (MIT), whose objective is the sum of squares of raw residuals.
+    """Run the package ``simple-scaling-laws`` (MIT), whose objective is the sum of squares of linear residuals.
 
     Its time is that of its point fit with ``draws`` wild-cluster bootstrap refits (one is its minimum), its own
     objective half that sum of squares. It has no robust loss, so the two objectives are not comparable; the Huber loss

@@ -7,7 +7,7 @@ grid (exponents of 0 become 0.01 for jaxscale: they must be positive). SciPy's s
 and SciPy's default tolerances from every start. jaxscale polishes all starts as given, or scores all and polishes the
 best and a random sample. single: one fit. bootstrap: 4,000 case resamples refitted from the optimum. bnsl: a
 power law with one break, by its authors' grid search and ``curve_fit``, against a fit. gemstones: a law of four inputs
-and its authors' 4,050,000 starts. isoflop: the lowest Huber loss on raw residuals of three IsoFLOP sweeps.
+and its authors' 4,050,000 starts. isoflop: the lowest Huber loss on linear residuals of three IsoFLOP sweeps.
 
 One process and one BLAS thread on SciPy's side, exact gradients, the same objective, which is printed with the times;
 losses perturbed by 1e-6 in each repetition; medians. Warm times do not include compilation.
@@ -260,7 +260,7 @@ def gemstones(repeats: int) -> None:
 
 
 def isoflop(repeats: int) -> None:
-    """Lowest Huber(1e-3) loss on raw residuals of three IsoFLOP sweeps."""
+    """Lowest Huber(1e-3) loss on linear residuals of three IsoFLOP sweeps."""
     import jaxscale
 
     least = {"llama3": 3.02695810e-4, "comma": 1.94714597e-3, "nemotron": 1.98954689e-3}

@@ -30,9 +30,9 @@ def default(
 ) -> "dict[str, dist.Distribution]":
     """The default priors of :func:`jaxscale.posterior`.
 
-    They derive from the declared ranges of the law and the inputs, never from the responses. A range is the central
-    95 % of its prior. The prior of an amplitude is that at inputs of typical size; the posterior rescales it by the
-    law's exponents, ``A * ratio**alpha``, unless ``priors`` gives another.
+    Log-normal for positive parameters (half-normal if the range starts at 0), Beta for fractions, else normal, with the
+    law's declared range as central 95 %. They depend on the inputs, not on the responses. The prior of an amplitude is
+    rescaled by ``r**alpha``, with r the size of the input relative to its typical size, unless ``priors`` gives another.
 
     >>> jaxscale.priors.default("chinchilla", runs)["alpha"]  # doctest: +SKIP
 

@@ -45,7 +45,7 @@ Tie = Annotated[
     list[str] | None,
     _setting("Tie a parameter to another, such as beta=alpha; repeatable.", metavar="NAME=OTHER"),
 ]
-NoiseLevel = Annotated[float, _setting("Noise assumed by the design check, relative to the response.")]
+NoiseLevel = Annotated[float, _setting("Relative noise assumed by the design check.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 Level = Annotated[float, typer.Option(help="Coverage of the intervals, between 0 and 1.")]
@@ -71,9 +71,9 @@ class Task:
     inputs: Inputs = None
     response: Annotated[str | None, _data("Column of the response; default: loss.")] = None
     where: Where = None
-    weight: Annotated[str | None, _data("Column of row weights.")] = None
-    sigma: Annotated[str | None, _data("Column of known standard errors of the responses.")] = None
-    run: Annotated[str | None, _data("Column of runs, where a run has several rows.")] = None
+    weight: Annotated[str | None, _data("Column of weights: factors on each row's loss or log likelihood.")] = None
+    sigma: Annotated[str | None, _data("Column of known standard errors of the responses (squared error).")] = None
+    run: Annotated[str | None, _data("Column of run labels (clusters), where a run has several rows.")] = None
     group: Annotated[str | None, _data("Column of groups.")] = None
     pool: Annotated[
         list[str] | None,
@@ -89,12 +89,15 @@ class Task:
             metavar="INPUT=FILE.csv:LABEL_COLUMN:VALUE_COLUMN",
         ),
     ] = None
-    noise: Annotated[str | None, _setting(f"{_LOSS_NAMES}; default: by the law's response.")] = None
-    space: Annotated[str | None, _setting("Residual space: log, linear or logit.")] = None
+    noise: Annotated[str | None, _setting(f"Loss: {_LOSS_NAMES}; default: by the law's response.")] = None
+    space: Annotated[
+        str | None,
+        _setting("Residual space: log, linear or logit; default: by the law's response (linear for --noise squared)."),
+    ] = None
     starts: Annotated[
         int,
         _setting(
-            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times more."
+            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times as many."
         ),
     ] = 4096
     polish: Annotated[
@@ -165,7 +168,7 @@ class Task:
             noise = default(law.response, self.space)
             return noise if self.sigma is None else squared(noise.space)
         loss = default(law.response).loss.name if self.noise is None else self.noise
-        # As in Python, where squared() without a space means raw residuals.
+        # As in Python, where squared() without a space means linear residuals.
         space = "linear" if loss == "squared" and self.noise and not self.space else self.space
         return named(loss, space, response=law.response, **self.settings)
 

@@ -38,13 +38,19 @@ def posterior(
     task: Task,
     *,
     method: Annotated[
-        str, typer.Option(help="auto, importance, nuts or laplace; auto is importance with nuts as fallback.")
+        str,
+        typer.Option(
+            help="auto, importance, nuts or laplace (normal approximation); auto is importance with nuts as fallback."
+        ),
     ] = ("auto"),
     likelihood: Annotated[
         str | None, typer.Option(help=f"{', '.join(LIKELIHOODS[:-1])} or {LIKELIHOODS[-1]}; in place of --noise.")
     ] = None,
     scale_by: Annotated[
-        str | None, typer.Option(help="level or group: heteroscedastic noise, with a scale by level or by group.")
+        str | None,
+        typer.Option(
+            help="Heteroscedastic noise: level (scale a power of the expected response) or group (a scale per group)."
+        ),
     ] = None,
     trials: Annotated[
         str | None,

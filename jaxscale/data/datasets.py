@@ -43,13 +43,13 @@ class Source:
 
 
 def load(name: str) -> Table:
-    """Load a public data set by name.
+    """Load a public data set by name, such as "chinchilla_epoch".
 
     Args:
         name: one of :func:`names`.
 
     Returns:
-        The table.
+        The table, a source of :meth:`jaxscale.Observations.from_table`.
 
     Raises:
         DataError: the name is unknown, or the file cannot be found or downloaded, or its SHA-256 is wrong.

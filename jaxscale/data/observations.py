@@ -91,7 +91,7 @@ class Observations(eqx.Module):
         """Create observations from columns of a table.
 
         Args:
-            source: any source of :func:`jaxscale.data.readers.read_table`.
+            source: path of a CSV, JSONL or Parquet file, pandas, polars or pyarrow frame, mapping of columns, or Table.
             inputs: input of the law to column, or a list of columns named like the inputs.
             response: column of the response.
             where: filter of the rows, such as ``"params > 1e8 and split == 'train'"``.

@@ -28,7 +28,13 @@ MAX_STEPS = 300
 
 
 class Solution(eqx.Module):
-    """Result of :func:`solve`: parameters by name, objective, status (a code of ``engine.newton.STATUS``)."""
+    """Result of :func:`solve`.
+
+    Args:
+        params: every parameter by name.
+        objective: the minimised objective.
+        status: 0 max_steps, 1 converged, 2 flat (no further decrease possible), 3 stalled, 4 nonfinite.
+    """
 
     params: dict[str, Float[Array, "*problem"]]
     objective: Float[Array, "*problem"]
@@ -36,7 +42,7 @@ class Solution(eqx.Module):
 
     @property
     def ok(self) -> Any:
-        """Whether the best lane converged."""
+        """Whether the best descent converged."""
         return (self.status == CONVERGED) | (self.status == FLAT)
 
 

@@ -74,7 +74,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Fit a law to observations by a multistart search with a certified optimum and standard errors.
+    """Fit a law to observations by multistart optimisation, with standard errors and diagnostics.
 
     Minimises ``sum_i w_i * rho(t(law_i) - t(y_i))`` over the free parameters; with a likelihood of counts, minus the
     log likelihood ``sum_i w_i * log p(y_i; law_i)``, with standard errors from the observed information.
@@ -82,7 +82,8 @@ def fit(
     Args:
         law: a law, or the name of one in the catalogue.
         observations: from :meth:`Observations.from_table`.
-        noise: residual space and loss; default: those of the response's domain.
+        noise: loss and residual space; default: Huber with a fitted scale on log residuals of positive responses, else
+            squared on logit or linear residuals; squared where the observations have ``sigma``.
         likelihood: likelihood of counts, in place of the noise: ``likelihoods.poisson()``, ``binomial("trials")``,
             ...; the dispersion or concentration is fitted with the law (``fit.scale``).
         starts: number of starts to score (an easy problem stops after an eighth of them, a hard one may repeat the
@@ -95,12 +96,12 @@ def fit(
         pooling: parameter to "complete" (one value for all groups, the default) or "none" (one value per group of the
             observations, named by its label, such as ``alpha[small]``).
         polish: number of starts polished at first, half of them the best and half random; an easy problem stops
-            after the first half. Explicit starts are all polished, unchanged, up to this number.
+            after the first half. If there are at most this many explicit starts, all are polished unchanged.
         n_resamples: bootstrap resamples, where the standard errors come from resampling; 0 for no standard errors then.
         errors: "classical" or "hc3" standard errors of least squares (and of Huber's loss with a fitted scale);
             default: HC3 where a test of the residuals rejects homoscedasticity at 1 %, with at least 15 degrees of
             freedom.
-        noise_level: noise assumed by the design check, relative to the response.
+        noise_level: relative standard deviation of the noise assumed by the design check.
         allow_unidentified: fit even if the design check finds that parameters are not identified.
         mesh: a ``jax.sharding.Mesh`` of devices, of one process or several, over which to spread the work; results are
             bitwise identical for any number of devices and processes.
@@ -260,9 +261,12 @@ def _with_design(fitted: Fit, design: identifiability.DesignCheck | None, allowe
 
 
 def start_grid(**axes: Real[Array, " _"] | Sequence[Number] | Number) -> StartGrid:
-    """A full grid of starts, for ``fit(..., starts=start_grid(alpha=[0.2, 0.5], beta=[0.2, 0.5], ...))``.
+    """A full grid of starts: every combination of the given values, generated on demand.
 
-    Points are generated on demand, so that millions of them take no memory.
+    >>> fit(law, runs, starts=start_grid(E=[1.5, 2.0], A=[100, 1000], alpha=[0.2, 0.5]))  # doctest: +SKIP
+
+    Args:
+        **axes: values of every free parameter; the best starts and a random sample of them are polished.
     """
     return StartGrid(axes)
 

@@ -168,7 +168,7 @@ def add(
     Args:
         first: the first law.
         second: the second law.
-        shared: names of parameters of both laws that are identified.
+        shared: names of parameters that the laws have in common; each becomes one parameter.
         prefix: prefix of the names of parameters of ``second`` that ``first`` has too.
         name: name of the new law; ``first + second`` by default.
         response: response of the new law; needed only if units differ.
@@ -204,7 +204,7 @@ def compose(law: Law, /, *, shared: Sequence[str] = (), prefix: str = "", name: 
 
     Args:
         law: the outer law.
-        shared: names of parameters of several of the laws that are identified.
+        shared: names of parameters that the laws have in common; each becomes one parameter.
         prefix: prefix of the names of parameters of an inner law that an earlier law has too.
         name: name of the new law; by default such as ``chinchilla(N=precision_capacity)``.
         **inner: input of the outer law to the law that replaces it.
@@ -245,7 +245,7 @@ def chain(
         first: the inner law.
         second: the outer law.
         through: input of ``second`` that is replaced; by default its only input.
-        shared: names of parameters of both laws that are identified.
+        shared: names of parameters that the laws have in common; each becomes one parameter.
         prefix: prefix of the names of parameters of ``first`` that ``second`` has too.
         name: name of the new law.
 

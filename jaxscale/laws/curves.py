@@ -18,7 +18,7 @@ def power_law(x, *, a, b):
 
     ``y = a * x**b``
 
-    ``b`` may have either sign; a fit of raw residuals and a fit of log residuals differ.
+    ``b`` may have either sign; a fit of linear residuals and a fit of log residuals differ.
 
     Source: a standard form without a single source.
     """

@@ -40,7 +40,7 @@ class ResidualLikelihood(Likelihood):
         scale_by: "constant": one scale; "level": ``scale * law**power``; "group": a scale for every group.
         runs: whether the rows of a run share a random effect, normal with standard deviation ``run_ratio`` in units of
             each row's own scale; None: if a run has several rows.
-        censored: input that is 1 where the response is only a lower bound.
+        censored: input that is 1 where the response is right-censored.
     """
 
     space: Space = eqx.field(static=True)
@@ -401,7 +401,14 @@ def normal(
     runs: bool | None = None,
     censored: str | None = None,
 ) -> Normal:
-    """Normal residuals, ``t(y) ~ Normal(t(law), scale)``; for the arguments see :class:`ResidualLikelihood`."""
+    """Normal residuals, ``t(y) ~ Normal(t(law), scale)``; with t the logarithm, the default, y is log-normal.
+
+    Args:
+        space: residual space t: "log", "linear" or "logit".
+        scale_by: "constant": one scale; "level": ``scale * law**power``; "group": a scale for every group.
+        runs: whether the rows of a run share a random effect; None: if a run has several rows.
+        censored: input that is 1 where the response is right-censored.
+    """
     return Normal(space_of(space), scale_by, runs, censored)
 
 

@@ -94,7 +94,7 @@ class Linear(Space):
     @property
     def label(self) -> str:
         """Description of the residuals."""
-        return "raw residuals"
+        return "linear residuals"
 
     def forward(self, y: Real[Value, "*shape"]) -> Real[Value, "*shape"]:
         """``t(y) = y``."""

@@ -67,7 +67,7 @@ class Elpd:
             lines += item(key.capitalize(), str(value))
         for notice in self.notices:
             lines += ["", *wrap(f"{notice.code}: {notice.message}", "", "  ")]
-            lines += wrap(f"Cure: {CODES[notice.code][1]}", "  ")
+            lines += wrap(f"Remedy: {CODES[notice.code][1]}", "  ")
         return "\n".join(lines)
 
 
@@ -116,10 +116,10 @@ def leave_future_out(
 
     Args:
         posterior: maps observations to draws with their model: ``lambda rows: posterior(law, rows)``.
-        observations: the data; the rows of a run are added together, at the largest of their sizes.
+        observations: the data; all rows of a run enter at the largest of their sizes.
         size: the size: name of an input, or a number per row, shape (n,), such as its compute.
-        first: largest size of the first fit; default: the median.
-        refits: fewest posteriors to sample, at sizes evenly spaced by rank.
+        first: largest size included in the first fit; default: the median.
+        refits: minimum number of posteriors sampled, at sizes evenly spaced by rank.
 
     Returns:
         The log predictive densities of the units above the first sizes, with the k-hat of each step.

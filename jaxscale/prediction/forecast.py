@@ -45,7 +45,7 @@ def forecast(
     ``cov(delta(a), delta(b)) = tau^2 (1 + a b + m^2 (3 M - m) / 6)`` with m and M the lesser and greater of a and b.
     t is the logarithm, logit or identity that suits the response. The law is fitted by least squares and linearised;
     the priors of theta and log sigma are flat. The law is correctly specified (tau = 0) with prior probability 1/2,
-    else tau / sigma is half-Cauchy, in the unit at which both have equal variance in the residual contrasts. All are
+    else tau / sigma is half-Cauchy with unit scale, after scaling delta to the noise variance in the residual contrasts. All are
     integrated out: where the data follow the law, intervals are hardly wider than those of least squares; where they
     deviate, intervals widen with the distance and follow the trend of the residuals. Where runs have several rows,
     run effects have a further variance, and a new row belongs to a new run. The cost grows with the cube of the rows.
@@ -56,7 +56,7 @@ def forecast(
         law: a law, or the name of one in the catalogue.
         observations: the data; rows of weight 0 are left out.
         at: inputs of the new responses by name, numbers or equally long arrays.
-        size: the size: name of an input, or several whose product it is; default: all inputs.
+        size: input, or inputs whose product, measures how far a new response extrapolates; default: all inputs.
         level: coverage, between 0 and 1.
         fixed: values of parameters that are not fitted.
         space: residual space, "log", "linear" or "logit"; default: that of the law's response.
@@ -66,7 +66,7 @@ def forecast(
 
     Returns:
         One interval per new response, in order, named by its inputs: ``estimate`` is the predictive median, ``sd`` the
-        standard deviation (to first order; NaN below three degrees of freedom). ``about`` holds the posterior medians
+        predictive standard deviation (delta method; NaN below three degrees of freedom). ``about`` holds the posterior medians
         of sigma (``scatter``) and of tau / sigma in the unit above (``misfit``), the posterior probability that the
         law is correctly specified (``law_holds``), the degrees of ``freedom`` and the fit's ``status``.
 

@@ -50,7 +50,8 @@ def bootstrap(
 ) -> Draws:
     """Bootstrap estimate of the sampling variability of a fit, all refits in one batch.
 
-    - ``case``: rows drawn with replacement; whole runs where runs have several rows. Assumes nothing about the noise.
+    - ``case``: rows drawn with replacement; whole runs where runs have several rows. Assumes independent rows
+      (or runs), not equal variances.
     - ``cluster``: whole runs or groups drawn with replacement.
     - ``residual``: centred residuals times ``sqrt(n / (n - p))``, drawn with replacement, in the noise's space.
       Assumes independent, identically distributed noise.
@@ -59,9 +60,9 @@ def bootstrap(
       ``sqrt((G - 1) / G) (I - H_gg)^-1 r_g``, so that for a linear law the refits have the covariance of the
       jackknife over runs (CR3).
     - ``parametric``: noise drawn from the fitted distribution, with a random effect per run where runs have several
-      rows. Huber's and absolute loss, which are not likelihoods, use a Student-t fitted to the residuals.
+      rows. For Huber and absolute losses the noise is a Student-t fitted to the residuals.
 
-    Refits start at the optimum and stay in its basin. Failures are retried with damped steps; refits that still fail,
+    Refits are local searches from the estimate, so that other minima are not explored. Failures are retried with damped steps; refits that still fail,
     and resamples with fewer distinct rows than free parameters, are left out and counted. An absolute loss is refitted
     in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with a notice.
 

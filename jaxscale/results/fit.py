@@ -45,7 +45,7 @@ class Fit:
         noise: residual space and loss.
         scale: scale of the noise, fitted or given, where the loss has one.
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
-        certificate: predicted decrease of a further Newton step (or linear programme), relative to the objective.
+        certificate: relative Newton decrement: the decrease of the objective that a further step predicts, over it.
         errors: how the standard errors were estimated.
         residuals: size of the residuals, and the coefficient of determination.
         landscape: starts and minima of the search.
@@ -111,7 +111,8 @@ class Fit:
         """Confidence intervals of the free parameters.
 
         Wald intervals with t quantiles on an unbounded scale: the logarithm of a positive parameter, the logit of a
-        fraction. Profile likelihood intervals where such an interval is wide or a parameter lies at a bound;
+        fraction. Where the half width exceeds 0.7 on that scale, the hull of the Wald and the profile likelihood
+        interval; at a bound the latter alone;
         percentile intervals where standard errors come from resamples. Intervals stay inside the support. With fewer
         than two degrees of freedom the ends are NaN.
 

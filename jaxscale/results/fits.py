@@ -38,7 +38,7 @@ class Fits:
         axes: meaning of the axes of the arrays: those of "data", "fixed", "noise", "weight" that were sequences.
         params: every parameter by name.
         objective: the minimised objectives.
-        status: codes of ``jaxscale.engine.newton.STATUS``; 1 and 2 (converged, flat) are successes.
+        status: 0 max_steps, 1 converged, 2 flat (no further decrease possible), 3 stalled, 4 nonfinite.
         agree: number of polished starts of each problem that reached its best objective, to 1e-6.
         polished: number of polished starts of each problem.
         steps: iterations of the best lane.

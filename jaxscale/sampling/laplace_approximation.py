@@ -20,7 +20,7 @@ _evaluate = compiled(evaluate, brief=True)
 
 
 def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: Observations | None = None) -> Draws:
-    """Laplace approximation: draws from a Student-t with the covariance at the optimum.
+    """Multivariate t approximation to the sampling distribution of the estimates, without priors (Laplace).
 
     ``z = z_hat + L e sqrt(v / chi^2_v)`` with standard normal e, in the centred coordinates of the fit, in which
     positive parameters are logarithms; v is the fit's degrees of freedom. ``L L'`` is ``s^2 H^-1`` with the Hessian H

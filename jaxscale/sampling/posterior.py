@@ -66,7 +66,7 @@ def posterior(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
-    """Sample from the posterior of a law's parameters, ``p(theta | y) ~ p(theta) prod_i p(y_i | law(x_i; theta))``.
+    """Sample from the posterior of a law's parameters, proportional to ``p(theta) prod_i p(y_i | law(x_i; theta))^w_i``.
 
     Adaptive importance sampling with mixtures of t distributions and Pareto-smoothed weights, where these are reliable
     (k-hat < 0.7, relative effective sample size above 20 %); else NUTS, in coordinates whitened by the curvature at
@@ -75,12 +75,13 @@ def posterior(
     Args:
         source: a fit, whose law, data, noise, fixed values and basins are used; or a law (or its name).
         observations: the data, with a law, or with a fit that was read from a file.
-        likelihood: likelihood of the responses (:mod:`jaxscale.likelihoods`); default: that of the fit's noise, normal
-            for squared error, else Student-t with inferred scale and degrees of freedom (a Huber or absolute loss is
-            not a density). Rows of one run share a random effect.
-        priors: parameter to NumPyro distribution, in place of the defaults (:mod:`jaxscale.bayes.priors`).
+        likelihood: likelihood of the responses (:mod:`jaxscale.likelihoods`); default: that of the fit's noise or
+            of the law's response: normal for squared error, else Student-t with inferred scale, and inferred degrees
+            of freedom unless given (also for Huber and absolute loss). Rows of one run share a random effect.
+        priors: parameter to NumPyro distribution, in place of the defaults (:func:`jaxscale.priors.default`).
         fixed: values of parameters that are not inferred, with a law.
-        pooling: parameter to "complete" (the default), "partial" or "none".
+        pooling: parameter to "complete" (one value, the default), "partial" (hierarchical, on the log or logit scale)
+            or "none" (one value per group).
         method: "auto" is importance sampling with NUTS as a fallback; "importance", "nuts" or "laplace" is that method
             alone.
         num_chains: number of chains of NUTS; importance sampling returns as many draws as all chains together.
@@ -112,7 +113,7 @@ def posterior(
         law = resolve(source.law)
         model_likelihood = likelihoods.of_noise(source.noise) if likelihood is None else likelihood
         if likelihood is None and not source.noise.loss.has_density:
-            suffix = f" (in place of the {source.noise.loss.name} loss, which is not a density)"
+            suffix = f" (in place of the {source.noise.loss.name} loss)"
         values = dict(source.fixed)
     else:
         law, suffix = resolve(source), ""

@@ -46,7 +46,7 @@ CODES: dict[str, tuple[str, str]] = {
         "Check the units of the inputs and whether the law suits the data.",
     ),
     "flat": (
-        "The named parameters are strongly correlated: the objective is nearly constant along a combination of them.",
+        "The estimates of the named parameters are nearly collinear: the objective is almost constant along a combination.",
         "Fix one of the named parameters, or add runs that separate them.",
     ),
     "no_overdispersion": (
@@ -58,7 +58,7 @@ CODES: dict[str, tuple[str, str]] = {
         "Raise the number of starts, fix a parameter, or use a simpler law.",
     ),
     "independent_starts_disagree": (
-        "None of the starts polished at random ended at the best objective; only starts selected by their scores did.",
+        "None of the randomly selected starts converged to the best objective; only starts selected by their scores did.",
         "Fit again with another seed and more starts, and compare the objectives; or fix a parameter.",
     ),
     "other_basins": (
@@ -67,7 +67,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "not_converged": (
         "The best start did not satisfy the convergence criterion.",
-        "Raise the number of starts; if the notice remains, the data do not determine the parameters: fix one.",
+        "Raise the number of starts; if the notice remains, the data may not determine the parameters: fix one.",
     ),
     "worse_than_constant": (
         "The law describes the responses no better than a constant does.",
@@ -86,7 +86,8 @@ CODES: dict[str, tuple[str, str]] = {
         "Add runs, fix parameters, or use a law with fewer of them.",
     ),
     "poorly_determined": (
-        "The data hardly determine a parameter: its standard error exceeds its value, or a factor of ten.",
+        "The data hardly determine a parameter: its standard error exceeds its value, or a factor of ten "
+        "on the logarithmic scale.",
         "Do not report it: fix one of the named parameters, add runs that vary its inputs, or use a simpler law.",
     ),
     "resamples_failed": (
@@ -103,10 +104,10 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "not_mixed": (
         "The chains have not mixed, so that the draws do not yet represent the posterior.",
-        "Draw more (draws, warmup), give narrower priors, or fix the named parameter: a flat direction mixes slowly.",
+        "Increase num_samples and num_warmup, give narrower priors, or fix the named parameter.",
     ),
     "few_draws": (
-        "The effective sample size is too small for the ends of an interval.",
+        "The effective sample size is too small for interval endpoints.",
         "Draw more, with more chains or longer ones.",
     ),
     "divergences": (
@@ -128,8 +129,8 @@ CODES: dict[str, tuple[str, str]] = {
         "scale with the response, use --likelihood normal --scale-by level.",
     ),
     "prior_range": (
-        "The responses lie outside the range that the law declares for the named parameters, so that default priors, "
-        "which do not follow the responses, may pull the posterior.",
+        "The responses lie outside the range that the law declares for the named parameters, so that their default "
+        "priors, which do not depend on the responses, may bias the posterior.",
         "Give priors for the named parameters (priors=, --prior), or express the response in the law's unit.",
     ),
     "not_determined": (
@@ -170,5 +171,5 @@ def notice_lines(code: str, message: str) -> list[str]:
     """Lines of a report for a notice and its remedy."""
     return [
         *wrap(f"{code}: {message}", "", "  "),
-        *wrap(f"Cure: {CODES[code][1]}", "  "),
+        *wrap(f"Remedy: {CODES[code][1]}", "  "),
     ]

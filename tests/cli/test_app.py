@@ -141,9 +141,9 @@ def test_fit_takes_a_noise_with_its_settings(handed: list[Any]) -> None:
     assert [noise.describe() for noise in noises] == [
         "huber(delta=0.01) on log residuals",
         "student_t(df=3, scale=0.1) on log residuals",
-        "squared on raw residuals",
+        "squared on linear residuals",
         "squared on log residuals",
-        "huber(delta=scale) on raw residuals",
+        "huber(delta=scale) on linear residuals",
     ]
 
 

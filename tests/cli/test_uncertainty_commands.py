@@ -253,7 +253,7 @@ def test_a_bootstrap_is_reported_and_printed_as_json() -> None:
         "Method case bootstrap, 60 refits, all converged; BCa intervals (acceleration from 99 leave-one-row-out refits)"
     )
     assert message in " ".join(result.stdout.split())
-    assert "Fitted with    squared on raw residuals" in result.stdout
+    assert "Fitted with    squared on linear residuals" in result.stdout
     assert "estimate" in result.stdout and "mean" not in result.stdout
     entries = json.loads(run(*words, "--json", "--quiet").stdout)
     assert entries["method"] == "bca of case bootstrap" and set(entries["params"]) == {"E", "A", "alpha"}

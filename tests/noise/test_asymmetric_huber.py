@@ -71,7 +71,7 @@ def test_failed_runs_above_the_frontier_pull_little() -> None:
 def test_errors_bootstrap_profile_report_and_citation_have_it() -> None:
     fit = fitted()
     assert fit.errors.method == "sandwich" and all(0 < error < 0.1 for error in fit.stderr.values())
-    assert "huber (delta = 0.01, over = 10) on raw residuals" in str(fit)
+    assert "huber (delta = 0.01, over = 10) on linear residuals" in str(fit)
     assert "breckling1988quantiles" in jaxscale.citation(fit)
     refits = jaxscale.bootstrap(fit, n_resamples=40, progress=False)
     assert np.std(refits.params["m"]) == pytest.approx(fit.stderr["m"], rel=0.5)
@@ -84,7 +84,7 @@ def test_errors_bootstrap_profile_report_and_citation_have_it() -> None:
 def test_it_survives_a_file() -> None:
     fit = fitted()
     again = Fit.from_json(fit.to_json(), law=line)
-    assert again == fit and again.noise.describe() == "huber(delta=0.01, over=10) on raw residuals"
+    assert again == fit and again.noise.describe() == "huber(delta=0.01, over=10) on linear residuals"
 
 
 def test_the_command_line_has_its_option(with_example: None) -> None:

@@ -153,10 +153,10 @@ def test_the_default_follows_the_domain(domain: Support, expected: Noise) -> Non
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (squared(), "squared on raw residuals"),
+        (squared(), "squared on linear residuals"),
         (huber(0.001), "huber(delta=0.001) on log residuals"),
         (huber("scale"), "huber(delta=scale) on log residuals"),
-        (absolute("linear"), "absolute on raw residuals"),
+        (absolute("linear"), "absolute on linear residuals"),
         (student_t(4.0, space="logit"), "student_t(df=4) on logit residuals"),
     ],
 )

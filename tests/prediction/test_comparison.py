@@ -190,7 +190,7 @@ def test_rows_with_high_khat_are_named() -> None:
     (notice,) = found.notices
     assert notice == Notice("bad_loo", f"k-hat is above 0.7 for 1 of 31 rows (rows {far.rows[-1]}).")
     assert found.khat[-1] > 0.7 and np.all(found.khat[:-1] < 0.7)
-    assert "Cure: Check these rows" in str(found) and max(map(len, str(found).splitlines())) <= 80
+    assert "Remedy: Check these rows" in str(found) and max(map(len, str(found).splitlines())) <= 80
 
 
 def test_weights_without_a_tail_are_even(simple: Draws) -> None:

@@ -237,7 +237,7 @@ def test_a_loss_without_curvature_has_no_studentised_interval() -> None:
     fit = fitted(observed(), noise=noise.absolute("linear"), n_resamples=0)
     draws = jaxscale.bootstrap(fit, n_resamples=50)
     with pytest.raises(
-        ValueError, match=r"must not be 'studentised' with absolute on raw residuals.*; use method='bca'"
+        ValueError, match=r"must not be 'studentised' with absolute on linear residuals.*; use method='bca'"
     ):
         jaxscale.bootstrap_intervals(draws, fit, method="studentised")
     found = jaxscale.bootstrap_intervals(draws, fit, method="bca")

@@ -202,8 +202,8 @@ def test_basins_design_and_status_are_reported(fitted: Fit) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_notice_is_printed_with_its_remedy(fitted: Fit, code: str) -> None:
     text = flowing(changed(fitted, notices=(Notice(code, "Something was found."),)))
-    assert f"{code}: Something was found. Cure: {' '.join(CODES[code][1].split())}" in text
-    assert f"{code}: {CODES[code][0]} Cure: {CODES[code][1]}" in flowing(notices.listing())
+    assert f"{code}: Something was found. Remedy: {' '.join(CODES[code][1].split())}" in text
+    assert f"{code}: {CODES[code][0]} Remedy: {CODES[code][1]}" in flowing(notices.listing())
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_notice_is_printed_with_its_remedy(fitted: Fit, code: str) -> None:
     [
         (
             noise.squared(),
-            "squared on raw residuals",
+            "squared on linear residuals",
             "0.25 root mean square, 0.125 median absolute;",
         ),
         (

@@ -19,11 +19,11 @@ def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers
     'huber(delta=0.01) on log residuals'
 
     Args:
-        delta: Threshold of huber: a number in the unit of the residuals, or "scale" for 1.345 of the residuals' scale,
-            which is fitted with the law (Huber's proposal 2).
+        delta: Huber threshold: a number in the unit of the residuals (0.001 with --noise huber), or "scale" for 1.345
+            times the scale of the residuals, fitted jointly (Huber's proposal 2; the default without --noise).
         space: residual space.
-        over: Factor of huber on the loss where the prediction exceeds the response: with 10 the law follows the lower
-            envelope of the rows, such as the frontier of runs some of which failed.
+        over: Huber factor on the loss where the prediction exceeds the response; with 10 the law follows the lower
+            envelope of the responses, which is robust to failed runs.
 
     Raises:
         ValueError: a setting is not positive, or ``over`` is given together with a fitted scale.
