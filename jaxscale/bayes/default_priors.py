@@ -32,7 +32,7 @@ def default(
 
     Log-normal for positive parameters (half-normal if the range starts at 0), Beta for fractions, else normal, with the
     law's declared range as central 95 %. They depend on the inputs, not on the responses. The prior of an amplitude is
-    rescaled by ``r**alpha``, with r the size of the input relative to its typical size, unless ``priors`` gives another.
+    rescaled by ``r**alpha``, with r the size of the input relative to its typical size, unless ``priors`` has another.
 
     >>> jaxscale.priors.default("chinchilla", runs)["alpha"]  # doctest: +SKIP
 

@@ -96,9 +96,7 @@ class Task:
     ] = None
     starts: Annotated[
         int,
-        _setting(
-            "Starts to score; an easy problem stops after an eighth of them, a hard one scores up to four times as many."
-        ),
+        _setting("Starts to score; an easy problem stops after an eighth of them, a hard one scores up to fourfold."),
     ] = 4096
     polish: Annotated[
         int, _setting("Starts to polish, half of them the best; an easy problem stops after half of them.")

@@ -45,9 +45,9 @@ def forecast(
     ``cov(delta(a), delta(b)) = tau^2 (1 + a b + m^2 (3 M - m) / 6)`` with m and M the lesser and greater of a and b.
     t is the logarithm, logit or identity that suits the response. The law is fitted by least squares and linearised;
     the priors of theta and log sigma are flat. The law is correctly specified (tau = 0) with prior probability 1/2,
-    else tau / sigma is half-Cauchy with unit scale, after scaling delta to the noise variance in the residual contrasts. All are
-    integrated out: where the data follow the law, intervals are hardly wider than those of least squares; where they
-    deviate, intervals widen with the distance and follow the trend of the residuals. Where runs have several rows,
+    else tau / sigma is half-Cauchy with unit scale, after delta is scaled to the noise variance in the contrasts. All
+    are integrated out: where the data follow the law, intervals are hardly wider than those of least squares; where
+    they deviate, intervals widen with the distance and follow the trend of the residuals. Where runs have several rows,
     run effects have a further variance, and a new row belongs to a new run. The cost grows with the cube of the rows.
 
     >>> jaxscale.forecast("chinchilla", runs, at={"N": 7e10, "D": 1.4e12})  # doctest: +SKIP
@@ -66,8 +66,8 @@ def forecast(
 
     Returns:
         One interval per new response, in order, named by its inputs: ``estimate`` is the predictive median, ``sd`` the
-        predictive standard deviation (delta method; NaN below three degrees of freedom). ``about`` holds the posterior medians
-        of sigma (``scatter``) and of tau / sigma in the unit above (``misfit``), the posterior probability that the
+        predictive standard deviation (delta method; NaN below three degrees of freedom). ``about`` holds the posterior
+        medians of sigma (``scatter``) and of tau / sigma in the unit above (``misfit``), the posterior probability that the
         law is correctly specified (``law_holds``), the degrees of ``freedom`` and the fit's ``status``.
 
     Raises:

@@ -62,9 +62,9 @@ def bootstrap(
     - ``parametric``: noise drawn from the fitted distribution, with a random effect per run where runs have several
       rows. For Huber and absolute losses the noise is a Student-t fitted to the residuals.
 
-    Refits are local searches from the estimate, so that other minima are not explored. Failures are retried with damped steps; refits that still fail,
-    and resamples with fewer distinct rows than free parameters, are left out and counted. An absolute loss is refitted
-    in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with a notice.
+    Refits are local searches from the estimate, so that other minima are not explored. Failures are retried with damped
+    steps; refits that still fail, and resamples with fewer distinct rows than free parameters, are left out and
+    counted. An absolute loss is refitted in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with a notice.
 
     Args:
         fit: the fit.

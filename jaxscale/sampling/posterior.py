@@ -66,7 +66,7 @@ def posterior(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Draws:
-    """Sample from the posterior of a law's parameters, proportional to ``p(theta) prod_i p(y_i | law(x_i; theta))^w_i``.
+    """Sample from the posterior of a law's parameters, ``p(theta) prod_i p(y_i | law(x_i; theta))^w_i`` normalised.
 
     Adaptive importance sampling with mixtures of t distributions and Pareto-smoothed weights, where these are reliable
     (k-hat < 0.7, relative effective sample size above 20 %); else NUTS, in coordinates whitened by the curvature at

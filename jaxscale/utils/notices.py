@@ -46,7 +46,7 @@ CODES: dict[str, tuple[str, str]] = {
         "Check the units of the inputs and whether the law suits the data.",
     ),
     "flat": (
-        "The estimates of the named parameters are nearly collinear: the objective is almost constant along a combination.",
+        "The estimates of the named parameters are nearly collinear: the objective is almost flat along a combination.",
         "Fix one of the named parameters, or add runs that separate them.",
     ),
     "no_overdispersion": (
@@ -58,7 +58,7 @@ CODES: dict[str, tuple[str, str]] = {
         "Raise the number of starts, fix a parameter, or use a simpler law.",
     ),
     "independent_starts_disagree": (
-        "None of the randomly selected starts converged to the best objective; only starts selected by their scores did.",
+        "No randomly selected start converged to the best objective; only starts selected by their scores did.",
         "Fit again with another seed and more starts, and compare the objectives; or fix a parameter.",
     ),
     "other_basins": (
