@@ -1,4 +1,4 @@
-"""Import levels, upward imports and cycles of the package, and the lengths of its functions.
+"""Import levels, upward imports and cycles of the package, lengths of its functions, and its annotations.
 
 python -m benchmarks.architecture
 """
@@ -6,6 +6,7 @@ python -m benchmarks.architecture
 import ast
 import statistics
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,6 +89,43 @@ def lengths() -> list[tuple[int, str]]:
     return sorted(found)
 
 
+def arguments_of_any_type() -> tuple[list[str], int]:
+    """Arguments without an annotation, or with ``Any`` or ``object``, and the number of all arguments; laws aside."""
+    offenders, count = [], 0
+    for name, path in modules().items():
+        for function, argument in _arguments(ast.parse(path.read_bytes())):
+            count += 1
+            annotation = None if argument.annotation is None else ast.unparse(argument.annotation)
+            if annotation in (None, "Any", "object"):
+                offenders.append(f"{name}.{function}({argument.arg})")
+    return offenders, count
+
+
+def _arguments(node: ast.AST) -> Iterator[tuple[str, ast.arg]]:
+    """All arguments of functions but those of laws, which are written as in the papers."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(_declares_law(decorator) for decorator in child.decorator_list):
+                continue
+            arguments = child.args
+            every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+            yield from ((child.name, one) for one in every if one is not None and one.arg not in ("self", "cls"))
+            if isinstance(child.returns, ast.Name) and child.returns.id == "Law":
+                # Functions inside of it compute a law.
+                continue
+        yield from _arguments(child)
+
+
+def _declares_law(decorator: ast.expr) -> bool:
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(function, ast.Name) and function.id == "law"
+
+
+def files_with_shapes() -> list[str]:
+    """Modules that import array types of jaxtyping."""
+    return [name for name, path in modules().items() if "from jaxtyping import" in path.read_text()]
+
+
 def main() -> None:
     """Print the table."""
     known = modules()
@@ -116,6 +154,9 @@ def main() -> None:
     print(f"median function          {statistics.median(lines for lines, _ in counted):g} lines without docstring")
     print(f"longest functions        {', '.join(f'{name} {lines}' for lines, name in counted[:-6:-1])}")
     print(f"functions over 60 lines  {sum(lines > 60 for lines, _ in counted)}")
+    offenders, count = arguments_of_any_type()
+    print(f"arguments of any type    {len(offenders)} of {count} ({100 * len(offenders) / count:.1f} %), laws aside")
+    print(f"files with array shapes  {len(files_with_shapes())} of {len(known)}")
     largest = sorted(((len(path.read_text().splitlines()), name) for name, path in known.items()), reverse=True)
     print(f"largest files            {', '.join(f'{name} {lines}' for lines, name in largest[:5])}")
 

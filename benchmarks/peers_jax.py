@@ -47,7 +47,8 @@ def optax_grid(
     A start ends when no component of its gradient exceeds 1e-9, or ten steps reduce the objective by less than 1e-10,
     relative.
     """
-    with jax.enable_x64(True):
+    # optax mixes integers of 32 and 64 bits.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         return np.asarray(_optax(_points(starts), _data(sweep), delta, max_steps, batch))
 
 

@@ -72,8 +72,10 @@ def sparse_match(a, s, theta, *, n):
 
     Source: Ahmad 2016, arXiv:1601.00720.
     """
-    n, a, s, theta = (value[..., None] for value in jnp.broadcast_arrays(n, a, s, jnp.ceil(theta)))
-    b = theta + jnp.arange(_TERMS, dtype=theta.dtype).reshape((1,) * (theta.ndim - 1) + (-1,))
+    # Counts may be given as integers.
+    numbers = jnp.broadcast_arrays(*(1.0 * value for value in (n, a, s, theta)))
+    n, a, s, theta = (value[..., None] for value in numbers)
+    b = jnp.ceil(theta) + jnp.arange(_TERMS, dtype=theta.dtype).reshape((1,) * (theta.ndim - 1) + (-1,))
     counted = b <= jnp.minimum(s, a)
     b = jnp.where(counted, b, 0.0)
     terms = _log_choose(s, b) + _log_choose(n - s, a - b) - _log_choose(n, a)

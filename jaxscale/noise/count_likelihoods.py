@@ -194,9 +194,9 @@ class TrialsLikelihood(CountLikelihood):
         self,
         sites: Mapping[str, Numbers],
         p: Float[Array, "*lane row"],
-        hits: Float[Array, "*lane row"],
+        hits: Float[Array, "*#lane row"],
         trials: Float[Array, "*#lane row"],
-        ways: Float[Array, "*lane row"],
+        ways: Float[Array, "*#lane row"],
     ) -> Float[Array, "*lane row"]:
         """Log probability of successes with expected proportion p.
 
@@ -251,9 +251,9 @@ class Binomial(TrialsLikelihood):
         self,
         sites: Mapping[str, Numbers],
         p: Float[Array, "*lane row"],
-        hits: Float[Array, "*lane row"],
+        hits: Float[Array, "*#lane row"],
         trials: Float[Array, "*#lane row"],
-        ways: Float[Array, "*lane row"],
+        ways: Float[Array, "*#lane row"],
     ) -> Float[Array, "*lane row"]:
         """Log probability ``k log p + (n - k) log(1 - p) + log C(n, k)``."""
         return ways + special.xlogy(hits, p) + special.xlog1py(trials - hits, -p)
@@ -291,9 +291,9 @@ class BetaBinomial(TrialsLikelihood):
         self,
         sites: Mapping[str, Numbers],
         p: Float[Array, "*lane row"],
-        hits: Float[Array, "*lane row"],
+        hits: Float[Array, "*#lane row"],
         trials: Float[Array, "*#lane row"],
-        ways: Float[Array, "*lane row"],
+        ways: Float[Array, "*#lane row"],
     ) -> Float[Array, "*lane row"]:
         """Log probability ``log B(k + a, n - k + b) - log B(a, b) + log C(n, k)``, ``a = p c``, ``b = (1 - p) c``."""
         a, b = p * sites["concentration"], (1 - p) * sites["concentration"]

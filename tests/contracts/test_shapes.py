@@ -1,7 +1,6 @@
 """Array shapes: wrong ones are refused where types are checked, and few arguments are of any type."""
 
-import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import jaxtyping
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxscale
+from benchmarks import architecture
 from jaxscale import Observations, laws, likelihoods
 from jaxscale.bayes.build_model import model_of
 from jaxscale.bayes.psis import smooth
@@ -30,7 +30,6 @@ from jaxscale.results.draws import Draws
 from jaxscale.results.fits import Fits
 from jaxscale.sampling.importance import Proposal
 from jaxscale.sampling.modes import Mode
-from tests.conftest import CHECKOUT
 
 # The largest share of arguments of any type.
 LARGEST_SHARE = 0.05
@@ -85,31 +84,5 @@ def test_a_wrong_shape_is_refused(name: str) -> None:
 
 
 def test_few_arguments_are_of_any_type() -> None:
-    of_any_type, count = [], 0
-    for file in sorted((CHECKOUT / "jaxscale").rglob("*.py")):
-        for function, argument in _arguments(ast.parse(file.read_text())):
-            count += 1
-            annotation = None if argument.annotation is None else ast.unparse(argument.annotation)
-            if annotation in (None, "Any", "object"):
-                of_any_type.append(f"{file.relative_to(CHECKOUT)}: {function}({argument.arg})")
-    assert len(of_any_type) < LARGEST_SHARE * count, f"{len(of_any_type)} of {count}:\n" + "\n".join(of_any_type)
-
-
-def _arguments(node: ast.AST) -> Iterator[tuple[str, ast.arg]]:
-    """All arguments of functions but those of laws, which are written as in the papers."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            if any(_declares_law(decorator) for decorator in child.decorator_list):
-                continue
-            arguments = child.args
-            every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
-            yield from ((child.name, one) for one in every if one is not None and one.arg not in ("self", "cls"))
-            if isinstance(child.returns, ast.Name) and child.returns.id == "Law":
-                # Functions inside of it compute a law.
-                continue
-        yield from _arguments(child)
-
-
-def _declares_law(decorator: ast.expr) -> bool:
-    function = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return isinstance(function, ast.Name) and function.id == "law"
+    offenders, count = architecture.arguments_of_any_type()
+    assert len(offenders) < LARGEST_SHARE * count, f"{len(offenders)} of {count}:\n" + "\n".join(offenders)

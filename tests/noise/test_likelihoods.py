@@ -188,7 +188,7 @@ def test_effects_of_runs_under_laplace_residuals_are_sampled_in_the_smooth_model
     model = modelled(likelihoods.laplace(runs=True))
     smooth = model.smooth
     assert model.runs and not smooth.marginal and smooth.likelihood.name == "student_t"
-    x = model.placed(dict(E=1.8, A=30.0, alpha=0.4), dict(scale=0.02, run_ratio=0.7))
+    x = model.coordinates_of(dict(E=1.8, A=30.0, alpha=0.4), dict(scale=0.02, run_ratio=0.7))
     far = x.at[0].add(1.0)
     assert float(smooth.log_density(x)) > float(smooth.log_density(far)) + 100
     assert modelled(likelihoods.normal(), law=power).smooth.likelihood.differentiable
