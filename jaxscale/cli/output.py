@@ -1,4 +1,4 @@
-"""Endings: how a command tells, writes and leaves; the exit statuses."""
+"""Reports, files and exit statuses of commands."""
 
 import json
 import sys
@@ -83,7 +83,7 @@ def deliver(report: Callable[[], str], files: Mapping[Path, Callable[[], bytes]]
     The report is printed even where the files cannot be written: it may have cost hours.
 
     Args:
-        report: makes the text for a person.
+        report: makes the text of the report.
         files: path to what makes its content; the path ``-`` is printed.
         quiet: whether to leave the report out.
 

@@ -99,7 +99,7 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
 
 
 @compiled(brief=True, static_argnames="count")
-def _resample(log_weights: Float[Array, "draw candidate"], key: RandomKey, count: int) -> Int[Array, " draw"]:
+def _resample(log_weights: Float[Array, " candidate"], key: RandomKey, count: int) -> Int[Array, " draw"]:
     """Indices of equally weighted draws in random order."""
     return jr.permutation(key, psis.systematic(key, log_weights, count))
 

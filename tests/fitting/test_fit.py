@@ -159,8 +159,8 @@ def test_intervals_of_checkpoints_cover_the_truth():
         columns["N"] = np.repeat(design["N"], 4)
         exact = simulate(laws.get("chinchilla"), TRUE, columns, noise=1e-9, seed=0)["loss"]
         generator = np.random.default_rng(seed)
-        luck = np.repeat(generator.standard_normal(12) * 0.005, 4) + 0.001 * generator.standard_normal(48)
-        table = {**columns, "loss": exact * np.exp(luck), "run": np.repeat(np.arange(12), 4)}
+        errors = np.repeat(generator.standard_normal(12) * 0.005, 4) + 0.001 * generator.standard_normal(48)
+        table = {**columns, "loss": exact * np.exp(errors), "run": np.repeat(np.arange(12), 4)}
         for clustered in hits:
             observations = Observations.from_table(
                 table, inputs=["N", "D"], response="loss", run="run" if clustered else None

@@ -98,11 +98,11 @@ def test_the_parametric_bootstrap_has_the_classical_standard_errors(weighted) ->
 def test_parametric_bootstrap_draws_run_effects(by_run) -> None:
     again, lines = parts(by_run)
     samples = schemes.parametric(again, lines, MANY, np.random.default_rng(0))
-    luck = samples.response[:, :ROWS] - lines.prediction[:ROWS]
+    errors = samples.response[:, :ROWS] - lines.prediction[:ROWS]
     row, run = samples.about["noise"]["scale"], samples.about["noise"]["scale_of_runs"]
     assert row > 0 and run > 0
     same = RUN[:, None] == RUN
-    np.testing.assert_allclose(np.cov(luck.T), run**2 * same + row**2 * np.eye(ROWS), atol=0.1 * (run**2 + row**2))
+    np.testing.assert_allclose(np.cov(errors.T), run**2 * same + row**2 * np.eye(ROWS), atol=0.1 * (run**2 + row**2))
 
 
 @pytest.mark.parametrize("signs", ["rademacher", "mammen"])
@@ -354,12 +354,12 @@ def test_bootstrap_resumes_from_a_checkpoint(plain, tmp_path) -> None:
 
 def test_a_fit_read_from_a_file_needs_its_observations(plain) -> None:
     read = jaxscale.Fit.from_json(plain.to_json(), plain.law)
-    for door in (jaxscale.bootstrap, jaxscale.jackknife, jaxscale.laplace):
+    for resample in (jaxscale.bootstrap, jaxscale.jackknife, jaxscale.laplace):
         with pytest.raises(ValueError, match="pass them as observations="):
-            door(read)
-        door(read, observations=plain.observations)
+            resample(read)
+        resample(read, observations=plain.observations)
         with pytest.raises(ValueError, match="must be those of the fit"):
-            door(read, observations=observed(seed=1))
+            resample(read, observations=observed(seed=1))
 
 
 @pytest.mark.parametrize(

@@ -71,20 +71,20 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
 
 
 def test_importance_sampling_and_nuts_agree(fitted: jaxscale.Fit) -> None:
-    rungs = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
+    posteriors = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
     target = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
-    for drawn in rungs:
+    for drawn in posteriors:
         assert drawn.about["likelihood"] == target
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
         assert set(drawn.nuisance) == {"scale", "df"}
         assert drawn.about["priors"]["df"] == "Gamma(2, 0.1)"
     for name in ("E", "A", "alpha"):
-        spread = np.log(rungs[1].params[name])
-        alike(np.log(rungs[0].params[name]), (float(np.mean(spread)), float(np.std(spread))), 0.15)
+        spread = np.log(posteriors[1].params[name])
+        alike(np.log(posteriors[0].params[name]), (float(np.mean(spread)), float(np.std(spread))), 0.15)
     again = jaxscale.posterior(fitted, method="nuts", **FEW)
-    assert all(np.array_equal(again.params[name], rungs[1].params[name]) for name in again.params)
+    assert all(np.array_equal(again.params[name], posteriors[1].params[name]) for name in again.params)
     other = jaxscale.posterior(fitted, method="nuts", seed=1, **FEW)
-    assert not np.array_equal(other.params["E"], rungs[1].params["E"])
+    assert not np.array_equal(other.params["E"], posteriors[1].params["E"])
 
 
 LIKELIHOODS = {
