@@ -152,10 +152,10 @@ def profile(
 
     The statistic is ``2 (f(held) - f_min) / c``, and an interval holds the values whose signed root statistic is within
     plus or minus a quantile. Squared error: c is the residual variance, which gives the F form
-    ``(n - p) (S - S_min) / S_min`` with a t quantile. Student's t: c is 1, with a normal quantile. Huber and absolute losses are M-estimators:
-    ``c = E[psi^2] / E[psi']``, estimated at the optimum, with a t quantile. Where runs have several rows, c is
-    multiplied by the ratio of the quantity's cluster-robust to its model-based variance, and the t quantile has one
-    degree of freedom fewer than there are runs.
+    ``(n - p) (S - S_min) / S_min`` with a t quantile. Student's t: c is 1, with a normal quantile. Huber and absolute
+    losses are M-estimators: ``c = E[psi^2] / E[psi']``, estimated at the optimum, with a t quantile. Where runs have
+    several rows, c is multiplied by the ratio of the quantity's cluster-robust to its model-based variance, and the t
+    quantile has one degree of freedom fewer than there are runs.
 
     >>> profile(fit, quantity={"a": lambda p: p["beta"] / (p["alpha"] + p["beta"])})  # doctest: +SKIP
 

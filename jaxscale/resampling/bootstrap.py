@@ -64,7 +64,8 @@ def bootstrap(
 
     Refits are local searches from the estimate, so that other minima are not explored. Failures are retried with damped
     steps; refits that still fail, and resamples with fewer distinct rows than free parameters, are left out and
-    counted. An absolute loss is refitted in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with a notice.
+    counted. An absolute loss is refitted in its smoothed form. An interruption (Ctrl-C) keeps the finished refits, with
+    a notice.
 
     Args:
         fit: the fit.
