@@ -262,7 +262,7 @@ def stretch(law: Law, sweeps: Sequence[Sweep], places: Any) -> list[Any]:
     return found
 
 
-def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
+def by_discrepancy(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
     """Intervals of :func:`jaxscale.forecast`, with size the product of all inputs, and its diagnostics."""
     import jaxscale
 
@@ -273,7 +273,7 @@ def by_misfit(law: Law, sweeps: Sequence[Sweep]) -> tuple[list[Any], list[Any]]:
         settings: Any = dict(level=LEVEL, allow_unidentified=True, progress=False)
         found = jaxscale.forecast(law, seen, at=_part(sweep, sweep.held), **settings)
         ends.append(np.array([(row["lower"], row["upper"]) for row in found.params.values()]).T)
-        about.append({name: found.about[name] for name in ("scatter", "misfit")})
+        about.append({name: found.about[name] for name in ("scatter", "discrepancy")})
     return ends, about
 
 
@@ -354,7 +354,7 @@ def run(
             if method == "Wald, stretched":
                 ends, about = stretch(known, own, places), [{} for _ in own]
             elif method == "forecast":
-                ends, about = by_misfit(known, own)
+                ends, about = by_discrepancy(known, own)
             elif method.startswith("Wald"):
                 ends, about = by_curvature(known, own, places, "runs" in method), [{} for _ in own]
             else:

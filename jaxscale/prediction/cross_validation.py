@@ -211,7 +211,7 @@ class _LeaveFutureOut:
 
 def _check_draws(draws: Draws) -> None:
     if not isinstance(draws, Draws):
-        raise ArgumentTypeError("draws", f"must be what posterior handed back, but is {type(draws).__name__}.")
+        raise ArgumentTypeError("draws", f"must be what posterior returned, but is {type(draws).__name__}.")
     if draws.model is None:
         raise ValueError(
             f"These draws ({draws.method}) {NO_MODEL}, so their likelihood cannot be computed; use those returned by "

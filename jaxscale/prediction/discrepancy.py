@@ -134,7 +134,7 @@ def covariance(a: Float[np.ndarray, " first"], b: Float[np.ndarray, " second"]) 
     return 1 + a * b + np.where(a * b > 0, least**2 * (3 * most - least) / 6, 0.0)
 
 
-def _prior() -> Float[np.ndarray, " misfit"]:
+def _prior() -> Float[np.ndarray, " discrepancy"]:
     """Log prior of the discrepancy: probability 1/2 that it is zero, else half-Cauchy."""
     others = np.exp(_half_cauchy(DISCREPANCIES[1:]))
     return np.log(0.5 * np.concatenate([[1.0], others / others.sum()]))

@@ -67,7 +67,7 @@ def forecast(
     Returns:
         One interval per new response, in order, named by its inputs: ``estimate`` is the predictive median, ``sd`` the
         predictive standard deviation (delta method; NaN below three degrees of freedom). ``about`` holds the posterior
-        medians of sigma (``scatter``) and of tau / sigma in the unit above (``misfit``), the posterior probability that
+        medians of sigma (``scatter``) and of tau / sigma in the unit above (``discrepancy``), the posterior probability that
         the law is correctly specified (``law_holds``), the degrees of ``freedom`` and the fit's ``status``.
 
     Raises:
@@ -137,16 +137,16 @@ def forecast(
         {"estimate": float(m), "sd": float(s), "lower": float(low), "upper": float(high)}
         for m, s, low, high in zip(median, deviation, lower, upper, strict=True)
     ]
-    scatter, misfit = residuals.sizes()
+    scatter, discrepancy = residuals.sizes()
     return Intervals(
         law=law,
-        method="law and misfit",
+        method="law with discrepancy",
         level=level,
         params=dict(zip(_labels(law, new), entries, strict=True)),
         about={
             "along": " * ".join(names),
             "scatter": scatter,
-            "misfit": misfit,
+            "discrepancy": discrepancy,
             "law_holds": residuals.probability_law_holds(),
             "freedom": residuals.freedom,
             "seed": law_fit.provenance.seed,

@@ -76,7 +76,7 @@ def comparable(elpds: Mapping[str, Elpd]) -> None:
     if invalid:
         raise ArgumentTypeError(
             "elpds",
-            f"must map names to what loo handed back, such as {{'chinchilla': loo(draws)}}, but holds "
+            f"must map names to what loo returned, such as {{'chinchilla': loo(draws)}}, but holds "
             f"{type(invalid[0]).__name__}.",
         )
     if not elpds:

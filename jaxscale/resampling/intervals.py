@@ -100,7 +100,7 @@ def bootstrap_intervals(
     rows = fit.observations if fit.observations is not None else draws.observations
     other = draws.observations is not None and not is_of(fit, draws.observations)
     if (str(draws.law), draws.free) != (str(fit.law), fit.free) or other:
-        raise ArgumentError("draws", "must be a bootstrap of this very fit, but is one of another law or data.")
+        raise ArgumentError("draws", "must be a bootstrap of this fit, but is one of another law or data.")
     check_method(method, fit.noise)
     functions = None if quantity is None else by_name(quantity)
     values = _quantities(draws, fit, functions)

@@ -23,7 +23,7 @@ _KINDS = {
     "studentised": "studentised intervals",
 }
 # Methods that report the estimate itself; all others report the mean of draws.
-_POINT_ESTIMATES = ("profile likelihood", "law and misfit")
+_POINT_ESTIMATES = ("profile likelihood", "law with discrepancy")
 # Entries that other lines of the report print, or that only the JSON file holds.
 _PRINTED_ELSEWHERE = (
     *(
@@ -43,7 +43,7 @@ _PRINTED_ELSEWHERE = (
     *("seed", "seconds", "kind", "unit", "n_resamples", "finished", "failed", "from", "left_out", "stderr", "status"),
 )
 _LABELS = {"noise": "Noise", "without_stderr": "No std. error", "unit c": "Unit c", "variance ratio": "Ratios"}
-_LABELS |= {"along": "Size", "misfit": "Discrepancy", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
+_LABELS |= {"along": "Size", "discrepancy": "Discrepancy", "law_holds": "P(law holds)", "freedom": "Deg. freedom"}
 
 
 def text(intervals: "Intervals", data: Observations | None = None) -> str:
@@ -94,7 +94,7 @@ def _method(method: str, about: Mapping[str, Any]) -> str:
         return f"{summary}, {about['steps']:.1f} steps per draw{before}"
     if method == "laplace":
         return "normal approximation at the mode" + (f" ({khat} as a proposal)" if khat else "")
-    if method == "law and misfit":
+    if method == "law with discrepancy":
         return "least squares with a smooth model discrepancy along the size, integrated out"
     if method == "new group":
         return f"new group, from draws by {about['from']}" + (f" ({khat})" if khat else "")

@@ -303,7 +303,7 @@ def test_larger_runs_are_forecast() -> None:
     law, data = lookup.find_law("my_laws.py"), Observations.from_table("runs.csv", inputs=["N"], response="loss")
     there = forecast(law, data, at={"N": [7e10, 4e11]}, level=0.8, fixed={"E": 1.8})
     assert entries["params"] == {name: {**row, "level": 0.8} for name, row in there.params.items()}
-    assert (entries["law_holds"], entries["method"]) == (there.about["law_holds"], "law and misfit")
+    assert (entries["law_holds"], entries["method"]) == (there.about["law_holds"], "law with discrepancy")
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,9 @@ def test_forecast_under_the_law_is_unbiased(follows):
     assert np.all((lower < power(FAR)) & (power(FAR) < upper))
     assert np.all(np.log(upper / lower) < 0.04)
     assert follows["X = 2e+21"] == (lower[0], upper[0]) and list(follows.params)[-1] == "X = 2e+22"
-    assert follows.level == 0.9 and follows.method == "law and misfit"
+    assert follows.level == 0.9 and follows.method == "law with discrepancy"
     assert follows.about["along"] == "X" and follows.about["freedom"] == 20
-    assert follows.about["law_holds"] > 0.5 and follows.about["misfit"] < 1
+    assert follows.about["law_holds"] > 0.5 and follows.about["discrepancy"] < 1
     assert 0.001 < follows.about["scatter"] < 0.006
     for row in follows.params.values():
         assert row["lower"] < row["estimate"] < row["upper"] and row["sd"] > 0
@@ -246,17 +246,17 @@ def test_forecast_widens_under_discrepancy_and_covers(follows):
     assert np.all((lower < truth) & (truth < upper))
     width, before = np.log(upper / lower), np.log(np.divide(*ends(follows)[::-1]))
     assert np.all(width > 1.5 * before) and width[-1] > 2 * width[0]
-    assert found.about["law_holds"] < 0.01 and found.about["misfit"] > 1
+    assert found.about["law_holds"] < 0.01 and found.about["discrepancy"] > 1
 
 
 def test_benchmark_of_real_sweeps_uses_forecast(follows):
     """Held-out rows are forecast from the others."""
     y, held = np.append(power(X, noise=0.003, seed=4), power(FAR)), np.arange(len(X) + len(FAR)) >= len(X)
     sweep = calibration_reality.Sweep("made", "all", "compute_power_floor", {"X": np.append(X, FAR)}, y, held)
-    fit_of_law, about = calibration_reality.by_misfit(laws.get("compute_power_floor"), [sweep])
+    fit_of_law, about = calibration_reality.by_discrepancy(laws.get("compute_power_floor"), [sweep])
     np.testing.assert_allclose(fit_of_law[0], ends(follows), rtol=1e-12)
     assert calibration_reality.score(sweep, fit_of_law[0])["hits"] == len(FAR)
-    assert about == [{name: follows.about[name] for name in ("scatter", "misfit")}]
+    assert about == [{name: follows.about[name] for name in ("scatter", "discrepancy")}]
 
 
 def test_forecast_ignores_rows_of_weight_0_and_row_order(follows):

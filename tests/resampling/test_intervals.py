@@ -229,7 +229,7 @@ def test_wrong_arguments_are_refused(plain, cases, settings: dict[str, Any], mes
 def test_draws_of_another_fit_raise(plain, cases) -> None:
     with pytest.raises(ValueError, match="must come from jaxscale.bootstrap, but its method is 'laplace'"):
         jaxscale.bootstrap_intervals(jaxscale.laplace(plain), plain)
-    with pytest.raises(ValueError, match="must be a bootstrap of this very fit"):
+    with pytest.raises(ValueError, match="must be a bootstrap of this fit"):
         jaxscale.bootstrap_intervals(cases, fitted(observed(seed=5)))
 
 

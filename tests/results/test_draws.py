@@ -175,18 +175,14 @@ def test_arguments_of_wrong_type_raise(untyped: None) -> None:
 
 
 def test_comparison_of_wrong_types_raises(untyped: None) -> None:
-    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is Intervals\.$"):
+    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior returned, but is Intervals\.$"):
         loo(DRAWS.intervals())
-    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior handed back, but is NoneType\.$"):
+    with pytest.raises(TypeError, match=r"^Argument draws must be what posterior returned, but is NoneType\.$"):
         leave_future_out(lambda data: None, DATA, "x")
     for call in (compare, stacking):
-        with pytest.raises(
-            TypeError, match=r"^Argument elpds must map names to what loo handed back, .* holds list\.$"
-        ):
+        with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds list\.$"):
             call([1.0])
-        with pytest.raises(
-            TypeError, match=r"^Argument elpds must map names to what loo handed back, .* holds Draws\.$"
-        ):
+        with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds Draws\.$"):
             call({"two": DRAWS})
 
 

@@ -24,7 +24,7 @@ def test_mean_of_draws_is_labelled_mean(method: str) -> None:
     assert head(shown)[:3] == ["mean", "sd", "90"]
 
 
-@pytest.mark.parametrize("method", ["percentile of case bootstrap", "profile likelihood", "law and misfit"])
+@pytest.mark.parametrize("method", ["percentile of case bootstrap", "profile likelihood", "law with discrepancy"])
 def test_intervals_of_an_estimate_are_labelled_estimate(method: str) -> None:
     assert head(str(Intervals("chinchilla", method, 0.9, {"alpha": ROW}))) == ["estimate", "sd", "90", "%", "interval"]
 
