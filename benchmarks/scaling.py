@@ -261,7 +261,7 @@ def badlane() -> None:
     print(
         table(
             ["data sets", "others bitwise equal", "status of the invalid one"],
-            [["10000", str(same), str(with_bad.messages[1234])]],
+            [["10000", str(same), str(with_bad.status_names[1234])]],
         )
     )
 

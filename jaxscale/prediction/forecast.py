@@ -67,8 +67,8 @@ def forecast(
     Returns:
         One interval per new response, in order, named by its inputs: ``estimate`` is the predictive median, ``sd`` the
         predictive standard deviation (delta method; NaN below three degrees of freedom). ``about`` holds the posterior
-        medians of sigma (``scatter``) and of tau / sigma in the unit above (``discrepancy``), the posterior probability that
-        the law is correctly specified (``law_holds``), the degrees of ``freedom`` and the fit's ``status``.
+        medians of sigma (``scatter``) and of tau / sigma in the unit above (``discrepancy``), the posterior probability
+        that the law is correctly specified (``law_holds``), the degrees of ``freedom`` and the fit's ``status``.
 
     Raises:
         DataError: the observations do not suit the law, or leave no degree of freedom.

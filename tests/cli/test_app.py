@@ -162,7 +162,7 @@ def test_law_from_a_file_is_fitted_and_read_back() -> None:
     result = run("fit", "runs.csv", "--law", "my_laws.py:my_law", *words)
     assert (result.exit_code, result.output) == (0, "")
     fit = Fit.load(Path("out.json"), law=lookup.find_law("my_laws.py"))
-    assert (fit.law.name, fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
+    assert (str(fit.law), fit.fixed, fit.free) == ("my_law", {"E": 1.8}, ("A", "alpha"))
     assert fit.predict(N=1e9) == 1.8 + fit.params["A"] / 1e9 ** fit.params["alpha"]
     assert "A law of one's own." in run("laws", "my_laws.py:my_law").stdout
 

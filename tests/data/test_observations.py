@@ -36,7 +36,7 @@ COLUMNS = {"N": [1e8, 2e8, 4e8, 8e8], "D": [1e9, 4e9, 2e9, 8e9], "loss": [4.0, 3
 FREE = ("E", "A", "alpha")
 
 
-def checked(law: Law, observations: Observations, free: Sequence[str], space: str | None = None, **more: str) -> Any:
+def checked(law: Law, observations: Observations, free: Sequence[str], space: str | None = None, **more: Any) -> Any:
     """Check observations for residuals in a space, or in the one that suits the response."""
     chosen = default_space(law.response.domain) if space is None else space_of(space)
     return validation.validate(law, observations, free, chosen, **more)

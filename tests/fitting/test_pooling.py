@@ -99,7 +99,7 @@ def test_a_prediction_names_its_group(table, shared_size: Fit) -> None:
 
 
 def test_a_file_is_read_back(table, shared_size: Fit, tmp_path: Path) -> None:
-    shared_size.to_json(tmp_path / "fit.json")
+    shared_size.save(tmp_path / "fit.json")
     back = Fit.load(tmp_path / "fit.json")
     assert back == shared_size and back.predict(x=1e4, group="3") == shared_size.predict(x=1e4, group="3")
     rows = observed(table)

@@ -107,9 +107,9 @@ def test_overtrained_models_and_their_errors(data: Path, name: str) -> None:
     assert error.objective <= squares("error_exp_loss", error_at, known, "error_avg_17", ["loss_c4_eval"]) * ROUNDING
     for run, (of_loss, of_error) in targets.items():
         row = rows[rows.run == run].iloc[0]
-        predicted = loss(C=row.flops_6nd, M=row.tokens_per_param)
+        predicted = loss.predict(C=row.flops_6nd, M=row.tokens_per_param)
         assert 100 * abs(predicted / row.loss_c4_eval - 1) == pytest.approx(of_loss, abs=2e-4)
-        assert 100 * abs(error(L=predicted) / row.error_avg_17 - 1) == pytest.approx(of_error, abs=2e-4)
+        assert 100 * abs(error.predict(L=predicted) / row.error_avg_17 - 1) == pytest.approx(of_error, abs=2e-4)
 
 
 @pytest.mark.parametrize(

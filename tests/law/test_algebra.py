@@ -154,9 +154,9 @@ def test_sums_have_the_wider_domain() -> None:
 
 def test_what_is_no_law_cannot_be_added_or_multiplied() -> None:
     with pytest.raises(TypeError, match="unsupported operand"):
-        chinchilla + 1.0
+        chinchilla + 1.0  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
     with pytest.raises(TypeError, match="unsupported operand"):
-        2.0 * chinchilla  # pyright: ignore[reportOperatorIssue]
+        2.0 * chinchilla  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
 
 
 def test_bits_inside_chinchilla_are_the_precision_law() -> None:
@@ -305,7 +305,7 @@ def test_a_composed_law_is_fitted() -> None:
     observations = Observations.from_table(table, inputs=list(composed.inputs), response="loss")
     fit = jaxscale.fit(composed, observations, noise=noise.squared("log"), n_resamples=0, starts=512)
     assert fit.params == pytest.approx(truth, rel=1e-5)
-    assert fit.law.name == "chinchilla(D=repetition_tokens)(E=1.8)"
+    assert str(fit.law) == "chinchilla(D=repetition_tokens)(E=1.8)"
     assert fit.predict(N=1e9, U_D=1e9, D=1e11) == pytest.approx(float(composed(1e9, 1e9, 1e11, **truth)), rel=1e-7)
     assert jaxscale.Fit.from_json(fit.to_json(), law=composed).predict(N=1e9, U_D=1e9, D=1e11) == fit.predict(
         N=1e9, U_D=1e9, D=1e11
