@@ -74,6 +74,6 @@ def lognormal(low: float, high: float) -> Any:
         ValueError: they are not positive and in order.
     """
     if not 0 < low < high < math.inf:
-        raise ArgumentError("low", f"and high must be positive, low the lesser, but are {low!r} and {high!r}.")
+        raise ArgumentError("low", f"must lie between 0 and high, but low is {low!r} and high {high!r}.")
     with jax.enable_x64(True):
         return priors.lognormal(low, high).distribution

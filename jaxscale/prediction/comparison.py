@@ -82,7 +82,7 @@ def compare(
     Source: Vehtari, Gelman & Gabry 2017; Sivula, Magnusson, Matamoros & Vehtari 2025, doi:10.1214/25-BA1569.
     """
     elpds = _elpds_of(models, observations, likelihood, seed)
-    comparable(elpds)
+    comparable(elpds, "models")
     weights = stacking(elpds)
     best = max(elpds.values(), key=lambda elpd: elpd.elpd)
     rows = {}
@@ -113,6 +113,8 @@ def _elpds_of(
         return models
     if isinstance(models, str | Law):
         raise ArgumentTypeError("models", f"must be a sequence of laws, but is one law; write [{str(models)!r}, ...].")
+    if wrong := [type(model).__name__ for model in models if not isinstance(model, str | Law)]:
+        raise ArgumentTypeError("models", f"must hold laws or map names to what loo returned, but holds {wrong[0]}.")
     if observations is None:
         raise ArgumentError("observations", "must be given with laws.")
     laws = [resolve(law) for law in models]

@@ -68,19 +68,19 @@ def stacking(elpds: Mapping[str, Elpd]) -> dict[str, float]:
     return dict(zip(elpds, weights.tolist(), strict=True))
 
 
-def comparable(elpds: Mapping[str, Elpd]) -> None:
+def comparable(elpds: Mapping[str, Elpd], argument: str = "elpds") -> None:
     """Validate that predictive densities are of the same units."""
     invalid = (
         [elpds] if not isinstance(elpds, Mapping) else [elpd for elpd in elpds.values() if not isinstance(elpd, Elpd)]
     )
     if invalid:
         raise ArgumentTypeError(
-            "elpds",
+            argument,
             f"must map names to what loo returned, such as {{'chinchilla': loo(draws)}}, but holds "
             f"{type(invalid[0]).__name__}.",
         )
     if not elpds:
-        raise ArgumentError("elpds", "must not be empty.")
+        raise ArgumentError(argument, "must not be empty.")
     first_name, first = next(iter(elpds.items()))
     for name, elpd in elpds.items():
         for what, one, other in (
@@ -90,13 +90,13 @@ def comparable(elpds: Mapping[str, Elpd]) -> None:
         ):
             if one != other:
                 raise ArgumentError(
-                    "elpds",
+                    argument,
                     f"must hold models that compare, but {what} of {first_name} is {one!r} and that of "
                     f"{name} is {other!r}.",
                 )
         if not np.array_equal(first.labels, elpd.labels):
             raise ArgumentError(
-                "elpds", f"must hold models that compare, but {name} has other {first.unit}s than {first_name}."
+                argument, f"must hold models that compare, but {name} has other {first.unit}s than {first_name}."
             )
         if not np.isfinite(elpd.pointwise).all():
-            raise ArgumentError("elpds", f"must hold finite densities, but {name} gives some {elpd.unit} none.")
+            raise ArgumentError(argument, f"must hold finite densities, but {name} gives some {elpd.unit} none.")

@@ -23,5 +23,5 @@ def test_fixed_parameters_have_no_prior_and_the_likelihood_decides_what_else_has
 
 def test_a_lognormal_prior_has_95_percent_between_two_numbers() -> None:
     assert priors.lognormal(0.1, 0.6).icdf(np.array([0.025, 0.975])) == pytest.approx([0.1, 0.6], rel=1e-2)
-    with pytest.raises(ValueError, match=r"^Arguments low and high must be positive, low the lesser, but are 1\.0"):
+    with pytest.raises(ValueError, match=r"^Argument low must lie between 0 and high, but low is 1\.0 and high 0\.5"):
         priors.lognormal(1.0, 0.5)

@@ -360,16 +360,16 @@ def test_models_are_compared_best_first() -> None:
     ],
 )
 def test_incomparable_models_raise(changes: dict[str, Any], message: str) -> None:
-    for function in (stacking, compare):
+    for function, argument in ((stacking, "elpds"), (compare, "models")):
         with pytest.raises(ValueError) as caught:
             function({"a": scored(np.zeros(4)), "b": scored(np.zeros(4), **changes)})
-        assert str(caught.value) == f"Argument elpds must hold models that compare, but {message}"
+        assert str(caught.value) == f"Argument {argument} must hold models that compare, but {message}"
 
 
 def test_empty_and_non_finite_comparisons_raise() -> None:
     with pytest.raises(ValueError, match=r"^Argument elpds must not be empty\.$"):
         stacking({})
-    with pytest.raises(ValueError, match=r"^Argument elpds must hold finite densities, but a gives some row none\.$"):
+    with pytest.raises(ValueError, match=r"^Argument models must hold finite densities, but a gives some row none\.$"):
         compare({"a": scored(np.array([0.0, -np.inf]))})
 
 

@@ -179,10 +179,14 @@ def test_comparison_of_wrong_types_raises(untyped: None) -> None:
         loo(DRAWS.intervals())
     with pytest.raises(TypeError, match=r"^Argument draws must be what posterior returned, but is NoneType\.$"):
         leave_future_out(lambda data: None, DATA, "x")
-    for call in (compare, stacking):
-        with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds list\.$"):
-            call([1.0])
-        with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds Draws\.$"):
+    with pytest.raises(TypeError, match=r"^Argument models must hold laws or map names to what loo .* holds float\.$"):
+        compare([1.0])
+    with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds list\.$"):
+        stacking([1.0])
+    for call, name in ((compare, "models"), (stacking, "elpds")):
+        with pytest.raises(
+            TypeError, match=rf"^Argument {name} must map names to what loo returned, .* holds Draws\.$"
+        ):
             call({"two": DRAWS})
 
 
