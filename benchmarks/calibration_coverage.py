@@ -103,8 +103,8 @@ def by_posterior(case: Case, law: Law, found: Any, rows: slice) -> tuple[dict[st
     }
     if np.isfinite(ess).any():
         about |= {"khat": np.round(khat, 3).tolist()}
-        proposed = ImportanceSettings(draws=next(iter(params.values())).shape[1]).proposed
-        about |= {"share": np.round(ess / proposed, 4).tolist()}
+        proposals = ImportanceSettings(draws=next(iter(params.values())).shape[1]).proposals
+        about |= {"share": np.round(ess / proposals, 4).tolist()}
     return cells, about
 
 

@@ -77,7 +77,7 @@ def _process(x: Any, data: Any) -> Any:
     length, amplitude, added = jnp.exp(x)
     prior = stats.gamma.logpdf(length, 25.0, scale=0.25) + jnp.sum(x)
     prior += stats.norm.logpdf(amplitude, 0.0, 2.0) + stats.norm.logpdf(added)
-    away = (data["x"][:, None] - data["x"]) / length
+    away = (data["x"][:, None] - data["x"][None, :]) / length
     covariance = amplitude**2 * jnp.exp(-0.5 * away**2) + added * jnp.eye(len(data["x"]))
     root = jnp.linalg.cholesky(covariance)
     white = jnp.linalg.solve(root, data["y"])

@@ -71,7 +71,7 @@ def fit_sweep(law: Law, starts: int = 1024, seed: int = 0) -> tuple[dict[str, np
 
     columns = sweep(law, seed=seed)
     observations = jaxscale.Observations.from_table(columns, inputs=list(law.inputs), response="y")
-    settings: dict[str, Any] = dict(starts=starts, key=seed, n_resamples=0, allow_unidentified=True)
+    settings: dict[str, Any] = dict(starts=starts, seed=seed, n_resamples=0, allow_unidentified=True)
     return columns, jaxscale.fit(law, observations, noise=squared(default(law.response).space), **settings)
 
 

@@ -92,7 +92,7 @@ class Task:
     noise: Annotated[str | None, _setting(f"Loss: {_LOSS_NAMES}; default: by the law's response.")] = None
     space: Annotated[
         str | None,
-        _setting("Residual space: log, linear or logit; default: by the law's response (linear for --noise squared)."),
+        _setting("Residual space: log, linear or logit; default: by the law's response (linear for squared noise)."),
     ] = None
     starts: Annotated[
         int,

@@ -98,7 +98,7 @@ def decode_categories(
     }
 
 
-def _encode_categories(law: Law, name: str, labels: Any) -> Float[np.ndarray, " row"]:
+def _encode_categories(law: Law, name: str, labels: Any) -> Float[np.ndarray, "*row"]:
     """Indices of a categorical input among its categories."""
     known = law.inputs[name].categories
     several = np.asarray(labels, object)
@@ -162,6 +162,6 @@ def first_outside(law: Law, columns: Mapping[str, Shaped[np.ndarray, "..."]]) ->
     return None
 
 
-def _features(law: Law, given: Mapping[str, Shaped[np.ndarray, "... row"]]) -> dict[str, Shaped[np.ndarray, "... row"]]:
+def _features(law: Law, given: Mapping[str, Shaped[np.ndarray, "..."]]) -> dict[str, Shaped[np.ndarray, "..."]]:
     features = law.prepare(**given) if law.prepare is not None else {}
     return {name: np.asarray(values, float) for name, values in features.items() if name in law.inputs}

@@ -34,7 +34,7 @@ def fit_many(
     *,
     noise: Noise | Sequence[Noise] | None = None,
     fixed: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None,
-    weight: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None = None,
+    weight: Real[Array, "..."] | Sequence[Real[Array, "..."]] | None = None,
     starts: int = 256,
     polish: int = 8,
     seed: int = 0,
@@ -140,7 +140,7 @@ def _check_arguments(
 
 
 def _weightings(
-    weights: Real[Array, "weighting row"] | Sequence[Real[Array, "weighting _"]] | None,
+    weights: Real[Array, "..."] | Sequence[Real[Array, "..."]] | None,
     sets: list[Observations],
     single: bool,
 ) -> list[Float[np.ndarray, "weighting _"]] | None:

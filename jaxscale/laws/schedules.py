@@ -37,7 +37,7 @@ SMALLEST_RATE = 1e-30
 
 
 def _validate_steps(
-    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
+    step: Real[Value, "*row"] | Sequence[Number], schedule: Real[Array, " step"] | Sequence[Number]
 ) -> tuple[Int[np.ndarray, "*row"], Float[np.ndarray, " step"]]:
     """Steps as indices into the schedule."""
     rates, index = np.asarray(schedule, float), np.asarray(step).astype(int)
@@ -61,7 +61,7 @@ def _drops(rates: np.ndarray, rises: bool) -> np.ndarray:
 
 
 def annealing_sums(
-    step: Real[Value, "*row"],
+    step: Real[Value, "*row"] | Sequence[Number],
     schedule: Real[Array, " step"] | Sequence[Number],
     *,
     memory: float = 0.999,
@@ -88,7 +88,11 @@ def annealing_sums(
 
 
 def rate_changes(
-    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number], *, rises: bool = True, knots: int = 64
+    step: Real[Value, "*row"] | Sequence[Number],
+    schedule: Real[Array, " step"] | Sequence[Number],
+    *,
+    rises: bool = True,
+    knots: int = 64,
 ) -> dict[str, Any]:
     """Changes of a schedule for ``multi_power``, each with its rate and the sum of rates since.
 
@@ -128,7 +132,7 @@ def rate_changes(
 
 
 def changes_after_warmup(
-    step: Real[Value, "*row"], schedule: Real[Array, " step"] | Sequence[Number]
+    step: Real[Value, "*row"] | Sequence[Number], schedule: Real[Array, " step"] | Sequence[Number]
 ) -> dict[str, Any]:
     """:func:`rate_changes` without the rises of the warm-up."""
     return rate_changes(step, schedule, rises=False)

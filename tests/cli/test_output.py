@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 import typer
 
@@ -115,7 +116,7 @@ def test_interrupted_bootstrap_reports_finished_refits(monkeypatch: pytest.Monke
 
     def stopped(*given: Any, **settings: Any) -> Any:
         lanes, settled = refitted(*given, **settings)
-        return replace(lanes, z=lanes.z[:, :20], local=replace(lanes.local, f=lanes.local.f[:20])), settled[:20]
+        return jax.tree.map(lambda leaf: leaf[..., :20], lanes), settled[:20]
 
     monkeypatch.setattr(bootstrap, "refit_batch", stopped)
     result = run("bootstrap", "runs.csv", *LAW, "--resamples", 30, "--json", "out.json")

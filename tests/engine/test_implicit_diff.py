@@ -222,7 +222,7 @@ def test_an_absolute_loss_is_solved_but_not_differentiated() -> None:
 
     assert jax.eval_shape(jax.jit(jax.vmap(slope)), RESPONSES).shape == (3,)
     for differentiated in (jax.grad(slope), jax.jacfwd(slope), jax.grad(jax.jit(slope))):
-        with pytest.raises(TypeError, match=r"vertex, whose derivative is not defined everywhere; take a Huber loss"):
+        with pytest.raises(TypeError, match=r"vertex, whose derivative is not defined everywhere; use a Huber loss"):
             jax.eval_shape(differentiated, RESPONSES[0])
 
 
@@ -313,5 +313,5 @@ def test_influence_refuses_what_has_none(plain: jaxscale.Fit) -> None:
     with pytest.raises(ValueError, match=r"must return one number, but returns an array of shape \(2,\)"):
         plain.influence(lambda p: CHINCHILLA(np.array([1e9, 1e10]), 1e11, **p))
     vertex = dataclasses.replace(plain, noise=jaxscale.noise.absolute())
-    with pytest.raises(TypeError, match="take a Huber loss"):
+    with pytest.raises(TypeError, match="use a Huber loss"):
         vertex.influence("E")

@@ -170,7 +170,7 @@ def test_failed_data_set_is_marked_and_affects_no_other(
     sets: list[Observations], together: Fits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A response without a logarithm, which validation would reject.
-    monkeypatch.setattr(fit_many_module, "checked", lambda *_: [])
+    monkeypatch.setattr(fit_many_module, "validate", lambda *_: [])
     bad = replace(sets[1], response=np.where(np.arange(33) == 4, -1.0, sets[1].response))
     worse = replace(sets[3], response=np.full(20, np.nan))
     fits = fit_many(small, [sets[0], bad, sets[2], worse])
@@ -223,10 +223,10 @@ class Scripted(batched_fits.Problems):
 
     rounds: list[tuple[list[float], list[int]]]
 
-    def _started(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
+    def _initial_coordinates(self, members: np.ndarray, u: np.ndarray, best: int, random: int) -> np.ndarray:
         return np.zeros((len(members), len(self.free), len(self.rounds[0][0])))
 
-    def _descended(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Any:
+    def _descend(self, members: np.ndarray, z: np.ndarray, weight: Any = None, **settings: Any) -> Any:
         f, status = self.rounds.pop(0)
         lanes = newton.init_lanes(self.problem, z, xp=np)
         lanes.local.f[:], lanes.status[:] = f, status

@@ -28,7 +28,7 @@ def test_resamples_with_fewer_distinct_rows_than_parameters_are_counted_as_faile
     # Without the run of three rows one row is left.
     run = np.where(np.arange(ROWS) == 15, 1, 0)
     lopsided = fitted(observed(weight=np.where(np.isin(np.arange(ROWS), (2, 5, 9, 15)), 1.0, 0.0), run=run))
-    with pytest.raises(ValueError, match="Only 1 of 2 refits of line settled"):
+    with pytest.raises(ValueError, match="Only 1 of 2 refits of line converged"):
         jaxscale.jackknife(lopsided)
 
 
@@ -39,12 +39,12 @@ def test_jackknife_left_out_indexes_observations() -> None:
     assert used[-1] > len(used) and list(draws.stats["left_out"]) == list(used)
     last = fitted(observed(weight=np.where(np.arange(ROWS) == draws.stats["left_out"][-1], 0.0, WEIGHT)))
     assert draws.params["m"][-1] == pytest.approx(last.params["m"], rel=1e-8)
-    assert "place among the observations" in " ".join((jaxscale.jackknife.__doc__ or "").split())
+    assert "index of the row among the observations" in " ".join((jaxscale.jackknife.__doc__ or "").split())
 
 
 def in_parts_of(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refits, "sizes", lambda _: replace(descent.CORE, pool=pool))
-    monkeypatch.setattr(runner.Runner, "together", 1)
+    monkeypatch.setattr(runner.Runner, "parallel_parts", 1)
 
 
 def interrupted(after: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_intervals_of_few_rows_cover_the_truth() -> None:
     assert all(47 <= count <= 60 for count in hits.values()), hits
 
 
-def test_a_bound_makes_a_law_that_is_found_by_its_name() -> None:
+def test_a_bound_makes_a_law_that_is_found_by_its_name(untyped: None) -> None:
     law = bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2))
     assert law.name == "power_law_floor(0.5<c<2.0)" and jaxscale.laws.get(law.name) is law
     assert bound(jaxscale.laws.get("power_law_floor"), c=(0.5, 2.0)) is law

@@ -253,7 +253,7 @@ def test_the_message_names_parameters_and_runs() -> None:
 def test_message_of_a_good_design() -> None:
     found = check(CHINCHILLA, isoflop([1e19, 1e20, 1e21], 5))
     assert found.message.startswith("The inputs of the 15 rows identify every free parameter of chinchilla. Expected ")
-    assert (found.law, found.rows, found.noise_level) == ("chinchilla", 15, 0.005)
+    assert (str(found.law), found.rows, found.noise_level) == ("chinchilla", 15, 0.005)
 
 
 def test_a_parameter_without_any_effect_can_only_be_fixed() -> None:

@@ -68,7 +68,9 @@ def test_a_posterior_is_the_same_in_any_unit_of_the_inputs() -> None:
     for factor in (1.0, 1e-17):
         rows = jaxscale.Observations.from_table({"x": x * factor, "y": y}, inputs=["x"], response="y")
         draws = jaxscale.posterior("power_law_floor", rows, progress=False)
-        found.append([draws.intervals().params[name][end] for name in ("c", "b") for end in ("mean", "lower", "upper")])
+        found.append(
+            [draws.intervals().params[name][end] for name in ("c", "b") for end in ("estimate", "lower", "upper")]
+        )
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
     assert "prior_range" not in {notice.code for notice in draws.notices}
 

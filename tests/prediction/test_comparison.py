@@ -205,7 +205,8 @@ def test_weights_without_a_tail_are_even(simple: Draws) -> None:
 
 def test_autocorrelated_chains_smooth_a_larger_tail(simple: Draws) -> None:
     walk = np.cumsum(np.random.default_rng(2).standard_normal((4, 250)), axis=1).ravel()
-    slow = replace(simple, params={"c": walk, "m": walk}, chains=4, method="nuts")
+    scale = {"scale": np.full(walk.size, SCALE)}
+    slow = replace(simple, params={"c": walk, "m": walk}, nuisance=scale, chains=4, method="nuts")
     ratios = np.random.default_rng(3).standard_normal((1000, 1))
     one, other = psis_weights(ratios, slow)[1], psis_weights(ratios, simple)[1]
     assert np.isfinite(one) and one != other

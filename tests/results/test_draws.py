@@ -184,9 +184,7 @@ def test_comparison_of_wrong_types_raises(untyped: None) -> None:
     with pytest.raises(TypeError, match=r"^Argument elpds must map names to what loo returned, .* holds list\.$"):
         stacking([1.0])
     for call, name in ((compare, "models"), (stacking, "elpds")):
-        with pytest.raises(
-            TypeError, match=rf"^Argument {name} must map names to what loo returned.* Draws\.$"
-        ):
+        with pytest.raises(TypeError, match=rf"^Argument {name} must map names to what loo returned.* Draws\.$"):
             call({"two": DRAWS})
 
 

@@ -176,9 +176,9 @@ FEW = int(RUNS_PER_PARAMETER * 5) - 1
         (dict(rows=240, uneven=(0.6, 0.01)), ""),
         (
             dict(rows=240, uneven=(0.62, 1e-5)),
-            "heteroscedastic: larger where the level is high (rank correlation 0.62)",
+            "The residuals are heteroscedastic: larger where the level is high (rank correlation 0.62)",
         ),
-        (dict(rows=240, uneven=(-0.5, 1e-5)), "heteroscedastic: smaller where the level is high"),
+        (dict(rows=240, uneven=(-0.5, 1e-5)), "The residuals are heteroscedastic: smaller where the level is high"),
         (dict(rows=80, runs=RUNS - 1, checkpoints=8.0), f"There are {RUNS - 1} runs with several rows each"),
     ],
 )
@@ -235,4 +235,4 @@ def test_noise_that_grows_with_the_level_is_reported(scale_by):
         "hill", sweep, likelihood=likelihood, method="importance", num_samples=100, progress=False
     )
     reason = [notice.message for notice in drawn.notices if notice.code == "not_calibrated"]
-    assert any("so take scale_by='level'" in one for one in reason) == (scale_by == "constant")
+    assert any("use scale_by='level'" in one for one in reason) == (scale_by == "constant")

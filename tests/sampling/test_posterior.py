@@ -72,7 +72,7 @@ def test_a_line_with_normal_residuals(method: Any) -> None:
 
 def test_importance_sampling_and_nuts_agree(fitted: jaxscale.Fit) -> None:
     posteriors = [jaxscale.posterior(fitted, method=method, **FEW) for method in ("importance", "nuts")]
-    target = "student_t(df inferred) on log residuals (in place of the huber loss, which is not a density)"
+    target = "student_t(df inferred) on log residuals (in place of the huber loss)"
     for drawn in posteriors:
         assert drawn.about["likelihood"] == target
         assert len(drawn) == drawn.about["draws"] == 2000 and drawn.ok
@@ -249,7 +249,7 @@ def test_interruption_keeps_finished_draws(method: Any, monkeypatch: pytest.Monk
     calls, run = [0], Runner.__call__
 
     def stopped(self: Any, program: Any, parts: Any) -> Any:
-        drawing = program.__name__.startswith("go_on")
+        drawing = program.__name__.startswith("advance_chains")
         calls[0] += drawing
         if drawing and calls[0] == 5:
             raise KeyboardInterrupt

@@ -19,8 +19,8 @@ def huber(delta: Numbers | str = 1e-3, space: str | Space = "log", over: Numbers
     'huber(delta=0.01) on log residuals'
 
     Args:
-        delta: Huber threshold: a number in the unit of the residuals (0.001 with --noise huber), or "scale" for 1.345
-            times the scale of the residuals, fitted jointly (Huber's proposal 2; the default without --noise).
+        delta: Huber threshold: a number in the unit of the residuals (0.001 unless given), or "scale" for 1.345 times
+            the scale of the residuals, fitted jointly (Huber's proposal 2; the default of fits without a noise).
         space: residual space.
         over: Huber factor on the loss where the prediction exceeds the response; with 10 the law follows the lower
             envelope of the responses, which is robust to failed runs.
