@@ -40,7 +40,7 @@ def simulate(
         inputs: input name to array of shape (..., n), in the raw units of the law.
         noise: standard deviation of the noise.
         seed: random seed of the noise.
-        run: labels of shape (n,); rows of one run share one draw of the noise. If None, every row is a run of
+        run: labels of shape (n,); all rows of a run get the same noise value. If None, every row is a run of
             its own.
         response: column name of the response.
 

@@ -60,16 +60,16 @@ def solve(
 ) -> Solution:
     """Fit a law inside a jitted program: a pure function of arrays, without validation.
 
-    Outside of ``jit`` the search and the derivative are compiled once for a law, noise, method and shapes. ``vmap``
-    runs the descents of all problems in pools, in which finished descents are replaced; where settings of the noise
-    are batched, where the loss is absolute, and for ``lbfgs``, all run until the slowest ends.
+    Outside of ``jit`` the search and the derivative are compiled once for a law, noise, method and shapes. Under
+    ``vmap`` a finished descent frees its slot for the next, except with batched settings of the noise, absolute loss
+    or ``lbfgs``, where all wait for the slowest.
 
-    Differentiable in response, inputs, weight, fixed values and the settings of the noise, to any order and in
-    both modes, by the implicit function theorem at the optimum; starts and key have no derivative. The derivative
-    is exact where ``status`` is converged, and not finite where the data do not identify the parameters. With a
-    Huber loss it is the derivative of the active set: it holds while no residual crosses delta. With an absolute
-    loss differentiation raises TypeError. The derivative in a weight of 0 is the influence that the row would have;
-    it is 0 for a row that has no residual.
+    Differentiable with respect to response, inputs, weight, fixed values and settings of the noise, to any order, in
+    forward and reverse mode, by the implicit function theorem at the optimum; starts and key have no derivative. The
+    derivative is exact where ``status`` is converged, and not finite where the data do not identify the parameters.
+    With a Huber loss it is the derivative of the active set: it holds while no residual crosses delta. With an absolute
+    loss differentiation raises TypeError. The derivative with respect to a weight of 0 is the influence that the row
+    would have; it is 0 for a row that has no residual.
 
     In float32, JAX's default, the 240 runs of the replication of Chinchilla give every parameter within 1e-4 of its
     value in float64 (1e-5 under most noises), the objective within 1e-5, and derivatives within 1e-3 of the largest;

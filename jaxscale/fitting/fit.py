@@ -90,7 +90,7 @@ def fit(
             search up to three times), or explicit starts by name (numbers or equally long sequences; see
             :func:`start_grid` for a grid). The best and a random sample of them are polished; where few of these
             agree, the region between and around them is searched as well.
-        seed: of the random numbers of starts and resamples.
+        seed: random seed of starts and resamples.
         fixed: values of parameters that are not fitted.
         bounds: lower and upper bounds of parameters, such as ``{"a": (0, 20)}``; either may be infinite.
         pooling: parameter to "complete" (one value for all groups, the default) or "none" (one value per group of the

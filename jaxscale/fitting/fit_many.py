@@ -57,7 +57,7 @@ def fit_many(
         weight: factors on the rows' weights, shape (weightings, n), or a sequence of these, one per data set.
         starts: number of starts to score per problem.
         polish: number of starts to polish per problem.
-        seed: of the random numbers.
+        seed: random seed.
         mesh: a ``jax.sharding.Mesh`` of devices over which to spread the work.
         checkpoint: folder for finished parts.
         progress: whether to show a progress bar; default: on a terminal.

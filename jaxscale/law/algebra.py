@@ -34,7 +34,7 @@ def fix(law: Law, /, *, name: str | None = None, **values: float | int) -> Law:
 
     Args:
         law: the law.
-        name: name of the new law; by default such as ``chinchilla(E=1.69)``.
+        name: name of the new law; by default, for example, ``chinchilla(E=1.69)``.
         **values: parameters by name.
 
     Raises:
@@ -56,8 +56,8 @@ def tie(law: Law, /, *, name: str | None = None, **ties: str) -> Law:
 
     Args:
         law: the law.
-        name: name of the new law; by default such as ``chinchilla(beta=alpha)``.
-        **ties: a parameter that is removed, and the one whose value it takes.
+        name: name of the new law; by default, for example, ``chinchilla(beta=alpha)``.
+        **ties: ``removed="kept"``: a parameter to remove, and the one whose value it takes.
 
     Raises:
         LawError: a name is not a parameter, a parameter is tied to one that is removed, or their supports differ.
@@ -79,7 +79,7 @@ def bound(law: Law, /, *, name: str | None = None, **bounds: Sequence[Number]) -
 
     Args:
         law: the law.
-        name: name of the new law; by default such as ``power_law_floor(0.0<c<2.0)``.
+        name: name of the new law; by default, for example, ``power_law_floor(0.0<c<2.0)``.
         **bounds: parameter to its lower and upper bound, either of which may be infinite.
 
     Raises:
@@ -114,7 +114,7 @@ def by_group(law: Law, /, labels: Sequence[str], params: Sequence[str], *, name:
         law: the law.
         labels: labels of the groups.
         params: parameters that have one value for each group.
-        name: name of the new law; by default such as ``power_law(a by ["small", "large"])``.
+        name: name of the new law; by default, for example, ``power_law(a by ["small", "large"])``.
 
     Raises:
         LawError: a name is not a parameter, there are no labels or duplicates, or ``group`` is a name of the law.
@@ -133,7 +133,7 @@ def rename(law: Law, /, *, name: str | None = None, **names: str | Input) -> Law
 
     Args:
         law: the law.
-        name: name of the new law; by default such as ``power_law(a→B)``.
+        name: name of the new law; by default, for example, ``power_law(a→B)``.
         **names: old name to new name; or, for an input, to a new declaration, if its unit has to match that of another
             law.
 
@@ -206,7 +206,7 @@ def compose(law: Law, /, *, shared: Sequence[str] = (), prefix: str = "", name: 
         law: the outer law.
         shared: names of parameters that the laws have in common; each becomes one parameter.
         prefix: prefix of the names of parameters of an inner law that an earlier law has too.
-        name: name of the new law; by default such as ``chinchilla(N=precision_capacity)``.
+        name: name of the new law; by default, for example, ``chinchilla(N=precision_capacity)``.
         **inner: input of the outer law to the law that replaces it.
 
     Raises:

@@ -46,7 +46,7 @@ class Input:
         unit: unit in words ("parameters", "tokens").
         low: lower end of the domain (0 if the law takes a log or a power).
         high: upper end of the domain.
-        lower: value below which a column is probably in another unit (``params`` in billions).
+        lower: value below which a column is probably in another unit, for a notice only (``params`` in billions).
         typical: range in which the law is used, plotted and tested; by default from ``lower`` to 1e13, or from 0.01
             to 1e6.
         categories: labels of a categorical input, whose values are indices into this tuple.
@@ -72,7 +72,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Response:
-    """Response of a law: its unit and its support."""
+    """Response of a law.
+
+    Args:
+        unit: unit in words ("nat/token").
+        domain: support of the responses, such as ``positive``, ``real`` or ``unit``.
+    """
 
     unit: str
     domain: Support = positive
@@ -148,7 +153,10 @@ def exponent(
 def amplitude(
     support: Support = positive, *, range: Range | None = None, unit: str = "", meaning: str = "", **powers: str
 ) -> Parameter:
-    """Factor of a term: ``amplitude(N="alpha", D="beta")`` multiplies ``N**-alpha * D**-beta``."""
+    """Factor of a term: ``amplitude(N="alpha")`` is the A of ``A * N**-alpha``, with alpha a parameter of the law.
+
+    ``amplitude(N="alpha", D="beta")`` multiplies ``N**-alpha * D**-beta``. Starts and units follow from this.
+    """
     return _parameter(
         "amplitude", support, range, tuple(powers.items()), unit=unit, meaning=meaning or "size of a term"
     )

@@ -211,13 +211,13 @@ def law(
         source: source of the formula; required. Papers are separated by ``"; "`` and each is written
             ``"Title, First-author Year"`` or ``"Title, First-author Year, arXiv:number"``.
         formula: the equation as LaTeX.
-        affine: parameters in which, jointly, the function is affine (their starts are projected).
+        affine: parameters in which the function is jointly affine; their starts come from least squares.
         decreasing: inputs in which the response decreases for all parameters in their plausible ranges.
         published: named parameter sets from the literature.
         checks: published values of the law.
         prepare: computes inputs by name, once per data set, from the inputs in its signature, such as a schedule;
             arguments and results are NumPy arrays whose last axis is that of rows.
-        coordinates: ``(to_params, from_params)`` for a law whose geometry the kinds cannot express:
+        coordinates: custom unconstrained coordinates ``(to_params, from_params)``, in place of those of the kinds:
             ``to_params(z, centre)`` returns the parameters by name, ``from_params(params, centre)`` the vector.
         either_sign: name of the law of the catalogue that contains this one and whose parameters may have either sign.
         name: identifier; by default the name of the function.

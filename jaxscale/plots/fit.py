@@ -25,7 +25,8 @@ from jaxscale.results.fit import Fit
 def plot(fit: Fit, observations: Observations) -> Any:
     """Plot a fit: responses against predictions (or against the only input), and residuals.
 
-    Rows of weight 0 are left out. The band is twice the root mean square of the residuals.
+    Rows of weight 0 are left out. The band is plus or minus
+    twice the root mean square of the residuals, not a confidence interval.
 
     Args:
         fit: the fit.

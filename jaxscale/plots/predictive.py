@@ -44,8 +44,8 @@ def band(
 ) -> Any:
     """Prediction bands of 50 % and 90 % along one input; in the lower panel, relative to the median.
 
-    Observations are partial residuals: moved to the given values of the other inputs by the median of the law, in the
-    residual space. Dashed lines are the central 90 % of the law, without noise; without a model there are only these.
+    Points are observations adjusted to the given values of the other inputs with the median prediction, in the residual
+    space. Dashed lines: 90 % interval of the law without noise, the only one if the draws have no model of the noise.
 
     Args:
         draws: draws of any method.

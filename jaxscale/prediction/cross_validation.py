@@ -85,7 +85,7 @@ def loo(draws: Draws) -> Elpd:
         The log predictive densities, with a notice (``bad_loo``) that names the units whose k-hat is above 0.7.
 
     Raises:
-        NotUsableError: the draws are not usable.
+        NotUsableError: ``draws.ok`` is False.
         ValueError: the draws have no model, or are fewer than 25.
 
     Source: Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4.
@@ -125,7 +125,7 @@ def leave_future_out(
         The log predictive densities of the units above the first sizes, with the k-hat of each step.
 
     Raises:
-        NotUsableError: draws are not usable.
+        NotUsableError: ``ok`` of some draws is False.
         ValueError: an argument is invalid, or the draws do not suit.
 
     Source: Buerkner, Gabry & Vehtari 2020, doi:10.1080/00949655.2020.1783262.

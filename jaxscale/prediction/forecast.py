@@ -60,7 +60,7 @@ def forecast(
         level: coverage, between 0 and 1.
         fixed: values of parameters that are not fitted.
         space: residual space, "log", "linear" or "logit"; default: that of the law's response.
-        seed: of the random numbers of the fit's starts.
+        seed: random seed of the fit's starts.
         allow_unidentified: forecast even if the design check finds that parameters are not identified.
         progress: whether to show a progress bar after two seconds; default: on a terminal.
 

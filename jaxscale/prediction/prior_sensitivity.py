@@ -60,7 +60,7 @@ def prior_sensitivity(draws: Draws) -> PriorSensitivity:
         draws: posterior draws, with ``log_prior`` and ``log_likelihood`` among their stats.
 
     Raises:
-        NotUsableError: the draws are not usable.
+        NotUsableError: ``draws.ok`` is False.
         ValueError: the draws are not of a posterior, or fewer than 25.
 
     Source: Kallioinen, Paananen, Buerkner & Vehtari 2024, doi:10.1007/s11222-023-10366-5.

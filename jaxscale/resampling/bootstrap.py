@@ -75,7 +75,7 @@ def bootstrap(
         signs: of the wild bootstrap: "rademacher" (1 or -1), or "mammen" (keeps the skewness of the residuals; for
             squared error only, since other losses need signs of median 0).
         n_resamples: number of resamples, at least 2.
-        seed: of the random numbers.
+        seed: random seed.
         observations: the fitted observations, where the fit was read from a file.
         mesh: a ``jax.sharding.Mesh`` of devices over which to spread the refits.
         checkpoint: folder for finished parts; after an interruption the same call resumes there.

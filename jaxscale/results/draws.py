@@ -82,7 +82,7 @@ class Draws:
         stats: statistics of every draw, such as ``log_density``, ``diverging``, ``energy``; shape (draws,).
         about: settings and diagnostics of the method: ``khat``, ``divergences``, ``n_resamples``, ``priors``, ...
         notices: conditions of the data or the sampler that affect the interpretation of the draws.
-        ok: whether the draws can be used; False where a sampler did not converge.
+        ok: whether the draws can be used; False where a diagnostic failed, and for a jackknife.
         observations: the fitted observations; None when read from a file.
         model: the sampled model (:class:`jaxscale.bayes.model.Model`), where there is one.
         likelihood: the likelihood of the responses where there is no model, as for one group out of several.
@@ -239,7 +239,7 @@ class Draws:
         """Posterior predictive responses, prediction plus noise, shape (draws, n).
 
         Args:
-            seed: of the random numbers.
+            seed: random seed.
             **inputs: inputs by name, shape (n,); each row is a separate run, with its own run effect where the model
                 has one.
 

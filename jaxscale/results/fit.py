@@ -47,7 +47,7 @@ class Fit:
         objective: ``sum w rho(r)`` at the optimum; for squared error half the residual sum of squares.
         certificate: relative Newton decrement: the decrease of the objective that a further step predicts, over it.
         errors: how the standard errors were estimated.
-        residuals: size of the residuals, and the coefficient of determination.
+        residuals: size of the residuals, and R^2 in the unit of the response.
         landscape: starts and minima of the search.
         status: "converged", "worse_than_constant", "no_degrees_of_freedom", "starts_disagree" or "not_converged".
         notices: conditions of the data or the fit that affect its interpretation.

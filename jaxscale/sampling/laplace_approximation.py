@@ -31,7 +31,7 @@ def laplace(fit: Fit, *, num_samples: int = 4000, seed: int = 0, observations: O
     Args:
         fit: the fit.
         num_samples: number of draws, at least 2.
-        seed: of the random numbers.
+        seed: random seed.
         observations: the fitted observations, where the fit was read from a file.
 
     Returns:

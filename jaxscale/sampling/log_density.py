@@ -57,7 +57,7 @@ def sample(
     num_warmup: int = 500,
     seed: int = 0,
 ) -> Draws:
-    """Sample from a log density by importance sampling, or NUTS where its weights are poor.
+    """Sample from a log density by importance sampling, or NUTS if its weights are unreliable.
 
     >>> draws = sample(lambda x, _: -0.5 * (x @ x), np.zeros(3))  # doctest: +SKIP
 
@@ -70,7 +70,7 @@ def sample(
         num_chains: number of chains of NUTS.
         num_samples: draws per chain after warm-up.
         num_warmup: warm-up draws per chain.
-        seed: of the random numbers.
+        seed: random seed.
 
     Returns:
         Draws whose only parameter is ``x``, shape (draws, size).

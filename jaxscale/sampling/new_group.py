@@ -34,15 +34,15 @@ def new_group(draws: Draws, observations: Observations | None = None, *, candida
         draws: of a posterior with partial pooling.
         observations: runs of the new group; None for its prior predictive distribution.
         candidates: number of candidate groups per draw.
-        seed: of the random numbers.
+        seed: random seed.
 
     Returns:
-        Draws of the group's parameters, as many as were given, for ``predict``.
+        Draws of the group's parameters, as many as the given draws, for ``predict``.
 
     Raises:
         TypeError: the observations have another type.
-        ValueError: ``candidates`` is not positive, there is no model, no parameter is partially pooled, or one is not
-            pooled or the scale is by group.
+        ValueError: ``candidates`` is not positive, the draws have no model or no partially pooled parameter, or a
+            parameter or the scale of the noise is separate for each group.
     """
     model = draws.model
     if isinstance(candidates, bool) or not isinstance(candidates, int | np.integer) or candidates < 1:

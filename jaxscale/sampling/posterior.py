@@ -88,7 +88,7 @@ def posterior(
         num_samples: draws per chain after warm-up.
         num_warmup: warm-up draws per chain, which adapt the step size and the mass matrix (rounded up to a multiple of
             250).
-        seed: of the random numbers.
+        seed: random seed.
         mesh: a ``jax.sharding.Mesh`` of devices over which to spread the work.
         checkpoint: folder for finished parts; after an interruption the same call resumes there.
         progress: whether to show a progress bar; default: on a terminal.

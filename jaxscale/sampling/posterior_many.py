@@ -103,7 +103,7 @@ def posterior_many(
         num_chains: number of chains of NUTS.
         num_samples: draws per chain after warm-up.
         num_warmup: warm-up draws per chain.
-        seed: of the random numbers.
+        seed: random seed.
         mesh: devices over which to spread the work.
         checkpoint: folder for finished parts.
         progress: whether to show a progress bar.
