@@ -221,11 +221,11 @@ def _codes(
     return np.array([order[label] for label in labels], dtype=np.int64), tuple(map(str, order)), complaints
 
 
-def refuse_cells(name: str, complaints: Sequence[str], why: str = "", cure: Sequence[str | Reference] = ()) -> None:
+def refuse_cells(name: str, complaints: Sequence[str], why: str = "", remedy: Sequence[str | Reference] = ()) -> None:
     """Raise an error that names the first three invalid cells, if there are any."""
     if not complaints:
         return
     count = len(complaints)
     more = f"; and {count - 3} more, {count} bad cells in all" if count > 3 else ""
     usual = "correct it or leave its row out with " if count == 1 else "correct them or leave their rows out with "
-    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; ", *(cure or (usual, Setting("where"))), ".")
+    raise DataError(f"{name}, {'; '.join(complaints[:3])}{more}{why}; ", *(remedy or (usual, Setting("where"))), ".")

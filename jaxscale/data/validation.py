@@ -105,11 +105,11 @@ def _check_response(law: Law, observations: Observations, space: ResidualSpace, 
     complaints = _outside(observations, "response", "the response", y, domain.low, domain.high)
     # Leaving such rows out would bias the fit: a proportion of 0 or a count of 0 is a valid result.
     they = "it" if len(complaints) == 1 else "them"
-    cure: list[str | Reference] = [f"correct {they}, or use linear residuals (", linear, ")"]
+    remedy: list[str | Reference] = [f"correct {they}, or use linear residuals (", linear, ")"]
     if np.all((y >= 0) & (y <= 1)):
         counts = Function("fit", (Setting("likelihood", "binomial", (Setting("trials"),)),))
-        cure += [" or, for proportions of counted trials, the likelihood of counts (", counts, ")"]
-    refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", cure)
+        remedy += [" or, for proportions of counted trials, the likelihood of counts (", counts, ")"]
+    refuse_cells(observations.name, complaints, f" for {space.name} residuals of {law.name}", remedy)
 
 
 def _outside(

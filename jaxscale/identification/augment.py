@@ -21,20 +21,20 @@ from jaxscale.identification.fisher_information import (
 from jaxscale.law import Law
 from jaxscale.law.slopes import slopes
 
-LARGEST_CURE = 8
+MOST_SUGGESTED_RUNS = 8
 
 
-def cure(information: Information) -> tuple[list[dict[str, Any]], bool]:
+def suggest_runs(information: Information) -> tuple[list[dict[str, Any]], bool]:
     """Runs to add, best first, and whether they suffice; within the cost of the most expensive run if possible."""
-    runs, enough = _cure_by_index(information)
+    runs, enough = _suggest_by_index(information)
     for name, kind in information.law.inputs.items():
         if kind.categories:
             runs = [run | {name: kind.categories[int(run[name])]} for run in runs]
     return runs, enough
 
 
-def _cure_by_index(information: Information) -> tuple[list[dict[str, Any]], bool]:
-    """As :func:`cure`, with categories as indices."""
+def _suggest_by_index(information: Information) -> tuple[list[dict[str, Any]], bool]:
+    """As :func:`suggest_runs`, with categories as indices."""
     if any(values.ndim > 1 for values in information.inputs.values()):
         return [], False  # Inputs with several numbers in a row, such as a schedule, have no grid.
     candidates = _candidates(information)
@@ -91,7 +91,7 @@ def _greedy(
     usable = np.all(np.isfinite(slope), axis=(0, 2)) & np.all(np.isfinite(responses), axis=0)
     rows = np.where(usable[:, None], _standardise(information, responses, slope), 0.0)
     size = np.linalg.norm(np.concatenate([information.triangle, rows], axis=1), axis=1, keepdims=True)
-    while not is_identified(information) and len(runs) < LARGEST_CURE and usable.any():
+    while not is_identified(information) and len(runs) < MOST_SUGGESTED_RUNS and usable.any():
         stacked = np.concatenate(
             [
                 np.broadcast_to(information.triangle, (count, *information.triangle.shape)),

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Real, Shaped
 
 from jaxscale.engine.starts import hypercube
-from jaxscale.identification.augment import cure
+from jaxscale.identification.augment import suggest_runs
 from jaxscale.identification.fisher_information import (
     RANK,
     Information,
@@ -56,8 +56,8 @@ class DesignCheck:
         stderr: expected standard error of every free parameter, infinite if the rows do not determine it.
         verdict: "identified" or "not identified".
         parameters: names of the parameters that are not identified.
-        trades: groups of parameters that trade off against each other.
-        cure: runs to add (input name to value, a group by its label); empty if every parameter is identified.
+        confounded: groups of parameters that trade off against each other.
+        suggested_runs: runs to add (input name to value, a group by its label); empty if every parameter is identified.
         message: the verdict, its reasons and a remedy as text.
     """
 
@@ -68,8 +68,8 @@ class DesignCheck:
     stderr: dict[str, float]
     verdict: Literal["identified", "not identified"]
     parameters: tuple[str, ...]
-    trades: tuple[tuple[str, ...], ...]
-    cure: list[dict[str, Any]]
+    confounded: tuple[tuple[str, ...], ...]
+    suggested_runs: list[dict[str, Any]]
     message: str
 
     @property
@@ -90,10 +90,10 @@ class DesignCheck:
         for name, value in self.stderr.items():
             verdict = "not identified" if name in self.parameters else "identified"
             lines.append(f"{name:{wide}}  {value:>15.4g}  {verdict}")
-        if self.cure:
-            inputs = list(self.cure[0])
+        if self.suggested_runs:
+            inputs = list(self.suggested_runs[0])
             lines += ["", "Runs to add:", "  ".join(f"{name:>12}" for name in inputs)]
-            lines += ["  ".join(f"{format_input(run[name]):>12}" for name in inputs) for run in self.cure]
+            lines += ["  ".join(f"{format_input(run[name]):>12}" for name in inputs) for run in self.suggested_runs]
         return "\n".join([*lines, "", self.message])
 
 
@@ -362,8 +362,8 @@ def _assess(information: Information, slack: float) -> DesignCheck:
     condition = np.where(whole, values[:, 0] / np.where(whole, values[:, -1], 1.0), np.inf)
     middle = int(np.argsort(condition, kind="stable")[len(condition) // 2])
     expected = dict(zip(free, np.median(stderr, axis=0).tolist(), strict=True))
-    trades = _trades(free, values[middle], vectors[middle], parameters)
-    runs, enough = cure(information) if parameters else ([], True)
+    confounded = _confounded(free, values[middle], vectors[middle], parameters)
+    runs, enough = suggest_runs(information) if parameters else ([], True)
     return DesignCheck(
         law=law,
         rows=information.rows,
@@ -372,13 +372,13 @@ def _assess(information: Information, slack: float) -> DesignCheck:
         stderr=expected,
         verdict="not identified" if parameters else "identified",
         parameters=parameters,
-        trades=trades,
-        cure=runs,
-        message=design_message(information, expected, parameters, trades, runs, enough),
+        confounded=confounded,
+        suggested_runs=runs,
+        message=design_message(information, expected, parameters, confounded, runs, enough),
     )
 
 
-def _trades(
+def _confounded(
     free: Sequence[str],
     values: Float[np.ndarray, " free"],
     vectors: Float[np.ndarray, "free free"],

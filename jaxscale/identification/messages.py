@@ -25,7 +25,7 @@ def design_message(
     information: Information,
     expected: Mapping[str, float],
     parameters: Sequence[str],
-    trades: Sequence[Sequence[str]],
+    confounded: Sequence[Sequence[str]],
     runs: Sequence[Mapping[str, Any]],
     enough: bool,
 ) -> str:
@@ -35,11 +35,11 @@ def design_message(
         verdict = f"The inputs of the {rows} identify every free parameter of {information.law.name}."
         return f"{verdict} {_expectations(information, expected)}"
     verdict = f"The inputs of the {rows} do not identify {_and(parameters)} of {information.law.name}"
-    reasons = "; ".join(_reasons(information, parameters, trades))
+    reasons = "; ".join(_reasons(information, parameters, confounded))
     return f"{verdict}: {reasons}. {_expectations(information, expected)} {_advice(runs, enough, parameters)}"
 
 
-def _reasons(information: Information, parameters: Sequence[str], trades: Sequence[Sequence[str]]) -> list[str]:
+def _reasons(information: Information, parameters: Sequence[str], confounded: Sequence[Sequence[str]]) -> list[str]:
     """Reasons why parameters are not identified, from the inputs first and from trade-offs last."""
     law, free = information.law, information.free
     inputs = {name: values for name, values in information.inputs.items() if not law.inputs[name].categories}
@@ -65,7 +65,7 @@ def _reasons(information: Information, parameters: Sequence[str], trades: Sequen
         spans = [f"{name} runs from {values.min():.3g} to {values.max():.3g}" for name, values in inputs.items()]
         reasons.append(f"the rows are too far from the asymptote to determine the floor {_and(floors)} ({_and(spans)})")
     if information.rows >= len(free):
-        reasons += [f"{_and(names)} trade off against each other" for names in trades]
+        reasons += [f"{_and(names)} trade off against each other" for names in confounded]
     return reasons or [f"the inputs vary too little to determine {_and(parameters)}"]
 
 

@@ -229,7 +229,7 @@ def test_check_needs_no_response_and_prints_the_verdict() -> None:
     bad = run("check", "bad.csv", "--law", "chinchilla", "--json")
     entries = json.loads(bad.stdout)
     assert bad.exit_code == 2 and entries["verdict"] == "not identified"
-    assert entries["cure"] and set(entries["cure"][0]) == {"N", "D"}
+    assert entries["suggested_runs"] and set(entries["suggested_runs"][0]) == {"N", "D"}
     fixed = run(
         "check", "bad.csv", "--law", "chinchilla", "--json", "--fix", "beta=0.37", "--fix", "B=2000", "--fix", "E=1.8"
     )

@@ -327,8 +327,8 @@ def test_counts_in_another_unit_are_noticed(values: list[float], words: str) -> 
 
 
 def test_every_notice_has_a_meaning_and_a_cure() -> None:
-    for meaning, cure in CODES.values():
-        assert meaning.endswith(".") and cure.endswith(".")
+    for meaning, remedy in CODES.values():
+        assert meaning.endswith(".") and remedy.endswith(".")
     with pytest.raises(ValueError, match="Argument code must be one of duplicate_rows.* but is 'odd'"):
         Notice("odd", "")
 

@@ -184,7 +184,7 @@ def test_unidentified_designs_are_refused_and_overrides_recorded():
     observations = Observations.from_table(table, inputs=["N", "D"], response="loss")
     with pytest.raises(jaxscale.UnidentifiedError, match="alpha") as refused:
         jaxscale.fit(counted, observations)
-    assert refused.value.design.cure
+    assert refused.value.design.suggested_runs
     fit = jaxscale.fit(counted, observations, allow_unidentified=True, n_resamples=8)
     assert fit.design is not None and fit.design.allowed is True
     assert "unidentified" in [notice.code for notice in fit.notices]

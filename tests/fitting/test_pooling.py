@@ -171,4 +171,6 @@ def test_design_check_names_the_group_that_lacks_runs(table) -> None:
     rows = jaxscale.prepare(law := jaxscale.by_group(laws.get("power_law"), list(TRUTH), ["a", "b"]), observed(flat))
     found = jaxscale.check(law, rows.inputs)
     assert found.verdict == "not identified" and set(found.parameters) == {"a[3]", "b[3]"}
-    assert {run["group"] for run in found.cure} == {"3"} and "group=3" in found.message and "  3\n" in str(found)
+    assert (
+        {run["group"] for run in found.suggested_runs} == {"3"} and "group=3" in found.message and "  3\n" in str(found)
+    )

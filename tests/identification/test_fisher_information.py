@@ -110,7 +110,7 @@ def test_what_the_rows_leave_open_is_infinite_and_the_rest_is_not() -> None:
     assert {name for name, value in found.stderr.items() if math.isinf(value)} == {"E", "B", "beta"}
     assert found.condition == math.inf
     assert found.parameters == ("E", "B", "beta")
-    assert found.trades == (("E", "B", "beta"),)
+    assert found.confounded == (("E", "B", "beta"),)
 
 
 def test_real_responses_and_shares() -> None:
@@ -119,8 +119,8 @@ def test_real_responses_and_shares() -> None:
     assert still.parameters == ("b",)
     assert "the response does not depend on b" in still.message
     off = check(line, dict(x=np.full(5, 3.0)))
-    assert off.parameters == ("a", "b") and off.trades == (("a", "b"),)
-    assert check(line, dict(x=np.append(np.full(5, 3.0), off.cure[0]["x"]))).verdict == "identified"
+    assert off.parameters == ("a", "b") and off.confounded == (("a", "b"),)
+    assert check(line, dict(x=np.append(np.full(5, 3.0), off.suggested_runs[0]["x"]))).verdict == "identified"
     assert check(share, dict(x=np.geomspace(1.0, 10.0, 5))).verdict == "identified"
     # A noise of 0.5 % of the share y moves its logit, here a - b log x, by 0.005 / (1 - y).
     x, params = np.geomspace(1.0, 10.0, 5), dict(a=0.5, b=0.4)

@@ -53,7 +53,11 @@ def flags(kinds: list[Callable[[Draws], Design]], count: int, seed: int, near: b
 
 def check_only(design: Design, **settings: Any) -> DesignCheck:
     found = check(CHINCHILLA, design, **settings)
-    assert (found.verdict == "identified") == (found.parameters == ()) == (found.cure == [] and found.trades == ())
+    assert (
+        (found.verdict == "identified")
+        == (found.parameters == ())
+        == (found.suggested_runs == [] and found.confounded == ())
+    )
     return found
 
 
@@ -73,7 +77,7 @@ def test_added_runs_identify_the_law(kind: Callable[[Draws], Design]) -> None:
     draw = Draws(13)
     for _ in range(6):
         design = kind(draw)
-        runs = check(CHINCHILLA, design).cure
+        runs = check(CHINCHILLA, design).suggested_runs
         assert 1 <= len(runs) <= 8
         more = {name: np.append(values, [run[name] for run in runs]) for name, values in design.items()}
         assert check(CHINCHILLA, more).verdict == "identified"
@@ -81,16 +85,16 @@ def test_added_runs_identify_the_law(kind: Callable[[Draws], Design]) -> None:
 
 def test_added_runs_cost_no_more_than_the_most_expensive_run_if_possible() -> None:
     N = np.geomspace(1e7, 1e9, 8)
-    cure = check(CHINCHILLA, dict(N=N, D=20 * N)).cure
-    assert cure
-    for run in cure:
+    runs = check(CHINCHILLA, dict(N=N, D=20 * N)).suggested_runs
+    assert runs
+    for run in runs:
         assert run["N"] * run["D"] <= 20 * N[-1] ** 2 * (1 + 1e-9)
 
 
 def test_added_runs_are_more_expensive_if_necessary() -> None:
     design = crossed(np.geomspace(5e10, 6e10, 6), np.geomspace(5e12, 6e12, 6))
     found = check(CHINCHILLA, design)
-    assert max(run["N"] * run["D"] for run in found.cure) > 3.6e23
+    assert max(run["N"] * run["D"] for run in found.suggested_runs) > 3.6e23
 
 
 def test_the_points_of_the_refit_are_identified(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +202,7 @@ def test_the_cure_of_a_law_of_one_input(name: str) -> None:
     x = np.geomspace(1.0, 3.0, 7)
     found = check(curve, dict(x=x))
     assert found.verdict == "not identified"
-    more = dict(x=np.append(x, [run["x"] for run in found.cure]))
+    more = dict(x=np.append(x, [run["x"] for run in found.suggested_runs]))
     worst = [
         max(design.stderr[key] for key, kind in curve.parameters.items() if kind.kind == "exponent")
         for design in (found, check(curve, more))
@@ -246,7 +250,7 @@ def test_the_message_names_parameters_and_runs() -> None:
     )
     assert "A and B trade off against each other" in found.message
     assert "Expected standard errors at 0.5 % noise: alpha " in found.message
-    for run in found.cure:
+    for run in found.suggested_runs:
         assert f"N={run['N']:.3g}, D={run['D']:.3g}" in found.message
 
 
@@ -284,7 +288,7 @@ def test_numbers_are_plain_floats_and_the_check_cannot_be_changed() -> None:
         found.condition,
         found.noise_level,
         *found.stderr.values(),
-        *(v for run in found.cure for v in run.values()),
+        *(v for run in found.suggested_runs for v in run.values()),
     ]
     assert all(type(number) is float for number in numbers)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -345,5 +349,7 @@ def test_given_parameters_need_not_hold_the_fixed_ones() -> None:
 def test_no_more_runs_are_added_than_needed() -> None:
     found = check(CHINCHILLA, by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0))
     design = by_ratio(np.geomspace(6.6e6, 124e6, 8), 20.0)
-    fewer = {name: np.append(values, [run[name] for run in found.cure[:-1]]) for name, values in design.items()}
+    fewer = {
+        name: np.append(values, [run[name] for run in found.suggested_runs[:-1]]) for name, values in design.items()
+    }
     assert check(CHINCHILLA, fewer).verdict == "not identified"

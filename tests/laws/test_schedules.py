@@ -246,7 +246,7 @@ def test_the_engine_inside_a_program_takes_several_numbers_a_row() -> None:
 def test_the_design_check_takes_several_numbers_a_row() -> None:
     observations = prepare(multi_power, curves(multi_power, CONSTANTS))
     design = jaxscale.check(multi_power, observations.inputs)
-    assert design.verdict == "not identified" and list(design.cure) == []
+    assert design.verdict == "not identified" and list(design.suggested_runs) == []
     with pytest.raises(ValueError, match="^Inputs of multi_power must be columns of one length"):
         jaxscale.check(multi_power, observations.inputs | dict(rate=observations.inputs["rate"][:, 1:]))
 
