@@ -205,11 +205,11 @@ def test_references_are_spelled_as_options_and_commands(command: str | None, par
 )
 def test_errors_are_printed_as_json(words: list[Any], code: str, argument: str | None, named: bool) -> None:
     proportional("proportional.csv")
-    before = sorted(Path().iterdir())
+    before = sorted(Path().glob("*.*"))
     result = run(*words, "--json", *(["out.json"] if named else []))
     message = result.stderr.removeprefix("jaxscale: ").strip()
     assert json.loads(result.stdout) == dict(code=code, argument=argument, message=message, exit_status=2)
-    assert result.exit_code == 2 and sorted(Path().iterdir()) == before
+    assert result.exit_code == 2 and sorted(Path().glob("*.*")) == before
 
 
 @pytest.mark.parametrize(
