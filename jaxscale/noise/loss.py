@@ -49,13 +49,16 @@ class Loss(eqx.Module):
     references: ClassVar[dict[str, tuple[str, dict[str, str]]]] = {}
 
     def value(self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers) -> Float[Value, "*shape"]:
-        """Loss ``rho(r)`` at the threshold ``delta``."""
+        """Loss ``rho(r)`` at the threshold ``delta``; not defined for counts, whose cost is not one of residuals."""
         raise NotImplementedError
 
     def slopes(
         self, r: Float[Value, "*shape"], delta: Numbers, log_scale: Numbers
     ) -> tuple[Real[Value, "*shape"], Real[Value, "*shape"], Real[Value, "*shape"]]:
-        """Derivatives ``rho'(r)`` and ``rho''(r)``, and the weight ``rho'(r) / r`` of the majorising parabola."""
+        """Derivatives ``rho'(r)`` and ``rho''(r)``, and the weight ``rho'(r) / r`` of the majorising parabola.
+
+        Not defined for counts.
+        """
         raise NotImplementedError
 
     @property
@@ -100,7 +103,10 @@ class Loss(eqx.Module):
         return 0.0
 
     def scale_cost(self, free: int, weight: Float[np.ndarray, " row"], log_scale: Numbers) -> Float[Array, "*lane"]:
-        """Term of a concomitant scale in the objective, shape (...,) for weights of shape (..., n)."""
+        """Term of a concomitant scale in the objective, shape (...,) for weights of shape (..., n).
+
+        Defined where ``concomitant_scale``.
+        """
         raise NotImplementedError
 
     @property

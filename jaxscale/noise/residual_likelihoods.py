@@ -202,7 +202,10 @@ class ResidualLikelihood(Likelihood):
         scaled: Float[Array, " run"],
         sites: Mapping[str, Numbers],
     ) -> Float[Array, " run"]:
-        """Log density of standardised residuals z, shape (runs, most), less ``scaled = sum w log s``; shape (runs,)."""
+        """Log density of standardised residuals z, shape (runs, most), less ``scaled = sum w log s``; shape (runs,).
+
+        Defined where effects of runs are integrated out (``marginal``); elsewhere they are sampled.
+        """
         raise NotImplementedError(f"Effects of runs of {self.name} residuals are sampled.")
 
     def log_jacobian(self, y: Float[Array, " row"], data: Mapping[str, Real[Array, "... row"]]) -> Float[Array, " row"]:
